@@ -1,0 +1,173 @@
+"""Everything this package raises on purpose.
+
+* CloudburstError
+  * ConfigurationError      (also ValueError)       found before anything starts
+    * InvalidScenesError                            all faults of all scenes at once
+    * OutputExistsError     (also FileExistsError)  a video of that name is there already
+    * OutputClaimedError                            another run is writing that name
+  * ClosedError             (also RuntimeError)     client used outside its ``async with``
+  * BusyError                                       more scenes wait than ``Limits.waiting`` allows
+  * LaunchError                                     a task could not be started
+    * CapacityError         retryable               no room now; ask again, or elsewhere
+    * ThrottledError        retryable               asked too often; the same request again
+    * NoAnswerError         retryable               outcome unknown; the same request again
+    * AccessDeniedError                             the credentials may not do this
+  * WorkerError                                     a task we own misbehaved
+    * WorkerNotReadyError   retryable (also TimeoutError)
+    * WorkerStoppedError    retryable
+  * SceneError                                      one scene failed; the run goes on
+    * UploadError, GenerateError, DownloadError
+    * SceneTimeoutError     retryable (also TimeoutError)
+
+``retryable`` says whether the same work may succeed on another worker. Every error survives
+``pickle`` and ``copy``: facts are keyword arguments with defaults, kept as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+
+class CloudburstError(Exception):
+    """Base class: ``except CloudburstError`` catches all that follows."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(CloudburstError, ValueError):
+    """A setting is missing, wrong or contradicts another one."""
+
+
+class SceneFault(NamedTuple):
+    """One thing that is wrong with one scene."""
+
+    scene: str
+    """Name of the scene, or its place in the list (``scenes[3]``) when it has no usable name."""
+    field: str
+    """The field as the caller wrote it: ``image_path``, ``image``, ``name``…"""
+    found: str
+    """What is there."""
+    expected: str
+    """What would be right."""
+
+    def __str__(self) -> str:
+        return f"{self.scene}: {self.field}: {self.found}; expected {self.expected}"
+
+
+class InvalidScenesError(ConfigurationError):
+    """Scenes cannot be rendered as they are. Nothing was started."""
+
+    def __init__(self, message: str = "", *, faults: Sequence[SceneFault] = ()) -> None:
+        super().__init__(message or "\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class OutputExistsError(ConfigurationError, FileExistsError):
+    """Videos of these names exist. Nothing was started; ``overwrite=True`` replaces them."""
+
+    def __init__(self, message: str, *, paths: Sequence[Path] = ()) -> None:
+        super().__init__(message)
+        self.paths = tuple(paths)
+
+
+class OutputClaimedError(ConfigurationError):
+    """Another run that is still alive writes to these names."""
+
+    def __init__(self, message: str, *, paths: Sequence[Path] = (), holder: str = "") -> None:
+        super().__init__(message)
+        self.paths = tuple(paths)
+        self.holder = holder
+
+
+class ClosedError(CloudburstError, RuntimeError):
+    """The client is used before it was entered, after it was left, or from another loop."""
+
+
+class BusyError(CloudburstError):
+    """The queue is full: nothing of this call was started."""
+
+    retryable = True
+
+
+class LaunchError(CloudburstError):
+    """A task could not be started."""
+
+
+class CapacityError(LaunchError):
+    """There is no room now; a later request, or one of another size or place, may succeed."""
+
+    retryable = True
+
+
+class ThrottledError(LaunchError):
+    """The backend asks for patience; the same request may be repeated."""
+
+    retryable = True
+
+
+class NoAnswerError(LaunchError):
+    """The request may or may not have arrived; the same request, same token, may be repeated."""
+
+    retryable = True
+
+
+class AccessDeniedError(LaunchError):
+    """The credentials may not do this; no retry will help."""
+
+
+class WorkerError(CloudburstError):
+    """A task that we launched misbehaved."""
+
+    def __init__(self, message: str, *, task: str = "") -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class WorkerNotReadyError(WorkerError, TimeoutError):
+    """The worker did not answer its health check in time."""
+
+    retryable = True
+
+
+class WorkerStoppedError(WorkerError):
+    """The task stopped, or the line to it broke, while we still needed it."""
+
+    retryable = True
+
+
+class SceneError(CloudburstError):
+    """One scene failed."""
+
+    stage: ClassVar[str] = "scene"
+
+    def __init__(self, message: str, *, scene: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.scene = scene
+        self.field = field
+
+
+class UploadError(SceneError):
+    """The worker did not take the scene's files."""
+
+    stage = "upload"
+
+
+class GenerateError(SceneError):
+    """The worker could not make a video of the scene's files."""
+
+    stage = "generate"
+
+
+class DownloadError(SceneError):
+    """The video did not arrive whole."""
+
+    stage = "download"
+    retryable = True
+
+
+class SceneTimeoutError(SceneError, TimeoutError):
+    """The scene was not done within ``Timeouts.scene``."""
+
+    retryable = True

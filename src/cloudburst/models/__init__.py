@@ -1,0 +1,1 @@
+"""Values that cross borders: frozen, validated, without I/O."""

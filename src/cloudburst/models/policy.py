@@ -1,0 +1,82 @@
+"""Numbers that users may tune: immutable, validated, all with defaults."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Timeouts:
+    """Seconds. ``None`` waits without limit."""
+
+    call: Seconds = 10.0
+    """One request to a backend or worker that should answer at once."""
+    launch: Seconds | None = 120.0
+    """From the first request for a task until one is accepted."""
+    ready: Seconds | None = 300.0
+    """From acceptance until the worker answers its health check."""
+    scene: Seconds | None = 900.0
+    """One attempt at a scene, from its upload to its file."""
+    silence: Seconds = 60.0
+    """A worker that says nothing for so long while it works counts as lost."""
+    stop: Seconds = 10.0
+    """Until a stop is accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Limits:
+    """How much at once, how large, how often."""
+
+    workers: Count = 4
+    """Tasks alive at once, over all backends."""
+    lanes: Count | None = None
+    """Scenes on one worker at once, in any stage; ``None``: three for each encoder slot."""
+    attempts: Count = 3
+    """Tries for one scene; each further one on another worker."""
+    idle: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds for which a worker without work is kept for the next call."""
+    waiting: Count | None = None
+    """Scenes in the queue, over all runs of a client; more raise `BusyError`. ``None``: any."""
+    image_pixels: Count = 100_000_000
+    """Of one picture."""
+    file_bytes: Count = 512 * 1024 * 1024
+    """Of one input file."""
+    audio_seconds: Seconds = 3600.0
+    """Of one sound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Backoff:
+    """Exponential delays in seconds, with full jitter, for ever.
+
+    Full jitter as AWS's Architecture Blog describes it ("Exponential Backoff And Jitter", 2015):
+    each delay is drawn between nothing and a ceiling that grows.
+    """
+
+    first: Seconds = 0.25
+    factor: Annotated[float, Field(ge=1)] = 1.6
+    cap: Seconds = 0.5
+
+    def delays(self, rng: random.Random | None = None) -> Iterator[float]:
+        """Delays for one wait; take as many as the deadline allows."""
+        rng, ceiling = rng or random.Random(), min(self.first, self.cap)  # noqa: S311
+        while True:
+            yield rng.uniform(0, ceiling)
+            ceiling = min(self.cap, ceiling * self.factor)
+
+
+READINESS = Backoff()
+"""For a machine that is about to be ready: it costs money from before it answers."""
+
+PATIENT = Backoff(first=1.0, factor=2.0, cap=20.0)
+"""For calls that fail: give the other side time."""

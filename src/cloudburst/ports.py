@@ -1,0 +1,113 @@
+"""What the engine needs from the outside world, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import LaunchRequest, TaskId, TaskStatus
+
+Progress: TypeAlias = Callable[[float], None]
+"""Called with a share of the work between 0 and 1; never awaits, never raises."""
+
+
+class Launcher(Protocol):
+    """Starts and stops tasks. Every call may be repeated."""
+
+    async def launch(self, request: LaunchRequest) -> TaskId:
+        """Start a task, or name the one that this very request started before."""
+        ...
+
+    async def describe(self, task: TaskId) -> TaskStatus:
+        """What the backend knows of the task now."""
+        ...
+
+    async def stop(self, task: TaskId, *, reason: str) -> None:
+        """Return when the stop is accepted; a task that is gone already is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A scene that has arrived at a worker."""
+
+    scene: str
+    token: str
+    """How the worker knows it."""
+    sent: int
+    """Bytes that travelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A video that lies ready at a worker."""
+
+    scene: str
+    token: str
+    """How the worker knows it."""
+    size: int
+    """Bytes."""
+    sha256: str | None
+    """Hash of the video, where the worker tells it."""
+    seconds: float
+    """Length of the video."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A video that was received, verified and lies under its final name."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+class Renderer(Protocol):
+    """One worker, ready to be talked to. Cancelled calls leave nothing running there."""
+
+    async def healthy(self) -> bool:
+        """Whether the worker answers; never raises for one that does not yet."""
+        ...
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
+        """Bring a scene's files to the worker."""
+        ...
+
+    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
+        """Make the video; return when it is ready."""
+        ...
+
+    async def download(self, output: Output, to: Path) -> Download:
+        """Fetch the video to ``to``: written beside it, verified, then renamed."""
+        ...
+
+
+class Connect(Protocol):
+    """Opens the line to a worker; ``encoders`` of a task are the scenes it may encode at once."""
+
+    def __call__(self, address: str, *, key: str) -> AbstractAsyncContextManager[Renderer]:
+        """Connect to the worker at a base URL, with the key of its launch request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """Where tasks run and how to talk to them."""
+
+    name: str
+    """``local``, ``fargate``…: the word that reports use."""
+    launcher: Launcher
+    connect: Connect
+    capacity: int | None = None
+    """Tasks that it can hold at once; ``None``: as many as the client's limit."""
+    encoders: int = 1
+    """Scenes that one of its tasks encodes at once."""
+
+
+OpenBackend: TypeAlias = Callable[[], AbstractAsyncContextManager[Backend]]
+"""A backend that is opened when the client is entered and closed when it is left."""
