@@ -71,6 +71,18 @@ class Scene(BaseModel):
     """SRT in UTF-8, UTF-16 or GB 18030."""
 
 
+class CheckedScene(BaseModel):
+    """A scene whose files were read and found right."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scene: Scene
+    seconds: float
+    """Length of the sound, as its header says: good enough to sort by."""
+    bytes: int
+    """Of all its files."""
+
+
 class Video(BaseModel):
     """One finished scene."""
 
