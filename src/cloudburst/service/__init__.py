@@ -1,0 +1,1 @@
+"""The render service: what runs in the container, and on this machine without AWS."""
