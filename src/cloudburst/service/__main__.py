@@ -1,0 +1,34 @@
+"""``python -m cloudburst.service``: the render service, told by the environment."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import anyio
+from pydantic import ValidationError
+
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.lifecycle import serve
+
+
+def main() -> int:
+    """Serve; return the exit code."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        settings = ServiceSettings()
+    except ValidationError as error:
+        # Its own text would show the values, and one of them is the key.
+        for fault in error.errors(include_input=False, include_url=False):
+            sys.stderr.write(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}\n")
+        return 2
+    return anyio.run(serve, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
