@@ -16,7 +16,11 @@
     * WorkerNotReadyError   retryable (also TimeoutError)
     * WorkerStoppedError    retryable
   * SceneError                                      one scene failed; the run goes on
-    * UploadError, GenerateError, DownloadError
+    * UploadError
+    * GenerateError
+      * RenderFailedError   retryable               the service's fault, not the scene's
+    * DownloadError         retryable
+      * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable (also TimeoutError)
 
 ``retryable`` says whether the same work may succeed on another worker. Every error survives
@@ -160,11 +164,23 @@ class GenerateError(SceneError):
     stage = "generate"
 
 
+class RenderFailedError(GenerateError):
+    """The service failed by a fault of its own; another worker may do better."""
+
+    retryable = True
+
+
 class DownloadError(SceneError):
     """The video did not arrive whole."""
 
     stage = "download"
     retryable = True
+
+
+class OutputWriteError(DownloadError):
+    """This machine cannot write the video: no room, no permission, no folder."""
+
+    retryable = False
 
 
 class SceneTimeoutError(SceneError, TimeoutError):

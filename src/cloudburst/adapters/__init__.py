@@ -1,0 +1,1 @@
+"""Where the engine's ports meet the world: HTTP, processes, AWS."""

@@ -1,0 +1,1 @@
+"""Workers that are reached over HTTP. The only place that imports httpx."""

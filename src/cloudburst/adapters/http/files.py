@@ -1,0 +1,103 @@
+"""Files on their way to a worker: named by their hash, read in blocks, watched for changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from anyio import to_thread
+
+BLOCK = 256 * 1024
+"""Bytes that one trip to a thread reads: the trip costs about as much as reading 100 KB."""
+
+
+class FileChangedError(OSError):
+    """The file is not what it was when its hash was taken."""
+
+
+class Stamp(NamedTuple):
+    """What tells that a file is the same as before, without reading it."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A file as it was when it was hashed."""
+
+    stamp: Stamp
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stamp.size
+
+    async def read(self, at: int) -> bytes:
+        """The block from an offset below ``size`` on. No handle stays open, so none can leak.
+
+        Raises:
+            FileChangedError: it was written to meanwhile.
+            OSError: it cannot be read.
+        """
+        return await to_thread.run_sync(_read, self.stamp, at)
+
+
+class Hashes:
+    """SHA-256 of files, taken once for each file that does not change."""
+
+    def __init__(self) -> None:
+        self._known: dict[Stamp, str] = {}
+        self._busy: defaultdict[Path, anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def of(self, path: Path) -> Content:
+        """The file as it is now.
+
+        Raises:
+            FileChangedError: it is being written to.
+            OSError: it cannot be read.
+        """
+        async with self._busy[path]:
+            stamp = await to_thread.run_sync(_stamp, path)
+            if stamp not in self._known:
+                self._known[stamp] = await to_thread.run_sync(_hash, stamp)
+            return Content(stamp=stamp, sha256=self._known[stamp])
+
+
+def _stamp(path: Path) -> Stamp:
+    facts = path.stat()
+    return Stamp(path, facts.st_size, facts.st_mtime_ns)
+
+
+def _hash(stamp: Stamp) -> str:
+    with stamp.path.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _check(stamp, file.fileno())
+    return digest
+
+
+def _read(stamp: Stamp, at: int) -> bytes:
+    with stamp.path.open("rb", buffering=0) as file:
+        _check(stamp, file.fileno())
+        file.seek(at)
+        block = file.read(min(BLOCK, stamp.size - at))
+    if not block:
+        raise _changed(stamp)
+    return block
+
+
+def _check(stamp: Stamp, descriptor: int) -> None:
+    facts = os.fstat(descriptor)
+    if (facts.st_size, facts.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
+        raise _changed(stamp)
+
+
+def _changed(stamp: Stamp) -> FileChangedError:
+    return FileChangedError(f"{stamp.path} changed while it was read")

@@ -1,0 +1,221 @@
+"""The line to one worker: requests, patience, and errors in this package's words."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from cloudburst.engine.polling import insist
+from cloudburst.errors import ConfigurationError, WorkerError, WorkerStoppedError
+from cloudburst.models.policy import Backoff, Timeouts
+
+KEY_HEADER = "X-Authentication-Key"
+CONNECT = 5.0
+"""Seconds for a connection; a machine that is there answers in one round trip."""
+REFUSALS = 3
+"""Refused connections in a row after which nobody listens any more: a worker that is merely busy
+does not refuse, its kernel takes the connection."""
+CLOSE = 2.0
+"""Seconds to close connections, which waits for nobody."""
+KEEPALIVE = 2.0
+"""Seconds for which an idle connection is kept: less than the 5 s of uvicorn, which would
+otherwise close it just as we send a request."""
+
+
+class UnableError(Exception):
+    """The worker answers that it cannot now: a 5xx, or what makes no sense."""
+
+
+BROKEN = (httpx.RequestError, TimeoutError, UnableError)
+"""What a request raises that got no useful answer."""
+
+_RECONNECT = Backoff(first=0.1, factor=2.0, cap=2.0)
+
+
+class Refusal(BaseModel):
+    """What the service says when it refuses."""
+
+    error: str = ""
+    field: str | None = None
+    found: str | None = None
+    expected: str | None = None
+    missing: tuple[str, ...] = ()
+    """Hashes of contents that it does not have."""
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Refusal:
+        """As the answer says; a proxy in between may say anything."""
+        try:
+            return cls.model_validate_json(response.content)
+        except ValidationError:
+            return cls(error=f"HTTP {response.status_code}")
+
+    def __str__(self) -> str:
+        if self.field and self.found and self.expected:
+            return f"{self.field}: {self.found}; expected {self.expected}"
+        return self.error
+
+
+class Line:
+    """Requests to one worker, repeated while the line is broken."""
+
+    def __init__(self, http: httpx.AsyncClient, timeouts: Timeouts) -> None:
+        self.http = http
+        self.timeouts = timeouts
+
+    def patience(self) -> Patience:
+        """For one operation of one or more requests."""
+        return Patience(self.timeouts.silence)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: Callable[[], AsyncIterable[bytes]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        within: float | None = None,
+    ) -> httpx.Response:
+        """The answer to a request that may be repeated, be it yes or no.
+
+        ``content`` makes the body anew for each try; ``within`` are the seconds for one, without
+        limit for a body that takes its time.
+
+        Raises:
+            WorkerError: the key was refused.
+            WorkerStoppedError: nothing, or nothing but 5xx, for ``Timeouts.silence``.
+        """
+        patience = self.patience()
+        while True:
+            try:
+                with anyio.fail_after(within):
+                    body = content() if content else None
+                    return able(
+                        await self.http.request(method, path, content=body, headers=headers)
+                    )
+            except BROKEN as exc:
+                await patience.bear(exc)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, silence: float, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[httpx.Response]:
+        """One GET whose body is read as it comes; it raises what is in `BROKEN` when cut."""
+        timeout = httpx.Timeout(silence, connect=CONNECT, pool=None)
+        async with self.http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                await response.aread()
+            yield able(response)
+
+
+class Patience:
+    """Bears a broken line until the worker has been silent for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.heard()
+
+    def heard(self) -> None:
+        """The worker gave a sign of life."""
+        self._since = anyio.current_time()
+        self._refused = 0
+        self._delays = _RECONNECT.delays()
+
+    async def bear(self, exc: Exception) -> None:
+        """Return when it is time for another try.
+
+        Raises:
+            WorkerStoppedError: there is no point in one.
+        """
+        self._refused = self._refused + 1 if _is_refusal(exc) else 0
+        left = self._since + self._seconds - anyio.current_time()
+        if self._refused >= REFUSALS:
+            msg = "the worker is gone: its machine refuses connections"
+            raise WorkerStoppedError(msg) from exc
+        if left <= 0:
+            msg = f"no useful answer from the worker for {self._seconds:g} s ({told(exc)})"
+            raise WorkerStoppedError(msg) from exc
+        await anyio.sleep(min(next(self._delays), left))
+
+
+def able(response: httpx.Response) -> httpx.Response:
+    """The same answer, unless it says that the worker is not able, or our key not right.
+
+    Raises:
+        UnableError: 5xx, or 408, with which it gives up a body that has stalled.
+        WorkerError: 401 or 403.
+    """
+    if response.status_code in {401, 403}:
+        msg = f"the worker refused the key (HTTP {response.status_code})"
+        raise WorkerError(msg)
+    if response.status_code >= 500 or response.status_code == 408:
+        raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
+    return response
+
+
+def told(exc: Exception) -> str:
+    """An error in a few words."""
+    return str(exc) or type(exc).__name__
+
+
+def _is_refusal(exc: BaseException | None) -> bool:
+    """Whether the machine is there and nobody listens on the port."""
+    match exc:
+        case None:
+            return False
+        case ConnectionRefusedError():
+            return True
+        case BaseExceptionGroup(exceptions=(first, *_)):  # trio tried several addresses
+            return _is_refusal(first)
+        case _:
+            return _is_refusal(exc.__cause__ or exc.__context__)
+
+
+@asynccontextmanager
+async def open_line(
+    address: str, *, key: str, timeouts: Timeouts, transport: httpx.AsyncBaseTransport | None
+) -> AsyncGenerator[Line]:
+    """A line to the worker at a base URL.
+
+    Proxies and other settings of the environment are not for it, and redirects are not followed:
+    both would give the key away.
+
+    Raises:
+        ConfigurationError: the address or the key is nothing for HTTP.
+    """
+    if not (key.isascii() and key.isprintable()):
+        msg = "the worker's key has characters that no HTTP header can carry"
+        raise ConfigurationError(msg)
+    http = httpx.AsyncClient(
+        base_url=_checked(address),
+        headers={KEY_HEADER: key, "Accept-Encoding": "identity"},
+        timeout=httpx.Timeout(timeouts.silence, connect=CONNECT, pool=None),
+        # The engine's lanes are the limit.
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE),
+        # Reading the certificates of all authorities takes 0.2 s of the loop; HTTP needs none.
+        verify=address.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        trust_env=False,
+        transport=transport,
+    )
+    try:
+        yield Line(http, timeouts)
+    finally:
+        with suppress(TimeoutError):
+            await insist(http.aclose, seconds=CLOSE)
+
+
+def _checked(address: str) -> httpx.URL:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as exc:
+        msg = f"{address!r} is no base URL of a worker: {exc}"
+        raise ConfigurationError(msg) from exc
+    if url.scheme not in {"http", "https"} or not url.host:
+        msg = f"{address!r} is no base URL of a worker; expected http(s)://host:port"
+        raise ConfigurationError(msg)
+    return url

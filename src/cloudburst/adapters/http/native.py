@@ -1,0 +1,141 @@
+"""Our own render service as a `Renderer`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from cloudburst.adapters.http.files import Hashes
+from cloudburst.adapters.http.job import Job, JobRequest, MissingError, forget
+from cloudburst.adapters.http.line import Line, open_line
+from cloudburst.adapters.http.upload import Part, Uploads
+from cloudburst.adapters.http.video import fetch
+from cloudburst.errors import RenderFailedError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.scene import Scene
+from cloudburst.ports import Download, Output, Progress, Upload
+
+PROBE = httpx.Timeout(2.0, connect=0.5)
+"""For a worker that may not be there yet: ask again rather than wait."""
+DELIVERED = 2.0
+"""Seconds to tell the worker that its video has arrived; if it does not hear, the video expires."""
+
+
+@asynccontextmanager
+async def connect(
+    address: str,
+    *,
+    key: str,
+    timeouts: Timeouts,
+    hashes: Hashes | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncGenerator[NativeRenderer]:
+    """The line to the worker at a base URL.
+
+    Args:
+        address: ``http://host:port``; the worker need not be there yet.
+        key: What the worker was started with.
+        timeouts: ``silence`` and ``call`` count here.
+        hashes: Shared by the workers of a backend, so that a file is hashed once for all.
+        transport: In place of the network, for tests.
+
+    Raises:
+        ConfigurationError: the address or the key is nothing for HTTP.
+    """
+    async with open_line(address, key=key, timeouts=timeouts, transport=transport) as line:
+        yield NativeRenderer(line, hashes or Hashes())
+
+
+class NativeRenderer:
+    """One worker: files by their hash, jobs with progress, videos that resume."""
+
+    def __init__(self, line: Line, hashes: Hashes) -> None:
+        self._line = line
+        self._uploads = Uploads(line, hashes)
+
+    async def healthy(self) -> bool:
+        """Whether the service answers that it is well."""
+        try:
+            response = await self._line.http.get("/health", timeout=PROBE)
+            return response.is_success and response.json()["status"] == "healthy"
+        except (httpx.RequestError, ValueError, LookupError, TypeError):
+            return False
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
+        """Bring the scene's files to the worker, each content once for all scenes.
+
+        The token is the request for the job, as it will be sent.
+
+        Raises:
+            UploadError: a file cannot be read, changes, or was refused.
+            WorkerError: the worker is lost or wants another key.
+        """
+        hashes: dict[str, str] = {}
+        sent = 0
+        paths = {
+            "image": scene.image,
+            "audio": scene.audio,
+            "subtitle": scene.subtitle,
+            "watermark": options.watermark,
+        }
+        for field, path in paths.items():
+            if path is not None:
+                part = Part(scene=scene.name, field=field, path=path)
+                hashes[field], travelled = await self._uploads.bring(part)
+                sent += travelled
+        request = JobRequest(name=scene.name, options=options, **hashes)
+        token = request.model_dump_json(exclude={"options": {"watermark"}})
+        return Upload(scene=scene.name, token=token, sent=sent)
+
+    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
+        """Make the video; a call that fails or is cancelled takes its job back.
+
+        Raises:
+            GenerateError: files or options are not right; `RenderFailedError` is retryable.
+            UploadError: a file that the worker lost meanwhile cannot be sent again.
+            WorkerError: the worker is lost or wants another key.
+        """
+        job = Job(self._line, upload.scene, upload.token)
+        try:
+            try:
+                await job.start()
+            except MissingError as exc:
+                await self._bring_again(exc, upload.scene)
+                await job.start()
+            done = await job.done(progress)
+            return Output(
+                scene=upload.scene,
+                token=str(job.id),
+                size=done.size,
+                sha256=done.sha256,
+                seconds=done.seconds,
+            )
+        except BaseException as exc:
+            await forget(self._line, job.id)
+            if isinstance(exc, MissingError):
+                msg = "the worker loses the scene's files as soon as it has them"
+                raise RenderFailedError(msg, scene=upload.scene) from exc
+            raise
+
+    async def _bring_again(self, missing: MissingError, scene: str) -> None:
+        for sha256 in missing.hashes:
+            if not await self._uploads.bring_again(sha256):
+                msg = f"the worker lost a file that was not sent from here: {sha256}"
+                raise RenderFailedError(msg, scene=scene) from missing
+
+    async def download(self, output: Output, to: Path) -> Download:
+        """Fetch the video, then let the worker delete it; the same when the fetch fails.
+
+        Raises:
+            DownloadError: it does not arrive whole, or is not what the worker said.
+            OutputWriteError: this machine cannot write it.
+            WorkerError: the worker is lost or wants another key.
+        """
+        try:
+            return await fetch(self._line, output, to)
+        finally:
+            await forget(self._line, output.token, within=DELIVERED)

@@ -1,0 +1,256 @@
+"""This machine as a backend: each worker is a process that serves on a loopback port."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from anyio import create_task_group, to_thread
+from anyio.abc import TaskGroup
+
+from cloudburst.adapters.http.files import Hashes
+from cloudburst.adapters.http.native import connect
+from cloudburst.adapters.local.worker import ProcessWorker
+from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.polling import insist
+from cloudburst.errors import CapacityError, ConfigurationError, LaunchError
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.ports import Backend, OpenBackend
+from cloudburst.service.cores import usable_cores
+
+logger = logging.getLogger(__name__)
+
+SERVICE = (sys.executable, "-m", "cloudburst.service")
+EXTRA = ("cv2", "numpy", "starlette", "uvicorn")
+"""What ``[local]`` installs and the service cannot start without."""
+WORKERS = 4
+"""Processes at most unless asked for: a few that encode several scenes each do as well as many,
+and one that dies takes only its share along."""
+STOP = 2.0
+"""Seconds that the service may take from SIGTERM on: nobody waits for what it still does."""
+DAY = 86_400.0
+TIDY = 10.0
+"""Seconds to make or remove a folder; a disk may be slow."""
+
+_NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
+"""The client has checked its files already, on this very machine and against its own limits."""
+
+_NO_ROOM = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+def local(
+    *,
+    workers: int | None = None,
+    encoders: int | None = None,
+    folder: Path | None = None,
+    timeouts: Timeouts | None = None,
+) -> OpenBackend:
+    """Render on this machine. Needs the ``[local]`` extra.
+
+    Args:
+        workers: Processes at once; ``None``: one for each core, four at most.
+        encoders: Scenes that each encodes at once; ``None``: so many that there is about one for
+            each core.
+        folder: Where workers put files and logs, in a folder that goes again when the backend is
+            closed; ``None`` is the system's place for temporary ones. The log of a worker that
+            failed stays.
+        timeouts: ``call``, ``silence`` and ``scene`` count here.
+
+    Raises:
+        ConfigurationError: a count is below one.
+    """
+    if (workers is not None and workers < 1) or (encoders is not None and encoders < 1):
+        msg = f"workers={workers} and encoders={encoders}: at least 1, or None"
+        raise ConfigurationError(msg)
+    return partial(
+        open_processes,
+        workers=workers,
+        encoders=encoders,
+        folder=folder,
+        timeouts=timeouts or Timeouts(),
+    )
+
+
+@asynccontextmanager
+async def open_processes(
+    *,
+    workers: int | None,
+    encoders: int | None,
+    folder: Path | None,
+    timeouts: Timeouts,
+    command: Sequence[str] = SERVICE,
+    needs: Sequence[str] = EXTRA,
+) -> AsyncGenerator[Backend]:
+    """The backend of `local`; when it is left, every process that it started has ended.
+
+    Args:
+        workers: As for `local`, like the next three.
+        encoders: The same.
+        folder: The same.
+        timeouts: The same.
+        command: What starts a worker.
+        needs: Modules without which that is pointless.
+
+    Raises:
+        LaunchError: modules are missing.
+    """
+    cores, parent = await to_thread.run_sync(_look_around, needs, folder)
+    workers = workers or min(cores, WORKERS)
+    encoders = encoders or max(1, cores // workers)
+    settings = {"ENCODERS": encoders, "SCENE_SECONDS": timeouts.scene or DAY}
+    with unwrapped():
+        async with _place(parent) as place, create_task_group() as tasks:
+            launcher = ProcessLauncher(tasks, command, place, capacity=workers, settings=settings)
+            try:
+                yield Backend(
+                    name="local",
+                    launcher=launcher,
+                    connect=partial(connect, timeouts=timeouts, hashes=Hashes()),
+                    capacity=workers,
+                    encoders=encoders,
+                )
+            finally:
+                launcher.close()
+
+
+class ProcessLauncher:
+    """Starts and stops workers, each kept by a task of the backend's group.
+
+    A launch that is cancelled leaves its worker there: the same token finds it, ``stop`` ends it,
+    and so does the end of the backend.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        command: Sequence[str],
+        place: Path,
+        *,
+        capacity: int,
+        settings: Mapping[str, object],
+    ) -> None:
+        self._tasks = tasks
+        self._command = command
+        self._place = place
+        self._capacity = capacity
+        self._settings = settings
+        self._by_token: dict[str, ProcessWorker] = {}
+        self._by_task: dict[TaskId, ProcessWorker] = {}
+        self._closed = False
+
+    async def launch(self, request: LaunchRequest) -> TaskId:
+        """Start a worker, or name the one that this very request started before.
+
+        Raises:
+            CapacityError: so many run as there may be, or the system has no room for a process.
+            LaunchError: it cannot be started at all.
+        """
+        worker = self._by_token.get(request.token) or self._begin(request)
+        await worker.started.wait()
+        if worker.fault is None:
+            return worker.task
+        # Nothing was started: the same request may be made again.
+        if self._by_token.get(request.token) is worker:
+            del self._by_token[request.token]
+        kind = CapacityError if worker.fault.errno in _NO_ROOM else LaunchError
+        msg = f"{self._command[0]} cannot be started: {worker.fault.strerror}"
+        raise kind(msg) from worker.fault
+
+    async def describe(self, task: TaskId) -> TaskStatus:
+        """What we know of a worker."""
+        worker = self._by_task.get(task)
+        if worker is None:
+            return TaskStatus(state=TaskState.STOPPED, reason="no worker of this backend")
+        return worker.status
+
+    async def stop(self, task: TaskId, *, reason: str) -> None:
+        """Ask a worker to end, and do not wait for it."""
+        if worker := self._by_task.get(task):
+            worker.stop(reason)
+
+    def close(self) -> None:
+        """Start nothing any more, and ask all workers to end."""
+        self._closed = True
+        for worker in self._by_task.values():
+            worker.stop("the backend was closed")
+
+    def _begin(self, request: LaunchRequest) -> ProcessWorker:
+        if self._closed:
+            msg = "the backend was closed"
+            raise LaunchError(msg)
+        if sum(worker.lives for worker in self._by_task.values()) >= self._capacity:
+            msg = f"{self._capacity} workers run on this machine; there may be no more"
+            raise CapacityError(msg)
+        task = TaskId(f"local-{secrets.token_hex(4)}")
+        worker = ProcessWorker(task, self._command, self._place / f"{task}.log")
+        self._by_token[request.token] = self._by_task[task] = worker
+        self._tasks.start_soon(worker.keep, self._environment(request.key), name=task)
+        return worker
+
+    def _environment(self, key: str) -> dict[str, str]:
+        theirs = {k: v for k, v in os.environ.items() if not k.startswith("CLOUDBURST_")}
+        ours = {
+            "HOST": "127.0.0.1",
+            "PORT": 0,
+            "PARENT_FD": 0,  # its standard input
+            "FOLDER": self._place,
+            "STOP_SECONDS": STOP,
+            **_NO_LIMITS,
+            **self._settings,
+        }
+        return {
+            **theirs,
+            **{f"CLOUDBURST_{name}": str(value) for name, value in ours.items()},
+            "AUTHENTICATION_KEY": key,
+            "PYTHONSAFEPATH": "1",  # what lies in the current folder is not its to import
+        }
+
+
+@asynccontextmanager
+async def _place(parent: Path) -> AsyncGenerator[Path]:
+    """A folder for the workers' files and logs; only logs of failures are left of it."""
+    place = parent / f"cloudburst-{secrets.token_hex(6)}"
+    try:
+        await _surely(partial(place.mkdir, mode=0o700, parents=True, exist_ok=True))
+        yield place
+    finally:
+        with suppress(TimeoutError):
+            await _surely(partial(_clear, place))
+
+
+async def _surely(call: Callable[[], object]) -> None:
+    """In a thread, to its end although we are being cancelled; it must bear repetition."""
+    await insist(lambda: to_thread.run_sync(call), seconds=TIDY)
+
+
+def _look_around(needs: Sequence[str], folder: Path | None) -> tuple[int, Path]:
+    """The cores that we may use, and the folder in which ours is made."""
+    if missing := [name for name in needs if importlib.util.find_spec(name) is None]:
+        msg = (
+            f"this machine cannot render: {', '.join(missing)} missing; "
+            "pip install 'cloudburst-sdk[local]'"
+        )
+        raise LaunchError(msg)
+    return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()
+
+
+def _clear(place: Path) -> None:
+    logs = [path for path in place.glob("*.log") if path.is_file()]
+    if not logs:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    logger.warning("the logs of workers that failed stay in %s", place)
+    for path in place.iterdir():
+        if path not in logs:
+            shutil.rmtree(path, ignore_errors=True)
