@@ -41,6 +41,11 @@ def checked_name(name: str) -> str:
     raise ValueError(msg)
 
 
+def folded(name: str) -> str:
+    """What a file system that folds case makes of a name: equal ones would be one file there."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _none_if_blank(value: object) -> object:
     return None if value == "" else value
 

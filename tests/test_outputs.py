@@ -1,0 +1,258 @@
+"""Two runs never write one file, whoever they are and however they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
+from cloudburst.outputs import claimed
+
+pytestmark = pytest.mark.anyio
+
+HOLDER = """
+import sys, anyio, pathlib
+from cloudburst.outputs import claimed
+async def main():
+    folder, run, *names = sys.argv[1:]
+    async with claimed(pathlib.Path(folder), names, run=run, overwrite=False):
+        print("held", flush=True)
+        await anyio.sleep_forever()
+anyio.run(main)
+"""
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)  # threads and processes live by the real clock
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the names ``a`` and ``b`` in ``tmp_path``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), "other", "a", "b"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+async def test_names_become_paths_and_nothing_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "out"
+    async with claimed(folder, ["a", "場景"], run="r1", overwrite=False) as paths:
+        assert paths == {"a": folder / "a.mp4", "場景": folder / "場景.mp4"}
+        (card,) = folder.glob(".cloudburst/*.json")
+        data = json.loads(card.read_text())
+        assert data["names"] == ["a", "場景"]
+        assert data["pid"] == os.getpid()
+    assert everything(tmp_path) == ["new", "new/out"]
+
+
+async def test_relative_folders_count_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with claimed(Path("out"), ["a"], run="r1", overwrite=False) as paths:
+        assert paths == {"a": tmp_path / "out" / "a.mp4"}
+
+
+async def test_a_name_of_another_run_in_this_process_is_refused(tmp_path: Path) -> None:
+    async with claimed(tmp_path, ["Straße", "b"], run="r1", overwrite=False):
+        async with claimed(tmp_path, ["c"], run="r2", overwrite=False):
+            with pytest.raises(OutputClaimedError) as caught:
+                async with claimed(tmp_path, ["STRASSE", "B", "d"], run="r3", overwrite=True):
+                    pytest.fail("must not get here")
+        assert caught.value.paths == (tmp_path / "STRASSE.mp4", tmp_path / "B.mp4")
+        assert str(os.getpid()) in caught.value.holder
+        async with claimed(tmp_path, ["d"], run="r3", overwrite=False):
+            pass  # the refused run holds nothing
+    async with claimed(tmp_path, ["b"], run="r4", overwrite=False):
+        pass
+    assert everything(tmp_path) == []
+
+
+async def test_a_name_of_another_process_is_refused_until_it_ends(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(OutputClaimedError) as caught:
+        async with claimed(tmp_path, ["a", "x"], run="r1", overwrite=False):
+            pytest.fail("must not get here")
+    assert caught.value.holder.startswith(f"process {holder.pid} on ")
+    holder.send_signal(signal.SIGINT)
+    await anyio.to_thread.run_sync(holder.wait)
+    assert everything(tmp_path) == []
+
+
+async def test_a_killed_run_is_cleaned_up_by_the_next(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    for name in ("a.mp4.part", "b.mp4", "unrelated.mp4.part"):
+        (tmp_path / name).touch()
+    holder.kill()
+    await anyio.to_thread.run_sync(holder.wait)
+    assert (tmp_path / ".cloudburst" / "other.json").exists()
+    async with claimed(tmp_path, ["a"], run="r1", overwrite=False):
+        assert ".cloudburst/other.json" not in everything(tmp_path)
+        assert not (tmp_path / "a.mp4.part").exists()
+    assert everything(tmp_path) == ["b.mp4", "unrelated.mp4.part"]
+
+
+async def test_a_stale_card_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    home = tmp_path / "out" / ".cloudburst"
+    home.mkdir(parents=True)
+    (tmp_path / "mine.mp4.part").touch()
+    (home / "evil.json").write_text('{"names": ["../mine"], "pid": 1, "host": ""}')
+    (home / "half.json").write_text('{"names": ["a')
+    async with claimed(tmp_path / "out", ["a"], run="r1", overwrite=False):
+        pass
+    assert everything(tmp_path) == ["mine.mp4.part", "out"]
+
+
+async def test_videos_that_exist_are_named_all(tmp_path: Path) -> None:
+    names = [f"v{n}" for n in range(8)]
+    for name in names:
+        (tmp_path / f"{name}.mp4").touch()
+    with pytest.raises(OutputExistsError) as caught:
+        async with claimed(tmp_path, [*names, "new"], run="r1", overwrite=False):
+            pytest.fail("must not get here")
+    assert caught.value.paths == tuple(tmp_path / f"{name}.mp4" for name in names)
+    assert "and 3 more" in str(caught.value)
+    assert not (tmp_path / ".cloudburst").exists()
+    async with claimed(tmp_path, names, run="r1", overwrite=True):
+        pass
+
+
+async def test_a_folder_in_the_way_cannot_be_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(OutputExistsError, match="in the way"):
+        async with claimed(tmp_path, ["a"], run="r1", overwrite=True):
+            pytest.fail("must not get here")
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "taken", "\0", "x" * 300])
+async def test_a_folder_that_cannot_be(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / ".cloudburst").touch()
+    with pytest.raises(ConfigurationError, match="videos cannot be written to"):
+        async with claimed(tmp_path / folder, ["a"], run="r1", overwrite=False):
+            pytest.fail("must not get here")
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may be read only."""
+    (tmp_path / ".cloudburst").mkdir()
+    tmp_path.chmod(0o500)
+    yield tmp_path
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_folder_that_may_not_be_written_to(sealed: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        async with claimed(sealed, ["a"], run="r1", overwrite=False):
+            pytest.fail("must not get here")
+
+
+async def test_many_runs_in_many_threads_get_a_name_one_at_a_time(
+    tmp_path: Path, anyio_backend_name: str
+) -> None:
+    inside, most, got = 0, 0, 0
+    guard = threading.Lock()
+
+    async def once(run: str) -> None:
+        nonlocal inside, most, got
+        while True:
+            try:
+                async with claimed(tmp_path, ["a"], run=run, overwrite=False):
+                    with guard:
+                        inside += 1
+                        most = max(most, inside)
+                    await anyio.sleep(0.002)
+                    with guard:
+                        inside -= 1
+                        got += 1
+                    return
+            except OutputClaimedError:
+                await anyio.sleep(0.002)
+
+    async def several(thread: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(4):
+                tasks.start_soon(once, f"{thread}-{number}")
+
+    threads = [
+        threading.Thread(
+            target=anyio.run, args=(several, n), kwargs={"backend": anyio_backend_name}
+        )
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await anyio.to_thread.run_sync(thread.join)
+    assert (most, got) == (1, 16)
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("delay", [0, 0.0005, 0.001, 0.002, 0.004, 0.008])
+async def test_cancelled_at_any_time_it_holds_nothing(tmp_path: Path, delay: float) -> None:
+    for _ in range(20):
+        with anyio.move_on_after(delay):
+            async with claimed(tmp_path, ["a"], run="r1", overwrite=False):
+                await anyio.sleep_forever()
+        assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("ticks", range(12))
+async def test_asyncio_cancels_twice_and_it_holds_nothing(tmp_path: Path, ticks: int) -> None:
+    async def hold() -> None:
+        async with claimed(tmp_path, ["a"], run="r1", overwrite=False):
+            await anyio.sleep_forever()
+
+    task = asyncio.ensure_future(hold())
+    for _ in range(ticks):
+        await asyncio.sleep(0.0004)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert everything(tmp_path) == []
+    async with claimed(tmp_path, ["a"], run="r2", overwrite=False):
+        pass
+
+
+async def test_a_folder_lock_that_nobody_lets_go_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setattr("cloudburst.outputs._PATIENCE", 0.2)
+    (tmp_path / ".cloudburst").mkdir()
+    lock = FileLock(tmp_path / ".cloudburst" / "lock", thread_local=False)
+    with lock, pytest.raises(ConfigurationError, match="looks stuck"):
+        async with claimed(tmp_path, ["a"], run="r1", overwrite=False):
+            pytest.fail("must not get here")

@@ -1,0 +1,307 @@
+"""Faults of scenes, found before anything is paid for."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import unicodedata
+import wave
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Limits
+from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.preflight import check
+
+MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # MPEG 1 layer III, 128 kbit/s, 44.1 kHz
+LIMITS = Limits()
+SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 你好\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    Image.new("RGB", (64, 36), "teal").save(tmp_path / "a.png")
+    Image.effect_noise((640, 360), 90).save(tmp_path / "a.jpg")
+    Image.effect_noise((640, 360), 90).save(tmp_path / "a.webp")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 8000 * 2))
+    (tmp_path / "a.mp3").write_bytes(MP3_FRAME * 100)
+    (tmp_path / "a.srt").write_text(SRT, encoding="utf-8")
+    return tmp_path
+
+
+def scene(files: Path, **changed: str) -> Scene:
+    parts = {"name": "one", "image": "a.png", "audio": "a.wav"} | changed
+    return Scene.model_validate(
+        {key: value if key == "name" else files / value for key, value in parts.items()}
+    )
+
+
+def faults(
+    *scenes: Scene | Mapping[str, Any], limits: Limits = LIMITS, **options: Any
+) -> list[SceneFault]:
+    with pytest.raises(InvalidScenesError) as caught:
+        check(scenes, RenderOptions(**options), limits)
+    return list(caught.value.faults)
+
+
+def good(*scenes: Scene | Mapping[str, Any], limits: Limits = LIMITS) -> tuple[CheckedScene, ...]:
+    return check(scenes, RenderOptions(), limits)
+
+
+def test_a_good_scene_comes_back_with_its_length_and_size(files: Path) -> None:
+    whole = scene(files, subtitle="a.srt")
+    (checked,) = good(whole)
+    assert checked.scene == whole
+    assert checked.seconds == 2.0
+    assert checked.bytes == sum((files / f).stat().st_size for f in ("a.png", "a.wav", "a.srt"))
+
+
+def test_scenes_keep_their_order_and_may_share_files(files: Path) -> None:
+    names = [f"scene {n}" for n in range(40)]
+    assert [c.scene.name for c in good(*(scene(files, name=n) for n in names))] == names
+
+
+@pytest.mark.parametrize("subtitle", [{}, {"subtitle_path": None}, {"subtitle_path": ""}])
+def test_the_old_dictionaries_do(
+    files: Path, monkeypatch: pytest.MonkeyPatch, subtitle: dict[str, str | None]
+) -> None:
+    monkeypatch.chdir(files)
+    old = {"scene_name": "場景", "image_path": "a.jpg", "audio_path": "a.mp3"} | subtitle
+    (checked,) = good(old)
+    assert checked.scene == Scene(name="場景", image=files / "a.jpg", audio=files / "a.mp3")
+    assert checked.seconds == pytest.approx(100 * 1152 / 44100, abs=0.03)
+
+
+def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> None:
+    found = faults(
+        {"scene_name": "a/b", "image_path": 3},
+        scene(files, name="two", image="none.png", audio="a.png", subtitle="a.png"),
+        "three",  # type: ignore[arg-type]
+        {"name": "four", "image": "", "audio": files / "a.wav", "subtitel": "x"},
+        watermark=files / "a.srt",
+    )
+    assert [(f.scene, f.field) for f in found] == [
+        ("scenes[0]", "scene_name"),
+        ("scenes[0]", "image_path"),
+        ("scenes[0]", "audio_path"),
+        ("two", "image"),
+        ("two", "audio"),
+        ("two", "subtitle"),
+        ("scenes[2]", "scene"),
+        ("four", "image"),
+        ("four", "subtitel"),
+        ("options", "watermark"),
+    ]
+    assert found[0][2:] == ("'a/b'", "a name without '/': it becomes a file name")
+    assert found[1].found == "3"
+    assert found[2].found == "nothing"
+    assert found[3].found == f"no such file: {files / 'none.png'}"
+    assert found[4].found.startswith("a PNG picture: ")
+    assert found[8].expected == "subtitle"
+    assert found[9].found.startswith("text: ")
+
+
+def test_no_scenes_at_all() -> None:
+    assert faults() == [SceneFault("scenes", "scenes", "none", "at least one scene")]
+
+
+def test_a_field_given_under_both_names(files: Path) -> None:
+    both = {"name": "a", "scene_name": "b", "image": files / "a.png", "audio": files / "a.wav"}
+    assert faults(both) == [SceneFault("a", "scene_name", "the field twice", "name only")]
+
+
+@pytest.mark.parametrize(
+    "second", ["Straße", "STRASSE", "straße", unicodedata.normalize("NFD", "straße")]
+)
+def test_names_that_some_file_system_takes_for_one(files: Path, second: str) -> None:
+    first = {"scene_name": "Straße", "image_path": files / "a.png", "audio_path": files / "a.wav"}
+    (fault,) = faults(first, first | {"scene_name": second})
+    assert fault.field == "scene_name"
+    assert "after 'Straße'" in fault.found
+
+
+def test_names_that_differ_are_not_taken_for_one(files: Path) -> None:
+    assert len(good(*(scene(files, name=name) for name in ("a", "á", "а", "a1")))) == 4
+
+
+def test_what_is_no_file(files: Path) -> None:
+    os.mkfifo(files / "pipe")
+    (files / "empty").touch()
+    for name, found in {
+        ".": "a folder",
+        "pipe": "not a regular file",
+        "empty": "an empty file",
+        "gone/a.png": "no such file",
+        "a.png/x": "a path through something that is no folder",
+        "nul\0": "unreadable",
+        "x" * 300: "unreadable",
+    }.items():
+        for field in ("image", "audio", "subtitle"):
+            (fault,) = faults(scene(files, **{field: name}))
+            assert fault.field == field
+            assert fault.found.startswith(found)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(files: Path) -> None:
+    (files / "a.png").chmod(0)
+    (fault,) = faults(scene(files))
+    assert fault.found.startswith("a file that may not be read")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_a_picture_that_was_cut_short(files: Path, name: str) -> None:
+    data = (files / name).read_bytes()
+    good(scene(files, image=name))
+    for keep in (len(data) - 20, len(data) // 2, 40, 9):
+        (files / name).write_bytes(data[:keep])
+        (fault,) = faults(scene(files, image=name))
+        assert fault.field == "image"
+    (files / name).write_bytes(data + b"trailing junk \xff\xda")
+    good(scene(files, image=name))
+
+
+def test_the_preview_in_a_jpeg_does_not_pass_for_its_end(files: Path) -> None:
+    data = (files / "a.jpg").read_bytes()
+    preview = b"\xff\xd8\xff\xda\x00\x02..\xff\xd9"
+    app1 = b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview
+    (files / "a.jpg").write_bytes(data[:2] + app1 + data[2:])
+    good(scene(files, image="a.jpg"))
+    (files / "a.jpg").write_bytes((data[:2] + app1 + data[2:])[:-100])
+    (fault,) = faults(scene(files, image="a.jpg"))
+    assert fault.found.startswith("a JPEG picture that ends too early")
+
+
+def test_the_ending_of_a_name_is_not_believed(files: Path) -> None:
+    (files / "a.png").rename(files / "sound.mp3")
+    good(scene(files, image="sound.mp3"))
+    (fault,) = faults(scene(files, image="sound.mp3", audio="sound.mp3"))
+    assert fault.found.startswith("a PNG picture")
+
+
+def test_a_picture_with_too_many_pixels_is_refused_by_its_header(files: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
+    data += struct.pack(">I", zlib.crc32(header)) + struct.pack(">I", 9) + b"IDAT"
+    (files / "bomb.png").write_bytes(data)
+    (fault,) = faults(scene(files, image="bomb.png"))
+    assert fault.found.startswith("60000×60000 pixels, 3,600,000,000 in all")
+    wide = Image.new("1", (10_000, 9_500))  # above the limit at which Pillow itself would warn
+    wide.save(files / "wide.png")
+    good(scene(files, image="wide.png"))
+    (fault,) = faults(scene(files, image="wide.png"), limits=Limits(image_pixels=94_999_999))
+    assert fault.found.startswith("10000×9500 pixels, 95,000,000 in all")
+    assert fault.expected == "at most 94,999,999 pixels"
+
+
+def test_limits_of_bytes_and_seconds(files: Path) -> None:
+    (fault,) = faults(scene(files), limits=Limits(file_bytes=30_000))
+    assert (fault.field, fault.expected) == ("audio", "at most 0.0 MB")
+    (fault,) = faults(scene(files), limits=Limits(audio_seconds=1.5))
+    assert fault[2:] == (f"2 seconds: {files / 'a.wav'}", "at most 1.5 seconds")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xf1\x50\x80" + bytes(16_000),
+        b"\x1a\x45\xdf\xa3" + bytes(16_000),
+        b"\0\0\0\x18ftypiso5" + bytes(16_000),
+    ],
+    ids=["aac", "webm", "fragmented mp4"],
+)
+def test_a_sound_whose_header_tells_no_length_is_sorted_by_its_size(
+    files: Path, data: bytes
+) -> None:
+    (files / "sound").write_bytes(data)
+    (checked,) = good(scene(files, audio="sound"))
+    assert checked.seconds == pytest.approx(1, rel=0.01)
+
+
+def test_a_wav_that_was_written_to_a_pipe_is_as_long_as_its_bytes(files: Path) -> None:
+    data = bytearray((files / "a.wav").read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    (files / "a.wav").write_bytes(data)
+    (checked,) = good(scene(files))
+    assert checked.seconds == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"<html>Not Found</html>", "text"),
+        ("这不是声音，只是文字。".encode(), "text"),
+        (b"\x89PNG\r\n\x1a\n....", "a PNG picture"),
+        (bytes(range(256)), "data of an unknown kind"),
+        (b"ID3\x04\0\0\0\0\0\0" + bytes(500), "an mp3 sound"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "a wav sound"),
+        (b"OggS" + bytes(9), "an ogg sound"),
+        (b"fLaC" + b"\xff" * 9, "a flac sound"),
+        (MP3_FRAME[:3], "an mp3 sound"),
+    ],
+)
+def test_what_is_no_sound(files: Path, data: bytes, found: str) -> None:
+    (files / "sound.mp3").write_bytes(data)
+    (fault,) = faults(scene(files, audio="sound.mp3"))
+    assert fault.found.startswith(found)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+def test_subtitles_in_every_encoding(files: Path, encoding: str) -> None:
+    (files / "a.srt").write_bytes(SRT.replace("\n", "\r\n").encode(encoding))
+    good(scene(files, subtitle="a.srt"))
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"\xef\xbb\xbf \r\n", "no text"),
+        (b"Just a line.", "text without any line of timing"),
+        (b"\xff\xfex", "text in none of these encodings"),
+        (b"\x80\xff" * 7, "text in none of these encodings"),
+        (b"\xff\xd8\xff\xe0" * 7, "a JPEG picture"),
+        (b"WEBVTT\n\n00:01.000 --> 00:04.000\nHi", "text without any line of timing"),
+    ],
+)
+def test_what_are_no_subtitles(files: Path, data: bytes, found: str) -> None:
+    (files / "a.srt").write_bytes(data)
+    (fault,) = faults(scene(files, subtitle="a.srt"))
+    assert fault.field == "subtitle"
+    assert fault.found.startswith(found)
+
+
+def test_random_files_bring_forth_faults_and_nothing_else(files: Path) -> None:
+    starts = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\1\0\0WEBPVP8 ", b"GIF89a", b"BM"]
+    starts += [b"II*\0", b"ID3", b"OggS", b"fLaC", b"RIFF\0\1\0\0WAVEfmt ", b"\0\0\0 ftypavif"]
+    starts += [b"\0\0\0 ftypM4A ", b"FORM\0\0\0\1AIFF", b"\xff\xfb\x90"]
+    for number, start in enumerate(starts * 3):
+        (files / str(number)).write_bytes(start + os.urandom(700))
+    numbers = [str(n) for n in range(len(starts) * 3)]
+    found = faults(
+        *(scene(files, name=n, image=n, audio=n, subtitle=n) for n in numbers),
+    )
+    assert {fault.scene for fault in found} == set(numbers)
+
+
+def test_a_thousand_scenes_are_quick(files: Path) -> None:
+    parts = {name: (files / name).read_bytes() for name in ("a.png", "a.wav", "a.srt")}
+    for number in range(1000):
+        for name, data in parts.items():
+            (files / f"{number}{name}").write_bytes(data)
+    scenes = [
+        scene(files, name=f"{n}", image=f"{n}a.png", audio=f"{n}a.wav", subtitle=f"{n}a.srt")
+        for n in range(1000)
+    ]
+    begin = time.perf_counter()
+    assert len(good(*scenes)) == 1000
+    assert time.perf_counter() - begin < 5
