@@ -1,0 +1,82 @@
+"""What Fargate would charge. Pure arithmetic, in USD, on the list prices of us-east-1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from cloudburst.models.report import WorkerReport
+from cloudburst.models.tier import Tier
+
+VCPU_SECOND = Decimal("0.000011244")
+"""One vCPU for one second: Linux on x86, on demand.
+
+https://aws.amazon.com/fargate/pricing/ (us-east-1, 2026-11).
+"""
+GB_SECOND = Decimal("0.000001235")
+"""One GB of memory for one second: the same page, size and date."""
+IPV4_SECOND = Decimal("0.005") / 3600
+"""One public IPv4 address for one second: https://aws.amazon.com/vpc/pricing/ (2026-11)."""
+MINIMUM_SECONDS = 60
+"""A task is billed by the second, but for no less: AWS Fargate pricing, "Pricing details"."""
+START_SECONDS = 40
+"""Assumed: from ``pullStartedAt``, where the bill begins, until the worker answers.
+
+Every task pulls its whole image, for Fargate keeps none
+(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
+hundred MB take 20 to 40 seconds from ECR in the same region, about a minute from elsewhere
+(https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57 s for 413 MB).
+"""
+_SHOWN = Decimal("0.0001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run would have cost on Fargate. An estimate: nothing was billed."""
+
+    usd: Decimal
+    tasks: int
+    seconds: Decimal
+    """Billed, over all tasks."""
+    assumptions: str
+    """In one line."""
+
+
+def price_per_hour(tier: Tier) -> Decimal:
+    """USD for an hour of a task of this size, without its address."""
+    hour = _per_second(tier) * 3600
+    return hour.quantize(_SHOWN, ROUND_HALF_UP)
+
+
+def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> Estimate:
+    """The price of the same run on Fargate: as many tasks, each working as long as here.
+
+    ``workers`` and ``seconds`` are those of the report. A worker that is still alive counts up to
+    the run's end. The start that was seen here is left out, and the one that Fargate bills put in
+    its place; a worker that never answered counts with that alone.
+    """
+    billed: list[Decimal] = []
+    for worker in workers:
+        if worker.launched is None:
+            continue
+        end = seconds if worker.stopped is None else worker.stopped
+        begin = end if worker.ready is None else max(worker.ready, 0.0)
+        alive = Decimal(str(round(max(end - begin, 0.0), 3)))
+        billed.append(max(alive + START_SECONDS, Decimal(MINIMUM_SECONDS)))
+    total = sum(billed, Decimal())
+    cost = total * (_per_second(tier) + IPV4_SECOND)
+    size = f"{tier.vcpu} vCPU, {tier.memory_gb} GB"
+    return Estimate(
+        usd=cost.quantize(_SHOWN, ROUND_HALF_UP),
+        tasks=len(billed),
+        seconds=total,
+        assumptions=(
+            f"{size}, x86 on demand, us-east-1, {START_SECONDS} s of billed start, "
+            f"{MINIMUM_SECONDS} s at least, public IPv4"
+        ),
+    )
+
+
+def _per_second(tier: Tier) -> Decimal:
+    return tier.vcpu * VCPU_SECOND + tier.memory_gb * GB_SECOND

@@ -1,0 +1,199 @@
+"""Scenes in files and folders."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.scenes import read_scenes, scan_scenes_from_folder
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def write(file: Path, text: str, encoding: str = "utf-8") -> Path:
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+def names(path: Path) -> list[str]:
+    return [scene.get("name") or scene["scene_name"] for scene in read_scenes(path)]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json(tmp_path: Path, wrapped: bool, encoding: str) -> None:
+    scenes = [
+        {"name": "一", "image": "a.png", "audio": "/abs/a.mp3"},
+        {"scene_name": "b", "image_path": "../b.png", "audio_path": "b.mp3", "subtitle_path": ""},
+        {"name": 3, "image": None},
+    ]
+    text = json.dumps({"scenes": scenes} if wrapped else scenes, ensure_ascii=False)
+    assert read_scenes(write(tmp_path / "list.JSON", text, encoding)) == [
+        {"name": "一", "image": f"{tmp_path}/a.png", "audio": "/abs/a.mp3"},
+        {
+            "scene_name": "b",
+            "image_path": f"{tmp_path}/../b.png",
+            "audio_path": f"{tmp_path}/b.mp3",
+            "subtitle_path": "",
+        },
+        {"name": 3, "image": None},
+    ]
+
+
+def test_yaml(tmp_path: Path) -> None:
+    text = "scenes:\n- {name: 一, image: a.png, audio: a.mp3}\n- name: b\n"
+    assert read_scenes(write(tmp_path / "list.yml", text)) == [
+        {"name": "一", "image": f"{tmp_path}/a.png", "audio": f"{tmp_path}/a.mp3"},
+        {"name": "b"},
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    rows = [
+        ["Scene_Name", "image_path ", "audio_path", "subtitle_path"],
+        ["场景 一", "a.png", "a.mp3", ""],
+        ["", "", "", ""],
+        ['"b, ""2"""', "b.png", "b.mp3", "b.srt"],
+        ["c"],
+    ]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    first, second, third = read_scenes(write(tmp_path / "list.csv", text, encoding))
+    assert first == {
+        "scene_name": "场景 一",
+        "image_path": f"{tmp_path}/a.png",
+        "audio_path": f"{tmp_path}/a.mp3",
+    }
+    assert second["scene_name"] == 'b, "2"'
+    assert second["subtitle_path"] == f"{tmp_path}/b.srt"
+    assert third == {"scene_name": "c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "[\n{]", "a.json, line 2, column 2: no JSON"),
+        ("a.json", "", "a.json, line 1, column 1: no JSON"),
+        ("a.json", '{"name": "a"}', "expected a list of scenes, or"),
+        ("a.json", '{"scenes": 3}', "a.json: 3; expected a list"),
+        ("a.json", '[{}, "a.png"]', r"a.json, scenes\[1\]: 'a.png'; expected"),
+        ("a.yaml", "a: [1\nb: 2", "a.yaml, line 2, column 2: no YAML"),
+        ("a.yaml", "a: 2026-13-45", "a.yaml: no YAML"),
+        ("a.yaml", "", "a.yaml: None; expected a list"),
+        ("a.csv", "name,picture\n", "a.csv, line 1: an unknown column 'picture'"),
+        ("a.csv", "name,image,name\n", "a.csv, line 1: twice column 'name'"),
+        ("a.csv", "name,image\nx,y\n\nx,y,z\n", "a.csv, line 4: 3 cells under 2 columns"),
+        ("a.csv", 'name,image\n"x,y', "a.csv, line 2: no CSV"),
+        ("a.txt", "", r"a.txt: a file ending in '.txt'; expected .json"),
+        ("scenes", "", "scenes: a file without an ending"),
+    ],
+)
+def test_a_faulty_file_is_named_with_the_place(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read_scenes(write(tmp_path / name, text))
+
+
+def test_what_is_no_text_or_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"\xff\xff\xff")
+    with pytest.raises(ConfigurationError, match="no text"):
+        read_scenes(tmp_path / "a.json")
+    with pytest.raises(ConfigurationError, match="none: not found; expected"):
+        read_scenes(tmp_path / "none")
+    with pytest.raises(ConfigurationError, match="unreadable: File name too long"):
+        read_scenes(tmp_path / ("x" * 300))
+
+
+def test_the_layout_of_the_old_client(tmp_path: Path) -> None:
+    touch(tmp_path, "images/scene_10.png", "images/scene_2.png", "images/cover.png")
+    touch(tmp_path, "audio/scene_10.mp3", "audio/scene_2.mp3", "audio/scene_2.srt", "x.json")
+    expected = [
+        {
+            "scene_name": "scene_2",
+            "image_path": f"{tmp_path}/images/scene_2.png",
+            "audio_path": f"{tmp_path}/audio/scene_2.mp3",
+            "subtitle_path": f"{tmp_path}/audio/scene_2.srt",
+        },
+        {
+            "scene_name": "scene_10",
+            "image_path": f"{tmp_path}/images/scene_10.png",
+            "audio_path": f"{tmp_path}/audio/scene_10.mp3",
+            "subtitle_path": None,
+        },
+    ]
+    assert read_scenes(tmp_path) == scan_scenes_from_folder(str(tmp_path)) == expected
+
+
+def test_the_old_layout_with_something_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no images/scene_\*"):
+        scan_scenes_from_folder(tmp_path)
+    touch(tmp_path, "images/scene_1.png", "images/scene_2.png", "audio/scene_1.mp3")
+    with pytest.raises(ConfigurationError, match=r"no audio.* for scene_2"):
+        read_scenes(tmp_path)
+    touch(tmp_path, "audio/scene_2.mp3", "audio/scene_3.mp3")
+    with pytest.raises(ConfigurationError, match=r"no images.* for scene_3"):
+        read_scenes(tmp_path)
+
+
+def test_pictures_and_sounds_side_by_side(tmp_path: Path) -> None:
+    touch(tmp_path, "s10.png", "s10.mp3", "s9.JPG", "s9.wav", "s9.srt", "Ａ.webp", "Ａ.flac")
+    touch(tmp_path, "watermark.png", "notes.txt", "s11.srt", "._s10.png", "._s10.mp3")
+    assert read_scenes(tmp_path) == [
+        {
+            "name": "s9",
+            "image": f"{tmp_path}/s9.JPG",
+            "audio": f"{tmp_path}/s9.wav",
+            "subtitle": f"{tmp_path}/s9.srt",
+        },
+        {"name": "s10", "image": f"{tmp_path}/s10.png", "audio": f"{tmp_path}/s10.mp3"},
+        {"name": "Ａ", "image": f"{tmp_path}/Ａ.webp", "audio": f"{tmp_path}/Ａ.flac"},
+    ]
+
+
+def test_a_folder_with_one_file_of_scenes(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "a.mp3", "b.png", "b.mp3")
+    write(tmp_path / "story.json", '[{"name": "b", "image": "b.png", "audio": "b.mp3"}]')
+    assert names(tmp_path) == ["b"]
+    write(tmp_path / "story.csv", "name,image,audio\nc,a.png,a.mp3\n")
+    with pytest.raises(ConfigurationError, match=r"2 files of scenes, story.csv, story.json"):
+        read_scenes(tmp_path)
+    assert names(tmp_path / "story.csv") == ["c"]
+
+
+def test_a_folder_without_scenes_or_with_doubtful_ones(tmp_path: Path) -> None:
+    touch(tmp_path, "watermark.png")
+    with pytest.raises(ConfigurationError, match="no scenes in it; expected a file of scenes"):
+        read_scenes(tmp_path)
+    touch(tmp_path, "a.mp3")
+    with pytest.raises(ConfigurationError, match=r"a.mp3: no picture for it; expected a.png"):
+        read_scenes(tmp_path)
+    touch(tmp_path, "a.png", "a.jpg")
+    with pytest.raises(ConfigurationError, match=r"a.jpg, a.png for one scene"):
+        read_scenes(tmp_path)
+
+
+def test_relative_paths_count_from_the_file_and_not_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub" / "a.json", '[{"name": "a", "image": "x/a.png"}]')
+    monkeypatch.chdir(tmp_path)
+    (scene,) = read_scenes("sub/a.json")
+    assert scene["image"] == f"{tmp_path}/sub/x/a.png"
+
+
+def test_it_loads_nothing_heavy() -> None:
+    code = "import sys, cloudburst.scenes; print({'PIL', 'yaml', 'httpx'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
