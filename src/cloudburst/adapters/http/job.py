@@ -137,58 +137,56 @@ class Job:
         patience = self._line.patience()
         shown = 0.0
 
-        def hear(state: JobState) -> Done | None:
+        def hear(state: JobState) -> None:
             nonlocal shown
             patience.heard()
             if state.progress > shown:
                 shown = state.progress
                 progress(shown)
-            return self._outcome(state)
 
         while True:
             try:
-                if done := await self._follow(hear):
-                    return done
+                if last := await self._follow(hear):
+                    return self._outcome(last)
                 cut: Exception = UnableError("the stream of events ended before the job")
             except BROKEN as exc:
                 cut = exc
             logger.info("job %s of %s: listening again (%s)", self.id, self._scene, told(cut))
             await patience.bear(cut)
 
-    async def _follow(self, hear: Callable[[JobState], Done | None]) -> Done | None:
+    async def _follow(self, hear: Callable[[JobState], None]) -> JobState | None:
+        """The job's final state, ``None`` when the stream ends without."""
         silence = min(BEAT, self._line.timeouts.silence / 2)
+        final: JobState | None = None
         async with self._line.stream(f"/jobs/{self.id}/events", silence=silence) as response:
             if response.status_code == 404:
-                raise WorkerStoppedError("the worker no longer knows the job: it was started anew")
+                msg = "the worker no longer knows the job: it was started anew"
+                raise WorkerStoppedError(msg)
             if not response.is_success:
                 raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
             async with aclosing(cast("AsyncGenerator[str]", response.aiter_lines())) as lines:
                 async for line in lines:
-                    if done := hear(_parsed(JobState, line)):
-                        return done
-        return None
+                    if final:
+                        break
+                    state = _parsed(JobState, line)
+                    hear(state)
+                    # Read on to the stream's end, so that its connection can be used again.
+                    final = None if state.state in {"queued", "running"} else state
+        return final
 
-    def _outcome(self, state: JobState) -> Done | None:
-        """The video of a job that is done, ``None`` while it is not."""
+    def _outcome(self, state: JobState) -> Done:
         error = state.error or Refusal(error="no reason given")
         match state.state:
-            case "queued" | "running":
-                return None
-            case "done":
-                if state.done is None:
-                    raise UnableError("a job is done without saying what it made")
+            case "done" if state.done:
                 return state.done
             case "failed" if error.field:
                 raise self._bad_input(error)
-            case "failed":
-                msg = f"the render failed by a fault of the service: {error}"
-                raise RenderFailedError(msg, scene=self._scene)
-            case "cancelled":
-                msg = "somebody else cancelled the render"
-                raise RenderFailedError(msg, scene=self._scene)
             case "interrupted":
                 msg = "the worker stops and gave the render up"
                 raise WorkerStoppedError(msg)
+            case _:
+                msg = f"{state.state} by a fault of the service: {error}"
+                raise RenderFailedError(msg, scene=self._scene)
 
     def _bad_input(self, refusal: Refusal) -> SceneError:
         return GenerateError(str(refusal), scene=self._scene, field=refusal.field or "")

@@ -1,0 +1,40 @@
+"""Threads and sockets need the real clock."""
+
+from __future__ import annotations
+
+import pytest
+from studio import Studio
+
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.scene import Scene
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture
+def studio():
+    return Studio()
+
+
+@pytest.fixture
+def hasty():
+    """So little patience that a lost worker costs a test no time."""
+    return Timeouts(silence=0.4, call=0.3)
+
+
+@pytest.fixture
+def make_scene(tmp_path):
+    def make(name="one", *, image=b"picture" * 1000, subtitle=b"1\n"):
+        for kind, content in {"png": image, "mp3": b"sound " * 2000, "srt": subtitle}.items():
+            (tmp_path / f"{name}.{kind}").write_bytes(content)
+        return Scene(
+            name=name,
+            image=tmp_path / f"{name}.png",
+            audio=tmp_path / f"{name}.mp3",
+            subtitle=tmp_path / f"{name}.srt",
+        )
+
+    return make

@@ -1,0 +1,56 @@
+"""Whole videos are told from cut ones."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from studio import mp4
+
+from cloudburst.adapters.http.mp4 import unplayable
+
+WHOLE = mp4(b"pictures" * 10)
+
+
+def judge(content):
+    return unplayable(io.BytesIO(content), len(content))
+
+
+def box(kind, length, content=b""):
+    return length.to_bytes(4) + kind + content
+
+
+def test_a_whole_one():
+    assert judge(WHOLE) is None
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_no_cut_one_passes(length):
+    assert judge(WHOLE[:length])
+
+
+def test_lengths_of_eight_bytes_and_to_the_end():
+    head = WHOLE[: WHOLE.index(b"mdat") - 4]
+    assert judge(head + box(b"mdat", 1, (20).to_bytes(8) + b"abcd")) is None
+    assert judge(head + box(b"mdat", 1, (21).to_bytes(8) + b"abcd")) is not None
+    assert judge(head + box(b"mdat", 0, b"abcd")) is None
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (["moov", "ftyp", "mdat"], "does not begin with ftyp"),
+        (["ftyp", "mdat", "moov"], "does not come before"),
+        (["ftyp", "mdat"], "does not come before"),
+        (["ftyp", "moov"], "lacks moov or mdat: ftyp, moov"),
+    ],
+)
+def test_the_order_counts(order, message):
+    assert message in judge(mp4(order=order))
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_anything_is_judged(content, continues):
+    judge(WHOLE + content if continues else content)
