@@ -16,6 +16,10 @@ BLOCK = 256 * 1024
 """Bytes that one trip to a thread reads: the trip costs about as much as reading 100 KB."""
 
 
+HASHERS = 2
+"""Files that are hashed at once: more threads with nothing but work would hold up the loop's."""
+
+
 class FileChangedError(OSError):
     """The file is not what it was when its hash was taken."""
 
@@ -55,6 +59,7 @@ class Hashes:
 
     def __init__(self) -> None:
         self._known: dict[Stamp, str] = {}
+        self._hashers = anyio.CapacityLimiter(HASHERS)
         self._busy: defaultdict[Path, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def of(self, path: Path) -> Content:
@@ -67,7 +72,7 @@ class Hashes:
         async with self._busy[path]:
             stamp = await to_thread.run_sync(_stamp, path)
             if stamp not in self._known:
-                self._known[stamp] = await to_thread.run_sync(_hash, stamp)
+                self._known[stamp] = await to_thread.run_sync(_hash, stamp, limiter=self._hashers)
             return Content(stamp=stamp, sha256=self._known[stamp])
 
 

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -69,10 +68,12 @@ class ProcessWorker:
         """See the process through from its start to its end; on every way out it has ended."""
         try:
             process = await self._start(environment)
-        except OSError as exc:
+        except BaseException as exc:
+            self.ended, self._reason = True, f"it was not started: {exc!r}"
+            await insist(lambda: to_thread.run_sync(self._drop_log), seconds=REAP)
+            if not isinstance(exc, OSError):
+                raise
             self.fault = exc
-            self._reason = f"it could not be started: {exc}"
-            self.ended = True
             return
         finally:
             self.started.set()
@@ -102,9 +103,12 @@ class ProcessWorker:
         if process.stdout is None:
             return
         output = BufferedByteReceiveStream(process.stdout)
-        with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.DelimiterNotFound):
+        with suppress(anyio.EndOfStream, anyio.IncompleteRead):
             while self._address is None:
-                line = await output.receive_until(b"\n", LINE)
+                try:
+                    line = await output.receive_until(b"\n", LINE)
+                except anyio.DelimiterNotFound:
+                    line = await output.receive()  # part of a longer line
                 if line.startswith(SAID):
                     self._address = line.removeprefix(SAID).decode("ascii", "replace").strip()
             while True:
@@ -122,10 +126,14 @@ class ProcessWorker:
         failed = self._asked is None or killed
         self._reason = f"{self._asked or 'it ended by itself'} ({_ending(code)})"
         if not failed:
-            await to_thread.run_sync(partial(self.log.unlink, missing_ok=True))
+            await to_thread.run_sync(self._drop_log)
         elif tail := await to_thread.run_sync(_tail, self.log):
             self._reason += f"; the last lines of {self.log}:\n{tail}"
         self.ended = True
+
+    def _drop_log(self) -> None:
+        with suppress(OSError):
+            self.log.unlink()
 
     async def _terminate(self, process: Process) -> bool:
         """Whether it had to be killed."""

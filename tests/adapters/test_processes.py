@@ -1,0 +1,354 @@
+"""Workers as processes of this machine: the real service, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudburst.adapters.local import worker as worker_module
+from cloudburst.adapters.local.processes import SERVICE, local, open_processes
+from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.scene import Scene
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.task import LaunchRequest, TaskSpec, TaskState
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+SAY = "import sys; print('listening on http://127.0.0.1:1', flush=True)"
+WAIT = f"{SAY}; sys.stdin.read()"
+"""Ends with its parent, as the service does, and starts faster."""
+MARK = "MARK_OF_A_TEST"
+
+
+def request(token="t", key="k-77"):
+    return LaunchRequest(spec=TaskSpec(), token=token, key=key)
+
+
+def opened(folder, script=WAIT, **changes):
+    settings = {"workers": 2, "encoders": 1, "timeouts": Timeouts(), "needs": ()}
+    command = (sys.executable, "-c", script)
+    return open_processes(folder=folder, **{**settings, "command": command, **changes})
+
+
+async def until(launcher, task, state):
+    with anyio.fail_after(15):
+        while (status := await launcher.describe(task)).state is not state:
+            await anyio.sleep(0.01)
+    return status
+
+
+def marked():
+    """Processes that carry our mark in their environment, with their command lines."""
+    wanted = f"{MARK}={os.environ[MARK]}".encode()
+    found = {}
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+    found.pop(os.getpid(), None)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_survives(monkeypatch):
+    monkeypatch.setenv(MARK, f"{os.getpid()}-{time.monotonic_ns()}")
+    yield
+    assert not marked()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    return place
+
+
+async def test_the_service_serves_on_loopback_with_its_key(folder):
+    async with local(workers=1, folder=folder)() as backend:
+        assert (backend.name, backend.capacity) == ("local", 1)
+        task = await backend.launcher.launch(request())
+        assert (await backend.launcher.describe(task)).state is TaskState.STARTING
+        address = (await until(backend.launcher, task, TaskState.RUNNING)).address
+        assert address.startswith("http://127.0.0.1:")
+        ours = {pid for pid, command in marked().items() if b"cloudburst.service" in command}
+        assert listening(ours) == {"0100007F"}
+        assert {os.getsid(pid) for pid in ours} == ours, "Ctrl-C in a terminal would reach them"
+        async with backend.connect(address, key="k-77") as renderer:
+            assert await renderer.healthy()
+        async with backend.connect(address, key="wrong") as renderer:
+            scene = Scene(name="s", image=__file__, audio=__file__)
+            with pytest.raises(WorkerError, match="refused the key"):
+                await renderer.upload(scene, RenderOptions())
+        began = time.monotonic()
+        await backend.launcher.stop(task, reason="enough")
+        await backend.launcher.stop(task, reason="more than enough")
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+        assert status.reason == "enough (exit code 0)"
+        assert time.monotonic() - began < 2
+    assert not list(folder.iterdir()), "neither logs nor files are left when all went well"
+
+
+def listening(pids):
+    """Addresses, as the kernel writes them, of the listening sockets of processes."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                inodes.add(os.readlink(descriptor))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    rows += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]]
+    return {
+        row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes
+    }
+
+
+async def test_a_repeated_request_starts_nothing_new(folder):
+    async with opened(folder) as backend:
+        tasks = []
+
+        async def launch(token):
+            tasks.append(await backend.launcher.launch(request(token)))
+
+        async with anyio.create_task_group() as group:
+            for number in range(10):
+                group.start_soon(launch, f"t{number % 2}")
+        assert len(set(tasks)) == 2
+        assert len(marked()) == 2
+        with pytest.raises(CapacityError, match="2 workers"):
+            await launch("t3")
+        await launch("t1")
+        await backend.launcher.stop(tasks[0], reason="done")
+        await launch("t4")
+        assert len(set(tasks)) == 3
+
+
+async def test_a_worker_that_is_killed_says_so(folder):
+    script = f"import sys; print('last words', file=sys.stderr, flush=True); {WAIT}"
+    async with opened(folder, script) as backend:
+        task = await backend.launcher.launch(request())
+        await until(backend.launcher, task, TaskState.RUNNING)
+        os.kill(next(iter(marked())), signal.SIGKILL)
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+        assert "killed by SIGKILL" in status.reason
+        assert "last words" in status.reason
+        assert await backend.launcher.launch(request()) == task
+    (log,) = folder.rglob("*.log")
+    assert log.read_text() == "last words\n"
+    assert str(log) in status.reason
+
+
+async def test_a_service_that_dies_at_its_start_says_why(folder):
+    async with opened(
+        folder, "import sys; print('x\\n' * 99, 'no ffmpeg found'); sys.exit('bad')"
+    ) as backend:
+        task = await backend.launcher.launch(request())
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+    assert "exit code 1" in status.reason
+    assert status.reason.endswith("bad")
+    assert status.reason.count("\n") <= worker_module.TAIL_LINES
+    assert status.address is None
+
+
+async def test_other_output_does_not_matter(folder):
+    chatter = "print('x' * 100_000); print('listening on nothing'[:9]);"
+    async with opened(
+        folder, f"{chatter} {SAY}; print('y' * 1_000_000); sys.stdin.read()"
+    ) as backend:
+        task = await backend.launcher.launch(request())
+        status = await until(backend.launcher, task, TaskState.RUNNING)
+        assert status.address == "http://127.0.0.1:1"
+        await backend.launcher.stop(task, reason="done")
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+
+
+async def test_the_services_own_refusal_reaches_the_reason(folder):
+    async with open_processes(
+        workers=1, encoders=999, folder=folder, timeouts=Timeouts(), command=SERVICE
+    ) as backend:
+        task = await backend.launcher.launch(request())
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+    assert "exit code 2" in status.reason
+    assert "encoders" in status.reason
+    assert "k-77" not in status.reason
+
+
+async def test_a_worker_that_will_not_end_is_killed_with_its_group(folder, monkeypatch):
+    monkeypatch.setattr(worker_module, "GRACE", 0.3)
+    stubborn = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"subprocess.Popen(['sleep', '60']); {SAY}; signal.pause()"
+    )
+    async with opened(folder, stubborn) as backend:
+        task = await backend.launcher.launch(request())
+        await until(backend.launcher, task, TaskState.RUNNING)
+        assert len(marked()) == 2
+        await backend.launcher.stop(task, reason="done")
+        status = await until(backend.launcher, task, TaskState.STOPPED)
+    assert "done (killed by SIGKILL)" in status.reason
+
+
+async def test_what_cannot_be_started(folder):
+    async with opened(folder, command=["/nowhere/python"]) as backend:
+        for _ in range(2):
+            with pytest.raises(
+                LaunchError, match="/nowhere/python cannot be started: No such file"
+            ):
+                await backend.launcher.launch(request())
+    assert not list(folder.iterdir())
+
+
+async def test_the_extra_is_named_when_it_is_missing(folder):
+    with pytest.raises(
+        LaunchError, match=r"no_such_module missing; pip install 'cloudburst-sdk\[local\]'"
+    ):
+        async with opened(folder, needs=["json", "no_such_module"]):
+            pass
+
+
+@pytest.mark.parametrize("counts", [{"workers": 0}, {"encoders": 0}, {"workers": -1}])
+def test_counts_are_checked_at_once(counts):
+    with pytest.raises(ConfigurationError):
+        local(**counts)
+
+
+async def test_a_task_of_nobody(folder):
+    async with opened(folder) as backend:
+        assert (await backend.launcher.describe("local-x")).state is TaskState.STOPPED
+        await backend.launcher.stop("local-x", reason="?")
+    with pytest.raises(LaunchError, match="closed"):
+        await backend.launcher.launch(request())
+
+
+async def test_an_error_of_the_caller_leaves_as_itself(folder):
+    with pytest.raises(KeyError, match="mine"):
+        async with opened(folder) as backend:
+            await backend.launcher.launch(request())
+            raise KeyError("mine")
+
+
+@pytest.mark.parametrize("moment", [0, 0.001, 0.003, 0.01, 0.1])
+async def test_a_launch_that_a_scope_cancels_is_found_by_its_token(folder, moment):
+    async with opened(folder) as backend:
+        with anyio.move_on_after(moment):
+            await backend.launcher.launch(request())
+        task = await backend.launcher.launch(request())
+        await until(backend.launcher, task, TaskState.RUNNING)
+        assert len(marked()) == 1
+        await backend.launcher.stop(task, reason="done")
+        await until(backend.launcher, task, TaskState.STOPPED)
+        assert not marked()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("moment", [0, 0.001, 0.003, 0.01])
+async def test_a_launch_that_asyncio_cancels_is_ended_by_the_backend(folder, moment):
+    async with opened(folder) as backend:
+        launch = asyncio.get_running_loop().create_task(backend.launcher.launch(request()))
+        await asyncio.sleep(moment)
+        launch.cancel()
+        await asyncio.wait([launch])
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("moment", [0, 0.003, 0.02, 0.06, 0.2])
+async def test_asyncio_cancels_the_whole_backend(folder, moment, everything):
+    """As at the end of ``asyncio.run``: every task at once, twice."""
+
+    async def use():
+        async with opened(folder) as backend:
+            task = await backend.launcher.launch(request())
+            await until(backend.launcher, task, TaskState.RUNNING)
+            await anyio.sleep_forever()
+
+    before = asyncio.all_tasks()
+    user = asyncio.get_running_loop().create_task(use())
+    await asyncio.sleep(moment)
+    for _ in range(2):
+        for task in asyncio.all_tasks() - before if everything else [user]:
+            task.cancel()
+        await asyncio.sleep(0.001)
+    await asyncio.wait([user])
+    with anyio.fail_after(5):
+        while marked():
+            await anyio.sleep(0.01)
+    assert not list(folder.rglob("*")) or everything
+
+
+PARENT = """
+import anyio, sys
+from pathlib import Path
+from cloudburst.adapters.local.processes import local
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import LaunchRequest, TaskSpec
+
+async def render(backend, number):
+    request = LaunchRequest(spec=TaskSpec(), token=str(number), key="k")
+    task = await backend.launcher.launch(request)
+    while not (address := (await backend.launcher.describe(task)).address):
+        await anyio.sleep(0.01)
+    async with backend.connect(address, key="k") as renderer:
+        scene = Scene(name=str(number), image=sys.argv[1], audio=sys.argv[2])
+        upload = await renderer.upload(scene, RenderOptions())
+        await renderer.generate(upload, progress=lambda share: print("encoding", flush=True))
+
+async def main():
+    async with local(workers=2, encoders=1, folder=Path(sys.argv[3]))() as backend, \
+            anyio.create_task_group() as tasks:
+        for number in range(2):
+            tasks.start_soon(render, backend, number)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_a_parent(tmp_path, folder, end):
+    image, audio = tmp_path / "i.png", tmp_path / "a.wav"
+    make_picture(image)
+    make_sound(audio, seconds=600)
+    command = [sys.executable, "-c", PARENT, image, audio, folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        try:
+            for _ in range(6):
+                assert parent.stdout.readline() == b"encoding\n"
+            assert any(b"ffmpeg" in name for name in marked().values())
+            parent.send_signal(end)
+            parent.wait(10)
+            deadline = time.monotonic() + 5
+            while (left := marked()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert not left
+        finally:
+            for pid in {parent.pid, *marked()}:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    files = [path for path in folder.rglob("*") if path.suffix != ".log" and path.is_file()]
+    assert not files
+
+
+def make_picture(path):
+    from PIL import Image
+
+    Image.effect_noise((640, 360), 80).save(path)
+
+
+def make_sound(path, *, seconds):
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(16000 * seconds))
