@@ -9,7 +9,7 @@ import anyio
 from pydantic import ValidationError
 
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.lifecycle import serve
+from cloudburst.service.lifecycle import bound, serve
 
 
 def main() -> int:
@@ -27,7 +27,12 @@ def main() -> int:
         for fault in error.errors(include_input=False, include_url=False):
             sys.stderr.write(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}\n")
         return 2
-    return anyio.run(serve, settings)
+    try:
+        with bound(settings) as listener:
+            return anyio.run(serve, settings, listener)
+    except OSError as error:
+        sys.stderr.write(f"{settings.host}:{settings.port}: {error}\n")
+        return 2
 
 
 if __name__ == "__main__":

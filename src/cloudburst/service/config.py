@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudburst.service.cores import usable_cores
@@ -31,7 +30,7 @@ class ServiceSettings(BaseSettings):
     """0 takes any free port."""
     parent_fd: int | None = Field(default=None, ge=0)
     """A pipe whose other end the parent holds: at its end of file everything here ends."""
-    folder: Path | None = None
+    folder: DirectoryPath | None = None
     """Where a folder for the files is made; ``None`` is the system's place for temporary ones."""
 
     encoders: int = Field(default_factory=usable_cores, ge=1, le=256)

@@ -6,8 +6,9 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import anyio
 from anyio import CancelScope, current_time, move_on_after, to_thread
@@ -32,6 +33,15 @@ class QueueFullError(Exception):
 
 class StoppingError(Exception):
     """The service is about to end."""
+
+
+class Outcome(NamedTuple):
+    """How a job ends."""
+
+    state: State
+    error: str | None = None
+    done: Done | None = None
+    fault: InputFault | None = None
 
 
 class Job:
@@ -90,12 +100,13 @@ class Job:
             self.progress = progress
             self._tell()
 
-    def end(self, state: State, error: str | None = None) -> None:
+    def end(self, outcome: Outcome) -> None:
         """Enter a final state."""
-        self.error = error
+        self.done, self.fault, self.error = outcome.done, outcome.fault, outcome.error
+        self.progress = 1.0 if outcome.done else self.progress
         self.touched = current_time()
-        self.become(state)
         self.ended.set()
+        self.become(outcome.state)
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -177,7 +188,7 @@ class Jobs:
     async def forget(self, job: Job) -> None:
         """Delete a job that has ended, with its video."""
         self._jobs.pop(job.id, None)
-        await _delete(job.folder)
+        await to_thread.run_sync(_clear, job.folder, False)
 
     async def expire(self, seconds: float) -> int:
         """Forget ended jobs that nobody asked for in so many seconds; return how many."""
@@ -195,24 +206,24 @@ class Jobs:
             await job.ended.wait()
 
     async def _keep(self, job: Job) -> None:
-        """See a job through; it always reaches a final state."""
+        """See a job through; it always reaches a final state, and then only a video is left."""
+        outcome: Outcome | None = None
         try:
             with job.scope:
                 async with self._encoders:
                     job.become("running")
-                    await self._run(job)
+                    outcome = await self._run(job)
         except Exception:  # one job's trouble must not end the others
             log.exception("job %s failed", job.id)
-            job.end("failed", "the service failed; its log says why")
+            outcome = Outcome("failed", "the service failed; its log says why")
         finally:
+            outcome = outcome or Outcome(job.ending)
             with CancelScope(shield=True):
-                if job.state != "done":
-                    await _delete(job.folder)
-            if not job.ended.is_set():
-                job.end(job.ending)
+                await to_thread.run_sync(_clear, job.folder, outcome.state == "done")
+            job.end(outcome)
             self.last_end = current_time()
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job) -> Outcome:
         last: list[ChildLine] = []
 
         def hear(line: bytes) -> None:
@@ -231,22 +242,18 @@ class Jobs:
         with move_on_after(limit):
             ended = await self._children.run([*self._render, str(job.folder)], hear)
         if ended is None:
-            job.end("failed", f"the render was not done within {limit:g} s")
-        else:
-            await self._judge(job, ended, last[0] if last else ChildLine())
+            return Outcome("failed", f"the render was not done within {limit:g} s")
+        return await self._judge(job, ended, last[0] if last else ChildLine())
 
-    async def _judge(self, job: Job, ended: Ended, said: ChildLine) -> None:
+    async def _judge(self, job: Job, ended: Ended, said: ChildLine) -> Outcome:
         if said.done and ended.code == 0 and await _size(job.video) == said.done.size:
-            await _delete_inputs(job.folder)
-            job.done, job.progress = said.done, 1.0
-            job.end("done")
-        elif said.fault and ended.code == FAULT_EXIT:
-            job.fault = said.fault
+            return Outcome("done", done=said.done)
+        if said.fault and ended.code == FAULT_EXIT:
             fault = said.fault
-            job.end("failed", f"{fault.field}: {fault.found}; expected {fault.expected}")
-        else:
-            log.error("job %s: its child ended with %d: %s", job.id, ended.code, ended.errors)
-            job.end("failed", f"the render failed (exit {ended.code})")
+            text = f"{fault.field}: {fault.found}; expected {fault.expected}"
+            return Outcome("failed", text, fault=fault)
+        log.error("job %s: its child ended with %d: %s", job.id, ended.code, ended.errors)
+        return Outcome("failed", f"the render failed (exit {ended.code})")
 
 
 async def _size(path: Path) -> int | None:
@@ -256,16 +263,14 @@ async def _size(path: Path) -> int | None:
     return await to_thread.run_sync(look)
 
 
-async def _delete(folder: Path) -> None:
-    await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
-
-
-async def _delete_inputs(folder: Path) -> None:
-    def delete() -> None:
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != VIDEO:
+def _clear(folder: Path, keep_video: bool) -> None:
+    """Delete the folder, or all of it but the video."""
+    if not keep_video:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != VIDEO:
+            with suppress(OSError):
                 path.unlink()
-
-    await to_thread.run_sync(delete)

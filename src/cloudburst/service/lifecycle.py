@@ -35,23 +35,32 @@ BACKLOG = 256
 
 async def serve(
     settings: ServiceSettings,
+    listener: socket.socket,
     *,
     render: Sequence[str] = RENDER,
     unpack: Sequence[str] = UNPACK,
 ) -> int:
     """Serve until a signal, a limit or the parent's end says to stop; return the exit code."""
-    with _bound(settings) as listener:
-        async with open_service(settings, render=render) as service:
-            server = _Server(build_app(service, unpack=unpack))
-            if settings.parent_fd is not None:
-                _end_with_parent(settings.parent_fd, service)
-            async with create_task_group() as tasks:
-                life = _Life(service, server, tasks)
-                tasks.start_soon(life.watch_signals)
-                tasks.start_soon(life.watch_limits)
-                await server.serve(sockets=[listener])
-                tasks.cancel_scope.cancel()
+    async with open_service(settings, render=render) as service:
+        server = _Server(build_app(service, unpack=unpack))
+        if settings.parent_fd is not None:
+            _end_with_parent(settings.parent_fd, service)
+        async with create_task_group() as tasks:
+            life = _Life(service, server, tasks)
+            tasks.start_soon(life.watch_signals)
+            tasks.start_soon(life.watch_limits)
+            await server.serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
     return life.code
+
+
+@contextlib.contextmanager
+def bound(settings: ServiceSettings) -> Generator[socket.socket]:
+    """A socket that listens where the settings say; an `OSError` says why it cannot."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    address = (settings.host, settings.port)
+    with socket.create_server(address, family=family, backlog=BACKLOG) as listener:
+        yield listener
 
 
 class _Life:
@@ -80,7 +89,10 @@ class _Life:
         self._stop("its lifetime is over" if limit.cancelled_caught else "nothing to do")
 
     async def _idle(self, seconds: float) -> None:
-        while (left := seconds - self._service.idle()) > 0:
+        while True:
+            left = seconds - self._service.idle()
+            if left <= 0:
+                return
             await anyio.sleep(left)
 
     def _stop(self, reason: str) -> None:
@@ -149,14 +161,6 @@ class _Server(uvicorn.Server):
                 f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}\n"
             )
             sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _bound(settings: ServiceSettings) -> Generator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    address = (settings.host, settings.port)
-    with socket.create_server(address, family=family, backlog=BACKLOG) as listener:
-        yield listener
 
 
 def _end_with_parent(fd: int, service: Service) -> None:
