@@ -63,9 +63,7 @@ def test_no_workers_cost_nothing() -> None:
 
 def test_the_assumptions_are_told() -> None:
     told = estimate([], seconds=0, tier=Tier.HIGH_PERFORMANCE).assumptions
-    assert told == (
-        "4 vCPU, 8 GB, x86 on demand, us-east-1, 40 s of billed start, 60 s at least, public IPv4"
-    )
+    assert told == "4 vCPU, 8 GB, x86 on demand in us-east-1, 40 s start, 60 s minimum, IPv4"
 
 
 def test_it_loads_nothing_heavy() -> None:

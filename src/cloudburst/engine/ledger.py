@@ -66,14 +66,13 @@ def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> 
         billed.append(max(alive + START_SECONDS, Decimal(MINIMUM_SECONDS)))
     total = sum(billed, Decimal())
     cost = total * (_per_second(tier) + IPV4_SECOND)
-    size = f"{tier.vcpu} vCPU, {tier.memory_gb} GB"
     return Estimate(
         usd=cost.quantize(_SHOWN, ROUND_HALF_UP),
         tasks=len(billed),
         seconds=total,
         assumptions=(
-            f"{size}, x86 on demand, us-east-1, {START_SECONDS} s of billed start, "
-            f"{MINIMUM_SECONDS} s at least, public IPv4"
+            f"{tier.vcpu} vCPU, {tier.memory_gb} GB, x86 on demand in us-east-1, "
+            f"{START_SECONDS} s start, {MINIMUM_SECONDS} s minimum, IPv4"
         ),
     )
 

@@ -1,0 +1,175 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.logging import RichHandler
+
+from cloudburst.backends import local
+from cloudburst.cli.complaints import complaint
+from cloudburst.cli.ending import tell_end
+from cloudburst.cli.options import RUN, Look, Running
+from cloudburst.cli.running import Job, render
+from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.settings import Settings
+from cloudburst.ports import OpenBackend
+from cloudburst.scenes import read_scenes
+
+app = App(
+    name="cloudburst",
+    help="Scenes in, videos out: rendered on machines that exist only while they work.",
+    version=version("cloudburst-sdk"),
+    version_flags=["--version"],
+    help_format="markdown",
+    default_parameter=Parameter(show_default=False),
+)
+_NO_READER = 128 + 13
+"""What a shell says of a program that SIGPIPE ended."""
+
+
+@app.command(name="render")
+def render_command(
+    scenes: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(group=RUN)] = None,
+    overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
+    here: Annotated[bool, Parameter(name="--local", negative=(), group=RUN)] = False,
+    look: Look | None = None,
+    running: Running | None = None,
+) -> int:
+    """Render scenes into videos.
+
+    SCENES are files (JSON, YAML or CSV) or folders with pictures and sounds of the same name;
+    the scenes of several of them make one run.
+
+    Parameters
+    ----------
+    scenes
+        Files or folders of scenes.
+    to
+        Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
+    overwrite
+        Replace videos that exist.
+    here
+        Render on this machine even if AWS_SUBNET_ID is set.
+    """
+    settings, running = _settings(), running or Running()
+    job = Job(
+        scenes=[scene for path in scenes for scene in read_scenes(path)],
+        to=to or settings.results or Path("cloudburst_results"),
+        options=(look or Look()).options(),
+        backend=_backend(() if here else settings.subnets, running.workers),
+        limits=running.limits(),
+        overwrite=overwrite,
+    )
+    return _run(job, running)
+
+
+@app.command
+def demo(
+    *,
+    to: Annotated[Path, Parameter(group=RUN)] = Path("cloudburst-demo"),
+    running: Running | None = None,
+) -> int:
+    """Render a picture-book story of six scenes on this machine.
+
+    Parameters
+    ----------
+    to
+        Folder for the videos, ./cloudburst-demo unless given; those of an earlier demo in it are
+        replaced.
+    """
+    running, story = running or Running(), _story()
+    job = Job(
+        scenes=read_scenes(story),
+        to=to,
+        options=RenderOptions(watermark=story / "watermark.png"),
+        backend=_backend((), running.workers),
+        limits=running.limits(),
+        overwrite=True,
+    )
+    return _run(job, running)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command; returns the exit code and tells errors on the standard error output."""
+    console = Console(stderr=True)
+    _log_to(console)
+    try:
+        return app(list(argv), exit_on_error=False, result_action="return_value") or 0
+    except CycloptsError:
+        return 2  # told already
+    except ConfigurationError as exc:
+        console.print(complaint(exc))
+        return 2
+    except (CloudburstError, ExceptionGroup) as exc:
+        for error in _told(exc):
+            console.print(complaint(error))
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone. Python would complain when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NO_READER
+
+
+def _run(job: Job, running: Running) -> int:
+    console = Console(stderr=True)
+    outcome = anyio.run(render, job, running.display(console))
+    return tell_end(outcome, running, console)
+
+
+def _told(error: Exception) -> Iterator[CloudburstError]:
+    """The errors in a group that are ours; others are defects and leave with their traceback."""
+    match error:
+        case CloudburstError():
+            yield error
+        case ExceptionGroup(exceptions=inner):
+            for one in inner:
+                yield from _told(one)
+        case _:
+            raise error
+
+
+def _settings() -> Settings:
+    """From the environment and from ``.env`` in the current folder."""
+    try:
+        return Settings(_env_file=".env")  # pyright: ignore[reportCallIssue]
+    except (ValueError, OSError) as exc:
+        raise ConfigurationError(f".env or the environment: {exc}") from exc
+
+
+def _backend(subnets: Sequence[str], workers: int | None) -> OpenBackend:
+    if subnets:
+        msg = (
+            f"AWS_SUBNET_ID is set ({', '.join(subnets)}), which asks for Fargate, and this "
+            "version renders on this machine only: --local does that"
+        )
+        raise ConfigurationError(msg)
+    return local(workers=workers)
+
+
+def _story() -> Path:
+    """The story that comes with the package; in a checkout it lies among the examples."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "story", package.parents[1] / "examples" / "story"):
+        if folder.is_dir():
+            return folder
+    raise ConfigurationError(f"{package / 'story'}: not found; expected the scenes of the demo")
+
+
+def _log_to(console: Console) -> None:
+    """Warnings of the package, above the picture that moves."""
+    handler = RichHandler(logging.WARNING, console, show_time=False, show_path=False)
+    logging.getLogger("cloudburst").addHandler(handler)

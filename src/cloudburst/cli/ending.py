@@ -1,0 +1,42 @@
+"""The last words of a run, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from rich.console import Console
+
+from cloudburst.cli.displays import write_line
+from cloudburst.cli.options import Running
+from cloudburst.cli.running import Outcome
+from cloudburst.cli.summary import Summary
+from cloudburst.cli.words import first_line, shown
+from cloudburst.models.report import Report, Status
+
+_PAPER = 160
+"""Cells to a line where no terminal says how many there are."""
+
+
+def tell_end(outcome: Outcome, running: Running, errors: Console) -> int:
+    """Tell the report in the way that was asked for; return the exit code."""
+    report = outcome.report
+    if report is not None and running.json:
+        write_line(json.dumps({"type": "report"} | report.model_dump(mode="json")))
+    elif report is not None and running.quiet:
+        _tell_failures(report, errors)
+    elif report is not None:
+        wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PAPER
+        Console(width=wide, highlight=False).print(Summary(report))
+    elif not running.quiet:
+        errors.print(shown("Interrupted before anything was started.", "yellow"))
+    if outcome.signum is not None:
+        return 128 + outcome.signum
+    return 0 if report is not None and report.status is Status.COMPLETE else 1
+
+
+def _tell_failures(report: Report, errors: Console) -> None:
+    for entry in report.scenes:
+        if entry.error is not None:
+            errors.print(shown(f"{entry.scene}: {first_line(entry.error)}", "red"), soft_wrap=True)

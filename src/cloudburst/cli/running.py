@@ -1,0 +1,89 @@
+"""Renders from start to end, and stops everything when a signal asks for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from cloudburst.cli.displays import OpenDisplay, Tell
+from cloudburst.cli.view import RunView
+from cloudburst.client import Client
+from cloudburst.engine.groups import unwrapped
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Limits
+from cloudburst.models.report import Report
+from cloudburst.ports import OpenBackend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the command line was asked for."""
+
+    scenes: Sequence[Mapping[str, Any]]
+    to: Path
+    options: RenderOptions
+    backend: OpenBackend
+    limits: Limits
+    overwrite: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it ended: with a report unless a signal came before anything was started."""
+
+    report: Report | None = None
+    signum: int | None = None
+    """The signal that stopped it."""
+
+
+async def render(job: Job, display: OpenDisplay) -> Outcome:
+    """Render all scenes; SIGINT and SIGTERM stop the run, and a second one leaves at once.
+
+    When this returns or raises, no worker is left. Raises what `Client.stream` does.
+    """
+    outcome, view, work = Outcome(), RunView(), anyio.CancelScope()
+
+    async def watch(signals: AsyncIterator[signal.Signals]) -> None:
+        async for signum in signals:
+            if outcome.signum is not None:
+                _leave(signum)
+            outcome.signum = signum
+            view.stopping = True
+            work.cancel()
+
+    with unwrapped(), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch, signals)
+            async with display(view) as tell:
+                with work:
+                    await _run(job, view, tell, outcome)
+            tasks.cancel_scope.cancel()
+    return outcome
+
+
+async def _run(job: Job, view: RunView, tell: Tell, outcome: Outcome) -> None:
+    async with Client(job.backend, options=job.options, limits=job.limits) as client:
+        run = None
+        try:
+            async with client.stream(job.scenes, to=job.to, overwrite=job.overwrite) as run:
+                view.begin(entry.scene for entry in run.report.scenes)
+                async for event in run:
+                    view.apply(event)
+                    await tell(event)
+        finally:
+            if run is not None:
+                outcome.report = run.report
+
+
+def _leave(signum: int) -> None:
+    """End this process now. Local workers end with it: a pipe that breaks tells them."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the cursor that the picture hid
+    os._exit(128 + signum)
