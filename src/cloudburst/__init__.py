@@ -1,1 +1,157 @@
 """Scenes in, videos out: rendered on machines that exist only while they work, from asyncio."""
+
+import logging as _logging
+
+from cloudburst.backends import (
+    local,
+)
+from cloudburst.client import (
+    AnyScene,
+    Client,
+    render,
+)
+from cloudburst.engine.run import (
+    Run,
+)
+from cloudburst.errors import (
+    AccessDeniedError,
+    BusyError,
+    CapacityError,
+    ClosedError,
+    CloudburstError,
+    ConfigurationError,
+    DownloadError,
+    GenerateError,
+    InvalidScenesError,
+    LaunchError,
+    NoAnswerError,
+    OutputClaimedError,
+    OutputExistsError,
+    OutputWriteError,
+    RenderFailedError,
+    SceneError,
+    SceneFault,
+    SceneTimeoutError,
+    ThrottledError,
+    UploadError,
+    WorkerError,
+    WorkerNotReadyError,
+    WorkerStoppedError,
+)
+from cloudburst.models.events import (
+    Event,
+    SceneCompleted,
+    SceneEncoding,
+    SceneEvent,
+    SceneFailed,
+    SceneGenerated,
+    SceneProgress,
+    SceneQueued,
+    SceneRetried,
+    SceneStarted,
+    SceneUploaded,
+    WorkerFailed,
+    WorkerLaunched,
+    WorkerReady,
+    WorkerStopped,
+    event_adapter,
+)
+from cloudburst.models.options import (
+    Effect,
+    RenderOptions,
+)
+from cloudburst.models.policy import (
+    Backoff,
+    Limits,
+    Timeouts,
+)
+from cloudburst.models.report import (
+    Report,
+    SceneReport,
+    Status,
+    WorkerReport,
+)
+from cloudburst.models.scene import (
+    Scene,
+    Video,
+)
+from cloudburst.models.settings import (
+    Settings,
+)
+from cloudburst.models.tier import (
+    Tier,
+)
+from cloudburst.ports import (
+    Backend,
+    OpenBackend,
+)
+from cloudburst.scenes import (
+    read_scenes,
+    scan_scenes_from_folder,
+)
+
+__all__ = [
+    "AccessDeniedError",
+    "AnyScene",
+    "Backend",
+    "Backoff",
+    "BusyError",
+    "CapacityError",
+    "Client",
+    "ClosedError",
+    "CloudburstError",
+    "ConfigurationError",
+    "DownloadError",
+    "Effect",
+    "Event",
+    "GenerateError",
+    "InvalidScenesError",
+    "LaunchError",
+    "Limits",
+    "NoAnswerError",
+    "OpenBackend",
+    "OutputClaimedError",
+    "OutputExistsError",
+    "OutputWriteError",
+    "RenderFailedError",
+    "RenderOptions",
+    "Report",
+    "Run",
+    "Scene",
+    "SceneCompleted",
+    "SceneEncoding",
+    "SceneError",
+    "SceneEvent",
+    "SceneFailed",
+    "SceneFault",
+    "SceneGenerated",
+    "SceneProgress",
+    "SceneQueued",
+    "SceneReport",
+    "SceneRetried",
+    "SceneStarted",
+    "SceneTimeoutError",
+    "SceneUploaded",
+    "Settings",
+    "Status",
+    "ThrottledError",
+    "Tier",
+    "Timeouts",
+    "UploadError",
+    "Video",
+    "WorkerError",
+    "WorkerFailed",
+    "WorkerLaunched",
+    "WorkerNotReadyError",
+    "WorkerReady",
+    "WorkerReport",
+    "WorkerStopped",
+    "WorkerStoppedError",
+    "event_adapter",
+    "local",
+    "read_scenes",
+    "render",
+    "scan_scenes_from_folder",
+]
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, TaskId, TaskStatus
 
@@ -88,7 +89,7 @@ class Renderer(Protocol):
 
 
 class Connect(Protocol):
-    """Opens the line to a worker; ``encoders`` of a task are the scenes it may encode at once."""
+    """Opens the line to a worker."""
 
     def __call__(self, address: str, *, key: str) -> AbstractAsyncContextManager[Renderer]:
         """Connect to the worker at a base URL, with the key of its launch request."""
@@ -109,5 +110,6 @@ class Backend:
     """Scenes that one of its tasks encodes at once."""
 
 
-OpenBackend: TypeAlias = Callable[[], AbstractAsyncContextManager[Backend]]
-"""A backend that is opened when the client is entered and closed when it is left."""
+OpenBackend: TypeAlias = Callable[[Timeouts], AbstractAsyncContextManager[Backend]]
+"""A backend that is opened, with the client's timeouts, when the client is entered, and closed
+when it is left."""

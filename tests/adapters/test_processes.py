@@ -15,7 +15,8 @@ import anyio
 import pytest
 
 from cloudburst.adapters.local import worker as worker_module
-from cloudburst.adapters.local.processes import SERVICE, local, open_processes
+from cloudburst import Timeouts, local
+from cloudburst.adapters.local.processes import SERVICE, open_processes
 from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
@@ -74,7 +75,7 @@ def folder(tmp_path):
 
 
 async def test_the_service_serves_on_loopback_with_its_key(folder):
-    async with local(workers=1, folder=folder)() as backend:
+    async with local(workers=1, folder=folder)(Timeouts()) as backend:
         assert (backend.name, backend.capacity) == ("local", 1)
         task = await backend.launcher.launch(request())
         assert (await backend.launcher.describe(task)).state is TaskState.STARTING
@@ -289,7 +290,7 @@ async def test_asyncio_cancels_the_whole_backend(folder, moment, everything):
 PARENT = """
 import anyio, sys
 from pathlib import Path
-from cloudburst.adapters.local.processes import local
+from cloudburst import Timeouts, local
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, TaskSpec

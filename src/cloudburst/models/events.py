@@ -17,11 +17,13 @@ class _Event(BaseModel):
     """Seconds since the run began."""
 
 
-class _SceneEvent(_Event):
+class SceneEvent(_Event):
+    """Something happened to a scene: the base of those events."""
+
     scene: str
 
 
-class _OnWorker(_SceneEvent):
+class _OnWorker(SceneEvent):
     task: str
     """The worker that the scene is on."""
 
@@ -62,7 +64,7 @@ class WorkerFailed(_Event):
     message: str
 
 
-class SceneQueued(_SceneEvent):
+class SceneQueued(SceneEvent):
     """The scene waits for a worker: at first, and again after an attempt that failed."""
 
     type: Literal["scene.queued"] = "scene.queued"
@@ -112,14 +114,14 @@ class SceneRetried(_OnWorker):
     message: str
 
 
-class SceneCompleted(_SceneEvent):
+class SceneCompleted(SceneEvent):
     """The video lies verified under its final name."""
 
     type: Literal["scene.completed"] = "scene.completed"
     video: Video
 
 
-class SceneFailed(_SceneEvent):
+class SceneFailed(SceneEvent):
     """The scene will not be made in this run; the others go on."""
 
     type: Literal["scene.failed"] = "scene.failed"

@@ -20,9 +20,9 @@ class Effect(StrEnum):
     ZOOM_OUT = "zoom_out"
     """1.1 to 1.0 about the centre."""
     PAN_LEFT = "pan_left"
-    """A window of 90 % that moves to the left edge."""
+    """A window of 90 % that moves from the right edge to the left one."""
     PAN_RIGHT = "pan_right"
-    """A window of 90 % that moves to the right edge."""
+    """A window of 90 % that moves from the left edge to the right one."""
     RANDOM = "random"
     """Any of the others."""
 
@@ -41,7 +41,7 @@ class RenderOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
     language: Language = "chinese"
-    """Chooses the font size and the line breaking of subtitles; both languages show in both."""
+    """Chinese subtitles are bold; letters of both languages show in both."""
     effects: tuple[Effect, ...] = _ZOOM
     """One of them is drawn for each scene (see `effect_for`); empty for a still picture."""
     watermark: Path | None = Field(
@@ -54,8 +54,9 @@ class RenderOptions(BaseModel):
     """A box behind the subtitles; else an outline around the letters."""
     background_opacity: float = Field(default=0.2, ge=0, le=1)
     """A *transparency* of that box, as the public image has it: 0 is solid black, 1 no box."""
-    font_size: int | None = Field(default=None, ge=8, le=200)
-    """Points on a canvas of 1080 pixels' shorter side; ``None`` chooses by language and shape."""
+    font_size: int | None = Field(default=None, ge=8, le=120)
+    """Height of a line of subtitles in the public image's units: 1/288 of a landscape video's
+    height (20 is 75 pixels), pixels in a portrait. ``None``: 20, and 60 in a portrait."""
     outline_color: str = Field(default="&H00000000", pattern=r"^&H[0-9A-Fa-f]{8}$")
     """Colour of the outline in ASS notation: ``&HAABBGGRR``, AA = 00 is opaque."""
 
@@ -64,11 +65,12 @@ class RenderOptions(BaseModel):
     def _effects_from_enable_zoom(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "enable_zoom" not in data:
             return data
-        rest = {key: value for key, value in data.items() if key != "enable_zoom"}
-        if "effects" in rest:
+        options: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType]
+        if "effects" in options:
             msg = "say either effects or enable_zoom, not both"
             raise ValueError(msg)
-        return rest | {"effects": _ZOOM if data["enable_zoom"] else ()}
+        options["effects"] = _ZOOM if options.pop("enable_zoom") else ()
+        return options
 
     def effect_for(self, scene: str) -> Effect | None:
         """The movement for a scene: drawn by its name, so that every attempt looks the same."""

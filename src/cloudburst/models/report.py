@@ -55,8 +55,9 @@ class WorkerReport(_Entry):
 
     task: str
     backend: str
-    launched: float
-    """Seconds since the run began; negative for a worker that was warm already."""
+    launched: float | None
+    """Seconds since the run began, negative for a worker that was warm already; ``None`` when no
+    task was accepted."""
     ready: float | None = None
     """The same clock; ``None`` when it never answered."""
     stopped: float | None = None
@@ -88,7 +89,7 @@ class Report(_Entry):
 
     @property
     def speedup(self) -> float:
-        """Seconds of uploading, encoding and downloading that were done in one second of wall time."""
+        """Seconds of uploading, encoding and downloading in one second of wall time."""
         work = sum(s.uploading + s.generating + s.downloading for s in self.scenes)
         return work / self.seconds if self.seconds else 0.0
 

@@ -23,10 +23,10 @@ from cloudburst.adapters.http.native import connect
 from cloudburst.adapters.local.worker import ProcessWorker
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.polling import insist
-from cloudburst.errors import CapacityError, ConfigurationError, LaunchError
+from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
-from cloudburst.ports import Backend, OpenBackend
+from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
 
 logger = logging.getLogger(__name__)
@@ -49,39 +49,6 @@ _NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10*
 _NO_ROOM = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
-def local(
-    *,
-    workers: int | None = None,
-    encoders: int | None = None,
-    folder: Path | None = None,
-    timeouts: Timeouts | None = None,
-) -> OpenBackend:
-    """Render on this machine. Needs the ``[local]`` extra.
-
-    Args:
-        workers: Processes at once; ``None``: one for each core, four at most.
-        encoders: Scenes that each encodes at once; ``None``: so many that there is about one for
-            each core.
-        folder: Where workers put files and logs, in a folder that goes again when the backend is
-            closed; ``None`` is the system's place for temporary ones. The log of a worker that
-            failed stays.
-        timeouts: ``call``, ``silence`` and ``scene`` count here.
-
-    Raises:
-        ConfigurationError: a count is below one.
-    """
-    if (workers is not None and workers < 1) or (encoders is not None and encoders < 1):
-        msg = f"workers={workers} and encoders={encoders}: at least 1, or None"
-        raise ConfigurationError(msg)
-    return partial(
-        open_processes,
-        workers=workers,
-        encoders=encoders,
-        folder=folder,
-        timeouts=timeouts or Timeouts(),
-    )
-
-
 @asynccontextmanager
 async def open_processes(
     *,
@@ -92,13 +59,13 @@ async def open_processes(
     command: Sequence[str] = SERVICE,
     needs: Sequence[str] = EXTRA,
 ) -> AsyncGenerator[Backend]:
-    """The backend of `local`; when it is left, every process that it started has ended.
+    """The backend of `cloudburst.local`; when it is left, every process that it started has ended.
 
     Args:
-        workers: As for `local`, like the next three.
+        workers: As for `cloudburst.local`, like the next two.
         encoders: The same.
         folder: The same.
-        timeouts: The same.
+        timeouts: ``call``, ``silence`` and ``scene`` count here.
         command: What starts a worker.
         needs: Modules without which that is pointless.
 

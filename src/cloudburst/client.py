@@ -1,0 +1,223 @@
+"""The one object that users hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from cloudburst.backends import default_backend
+from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import Run, open_run
+from cloudburst.errors import ClosedError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import READINESS, Backoff, Limits, Timeouts
+from cloudburst.models.report import Report
+from cloudburst.models.scene import CheckedScene, Scene, Video
+from cloudburst.models.task import TaskSpec
+from cloudburst.models.tier import Tier
+from cloudburst.outputs import claimed
+from cloudburst.ports import Backend, OpenBackend
+
+AnyScene: TypeAlias = Scene | Mapping[str, Any]
+"""A scene, or the dictionary of one."""
+
+
+class Client(anyio.AsyncContextManagerMixin):
+    """Renders scenes on workers that it starts, shares among all calls, and stops.
+
+    >>> async with Client() as client:  # doctest: +SKIP
+    ...     report = await client.render_all(scenes, to="out")
+
+    One client serves many concurrent calls of one event loop; their scenes take turns. Used
+    before it was entered, after it was left or from another loop, it raises `ClosedError`.
+
+    Args:
+        backend: Where workers run, or several such places in the order of preference. The
+            default is this machine.
+        options: How videos look, unless a call says otherwise.
+        tier: Size of a task, where the backend has sizes.
+        timeouts: Seconds that things may take.
+        limits: How much at once.
+        backoff: Delays between two questions whether a starting worker is ready.
+    """
+
+    def __init__(
+        self,
+        backend: OpenBackend | Sequence[OpenBackend] | None = None,
+        *,
+        options: RenderOptions | None = None,
+        tier: Tier = Tier.STANDARD,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        backoff: Backoff = READINESS,
+    ) -> None:
+        self._backend = backend
+        self._options = options or RenderOptions()
+        self._spec = TaskSpec(tier=tier)
+        self._timeouts = timeouts or Timeouts()
+        self._limits = limits or Limits()
+        self._backoff = backoff
+        self._open: _Open | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._open is not None:
+            raise ClosedError("the client is entered already; make one client for each block")
+        with unwrapped():
+            async with AsyncExitStack() as stack:
+                backends = [await stack.enter_async_context(b) for b in self._backends()]
+                tasks = await stack.enter_async_context(anyio.create_task_group())
+                pool = WorkerPool(
+                    tasks,
+                    backends,
+                    spec=self._spec,
+                    timeouts=self._timeouts,
+                    limits=self._limits,
+                    backoff=self._backoff,
+                )
+                self._open = _Open(pool=pool, loop=anyio.lowlevel.current_token())
+                try:
+                    yield self
+                finally:
+                    self._open = None
+                    pool.close()
+                    tasks.cancel_scope.cancel()
+
+    def _backends(self) -> list[AbstractAsyncContextManager[Backend]]:
+        match self._backend:
+            case None:
+                openers: Sequence[OpenBackend] = [default_backend()]
+            case Sequence():
+                openers = self._backend
+            case _:
+                openers = [self._backend]
+        return [open_backend(self._timeouts) for open_backend in openers]
+
+    async def render(
+        self,
+        scene: AnyScene,
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+    ) -> Video:
+        """Render one scene into the folder ``to`` and wait for its video.
+
+        Raises:
+            ConfigurationError: What `stream` raises before anything starts.
+            CloudburstError: What went wrong with the scene or its worker.
+        """
+        async with self.stream([scene], to=to, options=options, overwrite=overwrite) as run:
+            report = await run.until_done()
+        if report.errors:
+            raise report.errors[0]
+        if not report.videos:
+            raise ClosedError("the client was left while the scene was rendered")
+        return report.videos[0]
+
+    async def render_all(
+        self,
+        scenes: Iterable[AnyScene],
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+    ) -> Report:
+        """Render all scenes into the folder ``to``; a scene that fails stops no other.
+
+        Returns when every video is verified and the stop of every task that is not kept warm
+        is accepted. `Report.raise_for_failures` turns failed scenes into an exception.
+
+        Raises:
+            ConfigurationError: What `stream` raises before anything starts.
+        """
+        async with self.stream(scenes, to=to, options=options, overwrite=overwrite) as run:
+            await run.until_done()
+        return run.report
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        scenes: Iterable[AnyScene],
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+    ) -> AsyncGenerator[Run]:
+        """Render all scenes into ``to`` and iterate over what happens.
+
+        Leaving the block early cancels what is not done; finished videos stay, and
+        ``run.report`` stays readable.
+
+        Raises, before anything is started:
+            InvalidScenesError: Everything that is wrong with the scenes and their files.
+            OutputExistsError: Videos of these names exist and ``overwrite`` is false.
+            OutputClaimedError: A run that is still alive writes to these names.
+            BusyError: More scenes would wait than ``Limits.waiting`` allows.
+            ClosedError: The client is not open, or belongs to another event loop.
+        """
+        pool = self._pool()
+        options = options or self._options
+        name = uuid4().hex[:12]
+        checked = await anyio.to_thread.run_sync(_check, list(scenes), options, self._limits)
+        names = [scene.scene.name for scene in checked]
+        with unwrapped():
+            async with (
+                claimed(Path(to), names, run=name, overwrite=overwrite) as paths,
+                open_run(
+                    name,
+                    checked,
+                    pool,
+                    to=paths,
+                    options=options,
+                    timeouts=self._timeouts,
+                    limits=self._limits,
+                ) as run,
+            ):
+                yield run
+
+    def _pool(self) -> WorkerPool:
+        if self._open is None:
+            raise ClosedError("enter the client first: async with Client(...) as client")
+        if self._open.loop != anyio.lowlevel.current_token():
+            raise ClosedError("the client belongs to another event loop; make one for this loop")
+        return self._open.pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """What there is only between entering and leaving a client."""
+
+    pool: WorkerPool
+    loop: object
+
+
+async def render(
+    scene: AnyScene,
+    *,
+    to: Path | str,
+    backend: OpenBackend | Sequence[OpenBackend] | None = None,
+    options: RenderOptions | None = None,
+    overwrite: bool = False,
+) -> Video:
+    """Render one scene with a client of its own: see `Client` and `Client.render`."""
+    async with Client(backend, options=options, limits=Limits(workers=1)) as client:
+        return await client.render(scene, to=to, overwrite=overwrite)
+
+
+def _check(
+    scenes: Sequence[AnyScene], options: RenderOptions, limits: Limits
+) -> tuple[CheckedScene, ...]:
+    # Imported here, in a thread: Pillow takes its time, and not every program renders.
+    from cloudburst.preflight import check  # noqa: PLC0415
+
+    return check(scenes, options, limits)

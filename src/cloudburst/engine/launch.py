@@ -1,0 +1,103 @@
+"""From a request to a task that somebody stops, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+
+from cloudburst.engine.polling import insist, poll
+from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, ThrottledError
+from cloudburst.models.policy import PATIENT, Timeouts
+from cloudburst.models.task import LaunchRequest, TaskId, TaskSpec
+from cloudburst.ports import Launcher
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def launched(
+    launcher: Launcher, spec: TaskSpec, timeouts: Timeouts
+) -> AsyncGenerator[tuple[TaskId, str]]:
+    """A task and its key. The task is stopped on every way out, known or not."""
+    launch = _Launch(launcher, spec, timeouts)
+    try:
+        yield await launch.accepted(), launch.request.key
+    finally:
+        await launch.ended()
+
+
+class _Launch:
+    """One wish for a task: the request that is open, and the task once it is known."""
+
+    def __init__(self, launcher: Launcher, spec: TaskSpec, timeouts: Timeouts) -> None:
+        self._launcher = launcher
+        self._spec = spec
+        self._timeouts = timeouts
+        self._task: TaskId | None = None
+        self._asked = False  # and not refused: there may be a task that we cannot name
+        self.request = self._new_request()
+
+    def _new_request(self) -> LaunchRequest:
+        return LaunchRequest(spec=self._spec, token=uuid4().hex, key=secrets.token_urlsafe(32))
+
+    async def accepted(self) -> TaskId:
+        with anyio.move_on_after(self._timeouts.launch):
+            return await poll(self._try, backoff=PATIENT)
+        msg = f"no task was accepted within {self._timeouts.launch} s"
+        raise CapacityError(msg)
+
+    async def _try(self) -> TaskId | None:
+        """Ask once. No answer leaves the request open; a refusal calls for a new one."""
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what follows is shielded
+        try:
+            await insist(self._ask, seconds=self._timeouts.call)
+        except (NoAnswerError, TimeoutError):
+            logger.warning("no answer to a launch; asking again with the same token")
+        except ThrottledError as exc:
+            logger.info("launch throttled: %s", exc)
+        except CapacityError as exc:
+            logger.warning("no capacity: %s", exc)
+            self._asked = False
+            self.request = self._new_request()
+        except CloudburstError:
+            self._asked = False
+            raise
+        return self._task
+
+    async def _ask(self) -> None:
+        self._asked = True
+        self._task = await self._launcher.launch(self.request)
+
+    async def ended(self) -> None:
+        """Stop the task; one whose launch was never answered is found by its token first."""
+        if not self._asked:
+            return
+        try:
+            await insist(self._stop, seconds=self._timeouts.stop)
+        except TimeoutError:
+            name = self._task or f"launched with token {self.request.token}"
+            logger.exception("task %s: stop not accepted in %s s", name, self._timeouts.stop)
+
+    async def _stop(self) -> None:
+        await poll(self._try_stop, backoff=PATIENT)
+
+    async def _try_stop(self) -> bool | None:
+        try:
+            if self._task is None:
+                await self._ask()
+            if self._task is not None:
+                await self._launcher.stop(self._task, reason="cloudburst: done")
+        except (NoAnswerError, ThrottledError) as exc:
+            logger.warning("stop of %s not answered: %s", self._task, exc)
+            return None
+        except CapacityError:
+            return True  # the open request never started anything
+        except CloudburstError:
+            logger.exception("stop of %s refused", self._task or self.request.token)
+        return True

@@ -1,0 +1,136 @@
+"""Many scenes at once, told as one stream of events and summed up in one report."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from cloudburst.engine.accounts import scene_report, status, worker_report
+from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
+from cloudburst.engine.slot import Ticket, WorkerRecord
+from cloudburst.engine.stream import EventStream
+from cloudburst.errors import CloudburstError
+from cloudburst.models.events import Event, SceneCompleted, SceneFailed
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.report import Report
+from cloudburst.models.scene import CheckedScene, Scene
+
+
+class Run:
+    """Iterate for events as they happen; `report` sums them up at any time."""
+
+    def __init__(self, name: str, scenes: Sequence[SceneRecord]) -> None:
+        self.name = name
+        """Identifier of the run: in tags, reports and file names."""
+        self._began = anyio.current_time()
+        self._ended: float | None = None
+        self._scenes = scenes
+        self._workers: list[WorkerRecord] = []
+        self._events = EventStream()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events
+
+    async def until_done(self) -> Report:
+        """Drop the events and wait for the end. Never raises for a scene."""
+        async for _ in self:
+            pass
+        return self.report
+
+    @property
+    def report(self) -> Report:
+        """What is known now: readable while the run goes on and after it was cut off."""
+        used = {task for scene in self._scenes for task, _, _ in scene.encodes}
+        mine = [w for w in self._workers if w.run == self.name or w.task in used]
+        return Report(
+            run=self.name,
+            status=status(self._scenes),
+            seconds=self._now() if self._ended is None else self._ended,
+            scenes=tuple(map(scene_report, self._scenes)),
+            workers=tuple(worker_report(w, self._scenes, self._began) for w in mine),
+            errors=tuple(scene.error for scene in self._scenes if scene.error is not None),
+        )
+
+    def _now(self) -> float:
+        return anyio.current_time() - self._began
+
+    def tell(self, event: type[Any], **facts: Any) -> None:
+        """Write an event of this class into the stream, stamped with the run's own clock."""
+        self._events.write(event(at=self._now(), **facts))
+
+    def saw(self, worker: WorkerRecord, event: type[Any], facts: Mapping[str, Any]) -> None:
+        """Take note of a worker of the pool."""
+        if worker not in self._workers:
+            self._workers.append(worker)
+        self.tell(event, **facts)
+
+    def end(self) -> None:
+        """Nothing more will happen."""
+        self._ended = self._now()
+        self._events.close()
+
+
+@asynccontextmanager
+async def open_run(
+    name: str,
+    scenes: Sequence[CheckedScene],
+    pool: WorkerPool,
+    *,
+    to: Mapping[str, Path],
+    options: RenderOptions,
+    timeouts: Timeouts,
+    limits: Limits,
+) -> AsyncGenerator[Run]:
+    """Start all scenes; leaving the block early cancels what is not done.
+
+    ``to`` has the final path of every scene's video, by the scene's name. Raises `BusyError`
+    before anything starts when the queue has no room for all scenes.
+    """
+    records = [SceneRecord(name=scene.scene.name) for scene in scenes]
+    run = Run(name, records)
+
+    async def one(scene: Scene, record: SceneRecord, ticket: Ticket) -> None:
+        job = SceneJob(
+            scene=scene,
+            ticket=ticket,
+            to=to[record.name],
+            options=options,
+            record=record,
+            tell=partial(run.tell, scene=record.name),
+            seconds=timeouts.scene,
+            attempts=limits.attempts,
+        )
+        try:
+            record.video = await render_scene(job, pool)
+        except CloudburstError as exc:
+            record.error = exc
+            kind, retryable = type(exc).__name__, exc.retryable
+            job.tell(SceneFailed, kind=kind, message=str(exc), retryable=retryable)
+        else:
+            job.tell(SceneCompleted, video=record.video)
+
+    async def all_scenes(tickets: Sequence[Ticket]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for scene, record, ticket in zip(scenes, records, tickets, strict=True):
+                tasks.start_soon(one, scene.scene, record, ticket, name=f"scene {record.name}")
+        await pool.drained(name)
+        run.end()
+
+    with unwrapped(), pool.observed(run.saw):
+        try:
+            with pool.queued(name, [scene.seconds for scene in scenes]) as tickets:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(all_scenes, tickets)
+                    yield run
+                    tasks.cancel_scope.cancel()
+            await pool.drained(name)
+        finally:
+            run.end()

@@ -1,0 +1,153 @@
+"""One worker as the pool sees it, and the scenes that are on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import anyio
+
+from cloudburst.engine.worker import Worker
+from cloudburst.errors import CloudburstError
+from cloudburst.ports import Backend
+
+
+class MovedError(CloudburstError):
+    """The scene is wanted on a worker that is free; its next lease is reserved there."""
+
+
+class Stage(Enum):
+    """Where a scene is on its way over a worker."""
+
+    UPLOADING = auto()
+    WAITING = auto()
+    """Uploaded, no encoder slot yet."""
+    ENCODING = auto()
+    DOWNLOADING = auto()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Ticket:
+    """A scene's place in the queue, and its lane once it has one."""
+
+    run: str
+    seconds: float
+    """Length of its sound: what its encode will take, up to a factor."""
+    avoid: set[str] = field(default_factory=set[str])
+    """Tasks on which it has failed."""
+    waiting: bool = False
+    """In the queue."""
+    lane: Lane | None = None
+    error: CloudburstError | None = None
+    """Why there will be no lane."""
+    called: anyio.Event = field(default_factory=anyio.Event)
+    """Set when there is a lane or an error."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Lane:
+    """One scene on one worker."""
+
+    ticket: Ticket
+    slot: Slot
+    worker: Worker
+    stage: Stage = Stage.UPLOADING
+    granted: anyio.Event = field(default_factory=anyio.Event)
+    """Set when an encoder slot is this lane's."""
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    on_change: Callable[[], None]
+
+    @asynccontextmanager
+    async def encoder(self) -> AsyncGenerator[None]:
+        """An encoder slot: the next scene uploads, and the last one downloads, meanwhile."""
+        self._enter(Stage.WAITING)
+        await self.granted.wait()
+        try:
+            yield
+        finally:
+            self._enter(Stage.DOWNLOADING)
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.on_change()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class WorkerRecord:
+    """What happened to one worker; times on anyio's clock."""
+
+    backend: str
+    run: str
+    """The run that it was started for."""
+    task: str = ""
+    launched: float | None = None
+    ready: float | None = None
+    stopped: float | None = None
+    error: CloudburstError | None = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Slot:
+    """One worker, or the promise of one."""
+
+    backend: Backend
+    record: WorkerRecord
+    most_lanes: int
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    worker: Worker | None = None
+    retired: bool = False
+    lanes: list[Lane] = field(default_factory=list[Lane])
+    last_used: float = 0.0
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def starting(self) -> bool:
+        """Not ready yet."""
+        return self.worker is None and not self.retired
+
+    def _count(self, *stages: Stage) -> int:
+        return sum(lane.stage in stages for lane in self.lanes)
+
+    @property
+    def unclaimed(self) -> int:
+        """Encoder slots that no scene on this worker will take; negative when scenes wait."""
+        busy = self._count(Stage.UPLOADING, Stage.WAITING, Stage.ENCODING)
+        return self.backend.encoders - busy
+
+    def has_room(self, *, ahead: bool) -> bool:
+        """Room for a scene that can encode at once, or with ``ahead`` for one that will wait.
+
+        Scenes come ahead only while all encoder slots encode, so that they take no bandwidth from
+        those that are to encode first, and at most one for each slot: enough to keep the encoder
+        busy, and few enough to leave the rest of the queue to whoever is free first.
+        """
+        if self.worker is None or self.retired or len(self.lanes) >= self.most_lanes:
+            return False
+        if not ahead:
+            return self.unclaimed > 0
+        encoders = self.backend.encoders
+        return self._count(Stage.ENCODING) == encoders and self.unclaimed > -encoders
+
+    def grant(self) -> None:
+        """Give free encoder slots to the scenes that wait for them, longest first."""
+        free = self.backend.encoders - self._count(Stage.ENCODING)
+        waiting = [lane for lane in self.lanes if lane.stage is Stage.WAITING]
+        waiting.sort(key=lambda lane: -lane.ticket.seconds)
+        for lane in waiting[:free]:
+            lane.stage = Stage.ENCODING
+            lane.granted.set()
+
+    def lose(self, error: CloudburstError) -> None:
+        """Give the worker up: every scene on it has to go elsewhere."""
+        self.retired = True
+        self.record.error = self.record.error or error
+        self.changed.set()
+        for lane in self.lanes:
+            lane.scope.cancel()
+
+    def idle_left(self, idle: float) -> float:
+        """Seconds until nobody will have used it for ``idle`` seconds; endless while it works."""
+        return math.inf if self.lanes else self.last_used + idle - anyio.current_time()

@@ -1,0 +1,177 @@
+"""An account in memory: it launches, encodes and fails as told, in virtual time if you like."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+
+from cloudburst.errors import (
+    CloudburstError,
+    GenerateError,
+    NoAnswerError,
+    WorkerStoppedError,
+)
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.ports import Backend, Download, Output, Progress, Upload
+
+SIZE = 1000
+"""Bytes of every fake upload and video."""
+
+
+@dataclass(eq=False, kw_only=True)
+class FakeCloud:
+    """Launcher, network and workers in one.
+
+    It keeps what the ports promise (a token starts one task; a cancelled call leaves nothing)
+    and complains with ``AssertionError`` when its user breaks a promise: more encodes on a
+    worker than it has encoder slots, work on a stopped task, a wrong key.
+    """
+
+    name: str = "fake"
+    capacity: int | None = None
+    encoders: int = 1
+    boot: float = 0.0
+    """Seconds from launch until a worker answers."""
+    upload: float = 0.0
+    encode: float | Callable[[str], float] = 0.0
+    """Seconds of an encode, or a function of the scene's name."""
+    download: float = 0.0
+    stop_takes: float = 0.0
+    refuse: list[CloudburstError] = field(default_factory=list[CloudburstError])
+    """Raised by the next launches, one each."""
+    stalls: int = 0
+    """So many launches start a task whose answer is lost."""
+    lost_stops: int = 0
+    """So many stops arrive and their answer is lost."""
+    broken_scenes: set[str] = field(default_factory=set[str])
+    dying_tasks: dict[str, float] = field(default_factory=dict[str, float])
+    """Tasks that end by themselves so many seconds after their launch."""
+    mute_tasks: set[str] = field(default_factory=set[str])
+    """Tasks that run and never answer."""
+
+    launched: dict[str, TaskId] = field(default_factory=dict[str, TaskId])
+    """Task by token."""
+    running: dict[TaskId, float] = field(default_factory=dict[TaskId, float])
+    """Time of launch by living task."""
+    most_running: int = 0
+    encoding: dict[TaskId, int] = field(default_factory=dict[TaskId, int])
+    log: list[str] = field(default_factory=list[str])
+    _keys: dict[TaskId, str] = field(default_factory=dict[TaskId, str], repr=False)
+
+    @asynccontextmanager
+    async def backend(self, timeouts: Timeouts) -> AsyncGenerator[Backend]:  # noqa: ARG002
+        """What `cloudburst.Client` wants: ``Client(cloud.backend)``."""
+        yield Backend(
+            name=self.name,
+            launcher=self,
+            connect=self.connect,
+            capacity=self.capacity,
+            encoders=self.encoders,
+        )
+
+    async def launch(self, request: LaunchRequest) -> TaskId:
+        """Start a task, or name the one of the same token."""
+        await anyio.lowlevel.checkpoint()
+        if self.refuse and request.token not in self.launched:
+            raise self.refuse.pop(0)
+        if request.token not in self.launched:
+            task = TaskId(f"{self.name}-{len(self.launched) + 1}")
+            self.launched[request.token] = task
+            self._keys[task] = request.key
+            self.running[task] = anyio.current_time()
+            self.most_running = max(self.most_running, len(self.running))
+            self.log.append(f"launch {task}")
+        if self.stalls:
+            self.stalls -= 1
+            await anyio.sleep_forever()
+        await anyio.lowlevel.checkpoint()
+        return self.launched[request.token]
+
+    async def describe(self, task: TaskId) -> TaskStatus:
+        """Its state and, once it runs, its address."""
+        await anyio.lowlevel.checkpoint()
+        if not self.lives(task):
+            return TaskStatus(state=TaskState.STOPPED, reason="exit code 137")
+        if anyio.current_time() < self.running[task] + self.boot:
+            return TaskStatus(state=TaskState.STARTING)
+        return TaskStatus(state=TaskState.RUNNING, address=task)
+
+    async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
+        """End a task."""
+        await anyio.sleep(self.stop_takes)
+        if self.running.pop(task, None) is not None:
+            self.log.append(f"stop {task}")
+        if self.lost_stops:
+            self.lost_stops -= 1
+            raise NoAnswerError("the answer to a stop was lost")
+
+    @asynccontextmanager
+    async def connect(self, address: str, *, key: str) -> AsyncGenerator[FakeRenderer]:
+        """A line to the worker whose address, here, is its name."""
+        assert self._keys[TaskId(address)] == key, "a worker wants its own key"
+        yield FakeRenderer(self, TaskId(address))
+
+    def lives(self, task: TaskId) -> bool:
+        """Whether the task runs; one that was told to die has died when its time has come."""
+        began = self.running.get(task)
+        if began is None:
+            return False
+        if anyio.current_time() >= began + self.dying_tasks.get(task, float("inf")):
+            del self.running[task]
+            self.log.append(f"died {task}")
+            return False
+        return True
+
+
+@dataclass(eq=False)
+class FakeRenderer:
+    """The line to one fake worker."""
+
+    cloud: FakeCloud
+    task: TaskId
+
+    async def healthy(self) -> bool:
+        """Whether it answers."""
+        await anyio.lowlevel.checkpoint()
+        return self.cloud.lives(self.task) and self.task not in self.cloud.mute_tasks
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:  # noqa: ARG002
+        """Take some time."""
+        await self._busy(self.cloud.upload)
+        return Upload(scene=scene.name, token=scene.name, sent=SIZE)
+
+    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
+        """Take some time on an encoder slot, in ten steps."""
+        cloud, scene = self.cloud, upload.scene
+        await self._busy(0)
+        if scene in cloud.broken_scenes:
+            raise GenerateError("the encoder said no", scene=scene)
+        seconds = cloud.encode(scene) if callable(cloud.encode) else cloud.encode
+        cloud.encoding[self.task] = cloud.encoding.get(self.task, 0) + 1
+        assert cloud.encoding[self.task] <= cloud.encoders, "more encodes than encoder slots"
+        try:
+            for step in range(10):
+                await self._busy(seconds / 10)
+                progress((step + 1) / 10)
+        finally:
+            cloud.encoding[self.task] -= 1
+        cloud.log.append(f"encoded {scene} on {self.task}")
+        return Output(scene=scene, token=scene, size=SIZE, sha256=None, seconds=seconds)
+
+    async def download(self, output: Output, to: Path) -> Download:
+        """Take some time; no file is written."""
+        await self._busy(self.cloud.download)
+        return Download(path=to, size=output.size, sha256="0" * 64)
+
+    async def _busy(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        if not self.cloud.lives(self.task):
+            raise WorkerStoppedError("connection lost", task=self.task)

@@ -1,0 +1,68 @@
+"""The engine without a client: no files, no threads, so that time can be virtual."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import open_run
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import READINESS, Limits, Timeouts
+from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.task import TaskSpec
+
+
+def checked(name: str, seconds: float = 1.0) -> CheckedScene:
+    scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
+    return CheckedScene(scene=scene, seconds=seconds, bytes=1000)
+
+
+@dataclass
+class Engine:
+    pool: WorkerPool
+    timeouts: Timeouts
+    limits: Limits
+
+    def open(self, scenes, name="run"):
+        scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
+        return open_run(
+            name,
+            scenes,
+            self.pool,
+            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+            options=RenderOptions(),
+            timeouts=self.timeouts,
+            limits=self.limits,
+        )
+
+    async def render(self, scenes, name="run"):
+        async with self.open(scenes, name) as run:
+            return await run.until_done()
+
+
+@asynccontextmanager
+async def engine(*clouds, timeouts=Timeouts(), limits=Limits(), backoff=READINESS):
+    with unwrapped():
+        async with AsyncExitStack() as stack:
+            backends = [
+                await stack.enter_async_context(cloud.backend(timeouts)) for cloud in clouds
+            ]
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            pool = WorkerPool(
+                tasks,
+                backends,
+                spec=TaskSpec(),
+                timeouts=timeouts,
+                limits=limits,
+                backoff=backoff,
+            )
+            try:
+                yield Engine(pool, timeouts, limits)
+            finally:
+                pool.close()
+                tasks.cancel_scope.cancel()

@@ -1,0 +1,91 @@
+"""Cut the work at every checkpoint, in every way: nothing may be left running."""
+
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import anyio.lowlevel
+import pytest
+from harness import engine
+
+from cloudburst.errors import CapacityError
+from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.testing import FakeCloud, VirtualClockLoop
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE = Backoff(first=1e-9, cap=1e-9)
+TICKS = range(0, 130, 2)
+
+
+def clouds():
+    """Accounts whose launches and stops meet each trouble that has a remedy."""
+    return {
+        "plain": FakeCloud(),
+        "lost launch": FakeCloud(stalls=1),
+        "lost stop": FakeCloud(lost_stops=1),
+        "slow stop": FakeCloud(stop_takes=3),
+        "no room at first": FakeCloud(refuse=[CapacityError("full")]),
+    }
+
+
+async def user(cloud):
+    timeouts = Timeouts(call=2, stop=60)
+    limits = Limits(workers=2)
+    async with engine(cloud, timeouts=timeouts, limits=limits, backoff=AT_ONCE) as eng:
+        await eng.render(["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize("trouble", clouds())
+@pytest.mark.parametrize("ticks", TICKS)
+async def test_scope_cancel(ticks, trouble):
+    cloud = clouds()[trouble]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(user, cloud)
+        for _ in range(ticks):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert not cloud.running
+
+
+# anyio wraps the coroutine of a task: cancelled before its first step, that is never awaited.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("trouble", clouds())
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("who", ["one", "all"])
+def test_native_cancel(who, times, trouble):
+    """asyncio's own ``Task.cancel()``, which no anyio shield holds back."""
+    for ticks in TICKS:
+        cloud = clouds()[trouble]
+        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+            runner.run(cut(cloud, ticks, who, times))
+        assert not cloud.running, f"cut after {ticks} ticks"
+
+
+async def cut(cloud, ticks, who, times):
+    task = asyncio.create_task(user(cloud))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    for _ in range(times):
+        victims = {task} if who == "one" else asyncio.all_tasks() - {asyncio.current_task()}
+        for victim in victims:
+            victim.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+def test_the_loop_s_own_end_leaves_nothing():
+    """``asyncio.run`` cancels what is left when the main coroutine returns."""
+    cloud = FakeCloud(encode=100)
+
+    async def main():
+        asyncio.create_task(user(cloud))  # noqa: RUF006 - left alone on purpose
+        await asyncio.sleep(50)
+        assert cloud.running
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(main())
+    assert not cloud.running
