@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from blockbuster import blockbuster_ctx
 from studio import Studio
 
 from cloudburst.models.policy import Timeouts
@@ -12,6 +13,12 @@ from cloudburst.models.scene import Scene
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop():
+    with blockbuster_ctx(scanned_modules=["cloudburst.adapters"]):
+        yield
 
 
 @pytest.fixture

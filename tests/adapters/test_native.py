@@ -150,7 +150,7 @@ class Interfering(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request):
         if request.method == "PUT":
             async for _ in request.stream:
-                self.deed()
+                await anyio.to_thread.run_sync(self.deed)
         return await self.studio.answer(request)
 
 
@@ -513,9 +513,8 @@ async def test_a_video_may_replace_another(studio, make_scene, tmp_path):
 async def test_a_delete_that_hangs_delays_nothing_for_long(studio, make_scene, tmp_path, caplog):
     def hang(request):
         studio.pause = 60.0
-        return None
 
-    studio.script["GET video"] = [hang]
+    studio.script["DELETE job"] = [hang]
     with anyio.fail_after(6):
         await rendered(studio, make_scene(), tmp_path / "one.mp4")
     assert "may still be at its worker" in caplog.text

@@ -306,7 +306,7 @@ async def render(backend, number):
         await renderer.generate(upload, progress=lambda share: print("encoding", flush=True))
 
 async def main():
-    async with local(workers=2, encoders=1, folder=Path(sys.argv[3]))() as backend, \
+    async with local(workers=2, encoders=1, folder=Path(sys.argv[3]))(Timeouts()) as backend, \
             anyio.create_task_group() as tasks:
         for number in range(2):
             tasks.start_soon(render, backend, number)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
+import httpcore  # noqa: F401 - httpx loads it with the first client, which is in the loop
 import httpx
 from pydantic import BaseModel, ValidationError
 
