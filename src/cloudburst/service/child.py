@@ -29,6 +29,7 @@ class Reporter:
         self._last = -1.0
 
     def __call__(self, progress: float) -> None:
+        """Say it, if it is time."""
         if progress > self._last and time.monotonic() >= self._next:
             self._next, self._last = time.monotonic() + _EVERY, progress
             say(ChildLine(progress=progress))

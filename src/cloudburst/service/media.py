@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from cloudburst.service.ffmpeg import FPS, Ffmpeg, decode_arguments, last_words, running
+from cloudburst.service.ffmpeg import (
+    FPS,
+    SAMPLE_RATE,
+    Ffmpeg,
+    FfmpegError,
+    decode_arguments,
+    last_words,
+    running,
+)
 from cloudburst.service.job import AUDIO, IMAGE, WATERMARK, InputFaultError
 
 LONG, SHORT = 1920, 1080
@@ -26,15 +34,15 @@ MARK_PART = 8
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, MemoryError)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
 """What Pillow's decoders raise for broken files; they are many, and listed nowhere."""
 
 _BT709 = (
-    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16.5),
-    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128.5),
-    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128.5),
+    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
+    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
+    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
 )
-"""R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits; a half more, as Pillow cuts."""
+"""R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
@@ -68,7 +76,7 @@ def photo(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
     parts are black.
     """
     with _opened(path, IMAGE, pixels) as picture:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        orientation = _orientation(picture)
         lies = orientation in range(5, 9)
         width, height = reversed(picture.size) if lies else picture.size
         upright = width < height if is_portrait is None else is_portrait
@@ -82,6 +90,13 @@ def photo(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
         black = Image.new("RGBA", size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
     return turned.convert("RGB")
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except (*_BROKEN, TypeError):
+        return 1  # the picture may be good all the same
 
 
 def mark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Image:
@@ -101,15 +116,15 @@ def planes(picture: Image.Image) -> Planes:
     """An RGB picture of even size as the encoder takes it."""
     width, height = picture.size
     y, cb, cr = picture.convert("RGB", _BT709).split()
-    return Planes(width, height, y.tobytes(), _halved(cb).tobytes(), _halved(cr).tobytes())
+    return Planes(width, height, y.tobytes(), halved(cb).tobytes(), halved(cr).tobytes())
 
 
-def _halved(chroma: Image.Image) -> Image.Image:
+def halved(plane: Image.Image) -> Image.Image:
     """Half the size, each sample lying on every second column and between two rows."""
-    width, height = chroma.size
+    width, height = plane.size
     padded = Image.new("L", (width + 1, height))
-    padded.paste(chroma)  # the first column once more on the left
-    padded.paste(chroma, (1, 0))
+    padded.paste(plane)  # the first column once more on the left
+    padded.paste(plane, (1, 0))
     return padded.resize(
         (width // 2, height // 2),
         Image.Resampling.BILINEAR,
@@ -150,23 +165,26 @@ def _complaint(path: Path, exc: BaseException) -> str:
 def measure_sound(ffmpeg: Ffmpeg, folder: Path, limit: float) -> Sound:
     """Decode the job's sound and count: headers lie, above all those of mp3.
 
-    ``limit`` is in seconds; decoding ends there, whatever the file claims.
+    ``limit`` is in seconds; decoding ends there, whatever the file claims. Raises
+    `InputFaultError` for what is no sound, `FfmpegError` when ffmpeg did not come to an end.
     """
     expected = f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
-    with running(ffmpeg, decode_arguments(), folder, seconds=30 + limit) as process:
+    with running(ffmpeg, decode_arguments(), folder, seconds=60 + limit) as process:
         assert process.stdout is not None  # noqa: S101
         header = process.stdout.read(24)
-        if len(header) < 24:
-            process.wait()
-            raise InputFaultError(AUDIO, last_words(folder, 1) or "no sound", expected)
-        _, offset, _, _, rate, channels = struct.unpack(">4s5I", header)
-        size = -(offset - len(header))
+        rate, channels, size = SAMPLE_RATE, 2, 0
+        if len(header) == 24:
+            _, offset, _, _, rate, channels = struct.unpack(">4s5I", header)
+            size = len(header) - offset
         while piece := process.stdout.read(1 << 20):
             size += len(piece)
             if size > limit * rate * channels * 2:
                 raise InputFaultError(AUDIO, f"more than {limit:g} seconds", expected)
-        process.wait()
+        code = process.wait()
+    if code < 0:
+        msg = f"ffmpeg was killed while it decoded the sound ({code})"
+        raise FfmpegError(msg)
     samples = size // (2 * channels)
-    if samples <= 0:
+    if code or samples <= 0:
         raise InputFaultError(AUDIO, last_words(folder, 1) or "no sound", expected)
     return Sound(samples, rate)

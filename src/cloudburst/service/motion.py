@@ -3,7 +3,7 @@
 ffmpeg's zoompan moves in whole pixels, which shakes; here a frame is one `cv2.resize` a plane, on
 OpenCV's fast path. That path scales by an exact factor but begins at a whole pixel, so for each
 frame a beginning is looked for whose enlarged picture lies within `_NEAR` of a whole pixel too.
-Where the factor is so near 1 that there is none, `cv2.warpAffine` does it, five times slower.
+Where the factor is near 1, or there is none, the frame is taken from a picture twice as large.
 """
 
 from __future__ import annotations
@@ -15,23 +15,30 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from cloudburst.models.options import Effect
-from cloudburst.service.media import MARK_AT, Planes, planes
+from cloudburst.service.media import MARK_AT, Planes, halved, planes
 
 Plane = NDArray[np.uint8]
+Wide = NDArray[np.uint16]
 
 ZOOM = 0.1
-PAN = 0.9
-"""Zooms end at 1.1; a pan shows a window of 90 %."""
+PAN = 0.9007
+"""Zooms end at 1.1; a pan shows a window of 90 %, and a pixel more: enlarged by exactly 10/9, only
+every ninth place would lie `_NEAR` a whole pixel."""
 
 _NEAR = 0.015
 """Pixels by which a frame may lie beside its true place: nobody sees a fiftieth."""
+_SLOW = 1.02
+"""Below, a picture moves so little from frame to frame that even `_NEAR` shows in the steps."""
 _PAD = 256
 """Pixels around a plane, so that a beginning may lie outside of it."""
 _TAPS = 3
 """Pixels that the cubic kernel reaches beyond a window, rounded up."""
+
+_BLACK = (16, 128, 128)
+"""Black in limited range."""
 
 cv2.setNumThreads(1)  # scenes run side by side; threads inside of a frame cost more than they give
 
@@ -75,6 +82,8 @@ class Start(NamedTuple):
 
 def start(edge: float, zoom: float) -> Start | None:
     """The beginning nearest to a window's edge that is `_NEAR` enough, or none."""
+    if zoom < _SLOW:
+        return None
     sources = np.arange(math.floor(edge) - _TAPS, -_PAD - 1, -1)
     offsets = zoom * (edge - sources)
     good = np.flatnonzero(np.abs(offsets - np.rint(offsets)) <= _NEAR)
@@ -89,6 +98,7 @@ class _Layer:
     def __init__(self, plane: Plane, *, step: int, siting: float) -> None:
         self._plane = plane
         self._padded = cv2.copyMakeBorder(plane, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_REPLICATE)
+        self._double: Plane | None = None
         self._step = step
         self._siting = siting
 
@@ -113,14 +123,23 @@ class _Layer:
         np.copyto(frame, large[y.offset : y.offset + height, x.offset : x.offset + width])
 
     def _warp(self, left: float, top: float, zoom: float, frame: Plane) -> None:
-        middle = 0.5 / zoom - 0.5  # from the corner of a pixel, where windows count, to its middle
-        matrix = np.array([[1 / zoom, 0, left + middle], [0, 1 / zoom, top + middle]])
+        if self._double is None:
+            self._double = cv2.resize(
+                self._plane, None, fx=2, fy=2, interpolation=cv2.INTER_LANCZOS4
+            )
+        # Windows count from the corner of a pixel, OpenCV from its middle.
+        matrix = np.array(
+            [
+                [2 / zoom, 0, 2 * (left + 0.5 / zoom) - 0.5],
+                [0, 2 / zoom, 2 * (top + 0.5 / zoom) - 0.5],
+            ]
+        )
         cv2.warpAffine(
-            self._plane,
+            self._double,
             matrix,
             frame.shape[::-1],
             dst=frame,
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
 
@@ -139,19 +158,24 @@ class Frame:
 
 
 class Stamp:
-    """A watermark in YUV, ready to be laid on frames: new = old * keep + add, in 1/256."""
+    """A watermark in YUV, ready to be laid on frames: new = (old * keep + add) / 256."""
 
     def __init__(self, picture: Image.Image) -> None:
-        width, height = (side + side % 2 for side in picture.size)
-        even = Image.new("RGBA", (width, height))
+        width, height = picture.size
+        even = Image.new("RGBA", (width + width % 2, height + height % 2))
         even.paste(picture)
-        alpha = np.asarray(even.getchannel("A"), np.float32) / 255
-        coarse = cv2.resize(alpha, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        self._layers = []
-        drawn = _arrays(planes(even.convert("RGB")))
-        for plane, cover in zip(drawn, (alpha, coarse, coarse), strict=True):
-            add = np.rint(plane * cover * 256 + 128).astype(np.uint16)
-            self._layers.append((add, np.rint((1 - cover) * 256).astype(np.uint16)))
+        black = Image.alpha_composite(Image.new("RGBA", even.size, "black"), even)
+        clear = ImageChops.invert(even.getchannel("A"))
+        keeps = (clear, halved(clear), halved(clear))
+        self._layers: list[tuple[Wide, Wide]] = []
+        for plane, keep, nothing in zip(
+            _arrays(planes(black.convert("RGB"))), keeps, _BLACK, strict=True
+        ):
+            part = np.asarray(keep, np.float32) / 255
+            add = np.maximum((plane - nothing * part) * 256 + 128, 0)
+            self._layers.append(
+                (np.rint(add).astype(np.uint16), np.rint(part * 256).astype(np.uint16))
+            )
 
     def draw(self, frame: Frame) -> None:
         """Lay it on, in the top left corner."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -28,17 +30,13 @@ from cloudburst.service.job import (
 Progress = Callable[[float], None]
 
 _PIPE_BYTES = 1 << 20
-"""What Linux lets anybody have; fewer switches between the one that draws and the one that encodes."""
-
-
-class RenderError(Exception):
-    """The inputs are good and there is no video: the service's own fault."""
+"""What Linux lets anybody have."""
 
 
 def render(folder: Path, job: RenderJob, progress: Progress) -> Done:
     """Make the video. ``progress`` is told parts of 1, often.
 
-    Raises `InputFaultError` for inputs that cannot be rendered, `RenderError` when ffmpeg fails on
+    Raises `InputFaultError` for inputs that cannot be rendered, `FfmpegError` when ffmpeg fails on
     good ones, `ConfigurationError` without ffmpeg or font. The video appears under its name when
     it is whole.
     """
@@ -90,7 +88,8 @@ def _write_still(folder: Path, picture: Image.Image, mark: Image.Image | None) -
 def _moving(
     picture: Image.Image, mark: Image.Image | None, effect: Effect, frames: int
 ) -> Iterator[memoryview]:
-    from cloudburst.service import motion  # noqa: PLC0415 - stills go without OpenCV: half a second
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start one a core, unused
+    from cloudburst.service import motion  # noqa: PLC0415 - stills go without: a quarter second
 
     camera = motion.Camera(media.planes(picture), None if mark is None else motion.Stamp(mark))
     for window in motion.windows(effect, *picture.size, frames):
@@ -104,9 +103,7 @@ def _encode(
     frames: Iterable[memoryview] | None,
     progress: Progress,
 ) -> None:
-    patience = (
-        120 + 30 * scene.frames / ff.FPS
-    )  # the server's deadline is shorter; this one is ours
+    patience = 120 + 30 * scene.frames / ff.FPS  # ours; the server's deadline comes first
     arguments = ff.encode_arguments(scene)
     with ff.running(ffmpeg, arguments, folder, seconds=patience, fed=frames is not None) as process:
         feeder = _Feeder(process, frames or ())
@@ -122,7 +119,7 @@ def _encode(
         raise feeder.error
     if code != 0:
         msg = f"ffmpeg ended with {code}: {ff.last_words(folder)}"
-        raise RenderError(msg)
+        raise ff.FfmpegError(msg)
 
 
 class _Feeder(threading.Thread):
@@ -139,18 +136,21 @@ class _Feeder(threading.Thread):
         if pipe is None:
             return
         try:
-            with contextlib.suppress(OSError, AttributeError):  # no such call outside of Linux
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            for frame in self._frames:
-                rest = frame
-                while rest:
-                    rest = rest[pipe.write(rest) :]
-            pipe.close()
+            _widen(pipe)
+            with pipe:
+                for frame in self._frames:
+                    pipe.write(frame)
         except BrokenPipeError:
-            pass  # ffmpeg is gone; its exit code and words say why
+            pass  # ffmpeg is gone; its exit and last words say why
         except Exception as exc:  # noqa: BLE001 - raised again in the main thread
             self.error = exc
             self._process.kill()
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a third of a frame wait in the pipe, where that can be said: fewer switches."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _finished(folder: Path, scene: ff.Scene) -> Done:
@@ -159,8 +159,7 @@ def _finished(folder: Path, scene: ff.Scene) -> Done:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = partial.stat().st_size
     partial.replace(folder / VIDEO)
-    for name in (ff.STILL,):
-        (folder / name).unlink(missing_ok=True)
+    (folder / ff.STILL).unlink(missing_ok=True)
     return Done(
         seconds=scene.frames / ff.FPS,
         frames=scene.frames,

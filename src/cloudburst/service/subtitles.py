@@ -15,7 +15,7 @@ _STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
 _TIMES = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?")
 _STYLE_TAG = re.compile(r"<(/?)([ibu])>", re.IGNORECASE)
 _OTHER_TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Cue(NamedTuple):
@@ -57,7 +57,7 @@ def parse(text: str) -> list[Cue]:
 def _cues(lines: list[str]) -> Iterator[Cue]:
     heads = [(row, match) for row, line in enumerate(lines) if (match := _TIMES.fullmatch(line))]
     ends = [row for row, _ in heads[1:]] + [len(lines)]
-    for (row, match), end in zip(heads, ends, strict=True):
+    for (row, match), end in zip(heads, ends, strict=False):
         body: list[str] = []
         for line in lines[row + 1 : end]:
             if not line.strip():
@@ -84,7 +84,8 @@ def escape(text: str) -> str:
     """
     text = _CONTROL.sub("", text.replace("\t", " "))
     text = text.replace("\\", "\\\u2060").replace("{", "\\{").replace("}", "\\}")
-    text = _STYLE_TAG.sub(lambda tag: f"{{\\{tag[2].lower()}{0 if tag[1] else 1}}}", text)
+    # A closing tag has no number: back to what the style says, which may be bold.
+    text = _STYLE_TAG.sub(lambda tag: f"{{\\{tag[2].lower()}{'' if tag[1] else 1}}}", text)
     return _OTHER_TAG.sub("", text).replace("\n", "\\N")
 
 
@@ -98,7 +99,8 @@ class Look(NamedTuple):
     """``BackColour`` of the box, or empty for an outline."""
     outline: float
     outline_color: str
-    padding: float
+    padding: tuple[float, float]
+    """Of the box: beside the text, and above and below it."""
     side: int
     bottom: int
 
@@ -111,7 +113,7 @@ def look(options: RenderOptions, width: int, height: int, family: str) -> Look:
     """
     upright = height > width
     unit = height / 1920 if upright else height / 288
-    size = (options.font_size or (56 if upright else 18)) * unit
+    size = (options.font_size or (60 if upright else 20)) * unit
     alpha = round(options.background_opacity * 255)
     return Look(
         family=family,
@@ -120,7 +122,7 @@ def look(options: RenderOptions, width: int, height: int, family: str) -> Look:
         box=f"&H{alpha:02X}000000" if options.background_box else "",
         outline=size * 0.06,
         outline_color=options.outline_color,
-        padding=size * 0.16,
+        padding=(size * 0.32, size * 0.1),
         side=round(width * 0.08),
         bottom=round(height * (0.18 if upright else 0.09)),
     )
@@ -152,6 +154,7 @@ def ass(cues: Iterable[Cue], style: Look, width: int, height: int, seconds: floa
 
     libass draws style 4 as one box behind the whole cue, larger by its "shadow".
     """
+    beside, above = style.padding if style.box else (0.0, 0.0)
     head = _HEAD.format(
         width=width,
         height=height,
@@ -162,16 +165,19 @@ def ass(cues: Iterable[Cue], style: Look, width: int, height: int, seconds: floa
         bold=-1 if style.bold else 0,
         border=4 if style.box else 1,
         outline=0 if style.box else style.outline,
-        shadow=style.padding if style.box else 0,
+        shadow=max(beside, above),
         side=style.side,
         bottom=style.bottom,
     )
+    padding = f"{{\\xshad{beside:.1f}\\yshad{above:.1f}}}" if style.box else ""
     end = round(seconds * 1000)
-    return head + "".join(
-        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(min(cue.end, end))},Cue,,0,0,0,,{escape(cue.text)}\n"
+    lines = (
+        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(min(cue.end, end))},Cue,,0,0,0,,"
+        f"{padding}{escape(cue.text)}\n"
         for cue in cues
         if cue.start < end
     )
+    return head + "".join(lines)
 
 
 def _stamp(milliseconds: int) -> str:

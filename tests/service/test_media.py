@@ -1,0 +1,338 @@
+"""Pictures in every shape, and the length of sounds."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import subprocess
+import wave
+import zlib
+
+import pytest
+from PIL import Image
+
+from cloudburst.service.ffmpeg import find_ffmpeg
+from cloudburst.service.job import InputFaultError
+from cloudburst.service.media import Sound, mark, measure_sound, photo, planes
+
+PIXELS = 10_000_000
+RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "image"
+
+
+def near(picture, at, colour, tolerance=6):
+    found = picture.getpixel(at)
+    return all(abs(a - b) <= tolerance for a, b in zip(found, colour, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("size", "is_portrait", "canvas"),
+    [
+        ((400, 300), None, (1920, 1080)),
+        ((300, 400), None, (1080, 1920)),
+        ((300, 300), None, (1920, 1080)),
+        ((400, 300), True, (1080, 1920)),
+        ((300, 400), False, (1920, 1080)),
+        ((5000, 1), None, (1920, 1080)),
+    ],
+)
+def test_canvas(file, size, is_portrait, canvas):
+    Image.new("RGB", size, RED).save(file, "PNG")
+    picture = photo(file, PIXELS, is_portrait)
+    assert picture.size == canvas
+    assert picture.mode == "RGB"
+    assert near(picture, (500, 500), RED)
+
+
+def test_filled_by_a_centre_crop_never_stretched(file):
+    image = Image.new("RGB", (1000, 1000), BLUE)
+    image.paste(RED, (400, 400, 600, 600))
+    image.save(file, "PNG")
+    picture = photo(file, PIXELS, None)
+    reds = [x for x in range(1920) if near(picture, (x, 540), RED, 60)]
+    rows = [y for y in range(1080) if near(picture, (960, y), RED, 60)]
+    assert (reds[0], reds[-1]) == (768, 1151)  # 384 wide about 960
+    assert (rows[0], rows[-1]) == (348, 731)  # 384 high about 540
+
+
+def quarters(size=(160, 90)):
+    """Red, green over blue, black."""
+    image = Image.new("RGB", size, BLACK)
+    width, height = size
+    image.paste(RED, (0, 0, width // 2, height // 2))
+    image.paste(GREEN, (width // 2, 0, width, height // 2))
+    image.paste(BLUE, (0, height // 2, width // 2, height))
+    return image
+
+
+SEEN = {
+    1: (RED, GREEN, BLUE),
+    3: (BLACK, BLUE, GREEN),
+    6: (BLUE, RED, BLACK),
+    8: (GREEN, BLACK, RED),
+}
+"""Upper left, upper right and lower left after the turn that EXIF asks for."""
+
+
+@pytest.mark.parametrize("orientation", sorted(SEEN))
+def test_turned_as_exif_says(file, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    quarters().save(file, "JPEG", exif=exif, quality=95, subsampling=0)
+    picture = photo(file, PIXELS, None)
+    width, height = picture.size
+    assert (width < height) == (orientation in (6, 8))
+    corners = ((200, 200), (width - 200, 200), (200, height - 200))
+    for at, colour in zip(corners, SEEN[orientation], strict=True):
+        assert near(picture, at, colour, 12)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_nonsense_in_exif_is_no_fault(file, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    quarters().save(file, "JPEG", exif=exif, quality=95)
+    assert near(photo(file, PIXELS, None), (200, 200), RED, 12)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        *(("RGB", kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")),
+        ("P", "PNG"),
+        ("P", "GIF"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+        ("RGBA", "PNG"),
+        ("RGBA", "WEBP"),
+    ],
+)
+def test_modes_and_formats(file, mode, kind):
+    quarters((640, 360)).convert(mode).save(file, kind)
+    picture = photo(file, PIXELS, None)
+    assert near(picture, (300, 300), RED, 12)
+    assert near(picture, (1600, 300), GREEN, 12)
+    assert near(picture, (300, 900), BLUE, 12)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])
+def test_greys(file, mode):
+    high = 65535 if mode == "I;16" else 255
+    image = Image.new(mode, (160, 90), (high, 255) if mode == "LA" else high)
+    image.save(file, "PNG")
+    assert near(photo(file, PIXELS, None), (900, 500), (255, 255, 255), 1)
+
+
+def test_16_bits_of_grey_keep_their_middle(file):
+    Image.new("I;16", (160, 90), 128 * 257).save(file, "PNG")
+    assert near(photo(file, PIXELS, None), (900, 500), (128, 128, 128), 1)
+
+
+def test_transparent_parts_are_black(file):
+    image = Image.new("RGBA", (160, 90), (255, 255, 255, 0))
+    image.paste((255, 0, 0, 128), (0, 0, 80, 90))
+    image.save(file, "PNG")
+    picture = photo(file, PIXELS, None)
+    assert near(picture, (1500, 500), BLACK, 1)
+    assert near(picture, (300, 500), (128, 0, 0), 2)
+
+
+def test_palette_with_a_transparent_colour(file):
+    image = Image.new("P", (160, 90), 1)
+    image.putpalette([255, 255, 255, 0, 0, 255])
+    image.paste(0, (0, 0, 80, 90))
+    image.save(file, "GIF", transparency=0)
+    picture = photo(file, PIXELS, None)
+    assert near(picture, (300, 500), BLACK, 1)
+    assert near(picture, (1500, 500), BLUE, 1)
+
+
+def bomb(side):
+    """A PNG of a kilobyte that claims to be ``side`` squared."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    data = (
+        chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    )
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def cut(kind):
+    out = io.BytesIO()
+    Image.effect_noise((640, 360), 80).convert("RGB").save(out, kind)
+    return out.getvalue()[: len(out.getvalue()) // 2]
+
+
+@pytest.mark.parametrize("maker", [photo, mark])
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b"", "an empty file"),
+        (b"this is no picture", "cannot identify"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage", "cannot identify"),
+        (bomb(60_000), "60000x60000"),
+        (bomb(20), ""),
+        (cut("PNG"), ""),
+        (cut("JPEG"), "truncated"),
+        (cut("WEBP"), ""),
+    ],
+    ids=["empty", "text", "postscript", "bomb", "short", "cut png", "cut jpeg", "cut webp"],
+)
+def test_bad_pictures_are_faults(file, maker, raw, found):
+    file.write_bytes(raw)
+    with pytest.raises(InputFaultError) as caught:
+        photo(file, PIXELS, None) if maker is photo else mark(file, PIXELS, (1920, 1080))
+    fault = caught.value.fault
+    assert fault.field == ("image" if maker is photo else "watermark")
+    assert found in fault.found
+    assert str(file) not in fault.found
+    assert "10,000,000 pixels" in fault.expected
+
+
+def test_mark_is_an_eighth_wide_and_keeps_its_transparency(file):
+    Image.new("RGBA", (400, 100), (0, 255, 0, 100)).save(file, "PNG")
+    found = mark(file, PIXELS, (1920, 1080))
+    assert (found.size, found.mode) == ((240, 60), "RGBA")
+    assert found.getpixel((100, 30)) == (0, 255, 0, 100)
+    assert mark(file, PIXELS, (1080, 1920)).size == (135, 34)
+
+
+def test_tall_marks_are_cut_and_endless_ones_refused(file):
+    Image.new("RGB", (10, 100)).save(file, "PNG")
+    assert mark(file, PIXELS, (1920, 1080)).size == (240, 1070)
+    Image.new("RGB", (1, 9000)).save(file, "PNG")
+    with pytest.raises(InputFaultError, match="less tall"):
+        mark(file, PIXELS, (1920, 1080))
+
+
+@pytest.mark.parametrize(
+    ("rgb", "yuv"),
+    [
+        ((255, 255, 255), (235, 128, 128)),
+        (BLACK, (16, 128, 128)),
+        (RED, (63, 102, 240)),
+        (GREEN, (173, 42, 26)),
+        (BLUE, (32, 240, 118)),
+    ],
+)
+def test_colours_are_bt709(rgb, yuv):
+    """Figures of ITU-R BT.709-6 for 100 % bars, 8 bits."""
+    frame = planes(Image.new("RGB", (16, 8), rgb))
+    assert (set(frame.y), set(frame.u), set(frame.v)) == tuple({value} for value in yuv)
+    assert (len(frame.y), len(frame.u), len(frame.v)) == (128, 32, 32)
+
+
+def test_chroma_lies_on_even_columns():
+    """A ramp keeps its value at the columns where H.264 expects the samples."""
+    ramp = Image.new("RGB", (64, 2))
+    for x in range(64):
+        ramp.paste((0, 0, 4 * x), (x, 0, x + 1, 2))
+    frame = planes(ramp)
+    for sample in range(2, 30):
+        blue = 4 * 2 * sample
+        assert frame.u[sample] == pytest.approx(128 + 0.5 * 224 / 255 * blue, abs=1)
+
+
+def test_frames_cover_the_sound():
+    assert Sound(48_000, 48_000).frames == 30
+    assert Sound(48_001, 48_000).frames == 31
+    assert Sound(1, 8_000).frames == 1
+
+
+def tone(path, seconds, rate=44_100):
+    count = round(seconds * rate)
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, rate, 0, "NONE", ""))
+        out.writeframes(
+            b"".join(struct.pack("<h", round(9000 * math.sin(n / 12))) for n in range(count))
+        )
+
+
+@pytest.fixture
+def encode(tmp_path):
+    """Encode a tone of 2.5 s as ``audio`` with these options of ffmpeg."""
+
+    def encode(*options, seconds=2.5):
+        tone(tmp_path / "tone.wav", seconds)
+        command = [find_ffmpeg().path, "-v", "error", "-y", "-i", "tone.wav", *options, "audio"]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=15)
+
+    return encode
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("options", "slack"),
+    [
+        (("-f", "wav"), 0),
+        (("-f", "flac"), 0),
+        (("-ar", "48000", "-f", "mp3", "-b:a", "128k"), 0.06),
+        (("-f", "mp3", "-q:a", "7", "-write_xing", "0"), 0.06),
+        (("-f", "ipod", "-c:a", "aac"), 0.03),
+        (("-ar", "48000", "-f", "ogg", "-c:a", "libvorbis"), 0.03),
+        (("-ac", "6", "-f", "wav"), 0),
+    ],
+    ids=["wav", "flac", "mp3", "vbr without xing", "m4a", "ogg", "six channels"],
+)
+def test_sounds_are_as_long_as_they_decode(tmp_path, encode, options, slack):
+    encode(*options)
+    sound = measure_sound(find_ffmpeg(), tmp_path, 60)
+    assert sound.samples / sound.rate == pytest.approx(2.5, abs=slack)
+
+
+@pytest.mark.real
+def test_the_header_is_not_believed(tmp_path):
+    tone(tmp_path / "audio", 1.0, rate=8000)
+    raw = bytearray((tmp_path / "audio").read_bytes())
+    raw[40:44] = struct.pack("<I", 2**31)  # the length of the data: hours
+    (tmp_path / "audio").write_bytes(raw)
+    assert measure_sound(find_ffmpeg(), tmp_path, 60) == Sound(8000, 8000)
+
+
+@pytest.mark.real
+def test_limit_counts_what_is_decoded(tmp_path, encode):
+    encode("-f", "mp3", "-q:a", "7", "-write_xing", "0")
+    with pytest.raises(InputFaultError) as caught:
+        measure_sound(find_ffmpeg(), tmp_path, 2)
+    assert caught.value.fault.field == "audio"
+    assert caught.value.fault.found == "more than 2 seconds"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"no sound at all",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nother.wav\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile other.wav\n",
+        bomb(20),
+    ],
+    ids=["empty", "text", "playlist", "concat", "picture"],
+)
+def test_what_is_no_sound_is_a_fault(tmp_path, raw):
+    tone(tmp_path / "other.wav", 0.5)
+    (tmp_path / "audio").write_bytes(raw)
+    with pytest.raises(InputFaultError) as caught:
+        measure_sound(find_ffmpeg(), tmp_path, 60)
+    assert caught.value.fault.field == "audio"
+    assert caught.value.fault.found
+    assert "mp3, wav, m4a, ogg or flac" in caught.value.fault.expected
+
+
+@pytest.mark.real
+def test_a_video_without_sound_is_a_fault(tmp_path):
+    command = [find_ffmpeg().path, "-v", "error", "-f", "lavfi", "-i", "color=s=64x64:d=0.2"]
+    subprocess.run([*command, "-f", "mp4", "audio"], cwd=tmp_path, check=True, timeout=15)
+    with pytest.raises(InputFaultError):
+        measure_sound(find_ffmpeg(), tmp_path, 60)
