@@ -1,9 +1,14 @@
-"""Both event loops, each with a clock that jumps."""
+"""Both event loops, each with a clock that jumps; and scenes of real files."""
 
 from __future__ import annotations
 
+import struct
+import wave
+from pathlib import Path
+
 import pytest
 import trio.testing
+from PIL import Image
 
 from cloudburst.testing import VirtualClockLoop
 
@@ -15,7 +20,27 @@ from cloudburst.testing import VirtualClockLoop
     ]
 )
 def anyio_backend(request):
-    """Virtual time; tests with threads, sockets or processes ask for ``real_clock`` instead."""
+    """Virtual time. A test with threads, sockets or processes overrides this with "asyncio"."""
     if request.param == "trio":
         return ("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})
     return request.param
+
+
+@pytest.fixture
+def make_scene(tmp_path):
+    """A scene of small real files: ``make_scene("name", seconds=1)``."""
+
+    def make(name="scene", *, seconds=1.0, size=(320, 180), color="teal", folder=tmp_path):
+        image, audio = folder / f"{name}.png", folder / f"{name}.wav"
+        Image.new("RGB", size, color).save(image)
+        write_tone(audio, seconds)
+        return {"scene_name": name, "image_path": str(image), "audio_path": str(audio)}
+
+    return make
+
+
+def write_tone(path: Path, seconds: float, rate: int = 8000) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        samples = (int(9000 * ((i // 20) % 2 * 2 - 1)) for i in range(int(seconds * rate)))
+        file.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))

@@ -70,8 +70,6 @@ class Client(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._open is not None:
-            raise ClosedError("the client is entered already; make one client for each block")
         with unwrapped():
             async with AsyncExitStack() as stack:
                 backends = [await stack.enter_async_context(b) for b in self._backends()]

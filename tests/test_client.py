@@ -1,0 +1,179 @@
+"""The object that users hold, with real files and a fake cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+import cloudburst
+from cloudburst import (
+    AccessDeniedError,
+    Client,
+    ClosedError,
+    ConfigurationError,
+    InvalidScenesError,
+    Limits,
+    OutputClaimedError,
+    OutputExistsError,
+    Status,
+)
+from cloudburst.ports import Download
+from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # files are read in threads
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+async def test_one_scene(make_scene, out):
+    cloud = FakeCloud()
+    video = await cloudburst.render(make_scene("场景_001"), to=out, backend=cloud.backend)
+    assert video.scene == "场景_001"
+    assert video.path == out / "场景_001.mp4"
+    assert not cloud.running
+
+
+async def test_many_scenes_and_then_more(make_scene, out):
+    cloud = FakeCloud()
+    async with Client(cloud.backend) as client:
+        first = await client.render_all([make_scene("a"), make_scene("b")], to=out)
+        second = await client.render(make_scene("c"), to=str(out))
+    assert first.status is Status.COMPLETE
+    assert [video.scene for video in first.videos] == ["a", "b"]
+    assert second.scene == "c"
+    assert not cloud.running
+
+
+async def test_a_single_scene_s_error_is_raised_as_itself(make_scene, out):
+    cloud = FakeCloud(refuse=[AccessDeniedError("no")])
+    async with Client(cloud.backend) as client:
+        with pytest.raises(AccessDeniedError):
+            await client.render(make_scene(), to=out)
+
+
+async def test_bad_scenes_start_nothing(make_scene, out):
+    cloud = FakeCloud()
+    bad = [make_scene("a") | {"image_path": "nowhere.png"}, make_scene("b") | {"audio_path": ""}]
+    async with Client(cloud.backend) as client:
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all([*bad, make_scene("a")], to=out)
+    assert [(f.scene, f.field) for f in caught.value.faults] >= [("a", "image_path")]
+    assert {f.scene for f in caught.value.faults} == {"a", "b"}
+    assert not cloud.launched
+
+
+async def test_an_existing_video_starts_nothing_unless_it_may_be_replaced(make_scene, out):
+    out.mkdir()
+    (out / "a.mp4").write_text("precious")
+    cloud = FakeCloud()
+    async with Client(cloud.backend) as client:
+        with pytest.raises(OutputExistsError, match=r"a\.mp4"):
+            await client.render(make_scene("a"), to=out)
+        assert not cloud.launched
+        assert (await client.render(make_scene("a"), to=out, overwrite=True)).scene == "a"
+
+
+async def test_two_runs_never_write_the_same_name(make_scene, out):
+    cloud = FakeCloud(encode=5)
+    async with (
+        Client(cloud.backend) as client,
+        client.stream([make_scene("a")], to=out),
+    ):
+        with pytest.raises(OutputClaimedError, match=r"a\.mp4"):
+            await client.render(make_scene("a"), to=out)
+
+
+async def test_before_and_after(make_scene, out):
+    client = Client(FakeCloud().backend)
+    with pytest.raises(ClosedError, match="enter the client"):
+        await client.render(make_scene(), to=out)
+    async with client:
+        with pytest.raises(RuntimeError, match="already"):
+            async with client:
+                pass
+    with pytest.raises(ClosedError):
+        await client.render(make_scene(), to=out)
+
+
+async def test_another_loop_is_refused(make_scene, out):
+    errors = []
+
+    async with Client(FakeCloud().backend) as client:
+
+        def elsewhere():
+            try:
+                asyncio.run(client.render(make_scene(), to=out))
+            except ClosedError as exc:
+                errors.append(exc)
+
+        await anyio.to_thread.run_sync(elsewhere)
+    assert "another event loop" in str(errors[0])
+    assert threading.active_count() < 10
+
+
+async def test_a_cancelled_run_s_report_stays_readable(make_scene, out):
+    cloud = FakeCloud(encode=lambda name: 0 if name == "a" else 1000)
+    with anyio.move_on_after(1):
+        async with Client(cloud.backend, limits=Limits(workers=1)) as client:
+            async with client.stream([make_scene("a"), make_scene("b")], to=out) as run:
+                await run.until_done()
+    assert run.report.status is Status.INTERRUPTED
+    assert [video.scene for video in run.report.videos] == ["a"]
+    assert not cloud.running
+
+
+async def test_a_subnet_asks_for_fargate_which_this_version_lacks(monkeypatch):
+    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-1, subnet-2")
+    with pytest.raises(ConfigurationError, match="subnet-1, subnet-2"):
+        async with Client():
+            pass
+
+
+async def test_options_reach_the_worker(make_scene, out):
+    seen = []
+
+    @dataclass(eq=False)
+    class Renderer(FakeRenderer):
+        async def upload(self, scene, options):
+            seen.append(options)
+            return await super().upload(scene, options)
+
+        async def download(self, output, to: Path) -> Download:
+            return await super().download(output, to)
+
+    class Cloud(FakeCloud):
+        def connect(self, address, *, key):
+            return _opened(Renderer(self, address))
+
+    cloud = Cloud()
+    async with Client(cloud.backend, options=cloudburst.RenderOptions(effects=())) as client:
+        await client.render(make_scene("a"), to=out)
+        await client.render(
+            make_scene("b"), to=out, options=cloudburst.RenderOptions(enable_zoom=True)
+        )
+    assert [tuple(options.effects) for options in seen] == [(), ("zoom_in", "zoom_out")]
+
+
+class _opened:
+    def __init__(self, renderer):
+        self.renderer = renderer
+
+    async def __aenter__(self):
+        return self.renderer
+
+    async def __aexit__(self, *exc):
+        pass
