@@ -1,0 +1,72 @@
+"""What is public: complete, sorted, cheap to import, and able to travel."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import cloudburst
+from cloudburst import errors
+
+
+def test_all_is_sorted_and_complete():
+    public = {
+        name
+        for name, value in vars(cloudburst).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert cloudburst.__all__ == sorted(public)
+
+
+def test_everything_public_is_documented():
+    for name in cloudburst.__all__:
+        value = getattr(cloudburst, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, name
+
+
+def test_public_dataclasses_are_keyword_only():
+    for value in vars(cloudburst).values():
+        if dataclasses.is_dataclass(value):
+            kinds = {p.kind for p in inspect.signature(value).parameters.values()}
+            assert kinds == {inspect.Parameter.KEYWORD_ONLY}, value
+
+
+HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starlette", "rich"]
+
+
+@pytest.mark.parametrize("module", ["cloudburst", "cloudburst.cli"])
+def test_importing_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def every_error():
+    return [
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, errors.CloudburstError)
+    ]
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_errors_survive_pickle_and_copy(cls):
+    error = cls("boom")
+    for fact in set(vars(error)) & {"task", "scene", "field", "holder"}:
+        setattr(error, fact, "something")
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(twin) is cls
+        assert twin.args == error.args
+        assert vars(twin) == vars(error)
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_every_error_is_in_the_tree_of_the_docstring(cls):
+    assert cls.__name__ in errors.__doc__
