@@ -123,6 +123,8 @@ class Health:
                 "status": "healthy",
                 "ffmpeg_version": self._ffmpeg,
                 "gpu_available": False,
+                "output_dir": "jobs",
+                "temp_dir": "jobs",
                 "authentication": secure if self._secure else free,
                 "available_endpoints": [
                     "/create_video_onestep",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ TAIL_BYTES = 8192
 """What is kept of a child's error output."""
 END_SECONDS = 5.0
 """The kernel ends a killed group in milliseconds; a process stuck in a dead disk never ends."""
+
+
+PR_SET_CHILD_SUBREAPER = 36
+"""From ``linux/prctl.h``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +51,8 @@ class Children:
         When this returns or raises, no process of the group is left, also none that the child
         started and forgot.
         """
-        loop = asyncio.get_running_loop()
-        with anyio.CancelScope(shield=True):  # cut here, a child would be nobody's
-            transport, protocol = await loop.subprocess_exec(
-                lambda: _ChildProtocol(on_line), *command, start_new_session=True
-            )
+        protocol = _ChildProtocol(on_line)
+        transport = await _start(command, protocol)
         group = transport.get_pid()
         self._groups.add(group)
         try:
@@ -67,6 +70,16 @@ class Children:
             _kill(group)
 
 
+async def _start(command: Sequence[str], protocol: _ChildProtocol) -> asyncio.SubprocessTransport:
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope(shield=True):  # cut here, a child would be nobody's
+        transport, _ = await loop.subprocess_exec(
+            lambda: protocol, *command, start_new_session=True
+        )
+        return transport
+    raise AssertionError("unreachable: this scope is never cancelled")
+
+
 async def _end(
     group: int, transport: asyncio.SubprocessTransport, protocol: _ChildProtocol
 ) -> None:
@@ -80,6 +93,16 @@ async def _end(
         await anyio.sleep(0.005)
 
 
+def adopt_orphans() -> None:
+    """Have the kernel give the orphans of our children to us, not to process 1 (Linux only).
+
+    A killed orphan counts as a process of its group until it is buried, and others may let it
+    lie for seconds.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def _kill(group: int) -> None:
     # macOS answers "not permitted" for a group of zombies.
     with suppress(ProcessLookupError, PermissionError):
@@ -87,7 +110,7 @@ def _kill(group: int) -> None:
 
 
 def _remains(group: int) -> bool:
-    # As process 1 of a container we inherit the orphans of the group, and must bury them.
+    # As process 1 of a container, or having asked for them, we inherit the group's orphans.
     with suppress(ChildProcessError):
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass

@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
 from cloudburst.service.app import build_app
+from cloudburst.service.children import adopt_orphans
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.jobs import RENDER
 from cloudburst.service.onestep import UNPACK
@@ -41,12 +42,14 @@ async def serve(
     unpack: Sequence[str] = UNPACK,
 ) -> int:
     """Serve until a signal, a limit or the parent's end says to stop; return the exit code."""
+    adopt_orphans()
     async with open_service(settings, render=render) as service:
         server = _Server(build_app(service, unpack=unpack))
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
-        async with create_task_group() as tasks:
-            life = _Life(service, server, tasks)
+        tasks = create_task_group()
+        life = _Life(service, server, tasks)
+        async with tasks:
             tasks.start_soon(life.watch_signals)
             tasks.start_soon(life.watch_limits)
             await server.serve(sockets=[listener])

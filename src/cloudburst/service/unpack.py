@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
@@ -112,12 +112,12 @@ def _read(raw: mmap.mmap) -> tuple[Mapping[str, Any], Mapping[str, Span]]:
     _check_rest(len(rest) + len(raw) - at)
     rest += raw[at:]
     try:
-        data = from_json(bytes(rest), allow_inf_nan=False)
+        data: object = from_json(bytes(rest), allow_inf_nan=False)
     except ValueError as error:
         raise InputFaultError("body", f"no JSON ({error})", "a JSON object") from None
     if not isinstance(data, dict):
         raise InputFaultError("body", type(data).__name__, "a JSON object")
-    return data, spans
+    return cast("dict[str, Any]", data), spans
 
 
 def _check_rest(size: int) -> None:

@@ -1,0 +1,56 @@
+"""A service in this process, in real time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from blockbuster import BlockBuster
+from calling import KEY, STAND_IN, Caller, OpenCaller
+
+from cloudburst.service.app import build_app
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.service import open_service
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def _never_block() -> Generator[None]:
+    buster = BlockBuster("cloudburst")
+    # Starting a process blocks until it has executed: a millisecond that asyncio has no way round.
+    buster.functions["os.read"].can_block_in("subprocess.py", {"_execute_child"})
+    buster.activate()
+    yield
+    buster.deactivate()
+
+
+@pytest.fixture
+def caller(tmp_path: Path, _never_block: None) -> OpenCaller:
+    @asynccontextmanager
+    async def open_caller(**settings: Any) -> AsyncGenerator[Caller]:
+        given: dict[str, Any] = {
+            "key": KEY,
+            "folder": tmp_path,
+            "encoders": 2,
+            "reserve_bytes": 0,
+            **settings,
+        }
+        async with open_service(ServiceSettings(**given), render=STAND_IN) as service:
+            transport = httpx.ASGITransport(build_app(service))
+            async with httpx.AsyncClient(
+                transport=transport,
+                base_url="http://service",
+                headers={"X-Authentication-Key": KEY},
+                timeout=15,
+            ) as http:
+                yield Caller(service, http)
+
+    return open_caller

@@ -1,0 +1,16 @@
+"""``python serve_stand_in.py``: the real service as a process, with the stand-in for its child."""
+
+import logging
+import sys
+from functools import partial
+
+import anyio
+from calling import STAND_IN
+
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.lifecycle import bound, serve
+
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+settings = ServiceSettings()
+with bound(settings) as listener:
+    sys.exit(anyio.run(partial(serve, settings, listener, render=STAND_IN)))

@@ -1,0 +1,153 @@
+"""Jobs and their processes: every way to an end, and nothing left running."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+from calling import OpenCaller, alive, eventually, read_pids
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_render_ends_with_a_video_and_keeps_nothing_else(caller: OpenCaller) -> None:
+    async with caller() as to:
+        job = await to.start({"do": "render"}, options={"effects": []})
+        done = await to.until(job, "done")
+        assert done["progress"] == 1
+        assert done["done"]["seconds"] == 3
+        assert done["error"] is None
+        assert [f for f in to.files() if f.startswith("jobs")] == [f"jobs/{job}/video.mp4"]
+    assert not to.service.folder.exists()
+
+
+async def test_an_input_fault_names_the_field(caller: OpenCaller) -> None:
+    async with caller() as to:
+        failed = await to.until(await to.start({"do": "fault"}), "failed")
+        assert failed["error"] == {
+            "error": "audio: a poem; expected sound",
+            "field": "audio",
+            "found": "a poem",
+            "expected": "sound",
+        }
+        assert not [f for f in to.files() if f.startswith("jobs")]
+
+
+@pytest.mark.parametrize("do", ["crash", "lie"])
+async def test_a_broken_child_is_the_services_fault(
+    caller: OpenCaller, do: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with caller() as to:
+        failed = await to.until(await to.start({"do": do}), "failed")
+        assert failed["error"]["error"].startswith("the render failed")
+        assert failed["error"]["field"] is None
+    assert do == "lie" or "something broke" in caplog.text
+    assert len(caplog.text) < 20_000
+
+
+async def test_noise_from_a_child_is_passed_over(caller: OpenCaller) -> None:
+    async with caller() as to:
+        await to.until(await to.start({"do": "flood"}), "done")
+
+
+async def test_what_a_child_leaves_behind_is_killed(caller: OpenCaller, tmp_path: Path) -> None:
+    async with caller() as to:
+        job = await to.start({"do": "leave", "pids": str(tmp_path / "pids")})
+        await to.until(job, "done")
+        pids = await to_thread.run_sync(read_pids, tmp_path / "pids")
+        assert not any(map(alive, pids))
+
+
+async def test_delete_kills_the_whole_group_before_it_answers(
+    caller: OpenCaller, tmp_path: Path
+) -> None:
+    async with caller() as to:
+        job = await to.start({"do": "fork", "pids": str(tmp_path / "pids")})
+        pids = await to_thread.run_sync(read_pids, tmp_path / "pids")
+        assert all(map(alive, pids))
+        answer = await to.http.delete(f"/jobs/{job}")
+        assert not any(map(alive, pids))
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert (await to.state(job))["state"] == "cancelled"
+        assert not [f for f in to.files() if f.startswith("jobs")]
+
+
+async def test_a_deadline_kills_what_ignores_signals(caller: OpenCaller) -> None:
+    async with caller(scene_seconds=0.3) as to:
+        failed = await to.until(await to.start({"do": "hang"}), "failed")
+        assert failed["error"]["error"] == "the render was not done within 0.3 s"
+
+
+async def test_only_so_many_encode_at_once_and_in_order(caller: OpenCaller) -> None:
+    async with caller(encoders=2) as to:
+        jobs = [await to.start({"do": "hang"}) for _ in range(4)]
+        await to.until(jobs[1], "running")
+        await anyio.sleep(0.2)
+        states = [(await to.state(job))["state"] for job in jobs]
+        assert states == ["running", "running", "queued", "queued"]
+        await to.http.delete(f"/jobs/{jobs[1]}")
+        await to.until(jobs[2], "running")
+        assert (await to.state(jobs[3]))["state"] == "queued"
+        await to.http.delete(f"/jobs/{jobs[3]}")
+        assert (await to.state(jobs[3]))["state"] == "cancelled"
+
+
+async def test_a_full_queue_refuses_and_leaves_nothing(caller: OpenCaller) -> None:
+    async with caller(encoders=1, waiting=1) as to:
+        for _ in range(2):
+            await to.start({"do": "hang"})
+        refused = await to.post({"do": "render"})
+        assert refused.status_code == 429
+        assert "error" in refused.json()
+        assert len({f.split("/")[1] for f in to.files() if f.startswith("jobs")}) == 2
+
+
+async def test_leaving_the_service_ends_all_jobs(caller: OpenCaller, tmp_path: Path) -> None:
+    async with caller() as to:
+        await to.start({"do": "fork", "pids": str(tmp_path / "pids")})
+        pids = await to_thread.run_sync(read_pids, tmp_path / "pids")
+    assert not any(map(alive, pids))
+    assert not to.service.folder.exists()
+
+
+async def test_trouble_with_one_job_spares_the_others(
+    caller: OpenCaller, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with caller() as to:
+        other = await to.start({"do": "fork", "pids": str(tmp_path / "pids")})
+        await to_thread.run_sync(read_pids, tmp_path / "pids")
+        to.service.jobs._render = (str(tmp_path / "no such program"),)
+        failed = await to.until(await to.start({"do": "render"}), "failed")
+        assert failed["error"]["error"] == "the service failed; its log says why"
+        assert (await to.state(other))["state"] == "running"
+    assert "no such program" in caplog.text
+
+
+async def test_ended_jobs_and_unused_contents_expire(caller: OpenCaller) -> None:
+    async with caller(keep_seconds=0.3) as to:
+        job = await to.start({"do": "render"})
+        await to.until(job, "done")
+        await eventually(lambda: not to.files())
+        assert (await to.http.get(f"/jobs/{job}")).status_code == 404
+        again = await to.start({"do": "render"})
+        await to.until(again, "done")
+
+
+async def test_asking_keeps(caller: OpenCaller) -> None:
+    async with caller(keep_seconds=0.4) as to:
+        sha = await to.put(b"watermark")
+        for _ in range(10):
+            await anyio.sleep(0.1)
+            assert (await to.http.head(f"/files/{sha}")).status_code == 200
+
+
+async def test_the_log_never_has_the_key(
+    caller: OpenCaller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "cloudburst")
+    async with caller() as to:
+        await to.until(await to.start({"do": "crash"}), "failed")
+        assert "correct horse" not in caplog.text + repr(to.service.settings)
