@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
@@ -64,8 +64,8 @@ class RenderOptions(BaseModel):
     @classmethod
     def _effects_from_enable_zoom(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "enable_zoom" not in data:
-            return data
-        options: dict[str, Any] = dict(data)  # pyright: ignore[reportUnknownArgumentType]
+            return cast("Any", data)
+        options = dict(cast("dict[str, Any]", data))
         if "effects" in options:
             msg = "say either effects or enable_zoom, not both"
             raise ValueError(msg)
