@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -22,7 +21,6 @@ from cloudburst import (
     OutputExistsError,
     Status,
 )
-from cloudburst.ports import Download
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
@@ -127,10 +125,13 @@ async def test_another_loop_is_refused(make_scene, out):
 
 async def test_a_cancelled_run_s_report_stays_readable(make_scene, out):
     cloud = FakeCloud(encode=lambda name: 0 if name == "a" else 1000)
+    scenes = [make_scene("a"), make_scene("b")]
     with anyio.move_on_after(1):
-        async with Client(cloud.backend, limits=Limits(workers=1)) as client:
-            async with client.stream([make_scene("a"), make_scene("b")], to=out) as run:
-                await run.until_done()
+        async with (
+            Client(cloud.backend, limits=Limits(workers=1)) as client,
+            client.stream(scenes, to=out) as run,
+        ):
+            await run.until_done()
     assert run.report.status is Status.INTERRUPTED
     assert [video.scene for video in run.report.videos] == ["a"]
     assert not cloud.running
@@ -146,18 +147,15 @@ async def test_a_subnet_asks_for_fargate_which_this_version_lacks(monkeypatch):
 async def test_options_reach_the_worker(make_scene, out):
     seen = []
 
-    @dataclass(eq=False)
     class Renderer(FakeRenderer):
         async def upload(self, scene, options):
             seen.append(options)
             return await super().upload(scene, options)
 
-        async def download(self, output, to: Path) -> Download:
-            return await super().download(output, to)
-
     class Cloud(FakeCloud):
-        def connect(self, address, *, key):
-            return _opened(Renderer(self, address))
+        @asynccontextmanager
+        async def connect(self, address, *, key):
+            yield Renderer(self, address)
 
     cloud = Cloud()
     async with Client(cloud.backend, options=cloudburst.RenderOptions(effects=())) as client:
@@ -166,14 +164,3 @@ async def test_options_reach_the_worker(make_scene, out):
             make_scene("b"), to=out, options=cloudburst.RenderOptions(enable_zoom=True)
         )
     assert [tuple(options.effects) for options in seen] == [(), ("zoom_in", "zoom_out")]
-
-
-class _opened:
-    def __init__(self, renderer):
-        self.renderer = renderer
-
-    async def __aenter__(self):
-        return self.renderer
-
-    async def __aexit__(self, *exc):
-        pass

@@ -19,7 +19,8 @@ def anyio_backend():
 
 
 def blocks(page: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.M | re.S)
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(r"(?ms)^```python\n(.*?)^```$", text)
 
 
 @pytest.mark.timeout(120)
