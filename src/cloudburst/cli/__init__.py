@@ -16,10 +16,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing
+
+        return run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # outside the run, which takes signals itself
+        return 130
     except ModuleNotFoundError as exc:
         if exc.name not in _EXTRA:
             raise
         msg = f"cloudburst: the command line needs {exc.name}: pip install 'cloudburst-sdk[cli]'"
         print(msg, file=sys.stderr)
         return 2
-    return run(sys.argv[1:] if argv is None else argv)

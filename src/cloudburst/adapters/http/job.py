@@ -198,6 +198,8 @@ async def forget(line: Line, job: str | None, *, within: float = FORGET) -> None
         return
 
     async def delete() -> None:
+        if line.http.is_closed:
+            return  # the worker is being given back, and all its jobs with it
         try:
             response = able(await line.http.delete(f"/jobs/{job}"))
             logger.debug("job %s: deleted (HTTP %d)", job, response.status_code)

@@ -1,0 +1,195 @@
+"""Runs from start to end on fake workers: what is told, and what signals do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import wave
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from cloudburst.cli.displays import OpenDisplay, as_json, in_lines, on_screen, silently
+from cloudburst.cli.ending import tell_end
+from cloudburst.cli.options import Running
+from cloudburst.cli.running import Job, Outcome, render
+from cloudburst.errors import InvalidScenesError, LaunchError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Limits
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # signals and threads live by the real clock
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> list[dict[str, Any]]:
+    Image.new("RGB", (32, 18)).save(tmp_path / "a.png")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    both = {"image": tmp_path / "a.png", "audio": tmp_path / "a.wav"}
+    return [{"name": name} | both for name in ("good", "bad", "场景")]
+
+
+def job(scenes: list[dict[str, Any]], tmp_path: Path, cloud: FakeCloud) -> Job:
+    return Job(
+        scenes=scenes,
+        to=tmp_path / "out",
+        options=RenderOptions(),
+        backend=cloud.backend,
+        limits=Limits(workers=2),
+        overwrite=False,
+    )
+
+
+def paper() -> Console:
+    return Console(file=io.StringIO(), width=80)
+
+
+def screen() -> Console:
+    return Console(file=io.StringIO(), width=80, force_terminal=True, height=20)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+async def end(outcome: Outcome, running: Running, console: Console) -> int:
+    return await anyio.to_thread.run_sync(tell_end, outcome, running, console)
+
+
+async def test_lines_tell_each_step_and_the_code_is_0(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = paper()
+    outcome = await render(job(scenes, tmp_path, FakeCloud()), partial(in_lines, console=console))
+    assert await end(outcome, Running(), console) == 0
+    told = written(console)
+    assert "worker 1 is starting (fake)" in told
+    assert "场景: done, 1.0 kB, " in told
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/out/场景.mp4" in out  # in one piece: paths are for copying
+    assert "✓ 3 videos of 3 scenes" in out
+
+
+async def test_json_is_one_event_a_line_and_the_report_last(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = FakeCloud(broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), as_json)
+    assert await end(outcome, Running(json=True), paper()) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["type"] for entry in told[:3]] == ["scene.queued"] * 3
+    last = told[-1]
+    assert (last["type"], last["status"], len(last["scenes"])) == ("report", "partial", 3)
+    failed = next(entry for entry in told if entry["type"] == "scene.failed")
+    assert failed["scene"] == "bad"
+
+
+async def test_quiet_says_only_what_failed(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = paper()
+    cloud = FakeCloud(broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), silently)
+    assert await end(outcome, Running(quiet=True), console) == 1
+    assert written(console) == "bad: GenerateError: the encoder said no\n"
+    assert capsys.readouterr().out == ""
+
+
+async def test_the_picture_moves_and_goes_and_trouble_stays(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    console = screen()
+    cloud = FakeCloud(encode=0.3, broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), partial(on_screen, console=console))
+    told = written(console)
+    assert outcome.report is not None
+    assert outcome.report.status is Status.PARTIAL
+    assert "encoding" in told
+    assert "worker 1" in told
+    assert "bad: failed: GenerateError: the encoder said no" in told
+    assert told.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in told[-40:]  # the cursor is back
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_signal_stops_everything_and_keeps_what_is_done(
+    tmp_path: Path,
+    scenes: list[dict[str, Any]],
+    signum: int,
+    moves: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cloud = FakeCloud(encode=lambda name: 0.0 if name == "good" else 60.0)
+    console = screen() if moves else paper()
+    display: OpenDisplay = partial(on_screen if moves else in_lines, console=console)
+
+    async def strike() -> None:
+        await anyio.sleep(0.5)
+        os.kill(os.getpid(), signum)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(strike)
+            outcome = await render(job(scenes, tmp_path, cloud), display)
+    assert not cloud.running
+    assert await end(outcome, Running(), console) == 128 + signum
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/out/good.mp4" in out or "Videos in " in out
+    assert "Interrupted: 1 video of 3 scenes" in out
+    assert out.count("not done") == 2
+    assert not (tmp_path / "out" / ".cloudburst").exists()
+
+
+async def test_a_signal_before_anything_was_started(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud = FakeCloud(stalls=1)
+
+    async def strike() -> None:
+        await anyio.lowlevel.checkpoint()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    console = paper()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(strike)
+        outcome = await render(job(scenes, tmp_path, cloud), silently)
+    assert not cloud.running
+    assert await end(outcome, Running(), console) == 130
+
+
+async def test_bad_scenes_raise_before_anything_starts(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud, console = FakeCloud(), screen()
+    scenes.append({"name": "x", "image": tmp_path / "none.png", "audio": tmp_path / "a.png"})
+    with pytest.raises(InvalidScenesError) as caught:
+        await render(job(scenes, tmp_path, cloud), partial(on_screen, console=console))
+    assert len(caught.value.faults) == 2
+    assert not cloud.launched
+    assert not (tmp_path / "out").exists()
+
+
+async def test_workers_that_cannot_be_started_fail_the_scenes(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud, console = FakeCloud(refuse=[LaunchError("no permission")] * 50), paper()
+    outcome = await render(job(scenes, tmp_path, cloud), partial(in_lines, console=console))
+    assert await end(outcome, Running(quiet=True), console) == 1
+    assert "LaunchError: no permission" in written(console)
