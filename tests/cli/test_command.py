@@ -138,9 +138,9 @@ def long_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
     )
     assert process.stderr is not None
     with process:
-        for line in process.stderr:
-            if "encoding on" in line:
-                break
+        encoding = (line for line in process.stderr if "encoding on" in line)
+        next(encoding), next(encoding)
+        time.sleep(1)  # until further scenes wait on both workers
         yield process
         process.kill()
 
