@@ -74,4 +74,3 @@ def test_twenty_scenes_of_fifty_megabytes(tmp_path):
     facts = json.loads(said)
     assert facts["grown"] < 40, facts
     assert facts["lag"] < 0.25, facts
-    print(facts)

@@ -10,11 +10,10 @@ import pytest
 from anyio.abc import SocketAttribute
 from PIL import Image
 
-from cloudburst.adapters.http.native import connect
 from cloudburst import Timeouts, local
+from cloudburst.adapters.http.native import connect
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, TaskSpec
 
@@ -32,7 +31,7 @@ async def address(tmp_path):
     async with local(workers=1, folder=tmp_path)(Timeouts()) as backend:
         request = LaunchRequest(spec=TaskSpec(), token="t", key="k")
         task = await backend.launcher.launch(request)
-        while (found := (await backend.launcher.describe(task)).address) is None:
+        while (found := (await backend.launcher.describe(task)).address) is None:  # noqa: ASYNC110 - a process rings no bell
             await anyio.sleep(0.01)
         yield found
 
@@ -64,10 +63,13 @@ class BadLine:
     async def carry(self, client):
         self.connections += 1
         left = self.allowance()
-        async with client, await anyio.connect_tcp("127.0.0.1", self.port) as server:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.pump, client, server, [left[0]], tasks.cancel_scope)
-                tasks.start_soon(self.pump, server, client, [left[1]], tasks.cancel_scope)
+        async with (
+            client,
+            await anyio.connect_tcp("127.0.0.1", self.port) as server,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self.pump, client, server, [left[0]], tasks.cancel_scope)
+            tasks.start_soon(self.pump, server, client, [left[1]], tasks.cancel_scope)
 
     async def pump(self, source, sink, left, scope):
         try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
-import httpcore  # noqa: F401 - httpx loads it with the first client, which is in the loop
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from cloudburst.engine.polling import insist
 from cloudburst.errors import ConfigurationError, WorkerError, WorkerStoppedError
 from cloudburst.models.policy import Backoff, Timeouts
+
+importlib.import_module("httpcore")  # else httpx does it with the first client, in the loop
 
 KEY_HEADER = "X-Authentication-Key"
 CONNECT = 5.0
@@ -34,6 +36,8 @@ class UnableError(Exception):
 
 BROKEN = (httpx.RequestError, TimeoutError, UnableError)
 """What a request raises that got no useful answer."""
+
+_SILENT = (httpx.TimeoutException, TimeoutError)
 
 _RECONNECT = Backoff(first=0.1, factor=2.0, cap=2.0)
 
@@ -124,6 +128,7 @@ class Patience:
     def heard(self) -> None:
         """The worker gave a sign of life."""
         self._since = anyio.current_time()
+        self._failing = False
         self._refused = 0
         self._delays = _RECONNECT.delays()
 
@@ -133,6 +138,9 @@ class Patience:
         Raises:
             WorkerStoppedError: there is no point in one.
         """
+        if not self._failing and not isinstance(exc, _SILENT):
+            self._since = anyio.current_time()  # a line that broke was alive until then
+        self._failing = True
         self._refused = self._refused + 1 if _is_refusal(exc) else 0
         left = self._since + self._seconds - anyio.current_time()
         if self._refused >= REFUSALS:

@@ -189,11 +189,19 @@ async def _place(parent: Path) -> AsyncGenerator[Path]:
     """A folder for the workers' files and logs; only logs of failures are left of it."""
     place = parent / f"cloudburst-{secrets.token_hex(6)}"
     try:
-        await _surely(partial(place.mkdir, mode=0o700, parents=True, exist_ok=True))
+        await _make(place)
         yield place
     finally:
-        with suppress(TimeoutError):
+        with suppress(OSError):
             await _surely(partial(_clear, place))
+
+
+async def _make(place: Path) -> None:
+    try:
+        await _surely(partial(place.mkdir, mode=0o700, parents=True, exist_ok=True))
+    except OSError as exc:
+        msg = f"no folder for the workers' files: {exc}"
+        raise LaunchError(msg) from exc
 
 
 async def _surely(call: Callable[[], object]) -> None:
@@ -213,11 +221,11 @@ def _look_around(needs: Sequence[str], folder: Path | None) -> tuple[int, Path]:
 
 
 def _clear(place: Path) -> None:
-    logs = [path for path in place.glob("*.log") if path.is_file()]
+    logs = [path for path in place.glob("*.log") if path.stat().st_size]
     if not logs:
         shutil.rmtree(place, ignore_errors=True)
         return
     logger.warning("the logs of workers that failed stay in %s", place)
     for path in place.iterdir():
-        if path not in logs:
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -91,12 +91,13 @@ class ProcessWorker:
 
     async def _start(self, environment: Mapping[str, str]) -> Process:
         log = await to_thread.run_sync(_open_log, self.log)
-        with log:
+        with log, anyio.CancelScope(shield=True):  # it takes milliseconds
             # Its own session: Ctrl-C in the terminal is for us, and we decide what it means.
             # Its input is a pipe whose other end only we hold: when we are gone, it ends.
             return await open_process(
                 self._command, env=environment, stderr=log, start_new_session=True
             )
+        raise AssertionError("unreachable: nobody cancels that scope")
 
     async def _listen(self, process: Process) -> None:
         """Learn the address from the output, then keep the pipe empty."""
