@@ -46,7 +46,8 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(*clouds, timeouts=Timeouts(), limits=Limits(), backoff=READINESS):
+async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS):
+    timeouts, limits = timeouts or Timeouts(), limits or Limits()
     with unwrapped():
         async with AsyncExitStack() as stack:
             backends = [

@@ -242,7 +242,7 @@ async def test_encoder_slots_are_used_all_and_never_exceeded():
 async def test_the_queue_is_bounded_if_asked():
     cloud = FakeCloud(encode=10)
     async with engine(cloud, limits=Limits(workers=1, waiting=3)) as eng:
-        with pytest.raises(BusyError, match="Limits.waiting=3"):
+        with pytest.raises(BusyError, match=r"Limits\.waiting=3"):
             await eng.render(list("abcd"))
         assert not cloud.launched
         assert (await eng.render(list("abc"))).status is Status.COMPLETE
@@ -275,10 +275,12 @@ async def test_closing_the_client_under_a_run_fails_its_scenes():
     async def user(eng):
         reports.append(await eng.render(["a", "b"]))
 
-    async with anyio.create_task_group() as tasks:
-        async with engine(cloud, limits=Limits(workers=1)) as eng:
-            tasks.start_soon(user, eng)
-            await anyio.sleep(10)
+    async with (
+        anyio.create_task_group() as tasks,
+        engine(cloud, limits=Limits(workers=1)) as eng,
+    ):
+        tasks.start_soon(user, eng)
+        await anyio.sleep(10)
     assert {type(e) for e in reports[0].errors} == {ClosedError}
     assert not cloud.running
 
