@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from cloudburst.service.ffmpeg import (
     running,
 )
 
-STILL = Scene(width=1920, height=1080, frames=90, moving=False, subtitled=False)
+STILL = Scene(width=1920, height=1080, frames=90, moving=False, subtitled=False, mono=False)
 SOUND = (
     "[1:a:0]aformat=sample_rates=48000:channel_layouts=stereo,"
     "apad=whole_len=144000,atrim=end_sample=144000[a]"
@@ -41,13 +42,18 @@ def test_graph(scene, video):
     assert filter_graph(scene) == f"{video};{SOUND}"
 
 
+def test_mono_keeps_its_loudness():
+    mono = filter_graph(STILL._replace(mono=True))
+    assert ";[1:a:0]pan=stereo|c0=c0|c1=c0,aformat=" in mono
+
+
 def test_a_single_frame_is_not_repeated():
     """``loop=0`` is allowed, but one frame less than none would repeat for ever."""
     assert "loop" not in filter_graph(STILL._replace(frames=1))
 
 
 def pairs(arguments):
-    return dict(zip(arguments, arguments[1:], strict=False))
+    return dict(pairwise(arguments))
 
 
 def test_arguments_of_a_moving_scene():

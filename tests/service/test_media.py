@@ -244,9 +244,9 @@ def test_chroma_lies_on_even_columns():
 
 
 def test_frames_cover_the_sound():
-    assert Sound(48_000, 48_000).frames == 30
-    assert Sound(48_001, 48_000).frames == 31
-    assert Sound(1, 8_000).frames == 1
+    assert Sound(48_000, 48_000, 2).frames == 30
+    assert Sound(48_001, 48_000, 2).frames == 31
+    assert Sound(1, 8_000, 1).frames == 1
 
 
 def tone(path, seconds, rate=44_100):
@@ -296,7 +296,7 @@ def test_the_header_is_not_believed(tmp_path):
     raw = bytearray((tmp_path / "audio").read_bytes())
     raw[40:44] = struct.pack("<I", 2**31)  # the length of the data: hours
     (tmp_path / "audio").write_bytes(raw)
-    assert measure_sound(find_ffmpeg(), tmp_path, 60) == Sound(8000, 8000)
+    assert measure_sound(find_ffmpeg(), tmp_path, 60) == Sound(8000, 8000, 1)
 
 
 @pytest.mark.real

@@ -73,6 +73,8 @@ class Scene(NamedTuple):
     moving: bool
     """Frames come through the pipe; else one picture is repeated."""
     subtitled: bool
+    mono: bool
+    """The sound has one channel."""
 
 
 class FfmpegError(Exception):
@@ -191,7 +193,9 @@ def filter_graph(scene: Scene) -> str:
     if scene.subtitled:
         video.append(f"subtitles=filename={SUBTITLES}:fontsdir={FONTS}:wrap_unicode=1")
     samples = scene.frames * SAMPLES_PER_FRAME
-    sound = (
+    # Left to itself ffmpeg makes stereo of mono 3 dB quieter.
+    sound = ["pan=stereo|c0=c0|c1=c0"] if scene.mono else []
+    sound += (
         f"aformat=sample_rates={SAMPLE_RATE}:channel_layouts=stereo",
         f"apad=whole_len={samples}",
         f"atrim=end_sample={samples}",

@@ -61,7 +61,9 @@ class Sound(NamedTuple):
     """A sound that was decoded once to see how long it is."""
 
     samples: int
+    """Of one channel."""
     rate: int
+    channels: int
 
     @property
     def frames(self) -> int:
@@ -93,6 +95,8 @@ def photo(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
+    if picture.format == "PNG":
+        picture.load()  # else getexif would, and a load that failed succeeds when repeated
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except (*_BROKEN, TypeError):
@@ -187,4 +191,4 @@ def measure_sound(ffmpeg: Ffmpeg, folder: Path, limit: float) -> Sound:
     samples = size // (2 * channels)
     if code or samples <= 0:
         raise InputFaultError(AUDIO, last_words(folder, 1) or "no sound", expected)
-    return Sound(samples, rate)
+    return Sound(samples, rate, channels)

@@ -53,6 +53,7 @@ def render(folder: Path, job: RenderJob, progress: Progress) -> Done:
         frames=sound.frames,
         moving=effect is not None,
         subtitled=(folder / SUBTITLE).exists(),
+        mono=sound.channels == 1,
     )
     if scene.subtitled:
         _write_subtitles(folder, job.options, scene)
