@@ -87,7 +87,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
         {"scene_name": "a/b", "image_path": 3},
         scene(files, name="two", image="none.png", audio="a.png", subtitle="a.png"),
         "three",  # type: ignore[arg-type]
-        {"name": "four", "image": "", "audio": files / "a.wav", "subtitel": "x"},
+        {"name": "four", "image": "", "audio": str(files / "a.srt"), "subtitel": "x"},
         watermark=files / "a.srt",
     )
     assert [(f.scene, f.field) for f in found] == [
@@ -100,6 +100,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
         ("scenes[2]", "scene"),
         ("four", "image"),
         ("four", "subtitel"),
+        ("four", "audio"),
         ("options", "watermark"),
     ]
     assert found[0][2:] == ("'a/b'", "a name without '/': it becomes a file name")
@@ -108,7 +109,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
     assert found[3].found == f"no such file: {files / 'none.png'}"
     assert found[4].found.startswith("a PNG picture: ")
     assert found[8].expected == "subtitle"
-    assert found[9].found.startswith("text: ")
+    assert found[10].found.startswith("text: ")
 
 
 def test_no_scenes_at_all() -> None:
@@ -256,7 +257,7 @@ def test_what_is_no_sound(files: Path, data: bytes, found: str) -> None:
     assert fault.found.startswith(found)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"])
 def test_subtitles_in_every_encoding(files: Path, encoding: str) -> None:
     (files / "a.srt").write_bytes(SRT.replace("\n", "\r\n").encode(encoding))
     good(scene(files, subtitle="a.srt"))
@@ -270,7 +271,7 @@ def test_subtitles_in_every_encoding(files: Path, encoding: str) -> None:
         (b"\xff\xfex", "text in none of these encodings"),
         (b"\x80\xff" * 7, "text in none of these encodings"),
         (b"\xff\xd8\xff\xe0" * 7, "a JPEG picture"),
-        (b"WEBVTT\n\n00:01.000 --> 00:04.000\nHi", "text without any line of timing"),
+        (b"1\n00:00:01,000 -> 00:00:04,000\nHi", "text without any line of timing"),
     ],
 )
 def test_what_are_no_subtitles(files: Path, data: bytes, found: str) -> None:

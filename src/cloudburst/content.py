@@ -21,19 +21,18 @@ from tinytag import TinyTag
 
 from cloudburst.models.policy import Limits
 
-PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 SOUND = "a sound: mp3, wav, m4a, ogg, flac, aac or webm"
 SUBTITLES = "subtitles in SubRip form (.srt), in UTF-8, UTF-16 or GB 18030"
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _GUESSED_BYTES_PER_SECOND = 16_000
 """128 kbit/s: to sort by, where a header does not tell the length."""
 _SHORTEST = 0.05
 """Guessed seconds: a file that is smaller has room for a header only."""
-_TIMING = re.compile(
-    r"^[ \t]*\d{1,3}:\d{1,2}:\d{1,2}[,.:]\d{1,3}[ \t]*-->[ \t]*\d{1,3}:\d{1,2}:\d{1,2}[,.:]\d{1,3}",
-    re.MULTILINE,
-)
+_STAMP = r"(?:\d{1,3}:)?\d{1,2}:\d{1,2}(?:[,.]\d{1,3})?"
+_TIMING = re.compile(rf"^[ \t\ufeff]*{_STAMP}[ \t]*-->[ \t]*{_STAMP}", re.MULTILINE)
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class UnfitError(Exception):
@@ -145,9 +144,14 @@ def check_subtitles(path: Path) -> None:
 
 
 def decoded(data: bytes) -> str | None:
-    """Text in UTF-16 by its mark, else UTF-8, else GB 18030; ``None`` when it is none of them."""
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
+    """Text in UTF-16, UTF-8 or GB 18030; ``None`` when it is none of them."""
+    if data.startswith(_MARKS):
+        encodings = ["utf-16"]
+    elif b"\0" in data:  # the high bytes of digits and line ends
+        encodings = ["utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"]
+    else:
+        encodings = ["utf-8-sig", "gb18030"]
+    for encoding in encodings:
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
@@ -159,6 +163,8 @@ def _kind(start: bytes) -> _Kind:
     for pattern, kind in _MAGIC:
         if pattern.match(start):
             return kind
+    if b"\0" in start and not start.startswith(_MARKS):
+        return _UNKNOWN
     # A character may be cut at the end of what was read: up to three bytes are spared.
     for end in range(len(start), max(len(start) - 4, 0), -1):
         text = decoded(start[:end])
@@ -177,8 +183,6 @@ def _opened(file: BinaryIO) -> Image.Image | None:
     file.seek(0)
     start = file.read(16)
     for name in _FORMATS:
-        if name not in Image.OPEN:
-            continue
         factory, accept = Image.OPEN[name]
         if accept is None or accept(start) is True:
             file.seek(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,11 @@ def _entry(raw: object, place: str) -> _Entry:
         entry = _Entry(str(fields[spelling["name"]]) if named else place, spelling)
         for error in errors:
             entry.fault(*_in_our_words(error, spelling))
+        bad = {error["loc"][0] for error in errors}
+        for name in ("image", "audio", "subtitle"):  # what has the right form is looked at anyway
+            path = fields.get(spelling[name])
+            if spelling[name] not in bad and isinstance(path, str | os.PathLike) and path != "":
+                entry.paths[name] = Path(cast("str", path)).absolute()
         return entry
     return _understood(_Entry(scene.name, spelling), scene)
 
