@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from filelock import FileLock
 
 from cloudburst import Timeouts, local
 from cloudburst.adapters.local import worker as worker_module
@@ -349,8 +350,25 @@ def test_nothing_outlives_a_parent(tmp_path, folder, end):
             for pid in {parent.pid, *marked()}:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-    files = [path for path in folder.rglob("*") if path.suffix != ".log" and path.is_file()]
-    assert not files
+    kept = {".log", ".lock"}
+    assert not [p for p in folder.rglob("*") if p.suffix not in kept and p.is_file()]
+
+
+async def test_what_a_killed_backend_left_is_swept_by_the_next(folder):
+    left, alive, logs = (folder / f"cloudburst-{name}" for name in ("left", "alive", "logs"))
+    for place in (left, alive, logs):
+        place.mkdir()
+        (place / "w.log").write_text("last words")
+    left.with_suffix(".lock").touch()
+    with FileLock(alive.with_suffix(".lock")):
+        async with opened(folder):
+            assert not left.exists()
+            assert not left.with_suffix(".lock").exists()
+            async with opened(folder):
+                pass
+            assert len(list(folder.glob("*.lock"))) == 2, "a backend that lives was swept"
+    assert alive.exists()
+    assert logs.exists()
 
 
 def make_picture(path):

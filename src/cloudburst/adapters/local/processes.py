@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import importlib.util
-import logging
 import os
 import secrets
-import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +18,14 @@ from anyio.abc import TaskGroup
 
 from cloudburst.adapters.http.files import Hashes
 from cloudburst.adapters.http.native import connect
+from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
 from cloudburst.engine.groups import unwrapped
-from cloudburst.engine.polling import insist
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
-
-logger = logging.getLogger(__name__)
 
 SERVICE = (sys.executable, "-m", "cloudburst.service")
 EXTRA = ("cv2", "numpy", "starlette", "uvicorn")
@@ -40,8 +36,6 @@ and one that dies takes only its share along."""
 STOP = 2.0
 """Seconds that the service may take from SIGTERM on: nobody waits for what it still does."""
 DAY = 86_400.0
-TIDY = 10.0
-"""Seconds to make or remove a folder; a disk may be slow."""
 
 _NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
 """The client has checked its files already, on this very machine and against its own limits."""
@@ -77,7 +71,7 @@ async def open_processes(
     encoders = encoders or max(1, cores // workers)
     settings = {"ENCODERS": encoders, "SCENE_SECONDS": timeouts.scene or DAY}
     with unwrapped():
-        async with _place(parent) as place, create_task_group() as tasks:
+        async with open_place(parent) as place, create_task_group() as tasks:
             launcher = ProcessLauncher(tasks, command, place, capacity=workers, settings=settings)
             try:
                 yield Backend(
@@ -184,31 +178,6 @@ class ProcessLauncher:
         }
 
 
-@asynccontextmanager
-async def _place(parent: Path) -> AsyncGenerator[Path]:
-    """A folder for the workers' files and logs; only logs of failures are left of it."""
-    place = parent / f"cloudburst-{secrets.token_hex(6)}"
-    try:
-        await _make(place)
-        yield place
-    finally:
-        with suppress(OSError):
-            await _surely(partial(_clear, place))
-
-
-async def _make(place: Path) -> None:
-    try:
-        await _surely(partial(place.mkdir, mode=0o700, parents=True, exist_ok=True))
-    except OSError as exc:
-        msg = f"no folder for the workers' files: {exc}"
-        raise LaunchError(msg) from exc
-
-
-async def _surely(call: Callable[[], object]) -> None:
-    """In a thread, to its end although we are being cancelled; it must bear repetition."""
-    await insist(lambda: to_thread.run_sync(call), seconds=TIDY)
-
-
 def _look_around(needs: Sequence[str], folder: Path | None) -> tuple[int, Path]:
     """The cores that we may use, and the folder in which ours is made."""
     if missing := [name for name in needs if importlib.util.find_spec(name) is None]:
@@ -218,14 +187,3 @@ def _look_around(needs: Sequence[str], folder: Path | None) -> tuple[int, Path]:
         )
         raise LaunchError(msg)
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()
-
-
-def _clear(place: Path) -> None:
-    logs = [path for path in place.glob("*.log") if path.stat().st_size]
-    if not logs:
-        shutil.rmtree(place, ignore_errors=True)
-        return
-    logger.warning("the logs of workers that failed stay in %s", place)
-    for path in place.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
