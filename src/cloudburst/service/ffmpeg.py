@@ -173,11 +173,18 @@ def encode_arguments(scene: Scene) -> list[str]:
         *_sound_input(),
         *("-filter_complex", filter_graph(scene), "-map", "[v]", "-map", "[a]"),
         *("-map_metadata", "-1", "-map_chapters", "-1", "-frames:v", str(scene.frames)),
+        *picture_arguments(),
+        *("-c:a", "aac", "-b:a", "128k"),
+        *("-movflags", "+faststart", "-f", "mp4", PARTIAL),
+    ]
+
+
+def picture_arguments() -> list[str]:
+    """How the picture is encoded, and its colours tagged: untagged HD video shows wrong ones."""
+    return [
         *("-c:v", "libx264", "-preset", "superfast", "-crf", "21", "-threads:v", str(_THREADS)),
         *("-x264-params", _X264, "-pix_fmt", "yuv420p", "-color_range", "tv"),
         *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-        *("-c:a", "aac", "-b:a", "128k"),
-        *("-movflags", "+faststart", "-f", "mp4", PARTIAL),
     ]
 
 

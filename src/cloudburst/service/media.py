@@ -174,7 +174,7 @@ def measure_sound(ffmpeg: Ffmpeg, folder: Path, limit: float) -> Sound:
     """
     expected = f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
     with running(ffmpeg, decode_arguments(), folder, seconds=60 + limit) as process:
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None
         header = process.stdout.read(24)
         rate, channels, size = SAMPLE_RATE, 2, 0
         if len(header) == 24:

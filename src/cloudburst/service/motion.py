@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
@@ -98,7 +100,6 @@ class _Layer:
     def __init__(self, plane: Plane, *, step: int, siting: float) -> None:
         self._plane = plane
         self._padded = cv2.copyMakeBorder(plane, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_REPLICATE)
-        self._double: Plane | None = None
         self._step = step
         self._siting = siting
 
@@ -122,11 +123,11 @@ class _Layer:
         large = cv2.resize(part, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
         np.copyto(frame, large[y.offset : y.offset + height, x.offset : x.offset + width])
 
+    @cached_property
+    def _double(self) -> MatLike:
+        return cv2.resize(self._plane, None, fx=2, fy=2, interpolation=cv2.INTER_LANCZOS4)
+
     def _warp(self, left: float, top: float, zoom: float, frame: Plane) -> None:
-        if self._double is None:
-            self._double = cv2.resize(
-                self._plane, None, fx=2, fy=2, interpolation=cv2.INTER_LANCZOS4
-            )
         # Windows count from the corner of a pixel, OpenCV from its middle.
         matrix = np.array(
             [

@@ -109,7 +109,7 @@ def _encode(
     with ff.running(ffmpeg, arguments, folder, seconds=patience, fed=frames is not None) as process:
         feeder = _Feeder(process, frames or ())
         feeder.start()
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None
         for line in process.stdout:
             key, _, value = line.decode("ascii", "replace").strip().partition("=")
             if key == "frame" and value.isdecimal():
