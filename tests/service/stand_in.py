@@ -1,7 +1,8 @@
 """Plays the render child: what it does is written in the job's image, as JSON.
 
-``{"do": "render" | "hang" | "fork" | "leave" | "crash" | "fault" | "flood" | "lie", …}``; started
-as ``python -I -S stand_in.py FOLDER``, so that it is there in 20 ms.
+``{"do": "render" | "hang" | "fork" | "leave" | "crash" | "fault" | "flood" | "lie", …}``; one that
+is ``deaf`` does not notice the end of the server. Started as ``python -I -S stand_in.py FOLDER``,
+so that it is there in 20 ms.
 """
 
 import hashlib
@@ -54,39 +55,57 @@ def done(folder, seconds, size=None):
     )
 
 
+def render(folder, todo):
+    steps = todo.get("steps", 4)
+    for step in range(steps):
+        say(progress=step / steps)
+        time.sleep(todo.get("seconds", 0.0) / steps)
+    done(folder, 3.0)
+
+
+def hang(folder, todo):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say(progress=0.5)
+    time.sleep(600)
+
+
+def fork(folder, todo):
+    grandchild(todo["pids"])
+    time.sleep(600)
+
+
+def leave(folder, todo):
+    grandchild(todo["pids"])
+    done(folder, 3.0)
+
+
+def crash(folder, todo):
+    sys.stderr.write("something broke\n" * 5000)
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fault(folder, todo):
+    say(fault={"field": "audio", "found": "a poem", "expected": "sound"})
+    sys.exit(2)
+
+
+def flood(folder, todo):
+    sys.stdout.write("not JSON\n" + "x" * 3_000_000 + "\n" + '{"surprise": 1}\n')
+    done(folder, 3.0)
+
+
+def lie(folder, todo):
+    done(folder, 3.0, size=1)
+
+
 def main():
     folder = Path(sys.argv[1])
     todo = json.loads((folder / "image").read_bytes())
-    end_with_server()
-    match todo["do"]:
-        case "render":
-            steps = todo.get("steps", 4)
-            for step in range(steps):
-                say(progress=step / steps)
-                time.sleep(todo.get("seconds", 0.0) / steps)
-            done(folder, 3.0)
-        case "hang":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            say(progress=0.5)
-            time.sleep(600)
-        case "fork":
-            grandchild(todo["pids"])
-            time.sleep(600)
-        case "leave":
-            grandchild(todo["pids"])
-            done(folder, 3.0)
-        case "crash":
-            sys.stderr.write("something broke\n" * 5000)
-            sys.stderr.flush()
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case "fault":
-            say(fault={"field": "audio", "found": "a poem", "expected": "sound"})
-            sys.exit(2)
-        case "flood":
-            sys.stdout.write("not JSON\n" + "x" * 3_000_000 + "\n" + '{"surprise": 1}\n')
-            done(folder, 3.0)
-        case "lie":
-            done(folder, 3.0, size=1)
+    if not todo.get("deaf"):
+        end_with_server()
+    deeds = (render, hang, fork, leave, crash, fault, flood, lie)
+    {deed.__name__: deed for deed in deeds}[todo["do"]](folder, todo)
 
 
 main()

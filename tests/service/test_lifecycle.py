@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -53,9 +55,9 @@ class Process:
         ident: str = answer.json()["id"]
         return ident
 
-    def forked(self, tmp_path: Path) -> list[int]:
+    def forked(self, tmp_path: Path, *, deaf: bool = False) -> list[int]:
         """Start a job with a grandchild; its process ids."""
-        self.start({"do": "fork", "pids": str(tmp_path / "pids")})
+        self.start({"do": "fork", "pids": str(tmp_path / "pids"), "deaf": deaf})
         pids = read_pids(tmp_path / "pids")
         assert all(map(alive, pids))
         return pids
@@ -194,7 +196,7 @@ def test_all_ends_with_the_parent(start: Start, tmp_path: Path) -> None:
     theirs, ours = os.pipe()
     try:
         service = start(fds=(theirs,), parent_fd=str(theirs))
-        pids = service.forked(tmp_path)
+        pids = service.forked(tmp_path, deaf=True)
         assert service.process.poll() is None
     finally:
         os.close(ours)
@@ -226,6 +228,30 @@ def test_it_ends_when_idle_and_not_before(start: Start) -> None:
         time.sleep(0.05)
     assert service.ended(within=2) == 0
     assert 0.8 < time.monotonic() - began < 5
+
+
+def test_the_containers_check_tells_a_service_from_none(start: Start) -> None:
+    service = start()
+    port = service.url.rsplit(":", 1)[1]
+    check = [sys.executable, "-m", "cloudburst.service.health"]
+    env = {**os.environ, "CLOUDBURST_PORT": port}
+    assert subprocess.run(check, env=env, check=False, timeout=20).returncode == 0
+    service.process.send_signal(signal.SIGTERM)
+    service.ended(within=3)
+    assert subprocess.run(check, env=env, check=False, timeout=20).returncode == 1
+
+
+def test_the_image_installs_what_the_service_may_use() -> None:
+    project = Path(__file__).parent.parent.parent
+    listed = subprocess.run(
+        [sys.executable, str(project / "docker" / "requirements.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = {re.split(r"[^a-z-]", line)[0] for line in listed.splitlines()}
+    assert {"uvicorn", "starlette", "pydantic", "imageio-ffmpeg", "noto-cjk-sans-otc"} <= names
+    assert not {"aioboto", "httpx", "cloudburst-sdk"} & names
 
 
 def test_a_port_in_use_and_bad_settings_are_said(start: Start) -> None:
@@ -300,6 +326,20 @@ def test_a_refused_upload_hears_why_although_it_is_still_sending(start: Start) -
     answer = talk(service, request + b"x" * 20_000_000)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"limit":1000' in answer
+
+
+def test_a_onestep_caller_who_hangs_up_ends_the_render(start: Start, tmp_path: Path) -> None:
+    service = start()
+    todo = json.dumps({"do": "fork", "pids": str(tmp_path / "pids")}).encode()
+    body = json.dumps(
+        {"input_image": base64.b64encode(todo).decode(), "input_audio": "eA=="}
+    ).encode()
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as line:
+        kind, length = "Content-Type: application/json", f"Content-Length: {len(body)}"
+        line.sendall(head("POST", "/create_video_onestep", kind, length) + body)
+        pids = read_pids(tmp_path / "pids")
+    until_gone(pids)
 
 
 def test_a_line_cut_in_mid_upload_leaves_nothing(start: Start) -> None:

@@ -49,7 +49,7 @@ def announced(request: Request, limit: int) -> int | None:
 
 
 async def into_file(request: Request, path: Path, *, limit: int, stall: float) -> Received:
-    """Write the body to a new file. On any failure nothing is left of it.
+    """Write the body to a new file; who made the path deletes what a failure leaves there.
 
     Raises:
         RefusedError: 400, 408, 411, 413 or 507.
@@ -124,10 +124,6 @@ async def _new_file(path: Path) -> AsyncGenerator[IO[bytes]]:
     file = await to_thread.run_sync(lambda: path.open("xb", buffering=0))
     try:
         yield file
-    except BaseException:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(path.unlink)
-        raise
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(file.close)
