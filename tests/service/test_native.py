@@ -236,6 +236,27 @@ async def test_unknown_contents_are_named(caller: OpenCaller) -> None:
         assert to.files() == [f"files/{image}"]
 
 
+async def test_the_same_request_sent_again_starts_nothing_new(caller: OpenCaller) -> None:
+    async with caller() as to:
+        sha = await to.put(json.dumps({"sleep": 30}).encode())
+        body, answers = request(image=sha, audio=sha), []
+
+        async def post() -> None:
+            headers = {"Idempotency-Key": "0123456789abcdef" * 2}
+            answers.append(await to.http.post("/jobs", json=body, headers=headers))
+
+        async with create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(post)
+        await post()
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+        assert {answer.json()["id"] for answer in answers} == {"0123456789abcdef" * 2}
+        assert len(to.service.jobs.all()) == 1
+        for key in ("", "x" * 32, "../" * 10, "A" * 32):
+            answer = await to.http.post("/jobs", json=body, headers={"Idempotency-Key": key})
+            assert (answer.status_code, answer.json()["field"]) == (400, "Idempotency-Key")
+
+
 async def test_a_content_whose_file_is_gone_is_missing_and_can_come_again(
     caller: OpenCaller,
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import uuid4
 
-from anyio import create_task_group, current_time, move_on_after
+from anyio import Lock, create_task_group, current_time, move_on_after
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -32,6 +32,7 @@ EVENT_SECONDS = 0.1
 """The least time between two lines of an event stream, but for the last."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+_TOKEN = re.compile("[0-9a-f]{32}")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
@@ -72,6 +73,7 @@ class Native:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.settings
+        self._posting = Lock()
 
     async def head_file(self, request: Request) -> Response:
         """Whether a content is here."""
@@ -97,9 +99,16 @@ class Native:
         asked = _parsed(
             await body.into_memory(request, limit=REQUEST_BYTES, stall=self._settings.stall_seconds)
         )
+        ident = _idempotency_key(request) or uuid4().hex
+        async with self._posting:  # the same request, sent again, must find the first one's job
+            if (job := self._service.jobs.get(ident)) is not None:
+                return _named(job, 200)
+            return _named(await self._submitted(ident, asked), 201)
+
+    async def _submitted(self, ident: str, asked: JobRequest) -> Job:
         self._service.check_queue()
         await self._service.make_room(0)
-        async with self._service.draft(uuid4().hex) as job:
+        async with self._service.draft(ident) as job:
             try:
                 await self._service.store.link(asked.contents(), job.folder)
             except MissingContentError as error:
@@ -107,8 +116,7 @@ class Native:
                     409, "upload these contents first", missing=error.missing
                 ) from None
             await self._service.submit(job, name=asked.name, options=asked.options)
-        location = {"Location": f"/jobs/{job.id}"}
-        return JSONResponse({"id": job.id, "state": job.state}, 201, location)
+        return job
 
     async def get_job(self, request: Request) -> Response:
         """What is known of a job."""
@@ -213,6 +221,24 @@ def _sha256(request: Request) -> str:
             expected="64 digits of lower-case hexadecimal",
         )
     return sha
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _TOKEN.fullmatch(key):
+        raise RefusedError(
+            400,
+            "the Idempotency-Key becomes the id of the job",
+            field="Idempotency-Key",
+            found=found(key),
+            expected="32 digits of lower-case hexadecimal",
+        )
+    return key
+
+
+def _named(job: Job, status: int) -> Response:
+    location = {"Location": f"/jobs/{job.id}"}
+    return JSONResponse({"id": job.id, "state": job.state}, status, location)
 
 
 def _parsed(raw: bytes) -> JobRequest:
