@@ -36,13 +36,15 @@ async def test_an_input_fault_names_the_field(caller: OpenCaller) -> None:
         assert not [f for f in to.files() if f.startswith("jobs")]
 
 
-@pytest.mark.parametrize("do", ["crash", "lie"])
+@pytest.mark.parametrize(
+    ("do", "told"), [("crash", "exit -11: something broke"), ("lie", "exit 0: no word of it")]
+)
 async def test_a_broken_child_is_the_services_fault(
-    caller: OpenCaller, do: str, caplog: pytest.LogCaptureFixture
+    caller: OpenCaller, do: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with caller() as to:
         failed = await to.until(await to.start({"do": do}), "failed")
-        assert failed["error"]["error"].startswith("the render failed")
+        assert failed["error"]["error"] == f"the render failed ({told})"
         assert failed["error"]["field"] is None
     assert do == "lie" or "something broke" in caplog.text
     assert len(caplog.text) < 20_000

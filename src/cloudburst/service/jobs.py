@@ -24,6 +24,9 @@ log = logging.getLogger("cloudburst.service")
 RENDER = (sys.executable, "-m", "cloudburst.service.child")
 """The command that renders a job's folder, which is its last argument."""
 
+REASON_CHARS = 300
+"""Of a failed child's last line, which is the error when it was Python that ended it."""
+
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
@@ -253,7 +256,8 @@ class Jobs:
             text = f"{fault.field}: {fault.found}; expected {fault.expected}"
             return Outcome("failed", text, fault=fault)
         log.error("job %s: its child ended with %d: %s", job.id, ended.code, ended.errors)
-        return Outcome("failed", f"the render failed (exit {ended.code})")
+        reason = ended.errors.rpartition("\n")[2][:REASON_CHARS] or "no word of it"
+        return Outcome("failed", f"the render failed (exit {ended.code}: {reason})")
 
 
 async def _size(path: Path) -> int | None:
