@@ -19,6 +19,8 @@ PYPROJECT = nox.project.load_toml()
 PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), HERE}, key=lambda v: int(v[2:]))
 BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
+SPREAD = ("-n", "logical", "--dist", "worksteal")
+"""Over all cores: many tests wait for processes."""
 EVERYTHING = ".[local,cli,web]"
 
 
@@ -31,7 +33,7 @@ def group(name: str) -> tuple[str, ...]:
 def tests(session: nox.Session) -> None:
     """The suite, against the built wheel."""
     session.install(EVERYTHING, *group("tests"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=HERE)
@@ -46,7 +48,7 @@ def chaos(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The suite with the oldest dependencies that we promise."""
     session.install(EVERYTHING, *group("tests"), "--resolution=lowest-direct")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=HERE)
