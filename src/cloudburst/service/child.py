@@ -37,8 +37,8 @@ class Reporter:
 
 def say(line: ChildLine) -> None:
     """Write a line at once."""
-    sys.stdout.write(line.json_line())
-    sys.stdout.flush()
+    sys.stdout.buffer.write(line.json_line().encode())  # UTF-8, whatever the locale
+    sys.stdout.buffer.flush()
 
 
 def end_with_parent() -> None:

@@ -142,7 +142,7 @@ def _colours(picture: Image.Image) -> Image.Image:
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     if "A" in picture.getbands() or "transparency" in picture.info:
         return picture.convert("RGBA")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")  # no needless copy
 
 
 @contextmanager

@@ -105,7 +105,7 @@ class _Layer:
 
     def draw(self, window: Window, frame: Plane) -> None:
         zoom = window.zoom
-        # A sample sited left of its pixel's middle stays there when all else is enlarged.
+        # Chroma lies a quarter sample left of the middle: there too when the rest is enlarged.
         left = window.left / self._step + self._siting * (1 - 1 / zoom)
         top = window.top / self._step
         if window == (0, 0, 1):
