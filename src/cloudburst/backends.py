@@ -54,20 +54,25 @@ def local(
     return opened
 
 
-def default_backend() -> OpenBackend:
+def default_backend(settings: Settings | None = None, *, workers: int | None = None) -> OpenBackend:
     """This machine; Fargate where a subnet is configured. The choice is logged.
+
+    Args:
+        settings: ``None``: those of the environment.
+        workers: As for `local`.
 
     Raises:
         ConfigurationError: A subnet is configured, which this version cannot use.
     """
-    if subnets := Settings().subnets:
+    if subnets := (settings or Settings()).subnets:
         msg = (
             f"AWS_SUBNET_ID is set ({', '.join(subnets)}), which asks for Fargate, and this "
-            "version renders on this machine only: unset it, or pass backend=local()"
+            "version renders on this machine only: unset it, or say backend=local(), --local on "
+            "the command line"
         )
         raise ConfigurationError(msg)
     logger.info("no subnet is configured: rendering on this machine")
-    return local()
+    return local(workers=workers)
 
 
 async def _imported(module: str) -> Any:

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cloudburst.backends import local
+from cloudburst.backends import default_backend, local
 from cloudburst.cli.complaints import complaint
 from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import RUN, Look, Running
@@ -23,7 +23,6 @@ from cloudburst.cli.running import Job, render
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
-from cloudburst.ports import OpenBackend
 from cloudburst.scenes import read_scenes
 
 app = App(
@@ -70,7 +69,9 @@ def render_command(
         scenes=[scene for path in scenes for scene in read_scenes(path)],
         to=to or settings.results or Path("cloudburst_results"),
         options=(look or Look()).options(),
-        backend=_backend(() if here else settings.subnets, running.workers),
+        backend=local(workers=running.workers)
+        if here
+        else default_backend(settings, workers=running.workers),
         limits=running.limits(),
         overwrite=overwrite,
     )
@@ -96,7 +97,7 @@ def demo(
         scenes=read_scenes(story),
         to=to,
         options=RenderOptions(watermark=story / "watermark.png"),
-        backend=_backend((), running.workers),
+        backend=local(workers=running.workers),
         limits=running.limits(),
         overwrite=True,
     )
@@ -148,16 +149,6 @@ def _settings() -> Settings:
         return Settings(_env_file=".env")  # pyright: ignore[reportCallIssue]
     except (ValueError, OSError) as exc:
         raise ConfigurationError(f".env or the environment: {exc}") from exc
-
-
-def _backend(subnets: Sequence[str], workers: int | None) -> OpenBackend:
-    if subnets:
-        msg = (
-            f"AWS_SUBNET_ID is set ({', '.join(subnets)}), which asks for Fargate, and this "
-            "version renders on this machine only: --local does that"
-        )
-        raise ConfigurationError(msg)
-    return local(workers=workers)
 
 
 def _story() -> Path:
