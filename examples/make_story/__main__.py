@@ -1,0 +1,140 @@
+"""Draw, speak and caption the picture-book story in ``examples/story``.
+
+Everything is made here from nothing: the pictures are layers of "cut paper" drawn with Pillow
+and numpy at twice their size, the voices come from espeak-ng, and every subtitle is timed by
+measuring the phrase it belongs to.
+
+Debian packages: ``espeak-ng sox ffmpeg fonts-quicksand``.  Python packages: ``pillow numpy``.
+
+    python examples/make_story            # all of it, into examples/story
+    python examples/make_story 03-storm   # one scene only
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pages import beacon, cloud_comes, harbour, morning, starlight, storm, watermark
+from paper import Picture
+from PIL import Image
+
+OUT = Path(__file__).resolve().parents[1] / "story"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One page. A line is a phrase to speak and, after a ``|``, its translation to show as well."""
+
+    name: str
+    draw: Callable[[], Picture]
+    picture: str  # file type
+    sound: str  # file type
+    voice: str  # espeak-ng voice
+    lines: tuple[str, ...]
+
+
+HARBOUR = ("At the edge of a quiet harbour,", "a little lighthouse counted the boats home.")
+CLOUD = ("One night, a sleepy cloud drifted in,", "and sat down right in front of the light.")
+STORM = ("夜里起了大风，", "小船迷了路。")
+BEACON = ("灯塔说：", "云啊，请你让一让，", "让我的光照出去。")
+STARS = (
+    "云笑了，慢慢散开。|The cloud smiled, and drew apart.",
+    "满天的星星都亮了。|All the stars came out to shine.",
+)
+MORNING = ("In the morning, every boat was home,", "and the cloud turned pink with joy.")
+SCENES = (
+    Scene("01-harbour", harbour, "jpg", "mp3", "en-gb", HARBOUR),
+    Scene("02-cloud", cloud_comes, "png", "mp3", "en-gb", CLOUD),
+    Scene("03-storm", storm, "webp", "mp3", "cmn", STORM),
+    Scene("04-beacon", beacon, "jpg", "mp3", "cmn", BEACON),
+    Scene("05-starlight", starlight, "webp", "m4a", "cmn", STARS),
+    Scene("06-morning", morning, "jpg", "mp3", "en-gb", MORNING),
+)
+LEAD, PAUSE, TAIL = 0.35, 0.3, 0.6  # seconds of quiet before, between and after the phrases
+SPEED = {"en-gb": "128", "cmn": "130"}  # words per minute: a little slower than ordinary speech
+TRIM = "silence 1 0.01 0.6% reverse silence 1 0.01 0.6% reverse"
+# Softer: no rumble, no hiss, even loudness, a small room, no clicks at the ends.  (sox runs
+# with -D, without random dither, so that every run makes the same files.)
+WARM = "highpass 90 lowpass 6500 compand 0.01,0.15 6:-60,-60,-36,-20,-18,-12,0,-7 0 -60 0.05"
+ROOM = "reverb 18 50 45 0 8 -2 fade t 0.05 -0 0.35"
+LEVEL = "loudnorm=I=-16:TP=-3:LRA=11,aresample=44100"
+CODECS = {"mp3": ("libmp3lame", "56k"), "m4a": ("aac", "56k")}
+
+
+def run(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def speak(scene: Scene, sound: Path) -> list[tuple[float, float]]:
+    """Record the lines of a scene; returns when each of them begins and ends."""
+    times = []
+    clock = LEAD
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        takes: list[Path] = []
+        for i, line in enumerate(scene.lines):
+            raw, trimmed, take = (work / f"{step}{i}.wav" for step in ("raw", "trim", "take"))
+            say = ("espeak-ng", "-v", scene.voice, "-s", SPEED[scene.voice], "-p", "42", "-w", raw)
+            run(*say, line.partition("|")[0])
+            run("sox", "-D", raw, "-r", "44100", trimmed, *TRIM.split())
+            last = i == len(scene.lines) - 1
+            pad = ("pad", str(0 if i else LEAD), str(TAIL if last else PAUSE))
+            run("sox", "-D", trimmed, take, *pad)
+            length = float(run("soxi", "-D", trimmed))
+            times.append((clock, clock + length))
+            clock += length + PAUSE
+            takes.append(take)
+        run("sox", "-D", *takes, work / "voice.wav", *WARM.split(), *ROOM.split())
+        codec, rate = CODECS[scene.sound]
+        quiet = ("ffmpeg", "-v", "error", "-y", "-i", work / "voice.wav", "-af", LEVEL)
+        run(*quiet, "-c:a", codec, "-b:a", rate, "-ac", "1", "-bitexact", sound)
+    return times
+
+
+def stamp(seconds: float) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02},{ms % 1000:03}"
+
+
+def caption(scene: Scene, times: Sequence[tuple[float, float]]) -> str:
+    """The lines as SubRip text; a cue lingers a moment, but never into the next one."""
+    cues = []
+    for i, (line, (start, end)) in enumerate(zip(scene.lines, times, strict=True)):
+        span = f"{stamp(start)} --> {stamp(end + PAUSE / 2)}"
+        cues.append(f"{i + 1}\n{span}\n{line.replace('|', chr(10))}\n")
+    return "\n".join(cues)
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    if path.suffix == ".png":  # 256 well-chosen colours keep a lossless picture small
+        few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
+        picture.quantize(palette=few).save(path, optimize=True)
+    else:
+        picture.save(path, quality=85, method=6, optimize=True, progressive=True)
+
+
+def main(wanted: Sequence[str]) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    story = []
+    for scene in SCENES:
+        image, audio = f"{scene.name}.{scene.picture}", f"{scene.name}.{scene.sound}"
+        subtitle = f"{scene.name}.srt"
+        story.append({"name": scene.name, "image": image, "audio": audio, "subtitle": subtitle})
+        if wanted and scene.name not in wanted:
+            continue
+        save(scene.draw().finish(grain=0 if scene.picture == "png" else 1.2), OUT / image)
+        times = speak(scene, OUT / audio)
+        (OUT / subtitle).write_text(caption(scene, times), encoding="utf-8")
+        print(image, audio, subtitle)
+    watermark().save(OUT / "watermark.png", optimize=True)
+    (OUT / "story.json").write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
