@@ -26,7 +26,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._virtual += seconds
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, loop: VirtualClockLoop) -> None:
         super().__init__()
         self._loop = loop
