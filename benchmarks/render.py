@@ -217,7 +217,8 @@ def run_alone(scenario: Scenario, seconds: int, folder: Path) -> float:
     graph = ff.filter_graph(scene)
     inputs = [*RAW, "-i", "pipe:0", "-i", "audio", "-filter_complex", graph]
     outputs = ["-map", "[v]", "-f", "rawvideo", "pipe:1", "-map", "[a]", "-f", "null", "-"]
-    encode = [*RAW, "-i", "pipe:0", *ff.picture_arguments(), "-f", "mp4", "alone.mp4"]
+    settings = ff.picture_arguments(scene._replace(moving=bool(scenario.effects)))
+    encode = [*RAW, "-i", "pipe:0", *settings, "-f", "mp4", "alone.mp4"]
     quiet = [program, "-v", "error", "-y"]
     with (
         subprocess.Popen(

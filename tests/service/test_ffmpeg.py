@@ -62,6 +62,7 @@ def test_arguments_of_a_moving_scene():
     assert arguments[arguments.index("-i") + 1] == "pipe:0"
     assert said["-video_size"] == "1080x1920"
     assert said["-frames:v"] == "90"
+    assert said["-threads:v"] == "1"
     assert (said["-preset"], said["-crf"]) == ("superfast", "21")
     assert "mbtree=1:rc-lookahead=20" in said["-x264-params"]
     for tag in ("-colorspace", "-color_primaries", "-color_trc"):
@@ -74,6 +75,7 @@ def test_a_still_is_a_file_that_is_read_once():
     arguments = encode_arguments(STILL)
     assert arguments[arguments.index("-i") + 1] == "picture.yuv"
     assert "-loop" not in arguments
+    assert pairs(arguments)["-threads:v"] == "2"
 
 
 def test_sound_may_name_no_other_file():
