@@ -165,15 +165,14 @@ class WorkerPool:
     # Decisions: nothing below this line awaits, up to the next one.
 
     def _decide(self) -> None:
-        if self._closed:
-            return
-        for slot in self._slots:
-            slot.grant()
-        while self._place_one():
-            pass
-        self._start_workers()
-        self._move_waiting()
-        self._cancel_starts()
+        if not self._closed:
+            for slot in self._slots:
+                slot.grant()
+            while self._place_one():
+                pass
+            self._start_workers()
+            self._move_waiting()
+            self._cancel_starts()
         self._changed.set()
         self._changed = anyio.Event()
 
