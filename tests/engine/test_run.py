@@ -223,10 +223,16 @@ async def test_a_waiting_scene_moves_to_a_worker_that_is_free():
     """One worker has a long scene and another behind it; the second is done first."""
     lengths = {"long": 100.0, "short": 10.0, "next": 9.0, "last": 8.0}
     cloud = FakeCloud(upload=1, encode=lambda scene: lengths[scene])
-    async with engine(cloud, limits=Limits(workers=2)) as eng:
-        report = await eng.render([checked(name, seconds) for name, seconds in lengths.items()])
+    scenes = [checked(name, seconds) for name, seconds in lengths.items()]
+    async with engine(cloud, limits=Limits(workers=2)) as eng, eng.open(scenes) as run:
+        done = {e.scene: e.at async for e in run if e.type == "scene.completed"}
+    report = run.report
     assert report.status is Status.COMPLETE
     assert report.seconds < 110
+    for entry in report.scenes:
+        waits = entry.queued + entry.waiting
+        spent = waits + entry.uploading + entry.generating + entry.downloading
+        assert spent == pytest.approx(done[entry.scene], abs=0.01), "no second is lost by a move"
     tasks = {video.scene: video.task for video in report.videos}
     assert tasks["long"] not in (tasks["short"], tasks["next"], tasks["last"])
     assert all(entry.attempts == 1 for entry in report.scenes), "moving is not failing"

@@ -63,28 +63,31 @@ async def test_all_is_told_and_adds_up(scenes, out, watch):
     report = run.report
     assert report.status is Status.COMPLETE
     assert [entry.scene for entry in report.scenes] == COLOURS
-    assert wall - 0.5 <= report.seconds <= wall
+    assert report.seconds <= wall
     for scene, entry in zip(scenes, report.scenes, strict=True):
+        told = [event for event in events if getattr(event, "scene", None) == entry.scene]
+        kinds = [event.type.removeprefix("scene.") for event in told]
+        # A scene that waits behind an encode is moved to a worker that has nothing to do.
+        moved = kinds.count("started") > 1
         stages = (entry.queued, entry.uploading, entry.waiting, entry.generating, entry.downloading)
         assert min(stages) >= 0
-        assert report.seconds - 1.5 < sum(stages) + 1.5  # nothing large is missing
-        assert sum(stages) <= report.seconds
         assert entry.generating > 0.2
-        assert (entry.attempts, entry.error, entry.sent) == (1, None, size_of(scene))
+        assert 0 <= told[-1].at - sum(stages) < 0.2
+        assert entry.sent == size_of(scene) or moved
+        assert (entry.attempts, entry.error) == (1, None)
         content = entry.video.path.read_bytes()
         assert entry.received == entry.video.size == len(content)
         assert entry.video.sha256 == hashlib.sha256(content).hexdigest()
         probe(entry.video.path).check(size=SIZE, seconds=entry.video.seconds)
-        told = [event for event in events if getattr(event, "scene", None) == entry.scene]
-        kinds = [event.type.removeprefix("scene.") for event in told]
         assert re.fullmatch(
-            "(queued )+started uploaded encoding (progress )*generated completed ",
+            "(queued started (uploaded )?)*"
+            "queued started uploaded encoding (progress )*generated completed ",
             "".join(f"{kind} " for kind in kinds),
         ), kinds
         shares = [event.progress for event in told if event.type == "scene.progress"]
         assert shares == sorted(set(shares))
         assert shares
-        assert {event.task for event in told if hasattr(event, "task")} == {entry.task}
+        assert {told[-2].task, entry.video.task} == {entry.task}
     assert [event.at for event in events] == sorted(event.at for event in events)
     assert len(report.workers) == 2
     assert sum(worker.scenes for worker in report.workers) == 3

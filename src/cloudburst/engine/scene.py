@@ -108,13 +108,17 @@ async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
     record = job.record
     record.restart()
     job.tell(SceneQueued, attempt=record.attempts)
-    began = anyio.current_time()
-    async with pool.lease(job.ticket) as lane:
-        record.queued += anyio.current_time() - began
-        record.task = lane.worker.task
-        with anyio.move_on_after(job.seconds):
-            return await _render_on(lane, job)
-        raise SceneTimeoutError(f"not done within {job.seconds} s", scene=record.name)
+    began, before = anyio.current_time(), record.queued
+    try:
+        async with pool.lease(job.ticket) as lane:
+            record.queued += anyio.current_time() - began
+            record.task = lane.worker.task
+            with anyio.move_on_after(job.seconds):
+                return await _render_on(lane, job)
+            raise SceneTimeoutError(f"not done within {job.seconds} s", scene=record.name)
+    except MovedError:
+        record.queued = before + anyio.current_time() - began  # all of it was in vain
+        raise
 
 
 async def _render_on(lane: Lane, job: SceneJob) -> Video:

@@ -38,7 +38,7 @@ class SceneReport(_Entry):
     """The worker of the last attempt."""
     attempts: int = 0
     queued: float = 0.0
-    """Seconds in the queue, waiting for a worker."""
+    """Seconds waiting for a worker: in the queue, or on one that had no time before another."""
     uploading: float = 0.0
     waiting: float = 0.0
     """Seconds on the worker, waiting for an encoder slot."""
