@@ -275,7 +275,7 @@ async def test_the_body_s_error_is_not_wrapped():
 
 
 async def test_closing_the_client_under_a_run_fails_its_scenes():
-    cloud = FakeCloud(encode=1000)
+    cloud = FakeCloud(encode=1000, stop_takes=1)  # the run waits for the stop
     reports = []
 
     async def user(eng):
