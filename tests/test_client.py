@@ -154,7 +154,7 @@ async def test_options_reach_the_worker(make_scene, out):
 
     class Cloud(FakeCloud):
         @asynccontextmanager
-        async def connect(self, address, *, key):
+        async def connect(self, address, *, secrets):
             yield Renderer(self, address)
 
     cloud = Cloud()

@@ -14,6 +14,7 @@ from PIL import Image
 from cloudburst import Scene
 from cloudburst.adapters.local.processes import open_processes
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
 SERVE = (sys.executable, str(Path(__file__).with_name("serve.py")))
@@ -52,7 +53,7 @@ def one_worker(
     os.environ |= {"BENCH_SECONDS": str(seconds), "BENCH_BYTES": str(size), "BENCH_TIMES": times}
 
     @asynccontextmanager
-    async def opened(timeouts: Timeouts) -> AsyncGenerator[Backend]:
+    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
         async with open_processes(
             workers=1, encoders=1, folder=folder, timeouts=timeouts, command=SERVE, needs=()
         ) as backend:

@@ -18,6 +18,7 @@ import anyio.to_thread
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
+from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def local(
         raise ConfigurationError(msg)
 
     @asynccontextmanager
-    async def opened(timeouts: Timeouts) -> AsyncGenerator[Backend]:
+    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
         processes = await _imported("cloudburst.adapters.local.processes")
         async with processes.open_processes(
             workers=workers, encoders=encoders, folder=folder, timeouts=timeouts

@@ -98,7 +98,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 openers = self._backend
             case _:
                 openers = [self._backend]
-        return [open_backend(self._timeouts) for open_backend in openers]
+        return [open_backend(self._timeouts, self._spec.tier) for open_backend in openers]
 
     async def render(
         self,

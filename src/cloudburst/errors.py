@@ -12,6 +12,10 @@
     * ThrottledError        retryable               asked too often; the same request again
     * NoAnswerError         retryable               outcome unknown; the same request again
     * AccessDeniedError                             the credentials may not do this
+    * CredentialsError                              there are none, or they are wrong or expired
+    * ResourceMissingError                          a cluster, task definition, subnet… is not there
+  * AWSError                                        AWS refused something else
+  * BudgetError                                     it would cost more than ``Limits.max_usd``
   * WorkerError                                     a task we own misbehaved
     * WorkerNotReadyError   retryable (also TimeoutError)
     * WorkerStoppedError    retryable
@@ -119,6 +123,26 @@ class NoAnswerError(LaunchError):
 
 class AccessDeniedError(LaunchError):
     """The credentials may not do this; no retry will help."""
+
+
+class CredentialsError(LaunchError):
+    """There are no credentials, or AWS takes them for wrong or expired."""
+
+
+class ResourceMissingError(LaunchError):
+    """What the settings name is not there: ``cloudburst doctor`` says what, and what mends it."""
+
+
+class AWSError(CloudburstError):
+    """AWS refused a call that starts no task, or gave no answer to it."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BudgetError(CloudburstError):
+    """The scene was not begun: it would have cost more than ``Limits.max_usd`` allows."""
 
 
 class WorkerError(CloudburstError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets as random_secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Protocol, TypeAlias
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, TaskId, TaskStatus
+from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskStatus
+from cloudburst.models.tier import Tier
 
 Progress: TypeAlias = Callable[[float], None]
 """Called with a share of the work between 0 and 1; never awaits, never raises."""
@@ -71,6 +73,11 @@ class Download:
 class Renderer(Protocol):
     """One worker, ready to be talked to. Cancelled calls leave nothing running there."""
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether it works on something that nobody waits for, and cannot be told to stop."""
+        ...
+
     async def healthy(self) -> bool:
         """Whether the worker answers; never raises for one that does not yet."""
         ...
@@ -91,9 +98,14 @@ class Renderer(Protocol):
 class Connect(Protocol):
     """Opens the line to a worker."""
 
-    def __call__(self, address: str, *, key: str) -> AbstractAsyncContextManager[Renderer]:
-        """Connect to the worker at a base URL, with the key of its launch request."""
+    def __call__(self, address: str, *, secrets: Secrets) -> AbstractAsyncContextManager[Renderer]:
+        """Connect to the worker at a base URL, with the secrets of its launch request."""
         ...
+
+
+def new_key() -> Secrets:
+    """A key that nobody else has, for a worker that is reached over plain HTTP."""
+    return Secrets(key=random_secrets.token_urlsafe(32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +120,13 @@ class Backend:
     """Tasks that it can hold at once; ``None``: as many as the client's limit."""
     encoders: int = 1
     """Scenes that one of its tasks encodes at once."""
+    new_secrets: Callable[[], Secrets] = new_key
+    """Makes those of a new launch request; must not block."""
+    slowness: float = 0.0
+    """Seconds that a scene may need here for each second of its sound, and a minute besides, when
+    that is more than ``Timeouts.scene``."""
 
 
-OpenBackend: TypeAlias = Callable[[Timeouts], AbstractAsyncContextManager[Backend]]
-"""A backend that is opened, with the client's timeouts, when the client is entered, and closed
-when it is left."""
+OpenBackend: TypeAlias = Callable[[Timeouts, Tier], AbstractAsyncContextManager[Backend]]
+"""A backend that is opened, with the client's timeouts and tier, when the client is entered, and
+closed when it is left."""

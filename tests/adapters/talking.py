@@ -8,6 +8,7 @@ from studio import KEY
 from cloudburst.adapters.http.native import connect
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Secrets
 
 OPTIONS = RenderOptions()
 CUT = httpx.RemoteProtocolError("cut")
@@ -15,7 +16,13 @@ PATIENT = Timeouts()
 
 
 def to_studio(studio, timeouts=PATIENT, key=KEY, **more):
-    return connect("http://w", key=key, timeouts=timeouts, transport=studio.transport, **more)
+    return connect(
+        "http://w",
+        secrets=Secrets(key=key),
+        timeouts=timeouts,
+        transport=studio.transport,
+        **more,
+    )
 
 
 def ignore(share):

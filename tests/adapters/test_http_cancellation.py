@@ -13,6 +13,7 @@ from studio import KEY
 from cloudburst.adapters.http.native import connect
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Secrets
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,9 @@ LONGEST = 0.05
 
 
 async def render(studio, scene, to):
-    async with connect("http://w", key=KEY, timeouts=Timeouts(), transport=studio.transport) as r:
+    async with connect(
+        "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=studio.transport
+    ) as r:
         upload = await r.upload(scene, RenderOptions())
         output = await r.generate(upload, progress=lambda share: None)
         await r.download(output, to)

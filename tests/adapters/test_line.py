@@ -17,6 +17,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Secrets
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +92,9 @@ async def test_a_long_upload_may_be_cut_late(studio, make_scene, tmp_path, hasty
                 raise CUT
             return await studio.answer(request)
 
-    async with connect("http://w", key=KEY, timeouts=hasty, transport=Late()) as renderer:
+    async with connect(
+        "http://w", secrets=Secrets(key=KEY), timeouts=hasty, transport=Late()
+    ) as renderer:
         await renderer.upload(make_scene(), OPTIONS)
 
 
@@ -101,13 +104,17 @@ async def test_a_worker_that_hangs_is_lost_after_one_silence(studio, make_scene,
             await anyio.sleep(hasty.silence)
             raise httpx.ReadTimeout("")
 
-    async with connect("http://w", key=KEY, timeouts=hasty, transport=Hanging()) as renderer:
+    async with connect(
+        "http://w", secrets=Secrets(key=KEY), timeouts=hasty, transport=Hanging()
+    ) as renderer:
         with anyio.fail_after(hasty.silence * 1.9), pytest.raises(WorkerStoppedError):
             await renderer.upload(make_scene(), OPTIONS)
 
 
 async def test_a_machine_that_refuses_connections_is_given_up_at_once(unused_port, make_scene):
-    async with connect(f"http://127.0.0.1:{unused_port}", key=KEY, timeouts=Timeouts()) as renderer:
+    async with connect(
+        f"http://127.0.0.1:{unused_port}", secrets=Secrets(key=KEY), timeouts=Timeouts()
+    ) as renderer:
         assert not await renderer.healthy()
         with anyio.fail_after(5), pytest.raises(WorkerStoppedError, match="refuses connections"):
             await renderer.upload(make_scene(), OPTIONS)
@@ -149,7 +156,7 @@ async def test_a_key_that_no_header_carries_is_not_shown(studio, key):
 )
 async def test_an_address_that_is_none(address):
     with pytest.raises(ConfigurationError, match="base URL"):
-        async with connect(address, key=KEY, timeouts=Timeouts()):
+        async with connect(address, secrets=Secrets(key=KEY), timeouts=Timeouts()):
             pass
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 from cloudburst.adapters.http.native import connect
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.task import Secrets
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 
@@ -45,7 +46,8 @@ async def one(renderer, name, content):
     return upload.sent
 
 async def main():
-    async with connect(f"http://127.0.0.1:{port}", key="k", timeouts=Timeouts()) as renderer:
+    address = f"http://127.0.0.1:{port}"
+    async with connect(address, secrets=Secrets(key="k"), timeouts=Timeouts()) as renderer:
         await one(renderer, "warm", b"x" * 100)
         before = peak()
         async with anyio.create_task_group() as tasks:

@@ -22,7 +22,8 @@ from cloudburst.adapters.local.processes import SERVICE, open_processes
 from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, TaskSpec, TaskState
+from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec, TaskState
+from cloudburst.models.tier import Tier
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -33,7 +34,7 @@ MARK = "MARK_OF_A_TEST"
 
 
 def request(token="t", key="k-77"):
-    return LaunchRequest(spec=TaskSpec(), token=token, key=key)
+    return LaunchRequest(spec=TaskSpec(), token=token, secrets=Secrets(key=key))
 
 
 def opened(folder, script=WAIT, **changes):
@@ -76,7 +77,7 @@ def folder(tmp_path):
 
 
 async def test_the_service_serves_on_loopback_with_its_key(folder):
-    async with local(workers=1, folder=folder)(Timeouts()) as backend:
+    async with local(workers=1, folder=folder)(Timeouts(), Tier.STANDARD) as backend:
         assert (backend.name, backend.capacity) == ("local", 1)
         task = await backend.launcher.launch(request())
         assert (await backend.launcher.describe(task)).state is TaskState.STARTING
@@ -85,9 +86,9 @@ async def test_the_service_serves_on_loopback_with_its_key(folder):
         ours = {pid for pid, command in marked().items() if b"cloudburst.service" in command}
         assert listening(ours) == {"0100007F"}
         assert {os.getsid(pid) for pid in ours} == ours, "Ctrl-C in a terminal would reach them"
-        async with backend.connect(address, key="k-77") as renderer:
+        async with backend.connect(address, secrets=Secrets(key="k-77")) as renderer:
             assert await renderer.healthy()
-        async with backend.connect(address, key="wrong") as renderer:
+        async with backend.connect(address, secrets=Secrets(key="wrong")) as renderer:
             scene = Scene(name="s", image=__file__, audio=__file__)
             with pytest.raises(WorkerError, match="refused the key"):
                 await renderer.upload(scene, RenderOptions())
@@ -306,20 +307,22 @@ from pathlib import Path
 from cloudburst import Timeouts, local
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, TaskSpec
+from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
+from cloudburst.models.tier import Tier
 
 async def render(backend, number):
-    request = LaunchRequest(spec=TaskSpec(), token=str(number), key="k")
+    request = LaunchRequest(spec=TaskSpec(), token=str(number), secrets=Secrets(key="k"))
     task = await backend.launcher.launch(request)
     while not (address := (await backend.launcher.describe(task)).address):
         await anyio.sleep(0.01)
-    async with backend.connect(address, key="k") as renderer:
+    async with backend.connect(address, secrets=Secrets(key="k")) as renderer:
         scene = Scene(name=str(number), image=sys.argv[1], audio=sys.argv[2])
         upload = await renderer.upload(scene, RenderOptions())
         await renderer.generate(upload, progress=lambda share: print("encoding", flush=True))
 
 async def main():
-    async with local(workers=2, encoders=1, folder=Path(sys.argv[3]))(Timeouts()) as backend, \
+    open_backend = local(workers=2, encoders=1, folder=Path(sys.argv[3]))
+    async with open_backend(Timeouts(), Tier.STANDARD) as backend, \
             anyio.create_task_group() as tasks:
         for number in range(2):
             tasks.start_soon(render, backend, number)

@@ -15,7 +15,8 @@ from cloudburst.adapters.http.native import connect
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, TaskSpec
+from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
+from cloudburst.models.tier import Tier
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -28,8 +29,8 @@ def anyio_backend():
 @pytest.fixture
 async def address(tmp_path):
     """A service of its own."""
-    async with local(workers=1, folder=tmp_path)(Timeouts()) as backend:
-        request = LaunchRequest(spec=TaskSpec(), token="t", key="k")
+    async with local(workers=1, folder=tmp_path)(Timeouts(), Tier.STANDARD) as backend:
+        request = LaunchRequest(spec=TaskSpec(), token="t", secrets=Secrets(key="k"))
         task = await backend.launcher.launch(request)
         while (found := (await backend.launcher.describe(task)).address) is None:  # noqa: ASYNC110 - a process rings no bell
             await anyio.sleep(0.01)
@@ -100,7 +101,7 @@ async def test_cuts_cost_time_and_nothing_else(address, scene, tmp_path, seed):
     line = BadLine(address, allowance)
     async with anyio.create_task_group() as tasks:
         through = await tasks.start(line.serve)
-        async with connect(through, key="k", timeouts=Timeouts()) as renderer:
+        async with connect(through, secrets=Secrets(key="k"), timeouts=Timeouts()) as renderer:
             upload = await renderer.upload(scene, RenderOptions())
             output = await renderer.generate(upload, progress=lambda share: None)
             download = await renderer.download(output, tmp_path / "one.mp4")
@@ -118,7 +119,9 @@ async def test_a_line_that_goes_dead_is_noticed(address, scene):
 
     async with anyio.create_task_group() as tasks:
         through = await tasks.start(line.serve)
-        async with connect(through, key="k", timeouts=Timeouts(silence=1, call=0.5)) as renderer:
+        async with connect(
+            through, secrets=Secrets(key="k"), timeouts=Timeouts(silence=1, call=0.5)
+        ) as renderer:
             upload = await renderer.upload(scene, RenderOptions())
             with pytest.raises(
                 WorkerStoppedError, match="no useful answer from the worker for 1 s"

@@ -17,6 +17,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Secrets
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +95,9 @@ async def test_a_file_that_changes_while_it_is_sent(studio, make_scene, content)
             scene.image.write_bytes(content)
 
     transport = Interfering(studio, change)
-    async with connect("http://w", key=KEY, timeouts=Timeouts(), transport=transport) as renderer:
+    async with connect(
+        "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=transport
+    ) as renderer:
         message = "No such file" if content is None else "changed while it was read"
         with pytest.raises(UploadError, match=message) as caught:
             await renderer.upload(scene, OPTIONS)

@@ -51,7 +51,8 @@ async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS):
     with unwrapped():
         async with AsyncExitStack() as stack:
             backends = [
-                await stack.enter_async_context(cloud.backend(timeouts)) for cloud in clouds
+                await stack.enter_async_context(cloud.backend(timeouts, TaskSpec().tier))
+                for cloud in clouds
             ]
             tasks = await stack.enter_async_context(anyio.create_task_group())
             pool = WorkerPool(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -14,20 +13,20 @@ import anyio.lowlevel
 from cloudburst.engine.polling import insist, poll
 from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, ThrottledError
 from cloudburst.models.policy import PATIENT, Timeouts
-from cloudburst.models.task import LaunchRequest, TaskId, TaskSpec
-from cloudburst.ports import Launcher
+from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskSpec
+from cloudburst.ports import Backend
 
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def launched(
-    launcher: Launcher, spec: TaskSpec, timeouts: Timeouts
-) -> AsyncGenerator[tuple[TaskId, str]]:
-    """A task and its key. The task is stopped on every way out, known or not."""
-    launch = _Launch(launcher, spec, timeouts)
+    backend: Backend, spec: TaskSpec, timeouts: Timeouts
+) -> AsyncGenerator[tuple[TaskId, Secrets]]:
+    """A task and its secrets. The task is stopped on every way out, known or not."""
+    launch = _Launch(backend, spec, timeouts)
     try:
-        yield await launch.accepted(), launch.request.key
+        yield await launch.accepted(), launch.request.secrets
     finally:
         await launch.ended()
 
@@ -35,8 +34,8 @@ async def launched(
 class _Launch:
     """One wish for a task: the request that is open, and the task once it is known."""
 
-    def __init__(self, launcher: Launcher, spec: TaskSpec, timeouts: Timeouts) -> None:
-        self._launcher = launcher
+    def __init__(self, backend: Backend, spec: TaskSpec, timeouts: Timeouts) -> None:
+        self._backend = backend
         self._spec = spec
         self._timeouts = timeouts
         self._task: TaskId | None = None
@@ -44,7 +43,8 @@ class _Launch:
         self.request = self._new_request()
 
     def _new_request(self) -> LaunchRequest:
-        return LaunchRequest(spec=self._spec, token=uuid4().hex, key=secrets.token_urlsafe(32))
+        secrets = self._backend.new_secrets()
+        return LaunchRequest(spec=self._spec, token=uuid4().hex, secrets=secrets)
 
     async def accepted(self) -> TaskId:
         with anyio.move_on_after(self._timeouts.launch):
@@ -72,7 +72,7 @@ class _Launch:
 
     async def _ask(self) -> None:
         self._asked = True
-        self._task = await self._launcher.launch(self.request)
+        self._task = await self._backend.launcher.launch(self.request)
 
     async def ended(self) -> None:
         """Stop the task; one whose launch was never answered is found by its token first."""
@@ -92,7 +92,7 @@ class _Launch:
             if self._task is None:
                 await self._ask()
             if self._task is not None:
-                await self._launcher.stop(self._task, reason="cloudburst: done")
+                await self._backend.launcher.stop(self._task, reason="cloudburst: done")
         except (NoAnswerError, ThrottledError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
             return None

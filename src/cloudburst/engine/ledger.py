@@ -6,18 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from cloudburst.models.prices import US_EAST_1
 from cloudburst.models.report import WorkerReport
 from cloudburst.models.tier import Tier
 
-VCPU_SECOND = Decimal("0.000011244")
-"""One vCPU for one second: Linux on x86, on demand.
-
-https://aws.amazon.com/fargate/pricing/ (us-east-1, 2026-11).
-"""
-GB_SECOND = Decimal("0.000001235")
-"""One GB of memory for one second: the same page, size and date."""
-IPV4_SECOND = Decimal("0.005") / 3600
-"""One public IPv4 address for one second: https://aws.amazon.com/vpc/pricing/ (2026-11)."""
 MINIMUM_SECONDS = 60
 """A task is billed by the second, but for no less: AWS Fargate pricing, "Pricing details"."""
 START_SECONDS = 40
@@ -65,7 +57,7 @@ def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> 
         alive = Decimal(str(round(max(end - begin, 0.0), 3)))
         billed.append(max(alive + START_SECONDS, Decimal(MINIMUM_SECONDS)))
     total = sum(billed, Decimal())
-    cost = total * (_per_second(tier) + IPV4_SECOND)
+    cost = total * (_per_second(tier) + US_EAST_1.ipv4)
     return Estimate(
         usd=cost.quantize(_SHOWN, ROUND_HALF_UP),
         tasks=len(billed),
@@ -78,4 +70,4 @@ def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> 
 
 
 def _per_second(tier: Tier) -> Decimal:
-    return tier.vcpu * VCPU_SECOND + tier.memory_gb * GB_SECOND
+    return tier.vcpu * US_EAST_1.vcpu + tier.memory_gb * US_EAST_1.memory_gb

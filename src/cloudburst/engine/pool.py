@@ -87,21 +87,20 @@ class WorkerPool:
             await self._changed.wait()
 
     @contextmanager
-    def queued(self, run: str, seconds: Sequence[float]) -> Generator[list[Ticket]]:
+    def queued(self, tickets: Sequence[Ticket]) -> Generator[None]:
         """Queue a run's scenes, all at once, so that the longest of them comes first.
 
         Raises `BusyError` when that is more than may wait.
         """
         waiting, most = len(self._queue), self._limits.waiting
-        if most is not None and waiting + len(seconds) > most:
-            msg = f"{waiting} scenes wait; {len(seconds)} more would pass Limits.waiting={most}"
+        if most is not None and waiting + len(tickets) > most:
+            msg = f"{waiting} scenes wait; {len(tickets)} more would pass Limits.waiting={most}"
             raise BusyError(msg)
-        tickets = [Ticket(run=run, seconds=length) for length in seconds]
         try:
             for ticket in tickets:
                 self._queue.put(ticket)
             self._decide()
-            yield tickets
+            yield
         finally:
             for ticket in tickets:
                 self._queue.remove(ticket)
@@ -210,9 +209,11 @@ class WorkerPool:
     def _start_workers(self) -> None:
         starting = sum(slot.backend.encoders for slot in self._slots if slot.starting)
         while len(self._queue) > starting and (backend := self._next_backend()):
-            record = WorkerRecord(backend=backend.name, run=self._queue.first_run())
+            first = self._queue.first()
+            record = WorkerRecord(backend=backend.name, run=first.run)
+            spec = replace(self._spec, run=first.run, scene=first.scene, language=first.language)
             most_lanes = self._limits.lanes or 3 * backend.encoders
-            slot = Slot(backend=backend, record=record, most_lanes=most_lanes)
+            slot = Slot(backend=backend, spec=spec, record=record, most_lanes=most_lanes)
             self._slots.append(slot)
             self._tasks.start_soon(self._keep, slot, name=f"cloudburst {backend.name} worker")
             starting += backend.encoders
@@ -302,7 +303,7 @@ class WorkerPool:
 
         async with open_worker(
             slot.backend,
-            replace(self._spec, run=record.run),
+            slot.spec,
             timeouts=self._timeouts,
             backoff=self._backoff,
             on_launch=on_launch,

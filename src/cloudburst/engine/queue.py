@@ -35,9 +35,9 @@ class TurnQueue:
                     return ticket
         return None
 
-    def first_run(self) -> str:
-        """The run whose turn it is."""
-        return next(iter(self._runs))
+    def first(self) -> Ticket:
+        """The ticket whose turn it is."""
+        return next(iter(self._runs.values()))[0]
 
     def remove(self, ticket: Ticket) -> None:
         """Leave the queue; nothing happens when it has been left already."""

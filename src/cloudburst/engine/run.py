@@ -96,6 +96,10 @@ async def open_run(
     """
     records = [SceneRecord(name=scene.scene.name) for scene in scenes]
     run = Run(name, records)
+    tickets = [
+        Ticket(run=name, scene=scene.scene.name, language=options.language, seconds=scene.seconds)
+        for scene in scenes
+    ]
 
     async def one(scene: Scene, record: SceneRecord, ticket: Ticket) -> None:
         job = SceneJob(
@@ -117,7 +121,7 @@ async def open_run(
         else:
             job.tell(SceneCompleted, video=record.video)
 
-    async def all_scenes(tickets: Sequence[Ticket]) -> None:
+    async def all_scenes() -> None:
         async with anyio.create_task_group() as tasks:
             for scene, record, ticket in zip(scenes, records, tickets, strict=True):
                 tasks.start_soon(one, scene.scene, record, ticket, name=f"scene {record.name}")
@@ -126,9 +130,9 @@ async def open_run(
 
     with unwrapped(), pool.observed(run.saw):
         try:
-            with pool.queued(name, [scene.seconds for scene in scenes]) as tickets:
+            with pool.queued(tickets):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(all_scenes, tickets)
+                    tasks.start_soon(all_scenes)
                     yield run
                     tasks.cancel_scope.cancel()
             await pool.drained(name)

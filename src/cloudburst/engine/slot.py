@@ -12,6 +12,8 @@ import anyio
 
 from cloudburst.engine.worker import Worker
 from cloudburst.errors import CloudburstError
+from cloudburst.models.options import Language
+from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
 
 
@@ -34,6 +36,10 @@ class Ticket:
     """A scene's place in the queue, and its lane once it has one."""
 
     run: str
+    scene: str
+    """Its name."""
+    language: Language
+    """Of its run."""
     seconds: float
     """Length of its sound: what its encode will take, up to a factor."""
     avoid: set[str] = field(default_factory=set[str])
@@ -94,6 +100,7 @@ class Slot:
     """One worker, or the promise of one."""
 
     backend: Backend
+    spec: TaskSpec
     record: WorkerRecord
     most_lanes: int
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)

@@ -56,12 +56,12 @@ async def open_worker(
     on_launch: Callable[[TaskId], None],
 ) -> AsyncGenerator[Worker]:
     """A ready worker; its task is stopped on every way out."""
-    async with launched(backend.launcher, spec, timeouts) as (task, key):
+    async with launched(backend, spec, timeouts) as (task, secrets):
         on_launch(task)
         deadline = anyio.current_time() + (math.inf if timeouts.ready is None else timeouts.ready)
         with _ready_by(deadline, task):
             address = await poll(lambda: _address(backend, task), backoff=backoff)
-        async with backend.connect(address, key=key) as renderer:
+        async with backend.connect(address, secrets=secrets) as renderer:
             worker = Worker(task, backend, renderer)
             # The backoff starts anew here: from now on the machine may answer at any moment.
             with _ready_by(deadline, task):

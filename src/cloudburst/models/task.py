@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from cloudburst.models.options import Language
+from cloudburst.models.prices import Rates
 from cloudburst.models.tier import Tier
 
 TaskId = NewType("TaskId", str)
 """The task's ARN, or what stands for it on this machine."""
+
+
+class Protocol(StrEnum):
+    """How to talk to a worker."""
+
+    NATIVE = "native"
+    """Our service's own: files by their hash, jobs with progress, over TLS on Fargate."""
+    ONESTEP = "onestep"
+    """The public image's: one long POST for each scene, over plain HTTP."""
 
 
 class TaskState(StrEnum):
@@ -21,6 +32,29 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What AWS bills a task by, as far as it is known.
+
+    Times are seconds since the epoch, on AWS's clock: differences between them are exact.
+    """
+
+    rates: Rates
+    """Of its region, architecture and capacity provider."""
+    vcpu: float
+    memory_gb: float
+    extra_disk_gb: int = 0
+    """Ephemeral storage beyond the 20 GB that cost nothing."""
+    public_ipv4: bool = False
+    created: float
+    pull_started: float | None = None
+    """From here on it is billed; ``None``: not yet, or never."""
+    seen: float
+    """It had not stopped yet at this time."""
+    stopped: float | None = None
+    """Up to here it is billed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
     """What the backend says about a task."""
 
@@ -29,6 +63,12 @@ class TaskStatus:
     """Base URL of the worker, as soon as it is known."""
     reason: str = ""
     """Why it stopped, with the last lines of its output where there are any."""
+    stop_code: str = ""
+    """The ``stopCode`` of ECS: ``SpotInterruption``, ``EssentialContainerExited``…"""
+    leaving: bool = False
+    """It still runs and will be stopped by others: no new work for it."""
+    usage: Usage | None = None
+    """``None`` where nothing is billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +78,22 @@ class TaskSpec:
     tier: Tier = Tier.STANDARD
     run: str = ""
     """Identifier of the run that asked first, for tags and names."""
+    scene: str = ""
+    """Name of the first scene that waited for it, for a tag."""
+    language: Language = "chinese"
+    """Of that run, for a tag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What only one worker and we know. Never shown, never logged."""
+
+    key: str = field(repr=False)
+    """It wants this in ``X-Authentication-Key``."""
+    certificate: str = field(default="", repr=False)
+    """PEM; the worker shows it and the client takes no other. Empty: plain HTTP."""
+    private_key: str = field(default="", repr=False)
+    """PEM, of that certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +102,4 @@ class LaunchRequest:
 
     spec: TaskSpec
     token: str
-    key: str = field(repr=False)
-    """The key that this worker alone will want: made with the request, never logged."""
+    secrets: Secrets

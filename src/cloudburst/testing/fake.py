@@ -19,7 +19,8 @@ from cloudburst.errors import (
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskState, TaskStatus
+from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, Download, Output, Progress, Upload
 
 SIZE = 1000
@@ -64,10 +65,10 @@ class FakeCloud:
     most_running: int = 0
     encoding: dict[TaskId, int] = field(default_factory=dict[TaskId, int])
     log: list[str] = field(default_factory=list[str])
-    _keys: dict[TaskId, str] = field(default_factory=dict[TaskId, str], repr=False)
+    _secrets: dict[TaskId, Secrets] = field(default_factory=dict[TaskId, Secrets], repr=False)
 
     @asynccontextmanager
-    async def backend(self, timeouts: Timeouts) -> AsyncGenerator[Backend]:  # noqa: ARG002
+    async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:  # noqa: ARG002
         """What `cloudburst.Client` wants: ``Client(cloud.backend)``."""
         yield Backend(
             name=self.name,
@@ -85,7 +86,7 @@ class FakeCloud:
         if request.token not in self.launched:
             task = TaskId(f"{self.name}-{len(self.launched) + 1}")
             self.launched[request.token] = task
-            self._keys[task] = request.key
+            self._secrets[task] = request.secrets
             self.running[task] = anyio.current_time()
             self.most_running = max(self.most_running, len(self.running))
             self.log.append(f"launch {task}")
@@ -114,9 +115,9 @@ class FakeCloud:
             raise NoAnswerError("the answer to a stop was lost")
 
     @asynccontextmanager
-    async def connect(self, address: str, *, key: str) -> AsyncGenerator[FakeRenderer]:
+    async def connect(self, address: str, *, secrets: Secrets) -> AsyncGenerator[FakeRenderer]:
         """A line to the worker whose address, here, is its name."""
-        assert self._keys[TaskId(address)] == key, "a worker wants its own key"
+        assert self._secrets[TaskId(address)] == secrets, "a worker wants its own key"
         yield FakeRenderer(self, TaskId(address))
 
     def lives(self, task: TaskId) -> bool:
@@ -137,6 +138,11 @@ class FakeRenderer:
 
     cloud: FakeCloud
     task: TaskId
+
+    @property
+    def abandoned(self) -> bool:
+        """Never: a cancelled call leaves nothing."""
+        return False
 
     async def healthy(self) -> bool:
         """Whether it answers."""

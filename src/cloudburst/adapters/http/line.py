@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from cloudburst.engine.polling import insist
 from cloudburst.errors import ConfigurationError, WorkerError, WorkerStoppedError
 from cloudburst.models.policy import Backoff, Timeouts
+from cloudburst.models.task import Secrets
 
 importlib.import_module("httpcore")  # else httpx does it with the first client, in the loop
 
@@ -187,7 +188,11 @@ def _is_refusal(exc: BaseException | None) -> bool:
 
 @asynccontextmanager
 async def open_line(
-    address: str, *, key: str, timeouts: Timeouts, transport: httpx.AsyncBaseTransport | None
+    address: str,
+    *,
+    secrets: Secrets,
+    timeouts: Timeouts,
+    transport: httpx.AsyncBaseTransport | None,
 ) -> AsyncGenerator[Line]:
     """A line to the worker at a base URL.
 
@@ -197,6 +202,7 @@ async def open_line(
     Raises:
         ConfigurationError: the address or the key is nothing for HTTP.
     """
+    key = secrets.key
     if not (key.isascii() and key.isprintable()):
         msg = "the worker's key has characters that no HTTP header can carry"
         raise ConfigurationError(msg)

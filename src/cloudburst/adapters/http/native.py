@@ -17,6 +17,7 @@ from cloudburst.errors import RenderFailedError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
+from cloudburst.models.task import Secrets
 from cloudburst.ports import Download, Output, Progress, Upload
 
 PROBE = httpx.Timeout(2.0, connect=0.5)
@@ -29,7 +30,7 @@ DELIVERED = 2.0
 async def connect(
     address: str,
     *,
-    key: str,
+    secrets: Secrets,
     timeouts: Timeouts,
     hashes: Hashes | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -38,7 +39,7 @@ async def connect(
 
     Args:
         address: ``http://host:port``; the worker need not be there yet.
-        key: What the worker was started with.
+        secrets: What the worker was started with.
         timeouts: ``silence`` and ``call`` count here.
         hashes: Shared by the workers of a backend, so that a file is hashed once for all.
         transport: In place of the network, for tests.
@@ -46,7 +47,7 @@ async def connect(
     Raises:
         ConfigurationError: the address or the key is nothing for HTTP.
     """
-    async with open_line(address, key=key, timeouts=timeouts, transport=transport) as line:
+    async with open_line(address, secrets=secrets, timeouts=timeouts, transport=transport) as line:
         yield NativeRenderer(line, hashes or Hashes())
 
 
@@ -56,6 +57,11 @@ class NativeRenderer:
     def __init__(self, line: Line, hashes: Hashes) -> None:
         self._line = line
         self._uploads = Uploads(line, hashes)
+
+    @property
+    def abandoned(self) -> bool:
+        """Never: a job that is not wanted any more is taken back."""
+        return False
 
     async def healthy(self) -> bool:
         """Whether the service answers that it is well."""

@@ -156,7 +156,7 @@ class ProcessLauncher:
         task = TaskId(f"local-{secrets.token_hex(4)}")
         worker = ProcessWorker(task, self._command, self._place / f"{task}.log")
         self._by_token[request.token] = self._by_task[task] = worker
-        self._tasks.start_soon(worker.keep, self._environment(request.key), name=task)
+        self._tasks.start_soon(worker.keep, self._environment(request.secrets.key), name=task)
         return worker
 
     def _environment(self, key: str) -> dict[str, str]:
