@@ -21,7 +21,7 @@ BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
 SPREAD = ("-n", "logical", "--dist", "worksteal")
 """Over all cores: many tests wait for processes."""
-EVERYTHING = ".[local,cli,web]"
+EVERYTHING = ".[local,cli,web,testing]"
 
 
 def group(name: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Setting up, looking at and cleaning an AWS account for cloudburst."""

@@ -1,0 +1,1 @@
+"""AWS: Fargate tasks as workers."""
