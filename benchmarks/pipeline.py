@@ -27,7 +27,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 from stand_in.making import make_scenes, one_worker, spans
 
 from cloudburst import Client, Limits, Report
-from cloudburst.engine.accounts import covered
+from cloudburst.engine.ledger import covered
 from cloudburst.models.events import Event, SceneEvent
 from cloudburst.models.task import LaunchRequest, TaskId, TaskStatus
 from cloudburst.ports import Backend, Launcher

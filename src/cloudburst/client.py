@@ -85,6 +85,8 @@ class Client(anyio.AsyncContextManagerMixin):
                 self._open = _Open(pool=pool, loop=anyio.lowlevel.current_token())
                 try:
                     yield self
+                    self._open = None
+                    await pool.given_back()
                 finally:
                     self._open = None
                     pool.close()

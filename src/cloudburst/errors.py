@@ -164,6 +164,10 @@ class WorkerStoppedError(WorkerError):
 
     retryable = True
 
+    def __init__(self, message: str, *, task: str = "", stop_code: str = "") -> None:
+        super().__init__(message, task=task)
+        self.stop_code = stop_code
+
 
 class SceneError(CloudburstError):
     """One scene failed."""

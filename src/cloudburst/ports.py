@@ -6,6 +6,7 @@ import secrets as random_secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -122,6 +123,8 @@ class Backend:
     """Scenes that one of its tasks encodes at once."""
     new_secrets: Callable[[], Secrets] = new_key
     """Makes those of a new launch request; must not block."""
+    usd_per_second: Decimal = Decimal()
+    """The price of one of its tasks, as far as it is known before one is started; 0: none."""
     slowness: float = 0.0
     """Seconds that a scene may need here for each second of its sound, and a minute besides, when
     that is more than ``Timeouts.scene``."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.words import clock, count, first_line, short_path, shown, size, usd
-from cloudburst.engine.ledger import estimate
+from cloudburst.engine.estimate import estimate
 from cloudburst.models.report import Report, SceneReport, Status
 from cloudburst.models.tier import Tier
 

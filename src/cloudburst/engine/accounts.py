@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
+from cloudburst.engine.ledger import cost_of, covered, shares, total
 from cloudburst.engine.scene import SceneRecord
 from cloudburst.engine.slot import WorkerRecord
-from cloudburst.errors import CloudburstError
-from cloudburst.models.report import SceneReport, Status, WorkerReport
+from cloudburst.errors import BudgetError, CloudburstError
+from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+
+
+def report(
+    run: str,
+    scenes: Sequence[SceneRecord],
+    workers: Sequence[WorkerRecord],
+    *,
+    began: float,
+    seconds: float,
+) -> Report:
+    """The whole run; ``began`` is its begin on the records' clock.
+
+    A task is on the bill of the run that it was started for.
+    """
+    mine = [w for w in workers if w.run == run or any(v.run == run for v in w.visits)]
+    costs = {id(w): cost for w in mine if w.run == run and (cost := cost_of(w)) is not None}
+    usd = dict[str, Decimal]()
+    for worker in mine:
+        if cost := costs.get(id(worker)):
+            for (of, scene), amount in shares(worker, cost).items():
+                if of == run:
+                    usd[scene] = usd.get(scene, Decimal()) + amount
+    return Report(
+        run=run,
+        status=status(scenes),
+        seconds=seconds,
+        scenes=tuple(_scene_report(scene, usd) for scene in scenes),
+        workers=tuple(_worker_report(w, costs.get(id(w)), run, began) for w in mine),
+        cost=total(costs.values()),
+        errors=tuple(scene.error for scene in scenes if scene.error is not None),
+    )
 
 
 def status(scenes: Sequence[SceneRecord]) -> Status:
     """How the run stands: interrupted as long as a scene has neither video nor error."""
     if any(scene.video is None and scene.error is None for scene in scenes):
         return Status.INTERRUPTED
+    if any(isinstance(scene.error, BudgetError) for scene in scenes):
+        return Status.BUDGET
     if all(scene.video is not None for scene in scenes):
         return Status.COMPLETE
     return Status.PARTIAL if any(scene.video is not None for scene in scenes) else Status.FAILED
 
 
-def scene_report(scene: SceneRecord) -> SceneReport:
-    """One scene's entry."""
+def _scene_report(scene: SceneRecord, usd: Mapping[str, Decimal]) -> SceneReport:
     return SceneReport(
         scene=scene.name,
         video=scene.video,
@@ -34,38 +68,27 @@ def scene_report(scene: SceneRecord) -> SceneReport:
         downloading=scene.downloading,
         sent=scene.sent,
         received=scene.video.size if scene.video else 0,
+        usd=usd.get(scene.name),
     )
 
 
-def worker_report(
-    worker: WorkerRecord, scenes: Iterable[SceneRecord], began: float
-) -> WorkerReport:
-    """One worker's entry; ``began`` is the run's begin on the records' clock."""
-    scenes = tuple(scenes)
-    encodes = [(a, b) for s in scenes for task, a, b in s.encodes if task == worker.task]
-
+def _worker_report(worker: WorkerRecord, cost: Cost | None, run: str, began: float) -> WorkerReport:
     def on_run_clock(time: float | None) -> float | None:
         return None if time is None else time - began
 
+    visits = [visit for visit in worker.visits if visit.run == run]
+    encodes = [span for visit in visits for span in visit.spans if span.work == "generating"]
     return WorkerReport(
         task=worker.task,
         backend=worker.backend,
         launched=on_run_clock(worker.launched),
         ready=on_run_clock(worker.ready),
         stopped=on_run_clock(worker.stopped),
-        encoding=covered(encodes),
-        scenes=sum(s.video is not None and s.video.task == worker.task for s in scenes),
+        encoding=covered((span.began, span.ended) for span in encodes),
+        scenes=sum(visit.done for visit in visits),
+        cost=cost,
         error=_told(worker.error),
     )
-
-
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Seconds that lie within at least one of the spans."""
-    total, end = 0.0, float("-inf")
-    for a, b in sorted(spans):
-        total += max(0.0, b - max(a, end))
-        end = max(end, b)
-    return total
 
 
 def _told(error: CloudburstError | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -21,10 +21,13 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def launched(
-    backend: Backend, spec: TaskSpec, timeouts: Timeouts
+    backend: Backend, spec: TaskSpec, timeouts: Timeouts, on_launch: Callable[[TaskId], None]
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
-    """A task and its secrets. The task is stopped on every way out, known or not."""
-    launch = _Launch(backend, spec, timeouts)
+    """A task and its secrets. The task is stopped on every way out, known or not.
+
+    ``on_launch`` is told of it as soon as it is known, be that on the way out.
+    """
+    launch = _Launch(backend, spec, timeouts, on_launch)
     try:
         yield await launch.accepted(), launch.request.secrets
     finally:
@@ -34,8 +37,15 @@ async def launched(
 class _Launch:
     """One wish for a task: the request that is open, and the task once it is known."""
 
-    def __init__(self, backend: Backend, spec: TaskSpec, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        spec: TaskSpec,
+        timeouts: Timeouts,
+        on_launch: Callable[[TaskId], None],
+    ) -> None:
         self._backend = backend
+        self._on_launch = on_launch
         self._spec = spec
         self._timeouts = timeouts
         self._task: TaskId | None = None
@@ -72,7 +82,10 @@ class _Launch:
 
     async def _ask(self) -> None:
         self._asked = True
-        self._task = await self._backend.launcher.launch(self.request)
+        task = await self._backend.launcher.launch(self.request)
+        if self._task is None:
+            self._task = task
+            self._on_launch(task)
 
     async def ended(self) -> None:
         """Stop the task; one whose launch was never answered is found by its token first."""

@@ -1,73 +1,125 @@
-"""What Fargate would charge. Pure arithmetic, in USD, on the list prices of us-east-1."""
+"""What AWS bills for a task, and what for. Pure arithmetic, in USD."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
-from cloudburst.models.prices import US_EAST_1
-from cloudburst.models.report import WorkerReport
-from cloudburst.models.tier import Tier
+from cloudburst.engine.slot import WorkerRecord
+from cloudburst.models.report import Cost
+from cloudburst.models.task import Usage
 
 MINIMUM_SECONDS = 60
-"""A task is billed by the second, but for no less: AWS Fargate pricing, "Pricing details"."""
-START_SECONDS = 40
-"""Assumed: from ``pullStartedAt``, where the bill begins, until the worker answers.
-
-Every task pulls its whole image, for Fargate keeps none
-(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
-hundred MB take 20 to 40 seconds from ECR in the same region, about a minute from elsewhere
-(https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57 s for 413 MB).
-"""
-_SHOWN = Decimal("0.0001")
+"""A task is billed by the second, but for no less: AWS Fargate pricing, "Pricing details"
+(https://aws.amazon.com/fargate/pricing/, 2026-11)."""
+_EXACT = Decimal("1e-12")
+"""All amounts are multiples of this, so that sums of them are exact."""
+_MILLISECOND = Decimal("0.001")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a run would have cost on Fargate. An estimate: nothing was billed."""
+def seconds_billed(usage: Usage) -> int:
+    """From the start of the image pull to the stop, or as far as it is known to have run.
 
-    usd: Decimal
-    tasks: int
-    seconds: Decimal
-    """Billed, over all tasks."""
-    assumptions: str
-    """In one line."""
-
-
-def price_per_hour(tier: Tier) -> Decimal:
-    """USD for an hour of a task of this size, without its address."""
-    hour = _per_second(tier) * 3600
-    return hour.quantize(_SHOWN, ROUND_HALF_UP)
-
-
-def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> Estimate:
-    """The price of the same run on Fargate: as many tasks, each working as long as here.
-
-    ``workers`` and ``seconds`` are those of the report. A worker that is still alive counts up to
-    the run's end. The start that was seen here is left out, and the one that Fargate bills put in
-    its place; a worker that never answered counts with that alone.
+    By the second, a minute at least; a task whose pull never started costs nothing.
     """
-    billed: list[Decimal] = []
-    for worker in workers:
-        if worker.launched is None:
-            continue
-        end = seconds if worker.stopped is None else worker.stopped
-        begin = end if worker.ready is None else max(worker.ready, 0.0)
-        alive = Decimal(str(round(max(end - begin, 0.0), 3)))
-        billed.append(max(alive + START_SECONDS, Decimal(MINIMUM_SECONDS)))
-    total = sum(billed, Decimal())
-    cost = total * (_per_second(tier) + US_EAST_1.ipv4)
-    return Estimate(
-        usd=cost.quantize(_SHOWN, ROUND_HALF_UP),
-        tasks=len(billed),
-        seconds=total,
-        assumptions=(
-            f"{tier.vcpu} vCPU, {tier.memory_gb} GB, x86 on demand in us-east-1, "
-            f"{START_SECONDS} s start, {MINIMUM_SECONDS} s minimum, IPv4"
-        ),
+    if usage.pull_started is None:
+        return 0
+    end = usage.seen if usage.stopped is None else usage.stopped
+    # Timestamps have milliseconds, and their difference shall not be more because of floats.
+    return max(MINIMUM_SECONDS, math.ceil(round(end - usage.pull_started, 3)))
+
+
+def cost_of(worker: WorkerRecord) -> Cost | None:
+    """A task's bill by what its time was spent on; ``None`` where nothing is billed.
+
+    All of it is wasted when no scene was finished on it.
+    """
+    usage = worker.usage
+    if usage is None:
+        return None
+    seconds, rate = seconds_billed(usage), usage.usd_per_second
+    parts = _parts(worker, usage, seconds)
+    amounts = {name: _amount(part * rate) for name, part in parts.items()}
+    rest = "idle" if any(visit.done for visit in worker.visits) else "wasted"
+    amounts[rest] = _amount(seconds * rate) - sum(amounts.values(), Decimal())
+    return Cost(seconds=seconds, final=worker.settled, **amounts)
+
+
+def _parts(worker: WorkerRecord, usage: Usage, seconds: int) -> Mapping[str, Decimal]:
+    """Seconds of each part but the one that takes the rest; together no more than ``seconds``."""
+    if not any(visit.done for visit in worker.visits):
+        return {}
+    useful = [span for visit in worker.visits if visit.done for span in visit.spans]
+    used = [span for visit in worker.visits for span in visit.spans]
+    rendering = covered((s.began, s.ended) for s in useful if s.work == "generating")
+    working = covered((s.began, s.ended) for s in useful)
+    everything = covered((s.began, s.ended) for s in used)
+    wanted = {
+        "rendering": rendering,
+        "moving": working - rendering,
+        "wasted": everything - working,
+        "starting": _starting(worker, usage),
+    }
+    left, parts = Decimal(seconds), dict[str, Decimal]()
+    for name, part in wanted.items():  # our clock and AWS's may differ a little
+        parts[name] = min(left, Decimal(str(max(part, 0.0))).quantize(_MILLISECOND))
+        left -= parts[name]
+    return parts
+
+
+def _starting(worker: WorkerRecord, usage: Usage) -> float:
+    """From the start of the pull, brought to our clock by the launch, to the first answer."""
+    if worker.launched is None or worker.ready is None or usage.pull_started is None:
+        return 0.0
+    return worker.ready - worker.launched - (usage.pull_started - usage.created)
+
+
+def total(costs: Iterable[Cost | None]) -> Cost | None:
+    """The sum; ``None`` when nothing is billed at all."""
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return None
+
+    def added(name: str) -> Decimal:
+        return sum((getattr(cost, name) for cost in known), Decimal())
+
+    return Cost(
+        seconds=sum(cost.seconds for cost in known),
+        final=all(cost.final for cost in known),
+        **{name: added(name) for name in PARTS},
     )
 
 
-def _per_second(tier: Tier) -> Decimal:
-    return tier.vcpu * US_EAST_1.vcpu + tier.memory_gb * US_EAST_1.memory_gb
+PARTS = ("starting", "rendering", "moving", "idle", "wasted")
+
+
+def shares(worker: WorkerRecord, cost: Cost) -> dict[tuple[str, str], Decimal]:
+    """The part of a task's bill that is not wasted, over the scenes that were finished on it.
+
+    By run and scene, in proportion to the time of their work; the shares add up exactly.
+    """
+    work = [(v, sum(s.ended - s.began for s in v.spans)) for v in worker.visits if v.done]
+    if not work:
+        return {}
+    amount, whole = cost.usd - cost.wasted, sum(seconds for _, seconds in work)
+    given = dict[tuple[str, str], Decimal]()
+    for visit, seconds in work[:-1]:
+        part = Decimal(str(seconds / whole)) if whole else Decimal(1) / len(work)
+        given[visit.run, visit.scene] = _amount(amount * part)
+    last = work[-1][0]
+    given[last.run, last.scene] = amount - sum(given.values(), Decimal())
+    return given
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds that lie within at least one of the spans."""
+    seconds, end = 0.0, float("-inf")
+    for a, b in sorted(spans):
+        seconds += max(0.0, b - max(a, end))
+        end = max(end, b)
+    return seconds
+
+
+def _amount(usd: Decimal) -> Decimal:
+    return usd.quantize(_EXACT)

@@ -6,8 +6,6 @@ from bisect import insort
 from collections import OrderedDict
 from collections.abc import Callable
 
-import anyio
-
 from cloudburst.engine.slot import Ticket
 
 
@@ -16,14 +14,25 @@ class TurnQueue:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, list[Ticket]] = OrderedDict()
+        self._length = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._runs.values()))
+        return self._length
 
-    def put(self, ticket: Ticket) -> None:
-        """Join the queue; equal lengths keep their order."""
-        ticket.waiting, ticket.called = True, anyio.Event()
-        insort(self._runs.setdefault(ticket.run, []), ticket, key=lambda t: -t.seconds)
+    def put(self, *tickets: Ticket) -> None:
+        """Tickets of one run join the queue; equal lengths keep their order."""
+        for ticket in tickets:
+            ticket.waiting, ticket.called = True, None
+        match tickets:
+            case (ticket,):
+                insort(self._runs.setdefault(ticket.run, []), ticket, key=_place)
+            case (first, *_):
+                waiting = self._runs.setdefault(first.run, [])
+                waiting.extend(tickets)
+                waiting.sort(key=_place)
+            case _:
+                pass
+        self._length += len(tickets)
 
     def take(self, fits: Callable[[Ticket], bool]) -> Ticket | None:
         """The next ticket that fits, if any: of the run whose turn it is, the longest."""
@@ -43,7 +52,12 @@ class TurnQueue:
         """Leave the queue; nothing happens when it has been left already."""
         if ticket.waiting:
             ticket.waiting = False
+            self._length -= 1
             tickets = self._runs[ticket.run]
             tickets.remove(ticket)
             if not tickets:
                 del self._runs[ticket.run]
+
+
+def _place(ticket: Ticket) -> float:
+    return -ticket.seconds

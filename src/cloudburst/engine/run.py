@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from cloudburst.engine.accounts import scene_report, status, worker_report
+from cloudburst.engine import accounts
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
@@ -27,13 +27,14 @@ from cloudburst.models.scene import CheckedScene, Scene
 class Run:
     """Iterate for events as they happen; `report` sums them up at any time."""
 
-    def __init__(self, name: str, scenes: Sequence[SceneRecord]) -> None:
+    def __init__(self, name: str, scenes: Sequence[SceneRecord], pool: WorkerPool) -> None:
         self.name = name
         """Identifier of the run: in tags, reports and file names."""
+        self._pool = pool
         self._began = anyio.current_time()
         self._ended: float | None = None
         self._scenes = scenes
-        self._workers: list[WorkerRecord] = []
+        self._workers: dict[WorkerRecord, None] = {}
         self._events = EventStream()
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -48,16 +49,20 @@ class Run:
     @property
     def report(self) -> Report:
         """What is known now: readable while the run goes on and after it was cut off."""
-        used = {task for scene in self._scenes for task, _, _ in scene.encodes}
-        mine = [w for w in self._workers if w.run == self.name or w.task in used]
-        return Report(
-            run=self.name,
-            status=status(self._scenes),
+        report = accounts.report(
+            self.name,
+            self._scenes,
+            tuple(self._workers),
+            began=self._began,
             seconds=self._now() if self._ended is None else self._ended,
-            scenes=tuple(map(scene_report, self._scenes)),
-            workers=tuple(worker_report(w, self._scenes, self._began) for w in mine),
-            errors=tuple(scene.error for scene in self._scenes if scene.error is not None),
         )
+        report._settle = self.settled  # noqa: SLF001
+        return report
+
+    async def settled(self) -> Report:
+        """The report once every task of the run was seen to have stopped: see `Report.settled`."""
+        await self._pool.settled(self.name)
+        return self.report
 
     def _now(self) -> float:
         return anyio.current_time() - self._began
@@ -68,8 +73,7 @@ class Run:
 
     def saw(self, worker: WorkerRecord, event: type[Any], facts: Mapping[str, Any]) -> None:
         """Take note of a worker of the pool."""
-        if worker not in self._workers:
-            self._workers.append(worker)
+        self._workers[worker] = None
         self.tell(event, **facts)
 
     def end(self) -> None:
@@ -95,7 +99,7 @@ async def open_run(
     before anything starts when the queue has no room for all scenes.
     """
     records = [SceneRecord(name=scene.scene.name) for scene in scenes]
-    run = Run(name, records)
+    run = Run(name, records, pool)
     tickets = [
         Ticket(run=name, scene=scene.scene.name, language=options.language, seconds=scene.seconds)
         for scene in scenes

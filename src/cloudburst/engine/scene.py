@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import anyio
 
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.slot import Lane, MovedError, Ticket
-from cloudburst.errors import CloudburstError, SceneTimeoutError
+from cloudburst.engine.slot import Lane, MovedError, Span, Ticket, Visit, Work
+from cloudburst.errors import CloudburstError, SceneTimeoutError, WorkerError, WorkerStoppedError
 from cloudburst.models.events import (
     SceneEncoding,
     SceneGenerated,
@@ -24,6 +24,11 @@ from cloudburst.models.events import (
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
+
+SPOT = "SpotInterruption"
+"""The ``stopCode`` of a task whose Spot capacity was taken back."""
+MOVES = 10
+"""Workers that may end under one scene, before or after it encodes there."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -39,34 +44,43 @@ class SceneRecord:
     generating: float = 0.0
     downloading: float = 0.0
     sent: int = 0
-    encodes: list[tuple[str, float, float]] = field(default_factory=list[tuple[str, float, float]])
-    """Of all attempts: task, begin and end on anyio's clock."""
+    failures: int = 0
+    """Attempts that failed by what may be the scene's own fault."""
+    encoding: bool = False
+    moves: int = 0
+    """Attempts that its worker took along: it ended, or was taken away."""
     video: Video | None = None
     error: CloudburstError | None = None
 
     @contextmanager
-    def clock(self, stage: Literal["uploading", "generating", "downloading"]) -> Generator[None]:
-        """The time that passes inside is that stage's, whatever ends it."""
+    def clock(self, work: Work, visit: Visit) -> Generator[None]:
+        """The time that passes inside is that work's, whatever ends it."""
         began = anyio.current_time()
         try:
             yield
         finally:
-            setattr(self, stage, anyio.current_time() - began)
+            ended = anyio.current_time()
+            setattr(self, work, ended - began)
+            visit.spans.append(Span(work, began, ended))
 
-    @contextmanager
-    def encode(self, task: str) -> Generator[None]:
-        """As `clock`, and remembered for the worker's account."""
-        began = anyio.current_time()
-        try:
-            with self.clock("generating"):
-                yield
-        finally:
-            self.encodes.append((task, began, anyio.current_time()))
+    def may_go_on(self, error: CloudburstError, attempts: int) -> bool:
+        """Whether there is another attempt after this error.
+
+        A worker that ends while it encodes the scene may end because of it. One that ends before
+        or after, or that is taken away, does not count against the scene: there are many more
+        attempts then, though not without end.
+        """
+        spot = isinstance(error, WorkerStoppedError) and error.stop_code == SPOT
+        if isinstance(error, WorkerError) and (spot or not self.encoding):
+            self.moves += 1
+        else:
+            self.failures += 1
+        return self.failures < attempts and self.moves < MOVES
 
     def restart(self) -> None:
         """A new attempt: the stages of the last one no longer count."""
         self.attempts += 1
-        self.task = None
+        self.task, self.encoding = None, False
         self.uploading = self.waiting = self.generating = self.downloading = 0.0
 
 
@@ -98,7 +112,7 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
         except MovedError:
             record.attempts -= 1  # our own choice, not a failure
         except CloudburstError as exc:
-            if not exc.retryable or record.attempts >= job.attempts or record.task is None:
+            if not exc.retryable or record.task is None or not record.may_go_on(exc, job.attempts):
                 raise
             job.ticket.avoid.add(record.task)
             job.tell(SceneRetried, task=record.task, kind=type(exc).__name__, message=str(exc))
@@ -113,19 +127,28 @@ async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
         async with pool.lease(job.ticket) as lane:
             record.queued += anyio.current_time() - began
             record.task = lane.worker.task
-            with anyio.move_on_after(job.seconds):
-                return await _render_on(lane, job)
-            raise SceneTimeoutError(f"not done within {job.seconds} s", scene=record.name)
+            seconds = _patience(job, lane)
+            with anyio.move_on_after(seconds):
+                return await _render_on(lane, job, pool)
+            raise SceneTimeoutError(f"not done within {seconds} s", scene=record.name)
     except MovedError:
         record.queued = before + anyio.current_time() - began  # all of it was in vain
         raise
 
 
-async def _render_on(lane: Lane, job: SceneJob) -> Video:
+def _patience(job: SceneJob, lane: Lane) -> float | None:
+    """Seconds for one attempt: more than the setting where the worker is known to be slow."""
+    slowness = lane.slot.backend.slowness
+    if job.seconds is None or not slowness:
+        return job.seconds
+    return max(job.seconds, 60 + slowness * job.ticket.seconds)
+
+
+async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     record, scene = job.record, job.scene
-    task, renderer = lane.worker.task, lane.worker.renderer
+    task, renderer, visit = lane.worker.task, lane.worker.renderer, lane.visit()
     job.tell(SceneStarted, task=task, attempt=record.attempts)
-    with record.clock("uploading"):
+    with record.clock("uploading", visit):
         upload = await renderer.upload(scene, job.options)
     record.sent += upload.sent
     job.tell(SceneUploaded, task=task, sent=upload.sent)
@@ -134,14 +157,17 @@ async def _render_on(lane: Lane, job: SceneJob) -> Video:
     async with lane.encoder():
         record.waiting = anyio.current_time() - uploaded
         job.tell(SceneEncoding, task=task)
-        with record.encode(task):
+        record.encoding = True
+        with record.clock("generating", visit):
             output = await renderer.generate(
                 upload, progress=lambda share: job.tell(SceneProgress, task=task, progress=share)
             )
+    record.encoding = False
     job.tell(SceneGenerated, task=task)
 
-    with record.clock("downloading"):
+    with record.clock("downloading", visit):
         file = await renderer.download(output, job.to)
+    pool.finished(visit, job.ticket)
     return Video(
         scene=scene.name,
         path=file.path,

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Literal, NamedTuple, TypeAlias
 
 import anyio
 
 from cloudburst.engine.worker import Worker
 from cloudburst.errors import CloudburstError
 from cloudburst.models.options import Language
-from cloudburst.models.task import TaskSpec
+from cloudburst.models.task import TaskSpec, TaskState, TaskStatus, Usage
 from cloudburst.ports import Backend
 
 
@@ -29,6 +30,28 @@ class Stage(Enum):
     """Uploaded, no encoder slot yet."""
     ENCODING = auto()
     DOWNLOADING = auto()
+
+
+Work: TypeAlias = Literal["uploading", "generating", "downloading"]
+
+
+class Span(NamedTuple):
+    """A piece of work, from and to on anyio's clock."""
+
+    work: Work
+    began: float
+    ended: float
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Visit:
+    """One attempt at a scene on one worker."""
+
+    run: str
+    scene: str
+    spans: list[Span] = field(default_factory=list[Span])
+    done: bool = False
+    """The scene was finished by it."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -49,8 +72,13 @@ class Ticket:
     lane: Lane | None = None
     error: CloudburstError | None = None
     """Why there will be no lane."""
-    called: anyio.Event = field(default_factory=anyio.Event)
-    """Set when there is a lane or an error."""
+    called: anyio.Event | None = None
+    """Somebody waits for a lane or an error."""
+
+    def call(self) -> None:
+        """There is one."""
+        if self.called is not None:
+            self.called.set()
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -61,10 +89,18 @@ class Lane:
     slot: Slot
     worker: Worker
     stage: Stage = Stage.UPLOADING
+    began: float
+    """On anyio's clock."""
     granted: anyio.Event = field(default_factory=anyio.Event)
     """Set when an encoder slot is this lane's."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    on_change: Callable[[], None]
+    on_change: Callable[[Slot], None]
+
+    def visit(self) -> Visit:
+        """An attempt begins."""
+        visit = Visit(run=self.ticket.run, scene=self.ticket.scene)
+        self.slot.record.visits.append(visit)
+        return visit
 
     @asynccontextmanager
     async def encoder(self) -> AsyncGenerator[None]:
@@ -78,7 +114,7 @@ class Lane:
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage
-        self.on_change()
+        self.on_change(self.slot)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -93,6 +129,16 @@ class WorkerRecord:
     ready: float | None = None
     stopped: float | None = None
     error: CloudburstError | None = None
+    usage: Usage | None = None
+    """What is billed for it, as far as is known."""
+    settled: bool = False
+    """It was seen to have stopped: nothing more will be billed."""
+    visits: list[Visit] = field(default_factory=list[Visit])
+
+    def saw(self, status: TaskStatus) -> None:
+        """Take note of what the backend says of it."""
+        self.usage = status.usage or self.usage
+        self.settled = status.state is TaskState.STOPPED
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -100,12 +146,18 @@ class Slot:
     """One worker, or the promise of one."""
 
     backend: Backend
+    number: int
+    """In the order of their making."""
     spec: TaskSpec
     record: WorkerRecord
     most_lanes: int
+    expected: float
+    """Seconds of sound of the scene that it was started for."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     worker: Worker | None = None
     retired: bool = False
+    draining: bool = False
+    """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
     last_used: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -131,7 +183,9 @@ class Slot:
         those that are to encode first, and at most one for each slot: enough to keep the encoder
         busy, and few enough to leave the rest of the queue to whoever is free first.
         """
-        if self.worker is None or self.retired or len(self.lanes) >= self.most_lanes:
+        if self.worker is None or self.retired or self.draining:
+            return False
+        if len(self.lanes) >= self.most_lanes:
             return False
         if not ahead:
             return self.unclaimed > 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
 
 import anyio
 
@@ -12,6 +14,8 @@ from cloudburst.engine.launch import launched
 from cloudburst.engine.polling import poll
 from cloudburst.errors import (
     CloudburstError,
+    NoAnswerError,
+    ThrottledError,
     WorkerError,
     WorkerNotReadyError,
     WorkerStoppedError,
@@ -20,24 +24,32 @@ from cloudburst.models.policy import Backoff, Timeouts
 from cloudburst.models.task import TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports import Backend, Renderer
 
+logger = logging.getLogger(__name__)
+
+Look: TypeAlias = Callable[[], Awaitable[TaskStatus]]
+"""What the backend says of a task now; raises `WorkerStoppedError` if it has ended."""
+
 
 class Worker:
     """A task that answers, and the line to it."""
 
-    def __init__(self, task: TaskId, backend: Backend, renderer: Renderer) -> None:
+    def __init__(self, task: TaskId, look: Look, renderer: Renderer) -> None:
         self.task = task
-        self.backend = backend
         self.renderer = renderer
+        self._look = look
 
-    async def check(self) -> None:
-        """Raise `WorkerStoppedError` if the backend says that the task has ended."""
-        _raise_if_stopped(self.task, await self.backend.launcher.describe(self.task))
+    async def leaving(self) -> bool:
+        """Whether the backend is about to take the task away.
+
+        Raises `WorkerStoppedError` if it has ended.
+        """
+        return (await self._look()).leaving
 
     async def explain(self, error: WorkerError, *, within: float) -> WorkerError:
         """The same error, or the backend's own reason where it knows one."""
         try:
             with anyio.move_on_after(within):
-                await self.check()
+                await self.leaving()
         except WorkerStoppedError as stopped:
             stopped.__cause__ = error
             return stopped
@@ -54,37 +66,63 @@ async def open_worker(
     timeouts: Timeouts,
     backoff: Backoff,
     on_launch: Callable[[TaskId], None],
+    on_status: Callable[[TaskStatus], None],
 ) -> AsyncGenerator[Worker]:
-    """A ready worker; its task is stopped on every way out."""
-    async with launched(backend, spec, timeouts) as (task, secrets):
-        on_launch(task)
+    """A ready worker; its task is stopped on every way out.
+
+    ``on_launch`` is told of the task, and ``on_status`` whatever is learned of it.
+    """
+    async with launched(backend, spec, timeouts, on_launch) as (task, secrets):
+
+        async def look() -> TaskStatus:
+            status = await backend.launcher.describe(task)
+            on_status(status)
+            if status.state is TaskState.STOPPED:
+                reason = status.reason or "no reason given"
+                raise WorkerStoppedError(
+                    f"{task} stopped: {reason}", task=task, stop_code=status.stop_code
+                )
+            return status
+
         deadline = anyio.current_time() + (math.inf if timeouts.ready is None else timeouts.ready)
         with _ready_by(deadline, task):
-            address = await poll(lambda: _address(backend, task), backoff=backoff)
+            address = await poll(lambda: _address(look), backoff=backoff)
         async with backend.connect(address, secrets=secrets) as renderer:
-            worker = Worker(task, backend, renderer)
+            worker = Worker(task, look, renderer)
             # The backoff starts anew here: from now on the machine may answer at any moment.
             with _ready_by(deadline, task):
                 await poll(lambda: _answers(worker), backoff=backoff)
             yield worker
 
 
-async def _address(backend: Backend, task: TaskId) -> str | None:
-    status = await backend.launcher.describe(task)
-    _raise_if_stopped(task, status)
-    return status.address
+async def until_stopped(
+    backend: Backend, task: TaskId, backoff: Backoff, on_status: Callable[[TaskStatus], None]
+) -> None:
+    """Watch a task that was given back until the backend says that it has ended."""
+
+    async def stopped() -> bool | None:
+        try:
+            status = await backend.launcher.describe(task)
+        except (NoAnswerError, ThrottledError):
+            return None
+        on_status(status)
+        return True if status.state is TaskState.STOPPED else None
+
+    try:
+        await poll(stopped, backoff=backoff)
+    except CloudburstError as exc:
+        logger.warning("%s: not seen to have stopped: %s", task, exc)
+
+
+async def _address(look: Look) -> str | None:
+    return (await look()).address
 
 
 async def _answers(worker: Worker) -> bool | None:
     if await worker.renderer.healthy():
         return True
-    await worker.check()
+    await worker.leaving()
     return None
-
-
-def _raise_if_stopped(task: TaskId, status: TaskStatus) -> None:
-    if status.state is TaskState.STOPPED:
-        raise WorkerStoppedError(f"{task} stopped: {status.reason or 'no reason given'}", task=task)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -31,6 +32,8 @@ class Timeouts:
     """A worker that says nothing for so long while it works counts as lost."""
     stop: Seconds = 10.0
     """Until a stop is accepted."""
+    settle: Annotated[float, Field(ge=0)] = 60.0
+    """From there until a task is seen to have stopped, when its bill is final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -53,6 +56,9 @@ class Limits:
     """Of one input file."""
     audio_seconds: Seconds = 3600.0
     """Of one sound."""
+    max_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    """No task is launched and no scene begun by which a client's bill would pass this, as far as
+    can be foreseen; what has begun is finished. ``None``: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from cloudburst.models.tier import Tier
+
 IPV4_SECOND = Decimal("0.005") / 3600
 """One public IPv4 address for one second, in every region: https://aws.amazon.com/vpc/pricing/
 (2026-11)."""
@@ -22,6 +24,11 @@ class Rates:
     """One GB of ephemeral storage beyond the first 20."""
     ipv4: Decimal = IPV4_SECOND
     """One public IPv4 address."""
+
+    def of(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
+        """A second of a task of this size, with the disk that costs nothing."""
+        size = tier.vcpu * self.vcpu + tier.memory_gb * self.memory_gb
+        return size + (self.ipv4 if public_ipv4 else 0)
 
 
 US_EAST_1 = Rates(

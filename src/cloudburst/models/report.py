@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
 
 from cloudburst.errors import CloudburstError
 from cloudburst.models.scene import Video
@@ -19,12 +22,40 @@ class Status(StrEnum):
     """Some scenes failed."""
     FAILED = "failed"
     """No scene has a video."""
+    BUDGET = "budget"
+    """Scenes were not begun because they would have passed ``Limits.max_usd``."""
     INTERRUPTED = "interrupted"
     """Cancelled, or still going on; what is finished counts."""
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+class Cost(_Entry):
+    """What AWS bills, in USD, by what the time was spent on. The parts add up exactly."""
+
+    starting: Decimal = Decimal()
+    """From the start of the image pull to the first answer."""
+    rendering: Decimal = Decimal()
+    """At least one scene encoded."""
+    moving: Decimal = Decimal()
+    """Files travelled and nothing encoded."""
+    idle: Decimal = Decimal()
+    """The rest: between scenes, while it stopped, and what a minute's minimum adds."""
+    wasted: Decimal = Decimal()
+    """Attempts that came to nothing, and tasks on which no scene was finished."""
+    seconds: int = 0
+    """Billed, over all tasks."""
+    final: bool = False
+    """Every task was seen to have stopped; until then all of this is an estimate that only
+    grows."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def usd(self) -> Decimal:
+        """All of it."""
+        return self.starting + self.rendering + self.moving + self.idle + self.wasted
 
 
 class SceneReport(_Entry):
@@ -48,6 +79,8 @@ class SceneReport(_Entry):
     """Bytes to workers, over all attempts."""
     received: int = 0
     """Bytes of the video."""
+    usd: Decimal | None = None
+    """Its share of its task's bill, by the time that it took there; ``None``: nothing is billed."""
 
 
 class WorkerReport(_Entry):
@@ -66,6 +99,8 @@ class WorkerReport(_Entry):
     """Seconds during which at least one scene of this run encoded."""
     scenes: int = 0
     """Scenes of this run that it finished."""
+    cost: Cost | None = None
+    """Its whole bill, if it was started for this run; ``None`` where nothing is billed."""
     error: str | None = None
 
 
@@ -79,8 +114,11 @@ class Report(_Entry):
     """Wall time."""
     scenes: tuple[SceneReport, ...] = ()
     workers: tuple[WorkerReport, ...] = ()
+    cost: Cost | None = None
+    """Of all tasks that were started for this run; ``None`` when nothing is billed."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """The failed scenes' errors, in the caller's order. Not part of ``model_dump()``."""
+    _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)
 
     @property
     def videos(self) -> tuple[Video, ...]:
@@ -92,6 +130,17 @@ class Report(_Entry):
         """Seconds of uploading, encoding and downloading in one second of wall time."""
         work = sum(s.uploading + s.generating + s.downloading for s in self.scenes)
         return work / self.seconds if self.seconds else 0.0
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Without the way to its run, which no other process can go."""
+        return super().__getstate__() | {"__pydantic_private__": {"_settle": None}}
+
+    async def settled(self) -> Report:
+        """The report once every task was seen to have stopped, so that its cost is final.
+
+        Waits for ``Timeouts.settle`` at most, and for nothing after the client was left.
+        """
+        return self if self._settle is None else await self._settle()
 
     def raise_for_failures(self) -> None:
         """Raise the failed scenes' errors as one ``ExceptionGroup``; return when there are none."""

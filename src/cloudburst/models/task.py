@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
@@ -52,6 +53,17 @@ class Usage:
     """It had not stopped yet at this time."""
     stopped: float | None = None
     """Up to here it is billed."""
+
+    @property
+    def usd_per_second(self) -> Decimal:
+        """Of the whole task."""
+        rates = self.rates
+        return (
+            Decimal(str(self.vcpu)) * rates.vcpu
+            + Decimal(str(self.memory_gb)) * rates.memory_gb
+            + self.extra_disk_gb * rates.disk_gb
+            + (rates.ipv4 if self.public_ipv4 else 0)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -18,8 +20,9 @@ from cloudburst.errors import (
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.prices import Rates
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskState, TaskStatus
+from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskState, TaskStatus, Usage
 from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, Download, Output, Progress, Upload
 
@@ -46,6 +49,13 @@ class FakeCloud:
     """Seconds of an encode, or a function of the scene's name."""
     download: float = 0.0
     stop_takes: float = 0.0
+    """Seconds until a stop is answered."""
+    ends_after: float = 0.0
+    """Seconds from a stop until the task is seen to have stopped; it works no more meanwhile."""
+    rates: Rates | None = None
+    """What it bills; ``None``: nothing."""
+    pull_after: float = 0.0
+    """Seconds from a launch to the start of the image pull, where the bill begins."""
     refuse: list[CloudburstError] = field(default_factory=list[CloudburstError])
     """Raised by the next launches, one each."""
     stalls: int = 0
@@ -55,6 +65,11 @@ class FakeCloud:
     broken_scenes: set[str] = field(default_factory=set[str])
     dying_tasks: dict[str, float] = field(default_factory=dict[str, float])
     """Tasks that end by themselves so many seconds after their launch."""
+    taken_tasks: dict[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    """Spot: tasks that are announced to leave so many seconds after their launch, and end so many
+    seconds after that."""
     mute_tasks: set[str] = field(default_factory=set[str])
     """Tasks that run and never answer."""
 
@@ -62,10 +77,14 @@ class FakeCloud:
     """Task by token."""
     running: dict[TaskId, float] = field(default_factory=dict[TaskId, float])
     """Time of launch by living task."""
+    ended: dict[TaskId, float] = field(default_factory=dict[TaskId, float])
+    """Time at which a task's bill ended, or will."""
     most_running: int = 0
     encoding: dict[TaskId, int] = field(default_factory=dict[TaskId, int])
     log: list[str] = field(default_factory=list[str])
-    _secrets: dict[TaskId, Secrets] = field(default_factory=dict[TaskId, Secrets], repr=False)
+    _requests: dict[TaskId, tuple[LaunchRequest, float]] = field(
+        default_factory=dict[TaskId, tuple[LaunchRequest, float]], repr=False
+    )
 
     @asynccontextmanager
     async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:  # noqa: ARG002
@@ -76,6 +95,7 @@ class FakeCloud:
             connect=self.connect,
             capacity=self.capacity,
             encoders=self.encoders,
+            usd_per_second=self.rates.of(tier, public_ipv4=False) if self.rates else Decimal(),
         )
 
     async def launch(self, request: LaunchRequest) -> TaskId:
@@ -86,9 +106,9 @@ class FakeCloud:
         if request.token not in self.launched:
             task = TaskId(f"{self.name}-{len(self.launched) + 1}")
             self.launched[request.token] = task
-            self._secrets[task] = request.secrets
+            self._requests[task] = request, anyio.current_time()
             self.running[task] = anyio.current_time()
-            self.most_running = max(self.most_running, len(self.running))
+            self.most_running = max(self.most_running, len(self.running) - len(self._leaving()))
             self.log.append(f"launch {task}")
         if self.stalls:
             self.stalls -= 1
@@ -99,16 +119,49 @@ class FakeCloud:
     async def describe(self, task: TaskId) -> TaskStatus:
         """Its state and, once it runs, its address."""
         await anyio.lowlevel.checkpoint()
-        if not self.lives(task):
-            return TaskStatus(state=TaskState.STOPPED, reason="exit code 137")
-        if anyio.current_time() < self.running[task] + self.boot:
-            return TaskStatus(state=TaskState.STARTING)
-        return TaskStatus(state=TaskState.RUNNING, address=task)
+        alive, now = self.lives(task), anyio.current_time()
+        if not alive and now >= self.ended.get(task, 0.0):
+            code = "SpotInterruption" if task in self.taken_tasks else "EssentialContainerExited"
+            return TaskStatus(
+                state=TaskState.STOPPED,
+                reason="exit code 137",
+                stop_code=code,
+                usage=self._usage(task, over=True),
+            )
+        usage = self._usage(task, over=False)
+        if not alive or now < self.running[task] + self.boot:
+            return TaskStatus(state=TaskState.STARTING, usage=usage)
+        leaving = task in self._leaving()
+        return TaskStatus(state=TaskState.RUNNING, address=task, leaving=leaving, usage=usage)
+
+    def _leaving(self) -> set[TaskId]:
+        now = anyio.current_time()
+        return {
+            task
+            for task, began in self.running.items()
+            if task in self.taken_tasks and now >= began + self.taken_tasks[task][0]
+        }
+
+    def _usage(self, task: TaskId, *, over: bool) -> Usage | None:
+        if self.rates is None or task not in self._requests:
+            return None
+        request, created = self._requests[task]
+        now, pull = anyio.current_time(), created + self.pull_after
+        return Usage(
+            rates=self.rates,
+            vcpu=request.spec.tier.vcpu,
+            memory_gb=request.spec.tier.memory_gb,
+            created=created,
+            pull_started=pull if pull <= (self.ended[task] if over else now) else None,
+            seen=now,
+            stopped=self.ended[task] if over else None,
+        )
 
     async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
         """End a task."""
         await anyio.sleep(self.stop_takes)
         if self.running.pop(task, None) is not None:
+            self.ended[task] = anyio.current_time() + self.ends_after
             self.log.append(f"stop {task}")
         if self.lost_stops:
             self.lost_stops -= 1
@@ -117,7 +170,7 @@ class FakeCloud:
     @asynccontextmanager
     async def connect(self, address: str, *, secrets: Secrets) -> AsyncGenerator[FakeRenderer]:
         """A line to the worker whose address, here, is its name."""
-        assert self._secrets[TaskId(address)] == secrets, "a worker wants its own key"
+        assert self._requests[TaskId(address)][0].secrets == secrets, "a worker wants its own key"
         yield FakeRenderer(self, TaskId(address))
 
     def lives(self, task: TaskId) -> bool:
@@ -125,8 +178,12 @@ class FakeCloud:
         began = self.running.get(task)
         if began is None:
             return False
-        if anyio.current_time() >= began + self.dying_tasks.get(task, float("inf")):
+        end = began + min(
+            self.dying_tasks.get(task, math.inf), sum(self.taken_tasks.get(task, (math.inf,)))
+        )
+        if anyio.current_time() >= end:
             del self.running[task]
+            self.ended[task] = end
             self.log.append(f"died {task}")
             return False
         return True

@@ -1,0 +1,92 @@
+"""All workers of a client, sorted by what they have to give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from cloudburst.engine.slot import Lane, Slot, Stage
+from cloudburst.ports import Backend
+
+
+class Fleet:
+    """Kept up to date slot by slot: a decision among a thousand workers looks at few of them."""
+
+    def __init__(self) -> None:
+        self._slots: dict[Slot, None] = {}
+        self._free: dict[Slot, None] = {}
+        self._ahead: dict[Slot, None] = {}
+        self._behind: dict[Slot, None] = {}
+        self._starting: dict[Slot, None] = {}
+        self._alive: dict[Slot, None] = {}
+        self._alive_on: Counter[str] = Counter()
+        self.encoders_starting = 0
+        """Encoder slots of the workers that are about to be ready."""
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(tuple(self._slots))
+
+    def add(self, slot: Slot) -> None:
+        """A worker shall be."""
+        self._slots[slot] = None
+        self.refresh(slot)
+
+    def remove(self, slot: Slot) -> None:
+        """A worker is no more."""
+        del self._slots[slot]
+        self.refresh(slot)
+
+    def refresh(self, slot: Slot) -> None:
+        """Something about this one has changed."""
+        there = slot in self._slots
+        _keep(self._free, slot, there and slot.has_room(ahead=False))
+        _keep(self._ahead, slot, there and slot.has_room(ahead=True))
+        _keep(self._behind, slot, there and not slot.retired and slot.unclaimed < 0)
+        if _keep(self._starting, slot, there and slot.starting):
+            encoders = slot.backend.encoders
+            self.encoders_starting += encoders if slot in self._starting else -encoders
+        if _keep(self._alive, slot, there and not slot.draining):
+            self._alive_on[slot.backend.name] += 1 if slot in self._alive else -1
+
+    def alive(self, backend: Backend | None = None) -> int:
+        """Workers that count against a limit: those that others stop do not."""
+        return len(self._alive) if backend is None else self._alive_on[backend.name]
+
+    def by_load(self, *, ahead: bool) -> list[Slot]:
+        """Workers with room for a scene, those with the most first."""
+        slots = self._ahead if ahead else self._free
+        return sorted(slots, key=lambda slot: (-slot.unclaimed, len(slot.lanes), slot.number))
+
+    def starting(self) -> tuple[Slot, ...]:
+        """Workers that are not ready yet."""
+        return tuple(self._starting)
+
+    def longest_wait(self, free: Slot) -> Lane | None:
+        """A scene that waits behind an encode and may go to a worker that has nothing to do."""
+        waiting = [
+            lane
+            for slot in self._behind
+            for lane in slot.lanes
+            if lane.stage in {Stage.UPLOADING, Stage.WAITING}
+            and free.record.task not in lane.ticket.avoid
+        ]
+        return max(waiting, key=lambda lane: lane.ticket.seconds, default=None)
+
+    @property
+    def waits_behind(self) -> bool:
+        """Whether a scene waits on a worker for an encoder slot."""
+        return bool(self._behind)
+
+
+def _keep(slots: dict[Slot, None], slot: Slot, belongs: bool) -> bool:
+    """Whether that changed anything."""
+    if belongs == (slot in slots):
+        return False
+    if belongs:
+        slots[slot] = None
+    else:
+        del slots[slot]
+    return True
