@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from decimal import Decimal
 
 from cloudburst.engine.ledger import cost_of, covered, shares, total
@@ -10,6 +10,9 @@ from cloudburst.engine.scene import SceneRecord
 from cloudburst.engine.slot import WorkerRecord
 from cloudburst.errors import BudgetError, CloudburstError
 from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+
+SOME = 200
+"""Entries of a report that are made without a pause: some milliseconds."""
 
 
 def report(
@@ -19,26 +22,36 @@ def report(
     *,
     began: float,
     seconds: float,
-) -> Report:
+) -> Generator[None, None, Report]:
     """The whole run; ``began`` is its begin on the records' clock.
 
-    A task is on the bill of the run that it was started for.
+    A generator, which returns the report, so that a large one need not be made in one go. A task
+    is on the bill of the run that it was started for.
     """
-    mine = [w for w in workers if w.run == run or any(v.run == run for v in w.visits)]
-    costs = {id(w): cost for w in mine if w.run == run and (cost := cost_of(w)) is not None}
-    usd = dict[str, Decimal]()
-    for worker in mine:
-        if cost := costs.get(id(worker)):
-            for (of, scene), amount in shares(worker, cost).items():
-                if of == run:
-                    usd[scene] = usd.get(scene, Decimal()) + amount
+    usd, costs, told = dict[str, Decimal](), list[Cost | None](), list[WorkerReport]()
+    for number, worker in enumerate(workers):
+        if worker.run != run and not any(visit.run == run for visit in worker.visits):
+            continue
+        cost = cost_of(worker) if worker.run == run else None
+        for (of, scene), amount in shares(worker, cost).items():
+            if of == run:
+                usd[scene] = usd.get(scene, Decimal()) + amount
+        costs.append(cost)
+        told.append(_worker_report(worker, cost, run, began))
+        if number % SOME == SOME - 1:
+            yield
+    entries = list[SceneReport]()
+    for number, record in enumerate(scenes):
+        entries.append(_scene_report(record, usd))
+        if number % SOME == SOME - 1:
+            yield
     return Report(
         run=run,
         status=status(scenes),
         seconds=seconds,
-        scenes=tuple(_scene_report(scene, usd) for scene in scenes),
-        workers=tuple(_worker_report(w, costs.get(id(w)), run, began) for w in mine),
-        cost=total(costs.values()),
+        scenes=tuple(entries),
+        workers=tuple(told),
+        cost=total(costs),
         errors=tuple(scene.error for scene in scenes if scene.error is not None),
     )
 

@@ -94,13 +94,13 @@ def total(costs: Iterable[Cost | None]) -> Cost | None:
 PARTS = ("starting", "rendering", "moving", "idle", "wasted")
 
 
-def shares(worker: WorkerRecord, cost: Cost) -> dict[tuple[str, str], Decimal]:
+def shares(worker: WorkerRecord, cost: Cost | None) -> dict[tuple[str, str], Decimal]:
     """The part of a task's bill that is not wasted, over the scenes that were finished on it.
 
     By run and scene, in proportion to the time of their work; the shares add up exactly.
     """
     work = [(v, sum(s.ended - s.began for s in v.spans)) for v in worker.visits if v.done]
-    if not work:
+    if cost is None or not work:
         return {}
     amount, whole = cost.usd - cost.wasted, sum(seconds for _, seconds in work)
     given = dict[tuple[str, str], Decimal]()

@@ -32,6 +32,10 @@ from cloudburst.ports import Backend
 WATCH = 2.0
 """Seconds between two looks at whether a worker in use still lives."""
 
+LAUNCHES = 100
+"""Launches that wait for an answer at once: as many as Fargate starts in a burst
+(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11)."""
+
 Observer: TypeAlias = Callable[[WorkerRecord, type[Any], Mapping[str, Any]], None]
 """Called with a worker, the class of an event and its facts."""
 
@@ -62,6 +66,7 @@ class WorkerPool:
         self._queue = TurnQueue()
         self._fleet = Fleet()
         self._numbers = count()
+        self._asking = 0  # launches that wait for an answer
         self._budget = Budget(limits.max_usd)
         self._unsettled: dict[WorkerRecord, None] = {}
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
@@ -99,19 +104,23 @@ class WorkerPool:
                 await self._changed.wait()
 
     @contextmanager
-    def queued(self, tickets: Sequence[Ticket]) -> Generator[None]:
-        """Queue a run's scenes, all at once, so that the longest of them comes first.
+    def room_for(self, tickets: Sequence[Ticket]) -> Generator[Callable[[], None]]:
+        """What queues a run's scenes, all at once, so that the longest of them comes first.
 
-        Raises `BusyError` when that is more than may wait.
+        When the block is left they are in the queue no more. Raises `BusyError` when they are more
+        than may wait.
         """
         waiting, most = len(self._queue), self._limits.waiting
         if most is not None and waiting + len(tickets) > most:
             msg = f"{waiting} scenes wait; {len(tickets)} more would pass Limits.waiting={most}"
             raise BusyError(msg)
-        try:
+
+        def queue() -> None:
             self._queue.put(*tickets)
             self._decide()
-            yield
+
+        try:
+            yield queue
         finally:
             for ticket in tickets:
                 self._queue.remove(ticket)
@@ -256,7 +265,7 @@ class WorkerPool:
         return self._budget.allows(self._fleet, slot, sound)
 
     def _start_workers(self) -> None:
-        while len(self._queue) > self._fleet.encoders_starting:
+        while len(self._queue) > self._fleet.encoders_starting and self._asking < LAUNCHES:
             backend = self._next_backend()
             if backend is None:
                 break
@@ -264,6 +273,7 @@ class WorkerPool:
             if not self._pays(slot, slot.expected):
                 break
             self._fleet.add(slot)
+            self._asking += 1
             self._tasks.start_soon(self._keep, slot, name=f"cloudburst {backend.name} worker")
         if len(self._queue) and not any(slot.lanes or slot.starting for slot in self._fleet):
             self._give_up()
@@ -352,6 +362,7 @@ class WorkerPool:
                 self._count_failure(slot.backend.name, exc)
         finally:
             self._fleet.remove(slot)
+            self._answered(slot)
             self._budget.closed(record)
             record.stopped = anyio.current_time()
             if (error := record.error) is not None:
@@ -374,12 +385,20 @@ class WorkerPool:
             del self._unsettled[record]
             self._decide()
 
+    def _answered(self, slot: Slot) -> None:
+        """A launch was accepted or given up: others may ask."""
+        if slot.asking:
+            slot.asking = False
+            self._asking -= 1
+            self._decide(slot)
+
     async def _open_and_tend(self, slot: Slot) -> None:
         record = slot.record
 
         def on_launch(task: TaskId) -> None:
             record.task, record.launched = task, anyio.current_time()
             self._tell(WorkerLaunched, record)
+            self._answered(slot)
 
         async with open_worker(
             slot.backend,

@@ -6,6 +6,8 @@ from bisect import insort
 from collections import OrderedDict
 from collections.abc import Callable
 
+import anyio
+
 from cloudburst.engine.slot import Ticket
 
 
@@ -21,8 +23,9 @@ class TurnQueue:
 
     def put(self, *tickets: Ticket) -> None:
         """Tickets of one run join the queue; equal lengths keep their order."""
+        now = anyio.current_time()
         for ticket in tickets:
-            ticket.waiting, ticket.called = True, None
+            ticket.waiting, ticket.since, ticket.called = True, now, None
         match tickets:
             case (ticket,):
                 insort(self._runs.setdefault(ticket.run, []), ticket, key=_place)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from cloudburst.engine import accounts
 from cloudburst.engine.groups import unwrapped
@@ -17,11 +18,14 @@ from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
 from cloudburst.engine.slot import Ticket, WorkerRecord
 from cloudburst.engine.stream import EventStream
 from cloudburst.errors import CloudburstError
-from cloudburst.models.events import Event, SceneCompleted, SceneFailed
+from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Report
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import CheckedScene
+
+SOME = 100
+"""Scenes that are told of without a pause: some milliseconds."""
 
 
 class Run:
@@ -44,25 +48,45 @@ class Run:
         """Drop the events and wait for the end. Never raises for a scene."""
         async for _ in self:
             pass
-        return self.report
+        return await self._summed_up()
 
     @property
     def report(self) -> Report:
         """What is known now: readable while the run goes on and after it was cut off."""
-        report = accounts.report(
+        making = self._making()
+        while True:
+            try:
+                next(making)
+            except StopIteration as end:
+                return self._signed(end.value)
+
+    async def _summed_up(self) -> Report:
+        """As `report`, in several goes: a thousand scenes must not hold up the loop."""
+        making = self._making()
+        while True:
+            await anyio.lowlevel.checkpoint()
+            try:
+                next(making)
+            except StopIteration as end:
+                return self._signed(end.value)
+
+    def _making(self) -> Generator[None, None, Report]:
+        return accounts.report(
             self.name,
             self._scenes,
             tuple(self._workers),
             began=self._began,
             seconds=self._now() if self._ended is None else self._ended,
         )
+
+    def _signed(self, report: Report) -> Report:
         report._settle = self.settled  # noqa: SLF001
         return report
 
     async def settled(self) -> Report:
         """The report once every task of the run was seen to have stopped: see `Report.settled`."""
         await self._pool.settled(self.name)
-        return self.report
+        return await self._summed_up()
 
     def _now(self) -> float:
         return anyio.current_time() - self._began
@@ -100,14 +124,14 @@ async def open_run(
     """
     records = [SceneRecord(name=scene.scene.name) for scene in scenes]
     run = Run(name, records, pool)
-    tickets = [
-        Ticket(run=name, scene=scene.scene.name, language=options.language, seconds=scene.seconds)
-        for scene in scenes
-    ]
+    left = dict(zip([scene.scene.name for scene in scenes], range(len(scenes)), strict=True))
+    done = anyio.Event()
 
-    async def one(scene: Scene, record: SceneRecord, ticket: Ticket) -> None:
+    async def one(ticket: Ticket) -> None:
+        number = left[ticket.scene]
+        record = records[number]
         job = SceneJob(
-            scene=scene,
+            scene=scenes[number].scene,
             ticket=ticket,
             to=to[record.name],
             options=options,
@@ -124,19 +148,39 @@ async def open_run(
             job.tell(SceneFailed, kind=kind, message=str(exc), retryable=retryable)
         else:
             job.tell(SceneCompleted, video=record.video)
+        del left[ticket.scene]
+        if not left:
+            done.set()
 
-    async def all_scenes() -> None:
-        async with anyio.create_task_group() as tasks:
-            for scene, record, ticket in zip(scenes, records, tickets, strict=True):
-                tasks.start_soon(one, scene.scene, record, ticket, name=f"scene {record.name}")
+    async def all_scenes(queue: Callable[[], None]) -> None:
+        for number, record in enumerate(records, 1):
+            run.tell(SceneQueued, scene=record.name, attempt=1)
+            if not number % SOME:
+                await anyio.lowlevel.checkpoint()
+        queue()
+        if left:
+            await done.wait()
         await pool.drained(name)
         run.end()
 
+    def begin(ticket: Ticket) -> None:
+        tasks.start_soon(one, ticket, name=f"scene {ticket.scene}")
+
+    tickets = [
+        Ticket(
+            run=name,
+            scene=scene.scene.name,
+            language=options.language,
+            seconds=scene.seconds,
+            begin=begin,
+        )
+        for scene in scenes
+    ]
     with unwrapped(), pool.observed(run.saw):
         try:
-            with pool.queued(tickets):
+            with pool.room_for(tickets) as queue:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(all_scenes)
+                    tasks.start_soon(all_scenes, queue)
                     yield run
                     tasks.cancel_scope.cancel()
             await pool.drained(name)

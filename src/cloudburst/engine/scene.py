@@ -121,8 +121,9 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
 async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
     record = job.record
     record.restart()
-    job.tell(SceneQueued, attempt=record.attempts)
-    began, before = anyio.current_time(), record.queued
+    if record.attempts > 1:
+        job.tell(SceneQueued, attempt=record.attempts)
+    began, before = job.ticket.waited_since(), record.queued
     try:
         async with pool.lease(job.ticket) as lane:
             record.queued += anyio.current_time() - began

@@ -69,15 +69,29 @@ class Ticket:
     """Tasks on which it has failed."""
     waiting: bool = False
     """In the queue."""
+    since: float | None = None
+    """On anyio's clock: from here on it waits for an attempt to begin."""
     lane: Lane | None = None
     error: CloudburstError | None = None
     """Why there will be no lane."""
+    begin: Callable[[Ticket], None]
+    """Called when there is a lane or an error for the first time: a scene that waits in the queue
+    needs no task of its own."""
+    begun: bool = False
     called: anyio.Event | None = None
-    """Somebody waits for a lane or an error."""
+    """A scene waits for another lane, or an error."""
+
+    def waited_since(self) -> float:
+        """An attempt begins: from when on it was waited for."""
+        since, self.since = self.since, None
+        return anyio.current_time() if since is None else since
 
     def call(self) -> None:
-        """There is one."""
-        if self.called is not None:
+        """There is a lane or an error."""
+        if not self.begun:
+            self.begun = True
+            self.begin(self)
+        elif self.called is not None:
             self.called.set()
 
 
@@ -154,6 +168,8 @@ class Slot:
     expected: float
     """Seconds of sound of the scene that it was started for."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    asking: bool = True
+    """Its launch was not answered yet."""
     worker: Worker | None = None
     retired: bool = False
     draining: bool = False

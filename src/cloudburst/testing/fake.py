@@ -108,7 +108,11 @@ class FakeCloud:
             self.launched[request.token] = task
             self._requests[task] = request, anyio.current_time()
             self.running[task] = anyio.current_time()
-            self.most_running = max(self.most_running, len(self.running) - len(self._leaving()))
+            now = anyio.current_time()
+            leaving = sum(
+                self._leaves(TaskId(t), now) for t in self.taken_tasks if t in self.running
+            )
+            self.most_running = max(self.most_running, len(self.running) - leaving)
             self.log.append(f"launch {task}")
         if self.stalls:
             self.stalls -= 1
@@ -131,16 +135,12 @@ class FakeCloud:
         usage = self._usage(task, over=False)
         if not alive or now < self.running[task] + self.boot:
             return TaskStatus(state=TaskState.STARTING, usage=usage)
-        leaving = task in self._leaving()
+        leaving = self._leaves(task, now)
         return TaskStatus(state=TaskState.RUNNING, address=task, leaving=leaving, usage=usage)
 
-    def _leaving(self) -> set[TaskId]:
-        now = anyio.current_time()
-        return {
-            task
-            for task, began in self.running.items()
-            if task in self.taken_tasks and now >= began + self.taken_tasks[task][0]
-        }
+    def _leaves(self, task: TaskId, now: float) -> bool:
+        notice, _ = self.taken_tasks.get(task, (math.inf, 0.0))
+        return now >= self.running[task] + notice
 
     def _usage(self, task: TaskId, *, over: bool) -> Usage | None:
         if self.rates is None or task not in self._requests:
