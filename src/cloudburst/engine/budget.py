@@ -89,10 +89,11 @@ class Budget:
         return Decimal(str(round(seconds, 3))) * slot.backend.usd_per_second
 
     def _work_left(self, lanes: Iterable[Lane], now: float, slowness: float) -> float:
-        return sum(
-            max(0.0, self._scene(lane.ticket.seconds, slowness) - (now - lane.began))
-            for lane in lanes
-        )
+        work = 0.0
+        for lane in lanes:
+            done = 0.0 if lane.encoding_since is None else now - lane.encoding_since
+            work += max(0.0, self._scene(lane.ticket.seconds, slowness) - done)
+        return work
 
     def _scene(self, sound: float, slowness: float) -> float:
         if self._ratio is None:

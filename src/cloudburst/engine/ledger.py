@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from cloudburst.engine.slot import WorkerRecord
 from cloudburst.models.report import Cost
@@ -122,4 +122,4 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def _amount(usd: Decimal) -> Decimal:
-    return usd.quantize(_EXACT)
+    return usd.quantize(_EXACT, ROUND_DOWN)

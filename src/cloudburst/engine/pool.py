@@ -241,13 +241,7 @@ class WorkerPool:
 
     def _give_lane(self, ticket: Ticket, slot: Slot) -> None:
         assert slot.worker is not None, "only ready workers have room"
-        ticket.lane = Lane(
-            ticket=ticket,
-            slot=slot,
-            worker=slot.worker,
-            began=anyio.current_time(),
-            on_change=self._decide,
-        )
+        ticket.lane = Lane(ticket=ticket, slot=slot, worker=slot.worker, on_change=self._decide)
         slot.lanes.append(ticket.lane)
         self._fleet.refresh(slot)
         ticket.call()

@@ -103,7 +103,7 @@ class Lane:
     slot: Slot
     worker: Worker
     stage: Stage = Stage.UPLOADING
-    began: float
+    encoding_since: float | None = None
     """On anyio's clock."""
     granted: anyio.Event = field(default_factory=anyio.Event)
     """Set when an encoder slot is this lane's."""
@@ -214,7 +214,7 @@ class Slot:
         waiting = [lane for lane in self.lanes if lane.stage is Stage.WAITING]
         waiting.sort(key=lambda lane: -lane.ticket.seconds)
         for lane in waiting[:free]:
-            lane.stage = Stage.ENCODING
+            lane.stage, lane.encoding_since = Stage.ENCODING, anyio.current_time()
             lane.granted.set()
 
     def lose(self, error: CloudburstError) -> None:
