@@ -59,7 +59,7 @@ class Output:
     sha256: str | None
     """Hash of the video, where the worker tells it."""
     seconds: float
-    """Length of the video."""
+    """Length of the video; 0 where the worker does not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ class Download:
     path: Path
     size: int
     sha256: str
+    seconds: float = 0.0
+    """Length by its own index; 0 where that does not tell it."""
 
 
 class Renderer(Protocol):

@@ -175,5 +175,5 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
         task=task,
         size=file.size,
         sha256=file.sha256,
-        seconds=output.seconds,
+        seconds=output.seconds or file.seconds,
     )

@@ -31,6 +31,46 @@ class Stamp(NamedTuple):
     size: int
     mtime_ns: int
 
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Of a file as it is now; works in the thread that calls it."""
+        facts = path.stat()
+        return cls(path, facts.st_size, facts.st_mtime_ns)
+
+    def read(self, at: int, size: int) -> bytes:
+        """So many bytes from an offset on, fewer only at the end; works in that thread too.
+
+        No handle stays open, so none can leak.
+
+        Raises:
+            FileChangedError: it was written to meanwhile.
+            OSError: it cannot be read.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            self.check(file.fileno())
+            file.seek(at)
+            size = min(size, self.size - at)
+            block = file.read(size)
+            while len(block) < size and (more := file.read(size - len(block))):
+                block += more
+        if len(block) < size:
+            raise self.changed()
+        return block
+
+    def check(self, descriptor: int) -> None:
+        """See that an open file is still the same.
+
+        Raises:
+            FileChangedError: it is not.
+        """
+        facts = os.fstat(descriptor)
+        if (facts.st_size, facts.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise self.changed()
+
+    def changed(self) -> FileChangedError:
+        """What to say when it is another file now."""
+        return FileChangedError(f"{self.path} changed while it was read")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
@@ -45,13 +85,13 @@ class Content:
         return self.stamp.size
 
     async def read(self, at: int) -> bytes:
-        """The block from an offset below ``size`` on. No handle stays open, so none can leak.
+        """The block from an offset below ``size`` on.
 
         Raises:
             FileChangedError: it was written to meanwhile.
             OSError: it cannot be read.
         """
-        return await to_thread.run_sync(_read, self.stamp, at)
+        return await to_thread.run_sync(self.stamp.read, at, BLOCK)
 
 
 class Hashes:
@@ -70,39 +110,14 @@ class Hashes:
             OSError: it cannot be read.
         """
         async with self._busy[path]:
-            stamp = await to_thread.run_sync(_stamp, path)
+            stamp = await to_thread.run_sync(Stamp.of, path)
             if stamp not in self._known:
                 self._known[stamp] = await to_thread.run_sync(_hash, stamp, limiter=self._hashers)
             return Content(stamp=stamp, sha256=self._known[stamp])
 
 
-def _stamp(path: Path) -> Stamp:
-    facts = path.stat()
-    return Stamp(path, facts.st_size, facts.st_mtime_ns)
-
-
 def _hash(stamp: Stamp) -> str:
     with stamp.path.open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        _check(stamp, file.fileno())
+        stamp.check(file.fileno())
     return digest
-
-
-def _read(stamp: Stamp, at: int) -> bytes:
-    with stamp.path.open("rb", buffering=0) as file:
-        _check(stamp, file.fileno())
-        file.seek(at)
-        block = file.read(min(BLOCK, stamp.size - at))
-    if not block:
-        raise _changed(stamp)
-    return block
-
-
-def _check(stamp: Stamp, descriptor: int) -> None:
-    facts = os.fstat(descriptor)
-    if (facts.st_size, facts.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
-        raise _changed(stamp)
-
-
-def _changed(stamp: Stamp) -> FileChangedError:
-    return FileChangedError(f"{stamp.path} changed while it was read")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from cloudburst.adapters.http.tls import trust, warn_of_clear_text
 from cloudburst.engine.polling import insist
 from cloudburst.errors import ConfigurationError, WorkerError, WorkerStoppedError
 from cloudburst.models.policy import Backoff, Timeouts
@@ -24,11 +26,35 @@ CONNECT = 5.0
 REFUSALS = 3
 """Refused connections in a row after which nobody listens any more: a worker that is merely busy
 does not refuse, its kernel takes the connection."""
+PROBE = httpx.Timeout(2.0, connect=0.5)
+"""For a worker that may not be there yet: ask again rather than wait."""
 CLOSE = 2.0
 """Seconds to close connections, which waits for nobody."""
 KEEPALIVE = 2.0
 """Seconds for which an idle connection is kept: less than the 5 s of uvicorn, which would
 otherwise close it just as we send a request."""
+
+
+def _kept_alive() -> list[tuple[int, int, int]]:
+    """Socket options by which a silent connection is known to live, or to be dead after 90 s.
+
+    A worker that encodes may say nothing for minutes, and what lies between forgets a connection
+    on which nothing travels: NAT gateways and load balancers of AWS after 350 s
+    (https://aws.amazon.com/blogs/networking-and-content-delivery/implementing-long-running-tcp-connections-within-vpc-networking/,
+    2026-11).
+    """
+    wanted = {
+        "TCP_KEEPIDLE": 60,
+        "TCP_KEEPALIVE": 60,  # macOS's name for it
+        "TCP_KEEPINTVL": 10,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 90_000,  # milliseconds: what was sent and is never acknowledged
+    }
+    known = [(getattr(socket, name, None), value) for name, value in wanted.items()]
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *((socket.IPPROTO_TCP, name, value) for name, value in known if name is not None),
+    ]
 
 
 class UnableError(Exception):
@@ -67,12 +93,31 @@ class Refusal(BaseModel):
         return self.error
 
 
+class HealthAnswer(BaseModel):
+    """What ``GET /health`` says, of what we want to know."""
+
+    status: str
+    authentication: dict[str, object] = {}
+
+
 class Line:
     """Requests to one worker, repeated while the line is broken."""
 
     def __init__(self, http: httpx.AsyncClient, timeouts: Timeouts) -> None:
         self.http = http
         self.timeouts = timeouts
+
+    async def health(self) -> HealthAnswer | None:
+        """What the worker says of itself when it is well, else ``None``; never raises.
+
+        Asked without the key: who answers may not be the worker yet, nor any more.
+        """
+        try:
+            response = await self.http.get("/health", timeout=PROBE, auth=None)
+            answer = HealthAnswer.model_validate_json(response.content)
+        except (*BROKEN, ValidationError):
+            return None
+        return answer if response.is_success and answer.status == "healthy" else None
 
     def patience(self) -> Patience:
         """For one operation of one or more requests."""
@@ -202,20 +247,17 @@ async def open_line(
     Raises:
         ConfigurationError: the address or the key is nothing for HTTP.
     """
-    key = secrets.key
-    if not (key.isascii() and key.isprintable()):
-        msg = "the worker's key has characters that no HTTP header can carry"
-        raise ConfigurationError(msg)
+    url, key = checked_address(address), checked_key(secrets.key)
+    context = await trust(url.scheme, secrets)
+    if key:
+        warn_of_clear_text(url.scheme, url.host)
     http = httpx.AsyncClient(
-        base_url=_checked(address),
-        headers={KEY_HEADER: key, "Accept-Encoding": "identity"},
+        base_url=url,
+        auth=_Key(key) if key else None,
+        headers={"Accept-Encoding": "identity"},
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT, pool=None),
-        # The engine's lanes are the limit.
-        limits=httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE),
-        # Reading the certificates of all authorities takes 0.2 s of the loop; HTTP needs none.
-        verify=address.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         trust_env=False,
-        transport=transport,
+        transport=transport or _transport(context),
     )
     try:
         yield Line(http, timeouts)
@@ -224,9 +266,48 @@ async def open_line(
             await insist(http.aclose, seconds=CLOSE)
 
 
-def _checked(address: str) -> httpx.URL:
+class _Key(httpx.Auth):
+    """Adds the key to a request."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers[KEY_HEADER] = self._key
+        yield request
+
+
+def _transport(context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+    # The engine's lanes are the limit.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE)
+    return httpx.AsyncHTTPTransport(
+        verify=context, trust_env=False, limits=limits, socket_options=_kept_alive()
+    )
+
+
+def checked_key(key: str) -> str:
+    """The key, if a header can carry it.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if not (key.isascii() and key.isprintable()):
+        msg = "the worker's key has characters that no HTTP header can carry"
+        raise ConfigurationError(msg)
+    return key
+
+
+def checked_address(address: str) -> httpx.URL:
+    """A worker's base URL.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     try:
         url = httpx.URL(address)
+        if url.userinfo:
+            msg = f"the base URL of {url.host} has a user or password in it; there is no use for it"
+            raise ConfigurationError(msg)
     except httpx.InvalidURL as exc:
         msg = f"{address!r} is no base URL of a worker: {exc}"
         raise ConfigurationError(msg) from exc

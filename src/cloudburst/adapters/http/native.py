@@ -20,8 +20,6 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports import Download, Output, Progress, Upload
 
-PROBE = httpx.Timeout(2.0, connect=0.5)
-"""For a worker that may not be there yet: ask again rather than wait."""
 DELIVERED = 2.0
 """Seconds to tell the worker that its video has arrived; if it does not hear, the video expires."""
 
@@ -38,14 +36,15 @@ async def connect(
     """The line to the worker at a base URL.
 
     Args:
-        address: ``http://host:port``; the worker need not be there yet.
+        address: ``https://host:port``, or ``http://`` for one without a certificate; the worker
+            need not be there yet.
         secrets: What the worker was started with.
         timeouts: ``silence`` and ``call`` count here.
         hashes: Shared by the workers of a backend, so that a file is hashed once for all.
         transport: In place of the network, for tests.
 
     Raises:
-        ConfigurationError: the address or the key is nothing for HTTP.
+        ConfigurationError: the address, the key or the certificate is nothing for HTTP.
     """
     async with open_line(address, secrets=secrets, timeouts=timeouts, transport=transport) as line:
         yield NativeRenderer(line, hashes or Hashes())
@@ -65,11 +64,7 @@ class NativeRenderer:
 
     async def healthy(self) -> bool:
         """Whether the service answers that it is well."""
-        try:
-            response = await self._line.http.get("/health", timeout=PROBE)
-            return response.is_success and response.json()["status"] == "healthy"
-        except (httpx.RequestError, ValueError, LookupError, TypeError):
-            return False
+        return await self._line.health() is not None
 
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         """Bring the scene's files to the worker, each content once for all scenes.

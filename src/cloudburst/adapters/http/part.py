@@ -11,7 +11,7 @@ from typing import BinaryIO, ParamSpec, TypeVar, cast
 
 from anyio import to_thread
 
-from cloudburst.adapters.http.mp4 import unplayable
+from cloudburst.adapters.http.mp4 import seconds, unplayable
 from cloudburst.engine.polling import insist
 from cloudburst.errors import OutputWriteError
 from cloudburst.ports import Download
@@ -48,14 +48,19 @@ class PartFile:
         """Add bytes at the end."""
         await self._thread(self._write, block)
 
-    async def fault(self, *, size: int, sha256: str | None) -> str | None:
-        """What makes it another video than the worker announced, or none at all."""
-        return await self._thread(self._fault, size, sha256)
+    async def fault(self, *, size: int, sha256: str | None, at_once: bool = True) -> str | None:
+        """What makes it another video than the worker announced, or none at all.
+
+        ``at_once`` wants one that plays from its first bytes on.
+        """
+        return await self._thread(self._fault, size, sha256, at_once)
 
     async def commit(self) -> Download:
         """Bring it safely to disk, then give it its final name."""
-        await self._thread(self._commit)
-        return Download(path=self._to, size=self.size, sha256=self._digest.hexdigest())
+        long = await self._thread(self._commit)
+        return Download(
+            path=self._to, size=self.size, sha256=self._digest.hexdigest(), seconds=long
+        )
 
     async def discard(self) -> None:
         """Remove it, although we are being cancelled; a video that has its name stays."""
@@ -91,23 +96,25 @@ class PartFile:
         self._digest.update(block)
         self.size += len(block)
 
-    def _fault(self, size: int, sha256: str | None) -> str | None:
+    def _fault(self, size: int, sha256: str | None, at_once: bool) -> str | None:
         if self._file is None:
             return "was removed"
         if self.size != size:
             return f"has {self.size} bytes instead of {size}"
         if sha256 not in {None, self._digest.hexdigest()}:
             return f"has the hash {self._digest.hexdigest()} instead of {sha256}"
-        fault = unplayable(self._file, size)
+        fault = unplayable(self._file, size, at_once=at_once)
         return f"cannot be played: {fault}" if fault else None
 
-    def _commit(self) -> None:
+    def _commit(self) -> float:
         if self._file is None:
-            return
+            return 0.0
+        long = seconds(self._file, self.size)
         os.fsync(self._file.fileno())
         self._file.close()
         self._path.replace(self._to)
         self._file, self._gone = None, True
+        return long or 0.0
 
     def _discard(self) -> None:
         with self._lock:
