@@ -137,13 +137,6 @@ async def test_a_cancelled_run_s_report_stays_readable(make_scene, out):
     assert not cloud.running
 
 
-async def test_a_subnet_asks_for_fargate_which_this_version_lacks(monkeypatch):
-    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-1, subnet-2")
-    with pytest.raises(ConfigurationError, match="subnet-1, subnet-2"):
-        async with Client():
-            pass
-
-
 async def test_options_reach_the_worker(make_scene, out):
     seen = []
 

@@ -3,6 +3,8 @@
 import logging as _logging
 
 from cloudburst.backends import (
+    endpoints,
+    fargate,
     local,
 )
 from cloudburst.client import (
@@ -70,6 +72,7 @@ from cloudburst.models.policy import (
     Timeouts,
 )
 from cloudburst.models.report import (
+    Cost,
     Report,
     SceneReport,
     Status,
@@ -81,6 +84,9 @@ from cloudburst.models.scene import (
 )
 from cloudburst.models.settings import (
     Settings,
+)
+from cloudburst.models.task import (
+    Protocol,
 )
 from cloudburst.models.tier import (
     Tier,
@@ -107,6 +113,7 @@ __all__ = [
     "ClosedError",
     "CloudburstError",
     "ConfigurationError",
+    "Cost",
     "CredentialsError",
     "DownloadError",
     "Effect",
@@ -120,6 +127,7 @@ __all__ = [
     "OutputClaimedError",
     "OutputExistsError",
     "OutputWriteError",
+    "Protocol",
     "RenderFailedError",
     "RenderOptions",
     "Report",
@@ -155,7 +163,9 @@ __all__ = [
     "WorkerReport",
     "WorkerStopped",
     "WorkerStoppedError",
+    "endpoints",
     "event_adapter",
+    "fargate",
     "local",
     "read_scenes",
     "render",

@@ -18,6 +18,7 @@ import anyio.to_thread
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
@@ -55,23 +56,80 @@ def local(
     return opened
 
 
+def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBackend:
+    """Render on AWS ECS Fargate: each worker is a task, which is stopped on every way out.
+
+    Args:
+        settings: Where and as whom; ``None``: those of the environment.
+        session: An ``aioboto3.Session`` in place of the credentials of the settings.
+
+    Raises:
+        ConfigurationError: No subnet is configured, or a setting contradicts another one.
+    """
+    settings = settings or Settings()
+    if not settings.subnets:
+        msg = "AWS_SUBNET_ID is not set: Fargate tasks need a subnet; `cloudburst init` finds one"
+        raise ConfigurationError(msg)
+
+    @asynccontextmanager
+    async def opened(timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
+        module = await _imported("cloudburst.adapters.aws.fargate")
+        async with module.open_fargate(settings, timeouts, tier, session=session) as backend:
+            yield backend
+
+    return opened
+
+
+def endpoints(
+    *addresses: str,
+    key: str | None = None,
+    protocol: Protocol | str = Protocol.ONESTEP,
+    encoders: int = 1,
+) -> OpenBackend:
+    """Render in containers that already run somewhere: nothing is started, nothing stopped.
+
+    Args:
+        addresses: Their base URLs: ``http://host:5000``.
+        key: What they want in ``X-Authentication-Key``; ``None``: ``VIDEO_API_AUTH_KEY``.
+        protocol: What they speak. The public image speaks onestep, ours both.
+        encoders: Scenes that each encodes at once.
+
+    Raises:
+        ConfigurationError: An address is no base URL, there is none, or the protocol is unknown.
+    """
+    secret = Settings().auth_key
+    key = key or (secret.get_secret_value() if secret else "")
+    if not addresses or encoders < 1:
+        raise ConfigurationError("endpoints() wants an address at least, and encoders >= 1")
+    if protocol not in set(Protocol):
+        raise ConfigurationError(f"protocol={protocol!r}: expected {' or '.join(Protocol)}")
+
+    @asynccontextmanager
+    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+        static = await _imported("cloudburst.adapters.static.endpoints")
+        async with static.open_endpoints(
+            addresses,
+            key=key,
+            protocol=Protocol(protocol),
+            encoders=encoders,
+            timeouts=timeouts,
+        ) as backend:
+            yield backend
+
+    return opened
+
+
 def default_backend(settings: Settings | None = None, *, workers: int | None = None) -> OpenBackend:
-    """This machine; Fargate where a subnet is configured. The choice is logged.
+    """Fargate where a subnet is configured, else this machine. The choice is logged.
 
     Args:
         settings: ``None``: those of the environment.
         workers: As for `local`.
-
-    Raises:
-        ConfigurationError: A subnet is configured, which this version cannot use.
     """
-    if subnets := (settings or Settings()).subnets:
-        msg = (
-            f"AWS_SUBNET_ID is set ({', '.join(subnets)}), which asks for Fargate, and this "
-            "version renders on this machine only: unset it, or say backend=local(), --local on "
-            "the command line"
-        )
-        raise ConfigurationError(msg)
+    settings = settings or Settings()
+    if settings.subnets:
+        logger.info("subnet %s is configured: rendering on Fargate", ", ".join(settings.subnets))
+        return fargate(settings)
     logger.info("no subnet is configured: rendering on this machine")
     return local(workers=workers)
 

@@ -42,7 +42,7 @@ class Client(anyio.AsyncContextManagerMixin):
 
     Args:
         backend: Where workers run, or several such places in the order of preference. The
-            default is this machine.
+            default is Fargate where a subnet is configured (``AWS_SUBNET_ID``), else this machine.
         options: How videos look, unless a call says otherwise.
         tier: Size of a task, where the backend has sizes.
         timeouts: Seconds that things may take.
@@ -141,8 +141,8 @@ class Client(anyio.AsyncContextManagerMixin):
             ConfigurationError: What `stream` raises before anything starts.
         """
         async with self.stream(scenes, to=to, options=options, overwrite=overwrite) as run:
-            await run.until_done()
-        return run.report
+            return await run.until_done()
+        raise AssertionError("unreachable: a stream swallows no exception")
 
     @asynccontextmanager
     async def stream(

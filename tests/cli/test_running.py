@@ -25,6 +25,7 @@ from cloudburst.errors import InvalidScenesError, LaunchError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
+from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,7 @@ def job(scenes: list[dict[str, Any]], tmp_path: Path, cloud: FakeCloud) -> Job:
         to=tmp_path / "out",
         options=RenderOptions(),
         backend=cloud.backend,
+        tier=Tier.STANDARD,
         limits=Limits(workers=2),
         overwrite=False,
     )

@@ -42,7 +42,7 @@ async def main():
 anyio.run(main)
 """
 SCRIPT_COMMAND = [sys.executable, "-c", SCRIPT]
-CLI_COMMAND = [sys.executable, "-m", "cloudburst.cli", "render", "--json", "--local"]
+CLI_COMMAND = [sys.executable, "-m", "cloudburst.cli", "render", "--json", "--backend", "local"]
 ENDS = {
     "SIGINT": [signal.SIGINT],
     "SIGTERM": [signal.SIGTERM],

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +16,16 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cloudburst.backends import default_backend, local
+from cloudburst.backends import local
 from cloudburst.cli.complaints import complaint
 from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import RUN, Look, Running
 from cloudburst.cli.running import Job, render
+from cloudburst.cli.where import Where
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
+from cloudburst.models.tier import Tier
 from cloudburst.scenes import read_scenes
 
 app = App(
@@ -44,7 +47,7 @@ def render_command(
     *,
     to: Annotated[Path | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    here: Annotated[bool, Parameter(name="--local", negative=(), group=RUN)] = False,
+    where: Where | None = None,
     look: Look | None = None,
     running: Running | None = None,
 ) -> int:
@@ -61,18 +64,15 @@ def render_command(
         Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
         Replace videos that exist.
-    here
-        Render on this machine even if AWS_SUBNET_ID is set.
     """
-    settings, running = _settings(), running or Running()
+    settings, running, where = _settings(), running or Running(), where or Where()
     job = Job(
         scenes=[scene for path in scenes for scene in read_scenes(path)],
         to=to or settings.results or Path("cloudburst_results"),
         options=(look or Look()).options(),
-        backend=local(workers=running.workers)
-        if here
-        else default_backend(settings, workers=running.workers),
-        limits=running.limits(),
+        backend=where.opener(settings, workers=running.workers),
+        tier=where.size(),
+        limits=replace(running.limits(), max_usd=where.max_usd),
         overwrite=overwrite,
     )
     return _run(job, running)
@@ -98,6 +98,7 @@ def demo(
         to=to,
         options=RenderOptions(watermark=story / "watermark.png"),
         backend=local(workers=running.workers),
+        tier=Tier.STANDARD,
         limits=running.limits(),
         overwrite=True,
     )

@@ -29,6 +29,8 @@ def _overall(view: RunView, now: float) -> Table:
         told.append(f" · {view.failed} failed", "red")
     if view.stopping:
         told.append(" · stopping", "yellow")
+    elif view.settling:
+        told.append(" · waiting for the final bill", "dim")
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)

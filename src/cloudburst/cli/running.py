@@ -19,6 +19,7 @@ from cloudburst.engine.groups import unwrapped
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Report
+from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 
 
@@ -30,6 +31,7 @@ class Job:
     to: Path
     options: RenderOptions
     backend: OpenBackend
+    tier: Tier
     limits: Limits
     overwrite: bool
 
@@ -69,7 +71,7 @@ async def render(job: Job, display: OpenDisplay) -> Outcome:
 
 
 async def _run(job: Job, view: RunView, tell: Tell, outcome: Outcome) -> None:
-    async with Client(job.backend, options=job.options, limits=job.limits) as client:
+    async with Client(job.backend, options=job.options, tier=job.tier, limits=job.limits) as client:
         run = None
         try:
             async with client.stream(job.scenes, to=job.to, overwrite=job.overwrite) as run:
@@ -77,6 +79,9 @@ async def _run(job: Job, view: RunView, tell: Tell, outcome: Outcome) -> None:
                 async for event in run:
                     view.apply(event)
                     await tell(event)
+            if run.report.cost is not None:
+                view.settling = True
+                await run.settled()
         finally:
             if run is not None:
                 outcome.report = run.report

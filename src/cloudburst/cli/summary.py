@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.bill import bill
 from cloudburst.cli.words import clock, count, first_line, short_path, shown, size, usd
 from cloudburst.engine.estimate import estimate
 from cloudburst.models.report import Report, SceneReport, Status
@@ -18,6 +19,8 @@ from cloudburst.models.tier import Tier
 _TIER = Tier.STANDARD
 _NUMBERS = 36
 """Cells that the columns of numbers take, with what is between columns."""
+_COST = 10
+"""Cells of one more."""
 _REASON = 30
 """Cells below which a reason is no pleasure to read."""
 
@@ -37,13 +40,15 @@ class Summary:
         paths = [short_path(video.path) for video in report.videos]
         wanted = [_REASON for entry in report.scenes if entry.error] + [*map(cell_len, paths)]
         names = [cell_len(entry.scene) for entry in report.scenes]
-        wide = max(names) + _NUMBERS + max(wanted, default=0) <= options.max_width
+        numbers = _NUMBERS + (_COST if report.cost else 0)
+        wide = max(names) + numbers + max(wanted, default=0) <= options.max_width
         yield _table(report, wide=wide)
         yield Text()
         if paths and not wide:
             folder = shown(short_path(report.videos[0].path.parent), "green")
             yield Text.assemble("Videos in ", folder)
         yield from _totals(report)
+        yield from bill(report)
 
 
 def _table(report: Report, *, wide: bool) -> Table:
@@ -51,7 +56,7 @@ def _table(report: Report, *, wide: bool) -> Table:
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim"
     )
     table.add_column("scene", overflow="fold")
-    for name in ("length", "render", "size"):
+    for name in ("length", "render", "size", *(["cost"] if report.cost else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if wide:
         table.add_column("video", overflow="fold")
@@ -70,6 +75,8 @@ def _row(entry: SceneReport) -> tuple[Text, Text, list[str]]:
     """Name, path or reason, and the numbers."""
     if (video := entry.video) is not None:
         numbers = [f"{video.seconds:.1f} s", f"{entry.generating:.1f} s", size(video.size)]
+        if entry.usd is not None:
+            numbers.append(usd(entry.usd))
         return shown(entry.scene), shown(short_path(video.path), "green"), numbers
     style, reason = ("yellow", "not done") if entry.error is None else ("red", entry.error)
     return shown(entry.scene, style), shown(first_line(reason), style), [""] * 3
@@ -84,15 +91,21 @@ def _totals(report: Report) -> Iterator[Text]:
         f", {film} of video in {clock(report.seconds)}, speed-up {report.speedup:.1f}×",
     )
     price = estimate(report.workers, seconds=report.seconds, tier=_TIER)
-    if price.tasks:
+    if price.tasks and _here(report):
         tasks = count(price.tasks, "task")
         line = f"On Fargate ≈ {usd(price.usd)} (estimate: {tasks} of {price.assumptions})"
         yield Text(line, "dim")
+
+
+def _here(report: Report) -> bool:
+    """Whether all of it was rendered on this machine."""
+    return all(worker.backend == "local" for worker in report.workers)
 
 
 _WORD = {
     Status.COMPLETE: ("✓", "green"),
     Status.PARTIAL: ("✗", "red"),
     Status.FAILED: ("✗", "red"),
+    Status.BUDGET: ("Out of budget:", "yellow"),
     Status.INTERRUPTED: ("Interrupted:", "yellow"),
 }

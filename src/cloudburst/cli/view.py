@@ -93,6 +93,8 @@ class RunView:
 
     stopping: bool = False
     """Whether the run was told to stop and is not through with it."""
+    settling: bool = False
+    """Whether all is done but for tasks that AWS has yet to stop."""
 
     def begin(self, names: Iterable[str]) -> None:
         """The scenes are checked and these are their names."""

@@ -1,0 +1,129 @@
+"""What a run cost, as a person reads it; and the options that say where it runs."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cloudburst.cli.summary import Summary
+from cloudburst.cli.where import Where
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.scene import Video
+from cloudburst.models.settings import Settings
+from cloudburst.models.tier import Tier
+
+ARN = "arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/0123456789abcdef0123456789abcdef"
+
+
+def report(*, final: bool = True, status: Status = Status.BUDGET) -> Report:
+    def scene(name: str, usd: str) -> SceneReport:
+        video = Video(
+            scene=name, path=Path(f"{name}.mp4"), task=ARN, size=10**6, sha256="0" * 64, seconds=9.0
+        )
+        return SceneReport(scene=name, video=video, task=ARN, generating=4.0, usd=Decimal(usd))
+
+    good = Cost(
+        starting=Decimal("0.0010"),
+        rendering=Decimal("0.0030"),
+        moving=Decimal("0.0004"),
+        idle=Decimal("0.0006"),
+        seconds=174,
+        final=final,
+    )
+    bad = Cost(wasted=Decimal("0.0017"), seconds=60, final=True)
+    return Report(
+        run="r1",
+        status=status,
+        seconds=83.0,
+        scenes=(
+            scene("one", "0.0028"),
+            scene("two", "0.0022"),
+            SceneReport(scene="three", error="BudgetError: not begun: the bill would come to $1"),
+        ),
+        workers=(
+            WorkerReport(
+                task=ARN, backend="fargate", launched=0.4, ready=31, stopped=80, scenes=2, cost=good
+            ),
+            WorkerReport(
+                task=ARN.replace("0123", "beef"),
+                backend="fargate",
+                launched=0.4,
+                cost=bad,
+                error="WorkerStoppedError: CannotPullContainerError: pull image manifest",
+            ),
+            WorkerReport(task="", backend="fargate", launched=None, error="CapacityError: none"),
+        ),
+        cost=Cost(
+            starting=good.starting,
+            rendering=good.rendering,
+            moving=good.moving,
+            idle=good.idle,
+            wasted=bad.wasted,
+            seconds=234,
+            final=final,
+        ),
+    )
+
+
+def told(of: Report, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(Summary(of))
+    return console.file.getvalue()
+
+
+def test_the_bill_is_told_by_scene_by_task_and_by_part():
+    text = told(report())
+    lines = text.splitlines()
+    assert any(
+        (line.startswith("one") and line.rstrip().endswith("$0.0028")) or "$0.0028" in line
+        for line in lines
+    )
+    row = next(line for line in lines if line.startswith("0123456789ab"))
+    assert row.split()[1:] == ["31", "s", "2", "min", "54", "s", "2", "$0.0050"]
+    assert "never" in next(line for line in lines if line.startswith("beef456789ab"))
+    assert "Cost $0.0067 for 3 min 54 s billed (final): starting 15%, rendering 45%" in text
+    assert "wasted 25%" in text
+    assert "On Fargate ≈" not in text
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_an_estimate_says_so():
+    assert "(estimate, some tasks still stop)" in told(report(final=False), 120)
+
+
+def test_a_budget_that_was_kept_is_told():
+    assert "Out of budget: 2 videos of 3 scenes" in told(report(), 120)
+
+
+@pytest.mark.parametrize(
+    ("text", "tier"), [("2", Tier.HIGH_PERFORMANCE), ("economy", Tier.ECONOMY)]
+)
+def test_tiers_by_name_and_priority(text, tier):
+    assert Where(tier=text).size() is tier
+
+
+@pytest.mark.parametrize("text", ["9", "huge"])
+def test_a_tier_that_there_is_not(text):
+    with pytest.raises(ConfigurationError, match=f"{text}.*STANDARD"):
+        Where(tier=text).size()
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [("cloud", "'cloud'; expected local, fargate or"), ("fargate", "AWS_SUBNET_ID is not set")],
+)
+def test_a_backend_that_there_cannot_be(backend, message, monkeypatch):
+    monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
+    with pytest.raises(ConfigurationError, match=message):
+        Where(backend=backend).opener(Settings(), workers=None)
+
+
+def test_backends_that_there_can_be():
+    settings = Settings(subnets=("subnet-1",))
+    for backend in (None, "local", "fargate", "http://a:5000,http://b:5000"):
+        assert callable(Where(backend=backend).opener(settings, workers=1))

@@ -1,0 +1,121 @@
+"""Workers that are taken away, that get stuck, and that end under a scene, in virtual time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+from harness import checked, engine
+
+from cloudburst.errors import WorkerStoppedError
+from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
+from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+async def events_of(cloud, scenes, **settings):
+    async with engine(cloud, **settings) as e, e.open(scenes) as run:
+        return [event async for event in run], run.report
+
+
+async def test_a_spot_notice_lets_the_encode_end_and_gives_the_rest_to_others():
+    # Task 1 encodes the first scene from 30 to 70; the notice comes at 40, the end at 160.
+    cloud = FakeCloud(boot=30, encode=40, taken_tasks={"fake-1": (40, 120)})
+    events, report = await events_of(cloud, "abcd", limits=Limits(workers=1))
+    assert report.status is Status.COMPLETE
+    first, second = report.workers
+    assert (first.scenes, second.scenes) == (1, 3)
+    assert first.stopped < 75, "given back when its encode was done, not when it was taken"
+    assert first.error is None
+    assert not [e for e in events if isinstance(e, SceneRetried)], "no attempt was used up"
+    assert max(e.attempt for e in events if isinstance(e, SceneQueued)) == 1
+    assert cloud.most_running == 1, "a task that is taken away does not count"
+
+
+async def test_a_worker_that_is_taken_in_the_midst_costs_no_attempt():
+    cloud = FakeCloud(boot=1, encode=100, taken_tasks={f"fake-{n}": (20, 30) for n in range(1, 6)})
+    _, report = await events_of(cloud, "a", limits=Limits(workers=1, attempts=1))
+    assert report.status is Status.COMPLETE
+    assert report.scenes[0].attempts == 6
+    assert "SpotInterruption" not in str(report.scenes[0].error)
+
+
+async def test_workers_that_end_before_the_encode_cost_no_attempt():
+    cloud = FakeCloud(boot=1, upload=10, encode=5, dying_tasks={"fake-1": 6, "fake-2": 6})
+    _, report = await events_of(cloud, "a", limits=Limits(workers=1, attempts=1))
+    assert report.status is Status.COMPLETE
+    assert report.scenes[0].attempts == 3
+
+
+async def test_that_has_an_end():
+    cloud = FakeCloud(boot=1, upload=10, dying_tasks={f"fake-{n}": 6 for n in range(1, 99)})
+    _, report = await events_of(cloud, "a", limits=Limits(workers=1))
+    assert report.status is Status.FAILED
+    assert isinstance(report.errors[0], WorkerStoppedError)
+    assert report.scenes[0].attempts == 10
+
+
+async def test_a_scene_that_ends_its_worker_is_given_up():
+    cloud = FakeCloud(boot=1, encode=10, dying_tasks={f"fake-{n}": 5 for n in range(1, 99)})
+    _, report = await events_of(cloud, "a", limits=Limits(workers=1, attempts=2))
+    assert report.scenes[0].attempts == 2
+    assert len(cloud.launched) == 2
+
+
+class Stuck(FakeCloud):
+    """Its workers cannot take back an encode that was begun."""
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        async with super().connect(address, secrets=secrets) as renderer:
+            yield StuckRenderer(renderer)
+
+
+class StuckRenderer:
+    def __init__(self, renderer):
+        self._renderer = renderer
+        self.abandoned = False
+
+    def __getattr__(self, name):
+        return getattr(self._renderer, name)
+
+    async def generate(self, upload, *, progress):
+        try:
+            return await self._renderer.generate(upload, progress=progress)
+        except anyio.get_cancelled_exc_class():
+            self.abandoned = True
+            raise
+
+
+async def test_a_worker_that_cannot_cancel_is_given_back():
+    slow = {"a": [900.0, 5.0], "b": [5.0]}
+    cloud = Stuck(boot=10, encode=lambda scene: slow[scene].pop(0))
+    events, report = await events_of(
+        cloud, "ab", limits=Limits(workers=1), timeouts=Timeouts(scene=60)
+    )
+    assert report.status is Status.COMPLETE
+    assert len(report.workers) == 2
+    (reason,) = [e.reason for e in events if isinstance(e, WorkerStopped) if e.task == "fake-1"]
+    assert "nobody waits for" in reason
+
+
+async def test_a_slow_kind_of_worker_is_given_more_time():
+    class Slow(FakeCloud):
+        @asynccontextmanager
+        async def backend(self, timeouts, tier):
+            async with super().backend(timeouts, tier) as backend:
+                yield replace(backend, slowness=10.0)
+
+    cloud = Slow(encode=350)
+    _, report = await events_of(cloud, [checked("a", 30)], timeouts=Timeouts(scene=60))
+    assert report.status is Status.COMPLETE
+    cloud = Slow(encode=370)
+    _, report = await events_of(
+        cloud, [checked("a", 30)], timeouts=Timeouts(scene=60), limits=Limits(attempts=1)
+    )
+    assert "not done within 360.0 s" in report.scenes[0].error
