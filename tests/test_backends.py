@@ -29,7 +29,7 @@ def test_credentials_alone_do_not(monkeypatch, caplog):
 
 def test_fargate_wants_a_subnet(monkeypatch):
     monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
-    with pytest.raises(ConfigurationError, match="AWS_SUBNET_ID is not set.*cloudburst init"):
+    with pytest.raises(ConfigurationError, match=r"AWS_SUBNET_ID is not set.*cloudburst init"):
         fargate()
 
 
