@@ -1,0 +1,1 @@
+"""Programs that run by themselves, with the standard library only."""

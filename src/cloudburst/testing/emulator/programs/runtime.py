@@ -1,0 +1,315 @@
+"""The process that starts the containers, and with which they end.
+
+It is small and has one thread, so a fork of it is quick and safe whatever the emulator's own
+process is; and when that one is gone, even by SIGKILL, the line to it ends and everything here
+ends with it. A command comes, and an event goes, as one line of JSON over a socket.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""From ``linux/prctl.h``."""
+PIDFD_GETFD = 438
+"""Its number on every architecture: ``linux/asm-generic/unistd.h``."""
+MARK = "CLOUDBURST_EMULATOR_CONTAINER"
+"""In the environment of every process of a container."""
+LONGEST_LINE = 256 * 1024
+"""Bytes of a log event, by "CloudWatch Logs quotas" (2026-11)."""
+SECONDS_TO_END = 5.0
+DESCRIPTORS = 65_536
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+# A fork of this process is a worker at once: nothing is loaded again, and memory is shared.
+stub_worker: Any = importlib.import_module("stub_worker")
+
+
+class Container:
+    """A process, the head of a group, and the pipe of its output."""
+
+    def __init__(self, name: str, pid: int, output: int) -> None:
+        self.name = name
+        self.pid = pid
+        self.output = output
+        self.closed = False
+        self._rest = b""
+
+    def lines(self, *, last: bool = False) -> list[str]:
+        """What it has written since; the ``last`` line may lack its end."""
+        with suppress(BlockingIOError):
+            while len(self._rest) < 4 * LONGEST_LINE and not self.closed:
+                chunk = os.read(self.output, 65536)
+                self.closed = not chunk
+                self._rest += chunk
+        *whole, self._rest = self._rest.split(b"\n")
+        if self._rest and (last or len(self._rest) > LONGEST_LINE):
+            whole.append(self._rest)
+            self._rest = b""
+        return [line[:LONGEST_LINE].decode(errors="replace").rstrip("\r") for line in whole]
+
+
+class Runtime:
+    """Does what the emulator says, until it has gone."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.over = False
+        self._line = line
+        self._unsent = b""
+        self._received = b""
+        self._by_name: dict[str, Container] = {}
+        self._by_pid: dict[int, Container] = {}
+        self._selector = selectors.DefaultSelector()
+        line.setblocking(False)
+        self._selector.register(line, selectors.EVENT_READ, self._hear)
+        self._woken, self._wakes = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wakes.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
+
+    def run(self) -> None:
+        """Until the line ends; then nothing is left."""
+        try:
+            while not self.over:
+                for key, _ in self._selector.select():
+                    key.data()
+        finally:
+            self._end_everything()
+
+    def _hear(self) -> None:
+        self._send()
+        try:
+            chunk = self._line.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        self.over = self.over or not chunk
+        *whole, self._received = (self._received + chunk).split(b"\n")
+        for text in whole:
+            command = json.loads(text)
+            getattr(self, "do_" + command.pop("do"))(**command)
+
+    def _tell(self, **event: Any) -> None:
+        self._unsent += json.dumps(event).encode() + b"\n"
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._line.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.over = True
+            self._unsent = b""
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+        if self._selector.get_key(self._line).events != wanted:
+            self._selector.modify(self._line, wanted, self._hear)
+
+    def do_start(
+        self, *, name: str, argv: list[str], env: dict[str, str], ignores: bool, frozen: bool
+    ) -> None:
+        """Start a container; without a command it is the small worker."""
+        reads, writes = os.pipe()
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            os.close(reads)
+            os.close(writes)
+            self._tell(event="ended", name=name, code=128, lines=[str(exc)])
+            return
+        if pid == 0:
+            _prepare(parent, writes, ignores=ignores, frozen=frozen)
+            _become(argv, {**env, MARK: name})
+        os.close(writes)
+        os.set_blocking(reads, False)
+        container = Container(name, pid, reads)
+        self._by_name[name] = self._by_pid[pid] = container
+        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
+        self._tell(event="started", name=name, pid=pid)
+
+    def do_signal(self, *, name: str, number: int, group: bool) -> None:
+        """Send a signal to a container's first process, or to all of its group."""
+        if container := self._by_name.get(name):
+            with suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(container.pid, number)
+
+    def do_cut(self, *, name: str) -> None:
+        """Reset the connections of a container's first process; tells how many, or what forbids."""
+        cut, problem = 0, ""
+        try:
+            for stream in _streams(self._by_name[name].pid):
+                # To connect to "no address" is how Linux lets a connection be reset.
+                LIBC.connect(stream.fileno(), bytes(16), 16)
+                stream.close()
+                cut += 1
+        except (OSError, KeyError) as exc:
+            problem = repr(exc)
+        self._tell(event="cut", name=name, connections=cut, problem=problem)
+
+    def _read(self, container: Container) -> None:
+        if lines := container.lines():
+            self._tell(event="output", name=container.name, lines=lines)
+        if container.closed:
+            self._selector.unregister(container.output)
+
+    def _reap(self) -> None:
+        with suppress(BlockingIOError):
+            while self._woken.recv(4096):
+                pass
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if container := self._by_pid.pop(pid, None):
+                    self._ended(container, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, container: Container, code: int) -> None:
+        del self._by_name[container.name]
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(container.pid, signal.SIGKILL)
+        # As the end of its first process ends a container, in whatever group the others are.
+        for pid in _children():
+            if pid not in self._by_pid and _mark(pid) not in self._by_name:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if not container.closed:
+            self._selector.unregister(container.output)
+        lines = container.lines(last=True)
+        os.close(container.output)
+        shell_code = code if code >= 0 else 128 - code
+        self._tell(event="ended", name=container.name, code=shell_code, lines=lines)
+
+    def _end_everything(self) -> None:
+        for pid in self._by_pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_END)  # its signal would end this process
+        with suppress(ChildProcessError):
+            while True:
+                for pid in _children():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
+
+
+def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:
+    """Make a fork of this process a process of its own."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if ignores else signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, DESCRIPTORS)
+    if frozen:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """Run a command in a fork of this process, or the small worker."""
+    code = 127
+    try:
+        if argv:
+            os.execvpe(argv[0], argv, env)  # noqa: S606 - the whole point
+        os.environ.clear()
+        os.environ.update(env)
+        code = stub_worker.main()
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 1
+    except BaseException as exc:  # noqa: BLE001 - nothing of this may go on in a fork
+        os.write(2, f"{argv or 'worker'}: {exc!r}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def _children() -> list[int]:
+    """Processes whose parent this one is, also those whose own parent has ended."""
+    own, found = os.getpid(), list[int]()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1]) == own:
+                    found.append(int(entry.name))
+    return found
+
+
+def _mark(pid: int) -> str:
+    """The container that a process belongs to, as far as its environment tells."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == MARK.encode():
+                return value.decode()
+    return ""
+
+
+def _streams(pid: int) -> Iterator[socket.socket]:
+    """Copies of the connected TCP sockets of a process. Raises `OSError` if that is forbidden."""
+    process = os.pidfd_open(pid)
+    try:
+        for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
+            with suppress(FileNotFoundError):
+                if str(entry.readlink()).startswith("socket:"):
+                    yield from _connected(_copied(process, int(entry.name)))
+    finally:
+        os.close(process)
+
+
+def _copied(process: int, descriptor: int) -> socket.socket:
+    copy = LIBC.syscall(PIDFD_GETFD, process, descriptor, 0)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return socket.socket(fileno=copy)
+
+
+def _connected(stream: socket.socket) -> Iterator[socket.socket]:
+    with suppress(OSError):
+        stream.getpeername()
+        if stream.family in {socket.AF_INET, socket.AF_INET6}:
+            yield stream
+            return
+    stream.close()
+
+
+def main() -> None:
+    """``python runtime.py FD``: serve the emulator at the other end of that socket."""
+    parent = os.getppid()
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the emulator's to hear
+    line = socket.socket(fileno=int(sys.argv[1]))
+    line.set_inheritable(False)
+    runtime = Runtime(line)
+
+    def leave(*_: object) -> None:
+        runtime.over = True
+
+    signal.signal(signal.SIGTERM, leave)
+    if os.getppid() == parent:
+        runtime.run()
+
+
+if __name__ == "__main__":
+    main()
