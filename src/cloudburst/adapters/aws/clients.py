@@ -16,6 +16,8 @@ import anyio
 import anyio.to_thread
 from aiobotocore.config import AioConfig
 
+from cloudburst.adapters.aws.redaction import cover
+
 CONNECT = 3.1
 """Seconds for a connection: a little more than what TCP takes to send a lost packet again."""
 READ = 10.0
@@ -69,6 +71,7 @@ class Clients:
                 )
                 client = await self._stack.enter_async_context(self._made(service, region))
                 self._open[service, region] = client
+                cover()  # loggers come with modules, and modules with clients
             return client
 
     async def _read(self, service: str, region: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import aioboto3
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
 from aiobotocore.session import get_session
+from pydantic import SecretStr
 
+from cloudburst.adapters.aws.redaction import hide
 from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
 from cloudburst.models.settings import Settings
 
@@ -22,14 +24,19 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 def session_of(settings: Settings) -> aioboto3.Session:
     """A session with the keys or the profile of the settings, or with what boto finds. Blocks."""
-    secret, token = settings.secret_access_key, settings.session_token
+    secret, token = _plain(settings.secret_access_key), _plain(settings.session_token)
+    hide(secret or "", token or "", _plain(settings.auth_key) or "", always=True)
     return aioboto3.Session(
         aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        aws_session_token=token.get_secret_value() if token else None,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
         profile_name=settings.profile,
         region_name=settings.region,
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def wants_role(settings: Settings) -> bool:
@@ -83,6 +90,7 @@ class _Role:
             msg = f"the role {role} cannot be assumed: {exc}"
             raise CredentialsError(msg) from exc
         made = answer["Credentials"]
+        hide(made["SecretAccessKey"], made["SessionToken"])
         return {
             "access_key": made["AccessKeyId"],
             "secret_key": made["SecretAccessKey"],

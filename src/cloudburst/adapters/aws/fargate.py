@@ -1,0 +1,310 @@
+"""ECS Fargate as a backend: each worker is a task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import anyio.lowlevel
+from anyio import create_task_group
+
+from cloudburst.adapters.aws.definition import Definition, describe_definition
+from cloudburst.adapters.aws.prices import load_prices
+from cloudburst.adapters.aws.redaction import hide
+from cloudburst.adapters.aws.runs import HeldRuns, held_runs
+from cloudburst.adapters.aws.runtask import LONGEST_REASON, Order, Providers, placement_reasons
+from cloudburst.adapters.aws.session import AWS, open_aws
+from cloudburst.adapters.aws.sight import FREE_DISK, sight
+from cloudburst.adapters.aws.watcher import LOST, NO_ADDRESS, Watched, Watcher
+from cloudburst.adapters.http.certificates import new_secrets
+from cloudburst.adapters.http.files import Hashes
+from cloudburst.adapters.http.native import connect
+from cloudburst.engine.groups import unwrapped
+from cloudburst.errors import (
+    AWSError,
+    CapacityError,
+    CloudburstError,
+    ConfigurationError,
+    LaunchError,
+    NoAnswerError,
+    ResourceMissingError,
+    ThrottledError,
+)
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.prices import Rates
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import (
+    LaunchRequest,
+    Protocol,
+    Secrets,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Usage,
+)
+from cloudburst.models.tier import Tier
+from cloudburst.ports import Backend, new_key
+
+logger = logging.getLogger(__name__)
+
+QUEUE = 4.0
+"""Seconds that a launch may wait for its turn; one that would wait longer is refused, for nobody
+can cancel a launch that has been asked for."""
+ONESTEP_SLOWNESS = 10.0
+"""The public image encodes a scene up to four times over, on one core for the most part."""
+NOT_FOUND = "InvalidParameterException"
+"""What StopTask says of a task that it does not know."""
+
+_MISPLACED = frozenset({"ATTRIBUTE", "INACTIVE", "LOCATION"})
+"""Reasons for which a task will never be placed: "Amazon ECS API failure reasons", developer guide
+(2026-11). Of the others, ``RESOURCE:…`` and ``AGENT`` are codes, and lack of capacity and of
+quota are told in sentences."""
+
+
+@asynccontextmanager
+async def open_fargate(
+    settings: Settings, timeouts: Timeouts, tier: Tier, *, session: Any = None
+) -> AsyncGenerator[Backend]:
+    """The backend of `cloudburst.fargate`.
+
+    Args:
+        settings: Who we are to AWS, and where tasks run.
+        timeouts: ``call``, ``silence`` and ``scene`` count here.
+        tier: The size of its tasks, for what one costs and how many scenes it encodes at once.
+        session: An ``aioboto3.Session`` in place of the settings' keys, profile and role.
+
+    Raises:
+        ConfigurationError: No subnet, a capacity that Fargate has not, or a task definition that
+            does not fit.
+        CloudburstError: What `AWS.call` raises: no credentials, no such task definition…
+    """
+    if not settings.subnets:
+        raise ConfigurationError("Fargate needs a subnet: set AWS_SUBNET_ID, or cloudburst init")
+    providers = Providers(settings.capacity)
+    with unwrapped():
+        async with open_aws(settings, session=session) as aws:
+            definition = await describe_definition(
+                aws, settings.task_definition, protocol=settings.protocol
+            )
+            table = await load_prices()
+            if not table.knows(aws.region, architecture=definition.architecture):
+                logger.warning("no prices of %s are known: those of us-east-1 count", aws.region)
+            rates = partial(table.rates, aws.region, architecture=definition.architecture)
+            logger.info("tasks of %s in cluster %s", definition.arn, settings.cluster)
+            async with (
+                held_runs(
+                    region=aws.region,
+                    cluster=settings.cluster,
+                    endpoint_url=settings.endpoint_url,
+                ) as runs,
+                create_task_group() as tasks,
+            ):
+                watcher = Watcher(aws, cluster=settings.cluster, public=settings.public_address)
+                tasks.start_soon(watcher.run, name="Fargate watcher")
+                launcher = FargateLauncher(
+                    aws,
+                    Order(settings=settings, definition=definition, timeouts=timeouts),
+                    providers,
+                    watcher,
+                    runs,
+                    rates=lambda capacity: rates(capacity=capacity),
+                )
+                try:
+                    yield _backend(launcher, definition, settings, timeouts, tier)
+                finally:
+                    tasks.cancel_scope.cancel()
+
+
+def _backend(
+    launcher: FargateLauncher,
+    definition: Definition,
+    settings: Settings,
+    timeouts: Timeouts,
+    tier: Tier,
+) -> Backend:
+    native = definition.protocol is Protocol.NATIVE
+    return Backend(
+        name="fargate",
+        launcher=launcher,
+        connect=partial(connect, timeouts=timeouts, hashes=Hashes()),
+        encoders=tier.vcpu if native else 1,
+        new_secrets=partial(_secrets, settings, new_secrets if native else new_key),
+        usd_per_second=launcher.usd_per_second(tier),
+        slowness=0.0 if native else ONESTEP_SLOWNESS,
+    )
+
+
+def _secrets(settings: Settings, made: Callable[[], Secrets]) -> Secrets:
+    secrets, key = made(), settings.auth_key
+    return secrets if key is None else replace(secrets, key=key.get_secret_value())
+
+
+class FargateLauncher:
+    """Starts and stops tasks, and says of them what the watcher has seen."""
+
+    def __init__(
+        self,
+        aws: AWS,
+        order: Order,
+        providers: Providers,
+        watcher: Watcher,
+        runs: HeldRuns,
+        *,
+        rates: Callable[[str], Rates],
+    ) -> None:
+        self._aws = aws
+        self._order = order
+        self._providers = providers
+        self._watcher = watcher
+        self._runs = runs
+        self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
+        self._parameters: dict[str, dict[str, Any]] = {}
+        self._launched: dict[str, TaskId] = {}
+
+    def usd_per_second(self, tier: Tier) -> Decimal:
+        """Of a task of this size, by the dearest provider that it may get."""
+        settings = self._order.settings
+        disk = max(0, (settings.ephemeral_storage or 0) - FREE_DISK)
+        return max(
+            self._rates[provider].of(tier, public_ipv4=settings.public_address)
+            + disk * self._rates[provider].disk_gb
+            for provider in self._providers.weights
+        )
+
+    async def launch(self, request: LaunchRequest) -> TaskId:
+        """Start a task, or name the one that this very request started before.
+
+        Raises:
+            CapacityError: There is no room now.
+            ThrottledError: There have been too many launches.
+            NoAnswerError: There may be a task or not; the same request finds out.
+            LaunchError: Any other refusal, by its kind.
+        """
+        token = request.token
+        if (known := self._launched.get(token)) is not None:
+            return known
+        parameters = self._parameters.get(token) or self._build(request)
+        wait = self._aws.governor.queue("ecs", "run_task", parameters)
+        if wait > QUEUE:
+            msg = f"launches wait {wait:.0f} s for their turn"
+            raise ThrottledError(msg)
+        unsure = self._runs.unsure(token)
+        await self._runs.launching(request.spec.run, token)
+        try:
+            answer = await self._aws.call("ecs", "run_task", **parameters)
+            task = _started(answer)
+        except NoAnswerError:
+            raise
+        except CloudburstError as exc:
+            # A throttled request was not looked at: what an earlier one did is still not known.
+            if not (unsure and isinstance(exc, ThrottledError)):
+                await self._runs.refused(token)
+            if not isinstance(exc, ThrottledError):
+                del self._parameters[token]
+            raise
+        self._launched[token] = task
+        self._parameters.pop(token, None)
+        self._runs.launched(token, task)
+        self._watcher.watch(task, sight(answer["tasks"][0]))
+        return task
+
+    async def describe(self, task: TaskId) -> TaskStatus:
+        """What the watcher has seen of a task; asks nobody.
+
+        Raises:
+            CredentialsError: AWS does not take the credentials, so nothing new will be known.
+            AccessDeniedError: They may not look.
+            ResourceMissingError: The cluster is not there.
+        """
+        await anyio.lowlevel.checkpoint()
+        watched = self._watcher.look(task)
+        if watched.stopped:
+            await self._runs.given_back(task)
+        return self._status(watched)
+
+    async def stop(self, task: TaskId, *, reason: str) -> None:
+        """Return when the stop is accepted; a task that is gone already is no error.
+
+        Raises:
+            CloudburstError: What `AWS.call` raises.
+        """
+        cluster = self._order.settings.cluster
+        try:
+            await self._aws.call(
+                "ecs", "stop_task", cluster=cluster, task=task, reason=reason[:LONGEST_REASON]
+            )
+        except AWSError as exc:
+            if exc.code != NOT_FOUND:
+                raise
+            if not self._watcher.gone(task):
+                raise NoAnswerError(f"AWS does not know {task} yet") from exc
+        self._watcher.stopping(task)
+        await self._runs.given_back(task)
+
+    def _build(self, request: LaunchRequest) -> dict[str, Any]:
+        secrets = request.secrets
+        hide(secrets.key, secrets.private_key)
+        parameters = self._order.parameters(request, self._providers.next())
+        self._parameters[request.token] = parameters
+        return parameters
+
+    def _status(self, watched: Watched) -> TaskStatus:
+        seen = watched.seen
+        if watched.lost or seen is None:
+            state = TaskState.STOPPED if watched.lost else TaskState.STARTING
+            return TaskStatus(
+                state=state, reason=LOST if watched.lost else "", usage=self._usage(watched)
+            )
+        return TaskStatus(
+            state=seen.state,
+            address=self._address(watched),
+            reason=seen.reason or (NO_ADDRESS if watched.no_address else ""),
+            stop_code=seen.stop_code,
+            leaving=seen.leaving,
+            usage=self._usage(watched),
+        )
+
+    def _address(self, watched: Watched) -> str | None:
+        order = self._order
+        if order.settings.public_address:
+            host = watched.public
+        else:
+            host = watched.seen.private if watched.seen else None
+        scheme = "https" if order.definition.protocol is Protocol.NATIVE else "http"
+        return None if host is None else f"{scheme}://{host}:{order.definition.port}"
+
+    def _usage(self, watched: Watched) -> Usage | None:
+        seen = watched.seen
+        if seen is None or seen.created is None:
+            return None
+        alive = seen.created if watched.at is None else self._watcher.clock.at(watched.at)
+        return Usage(
+            rates=self._rates.get(seen.capacity, self._rates["FARGATE"]),
+            vcpu=seen.vcpu,
+            memory_gb=seen.memory_gb,
+            extra_disk_gb=seen.extra_disk_gb,
+            public_ipv4=self._order.settings.public_address,
+            created=seen.created,
+            pull_started=seen.pull_started,
+            seen=max(alive, seen.created),
+            stopped=seen.stopped,
+        )
+
+
+def _started(answer: dict[str, Any]) -> TaskId:
+    """The task, or the refusal that hides in a successful answer."""
+    if tasks := answer.get("tasks"):
+        return TaskId(tasks[0]["taskArn"])
+    failures = answer.get("failures") or ()
+    said = placement_reasons(failures)
+    reasons = {str(failure.get("reason", "")) for failure in failures}
+    if "MISSING" in reasons:
+        raise ResourceMissingError(f"run_task: {said}")
+    if not reasons or reasons & _MISPLACED:
+        raise LaunchError(f"run_task: {said or 'neither a task nor a reason'}")
+    raise CapacityError(f"run_task: {said}")

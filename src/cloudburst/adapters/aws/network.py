@@ -1,0 +1,30 @@
+"""Public addresses of tasks, which only EC2 knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudburst.adapters.aws.session import AWS
+
+MOST = 200
+"""Values of one filter: "Filter" in the EC2 API reference (2026-11)."""
+
+
+async def public_addresses(aws: AWS, interfaces: Sequence[str]) -> dict[str, str]:
+    """The public address of each network interface that is there and has one.
+
+    A filter, and not a list of ids: one interface that is gone would fail the whole list.
+    """
+    found: dict[str, str] = {}
+    for start in range(0, len(interfaces), MOST):
+        some = list(interfaces[start : start + MOST])
+        listed = await aws.pages(
+            "ec2",
+            "describe_network_interfaces",
+            "NetworkInterfaces",
+            Filters=[{"Name": "network-interface-id", "Values": some}],
+        )
+        for interface in listed:
+            if address := (interface.get("Association") or {}).get("PublicIp"):
+                found[str(interface["NetworkInterfaceId"])] = str(address)
+    return found
