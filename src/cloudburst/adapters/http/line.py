@@ -206,11 +206,15 @@ def able(response: httpx.Response) -> httpx.Response:
         WorkerError: 401 or 403.
     """
     if response.status_code in {401, 403}:
-        msg = f"the worker refused the key (HTTP {response.status_code})"
-        raise WorkerError(msg)
+        raise refused_key(response.status_code)
     if response.status_code >= 500 or response.status_code == 408:
         raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
     return response
+
+
+def refused_key(status: int) -> WorkerError:
+    """What a 401 or 403 means."""
+    return WorkerError(f"the worker refused the key (HTTP {status})")
 
 
 def told(exc: Exception) -> str:
@@ -238,8 +242,12 @@ async def open_line(
     secrets: Secrets,
     timeouts: Timeouts,
     transport: httpx.AsyncBaseTransport | None,
+    reuse: bool = True,
 ) -> AsyncGenerator[Line]:
     """A line to the worker at a base URL.
+
+    With ``reuse`` a connection serves several requests in turn. One that the worker closes just
+    then breaks a request, which does not matter for those that may be repeated.
 
     Proxies and other settings of the environment are not for it, and redirects are not followed:
     both would give the key away.
@@ -257,7 +265,7 @@ async def open_line(
         headers={"Accept-Encoding": "identity"},
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT, pool=None),
         trust_env=False,
-        transport=transport or _transport(context),
+        transport=transport or _transport(context, reuse=reuse),
     )
     try:
         yield Line(http, timeouts)
@@ -277,9 +285,12 @@ class _Key(httpx.Auth):
         yield request
 
 
-def _transport(context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
-    # The engine's lanes are the limit.
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=KEEPALIVE)
+def _transport(context: ssl.SSLContext, *, reuse: bool) -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(
+        max_connections=None,  # the engine's lanes are the limit
+        max_keepalive_connections=None if reuse else 0,
+        keepalive_expiry=KEEPALIVE,
+    )
     return httpx.AsyncHTTPTransport(
         verify=context, trust_env=False, limits=limits, socket_options=_kept_alive()
     )

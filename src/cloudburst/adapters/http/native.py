@@ -12,7 +12,7 @@ from cloudburst.adapters.http.files import Hashes
 from cloudburst.adapters.http.job import Job, JobRequest, MissingError, forget
 from cloudburst.adapters.http.line import Line, open_line
 from cloudburst.adapters.http.upload import Part, Uploads
-from cloudburst.adapters.http.video import fetch
+from cloudburst.adapters.http.video import Source, fetch
 from cloudburst.errors import RenderFailedError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
@@ -137,6 +137,7 @@ class NativeRenderer:
             WorkerError: the worker is lost or wants another key.
         """
         try:
-            return await fetch(self._line, output, to)
+            source = Source(output=output, path=f"/jobs/{output.token}/video")
+            return await fetch(self._line, source, to)
         finally:
             await forget(self._line, output.token, within=DELIVERED)

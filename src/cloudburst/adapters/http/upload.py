@@ -51,7 +51,7 @@ class Uploads:
         try:
             content = await self._hashes.of(part.path)
         except OSError as exc:
-            raise part.error(_told(exc)) from exc
+            raise part.error(told_of(exc)) from exc
         self._parts[content.sha256] = part
         async with self._busy[content.sha256]:
             if content.sha256 in self._there:
@@ -115,7 +115,7 @@ class _Body:
         try:
             block = await self._content.read(self._next)
         except OSError as exc:
-            raise self._part.error(_told(exc)) from exc
+            raise self._part.error(told_of(exc)) from exc
         self._next += len(block)
         return block
 
@@ -124,5 +124,6 @@ def _url(content: Content) -> str:
     return f"/files/{content.sha256}"
 
 
-def _told(exc: OSError) -> str:
+def told_of(exc: OSError) -> str:
+    """What the system says of a file."""
     return f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -20,7 +21,23 @@ TRIES = 5
 """Answers in a row that bring nothing new before a download is given up."""
 
 
-async def fetch(line: Line, output: Output, to: Path) -> Download:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a video lies at its worker, and what is known of it."""
+
+    output: Output
+    path: str
+    """What to GET."""
+    at_once: bool = True
+    """Whether it must play from its first bytes on."""
+
+    def fail(self, fault: str, cause: Exception | None = None) -> NoReturn:
+        """Give the download up."""
+        scene = self.output.scene
+        raise DownloadError(f"the video of {scene} {fault}", scene=scene) from cause
+
+
+async def fetch(line: Line, source: Source, to: Path) -> Download:
     """Receive a video beside its final name, verify it, and give it that name.
 
     Raises:
@@ -28,31 +45,33 @@ async def fetch(line: Line, output: Output, to: Path) -> Download:
         OutputWriteError: this machine cannot write it.
         WorkerError: the worker is lost or wants another key.
     """
-    part = PartFile(output.scene, to)
+    part = PartFile(source.output.scene, to)
     try:
         # What was damaged on the way is fetched once more: cheaper than another render.
-        if await _receive(line, output, part) and (fault := await _receive(line, output, part)):
-            _fail(output, fault)
+        if await _receive(line, source, part) and (fault := await _receive(line, source, part)):
+            source.fail(fault)
         return await part.commit()
     except BaseException:
         await part.discard()
         raise
 
 
-async def _receive(line: Line, output: Output, part: PartFile) -> str | None:
+async def _receive(line: Line, source: Source, part: PartFile) -> str | None:
     """Fetch it over as many connections as it takes; what is wrong with it then, if anything."""
     patience, left = line.patience(), TRIES
+    output = source.output
+    tag = f'"{output.sha256}"' if output.sha256 else None
     await part.open()
     while part.size < output.size:
         before, answered = part.size, False
         try:
             async with line.stream(
-                f"/jobs/{output.token}/video",
-                silence=line.timeouts.silence,
-                headers=_range(output, before),
+                source.path, silence=line.timeouts.silence, headers=_range(tag, before)
             ) as response:
                 answered = True
-                await _take(response, output, part)
+                if output.sha256 is None and response.status_code == 200:
+                    tag = _strong(response.headers.get("ETag"))
+                await _take(response, source, part)
             cut: Exception = UnableError("the answer ended early")
         except BROKEN as exc:
             cut = exc
@@ -62,25 +81,28 @@ async def _receive(line: Line, output: Output, part: PartFile) -> str | None:
             patience.heard()
             left = TRIES if part.size > before else left - 1
         if not left:
-            _fail(output, f"does not arrive beyond byte {part.size}: {told(cut)}", cut)
+            source.fail(f"does not arrive beyond byte {part.size}: {told(cut)}", cut)
         await patience.bear(cut)
-    return await part.fault(size=output.size, sha256=output.sha256)
+    return await part.fault(size=output.size, sha256=output.sha256, at_once=source.at_once)
 
 
-def _range(output: Output, at: int) -> dict[str, str]:
-    if not at or output.sha256 is None:
-        return {}
-    return {"Range": f"bytes={at}-", "If-Range": f'"{output.sha256}"'}
+def _range(tag: str | None, at: int) -> dict[str, str]:
+    return {"Range": f"bytes={at}-", "If-Range": tag} if tag and at else {}
 
 
-async def _take(response: httpx.Response, output: Output, part: PartFile) -> None:
+def _strong(tag: str | None) -> str | None:
+    """A tag that says the very bytes are the same, for ``If-Range`` takes no other."""
+    return tag if tag and tag.startswith('"') else None
+
+
+async def _take(response: httpx.Response, source: Source, part: PartFile) -> None:
     """Write the body of an answer; what came before a cut is written too."""
     if response.status_code == 416:
         await part.open()
         return
     if not response.is_success:
-        _fail(output, f"is not to be had: {Refusal.of(response)}")
-    _check_tag(response, output)
+        source.fail(f"is not to be had: {Refusal.of(response)}")
+    _check_tag(response, source)
     if part.size and not _continues(response, part.size):
         await part.open()
     block = bytearray()
@@ -88,8 +110,8 @@ async def _take(response: httpx.Response, output: Output, part: PartFile) -> Non
         async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
             async for chunk in chunks:
                 block += chunk
-                if part.size + len(block) > output.size:
-                    _fail(output, f"has more than the {output.size} bytes announced")
+                if part.size + len(block) > source.output.size:
+                    source.fail(f"has more than the {source.output.size} bytes announced")
                 if len(block) >= BLOCK:
                     await part.write(bytes(block))
                     block.clear()
@@ -99,16 +121,12 @@ async def _take(response: httpx.Response, output: Output, part: PartFile) -> Non
     await part.write(bytes(block))
 
 
-def _check_tag(response: httpx.Response, output: Output) -> None:
-    tag = response.headers.get("ETag")
-    if output.sha256 and tag and tag != f'"{output.sha256}"':
-        _fail(output, f"became another one at its worker: {tag}")
+def _check_tag(response: httpx.Response, source: Source) -> None:
+    sha256, tag = source.output.sha256, response.headers.get("ETag")
+    if sha256 and tag and tag != f'"{sha256}"':
+        source.fail(f"became another one at its worker: {tag}")
 
 
 def _continues(response: httpx.Response, at: int) -> bool:
     said: str = response.headers.get("Content-Range", "")
     return response.status_code == 206 and said.startswith(f"bytes {at}-")
-
-
-def _fail(output: Output, fault: str, cause: Exception | None = None) -> NoReturn:
-    raise DownloadError(f"the video of {output.scene} {fault}", scene=output.scene) from cause
