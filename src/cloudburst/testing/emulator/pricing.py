@@ -49,9 +49,11 @@ class Pricing:
 
 def _fits(product: Mapping[str, Any], filters: Any) -> bool:
     known = {**product["product"]["attributes"], **product["product"]}
-    return all(
-        str(known.get(one["Field"], "")).casefold() == one["Value"].casefold() for one in filters
-    )
+    for one in filters:
+        value, wanted = str(known.get(one["Field"], "")).casefold(), one["Value"].casefold()
+        if not (wanted in value if one["Type"] == "CONTAINS" else wanted == value):
+            return False
+    return True
 
 
 def _product(usage: str, attributes: Mapping[str, str], usd: str) -> dict[str, Any]:

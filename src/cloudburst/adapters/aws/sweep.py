@@ -1,0 +1,207 @@
+"""The tasks that run in a cluster, whoever started them, and how to stop them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from anyio import create_task_group
+
+from cloudburst.adapters.aws.network import public_addresses
+from cloudburst.adapters.aws.session import AWS
+from cloudburst.adapters.aws.sight import sight
+from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.ledger import seconds_billed
+from cloudburst.errors import AccessDeniedError
+from cloudburst.models.prices import PriceTable
+from cloudburst.models.task import Usage
+
+logger = logging.getLogger(__name__)
+
+CREATED_BY, RUN, SCENE = "CreatedBy", "cloudburst:run", "Scene"
+OURS = "animagent"
+"""What ``CreatedBy`` says on every task of ours, and of the old client's."""
+STARTED_BY = "cloudburst/"
+"""Begins ``startedBy``; the run follows."""
+BATCH = 100
+"""ARNs in one DescribeTasks: "DescribeTasks" in the ECS API reference (2026-11)."""
+
+_EXACT = Decimal("1e-12")
+"""As in the engine's ledger: amounts are multiples of this, so that sums of them are exact."""
+
+
+class Whose(StrEnum):
+    """Who would miss a task."""
+
+    ALIVE = "alive"
+    """A run on this machine that goes on."""
+    DEAD = "dead"
+    """A run on this machine whose process is gone: nobody would."""
+    ELSEWHERE = "elsewhere"
+    """A run that this machine does not know."""
+    FOREIGN = "foreign"
+    """It does not have our tag: something else than cloudburst."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that nobody has stopped yet."""
+
+    task_arn: str
+    task_definition: str
+    """``family:revision``."""
+    status: str
+    """The ``lastStatus`` of ECS: ``PROVISIONING``, ``PENDING``, ``RUNNING``…"""
+    created_at: dt.datetime
+    started_at: dt.datetime | None = None
+    cpu: str
+    """CPU units, 1,024 for each vCPU; empty for a task without a size of its own."""
+    memory: str
+    """MiB; the same."""
+    architecture: str = "X86_64"
+    capacity: str = "FARGATE"
+    zone: str = ""
+    """Availability zone."""
+    public_ip: str | None = None
+    private_ip: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    run: str = ""
+    scene: str = ""
+    """The one it was started for."""
+    whose: Whose
+    age: float
+    """Seconds since it was asked for."""
+    seconds: int
+    """Billed so far."""
+    usd: Decimal
+    """The same in list prices."""
+    assumed: bool = False
+    """The prices are those of us-east-1, for those of its region are not known."""
+
+    @property
+    def task_id(self) -> str:
+        """The last part of its ARN."""
+        return self.task_arn.rpartition("/")[2]
+
+
+async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[dict[str, Any]]:
+    """All tasks with their tags, as DescribeTasks tells them.
+
+    Args:
+        aws: Account and region.
+        cluster: Name or ARN.
+        stopped: Those that were stopped within the last hour or so, in place of the others.
+    """
+    status = "STOPPED" if stopped else "RUNNING"
+    arns = await aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status)
+    return await described(aws, cluster, arns)
+
+
+async def described(aws: AWS, cluster: str, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """The tasks that are there, in the order of ``tasks``: ARNs or ids, any number."""
+    batches = [tasks[at : at + BATCH] for at in range(0, len(tasks), BATCH)]
+    answers: list[list[dict[str, Any]]] = [[] for _ in batches]
+
+    async def describe(place: int, batch: Sequence[str]) -> None:
+        answer = await aws.call(
+            "ecs", "describe_tasks", cluster=cluster, tasks=list(batch), include=["TAGS"]
+        )
+        answers[place] = answer["tasks"]
+
+    with unwrapped():
+        async with create_task_group() as group:
+            for place, batch in enumerate(batches):
+                group.start_soon(describe, place, batch)
+    return [task for answer in answers for task in answer]
+
+
+async def addresses_of(aws: AWS, tasks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Public address by network interface; nothing where we may not ask EC2."""
+    interfaces = [eni for task in tasks if (eni := sight(task).interface) is not None]
+    try:
+        return await public_addresses(aws, interfaces)
+    except AccessDeniedError as exc:
+        logger.warning("public addresses are not told: %s", exc)
+        return {}
+
+
+def running_task(
+    task: Mapping[str, Any],
+    *,
+    region: str,
+    prices: PriceTable,
+    alive: Mapping[str, bool],
+    addresses: Mapping[str, str] | None,
+) -> RunningTask:
+    """What DescribeTasks tells of a task, with what it has cost so far.
+
+    Args:
+        task: As DescribeTasks tells it.
+        region: Where it runs.
+        prices: List prices.
+        alive: The runs of this machine, and whether their processes live.
+        addresses: Public addresses by network interface. ``None``: nobody asked, and one is
+            counted for each task.
+    """
+    seen = sight(task)
+    tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", ())}
+    run = tags.get(RUN) or _started_by(task)
+    architecture = _architecture(task)
+    address = (addresses or {}).get(seen.interface or "")
+    usage = Usage(
+        rates=prices.rates(region, architecture=architecture, capacity=seen.capacity),
+        vcpu=seen.vcpu,
+        memory_gb=seen.memory_gb,
+        extra_disk_gb=seen.extra_disk_gb,
+        public_ipv4=address is not None or addresses is None,
+        created=task["createdAt"].timestamp(),
+        pull_started=seen.pull_started,
+        seen=time.time(),
+    )
+    seconds = seconds_billed(usage)
+    return RunningTask(
+        task_arn=task["taskArn"],
+        task_definition=task["taskDefinitionArn"].rpartition("/")[2],
+        status=task["lastStatus"],
+        created_at=task["createdAt"],
+        started_at=task.get("startedAt"),
+        cpu=task.get("cpu", ""),
+        memory=task.get("memory", ""),
+        architecture=architecture,
+        capacity=seen.capacity,
+        zone=task.get("availabilityZone", ""),
+        public_ip=address,
+        private_ip=seen.private,
+        tags=tags,
+        run=run,
+        scene=tags.get(SCENE, ""),
+        whose=_whose(tags, run, alive),
+        age=max(0.0, usage.seen - usage.created),
+        seconds=seconds,
+        usd=(seconds * usage.usd_per_second).quantize(_EXACT),
+        assumed=not prices.knows(region, architecture=architecture),
+    )
+
+
+def _whose(tags: Mapping[str, str], run: str, alive: Mapping[str, bool]) -> Whose:
+    if tags.get(CREATED_BY) != OURS:
+        return Whose.FOREIGN
+    if run not in alive:
+        return Whose.ELSEWHERE
+    return Whose.ALIVE if alive[run] else Whose.DEAD
+
+
+def _started_by(task: Mapping[str, Any]) -> str:
+    started_by: str = task.get("startedBy", "")
+    return started_by.removeprefix(STARTED_BY) if started_by.startswith(STARTED_BY) else ""
+
+
+def _architecture(task: Mapping[str, Any]) -> str:
+    attributes = {entry["name"]: entry.get("value") for entry in task.get("attributes", ())}
+    return "ARM64" if attributes.get("ecs.cpu-architecture") == "arm64" else "X86_64"
