@@ -49,6 +49,11 @@ class PublicImage(httpx.AsyncBaseTransport):
         """That an encode takes."""
         self.pause = 0.0
         """That each block of a body takes."""
+        self.full = 10**12
+        """Bytes of a body after which it reads no further, until `go`."""
+        self.go = anyio.Event()
+        self.done: anyio.Event | None = None
+        """Ends encodes, in place of their time."""
         self.posts: list[Received] = []
         self.requests: list[httpx.Request] = []
         self.encoded: Counter[bytes] = Counter()
@@ -94,6 +99,8 @@ class PublicImage(httpx.AsyncBaseTransport):
         async for block in request.stream:
             received.bytes += block
             await anyio.sleep(self.pause)
+            if len(received.bytes) >= self.full:
+                await self.go.wait()
             if len(received.bytes) >= after and (answer := self.scripted("POST", request)):
                 return answer
         assert len(received.bytes) == length
@@ -102,7 +109,8 @@ class PublicImage(httpx.AsyncBaseTransport):
             return httpx.Response(401, json={"error": "Authentication failed"})
         self.encoded[received.image] += 1
         self.at_work += 1
-        await anyio.sleep(self.seconds)  # cut here, the client is gone and it goes on
+        # Cut here, the client is gone and it goes on.
+        await (self.done.wait() if self.done else anyio.sleep(self.seconds))
         self.at_work -= 1
         return self.scripted("POST", request) or self.made()
 

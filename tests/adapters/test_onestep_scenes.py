@@ -235,7 +235,8 @@ async def test_an_early_refusal_ends_the_body(image, make_scene):
 @pytest.mark.parametrize(
     "answer",
     [CUT, refused(500), httpx.Response(200, text="<html>"), httpx.Response(200, json=[]),
-     httpx.Response(200, json={"status": "error"}), httpx.Response(404, json={"status": "healthy"})],
+     httpx.Response(200, json={"status": "error"}),
+     httpx.Response(404, json={"status": "healthy"})],
 )  # fmt: skip
 async def test_what_is_not_healthy(image, answer):
     image.script["GET health"] = [answer]
