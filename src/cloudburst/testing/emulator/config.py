@@ -125,6 +125,9 @@ class EmulatorConfig:
     emulator on this machine has."""
     port: int = 5000
     """Where workers listen."""
+    proxied: bool = False
+    """Whether connections to workers go through the emulator, so that it can cut them where Linux
+    does not allow it to do so from outside (in a container without ``CAP_SYS_PTRACE``)."""
     api_port: int = 0
     """Where the API listens, on 127.0.0.1; 0 is any free port."""
     pid1: bool = True

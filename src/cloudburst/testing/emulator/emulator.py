@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,8 +25,8 @@ from cloudburst.testing.emulator.logs import Logs
 from cloudburst.testing.emulator.moto import moto_is_installed
 from cloudburst.testing.emulator.server import Api, serve
 
-log = logging.getLogger("cloudburst.testing.emulator")
 T = TypeVar("T")
+NOT_RUNNING = "the emulator does not run: use it in a with statement"
 
 
 class Inside:
@@ -37,6 +37,25 @@ class Inside:
         self.account = account
         self.fleet = fleet
         self.api = api
+        self.over = False
+
+
+@contextmanager
+def nothing_unexpected() -> Generator[list[Exception]]:
+    """Where defects of the emulator are collected; they are raised at its end, as a group."""
+    defects = list[Exception]()
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        defect = context.get("exception")
+        if isinstance(defect, Exception) and not isinstance(defect, OSError):
+            defects.append(defect)
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(note)
+    yield defects
+    if defects:
+        raise ExceptionGroup("defects of the emulator", defects)
 
 
 @asynccontextmanager
@@ -45,20 +64,24 @@ async def open_inside(config: EmulatorConfig) -> AsyncGenerator[Inside]:
     with_moto = moto_is_installed() if config.moto is None else config.moto
     if with_moto and not moto_is_installed():
         raise ConfigurationError("moto: not installed; expected cloudburst-sdk[testing]")
-    with reserved_network(config.network) as network:
+    with reserved_network(config.network) as network, nothing_unexpected() as defects:
         async with open_containers() as containers, create_task_group() as background:
             logs = Logs(config)
             fleet = Fleet(config, containers, Addresses(network), logs, background)
             account = Account(
                 config, fleet=fleet, logs=logs, containers=containers, with_moto=with_moto
             )
-            api = Api(config, account)
+            api = Api(config, account, defects)
             if config.prepared:
                 account.register()
             if config.moto and account.moto:
                 await account.moto.start()
             async with serve(api, config.api_port) as url:
-                yield Inside(url, account, fleet, api)
+                inside = Inside(url, account, fleet, api)
+                try:
+                    yield inside
+                finally:
+                    inside.over = True
             if account.moto:
                 await account.moto.close()
             background.cancel_scope.cancel()
@@ -97,7 +120,11 @@ class FargateEmulator(ContextManagerMixin):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables with which a run finds the emulator and all that it needs there."""
+        """Variables with which a run finds the emulator, and what it needs there if prepared."""
+        return self._connection | (self._prepared if self.config.prepared else {})
+
+    @property
+    def _connection(self) -> dict[str, str]:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "AKIAEMULATOR00000001",
@@ -105,11 +132,16 @@ class FargateEmulator(ContextManagerMixin):
             "AWS_REGION": self.config.region,
             "AWS_DEFAULT_REGION": self.config.region,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost,127.0.0.0/8",
+        }
+
+    @property
+    def _prepared(self) -> dict[str, str]:
+        return {
             "AWS_SUBNET_ID": ",".join(subnet_id(zone) for zone in "abc"),
             "AWS_SECURITY_GROUP_ID": GROUP,
             "ECS_CLUSTER_NAME": CLUSTER,
             "ECS_TASK_DEFINITION": DEFINITION,
-            "NO_PROXY": "127.0.0.1,localhost,127.0.0.0/8",
         }
 
     @property
@@ -179,14 +211,14 @@ class FargateEmulator(ContextManagerMixin):
 
     @property
     def _inside(self) -> Inside:
-        if self._open is None:
-            raise RuntimeError("the emulator is not running: use it in a with statement")
+        if self._open is None or self._open.over:
+            raise RuntimeError(NOT_RUNNING)
         return self._open
 
     def _do(self, function: Callable[[], T]) -> T:
         """In the emulator's thread."""
-        if self._portal is None:
-            raise RuntimeError("the emulator is not running: use it in a with statement")
+        if self._portal is None or self._inside.over:
+            raise RuntimeError(NOT_RUNNING)
         return self._portal.call(function)
 
     def _on(

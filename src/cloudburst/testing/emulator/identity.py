@@ -50,6 +50,10 @@ class Identity:
         AssumeRole is open to expired keys too: long-term keys never expire at AWS, and it is the
         way to fresh ones.
         """
+        if not key and service not in {"s3", "sts"}:
+            raise RefusedError(
+                "MissingAuthenticationTokenException", "Missing Authentication Token", status=403
+            )
         self._seen.add(key)
         action = f"{service}:{operation}"
         session = self._sessions.get(key)

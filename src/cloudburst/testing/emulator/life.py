@@ -183,7 +183,7 @@ class Life:
         if self.fault.black_hole or not self.orders.reachable:
             self._hole = BlackHole(outer, port)
             return self.around.addresses.take()
-        if self.fault.proxied:
+        if self.fault.proxied or self.around.config.proxied:
             inner = self.around.addresses.take()
             self._proxy = Proxy(outer, inner, port, self.fault.cut_connections)
             self._run_behind(self._proxy.serve)

@@ -34,6 +34,8 @@ from cloudburst.testing.emulator.ec2 import (
 SECONDS_TO_START = 60.0
 NEEDED = ("PATH", "HOME")
 """Of this process's environment; above all no credentials."""
+GIVEN = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+"""AWS's own policies, of which an execution role needs one."""
 FROM_CALLER = {"content-length", "transfer-encoding", "connection", "expect"}
 FROM_MOTO = {"content-length", "transfer-encoding", "connection", "server", "date"}
 """Headers that belong to one hop."""
@@ -108,7 +110,8 @@ class Moto:
                 content = content.replace(its.encode(), ours.encode())
             dropped = FROM_MOTO - ({"content-length"} if request.method == "HEAD" else set())
             kept = {k: v for k, v in got.headers.items() if k.lower() not in dropped}
-            return web.Response(body=content, status=got.status, headers=kept)
+            sent = None if request.method == "HEAD" else content
+            return web.Response(body=sent, status=got.status, headers=kept)
 
     async def describe(
         self, operation: str, parameter: str, idents: Sequence[str]
@@ -196,6 +199,10 @@ class _PortListener:
         if not self.port.done():
             text = "\n".join(self._lines[-20:])
             self.port.set_exception(RuntimeError(f"moto ended with {code}:\n{text}"))
+
+
+def _environment() -> dict[str, str]:
+    return {key: os.environ[key] for key in NEEDED if key in os.environ} | GIVEN
 
 
 def text_of(item: ET.Element, name: str) -> str:

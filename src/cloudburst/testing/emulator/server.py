@@ -27,17 +27,20 @@ SILENT = {"lost", "dropped"}
 class Api:
     """Answers requests. For one event loop; calls may be read from anywhere."""
 
-    def __init__(self, config: EmulatorConfig, account: Account) -> None:
+    def __init__(self, config: EmulatorConfig, account: Account, defects: list[Exception]) -> None:
         self.calls: list[Call] = []
         self.faults = Faults()
         self._config = config
         self._account = account
+        self._defects = defects
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request."""
-        body = await request.read()
-        asked = read(request, body)
-        at = time.time()
+        body, at = await request.read(), time.time()
+        try:
+            asked = read(request, body)
+        except RefusedError as error:
+            return web.Response(text=error.message, status=error.status)
         if self._config.latency:
             await sleep(self._config.latency)
         fault = self.faults.take(asked.service, asked.operation)
@@ -50,6 +53,9 @@ class Api:
                 response = await self._answered(request, body, asked, fault)
             except RefusedError as error:
                 response, note = refusal(asked, error), error.code
+            except Exception as defect:  # noqa: BLE001 - told at the end
+                self._defects.append(defect)
+                response = refusal(asked, RefusedError("ServerException", repr(defect), status=500))
         if fault and kind in SILENT:
             await sleep(fault.seconds)
             if request.transport:

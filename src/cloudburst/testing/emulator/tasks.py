@@ -58,23 +58,25 @@ class Tasks:
         cluster = self._clusters.find(asked)["clusterName"]
         started_by, family = asked.get("startedBy"), asked.get("family")
         wanted = asked.get("desiredStatus") or "RUNNING"
-        limit, at = asked.get("maxResults") or MOST_ARNS, int(asked.get("nextToken") or 0)
+        limit, after = asked.get("maxResults") or MOST_ARNS, int(asked.get("nextToken") or -1)
         if not 1 <= limit <= MOST_ARNS:
             raise invalid(f"maxResults must be between 1 and {MOST_ARNS}.")
         if started_by and any(
             asked.get(name) for name in ("family", "serviceName", "containerInstance", "launchType")
         ):
             raise invalid("startedBy must be the only filter.")
-        arns = [
-            task.arn
+        found = [
+            task
             for task in self._fleet.visible()
-            if task.cluster == cluster
+            if task.number > after
+            and task.cluster == cluster
             and task.desired_status == wanted
             and started_by in {None, task.started_by}
             and family in {None, self._family(task)}
         ]
-        more = {"nextToken": str(at + limit)} if at + limit < len(arns) else {}
-        return {"taskArns": arns[at : at + limit], **more}
+        page = found[:limit]
+        more = {"nextToken": str(page[-1].number)} if len(found) > limit else {}
+        return {"taskArns": [task.arn for task in page], **more}
 
     def _stop(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self._clusters.find(asked)["clusterName"]

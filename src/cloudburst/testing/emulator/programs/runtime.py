@@ -163,6 +163,8 @@ class Runtime:
         self._tell(event="cut", name=name, connections=cut, problem=problem)
 
     def _read(self, container: Container) -> None:
+        if self._by_name.get(container.name) is not container:
+            return  # it has ended a moment ago, and its pipe is closed
         if lines := container.lines():
             self._tell(event="output", name=container.name, lines=lines)
         if container.closed:
@@ -247,6 +249,8 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
 def _children() -> list[int]:
     """Processes whose parent this one is, also those whose own parent has ended."""
     own, found = os.getpid(), list[int]()
+    with suppress(OSError):  # not every kernel is built with it
+        return [int(word) for word in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
