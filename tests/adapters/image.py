@@ -24,7 +24,9 @@ class Received:
 
     def __init__(self) -> None:
         self.bytes = bytearray()
+        self.length = 0
         self.whole = False
+        self.answered = False
         self.ended = False
         """Answered or cut."""
 
@@ -86,8 +88,11 @@ class PublicImage(httpx.AsyncBaseTransport):
     async def create(self, request: httpx.Request) -> httpx.Response:
         received = Received()
         self.posts.append(received)
+        received.length = int(request.headers["Content-Length"])
         try:
-            return await self.receive(request, received)
+            answer = await self.receive(request, received)
+            received.answered = True
+            return answer
         finally:
             received.ended = True
 
@@ -95,7 +100,6 @@ class PublicImage(httpx.AsyncBaseTransport):
         script, after = self.script["POST"], 10**12
         if script and isinstance(script[0], int):
             after = script.pop(0)
-        length = int(request.headers["Content-Length"])
         async for block in request.stream:
             received.bytes += block
             await anyio.sleep(self.pause)
@@ -103,7 +107,7 @@ class PublicImage(httpx.AsyncBaseTransport):
                 await self.go.wait()
             if len(received.bytes) >= after and (answer := self.scripted("POST", request)):
                 return answer
-        assert len(received.bytes) == length
+        assert len(received.bytes) == received.length
         received.whole = True
         if request.headers.get("X-Authentication-Key") != KEY:
             return httpx.Response(401, json={"error": "Authentication failed"})
