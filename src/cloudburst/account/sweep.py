@@ -117,8 +117,8 @@ async def cleanup(
         ConfigurationError: ``run`` and ``everything``, or neither with ``tagged_only=False``.
         CredentialsError, AccessDeniedError, ResourceMissingError: The tasks cannot be listed.
     """
-    if run is not None and everything:
-        raise ConfigurationError("a run or everything: one of the two")
+    if run is not None and (everything or not run):
+        raise ConfigurationError(f"run={run!r}: the name of a run, and not with everything")
     if not tagged_only and not everything:
         raise ConfigurationError("tasks without our tag are stopped with everything only")
     wish = _Wish(run=run, everything=everything, older_than=older_than, tagged_only=tagged_only)
@@ -273,7 +273,8 @@ class _Sweep:
 
     async def _forget(self, tasks: Sequence[RunningTask]) -> tuple[str, ...]:
         """Remove what this machine knows of dead runs in this cluster of which nothing is left."""
-        left = {task.run for task in tasks if task.task_arn not in self._stopped}
+        ours = [task for task in tasks if task.whose is not Whose.FOREIGN]
+        left = {task.run for task in ours if task.task_arn not in self._stopped}
         ended = [run for run in self._look.runs if self._was_here(run) and run.run not in left]
         for run in ended:
             await forget_run(run)

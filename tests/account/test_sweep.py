@@ -1,0 +1,361 @@
+"""What runs is listed, and what nobody waits for is stopped: all of it and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+from sweeping import account, client, count, dead_run, launch, living_run, settings_of
+
+from cloudburst.account import sweep
+from cloudburst.account.sweep import Whose, cleanup, list_tasks
+from cloudburst.adapters.aws.runs import known_runs
+from cloudburst.errors import AccessDeniedError, ConfigurationError, ResourceMissingError
+from cloudburst.models.prices import IPV4_SECOND, US_EAST_1
+from cloudburst.testing import AWS_BUCKETS, Fault
+
+pytestmark = pytest.mark.anyio
+
+RUN = "0123456789ab"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(sweep, "PAUSE", 0.3)
+
+
+def named(tasks):
+    return sorted(task.task_arn for task in tasks)
+
+
+async def test_250_tasks_are_listed_with_three_questions_and_their_tags():
+    with account() as emulator:
+        arns = launch(emulator, 240, run=RUN, scene="scene 1")
+        launch(emulator, 10, ours=False)
+        tasks = await list_tasks(settings_of(emulator))
+        assert named(tasks) == sorted(arns)
+        assert count(emulator, "ListTasks") == 3
+        assert count(emulator, "DescribeTasks") == 3
+        assert len(await list_tasks(settings_of(emulator), everything=True)) == 250
+        one = tasks[0]
+        assert (one.run, one.scene, one.whose) == (RUN, "scene 1", Whose.ELSEWHERE)
+        assert (one.cpu, one.memory, one.status) == ("2048", "4096", "PROVISIONING")
+        assert one.task_definition == "cloudburst-task:1"
+        assert (one.public_ip, one.started_at, one.usd, one.seconds) == (None, None, 0, 0)
+        assert 0 <= one.age < 20
+
+
+async def test_a_running_task_has_an_address_and_costs_a_minute_at_least():
+    with account(provisioning=0.1, pending=0.1, stop_timeout=0.2) as emulator:
+        launch(emulator, 2)
+        until(lambda: all(task.started for task in emulator.tasks))
+        tasks = await list_tasks(settings_of(emulator))
+        assert {task.public_ip for task in tasks} == {task.address for task in emulator.tasks}
+        assert count(emulator, "DescribeNetworkInterfaces") == 1
+        for task in tasks:
+            second = 2 * US_EAST_1.vcpu + 4 * US_EAST_1.memory_gb + IPV4_SECOND
+            assert (task.status, task.seconds) == ("RUNNING", 60)
+            assert task.usd == (60 * second).quantize(Decimal("1e-12"))
+            assert not task.assumed
+        private = await list_tasks(settings_of(emulator, CLOUDBURST_PUBLIC_ADDRESS="false"))
+        assert [task.public_ip for task in private] == [None, None]
+        assert all(task.private_ip for task in private)
+        assert count(emulator, "DescribeNetworkInterfaces") == 1
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+async def test_spot_arm_and_disk_have_their_own_prices():
+    with account(provisioning=0.1, pending=600, architecture="ARM64") as emulator:
+        launch(
+            emulator,
+            run=RUN,
+            capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}],
+            overrides={"cpu": "4096", "memory": "8192", "ephemeralStorage": {"sizeInGiB": 30}},
+        )
+        until(lambda: all(task.pull_started for task in emulator.tasks))
+        (task,) = await list_tasks(settings_of(emulator))
+        assert (task.capacity, task.architecture, task.cpu) == ("FARGATE_SPOT", "ARM64", "4096")
+        hour = 4 * Decimal("0.03238") + 8 * Decimal("0.00356")
+        second = hour * Decimal("0.308") / 3600 + 10 * US_EAST_1.disk_gb + IPV4_SECOND
+        assert abs(task.usd / (60 * second) - 1) < Decimal("0.001")
+
+
+async def test_where_ec2_may_not_be_asked_addresses_are_missing_and_nothing_else(caplog):
+    config = {"provisioning": 0.1, "pending": 600, "denied": {"ec2:DescribeNetworkInterfaces"}}
+    with account(**config) as emulator:
+        launch(emulator, run=RUN)
+        until(lambda: all(task.address for task in emulator.tasks))
+        (task,) = await list_tasks(settings_of(emulator))
+        assert task.public_ip is None
+        assert task.private_ip
+        assert "public addresses are not told" in caplog.text
+
+
+async def test_whose_a_task_is():
+    with account() as emulator:
+        arns = {run: launch(emulator, run=run) for run in ("alive", "dead", "elsewhere")}
+        (old,) = launch(emulator)
+        (foreign,) = launch(emulator, run="dead", ours=False)
+        (tagless,) = launch(emulator, ours=False, started_by="cloudburst/dead")
+        (started,) = launch(emulator, started_by="cloudburst/dead")
+        dead_run("dead", emulator)
+        with living_run("alive", emulator):
+            tasks = await list_tasks(settings_of(emulator), everything=True)
+        whose = {task.task_arn: task.whose for task in tasks}
+        assert whose == {
+            arns["alive"][0]: Whose.ALIVE,
+            arns["dead"][0]: Whose.DEAD,
+            arns["elsewhere"][0]: Whose.ELSEWHERE,
+            old: Whose.ELSEWHERE,
+            foreign: Whose.FOREIGN,
+            tagless: Whose.FOREIGN,
+            started: Whose.DEAD,
+        }
+
+
+async def test_a_bare_cleanup_stops_dead_runs_of_this_machine_and_nothing_else():
+    with account() as emulator:
+        dead = launch(emulator, 13, run="dead")
+        alive, other = launch(emulator, 2, run="alive"), launch(emulator, 3, run="other")
+        foreign = launch(emulator, 2, ours=False) + launch(emulator, run="dead", ours=False)
+        dead_run("dead", emulator)
+        with living_run("alive", emulator):
+            report = await cleanup(settings_of(emulator))
+        assert report.success
+        assert named(report.stopped) == sorted(dead)
+        assert all(task.tags["cloudburst:run"] == "dead" for task in report.stopped)
+        assert named(report.left) == sorted(alive + other)
+        assert report.forgotten == ("dead",)
+        assert named(emulator_live(emulator)) == sorted(alive + other + foreign)
+        assert {task.stopped_reason for task in emulator.tasks if not task.live} == {
+            "cloudburst cleanup"
+        }
+        assert [run.run for run in await known_runs()] == ["alive"]
+        again = await cleanup(settings_of(emulator))
+        # By now that one is dead as well.
+        assert named(again.stopped) == sorted(alive)
+
+
+def emulator_live(emulator):
+    class Named:
+        def __init__(self, task):
+            self.task_arn = task.arn
+
+    return [Named(task) for task in emulator.live]
+
+
+async def test_nothing_to_do_is_one_look():
+    with account() as emulator:
+        launch(emulator, run="other")
+        report = await cleanup(settings_of(emulator))
+        assert (report.stopped, report.failed, len(report.left)) == ((), (), 1)
+        assert count(emulator, "ListTasks") == 1
+        assert count(emulator, "StopTask") == 0
+
+
+async def test_a_dry_run_stops_nothing_and_forgets_nothing():
+    with account() as emulator:
+        launch(emulator, 3, run="dead")
+        launch(emulator, run="other")
+        dead_run("dead", emulator)
+        report = await cleanup(settings_of(emulator), dry_run=True)
+        assert report.dry_run
+        assert (len(report.stopped), len(report.left)) == (3, 1)
+        assert count(emulator, "StopTask") == 0
+        assert len(emulator.live) == 4
+        assert [run.run for run in await known_runs()] == ["dead"]
+
+
+async def test_one_run_wherever_it_was_started():
+    with account() as emulator:
+        mine, other = launch(emulator, 2, run="one"), launch(emulator, 2, run="two")
+        foreign = launch(emulator, run="one", ours=False)
+        report = await cleanup(settings_of(emulator), run="one", reason="x" * 500)
+        assert named(report.stopped) == sorted(mine)
+        assert named(emulator_live(emulator)) == sorted(other + foreign)
+        assert emulator.tasks[0].stopped_reason == "x" * 255
+
+
+async def test_everything_is_130_tasks_of_ours_and_foreign_ones_only_when_told():
+    with account(buckets=AWS_BUCKETS) as emulator:
+        ours = launch(emulator, 70, run="one") + launch(emulator, 25)
+        time.sleep(2)  # Fargate's own launch rate
+        ours += launch(emulator, 35, run="two")
+        time.sleep(1)
+        foreign = launch(emulator, 2, ours=False)
+        report = await cleanup(settings_of(emulator), everything=True)
+        assert report.success
+        assert named(report.stopped) == sorted(ours)
+        assert not report.left
+        assert named(emulator_live(emulator)) == sorted(foreign)
+        accepted = [c for c in emulator.calls if c.operation == "StopTask" and c.status == 200]
+        assert len(accepted) == 130
+        report = await cleanup(settings_of(emulator), everything=True, tagged_only=False)
+        assert named(report.stopped) == sorted(foreign)
+        assert not emulator.live
+
+
+async def test_only_old_tasks_when_told():
+    with account() as emulator:
+        old = launch(emulator, 2, run="dead")
+        time.sleep(1.5)
+        young = launch(emulator, 2, run="dead")
+        dead_run("dead", emulator)
+        report = await cleanup(settings_of(emulator), older_than=1.5)
+        assert named(report.stopped) == sorted(old)
+        assert named(report.left) == sorted(young)
+        assert report.forgotten == ()
+        assert [run.run for run in await known_runs()] == ["dead"]
+
+
+async def test_a_stop_that_is_denied_is_told_and_its_run_not_forgotten():
+    with account() as emulator:
+        launch(emulator, 3, run="dead")
+        dead_run("dead", emulator)
+        emulator.add_fault(
+            Fault(operation="StopTask", code="AccessDeniedException", message="not you")
+        )
+        report = await cleanup(settings_of(emulator))
+        assert not report.success
+        (failed,) = report.failed
+        assert "not you" in failed.error
+        assert len(report.stopped) == 2
+        assert [task.arn for task in emulator.live] == [failed.task.task_arn]
+        assert report.forgotten == ()
+        assert [run.run for run in await known_runs()] == ["dead"]
+        assert (await cleanup(settings_of(emulator))).forgotten == ("dead",)
+
+
+async def test_throttled_and_unanswered_stops_are_repeated():
+    with account() as emulator:
+        launch(emulator, 4, run="one")
+        emulator.add_fault(Fault(operation="StopTask", times=2))
+        emulator.add_fault(Fault(operation="StopTask", kind="lost"))
+        report = await cleanup(settings_of(emulator), run="one")
+        assert (len(report.stopped), report.failed) == (4, ())
+        assert not emulator.live
+        assert count(emulator, "StopTask") == 7
+
+
+async def test_a_stop_that_is_never_answered_is_given_up(monkeypatch):
+    monkeypatch.setattr(sweep, "STOP", 1.0)
+    with account() as emulator:
+        launch(emulator, 2, run="one")
+        emulator.add_fault(Fault(operation="StopTask", kind="dropped", times=None))
+        report = await cleanup(settings_of(emulator), run="one")
+        assert (len(report.failed), report.stopped) == (2, ())
+        assert "no answer" in report.failed[0].error
+
+
+async def test_a_task_that_ends_by_itself_meanwhile_is_no_failure(monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 1.5)
+    with account() as emulator:
+        (arn,) = launch(emulator, run="one")
+        fault = Fault(
+            operation="StopTask",
+            code="InvalidParameterException",
+            message="The referenced task was not found.",
+        )
+        emulator.add_fault(fault)
+        ends = threading.Timer(0.8, end, (emulator, arn))
+        ends.start()
+        report = await cleanup(settings_of(emulator), run="one")
+        ends.join()
+        assert (named(report.stopped), report.failed) == ([arn], ())
+
+
+def end(emulator, arn):
+    client(emulator).stop_task(cluster=emulator.environment["ECS_CLUSTER_NAME"], task=arn)
+
+
+async def test_tasks_that_are_not_listed_yet_are_found_by_another_look(monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 1.0)
+    with account(invisible=0.8) as emulator:
+        arns = launch(emulator, 3, run="dead")
+        dead_run("dead", emulator)
+        report = await cleanup(settings_of(emulator))
+        assert named(report.stopped) == sorted(arns)
+        assert report.forgotten == ("dead",)
+
+
+async def test_tasks_that_are_launched_meanwhile_are_stopped_too():
+    with account() as emulator:
+        launch(emulator, 2, run="one")
+        goes_on = threading.Thread(target=keep_launching, args=(emulator,))
+        goes_on.start()
+        report = await cleanup(settings_of(emulator), run="one")
+        goes_on.join()
+        assert len(report.stopped) == 8
+        assert not emulator.live
+
+
+def keep_launching(emulator):
+    for _ in range(6):
+        launch(emulator, run="one")
+        time.sleep(0.15)
+
+
+async def test_looks_come_to_an_end_though_launches_do_not(monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 0.1)
+    monkeypatch.setattr(sweep, "LOOKS", 4)
+    over = threading.Event()
+    with account() as emulator:
+        launch(emulator, run="one")
+
+        def for_ever():
+            while not over.wait(0.02):
+                launch(emulator, run="one")
+
+        goes_on = threading.Thread(target=for_ever)
+        goes_on.start()
+        try:
+            report = await cleanup(settings_of(emulator), run="one")
+        finally:
+            over.set()
+            goes_on.join()
+        assert report.stopped
+        assert count(emulator, "ListTasks") == 4
+
+
+async def test_a_dead_run_of_another_cluster_is_not_forgotten():
+    with account() as emulator:
+        dead_run("there", emulator, cluster="another-cluster")
+        dead_run("here", emulator)
+        report = await cleanup(settings_of(emulator))
+        assert report.forgotten == ("here",)
+        assert [run.run for run in await known_runs()] == ["there"]
+
+
+@pytest.mark.parametrize(
+    "wish", [{"run": "one", "everything": True}, {"tagged_only": False}, {"run": ""}]
+)
+async def test_wishes_that_contradict_themselves(wish):
+    with account() as emulator:
+        launch(emulator, run="one")
+        with pytest.raises(ConfigurationError):
+            await cleanup(settings_of(emulator), **wish)
+        assert emulator.live
+
+
+async def test_what_is_missing_or_denied_is_raised():
+    with account(denied={"ecs:ListTasks"}) as emulator:
+        with pytest.raises(AccessDeniedError):
+            await list_tasks(settings_of(emulator))
+        with pytest.raises(AccessDeniedError):
+            await cleanup(settings_of(emulator))
+    with account() as emulator, pytest.raises(ResourceMissingError):
+        await cleanup(settings_of(emulator, ECS_CLUSTER_NAME="nowhere"))
