@@ -21,9 +21,9 @@ from cloudburst.adapters.aws.runtask import LONGEST_REASON, Order, Providers, pl
 from cloudburst.adapters.aws.session import AWS, open_aws
 from cloudburst.adapters.aws.sight import FREE_DISK, sight
 from cloudburst.adapters.aws.watcher import LOST, NO_ADDRESS, Watched, Watcher
+from cloudburst.adapters.http import native, onestep
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.adapters.http.files import Hashes
-from cloudburst.adapters.http.native import connect
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import (
     AWSError,
@@ -48,7 +48,7 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, new_key
+from cloudburst.ports import Backend, Connect, new_key
 
 logger = logging.getLogger(__name__)
 
@@ -127,15 +127,20 @@ def _backend(
     timeouts: Timeouts,
     tier: Tier,
 ) -> Backend:
-    native = definition.protocol is Protocol.NATIVE
+    speaks_native = definition.protocol is Protocol.NATIVE
+    connect: Connect = (
+        partial(native.connect, timeouts=timeouts, hashes=Hashes())
+        if speaks_native
+        else partial(onestep.connect, timeouts=timeouts)
+    )
     return Backend(
         name="fargate",
         launcher=launcher,
-        connect=partial(connect, timeouts=timeouts, hashes=Hashes()),
-        encoders=tier.vcpu if native else 1,
-        new_secrets=partial(_secrets, settings, new_secrets if native else new_key),
+        connect=connect,
+        encoders=tier.vcpu if speaks_native else 1,
+        new_secrets=partial(_secrets, settings, new_secrets if speaks_native else new_key),
         usd_per_second=launcher.usd_per_second(tier),
-        slowness=0.0 if native else ONESTEP_SLOWNESS,
+        slowness=0.0 if speaks_native else ONESTEP_SLOWNESS,
     )
 
 
@@ -189,14 +194,10 @@ class FargateLauncher:
         if (known := self._launched.get(token)) is not None:
             return known
         parameters = self._parameters.get(token) or self._build(request)
-        wait = self._aws.governor.queue("ecs", "run_task", parameters)
-        if wait > QUEUE:
-            msg = f"launches wait {wait:.0f} s for their turn"
-            raise ThrottledError(msg)
         unsure = self._runs.unsure(token)
         await self._runs.launching(request.spec.run, token)
         try:
-            answer = await self._aws.call("ecs", "run_task", **parameters)
+            answer = await self._aws.call("ecs", "run_task", patience=QUEUE, **parameters)
             task = _started(answer)
         except NoAnswerError:
             raise

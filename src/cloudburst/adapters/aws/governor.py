@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+
+from cloudburst.errors import ThrottledError
 
 PAUSE = 1.0
 """Seconds for which nothing is asked after AWS has said that it was too much: others in the same
@@ -38,7 +41,7 @@ LAUNCHES = {
     for provider in ("FARGATE", "FARGATE_SPOT")
 }
 
-KEPT_FOR_STOPS = 40.0
+LEFT_BY_LAUNCHES = 40.0
 """Calls of `RUN_AND_STOP` that launches leave, so that a stop never waits behind them."""
 
 _ECS: Mapping[str, Rate] = {
@@ -102,17 +105,25 @@ class Governor:
     def __init__(self) -> None:
         self._buckets: dict[Rate, Bucket] = {}
 
-    async def admit(self, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
-        """Wait until AWS should have room for a call."""
-        leave = _left(operation)
-        for bucket in self._of(service, operation, parameters):
-            await bucket.take(leave=leave)
+    async def admit(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, Any],
+        *,
+        patience: float = math.inf,
+    ) -> None:
+        """Wait until AWS should have room for a call.
 
-    def queue(self, service: str, operation: str, parameters: Mapping[str, Any]) -> float:
-        """Seconds that `admit` would wait."""
-        leave = _left(operation)
-        buckets = self._of(service, operation, parameters)
-        return max((bucket.queue(leave=leave) for bucket in buckets), default=0.0)
+        Raises `ThrottledError` at once when that would take longer than ``patience`` seconds.
+        """
+        leave = LEFT_BY_LAUNCHES if operation == "run_task" else 0.0
+        buckets = tuple(self._of(service, operation, parameters))
+        wait = max((bucket.queue(leave=leave) for bucket in buckets), default=0.0)
+        if wait > patience:
+            raise ThrottledError(f"{operation}: not asked, for others wait {wait:.0f} s already")
+        for bucket in buckets:
+            await bucket.take(leave=leave)
 
     def throttled(self, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
         """AWS had none."""
@@ -129,10 +140,6 @@ class Governor:
 
     def _bucket(self, rate: Rate) -> Bucket:
         return self._buckets.setdefault(rate, Bucket(rate))
-
-
-def _left(operation: str) -> float:
-    return KEPT_FOR_STOPS if operation == "run_task" else 0.0
 
 
 def _provider(parameters: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -62,7 +63,13 @@ class AWS:
         self._account: str | None = None
 
     async def call(
-        self, service: str, operation: str, *, in_region: str | None = None, **parameters: Any
+        self,
+        service: str,
+        operation: str,
+        *,
+        in_region: str | None = None,
+        patience: float = math.inf,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Ask ``service`` (``ecs``…) for ``operation`` (``run_task``…) and return the answer.
 
@@ -73,6 +80,8 @@ class AWS:
             service: boto's name for it.
             operation: The method of boto's client.
             in_region: In place of this account's region, for services that are not everywhere.
+            patience: Seconds to wait for a turn; where it would be more, nothing is asked and
+                `ThrottledError` raised.
             parameters: What the method takes.
 
         Raises:
@@ -88,6 +97,7 @@ class AWS:
         """
         attempts = 1 if operation in _ONCE else ATTEMPTS
         for attempt, delay in enumerate(AGAIN.delays(), start=1):
+            await self.governor.admit(service, operation, parameters, patience=patience)
             try:
                 return await self._ask(service, operation, parameters, in_region)
             except ThrottledError:
@@ -128,7 +138,6 @@ class AWS:
     async def _ask(
         self, service: str, operation: str, parameters: dict[str, Any], region: str | None
     ) -> dict[str, Any]:
-        await self.governor.admit(service, operation, parameters)
         clients = self._living()
         try:
             with translated(operation):

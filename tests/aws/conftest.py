@@ -1,0 +1,30 @@
+"""Sockets and processes need the real clock, and nobody's home is touched."""
+
+from __future__ import annotations
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    for name in ("AWS_PROFILE", "AWS_ROLE_ARN", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop():
+    with blockbuster_ctx(scanned_modules=["cloudburst.adapters"]) as blockbuster:
+        for function in blockbuster.functions.values():
+            # It runs in a thread, on a loop of its own.
+            function.can_block_in("adapters/aws/clients.py", "_read")
+        yield

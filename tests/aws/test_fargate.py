@@ -1,0 +1,460 @@
+"""Fargate as a backend, against an emulated account."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import pytest
+from emulated import account, backend_of, count, request, settings_of, until
+from pydantic import SecretStr
+
+from cloudburst.adapters.aws.fargate import open_fargate
+from cloudburst.adapters.aws.runs import known_runs
+from cloudburst.adapters.aws.runtask import secrets_of
+from cloudburst.adapters.aws.session import open_aws
+from cloudburst.engine.launch import launched
+from cloudburst.engine.ledger import seconds_billed
+from cloudburst.errors import (
+    AccessDeniedError,
+    CapacityError,
+    ConfigurationError,
+    CredentialsError,
+    LaunchError,
+    NoAnswerError,
+    ResourceMissingError,
+    ThrottledError,
+)
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState
+from cloudburst.models.tier import Tier
+from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
+
+pytestmark = pytest.mark.anyio
+
+NO_PROCESSES = {"provisioning": 600.0}
+"""Tasks that only exist: none gets so far that it runs."""
+
+
+async def test_a_task_lives_from_launch_to_stop():
+    with account() as emulator:
+        async with backend_of(emulator, capacity="FARGATE") as backend:
+            task = await backend.launcher.launch(request("one", scene="第一幕 <1>", run="r-1"))
+            status = await until(backend, task, lambda s: s.address)
+            (it,) = emulator.tasks
+            assert status.address == f"http://{it.address}:5000"
+            assert await until(backend, task, TaskState.RUNNING)
+            await backend.launcher.stop(task, reason="done")
+            status = await until(backend, task, TaskState.STOPPED)
+    assert it.tags == {
+        "CreatedBy": "animagent",
+        "Purpose": "video-generation",
+        "Scene": "第一幕 _1_",
+        "Language": "chinese",
+        "Project": "CloudBurst",
+        "cloudburst:run": "r-1",
+    }
+    assert (it.started_by, it.vcpu, it.memory_mb) == ("cloudburst/r-1", 2, 4096)
+    watchdog = it.overrides["containerOverrides"][1]
+    assert watchdog == {"name": "cloudburst-watchdog", "command": ["sleep", "3600"]}
+    assert status.stop_code == "UserInitiated"
+    assert status.reason.startswith("done (UserInitiated); cloudburst-processor: exit code ")
+
+
+async def test_the_bill_is_by_the_times_that_aws_tells():
+    with account() as emulator:
+        async with backend_of(emulator, ephemeral_storage=30) as backend:
+            task = await backend.launcher.launch(request("one", tier=Tier.ECONOMY))
+            seen = []
+            with anyio.move_on_after(2.5):
+                while True:
+                    if (usage := (await backend.launcher.describe(task)).usage) is not None:
+                        assert usage.created <= usage.seen <= time.time()
+                        seen.append(usage.seen)
+                    await anyio.sleep(0.05)
+            await backend.launcher.stop(task, reason="done")
+            final = (await until(backend, task, TaskState.STOPPED)).usage
+        (it,) = emulator.tasks
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0] + 1
+    assert final is not None
+    assert final.stopped is not None
+    assert final.seen <= final.stopped == pytest.approx(it.stopped, abs=0.002)
+    assert final.pull_started == pytest.approx(it.pull_started, abs=0.002)
+    assert (final.vcpu, final.memory_gb, final.extra_disk_gb, final.public_ipv4) == (1, 2, 10, True)
+    assert seconds_billed(final) == 60
+
+
+@pytest.mark.parametrize("kind", ["lost", "doubled", "dropped"])
+async def test_the_same_token_starts_one_task(kind):
+    with account() as emulator:
+        emulator.add_fault(Fault(operation="RunTask", kind=kind))
+        async with backend_of(emulator) as backend:
+            one = request("one")
+            with anyio.fail_after(10):
+                try:
+                    first = await backend.launcher.launch(one)
+                except NoAnswerError:
+                    first = None
+                assert (first is None) == (kind != "doubled")
+                task = await backend.launcher.launch(one)
+            assert first in {None, task}
+            assert await backend.launcher.launch(one) == task
+            assert len(emulator.tasks) == 1
+            await backend.launcher.stop(task, reason="done")
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("RESOURCE:CPU", CapacityError),
+        ("AGENT", CapacityError),
+        ("Capacity is unavailable at this time.", CapacityError),
+        ("You've reached the limit on the number of vCPUs you can run concurrently", CapacityError),
+        ("ATTRIBUTE", LaunchError),
+        ("MISSING", ResourceMissingError),
+    ],
+)
+async def test_failures_in_a_successful_answer_are_errors(reason, error):
+    with account() as emulator:
+        emulator.add_fault(Fault(operation="RunTask", kind="failures", reason=reason))
+        async with backend_of(emulator) as backend:
+            with pytest.raises(LaunchError, match=reason[:20]) as caught:
+                await backend.launcher.launch(request("one"))
+        assert type(caught.value) is error
+    assert await known_runs() == ()
+
+
+WRAPPED = (
+    "Error retrieving subnet information for [subnet-1]: Rate exceeded (ErrorCode: Throttling)"
+)
+NO_SUBNET = "The subnet ID 'subnet-1' does not exist (ErrorCode: InvalidSubnetID.NotFound)"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "error"),
+    [
+        ("ThrottlingException", "Rate exceeded", 400, ThrottledError),
+        ("InvalidParameterException", WRAPPED, 400, ThrottledError),
+        ("InvalidParameterException", NO_SUBNET, 400, ResourceMissingError),
+        ("InvalidParameterException", "no", 400, LaunchError),
+        ("AccessDeniedException", "no", 400, AccessDeniedError),
+        ("BlockedException", "no", 400, AccessDeniedError),
+        ("ExpiredTokenException", "no", 400, CredentialsError),
+        ("UnrecognizedClientException", "no", 400, CredentialsError),
+        ("ClusterNotFoundException", "no", 400, ResourceMissingError),
+        ("PlatformUnknownException", "no", 400, LaunchError),
+        ("ServerException", "no", 500, NoAnswerError),
+        ("Whatever", "no", 503, NoAnswerError),
+    ],
+)
+async def test_refusals_are_errors_by_their_codes(code, message, status, error):
+    with account() as emulator:
+        fault = Fault(operation="RunTask", code=code, message=message, status=status)
+        emulator.add_fault(fault)
+        async with backend_of(emulator) as backend:
+            with pytest.raises(LaunchError, match=code) as caught:
+                await backend.launcher.launch(request("one"))
+            assert type(caught.value) is error
+            assert count(emulator, "RunTask") == 1
+
+
+async def test_a_task_definition_that_is_not_there_or_does_not_fit():
+    with account() as emulator:
+        with pytest.raises(ResourceMissingError, match="ClientException"):
+            async with backend_of(emulator, task_definition="nothing"):
+                pass
+        emulator.register(family="odd", container={"name": "web", "portMappings": []})
+        with pytest.raises(ConfigurationError, match="no container is named cloudburst-processor"):
+            async with backend_of(emulator, task_definition="odd"):
+                pass
+        emulator.register(family="label", protocol="gopher")
+        with pytest.raises(ConfigurationError, match="'gopher'; expected native or onestep"):
+            async with backend_of(emulator, task_definition="label"):
+                pass
+        with pytest.raises(ConfigurationError, match="AWS_SUBNET_ID"):
+            async with backend_of(emulator, subnets=()):
+                pass
+        assert count(emulator, "DescribeTaskDefinition") == 3
+
+
+async def test_a_repeated_launch_asks_for_the_same_revision():
+    """Else a new revision in between would make it another request, which AWS refuses."""
+    with account(**NO_PROCESSES) as emulator:
+        async with backend_of(emulator) as backend:
+            emulator.add_fault(Fault(operation="RunTask", kind="lost"))
+            with pytest.raises(NoAnswerError):
+                await backend.launcher.launch(request("one"))
+            emulator.register()
+            task = await backend.launcher.launch(request("one"))
+            assert [it.arn for it in emulator.tasks] == [task]
+
+
+async def test_many_launches_stay_within_what_aws_allows():
+    with account(**NO_PROCESSES, buckets=AWS_BUCKETS) as emulator:
+        async with backend_of(emulator) as backend, anyio.create_task_group() as tasks:
+            for number in range(130):
+                tasks.start_soon(backend.launcher.launch, request(f"t{number}"))
+        assert len(emulator.tasks) == 130
+        assert {call.status for call in emulator.calls} == {200}
+    assert len(await known_runs()) == 1  # nobody has stopped them
+
+
+async def test_a_launch_that_would_wait_long_is_refused_and_not_asked_for():
+    with account(**NO_PROCESSES, buckets=AWS_BUCKETS) as emulator:
+        refused = 0
+
+        async def launch(number):
+            nonlocal refused
+            try:
+                await backend.launcher.launch(request(f"t{number}"))
+            except ThrottledError:
+                refused += 1
+
+        async with backend_of(emulator) as backend, anyio.create_task_group() as tasks:
+            for number in range(300):
+                tasks.start_soon(launch, number)
+        assert refused > 50
+        assert len(emulator.tasks) == 300 - refused
+        assert {call.status for call in emulator.calls} == {200}
+
+
+async def test_spot_gives_notice_and_costs_less():
+    with account() as emulator:
+        emulator.register(init=False, environment={"STUB_TERM": "ignore"})
+        async with backend_of(emulator, capacity="FARGATE_SPOT") as backend:
+            task = await backend.launcher.launch(request("one"))
+            status = await until(backend, task, lambda s: s.state is TaskState.RUNNING)
+            assert emulator.tasks[0].spot
+            assert not status.leaving
+            emulator.interrupt(notice=8)
+            status = await until(backend, task, lambda s: s.leaving)
+            assert status.state is TaskState.RUNNING
+            assert status.stop_code == "SpotInterruption"
+            spot = status.usage.rates
+        async with backend_of(emulator, capacity="FARGATE") as backend:
+            assert backend.usd_per_second > spot.of(Tier.STANDARD) * 2
+
+
+async def test_a_share_of_spot():
+    with account(**NO_PROCESSES) as emulator:
+        async with backend_of(emulator, capacity="FARGATE_SPOT:3, FARGATE:1") as backend:
+            for number in range(8):
+                await backend.launcher.launch(request(f"t{number}"))
+        assert sum(it.spot for it in emulator.tasks) == 6
+        assert len({it.spot for it in emulator.tasks[:4]}) == 2
+
+
+@pytest.mark.parametrize("capacity", ["", "SPOT", "FARGATE:0", "FARGATE,FARGATE:2", "FARGATE:x"])
+async def test_a_capacity_that_fargate_has_not(capacity):
+    with account() as emulator, pytest.raises(ConfigurationError, match="FARGATE_SPOT:3,FARGATE:1"):
+        async with backend_of(emulator, capacity=capacity):
+            pass
+
+
+async def test_a_task_that_does_not_start_says_why():
+    with account(task_faults={0: TaskFault(image_pull=True)}) as emulator:
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one"))
+            status = await until(backend, task, TaskState.STOPPED)
+    assert status.stop_code == "TaskFailedToStart"
+    assert "CannotPullContainerError" in status.reason
+    assert status.usage.pull_started is not None
+
+
+async def test_a_task_that_crashes_says_its_exit_code():
+    with account() as emulator:
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one"))
+            await until(backend, task, TaskState.RUNNING)
+            emulator.crash()
+            status = await until(backend, task, TaskState.STOPPED)
+    assert status.stop_code == "EssentialContainerExited"
+    assert "cloudburst-processor: exit code 137" in status.reason
+
+
+async def test_no_public_address_is_told():
+    with account(task_faults={0: TaskFault(no_public_address=True)}) as emulator:
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one"))
+            status = await until(backend, task, lambda s: s.reason)
+            assert status.state is TaskState.RUNNING
+            assert status.address is None
+            assert "no public address" in status.reason
+            await backend.launcher.stop(task, reason="done")
+            await until(backend, task, TaskState.STOPPED)
+
+
+async def test_private_addresses_need_no_ec2():
+    with account() as emulator:
+        async with backend_of(emulator, public_address=False) as backend:
+            task = await backend.launcher.launch(request("one"))
+            status = await until(backend, task, lambda s: s.address)
+            (it,) = emulator.tasks
+            assert status.address == f"http://{it.address}:5000"
+            assert not it.public
+            assert status.usage.public_ipv4 is False
+            await backend.launcher.stop(task, reason="done")
+        assert {call.service for call in emulator.calls} == {"ecs"}
+
+
+async def test_two_hundred_and_fifty_tasks_are_three_calls_a_round():
+    with account(**NO_PROCESSES) as emulator:
+        settings = settings_of(emulator)
+        network = {"awsvpcConfiguration": {"subnets": list(settings.subnets)}}
+        async with open_aws(settings) as aws:
+            for _ in range(25):
+                await aws.call(
+                    "ecs",
+                    "run_task",
+                    cluster=settings.cluster,
+                    taskDefinition=settings.task_definition,
+                    launchType="FARGATE",
+                    networkConfiguration=network,
+                    count=10,
+                )
+        async with backend_of(emulator) as backend:
+            for it in emulator.tasks:  # launched by somebody else, and adopted
+                await backend.launcher.describe(TaskId(it.arn))
+            before = count(emulator, "DescribeTasks")
+            await anyio.sleep(3.5)  # none has an address yet: a round each second, the first now
+            asked = count(emulator, "DescribeTasks") - before
+            last = TaskId(emulator.tasks[-1].arn)
+            assert (await backend.launcher.describe(last)).usage is not None
+    assert asked in {9, 12}
+
+
+async def test_a_stop_is_no_error_for_a_task_that_is_gone_but_for_one_that_is_not_seen_yet():
+    with account(**NO_PROCESSES, invisible=1.0) as emulator:
+        async with backend_of(emulator) as backend:
+            arn = "arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/" + "0" * 32
+            await backend.launcher.stop(TaskId(arn), reason="done")
+            task = await backend.launcher.launch(request("one"))
+            with pytest.raises(NoAnswerError, match="does not know"):
+                await backend.launcher.stop(task, reason="done")
+            await anyio.sleep(1.1)
+            await backend.launcher.stop(task, reason="done")
+            await backend.launcher.stop(task, reason="again")
+            await until(backend, task, TaskState.STOPPED)
+            await backend.launcher.stop(task, reason="again")
+        assert emulator.live == ()
+    assert await known_runs() == ()
+
+
+async def test_who_may_not_look_is_told_and_goes_on_when_he_may():
+    with account() as emulator:
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one"))
+            denied = Fault(operation="DescribeTasks", code="AccessDeniedException", times=2)
+            emulator.add_fault(denied)
+            with pytest.raises(AccessDeniedError):
+                await until(backend, task, lambda s: s.address)
+            await until_no_error(backend, task)
+            await backend.launcher.stop(task, reason="done")
+
+
+async def until_no_error(backend, task):
+    with anyio.fail_after(10):
+        while True:
+            try:
+                return await backend.launcher.describe(task)
+            except (AccessDeniedError, CredentialsError):
+                await anyio.sleep(0.05)
+
+
+async def test_throttled_and_lost_looks_end_nothing():
+    with account() as emulator:
+        async with backend_of(emulator) as backend:
+            emulator.add_fault(Fault(operation="DescribeTasks", times=2))
+            emulator.add_fault(Fault(operation="DescribeTasks", kind="dropped", times=2))
+            task = await backend.launcher.launch(request("one"))
+            await until(backend, task, lambda s: s.address, seconds=15)
+            await backend.launcher.stop(task, reason="done")
+
+
+async def test_secrets_are_found_in_the_task_itself():
+    secrets = Secrets(key="the key", certificate="cert", private_key="private")
+    with account(**NO_PROCESSES, protocol="native") as emulator:
+        settings = settings_of(emulator)
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one", secrets=secrets))
+        async with open_aws(settings) as aws:
+            answer = await aws.call("ecs", "describe_tasks", cluster=settings.cluster, tasks=[task])
+    assert secrets_of(answer["tasks"][0], "cloudburst-processor") == secrets
+    assert secrets_of({}, "cloudburst-processor") == Secrets(key="")
+
+
+async def test_native_and_onestep_backends():
+    with account(**NO_PROCESSES) as emulator:
+        async with backend_of(emulator, tier=Tier.HIGH_PERFORMANCE) as backend:
+            assert (backend.encoders, backend.slowness) == (1, 10.0)
+            assert backend.new_secrets().certificate == ""
+        emulator.register(protocol="native")
+        async with backend_of(
+            emulator, tier=Tier.HIGH_PERFORMANCE, auth_key=SecretStr("fixed")
+        ) as backend:
+            assert (backend.encoders, backend.slowness) == (4, 0.0)
+            secrets = backend.new_secrets()
+            assert secrets.key == "fixed"
+            assert "CERTIFICATE" in secrets.certificate
+            await backend.launcher.launch(request("one", secrets=secrets))
+        (it,) = emulator.tasks
+        assert it.environment["CLOUDBURST_CERTIFICATE"] == secrets.certificate
+        assert it.environment["CLOUDBURST_PRIVATE_KEY"] == secrets.private_key
+        assert it.environment["CLOUDBURST_LIFETIME_SECONDS"] == "3600.0"
+        async with backend_of(emulator, protocol=Protocol.ONESTEP) as backend:
+            assert backend.encoders == 1
+
+
+async def test_a_session_of_the_callers():
+    import aioboto3
+
+    with account(**NO_PROCESSES) as emulator:
+        theirs = aioboto3.Session(
+            aws_access_key_id="AKIATHEIRS", aws_secret_access_key="x", region_name="us-east-1"
+        )
+        role = "arn:aws:iam::123456789012:role/not-wanted"
+        async with backend_of(emulator, session=theirs, role_arn=role) as backend:
+            await backend.launcher.launch(request("one"))
+        assert {call.key for call in emulator.calls} == {"AKIATHEIRS"}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.15, 0.3, 0.6, 1.2])
+async def test_cancelled_at_any_time_it_leaves_no_task(after):
+    with account(latency=0.1) as emulator:
+        with anyio.move_on_after(after):
+            async with backend_of(emulator) as backend:
+                spec = TaskSpec(run="run1")
+                async with launched(backend, spec, Timeouts(), lambda _: None):
+                    await anyio.sleep_forever()
+        assert emulator.live == ()
+    assert await known_runs() == ()
+
+
+async def test_a_launch_without_answer_is_found_and_stopped_when_cancelled():
+    with account() as emulator:
+        fault = Fault(operation="RunTask", kind="lost", times=1, seconds=0.3)
+        async with backend_of(emulator) as backend:
+            emulator.add_fault(fault)
+            with anyio.move_on_after(0.2):
+                async with launched(backend, TaskSpec(run="r"), Timeouts(), lambda _: None):
+                    await anyio.sleep_forever()
+        assert [it.live for it in emulator.tasks] == [False]
+    assert await known_runs() == ()
+
+
+async def test_two_backends_at_once_have_files_of_their_own():
+    with account(**NO_PROCESSES) as emulator:
+        settings = settings_of(emulator)
+        async with (
+            open_fargate(settings, Timeouts(), Tier.STANDARD) as one,
+            open_fargate(settings, Timeouts(), Tier.STANDARD) as two,
+        ):
+            first = await one.launcher.launch(request("a"))
+            second = await two.launcher.launch(request("b"))
+            assert [run.run for run in await known_runs()] == ["run1", "run1"]
+            assert all(run.alive for run in await known_runs())
+            await one.launcher.stop(first, reason="done")
+            assert len(await known_runs()) == 1
+            await two.launcher.stop(second, reason="done")
+        assert await known_runs() == ()
