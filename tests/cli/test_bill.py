@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cloudburst.cli.ending import tell_end
+from cloudburst.cli.options import Running
+from cloudburst.cli.running import Outcome
 from cloudburst.cli.summary import Summary
 from cloudburst.cli.where import Where
 from cloudburst.errors import ConfigurationError
@@ -87,6 +90,16 @@ def test_the_bill_is_told_by_scene_by_task_and_by_part():
     assert "wasted 25%" in text
     assert "On Fargate ≈" not in text
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_task_that_may_still_run_is_named_first_of_all():
+    good = report(status=Status.COMPLETE)
+    left = good.workers[0].model_copy(update={"may_run": True})
+    bad = good.model_copy(update={"workers": (left,)})
+    assert f"{ARN} may still run: cloudburst cleanup stops it" in told(bad, 160)
+    running, console = Running(quiet=True), Console(file=io.StringIO())
+    assert tell_end(Outcome(report=good), running, console) == 0
+    assert tell_end(Outcome(report=bad), running, console) == 1
 
 
 def test_an_estimate_says_so():

@@ -22,7 +22,7 @@ from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import RUN, Look, Running
 from cloudburst.cli.running import Job, render
 from cloudburst.cli.where import Where
-from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -113,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
         return app(list(argv), exit_on_error=False, result_action="return_value") or 0
     except CycloptsError:
         return 2  # told already
-    except ConfigurationError as exc:
+    except (ConfigurationError, LaunchError) as exc:  # before anything was started
         console.print(complaint(exc))
         return 2
     except (CloudburstError, ExceptionGroup) as exc:

@@ -16,7 +16,11 @@ _PARTS = ("starting", "rendering", "moving", "idle", "wasted")
 
 
 def bill(report: Report) -> Iterator[RenderableType]:
-    """One row for each task, then the sum; nothing when nothing is billed."""
+    """One row for each task, then the sum; nothing when nothing is billed. Worse comes first."""
+    for worker in report.workers:
+        if worker.may_run:
+            name = worker.task or "a task whose launch was not answered"
+            yield shown(f"{name} may still run: cloudburst cleanup stops it", "bold red")
     if report.cost is None:
         return
     yield Text()

@@ -33,7 +33,12 @@ def tell_end(outcome: Outcome, running: Running, errors: Console) -> int:
         errors.print(shown("Interrupted before anything was started.", "yellow"))
     if outcome.signum is not None:
         return 128 + outcome.signum
-    return 0 if report is not None and report.status is Status.COMPLETE else 1
+    return 0 if report is not None and _is_good(report) else 1
+
+
+def _is_good(report: Report) -> bool:
+    """All is there, and nothing is left that costs."""
+    return report.status is Status.COMPLETE and not any(w.may_run for w in report.workers)
 
 
 def _tell_failures(report: Report, errors: Console) -> None:

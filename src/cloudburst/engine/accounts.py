@@ -100,6 +100,7 @@ def _worker_report(worker: WorkerRecord, cost: Cost | None, run: str, began: flo
         encoding=covered((span.began, span.ended) for span in encodes),
         scenes=sum(visit.done for visit in visits),
         cost=cost,
+        may_run=worker.may_run,
         error=_told(worker.error),
     )
 

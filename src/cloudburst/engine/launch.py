@@ -21,17 +21,25 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def launched(
-    backend: Backend, spec: TaskSpec, timeouts: Timeouts, on_launch: Callable[[TaskId], None]
+    backend: Backend,
+    spec: TaskSpec,
+    timeouts: Timeouts,
+    on_launch: Callable[[TaskId], None],
+    on_stop: Callable[[bool], None],
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
     """A task and its secrets. The task is stopped on every way out, known or not.
 
-    ``on_launch`` is told of it as soon as it is known, be that on the way out.
+    ``on_launch`` is told of it as soon as it is known, be that on the way out, and ``on_stop`` at
+    the end whether its stop was accepted.
     """
     launch = _Launch(backend, spec, timeouts, on_launch)
     try:
         yield await launch.accepted(), launch.request.secrets
     finally:
-        await launch.ended()
+        try:
+            await launch.ended()
+        finally:
+            on_stop(launch.stopped)
 
 
 class _Launch:
@@ -50,6 +58,9 @@ class _Launch:
         self._timeouts = timeouts
         self._task: TaskId | None = None
         self._asked = False  # and not refused: there may be a task that we cannot name
+        self._unsure = False  # it was asked, and there was no answer
+        self.stopped = False
+        """There is no task, or its stop was accepted."""
         self.request = self._new_request()
 
     def _new_request(self) -> LaunchRequest:
@@ -68,15 +79,16 @@ class _Launch:
         try:
             await insist(self._ask, seconds=self._timeouts.call)
         except (NoAnswerError, TimeoutError):
+            self._unsure = True
             logger.warning("no answer to a launch; asking again with the same token")
         except ThrottledError as exc:
             logger.info("launch throttled: %s", exc)
         except CapacityError as exc:
             logger.warning("no capacity: %s", exc)
-            self._asked = False
+            self._asked = self._unsure = False
             self.request = self._new_request()
         except CloudburstError:
-            self._asked = False
+            self._asked = self._unsure  # this was refused; what came before may have been done
             raise
         return self._task
 
@@ -89,7 +101,8 @@ class _Launch:
 
     async def ended(self) -> None:
         """Stop the task; one whose launch was never answered is found by its token first."""
-        if not self._asked:
+        self.stopped = not self._asked
+        if self.stopped:
             return
         try:
             await insist(self._stop, seconds=self._timeouts.stop)
@@ -106,11 +119,12 @@ class _Launch:
                 await self._ask()
             if self._task is not None:
                 await self._backend.launcher.stop(self._task, reason="cloudburst: done")
+            self.stopped = True
         except (NoAnswerError, ThrottledError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
             return None
         except CapacityError:
-            return True  # the open request never started anything
+            self.stopped = True  # the open request never started anything
         except CloudburstError:
             logger.exception("stop of %s refused", self._task or self.request.token)
         return True

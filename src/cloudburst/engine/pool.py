@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
@@ -23,6 +24,8 @@ from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, 
 from cloudburst.models.policy import Backoff, Limits, Timeouts
 from cloudburst.models.task import TaskId, TaskSpec
 from cloudburst.ports import Backend
+
+logger = logging.getLogger(__name__)
 
 WATCH = 2.0
 """Seconds between two looks at whether a worker in use still lives."""
@@ -228,6 +231,7 @@ class WorkerPool:
             timeouts=self._timeouts,
             backoff=self._backoff,
             on_launch=on_launch,
+            on_stop=record.gave_back,
             on_status=record.saw,
         ) as worker:
             slot.worker = worker
@@ -251,12 +255,23 @@ class WorkerPool:
             slot.changed = anyio.Event()
             with anyio.move_on_after(min(left, WATCH)) as pause:
                 await slot.changed.wait()
-            if pause.cancelled_caught and await worker.leaving() and not slot.draining:
+            if pause.cancelled_caught and await _leaving(worker) and not slot.draining:
                 self._dispatcher.drain(slot)
 
     def _tell(self, event: type[Any], record: WorkerRecord, **facts: Any) -> None:
         for observer in self._observers:
             observer(record, event, _facts(record) | facts)
+
+
+async def _leaving(worker: Worker) -> bool:
+    """As `Worker.leaving`; where nobody can tell, the line to the worker notices its end."""
+    try:
+        return await worker.leaving()
+    except WorkerError:
+        raise
+    except CloudburstError as exc:
+        logger.debug("%s: its state is not known: %s", worker.task, exc)
+        return False
 
 
 def _facts(record: WorkerRecord) -> dict[str, Any]:

@@ -147,12 +147,19 @@ class WorkerRecord:
     """What is billed for it, as far as is known."""
     settled: bool = False
     """It was seen to have stopped: nothing more will be billed."""
+    may_run: bool = False
+    """Its stop was not accepted, and it was not seen to have stopped."""
     visits: list[Visit] = field(default_factory=list[Visit])
+
+    def gave_back(self, accepted: bool) -> None:
+        """Its stop was accepted, or there will be no more tries."""
+        self.may_run = not accepted
 
     def saw(self, status: TaskStatus) -> None:
         """Take note of what the backend says of it."""
         self.usage = status.usage or self.usage
         self.settled = status.state is TaskState.STOPPED
+        self.may_run = self.may_run and not self.settled
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -66,13 +66,15 @@ async def open_worker(
     timeouts: Timeouts,
     backoff: Backoff,
     on_launch: Callable[[TaskId], None],
+    on_stop: Callable[[bool], None],
     on_status: Callable[[TaskStatus], None],
 ) -> AsyncGenerator[Worker]:
     """A ready worker; its task is stopped on every way out.
 
-    ``on_launch`` is told of the task, and ``on_status`` whatever is learned of it.
+    ``on_launch`` is told of the task, ``on_stop`` whether its stop was accepted, and ``on_status``
+    whatever is learned of it.
     """
-    async with launched(backend, spec, timeouts, on_launch) as (task, secrets):
+    async with launched(backend, spec, timeouts, on_launch, on_stop) as (task, secrets):
 
         async def look() -> TaskStatus:
             status = await backend.launcher.describe(task)

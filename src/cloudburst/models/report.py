@@ -101,6 +101,9 @@ class WorkerReport(_Entry):
     """Scenes of this run that it finished."""
     cost: Cost | None = None
     """Its whole bill, if it was started for this run; ``None`` where nothing is billed."""
+    may_run: bool = False
+    """Its stop was not accepted, nor was it seen to have stopped: it may run on, and be billed,
+    until its own limit. ``cloudburst cleanup`` stops it."""
     error: str | None = None
 
 

@@ -1,0 +1,79 @@
+"""A task that may have been started is never forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from harness import engine
+
+from cloudburst.errors import AccessDeniedError, CapacityError, CredentialsError, NoAnswerError
+from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+class Unsure(FakeCloud):
+    """The first launch is done and its answer lost; then come the errors, one for each call."""
+
+    def __init__(self, *errors, **facts):
+        super().__init__(**facts)
+        self.errors = list(errors)
+
+    async def launch(self, request):
+        if request.token in self.launched and self.errors:
+            raise self.errors.pop(0)
+        known = bool(self.launched)
+        task = await super().launch(request)
+        if not known:
+            raise NoAnswerError("the answer was lost")
+        return task
+
+
+async def test_a_refusal_after_no_answer_does_not_forget_the_task():
+    cloud = Unsure(CredentialsError("expired"))
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        report = await e.render("a")
+    assert report.status is Status.FAILED
+    assert isinstance(report.errors[0], CredentialsError)
+    assert not cloud.running, "found by its token, and stopped"
+    assert [w.may_run for w in report.workers] == [False]
+
+
+async def test_what_cannot_be_found_may_still_run_and_that_is_told():
+    cloud = Unsure(*(CredentialsError("expired") for _ in range(2)))
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        report = await e.render("a")
+    assert cloud.running
+    assert [w.may_run for w in report.workers] == [True]
+
+
+async def test_a_refusal_of_the_first_request_leaves_nothing():
+    cloud = FakeCloud(refuse=[AccessDeniedError("no")])
+    async with engine(cloud) as e:
+        report = await e.render("a")
+    assert [w.may_run for w in report.workers] == [False]
+
+
+async def test_no_room_after_no_answer_means_that_there_is_none():
+    cloud = FakeCloud(refuse=[NoAnswerError("lost"), CapacityError("full")])
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        report = await e.render("a")
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 1
+
+
+class Stubborn(FakeCloud):
+    async def stop(self, task, *, reason):
+        raise AccessDeniedError("you may not")
+
+
+async def test_a_stop_that_is_refused_is_told():
+    cloud = Stubborn()
+    async with engine(cloud, limits=Limits(workers=1), timeouts=Timeouts(settle=5)) as e:
+        report = await e.render("a")
+        assert [w.may_run for w in report.workers] == [True]
+        assert report.status is Status.COMPLETE
+        cloud.dying_tasks["fake-1"] = 1.0
+        final = await report.settled()
+    assert [w.may_run for w in final.workers] == [False], "it was seen to have stopped"
