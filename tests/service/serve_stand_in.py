@@ -7,10 +7,10 @@ from functools import partial
 import anyio
 from calling import STAND_IN
 
-from cloudburst.service.config import ServiceSettings
+from cloudburst.service.config import taken_settings
 from cloudburst.service.lifecycle import bound, serve
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-settings = ServiceSettings()
+settings = taken_settings()
 with bound(settings) as listener:
     sys.exit(anyio.run(partial(serve, settings, listener, render=STAND_IN)))

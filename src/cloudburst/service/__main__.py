@@ -8,7 +8,8 @@ import sys
 import anyio
 from pydantic import ValidationError
 
-from cloudburst.service.config import ServiceSettings
+from cloudburst.errors import ConfigurationError
+from cloudburst.service.config import taken_settings
 from cloudburst.service.lifecycle import bound, serve
 
 
@@ -21,15 +22,19 @@ def main() -> int:
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
-        settings = ServiceSettings()
+        settings = taken_settings()
     except ValidationError as error:
         # Its own text would show the values, and one of them is the key.
         for fault in error.errors(include_input=False, include_url=False):
-            sys.stderr.write(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}\n")
+            words = (".".join(map(str, fault["loc"])), fault["msg"])
+            sys.stderr.write(": ".join(filter(None, words)) + "\n")
         return 2
     try:
         with bound(settings) as listener:
             return anyio.run(serve, settings, listener)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except OSError as error:
         sys.stderr.write(f"{settings.host}:{settings.port}: {error}\n")
         return 2

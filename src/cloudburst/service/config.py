@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import Self
 
-from pydantic import DirectoryPath, Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudburst.service.cores import usable_cores
 
 PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
 """What the public image ships as its key, and takes for none."""
+
+SECRETS = ("AUTHENTICATION_KEY", "CLOUDBURST_CERTIFICATE", "CLOUDBURST_PRIVATE_KEY")
+"""Variables that no child of the service gets."""
 
 MiB = 1024 * 1024
 
@@ -24,6 +28,11 @@ class ServiceSettings(BaseSettings):
 
     key: SecretStr | None = Field(default=None, validation_alias="AUTHENTICATION_KEY")
     """What callers send in ``X-Authentication-Key``. Without it onestep is open and native shut."""
+
+    certificate: str | None = Field(default=None, repr=False)
+    """PEM. With it the service speaks TLS, and nothing else."""
+    private_key: SecretStr | None = None
+    """PEM, of that certificate."""
 
     host: str = "0.0.0.0"  # noqa: S104 - in a container this is the only address that is reached
     port: int = Field(default=5000, ge=0, le=65535)
@@ -67,6 +76,18 @@ class ServiceSettings(BaseSettings):
         value = key.get_secret_value() if key else ""
         return None if value in {"", PLACEHOLDER_KEY} else key
 
+    @field_validator("certificate", "private_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, text: object) -> object:
+        return None if text == "" else text
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            msg = "CLOUDBURST_CERTIFICATE and CLOUDBURST_PRIVATE_KEY belong together: both or none"
+            raise ValueError(msg)
+        return self
+
     @field_validator("parent_fd")
     @classmethod
     def _parent_is_open(cls, fd: int | None) -> int | None:
@@ -77,3 +98,16 @@ class ServiceSettings(BaseSettings):
                 msg = f"descriptor {fd} is not open"
                 raise ValueError(msg) from error
         return fd
+
+
+def taken_settings() -> ServiceSettings:
+    """The settings of the environment, from which secrets are then gone: children inherit it.
+
+    Raises:
+        pydantic.ValidationError: they are not right.
+    """
+    try:
+        return ServiceSettings()
+    finally:
+        for name in SECRETS:
+            os.environ.pop(name, None)

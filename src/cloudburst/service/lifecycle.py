@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import anyio
 import uvicorn
@@ -25,6 +27,7 @@ from cloudburst.service.config import ServiceSettings
 from cloudburst.service.jobs import RENDER
 from cloudburst.service.onestep import UNPACK
 from cloudburst.service.service import Service, open_service
+from cloudburst.service.tls import server_context
 
 log = logging.getLogger("cloudburst.service")
 
@@ -41,10 +44,17 @@ async def serve(
     render: Sequence[str] = RENDER,
     unpack: Sequence[str] = UNPACK,
 ) -> int:
-    """Serve until a signal, a limit or the parent's end says to stop; return the exit code."""
+    """Serve until a signal, a limit or the parent's end says to stop; return the exit code.
+
+    Raises:
+        ConfigurationError: the certificate and its key are none.
+    """
+    context = None
+    if settings.certificate is not None and settings.private_key is not None:
+        context = server_context(settings.certificate, settings.private_key.get_secret_value())
     adopt_orphans()
     async with open_service(settings, render=render) as service:
-        server = _Server(build_app(service, unpack=unpack))
+        server = _Server(build_app(service, unpack=unpack), context)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
         tasks = create_task_group()
@@ -135,13 +145,26 @@ class _Life:
         self._tasks.cancel_scope.cancel()
 
 
+class _Config(uvicorn.Config):
+    """Uvicorn's, with a context for TLS that is there already and not in files."""
+
+    def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, **more: Any) -> None:
+        super().__init__(app, **more)
+        self._context = context
+
+    def load(self) -> None:
+        super().load()
+        self.ssl = self._context
+
+
 class _Server(uvicorn.Server):
     """Uvicorn without its own handling of signals, which says where it listens."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, context: ssl.SSLContext | None) -> None:
         super().__init__(
-            uvicorn.Config(
+            _Config(
                 app,
+                context,
                 access_log=False,
                 lifespan="off",
                 log_config=None,
@@ -159,7 +182,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
-            scheme = "https" if self.config.is_ssl else "http"
+            scheme = "https" if self.config.ssl else "http"
             sys.stdout.write(
                 f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}\n"
             )
