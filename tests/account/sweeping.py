@@ -50,7 +50,9 @@ def client(emulator, service="ecs"):
     )
 
 
-def launch(emulator, number=1, *, run="", ours=True, scene="", started_by="", **more):
+def launch(
+    emulator, number=1, *, run="", ours=True, scene="", started_by="", definition="", **more
+):
     """ARNs of new tasks, as RunTask starts them ten at a time."""
     tags = {"CreatedBy": "animagent"} if ours else {}
     tags |= {"cloudburst:run": run} if run else {}
@@ -62,7 +64,7 @@ def launch(emulator, number=1, *, run="", ours=True, scene="", started_by="", **
     while len(arns) < number:
         answer = ecs.run_task(
             cluster=emulator.environment["ECS_CLUSTER_NAME"],
-            taskDefinition=emulator.environment["ECS_TASK_DEFINITION"],
+            taskDefinition=definition or emulator.environment["ECS_TASK_DEFINITION"],
             count=min(10, number - len(arns)),
             networkConfiguration={"awsvpcConfiguration": network},
             tags=[{"key": key, "value": value} for key, value in tags.items()],

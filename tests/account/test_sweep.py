@@ -6,6 +6,7 @@ import threading
 import time
 from decimal import Decimal
 
+import anyio
 import pytest
 from sweeping import account, client, count, dead_run, launch, living_run, settings_of
 
@@ -193,9 +194,9 @@ async def test_one_run_wherever_it_was_started():
 async def test_everything_is_130_tasks_of_ours_and_foreign_ones_only_when_told():
     with account(buckets=AWS_BUCKETS) as emulator:
         ours = launch(emulator, 70, run="one") + launch(emulator, 25)
-        time.sleep(2)  # Fargate's own launch rate
+        await anyio.sleep(2)  # Fargate's own launch rate
         ours += launch(emulator, 35, run="two")
-        time.sleep(1)
+        await anyio.sleep(1)
         foreign = launch(emulator, 2, ours=False)
         report = await cleanup(settings_of(emulator), everything=True)
         assert report.success
@@ -212,7 +213,7 @@ async def test_everything_is_130_tasks_of_ours_and_foreign_ones_only_when_told()
 async def test_only_old_tasks_when_told():
     with account() as emulator:
         old = launch(emulator, 2, run="dead")
-        time.sleep(1.5)
+        await anyio.sleep(1.5)
         young = launch(emulator, 2, run="dead")
         dead_run("dead", emulator)
         report = await cleanup(settings_of(emulator), older_than=1.5)

@@ -6,12 +6,15 @@ import logging
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
+from emulated import account, settings_of
 from pydantic import ValidationError
 
+from cloudburst.account.prices import refresh_prices
 from cloudburst.adapters.aws.prices import load_prices, prices_file, refreshed, save_prices
-from cloudburst.errors import AWSError
+from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError
 from cloudburst.models.prices import IPV4_SECOND, US_EAST_1, PriceTable
 from cloudburst.models.tier import Tier
+from cloudburst.testing import Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -208,6 +211,8 @@ async def test_a_newer_table_of_the_user_wins_and_an_older_one_does_not(state):
     assert [entry.name for entry in path.parent.iterdir()] == ["prices.json"]
     theirs = await load_prices()
     assert (theirs.date, theirs.rates("us-east-1").vcpu) == (TODAY, Decimal("0.000013889"))
+    await save_prices(refreshed(ours, US, today=ours.date))
+    assert (await load_prices()).rates("us-east-1").vcpu == Decimal("0.000013889")
     await save_prices(refreshed(ours, US, today=dt.date(2020, 1, 1)))
     assert await load_prices() == ours
 
@@ -248,3 +253,32 @@ def test_a_misread_figure_is_no_price():
                 },
             }
         )
+
+
+async def test_a_refresh_from_aws_is_kept_and_takes_as_many_pages_as_there_are(monkeypatch):
+    monkeypatch.setattr("cloudburst.testing.emulator.pricing.MOST_PRODUCTS", 2)
+    with account() as emulator:
+        table = await refresh_prices(settings_of(emulator))
+        asked = [call for call in emulator.calls if call.operation == "GetProducts"]
+        assert len(asked) == 3
+        fresh = table.regions["us-east-1"]
+        assert (fresh.x86.vcpu, fresh.disk_gb) == (Decimal("0.04048"), Decimal("0.000111"))
+        assert (fresh.date, fresh.source) == (
+            table.date.isoformat(),
+            "AWS Price List API, AmazonECS",
+        )
+        assert await load_prices() == table
+        assert table.rates("us-east-1") == US_EAST_1
+
+
+async def test_a_refresh_that_fails_leaves_what_there_was(state):
+    with account() as emulator:
+        emulator.add_fault(Fault(operation="GetProducts", code="AccessDeniedException"))
+        with pytest.raises(AccessDeniedError):
+            await refresh_prices(settings_of(emulator))
+        with pytest.raises(AWSError, match="nothing about eu-central-1"):
+            await refresh_prices(settings_of(emulator, region="eu-central-1"))
+        assert not prices_file().exists()
+        (state / "cloudburst").write_text("in the way")
+        with pytest.raises(ConfigurationError, match="cannot be kept"):
+            await refresh_prices(settings_of(emulator))

@@ -129,10 +129,9 @@ async def _find(aws: AWS, settings: Settings, task: str) -> _Found:
     if not _ID.fullmatch(name) or len(name) < SHORTEST:
         msg = f"{task!r} is no task: an ARN, an id, or at least {SHORTEST} characters of one"
         raise ConfigurationError(msg)
-    shown = await _in_ecs(aws, cluster, name)
-    if shown:
+    tasks = await _in_ecs(aws, cluster, name)
+    if shown := await described(aws, cluster, sorted(tasks)[:1]):
         definition = await _definition(aws, shown[0]["taskDefinitionArn"])
-        tasks = {one["taskArn"].rpartition("/")[2] for one in shown}
     else:
         try:
             definition = await _definition(aws, settings.task_definition)
@@ -149,13 +148,15 @@ async def _find(aws: AWS, settings: Settings, task: str) -> _Found:
     return _Found(aws=aws, cluster=cluster, task_id=tasks.pop(), definition=definition)
 
 
-async def _in_ecs(aws: AWS, cluster: str, name: str) -> list[dict[str, Any]]:
+async def _in_ecs(aws: AWS, cluster: str, name: str) -> set[str]:
+    """The ids that begin so; a whole one is taken for there."""
     if len(name) >= ID_LENGTH:
-        return await described(aws, cluster, [name])
-    shown: list[dict[str, Any]] = []
+        return {name}
+    ids: set[str] = set()
     for stopped in (False, True):
-        shown += await listed(aws, cluster, stopped=stopped)
-    return [one for one in shown if one["taskArn"].rpartition("/")[2].startswith(name)]
+        arns = await listed(aws, cluster, stopped=stopped)
+        ids |= {arn.rpartition("/")[2] for arn in arns}
+    return {task_id for task_id in ids if task_id.startswith(name)}
 
 
 async def _definition(aws: AWS, name: str) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 
@@ -16,6 +15,7 @@ from cloudburst.adapters.aws.sweep import (
     RunningTask,
     Whose,
     addresses_of,
+    described,
     listed,
     running_task,
 )
@@ -164,7 +164,8 @@ class _Look:
         self.runs = await known_runs()
         alive = {run.run: False for run in self.runs}
         alive |= {run.run: True for run in self.runs if run.alive}
-        shown: Sequence[Mapping[str, Any]] = await listed(self.aws, self.settings.cluster)
+        cluster = self.settings.cluster
+        shown = await described(self.aws, cluster, await listed(self.aws, cluster))
         addresses = await addresses_of(self.aws, shown) if self.addresses else None
         tasks = [
             running_task(

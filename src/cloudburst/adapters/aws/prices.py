@@ -50,7 +50,7 @@ _Key = tuple[str, str]
 
 
 async def load_prices() -> PriceTable:
-    """The table of the package, or the refreshed one of this user when that is newer."""
+    """The table of the package, or the refreshed one of this user unless that is older."""
     return await to_thread.run_sync(_load)
 
 
@@ -165,7 +165,7 @@ def _load() -> PriceTable:
     except (OSError, ValueError) as exc:
         logger.warning("%s cannot be used, so prices of %s are: %s", path, ours.date, exc)
         return ours
-    return theirs if theirs.date > ours.date else ours
+    return theirs if theirs.date >= ours.date else ours
 
 
 def _save(table: PriceTable) -> Path:

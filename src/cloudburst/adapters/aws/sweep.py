@@ -90,8 +90,8 @@ class RunningTask:
         return self.task_arn.rpartition("/")[2]
 
 
-async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[dict[str, Any]]:
-    """All tasks with their tags, as DescribeTasks tells them.
+async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[str]:
+    """The ARNs of all tasks that nobody has stopped.
 
     Args:
         aws: Account and region.
@@ -99,12 +99,11 @@ async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[dict[
         stopped: Those that were stopped within the last hour or so, in place of the others.
     """
     status = "STOPPED" if stopped else "RUNNING"
-    arns = await aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status)
-    return await described(aws, cluster, arns)
+    return await aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status)
 
 
 async def described(aws: AWS, cluster: str, tasks: Sequence[str]) -> list[dict[str, Any]]:
-    """The tasks that are there, in the order of ``tasks``: ARNs or ids, any number."""
+    """The tasks that are there, with their tags; ``tasks`` are ARNs or ids, any number."""
     batches = [tasks[at : at + BATCH] for at in range(0, len(tasks), BATCH)]
     answers: list[list[dict[str, Any]]] = [[] for _ in batches]
 
