@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from anyio import create_task_group, fail_after, to_thread
 
+from cloudburst.engine.groups import unwrapped
+
 PROGRAMS = Path(__file__).parent / "programs"
 LINE_BYTES = 16 * 1024 * 1024
 """The longest event of the runtime: what a container has written at once."""
@@ -125,10 +127,11 @@ async def open_containers() -> AsyncGenerator[Containers]:
     reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
     containers = Containers(writer)
     try:
-        async with create_task_group() as tasks:
-            tasks.start_soon(containers.listen, reader)
-            yield containers
-            tasks.cancel_scope.cancel()
+        with unwrapped():
+            async with create_task_group() as tasks:
+                tasks.start_soon(containers.listen, reader)
+                yield containers
+                tasks.cancel_scope.cancel()
     finally:
         writer.close()
         with fail_after(SECONDS_TO_END + 1, shield=True):

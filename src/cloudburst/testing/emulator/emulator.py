@@ -82,6 +82,7 @@ async def open_inside(config: EmulatorConfig) -> AsyncGenerator[Inside]:
                     yield inside
                 finally:
                     inside.over = True
+                    fleet.abandon()
             if account.moto:
                 await account.moto.close()
             background.cancel_scope.cancel()

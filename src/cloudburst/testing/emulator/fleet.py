@@ -109,6 +109,11 @@ class Fleet:
             if task.last_status != "STOPPED" and spot in {None, task.spot}
         ]
 
+    def abandon(self) -> None:
+        """Let nothing more happen by itself."""
+        for life in self._lives.values():
+            life.abandon()
+
     def _publish(self, facts: Task) -> None:
         self.facts[facts.id] = facts
         if facts.interface:

@@ -101,6 +101,12 @@ class Life:
         else:
             self._terminate(grace)
 
+    def abandon(self) -> None:
+        """Leave it as it is: its processes end with the emulator."""
+        self._cancel_timers()
+        if self._hole:
+            self._hole.close()
+
     def interrupt(self, notice: float | None = None) -> None:
         """Spot wants it back: SIGTERM now, SIGKILL after the notice."""
         grace = None if notice is None else min(notice, LONGEST_NOTICE)

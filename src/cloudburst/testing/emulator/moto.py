@@ -70,13 +70,10 @@ class Moto:
                 return
             listener = _PortListener()
             with fail_after(SECONDS_TO_START):
-                environment = {
-                    key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ
-                }
                 self._containers.start(
                     "moto",
                     [sys.executable, str(PROGRAMS / "moto_server.py")],
-                    environment,
+                    _environment(),
                     listener,
                 )
                 port = await listener.port
