@@ -9,6 +9,7 @@ import pytest
 from fargate_account import settings_of
 
 from cloudburst import Client, Limits, Timeouts, fargate
+from cloudburst.engine import ledger
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 
 OURS = {
@@ -59,3 +60,21 @@ def client_of():
         return Client(backend, timeouts=timeouts or Timeouts(), limits=limits, **more)
 
     return client
+
+
+@pytest.fixture
+def by_the_second(monkeypatch):
+    """Tasks live for seconds here: with the minimum of a minute all bills would be the same."""
+    monkeypatch.setattr(ledger, "MINIMUM_SECONDS", 0)
+
+
+@pytest.fixture
+def scenes(make_scene):
+    """So many small scenes: ``scenes(4)``."""
+    return lambda count: [make_scene(f"scene {n}", seconds=0.3 + n / 100) for n in range(count)]
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where videos go."""
+    return tmp_path / "out"
