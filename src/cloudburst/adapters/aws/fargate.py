@@ -59,6 +59,8 @@ ONESTEP_SLOWNESS = 10.0
 """The public image encodes a scene up to four times over, on one core for the most part."""
 NOT_FOUND = "InvalidParameterException"
 """What StopTask says of a task that it does not know."""
+NOBODY = "0" * 32
+"""No task: asked for it, AWS says whether there is the cluster, and whether we may look."""
 
 _MISPLACED = frozenset({"ATTRIBUTE", "INACTIVE", "LOCATION"})
 """Reasons for which a task will never be placed: "Amazon ECS API failure reasons", developer guide
@@ -81,7 +83,8 @@ async def open_fargate(
     Raises:
         ConfigurationError: No subnet, a capacity that Fargate has not, or a task definition that
             does not fit.
-        CloudburstError: What `AWS.call` raises: no credentials, no such task definition…
+        CloudburstError: What `AWS.call` raises: no credentials, no such task definition or
+            cluster…
     """
     if not settings.subnets:
         raise ConfigurationError("Fargate needs a subnet: set AWS_SUBNET_ID, or cloudburst init")
@@ -91,6 +94,7 @@ async def open_fargate(
             definition = await describe_definition(
                 aws, settings.task_definition, protocol=settings.protocol
             )
+            await aws.call("ecs", "describe_tasks", cluster=settings.cluster, tasks=[NOBODY])
             table = await load_prices()
             if not table.knows(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 count", aws.region)
