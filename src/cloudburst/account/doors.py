@@ -50,33 +50,26 @@ class SecurityGroup:
         return any(door.source == WORLD for door in self.doors)
 
 
-async def describe_groups(aws: AWS, ids: Sequence[str]) -> tuple[SecurityGroup, ...]:
-    """These groups.
+async def describe_groups(
+    aws: AWS, ids: Sequence[str], *, port: int = PORT
+) -> tuple[SecurityGroup, ...]:
+    """These groups, and who is let in at a port.
 
     Raises:
         ResourceMissingError: One of them is not there.
         CloudburstError: What `AWS.call` raises.
     """
     found = await aws.pages("ec2", "describe_security_groups", "SecurityGroups", GroupIds=list(ids))
-    return tuple(group_of(group) for group in found)
+    return tuple(_group(group, port) for group in found)
 
 
-async def find_group(aws: AWS, vpc: str, name: str = GROUP) -> SecurityGroup | None:
+async def find_group(
+    aws: AWS, vpc: str, name: str = GROUP, *, port: int = PORT
+) -> SecurityGroup | None:
     """The group of that name in a VPC, where names are unique. Raises as `AWS.call` does."""
     filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": [name]}]
     found = await aws.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters)
-    return group_of(found[0]) if found else None
-
-
-def group_of(group: Mapping[str, Any]) -> SecurityGroup:
-    """The parts of a described group that matter."""
-    return SecurityGroup(
-        id=group["GroupId"],
-        name=group.get("GroupName", ""),
-        vpc=group.get("VpcId", ""),
-        ours=is_ours_by_tags(group.get("Tags") or ()),
-        doors=tuple(door for rule in group.get("IpPermissions") or () for door in _doors(rule)),
-    )
+    return _group(found[0], port) if found else None
 
 
 def rule(sources: Iterable[str]) -> dict[str, Any]:
@@ -85,10 +78,21 @@ def rule(sources: Iterable[str]) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT, "IpRanges": ranges}
 
 
-def _doors(rule: Mapping[str, Any]) -> Iterable[Door]:
+def _group(group: Mapping[str, Any], port: int) -> SecurityGroup:
+    rules = group.get("IpPermissions") or ()
+    return SecurityGroup(
+        id=group["GroupId"],
+        name=group.get("GroupName", ""),
+        vpc=group.get("VpcId", ""),
+        ours=is_ours_by_tags(group.get("Tags") or ()),
+        doors=tuple(door for rule in rules for door in _doors(rule, port)),
+    )
+
+
+def _doors(rule: Mapping[str, Any], port: int) -> Iterable[Door]:
     protocol = rule.get("IpProtocol")
     ports = range(rule.get("FromPort", 0), rule.get("ToPort", 65535) + 1)
-    if protocol not in _TCP or (protocol != "-1" and PORT not in ports):
+    if protocol not in _TCP or (protocol != "-1" and port not in ports):
         return
     exact = protocol == "tcp" and len(ports) == 1
     for where in rule.get("IpRanges") or ():

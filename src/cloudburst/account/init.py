@@ -28,6 +28,7 @@ from cloudburst.account.network import (
     default_subnets,
     describe_subnets,
     one_vpc,
+    zones,
 )
 from cloudburst.adapters.aws.definition import definition_of
 from cloudburst.adapters.aws.session import AWS, open_aws
@@ -262,9 +263,8 @@ def _tell_subnets(hand: Hand, settings: Settings, subnets: Sequence[Subnet]) -> 
     needed = {Way.INTERNET} if settings.public_address else {Way.NAT, Way.OTHER}
     fitting = [subnet for subnet in subnets if subnet.way in needed]
     if fitting:
-        zones = ", ".join(sorted({subnet.zone for subnet in fitting}))
         name = fitting[0].id if len(fitting) == 1 else f"{len(fitting)} of {fitting[0].vpc}"
-        hand.tell("subnets", name, Outcome.FOUND, f"in {zones}")
+        hand.tell("subnets", name, Outcome.FOUND, f"in {zones(fitting)}")
     for subnet in subnets:
         if subnet.way not in needed:
             wanted = " or ".join(sorted(needed))

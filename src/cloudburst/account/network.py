@@ -96,6 +96,12 @@ def one_vpc(subnets: Iterable[Subnet]) -> str:
     return vpcs[0]
 
 
+def zones(subnets: Iterable[Subnet]) -> str:
+    """Their availability zones, in short: ``us-east-1a/b/c``."""
+    names = sorted({subnet.zone for subnet in subnets})
+    return "/".join([*names[:1], *(name[-1:] for name in names[1:])])
+
+
 async def cidrs(aws: AWS, vpc: str) -> tuple[str, ...]:
     """The address ranges of a VPC. Raises as `AWS.call` does."""
     answer = await aws.call("ec2", "describe_vpcs", VpcIds=[vpc])

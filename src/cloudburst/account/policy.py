@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from cloudburst.account.arns import partition
 from cloudburst.account.blueprint import LOG_GROUP, ROLE, ROLE_POLICY, TAGS, families
 from cloudburst.adapters.aws.session import open_aws
-from cloudburst.errors import CredentialsError, NoAnswerError
+from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError
 from cloudburst.models.settings import Settings
 
 __all__ = ["Purpose", "Statement", "policy", "policy_document", "statements"]
@@ -62,33 +62,66 @@ async def policy(
     needs a policy may have none yet.
     """
     async with open_aws(settings) as aws:
+        roles: tuple[str, ...] = ()
         try:
             account = await aws.account()
+            answer = await aws.call(
+                "ecs", "describe_task_definition", taskDefinition=settings.task_definition
+            )
+            roles = roles_of(answer["taskDefinition"])
         except (CredentialsError, NoAnswerError):
             account = ANY_ACCOUNT
-        return policy_document(settings, purposes, region=aws.region, account=account)
+        except CloudburstError:
+            pass  # it is not there yet, or not to be seen: init will make the role
+        return policy_document(settings, purposes, region=aws.region, account=account, roles=roles)
 
 
 def policy_document(
-    settings: Settings, purposes: Iterable[Purpose], *, region: str, account: str
+    settings: Settings,
+    purposes: Iterable[Purpose],
+    *,
+    region: str,
+    account: str,
+    roles: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The same for a region and an account that are known."""
+    """The same for what is known.
+
+    Args:
+        settings: Names.
+        purposes: What for.
+        region: Of the ARNs.
+        account: Of the ARNs.
+        roles: ARNs of the roles that the task definition has; none: the one that init makes.
+    """
     found: dict[str, Statement] = {}
     for purpose in purposes:
-        for statement in statements(settings, purpose, region=region, account=account):
-            found[statement.sid] = statement
+        for statement in statements(settings, purpose, region=region, account=account, roles=roles):
+            known = found.get(statement.sid, statement)
+            resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
+            found[statement.sid] = replace(statement, resources=resources)
     return {"Version": "2012-10-17", "Statement": [one.document() for one in found.values()]}
 
 
+def roles_of(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """ARNs of the roles that RunTask hands on to the tasks of a described task definition."""
+    roles = (definition.get("executionRoleArn"), definition.get("taskRoleArn"))
+    return tuple(role for role in roles if role)
+
+
 def statements(
-    settings: Settings, purpose: Purpose, *, region: str, account: str
+    settings: Settings,
+    purpose: Purpose,
+    *,
+    region: str,
+    account: str,
+    roles: Sequence[str] = (),
 ) -> tuple[Statement, ...]:
-    """The statements for one purpose.
+    """The statements for one purpose; the arguments are those of `policy_document`.
 
     Which actions know which resources and conditions: "Actions, resources, and condition keys" of
     each service, Service Authorization Reference (2026-11).
     """
-    names = _Names(settings, region, account)
+    names = _Names(settings, region, account, roles)
     match purpose:
         case Purpose.RUN:
             return _run(settings, names)
@@ -105,7 +138,7 @@ def statements(
 class _Names:
     """ARNs of what a set-up consists of."""
 
-    def __init__(self, settings: Settings, region: str, account: str) -> None:
+    def __init__(self, settings: Settings, region: str, account: str, roles: Sequence[str]) -> None:
         where = partition(region)
         cluster = settings.cluster.rpartition("/")[2]
         ecs = f"arn:{where}:ecs:{region}:{account}"
@@ -119,6 +152,7 @@ class _Names:
         self.group = f"arn:{where}:logs:{region}:{account}:log-group:{LOG_GROUP}"
         self.all_groups = f"arn:{where}:logs:{region}:{account}:log-group:*"
         self.role = f"arn:{where}:iam::{account}:role/{ROLE}"
+        self.roles = tuple(roles) or (self.role,)
         self.role_policy = f"arn:{where}:iam::aws:policy/{ROLE_POLICY}"
         self.service_role = f"arn:{where}:iam::{account}:role/aws-service-role/ecs.amazonaws.com/*"
         self.security_groups = f"{ec2}:security-group/*"
@@ -149,7 +183,7 @@ def _run(settings: Settings, names: _Names) -> tuple[Statement, ...]:
         ),
         Statement(sid="ListTasks", actions=("ecs:ListTasks",), conditions=names.in_cluster),
         Statement(sid="ReadTaskDefinitions", actions=("ecs:DescribeTaskDefinition",)),
-        _pass_role(names),
+        _pass_role(*names.roles),
         *([addresses] if settings.public_address else []),
         Statement(
             sid="ReadLogs",
@@ -184,7 +218,7 @@ def _init(names: _Names) -> tuple[Statement, ...]:
                 "StringEquals": {"ecs:CreateAction": ["CreateCluster", "RegisterTaskDefinition"]}
             },
         ),
-        _pass_role(names),
+        _pass_role(names.role),
         Statement(
             sid="MakeTheExecutionRole",
             actions=(
@@ -302,12 +336,12 @@ def _doctor(names: _Names) -> tuple[Statement, ...]:
     )
 
 
-def _pass_role(names: _Names) -> Statement:
-    """RunTask and RegisterTaskDefinition hand the execution role on to the task."""
+def _pass_role(*roles: str) -> Statement:
+    """RunTask and RegisterTaskDefinition hand roles on to tasks."""
     return Statement(
-        sid="PassTheExecutionRole",
+        sid="PassRolesToTasks",
         actions=("iam:PassRole",),
-        resources=(names.role,),
+        resources=roles,
         conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
     )
 
