@@ -88,8 +88,9 @@ class Bucket:
 
     def _wait(self, wanted: float) -> float:
         self._refill()
-        # A millionth is what floats may be off by, and no time that a clock could tell.
-        return max(0.0, wanted - self._level - 1e-6) / self._rate.per_second
+        missing = wanted - self._level
+        # By a millionth floats may be off, and no clock could tell the time that it takes.
+        return missing / self._rate.per_second if missing > 1e-6 else 0.0
 
     def _refill(self) -> None:
         now = anyio.current_time()
@@ -117,26 +118,29 @@ class Governor:
 
         Raises `ThrottledError` at once when that would take longer than ``patience`` seconds.
         """
-        leave = LEFT_BY_LAUNCHES if operation == "run_task" else 0.0
         buckets = tuple(self._of(service, operation, parameters))
-        wait = max((bucket.queue(leave=leave) for bucket in buckets), default=0.0)
+        wait = max((bucket.queue(leave=leave) for bucket, leave in buckets), default=0.0)
         if wait > patience:
             raise ThrottledError(f"{operation}: not asked, for others wait {wait:.0f} s already")
-        for bucket in buckets:
+        for bucket, leave in buckets:
             await bucket.take(leave=leave)
 
     def throttled(self, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
         """AWS had none."""
-        for bucket in self._of(service, operation, parameters):
+        for bucket, _ in self._of(service, operation, parameters):
             bucket.throttled()
 
-    def _of(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Iterable[Bucket]:
+    def _of(
+        self, service: str, operation: str, parameters: Mapping[str, Any]
+    ) -> Iterable[tuple[Bucket, float]]:
+        """The buckets of a call, and what it leaves in each."""
         if service != "ecs":
             return
-        if operation == "run_task" and (rate := LAUNCHES.get(_provider(parameters))):
-            yield self._bucket(rate)
+        launches = operation == "run_task"
+        if launches and (rate := LAUNCHES.get(_provider(parameters))):
+            yield self._bucket(rate), 0.0
         if rate := _ECS.get(operation):
-            yield self._bucket(rate)
+            yield self._bucket(rate), LEFT_BY_LAUNCHES if launches else 0.0
 
     def _bucket(self, rate: Rate) -> Bucket:
         return self._buckets.setdefault(rate, Bucket(rate))
