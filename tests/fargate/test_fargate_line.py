@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from cloudburst import Limits, RenderOptions, Status, Timeouts, WorkerError
+from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.adapters.http.native import connect
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
@@ -31,6 +32,8 @@ def scenes(make_scene, tmp_path):
 
 async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, scenes, tmp_path):
     with our_account() as aws:
+        tags = {}
+        aws.on_change(lambda task: tags.setdefault(task.arn, task.tags))  # StopTask takes them away
         async with client_of(aws) as client:
             report = await client.render_all(scenes, to=tmp_path / "out")
             assert report.status is Status.COMPLETE, [s.error for s in report.scenes]
@@ -45,12 +48,15 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
             env = dict(task.environment)
             assert env["AUTHENTICATION_KEY"]
             assert "BEGIN CERTIFICATE" in env["CLOUDBURST_CERTIFICATE"]
-            assert task.tags["CreatedBy"] == "animagent"
-            assert task.tags["Project"] == "CloudBurst"
-            assert task.tags["cloudburst:run"] == report.run
-            assert report.run in task.started_by
-            assert task.tags["Language"] == "chinese"
-            assert task.tags["Scene"] in {scene["scene_name"] for scene in scenes}
+            assert tags[task.arn] == {
+                "CreatedBy": "animagent",
+                "Purpose": "video-generation",
+                "Project": "CloudBurst",
+                "Language": "chinese",
+                "Scene": "scene 3",
+                "cloudburst:run": report.run,
+            }
+            assert task.started_by == f"cloudburst/{report.run}"
         assert len({task.environment["AUTHENTICATION_KEY"] for task in aws.tasks}) == 2
 
         # The bill, from AWS's own timestamps: both tasks ran for less than a minute.
@@ -82,8 +88,6 @@ async def test_another_key_is_refused(our_account, client_of, make_scene, tmp_pa
 
 
 def other_certificate():
-    from cloudburst.adapters.http.certificates import new_secrets
-
     return new_secrets().certificate
 
 
@@ -96,7 +100,8 @@ while True:
     try:
         while data := line.recv(4096):
             open(sys.argv[3], "ab").write(data)
-            line.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 21\\r\\n\\r\\n{\\"status\\": \\"healthy\\"}")
+            line.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 21\\r\\n\\r\\n")
+            line.sendall(b'{"status": "healthy"}')
     except OSError:
         pass
     line.close()
@@ -132,8 +137,7 @@ async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_pat
             told = []
             async with client_of(aws, limits=Limits(workers=1)) as client:
                 async with client.stream([make_scene("a")], to=tmp_path / "out") as run:
-                    async for event in run:
-                        told.append(event.model_dump_json())
+                    told.extend([event.model_dump_json() async for event in run])
                 report = await run.settled()
         assert report.status is Status.COMPLETE
         secrets = {aws.environment["AWS_SECRET_ACCESS_KEY"]}
