@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 
 import anyio
@@ -12,6 +13,7 @@ from cloudburst.account import logs
 from cloudburst.account.logs import read_logs
 from cloudburst.adapters.aws.logs import ContainerLog, LogReader
 from cloudburst.errors import AccessDeniedError, ConfigurationError, ResourceMissingError
+from cloudburst.models.running import LogLine
 from cloudburst.testing import Fault
 
 pytestmark = pytest.mark.anyio
@@ -226,6 +228,29 @@ async def test_containers_that_do_not_write_to_cloudwatch():
 async def test_a_number_of_lines_out_of_range(lines):
     with account() as emulator, pytest.raises(ConfigurationError, match="lines="):
         await read(emulator, "0" * 32, lines=lines)
+
+
+class Late:
+    """A reader to whom the last line comes when the task has already ended, as awslogs does it."""
+
+    rounds = 0
+
+    async def more(self):
+        self.rounds += 1
+        if self.rounds == 4:
+            yield LogLine(at=dt.datetime.now(dt.UTC), container="c", text="late")
+
+    async def ended(self):
+        return True
+
+
+async def test_lines_that_come_after_the_end_are_waited_for():
+    send, receive = anyio.create_memory_object_stream[LogLine](10)
+    late = Late()
+    with receive, anyio.fail_after(10):
+        await logs._tell(late, late, send, True, None)
+        assert texts([line async for line in receive]) == ["late"]
+    assert late.rounds > 8
 
 
 class Pages:

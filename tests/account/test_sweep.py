@@ -11,10 +11,11 @@ import pytest
 from sweeping import account, client, count, dead_run, launch, living_run, settings_of
 
 from cloudburst.account import sweep
-from cloudburst.account.sweep import Whose, cleanup, list_tasks
+from cloudburst.account.sweep import cleanup, list_tasks
 from cloudburst.adapters.aws.runs import known_runs
 from cloudburst.errors import AccessDeniedError, ConfigurationError, ResourceMissingError
 from cloudburst.models.prices import IPV4_SECOND, US_EAST_1
+from cloudburst.models.running import Whose
 from cloudburst.testing import AWS_BUCKETS, Fault
 
 pytestmark = pytest.mark.anyio

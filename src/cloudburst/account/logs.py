@@ -7,19 +7,20 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 from anyio.abc import ObjectSendStream
 
-from cloudburst.adapters.aws.logs import LogLine, LogReader, container_logs, logged_tasks
+from cloudburst.adapters.aws.logs import LogReader, container_logs, logged_tasks
 from cloudburst.adapters.aws.session import AWS, open_aws
 from cloudburst.adapters.aws.sweep import described, listed
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import ConfigurationError, ResourceMissingError
+from cloudburst.models.running import LogLine
 from cloudburst.models.settings import Settings
 
-__all__ = ["LogLine", "read_logs"]
+__all__ = ["read_logs"]
 
 SHORTEST = 4
 """Characters of an id that may name a task."""
@@ -129,18 +130,11 @@ async def _find(aws: AWS, settings: Settings, task: str) -> _Found:
     if not _ID.fullmatch(name) or len(name) < SHORTEST:
         msg = f"{task!r} is no task: an ARN, an id, or at least {SHORTEST} characters of one"
         raise ConfigurationError(msg)
-    tasks = await _in_ecs(aws, cluster, name)
-    if shown := await described(aws, cluster, sorted(tasks)[:1]):
-        definition = await _definition(aws, shown[0]["taskDefinitionArn"])
-    else:
-        try:
-            definition = await _definition(aws, settings.task_definition)
-            tasks = await logged_tasks(aws, definition, name)
-        except ResourceMissingError:
-            tasks = set()
-        if not tasks:
-            msg = f"no task {name} in cluster {cluster}, and no lines of one"
-            raise ResourceMissingError(msg)
+    known = await _in_ecs(aws, cluster, name) or await _in_logs(aws, settings, name)
+    if known is None:
+        msg = f"no task {name} in cluster {cluster}, and no lines of one"
+        raise ResourceMissingError(msg)
+    definition, tasks = known
     if len(tasks) > 1:
         some = ", ".join(sorted(tasks)[:_SHOWN]) + (", …" if len(tasks) > _SHOWN else "")
         msg = f"{len(tasks)} tasks begin with {name}: {some}"
@@ -148,15 +142,28 @@ async def _find(aws: AWS, settings: Settings, task: str) -> _Found:
     return _Found(aws=aws, cluster=cluster, task_id=tasks.pop(), definition=definition)
 
 
-async def _in_ecs(aws: AWS, cluster: str, name: str) -> set[str]:
-    """The ids that begin so; a whole one is taken for there."""
-    if len(name) >= ID_LENGTH:
-        return {name}
-    ids: set[str] = set()
-    for stopped in (False, True):
-        arns = await listed(aws, cluster, stopped=stopped)
-        ids |= {arn.rpartition("/")[2] for arn in arns}
-    return {task_id for task_id in ids if task_id.startswith(name)}
+_Known: TypeAlias = tuple[dict[str, Any], set[str]]
+"""The task definition of the first of them, and the ids that fit."""
+
+
+async def _in_ecs(aws: AWS, cluster: str, name: str) -> _Known | None:
+    """The tasks that ECS knows."""
+    ids = {name}
+    if len(name) < ID_LENGTH:
+        arns = await listed(aws, cluster) + await listed(aws, cluster, stopped=True)
+        ids = {task for arn in arns if (task := arn.rpartition("/")[2]).startswith(name)}
+    shown = await described(aws, cluster, sorted(ids)[:1])
+    return (await _definition(aws, shown[0]["taskDefinitionArn"]), ids) if shown else None
+
+
+async def _in_logs(aws: AWS, settings: Settings, name: str) -> _Known | None:
+    """The tasks that ECS has forgotten, if they were of the task definition of the settings."""
+    try:
+        definition = await _definition(aws, settings.task_definition)
+    except ResourceMissingError:
+        return None
+    ids = await logged_tasks(aws, definition, name)
+    return (definition, ids) if ids else None
 
 
 async def _definition(aws: AWS, name: str) -> dict[str, Any]:

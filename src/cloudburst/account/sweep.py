@@ -12,8 +12,6 @@ from cloudburst.adapters.aws.prices import load_prices
 from cloudburst.adapters.aws.runs import KnownRun, forget_run, known_runs
 from cloudburst.adapters.aws.session import AWS, open_aws
 from cloudburst.adapters.aws.sweep import (
-    RunningTask,
-    Whose,
     addresses_of,
     described,
     listed,
@@ -29,9 +27,10 @@ from cloudburst.errors import (
 )
 from cloudburst.models.policy import PATIENT
 from cloudburst.models.prices import PriceTable
+from cloudburst.models.running import CleanupReport, FailedStop, RunningTask, Whose
 from cloudburst.models.settings import Settings
 
-__all__ = ["CleanupReport", "FailedStop", "RunningTask", "Whose", "cleanup", "list_tasks"]
+__all__ = ["cleanup", "list_tasks"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,33 +45,6 @@ LOOKS = 8
 """So often at most, while others go on launching."""
 REASON = "cloudburst cleanup"
 _REASON_LENGTH = 255
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedStop:
-    """A task that still runs although it should not."""
-
-    task: RunningTask
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanupReport:
-    """What a cleanup came to."""
-
-    stopped: tuple[RunningTask, ...] = ()
-    """Their stop was accepted; in a dry run: those that would be stopped."""
-    failed: tuple[FailedStop, ...] = ()
-    left: tuple[RunningTask, ...] = ()
-    """Tasks of ours that go on running, as they shall."""
-    forgotten: tuple[str, ...] = ()
-    """Runs of this machine that had ended without a farewell and of which nothing is left."""
-    dry_run: bool = False
-
-    @property
-    def success(self) -> bool:
-        """Whether nothing runs on that should have been stopped."""
-        return not self.failed
 
 
 async def list_tasks(settings: Settings, *, everything: bool = False) -> tuple[RunningTask, ...]:
@@ -196,6 +168,7 @@ class _Sweep:
         return CleanupReport(stopped=wanted, left=self._left(tasks), dry_run=True)
 
     async def sweep(self) -> CleanupReport:
+        tasks: Sequence[RunningTask] = ()
         for number in range(LOOKS):
             tasks = await self._look.tasks()
             new = [task for task in tasks if self._is_new(task)]

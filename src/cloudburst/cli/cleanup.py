@@ -12,14 +12,14 @@ from cyclopts import Parameter, Token
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from cloudburst.account.sweep import CleanupReport, RunningTask, Whose, cleanup
 from cloudburst.cli.settings import read_settings
-from cloudburst.cli.tasks import TASK, by_run, run_line, sum_line, task_table
-from cloudburst.cli.words import count, shown
+from cloudburst.cli.tasks import TASK, by_run, grouped, sum_line
+from cloudburst.cli.words import count, first_line, shown
+from cloudburst.models.running import CleanupReport, RunningTask, Whose
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
+_PART = re.compile(r"([0-9.]+)([smhd])")
 
 
 def duration(text: str) -> float:
@@ -60,6 +60,8 @@ def cleanup_command(
     dry_run
         Stop nothing; only tell what would be stopped.
     """
+    from cloudburst.account.sweep import cleanup  # noqa: PLC0415 - boto takes a while to import
+
     work = partial(
         cleanup,
         read_settings(),
@@ -83,14 +85,15 @@ class Told:
         """What was stopped, what was not, and what goes on."""
         report = self._report
         if report.stopped:
-            yield from _tasks(report.stopped)
+            yield from grouped(report.stopped)
             head = "Would stop" if report.dry_run else "Stopped"
             yield Text.assemble(f"{head} ", sum_line(report.stopped))
         elif not report.failed:
             yield Text("Nothing to stop.")
         for entry in report.failed:
             task = shown(entry.task.task_id[:TASK], "cyan")
-            yield Text.assemble(("✗ ", "red"), task, " still runs: ", shown(entry.error, "red"))
+            error = shown(first_line(entry.error), "red")
+            yield Text.assemble(("✗ ", "red"), task, " still runs: ", error)
         if report.failed:
             number = count(len(report.failed), "task")
             yield Text(f"{number} could not be stopped, and will cost on.", "red")
@@ -101,17 +104,10 @@ class Told:
                 yield _left(name, tasks)
 
 
-def _tasks(tasks: Sequence[RunningTask]) -> RenderResult:
-    for run, some in by_run(tasks):
-        yield run_line(run, some[0].whose)
-        yield task_table(some)
-        yield Text()
-
-
 def _left(run: str, tasks: Sequence[RunningTask]) -> Text:
     told = {
-        Whose.ALIVE: "its process works on this machine",
-        Whose.DEAD: "nobody waits for it, but it is younger than --older-than",
+        Whose.ALIVE: "on this machine",
+        Whose.DEAD: "left over, but younger than --older-than",
         Whose.ELSEWHERE: "started elsewhere",
         Whose.FOREIGN: "not of cloudburst",
     }[tasks[0].whose]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Annotated
 
@@ -12,10 +14,9 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from cloudburst.account.logs import LogLine, read_logs
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.words import shown
-from cloudburst.models.settings import Settings
+from cloudburst.models.running import LogLine
 
 _STYLES = ("cyan", "magenta", "yellow", "blue")
 
@@ -40,21 +41,24 @@ def logs_command(
     lines
         Only so many of the last lines.
     """
-    return anyio.run(_show, read_settings(), task, follow, lines)
+    from cloudburst.account.logs import read_logs  # noqa: PLC0415 - boto takes a while to import
+
+    wanted = read_logs(read_settings(), task, follow=follow, lines=lines)
+    anyio.run(_show, wanted)
+    return 0
 
 
-async def _show(settings: Settings, task: str, follow: bool, lines: int | None) -> int:
+async def _show(wanted: AbstractAsyncContextManager[AsyncIterator[LogLine]]) -> None:
     console = Console(highlight=False)
     styles: dict[str, str] = {}
-    async with read_logs(settings, task, follow=follow, lines=lines) as written:
+    async with wanted as written:
         async for line in written:
             style = styles.setdefault(line.container, _STYLES[len(styles) % len(_STYLES)])
             text = _told(line, style)
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
-    if not styles and lines != 0:
-        errors = Console(stderr=True)
-        await to_thread.run_sync(errors.print, Text("It has written nothing yet.", "dim"))
-    return 0
+    if not styles:
+        nothing = Text("Nothing was written.", "dim")
+        await to_thread.run_sync(Console(stderr=True).print, nothing)
 
 
 def _told(line: LogLine, style: str) -> Text:

@@ -13,7 +13,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.prices import load_prices, refresh_prices
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.words import shown
 from cloudburst.models.prices import HOME, PriceTable
@@ -42,6 +41,8 @@ def prices_command(
     region
         In place of AWS_REGION.
     """
+    from cloudburst.account.prices import load_prices, refresh_prices  # noqa: PLC0415 - boto takes a while to import
+
     settings = read_settings()
     table = anyio.run(refresh_prices, settings) if refresh else anyio.run(load_prices)
     shows = PriceList(table, region or settings.region or HOME, public=settings.public_address)

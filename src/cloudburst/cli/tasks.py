@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,15 +13,14 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.sweep import RunningTask, Whose, list_tasks
 from cloudburst.cli.displays import write_line
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.words import clock, count, shown, usd
+from cloudburst.models.running import RunningTask, Whose
 
 TASK = 12
 """Characters of an id: enough to tell it from others, and for ``cloudburst logs``."""
@@ -29,7 +29,7 @@ WIDE = 100
 
 _WHOSE = {
     Whose.ALIVE: ("on this machine", "green"),
-    Whose.DEAD: ("on this machine, and nobody waits for it: cloudburst cleanup stops it", "red"),
+    Whose.DEAD: ("left over on this machine", "red"),
     Whose.ELSEWHERE: ("started elsewhere", "yellow"),
     Whose.FOREIGN: ("not of cloudburst", "dim"),
 }
@@ -49,6 +49,8 @@ def tasks_command(
     as_json
         One JSON list on the standard output.
     """
+    from cloudburst.account.sweep import list_tasks  # noqa: PLC0415 - boto takes a while to import
+
     tasks = anyio.run(partial(list_tasks, read_settings(), everything=everything))
     if as_json:
         write_line(json.dumps([as_dict(task) for task in tasks], default=_as_json))
@@ -73,12 +75,19 @@ class Listing:
         if not self._tasks:
             yield Text("No tasks run.")
             return
-        wide = options.max_width >= WIDE
-        for run, tasks in by_run(self._tasks):
-            yield run_line(run, tasks[0].whose)
-            yield task_table(tasks, wide=wide)
-            yield Text()
+        yield from grouped(self._tasks, wide=options.max_width >= WIDE)
         yield sum_line(self._tasks)
+        if any(task.whose is Whose.DEAD for task in self._tasks):
+            yield Text("cloudburst cleanup stops what is left over.", "red")
+
+
+def grouped(tasks: Sequence[RunningTask], *, wide: bool = False) -> Iterator[RenderableType]:
+    """The runs with their tasks, under one head."""
+    yield task_table((), wide=wide, head=True)
+    for run, some in by_run(tasks):
+        yield run_line(run, some[0].whose)
+        yield task_table(some, wide=wide)
+    yield Text()
 
 
 def by_run(tasks: Sequence[RunningTask]) -> Iterator[tuple[str, list[RunningTask]]]:
@@ -92,19 +101,19 @@ def by_run(tasks: Sequence[RunningTask]) -> Iterator[tuple[str, list[RunningTask
 def run_line(run: str, whose: Whose) -> Text:
     """The run and who would miss it."""
     told, style = _WHOSE[whose]
+    if whose is Whose.FOREIGN and not run:
+        return Text(told, style)
     return Text.assemble("run ", shown(run or "unknown", "bold"), " ", (f"({told})", style))
 
 
-def task_table(tasks: Sequence[RunningTask], *, wide: bool = False) -> Table:
-    """One row for each task."""
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim"
-    )
-    for name in ("task", "status", "vCPU/GB"):
-        table.add_column(name, no_wrap=True)
-    for name in ("age", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("address", no_wrap=True)
+def task_table(tasks: Sequence[RunningTask], *, wide: bool = False, head: bool = False) -> Table:
+    """One row for each task; all such tables have the same columns."""
+    table = Table(box=None, show_header=head, padding=(0, 2, 0, 0), header_style="dim")
+    for name, width in (("task", TASK), ("status", 12), ("vCPU/GB", 10)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    for name, width in (("age", 10), ("cost", 8)):
+        table.add_column(name, no_wrap=True, min_width=width, justify="right")
+    table.add_column("address", no_wrap=True, min_width=15)
     if wide:
         table.add_column("scene", overflow="fold")
     for task in tasks:
@@ -144,4 +153,4 @@ def sum_line(tasks: Sequence[RunningTask]) -> Text:
 
 
 def _as_json(value: object) -> str:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)

@@ -10,20 +10,13 @@ from typing import Any
 
 from cloudburst.adapters.aws.session import AWS
 from cloudburst.errors import ResourceMissingError
+from cloudburst.models.running import LogLine
 
 PAGE = 10_000
 """Events in an answer at most: "GetLogEvents" in the CloudWatch Logs API reference (2026-11)."""
 STREAMS = 50
 """Streams in an answer at most: "DescribeLogStreams" there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class LogLine:
-    """A line that a container wrote."""
-
-    at: dt.datetime
-    container: str
-    text: str
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +36,8 @@ def container_logs(definition: Mapping[str, Any], task_id: str) -> tuple[Contain
     """
     logs: list[ContainerLog] = []
     for container in definition["containerDefinitions"]:
-        log = container.get("logConfiguration") or {}
-        options = log.get("options") or {}
+        log: Mapping[str, Any] = container.get("logConfiguration") or _NOTHING
+        options: Mapping[str, str] = log.get("options") or _NOTHING
         group, prefix = options.get("awslogs-group"), options.get("awslogs-stream-prefix")
         if log.get("logDriver") == "awslogs" and group and prefix:
             name = container["name"]

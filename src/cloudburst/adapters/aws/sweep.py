@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from anyio import create_task_group
@@ -20,6 +17,7 @@ from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.ledger import seconds_billed
 from cloudburst.errors import AccessDeniedError
 from cloudburst.models.prices import PriceTable
+from cloudburst.models.running import RunningTask, Whose
 from cloudburst.models.task import Usage
 
 logger = logging.getLogger(__name__)
@@ -34,60 +32,6 @@ BATCH = 100
 
 _EXACT = Decimal("1e-12")
 """As in the engine's ledger: amounts are multiples of this, so that sums of them are exact."""
-
-
-class Whose(StrEnum):
-    """Who would miss a task."""
-
-    ALIVE = "alive"
-    """A run on this machine that goes on."""
-    DEAD = "dead"
-    """A run on this machine whose process is gone: nobody would."""
-    ELSEWHERE = "elsewhere"
-    """A run that this machine does not know."""
-    FOREIGN = "foreign"
-    """It does not have our tag: something else than cloudburst."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningTask:
-    """A task that nobody has stopped yet."""
-
-    task_arn: str
-    task_definition: str
-    """``family:revision``."""
-    status: str
-    """The ``lastStatus`` of ECS: ``PROVISIONING``, ``PENDING``, ``RUNNING``…"""
-    created_at: dt.datetime
-    started_at: dt.datetime | None = None
-    cpu: str
-    """CPU units, 1,024 for each vCPU; empty for a task without a size of its own."""
-    memory: str
-    """MiB; the same."""
-    architecture: str = "X86_64"
-    capacity: str = "FARGATE"
-    zone: str = ""
-    """Availability zone."""
-    public_ip: str | None = None
-    private_ip: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    run: str = ""
-    scene: str = ""
-    """The one it was started for."""
-    whose: Whose
-    age: float
-    """Seconds since it was asked for."""
-    seconds: int
-    """Billed so far."""
-    usd: Decimal
-    """The same in list prices."""
-    assumed: bool = False
-    """The prices are those of us-east-1, for those of its region are not known."""
-
-    @property
-    def task_id(self) -> str:
-        """The last part of its ARN."""
-        return self.task_arn.rpartition("/")[2]
 
 
 async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[str]:
