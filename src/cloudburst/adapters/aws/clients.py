@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 from aiobotocore.config import AioConfig
+from botocore.exceptions import NoCredentialsError
 
 from cloudburst.adapters.aws.redaction import cover
 
@@ -75,6 +76,8 @@ class Clients:
             return client
 
     async def _read(self, service: str, region: str) -> None:
+        if await self._session.get_credentials() is None:
+            raise NoCredentialsError  # now, and not after a search on everybody's loop
         async with self._made(service, region):
             pass
 

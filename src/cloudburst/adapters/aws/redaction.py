@@ -50,7 +50,7 @@ _PATTERNS = tuple(
         # Headers and presigned addresses.
         (rf"((?:X-Amz-Security-Token|X-Authentication-Key){_BEFORE}){_VALUE}", rf"\1{HIDDEN}"),
         (r"((?:x-amz-security-token|x-authentication-key):\s*)\S+", rf"\1{HIDDEN}"),
-        (r"(X-Amz-(?:Security-Token|Signature)=)[^&\s\"'\\]+", rf"\1{HIDDEN}"),
+        (r"([?&](?:X-Amz-)?(?:Security-Token|Signature)=)[^&\s\"'\\]+", rf"\1{HIDDEN}"),
         (r"(AWS4-HMAC-SHA256 Credential=[^,\s]+,).*?(?=[\"'\n]|$)", rf"\1 {HIDDEN}"),
         (r"(Signature:\s+)[0-9a-f]{64}", rf"\1{HIDDEN}"),
         (r"(Bearer )[\w.~+/=-]+", rf"\1{HIDDEN}"),
@@ -116,7 +116,8 @@ def _forms(value: str) -> Iterator[str]:
         yield from (line for line in value.splitlines() if line and not line.startswith("-----"))
     elif len(value) >= SHORTEST:
         in_json = json.dumps(value)[1:-1]
-        yield from (value, in_json, json.dumps(in_json)[1:-1], quote(value, safe=""))
+        shown = in_json.replace("\\", r"\\")  # JSON as bytes, the way Python shows them
+        yield from (value, in_json, shown, json.dumps(in_json)[1:-1], quote(value, safe=""))
 
 
 def _clean_record(record: logging.LogRecord) -> bool:

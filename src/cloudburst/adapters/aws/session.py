@@ -58,7 +58,8 @@ class AWS:
         self.endpoint_url = endpoint_url
         self.governor = Governor()
         self._renew = renew
-        self._renewed = float("-inf")
+        self._renewed = -math.inf
+        self._renewal = anyio.Lock()
         self._clients: Clients | None = self._clients_of(session)
         self._account: str | None = None
 
@@ -150,19 +151,20 @@ class AWS:
 
     async def _has_new(self, expired: Clients) -> bool:
         """Whether there are other credentials than those that have expired."""
-        if self._clients is not expired:
-            return True  # somebody else has found them meanwhile
-        now = anyio.current_time()
-        if self._renew is None or now < self._renewed + RENEWAL:
-            return False
-        self._renewed = now
-        logger.info("the credentials have expired: looking for newer ones")
-        with translated("credentials"):
-            session = await anyio.to_thread.run_sync(self._renew)
-        if self._clients is expired:
-            self._clients = self._clients_of(session)
-            await expired.retire()
-        return True
+        async with self._renewal:
+            if self._clients is not expired:
+                return True  # somebody else has found them meanwhile
+            now = anyio.current_time()
+            if self._renew is None or now < self._renewed + RENEWAL:
+                return False
+            self._renewed = now
+            logger.info("the credentials have expired: looking for newer ones")
+            with translated("credentials"):
+                session = await anyio.to_thread.run_sync(self._renew)
+            if self._clients is expired:
+                self._clients = self._clients_of(session)
+                await expired.retire()
+            return True
 
     def _clients_of(self, session: aioboto3.Session) -> Clients:
         return Clients(session, region=self.region, endpoint_url=self.endpoint_url)

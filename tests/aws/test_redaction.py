@@ -1,0 +1,143 @@
+"""No log shows a secret, whatever handler there is and whoever logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from urllib.parse import parse_qs, quote, urlsplit
+
+import aioboto3
+import pytest
+from aiobotocore.config import AioConfig
+from emulated import account, backend_of, request, until
+from pydantic import SecretStr
+
+from cloudburst.adapters.aws.redaction import LIBRARIES, clean, cover, hide
+from cloudburst.adapters.http.certificates import new_secrets
+from cloudburst.models.task import TaskState
+
+pytestmark = pytest.mark.anyio
+
+ROLE = "arn:aws:iam::123456789012:role/renderer"
+
+
+@pytest.fixture
+def log():
+    """All that any logger says, from its own handlers and from the root's."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)s"))
+    loggers = [logging.getLogger(), *map(logging.getLogger, (*LIBRARIES, "botocore.parsers"))]
+    before = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+    yield text
+    for logger, level in before:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+async def test_a_whole_life_at_debug_shows_no_secret(log):
+    secrets = new_secrets()
+    with account(protocol="native", worker=("sleep", "60")) as emulator:
+        async with backend_of(emulator, role_arn=ROLE) as backend:
+            task = await backend.launcher.launch(request("one", secrets=secrets))
+            await until(backend, task, lambda s: s.address)
+            await backend.launcher.stop(task, reason="done")
+            await until(backend, task, TaskState.STOPPED, seconds=15)
+    said = log.getvalue()
+    for spoken in ("RunTask", "DescribeTasks", "StopTask", "AssumeRole", "Response body"):
+        assert spoken in said  # else there was nothing to hide
+    assert re.search("AUTHENTICATION_KEY.{1,20}value.{1,10}[*]{3}", said)
+    lines = [line for line in secrets.private_key.splitlines() if not line.startswith("-")]
+    assert len(lines) >= 3
+    for secret in (secrets.key, *lines, "emulator-secret-access-key"):
+        assert secret not in said
+    assert re.search("<SessionToken>[*]{3}", said)
+    for pattern in (
+        r"SecretAccessKey>([^<]+)",
+        r"SessionToken>([^<]+)",
+        r"x-amz-security-token:(\S+)",
+        r"X-Amz-Security-Token': b'([^']+)",
+        r"Credential=[^,]+, (.{3})",
+        r"""AUTHENTICATION_KEY", ?"value": ?"([^"]+)""",
+    ):
+        assert set(re.findall(pattern, said)) == {"***"}, pattern
+    assert not re.search("Signature=[0-9a-f]", said)
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+async def test_presigned_addresses_show_no_signature(log, version):
+    token = "the/session+token"
+    session = aioboto3.Session("AKIAONE", "the secret key", token, region_name="us-east-1")
+    cover()
+    config = AioConfig(signature_version=version)
+    async with session.client("s3", config=config) as s3:
+        url = await s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+    cover()
+    logging.getLogger("httpx").info("GET %s", url)
+    said = log.getvalue()
+    assert "GET https://" in said
+    signature = parse_qs(urlsplit(url).query)["Signature" if version == "s3" else "X-Amz-Signature"]
+    for secret in (quote(token, safe=""), token, quote(signature[0], safe="")):
+        assert secret not in said.rpartition("httpx INFO GET")[2]
+
+
+async def test_a_fixed_key_is_hidden_in_every_form(log):
+    key = 'a "VeryOwn" key/ü'
+    with account(provisioning=600) as emulator:
+        async with backend_of(emulator, auth_key=SecretStr(key)) as backend:
+            await backend.launcher.launch(request("one", secrets=backend.new_secrets()))
+    said = log.getvalue()
+    assert "RunTask" in said
+    assert key not in said
+    assert json.dumps(key)[1:-1] not in said
+    assert "VeryOwn" not in said
+
+
+async def test_tracebacks_and_arguments_are_cleaned_too(log):
+    hide("hidden-value-1")
+    logger = logging.getLogger("botocore.endpoint")
+    try:
+        int("hidden-value-1")
+    except ValueError:
+        logger.exception("%s failed", {"key": "hidden-value-1"})
+    unfit = logger.makeRecord("botocore.endpoint", 10, "", 0, "%d", ("no number",), None)
+    assert logger.filter(unfit)
+    said = log.getvalue()
+    assert "ValueError: invalid literal for int() with base 10: '***'" in said
+    assert "hidden-value-1" not in said
+
+
+async def test_loggers_that_come_later_are_watched_with_the_next_secret(log):
+    logger = logging.getLogger("botocore.a_module_of_tomorrow")
+    hide("hidden-value-2")
+    logger.warning("hidden-value-2")
+    logging.getLogger("somebody.elses").warning("this is hidden-value-2 and theirs to hide")
+    assert log.getvalue().count("hidden-value-2") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'name': 'AUTHENTICATION_KEY', 'value': 'THIS'}",
+        '{"name":"AUTHENTICATION_KEY","value":"THIS"}',
+        r"b\'{\"name\": \"AUTHENTICATION_KEY\", \"value\": \"THIS\"}\'",
+        '{"value": "THIS", "name": "AUTHENTICATION_KEY"}',
+        "{'SecretAccessKey': 'THIS', 'SessionToken': 'THIS'}",
+        "{'X-Amz-Security-Token': b'THIS', 'Host': 'x'}",
+        "{'Authorization': b'AWS4-HMAC-SHA256 Credential=A/x, SignedHeaders=a, Signature=THIS'}",
+        "x-amz-security-token:THIS\n",
+        "https://x/?a=b&X-Amz-Security-Token=THIS&X-Amz-Signature=THIS",
+        "{'X-Authentication-Key': 'THIS'}",
+        "authorization: Bearer THIS",
+        '{"accessToken": "THIS", "refreshToken": "THIS"}',
+        "-----BEGIN EC PRIVATE KEY-----\\nTHIS\\nTHIS==\\n-----END EC PRIVATE KEY-----",
+    ],
+)
+def test_shapes_that_secrets_have(text):
+    assert "THIS" not in clean(text)
+    assert clean("nothing of it") == "nothing of it"
