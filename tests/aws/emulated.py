@@ -43,7 +43,7 @@ async def until(backend, task, wanted, *, seconds=10.0):
     """The first status that ``wanted`` says yes to; a state means that state."""
     accepts = (lambda s: s.state is wanted) if isinstance(wanted, TaskState) else wanted
     with anyio.fail_after(seconds):
-        while not accepts(status := await backend.launcher.describe(task)):
+        while not accepts(status := await backend.launcher.describe(task)):  # noqa: ASYNC110
             await anyio.sleep(0.02)
     return status
 
