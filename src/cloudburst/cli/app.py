@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -21,13 +21,14 @@ from cloudburst.cli.complaints import complaint
 from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import RUN, Look, Running
 from cloudburst.cli.running import Job, render
+from cloudburst.cli.settings import read_settings
 from cloudburst.cli.where import Where
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.scenes import read_scenes
 
+AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
     help="Scenes in, videos out: rendered on machines that exist only while they work.",
@@ -36,6 +37,16 @@ app = App(
     help_format="markdown",
     default_parameter=Parameter(show_default=False),
 )
+for _name, _help in {
+    "init": "Find or make what tasks need in an account, and write .env.",
+    "doctor": "Look at all that a run needs, and tell what mends it.",
+    "tasks": "List the tasks that run, and what they have cost so far.",
+    "cleanup": "Stop tasks that nobody needs.",
+    "logs": "Show what a task wrote.",
+    "prices": "Show the price list that counts, or refresh it.",
+}.items():
+    # By name: each is imported when it is wanted, for boto takes its time.
+    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
 _NO_READER = 128 + 13
 """What a shell says of a program that SIGPIPE ended."""
 
@@ -65,7 +76,7 @@ def render_command(
     overwrite
         Replace videos that exist.
     """
-    settings, running, where = _settings(), running or Running(), where or Where()
+    settings, running, where = read_settings(), running or Running(), where or Where()
     job = Job(
         scenes=[scene for path in scenes for scene in read_scenes(path)],
         to=to or settings.results or Path("cloudburst_results"),
@@ -142,14 +153,6 @@ def _told(error: Exception) -> Iterator[CloudburstError]:
                 yield from _told(one)
         case _:
             raise error
-
-
-def _settings() -> Settings:
-    """From the environment and from ``.env`` in the current folder."""
-    try:
-        return Settings(_env_file=".env")  # pyright: ignore[reportCallIssue]
-    except (ValueError, OSError) as exc:
-        raise ConfigurationError(f".env or the environment: {exc}") from exc
 
 
 def _story() -> Path:
