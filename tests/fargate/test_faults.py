@@ -1,4 +1,4 @@
-"""What AWS's API does wrong, one thing at a time: the videos come, nothing is left, bills add up."""
+"""What AWS's API does wrong, one thing at a time: videos come, nothing is left, bills add up."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ async def test_a_new_task_is_not_seen_at_first(account, scenes, out):
 
 async def test_a_new_task_is_not_even_known_when_it_shall_stop(account, scenes, out):
     with account(invisible=1.5) as aws:
-        async with Client(
-            fargate(settings_of(aws)), limits=Limits(workers=2), timeouts=HURRIED
-        ) as client:
-            async with client.stream(scenes(2), to=out) as run:
-                async for event in run:
+        backend, limits = fargate(settings_of(aws)), Limits(workers=2)
+        async with Client(backend, limits=limits, timeouts=HURRIED) as client:
+            run = client.stream(scenes(2), to=out)
+            async with run as events:
+                async for event in events:
                     if isinstance(event, WorkerLaunched):
                         break  # leaving cancels everything
         assert not aws.live
