@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ SOON, LATER = 1.0, 5.0
 GRACE = 30.0
 """Seconds for which a task may be unknown to AWS after it was last seen: reads lag behind writes
 ("eventual consistency" in the page of RunTask, ECS API reference, 2026-11)."""
+KEPT = 3600.0
+"""Seconds for which a task that has stopped can still be looked up: as long as AWS knows it."""
 LOST = "AWS does not know the task any more"
 NO_ADDRESS = (
     "it runs and has no public address: its subnet must be a public one, or set "
@@ -59,6 +62,8 @@ class Watched:
     """Why that cannot be found out."""
     no_address: bool = False
     """It runs, and has none."""
+    ending: bool = False
+    """Its stop was accepted: nobody wants its address any more."""
     looks: int = 0
     """Since it was about to stop, or ran without an address."""
     lost: bool = False
@@ -95,12 +100,15 @@ class Watcher:
         self._public = public
         self._tasks: dict[TaskId, Watched] = {}
         self._awake: dict[TaskId, Watched] = {}
+        self._ended: deque[tuple[float, TaskId]] = deque()
         self._changed = anyio.Event()
         self._error: CloudburstError | None = None
 
     def watch(self, task: TaskId, seen: Sight | None = None) -> Watched:
         """Look after a task from now on; ``seen`` is what the answer to its launch showed."""
         now = anyio.current_time()
+        while self._ended and self._ended[0][0] < now - KEPT:
+            self._tasks.pop(self._ended.popleft()[1], None)
         watched = self._tasks.get(task)
         if watched is None:
             watched = Watched(task=task, asked=now, due=now if seen is None else now + SOON)
@@ -115,6 +123,7 @@ class Watcher:
         """Its stop was accepted: look at it often for a while."""
         watched = self._tasks.get(task)
         if watched is not None and not watched.stopped:
+            watched.ending = True
             watched.looks = 0
             watched.due = min(watched.due, anyio.current_time() + SOON)
             self._nudge()
@@ -133,7 +142,8 @@ class Watcher:
             ResourceMissingError: The cluster is not there.
         """
         watched = self._tasks.get(task) or self.watch(task)
-        if not watched.stopped and (error := self._error or watched.address_error):
+        unreachable = None if watched.ending else watched.address_error
+        if not watched.stopped and (error := self._error or unreachable):
             raise type(error)(str(error)) from error
         return watched
 
@@ -207,8 +217,8 @@ class Watcher:
 
     def _settle(self, watched: Watched, now: float) -> None:
         """When to look again, if ever."""
-        if watched.stopped:
-            self._awake.pop(watched.task, None)
+        if watched.stopped and self._awake.pop(watched.task, None):
+            self._ended.append((now, watched.task))
         watched.looks += 1
         watched.due = now + self._pause(watched)
 
