@@ -37,12 +37,12 @@ async def public_address(transport: httpx.BaseTransport | None = None) -> str:
             text = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
     except (httpx.HTTPError, TimeoutError) as exc:
         msg = f"{CHECKIP} does not tell this machine's address ({type(exc).__name__}: {exc})"
-        raise ConfigurationError(f"{msg}: name it with --from, as 203.0.113.7") from exc
+        raise ConfigurationError(msg) from exc
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError as exc:
         msg = f"{CHECKIP} answers {text[:40]!r} and not with an IPv4 address"
-        raise ConfigurationError(f"{msg}: name this machine's with --from") from exc
+        raise ConfigurationError(msg) from exc
 
 
 async def private_address(ranges: Iterable[str]) -> str:
@@ -63,8 +63,7 @@ async def private_address(ranges: Iterable[str]) -> str:
         if any(local in each for each in networks):
             return str(local)
     told = ", ".join(map(str, networks))
-    msg = f"this machine has no address in the VPC ({told})"
-    raise ConfigurationError(f"{msg}: name with --from where clients come from")
+    raise ConfigurationError(f"this machine has no address in the VPC ({told})")
 
 
 def source(text: str) -> str:

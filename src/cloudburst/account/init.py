@@ -187,11 +187,17 @@ async def _sources(
         return [WORLD]
     if plan.sources:
         return sorted({source(each) for each in plan.sources})
-    if here is not None:
-        return [source(await here())]
-    if settings.public_address:
-        return [source(await public_address())]
-    return [source(await private_address(await cidrs(aws, vpc)))]
+    try:
+        if here is not None:
+            address = await here()
+        elif settings.public_address:
+            address = await public_address()
+        else:
+            address = await private_address(await cidrs(aws, vpc))
+    except ConfigurationError as exc:
+        msg = f"{exc}; name with --from whence workers are reached, as 203.0.113.7"
+        raise ConfigurationError(msg) from exc
+    return [source(address)]
 
 
 def _image(settings: Settings, plan: InitPlan, newest: Mapping[str, Any] | None) -> Image:

@@ -351,5 +351,6 @@ def _what(wanted: Mapping[str, Any]) -> str:
 
 
 def _some(unlike: Sequence[str]) -> str:
-    short = [path.replace("containerDefinitions", "containers") for path in unlike]
+    by_weight = sorted(unlike, key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
+    short = [path.replace("containerDefinitions", "containers") for path in by_weight]
     return ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -21,6 +22,7 @@ from cloudburst.cli.displays import write_line
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.where import Where
 from cloudburst.cli.words import count, shown
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.tier import Tier
 
 _SIGNS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.FAILURE: ("✗", "red")}
@@ -30,6 +32,7 @@ def doctor_command(
     *,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     tier: str = Tier.STANDARD.name,
+    address: Annotated[str | None, Parameter(name="--from")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and say what mends it if not.
@@ -43,16 +46,33 @@ def doctor_command(
         Tasks at once that a run would ask for. Default: 4, as a run does.
     tier
         Their size: a name or its priority, 1 to 5.
+    address
+        This machine's address, as workers see it. Default: what https://checkip.amazonaws.com
+        says.
     as_json
         One JSON object on the standard output.
     """
     size = Where(tier=tier).size()
-    diagnosis = anyio.run(partial(doctor, read_settings(), tasks=workers, tier=size))
+    here = None if address is None else _always(address)
+    diagnosis = anyio.run(partial(doctor, read_settings(), tasks=workers, tier=size, here=here))
     if as_json:
         write_line(json.dumps({"healthy": diagnosis.healthy, **asdict(diagnosis)}))
     else:
         Console(highlight=False).print(Told(diagnosis))
     return 0 if diagnosis.healthy else 1
+
+
+def _always(text: str) -> Callable[[], Awaitable[str]]:
+    """The address without asking anybody. Raises `ConfigurationError` when it is none."""
+    try:
+        address = str(ipaddress.IPv4Address(text))
+    except ValueError as exc:
+        raise ConfigurationError(f"--from: {text!r} is no IPv4 address") from exc
+
+    async def here() -> str:
+        return address
+
+    return here
 
 
 class Told:

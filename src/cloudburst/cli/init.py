@@ -78,7 +78,7 @@ def init_command(
     open_to_world
         Let everybody reach workers; only their keys keep others out.
     add
-        Let addresses of an earlier init reach them on.
+        Keep the addresses of an earlier init.
     image
         Image of the workers. Default: DOCKER_IMAGE, else the public one.
     protocol
@@ -182,7 +182,7 @@ def _table(steps: Sequence[Step], *, rehearsal: bool) -> Table:
     for step in steps:
         sign, style = _SIGNS[step.outcome]
         word = _WOULD.get(step.outcome, step.outcome) if rehearsal else step.outcome
-        told = Text.assemble(shown(step.name, "cyan"), " " if step.detail else "")
+        told = Text.assemble(shown(step.name, "cyan"), " · " if step.detail else "")
         told.append_text(shown(step.detail, "red" if step.outcome is Outcome.FAILED else "dim"))
         grid.add_row(Text(sign, style), step.what, Text(word, style), told)
     return grid
