@@ -205,3 +205,11 @@ async def test_a_lost_answer_is_no_reason_to_ask_again(image, make_scene):
         assert renderer.abandoned
     assert caught.value.retryable
     assert len(image.posts) == 1
+
+
+async def test_a_worker_that_was_given_back_gets_nothing_more(image, make_scene):
+    async with to_image(image) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+    with pytest.raises(WorkerStoppedError, match="given back"):
+        await renderer.generate(upload, progress=ignore)
+    assert not image.posts

@@ -81,10 +81,11 @@ async def connect(
             ) as line,
             create_task_group() as tasks,
         ):
+            renderer = OnestepRenderer(line, tasks, keyed=bool(secrets.key))
             try:
-                yield OnestepRenderer(line, tasks, keyed=bool(secrets.key))
+                yield renderer
             finally:
-                tasks.cancel_scope.cancel()
+                renderer.close()
 
 
 class OnestepRenderer:
@@ -98,6 +99,7 @@ class OnestepRenderer:
         self._posts: dict[str, Post] = {}
         self._proven = False
         self._abandoned = False
+        self._closed = False
 
     @property
     def abandoned(self) -> bool:
@@ -176,7 +178,15 @@ class OnestepRenderer:
                 if post is not None and post.unanswered:
                     self._abandoned = True
 
+    def close(self) -> None:
+        """End all requests and begin no more: the worker is being given back."""
+        self._closed = True
+        self._tasks.cancel_scope.cancel()
+
     def _begin(self, body: Body) -> Post:
+        if self._closed:
+            msg = "the worker is given back"
+            raise WorkerStoppedError(msg)
         post = Post(self._line, body)
         self._tasks.start_soon(post.run, name=f"cloudburst post of {body.scene}")
         return post
