@@ -159,26 +159,38 @@ async def test_a_task_that_has_stopped_and_one_that_ecs_has_forgotten(length, vi
         assert texts(await read(emulator, task_id[:length])) == ["last words"]
 
 
-async def test_the_last_lines_only_and_what_comes_after_them():
-    with writer("seq 1 9; sleep 1; echo more") as emulator:
+async def test_the_last_lines_only_and_what_comes_after_them(tmp_path):
+    flag = tmp_path / "flag"
+    with writer(f"seq 1 9; {waits(flag)}; echo more") as emulator:
         (arn,) = started(emulator)
         written(emulator, arn, 9)
         assert texts(await read(emulator, arn, lines=3)) == ["7", "8", "9"]
         assert texts(await read(emulator, arn, lines=0)) == []
         assert texts(await read(emulator, arn, lines=100)) == [str(n) for n in range(1, 10)]
-        assert texts(await read(emulator, arn, lines=2, follow=True)) == ["8", "9", "more"]
+        came = []
+        async with read_logs(settings_of(emulator), arn, lines=2, follow=True) as lines:
+            async for line in lines:
+                flag.touch()
+                came += [line.text]
+        assert came == ["8", "9", "more"]
         assert texts(await read(emulator, arn, lines=0, follow=True)) == []
 
 
-async def test_following_from_before_the_first_line_to_after_the_last():
-    with writer("for n in 1 2 3; do echo $n; sleep 0.3; done", provisioning=0.5) as emulator:
+def waits(flag):
+    return f"while [ ! -e {flag} ]; do sleep 0.05; done"
+
+
+async def test_following_from_before_the_first_line_to_after_the_last(tmp_path):
+    flag = tmp_path / "flag"
+    with writer(f"echo 1; {waits(flag)}; echo 2; echo 3", provisioning=0.5) as emulator:
         (arn,) = launch(emulator)
         came = []
         with anyio.fail_after(15):
             async with read_logs(settings_of(emulator), arn, follow=True) as lines:
-                came += [(line.text, emulator.tasks[0].last_status) async for line in lines]
-        assert [text for text, _ in came] == ["1", "2", "3"]
-        assert came[0][1] == "RUNNING"  # while it ran, and not at its end
+                async for line in lines:
+                    flag.touch()  # it goes on only when its first line was read
+                    came += [line.text]
+        assert came == ["1", "2", "3"]
         assert emulator.tasks[0].last_status == "STOPPED"
 
 
