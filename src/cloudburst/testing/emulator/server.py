@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from anyio import sleep
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.testing.emulator.account import Account
 from cloudburst.testing.emulator.config import EmulatorConfig
 from cloudburst.testing.emulator.facts import Call
@@ -145,7 +146,10 @@ async def serve(api: Api, port: int) -> AsyncGenerator[str]:
     runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError as exc:
+            raise ConfigurationError(f"api_port: {port}; {exc.strerror}") from exc
         host, bound = runner.addresses[0][:2]
         yield f"http://{host}:{bound}"
     finally:
