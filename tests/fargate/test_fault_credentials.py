@@ -10,11 +10,11 @@ import pytest
 from fargate_account import settings_of
 from trials import HURRIED, first, hold, tried
 
-from cloudburst import AccessDeniedError, Limits, Status
+from cloudburst import AccessDeniedError, Status
 from cloudburst.account.sweep import cleanup
 from cloudburst.adapters.aws.runs import known_runs
 from cloudburst.models.events import SceneEncoding
-from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
+from cloudburst.testing import Fault
 
 pytestmark = [
     pytest.mark.anyio,
@@ -67,7 +67,7 @@ async def left_behind(aws, trial, caplog, *, told):
 
 
 async def test_static_keys_end(account, scenes, out, caplog):
-    """What encodes is finished, for the line to a worker needs no AWS; nobody can stop the tasks."""
+    """What encodes is finished, for that needs no AWS; nobody can stop the tasks."""
     with account(worker_environment=WORKING) as aws:
         watch = first(SceneEncoding, lambda _: aws.expire_credentials())
         trial = await tried(aws, scenes(4), out, watch=watch)

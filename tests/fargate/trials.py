@@ -65,6 +65,8 @@ class Trial:
     final: Report | None = None
     one_key: bool = False
     """All workers have the same key, by ``VIDEO_API_AUTH_KEY``."""
+    public: bool = True
+    """Workers are reached, and billed, with a public address."""
     # Of the account, as soon as the client was left.
     tasks: tuple[Task, ...] = ()
     calls: tuple[Call, ...] = ()
@@ -111,9 +113,16 @@ async def tried(
     """Render all scenes and watch; with a session of ours, whose requests are noted."""
     limits = limits or Limits(workers=2)
     names = tuple(scene["scene_name"] for scene in scenes)
-    trial = Trial(limits=limits, out=out, names=names, one_key="auth_key" in (settings or {}))
+    settings = settings or {}
+    trial = Trial(
+        limits=limits,
+        out=out,
+        names=names,
+        one_key="auth_key" in settings,
+        public=settings.get("public_address", True),
+    )
     session = noting_session(emulator, trial.requests) if own_session else None
-    backend = fargate(settings_of(emulator, **(settings or {})), session=session)
+    backend = fargate(settings_of(emulator, **settings), session=session)
 
     async def aside(act: Awaitable[object]) -> None:
         await act
@@ -259,7 +268,7 @@ def check_bill(trial: Trial) -> None:
     assert final.cost.final
     assert final.cost.usd >= trial.report.cost.usd, "a total never goes down"
     for task in trial.tasks:
-        seconds, usd = bill(task)
+        seconds, usd = bill(task, public=trial.public)
         assert costs[task.arn].final
         assert (costs[task.arn].seconds, costs[task.arn].usd) == (seconds, usd), task
     for part in (*PARTS, "seconds"):
@@ -268,12 +277,13 @@ def check_bill(trial: Trial) -> None:
     assert shares + final.cost.wasted == final.cost.usd
 
 
-def bill(task: Any) -> tuple[int, Decimal]:
+def bill(task: Task, *, public: bool) -> tuple[int, Decimal]:
     """Seconds and USD of a task that has stopped, by hand: by the second and without a minimum."""
     if task.pull_started is None:
         return 0, Decimal()
     seconds = math.ceil(round(task.stopped - task.pull_started, 3))
     rates = SPOT if task.spot else ON_DEMAND
     memory = Decimal(task.memory_mb) / 1024
-    rate = Decimal(str(task.vcpu)) * rates["vcpu"] + memory * rates["gb"] + ADDRESS
+    rate = Decimal(str(task.vcpu)) * rates["vcpu"] + memory * rates["gb"]
+    rate += ADDRESS if public else 0
     return seconds, (seconds * rate).quantize(EXACT, ROUND_DOWN)

@@ -1,0 +1,139 @@
+"""Random mixes of faults, each drawn by a seed, that a run of five attempts must get over."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudburst.testing import Fault, TaskFault
+
+ATTEMPTS = 5
+HARMFUL = ATTEMPTS - 1
+"""Faults that may cost a scene an attempt, or the backend a start: with fewer than there are
+attempts, every scene must come through."""
+HITS = {"RunTask": 5, "StopTask": 4, "DescribeTasks": 4, "DescribeNetworkInterfaces": 3}
+"""Calls of an operation that are hit in one mix, so that they are through before deadlines."""
+TASKS = 5
+"""The first tasks may have faults."""
+CUTTING = {"cut", "cut download", "freeze"}
+"""What may break a download, so that a video is asked for again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Mix:
+    """Everything that a seed decides."""
+
+    scenes: int
+    workers: int
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    calls: list[Fault] = field(default_factory=list)
+    tasks: dict[int, TaskFault] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def resumed(self) -> bool:
+        return bool(CUTTING & self.kinds.keys())
+
+
+def drawn(seed: int) -> Mix:
+    """The mix of a seed."""
+    rng = random.Random(seed)
+    mix = Mix(
+        scenes=rng.randint(1, 12),
+        workers=rng.randint(1, 4),
+        settings={
+            "capacity": rng.choice(["FARGATE", "FARGATE_SPOT", "FARGATE_SPOT:2,FARGATE:1"]),
+            "public_address": rng.random() < 0.7,
+        },
+        config={
+            "provisioning": rng.uniform(0.1, 0.3),
+            "pending": rng.uniform(0.1, 0.4),
+            "deprovisioning": rng.uniform(0, 0.3),
+            "jitter": rng.choice([0, 0.2, 0.5]),
+            "latency": rng.choice([0, 0, 0.02, 0.15]),
+            "invisible": rng.choice([0, 0, 0.5, 1.2]),
+            "wrap_throttling": rng.random() < 0.3,
+            "worker_environment": {
+                "STUB_BOOT_SECONDS": f"{rng.uniform(0, 0.5):.2f}",
+                "STUB_GENERATE_SECONDS": f"{rng.uniform(0.02, 0.4):.2f}",
+                "STUB_VIDEO_BYTES": str(rng.randint(2_000, 400_000)),
+                "STUB_TERM": rng.choice(["", "", "drain", "die", "ignore"]),
+            },
+            "moto": False,
+        },
+    )
+    for _ in range(rng.randint(3, 8)):
+        rng.choice([add_call, add_call, add_task])(mix, rng)
+    mix.config["task_faults"] = mix.tasks
+    return mix
+
+
+def add_call(mix: Mix, rng: random.Random) -> None:
+    """Another fault of the API."""
+    operation = rng.choice(list(HITS))
+    kind = rng.choice(["lost", "dropped", "delay", "throttled", "5xx", "special"])
+    left = HITS[operation] - sum(f.times for f in mix.calls if f.operation == operation)
+    if left < 1:
+        return
+    more: Mapping[str, Any] = {"kind": kind}
+    match kind, operation:
+        case "throttled", _:
+            more = {"code": "RequestLimitExceeded" if "Net" in operation else "ThrottlingException"}
+        case "5xx", _:
+            more = {"code": "ServerException", "status": 500, "message": "Unexpected"}
+        case "delay", _:
+            more = {"kind": "delay", "seconds": round(rng.uniform(0.2, 3), 2)}
+        case "special", "RunTask":
+            more = rng.choice([{"kind": "doubled"}, {"kind": "failures"}])
+        case "special", _:
+            more = {"kind": "doubled"}
+    times = rng.randint(1, min(left, 3))
+    # The first DescribeTasks only asks for the cluster.
+    skip = rng.randint(0, 3) + (operation == "DescribeTasks")
+    mix.calls.append(Fault(operation=operation, skip=skip, times=times, **more))
+    mix.kinds[f"{operation} {kind}"] += 1
+
+
+def add_task(mix: Mix, rng: random.Random) -> None:
+    """A fault of another task."""
+    free = [number for number in range(TASKS) if number not in mix.tasks]
+    kind = rng.choice(list(TASK_FAULTS))
+    if not free or len(mix.tasks) >= HARMFUL:
+        return
+    if kind == "interrupt" and mix.settings["capacity"] == "FARGATE":
+        return
+    mix.tasks[free[rng.randrange(min(3, len(free)))]] = TASK_FAULTS[kind](rng)
+    mix.kinds[kind] += 1
+
+
+def _at(rng: random.Random) -> float:
+    return round(rng.uniform(0, 2.5), 2)
+
+
+def _environment(name: str) -> Callable[[random.Random], TaskFault]:
+    return lambda rng: TaskFault(environment={name: str(rng.randint(0, 1))})
+
+
+TASK_FAULTS: Mapping[str, Callable[[random.Random], TaskFault]] = {
+    "image pull": lambda _: TaskFault(image_pull=True),
+    "network interface": lambda _: TaskFault(network_interface=True),
+    "no public address": lambda _: TaskFault(no_public_address=True),
+    "black hole": lambda _: TaskFault(black_hole=True),
+    "never healthy": lambda _: TaskFault(never_healthy=True),
+    "late": lambda rng: TaskFault(start_delay=_at(rng)),
+    "crash": lambda rng: TaskFault(crash_after=_at(rng)),
+    "interrupt": lambda rng: TaskFault(interrupt_after=_at(rng)),
+    "freeze": lambda rng: TaskFault(freeze=(_at(rng), _at(rng))),
+    "slow": lambda rng: TaskFault(slow=rng.choice([2, 4])),
+    "cut": lambda rng: TaskFault(
+        cut_connections={n: rng.randint(100, 60_000) for n in rng.sample(range(1, 9), 2)}
+    ),
+    "fail": _environment("STUB_FAIL_CREATE"),
+    "crash at work": _environment("STUB_CRASH_CREATE"),
+    "fail download": _environment("STUB_FAIL_DOWNLOAD"),
+    "cut download": _environment("STUB_CUT_DOWNLOAD"),
+}

@@ -1,0 +1,46 @@
+"""Many faults at once, drawn at random: every video comes, nothing is left, the bill is right."""
+
+from __future__ import annotations
+
+import os
+from pprint import pformat
+
+import pytest
+from mixes import ATTEMPTS, drawn
+from trials import hold, tried
+
+from cloudburst import Limits, Timeouts
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real,
+    pytest.mark.chaos,
+    pytest.mark.timeout(150),
+    pytest.mark.usefixtures("by_the_second"),
+]
+
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+"""200 are enough to meet each fault in company of each other one."""
+TIMEOUTS = Timeouts(call=4, launch=90, ready=15, scene=30, silence=5, stop=30, settle=40)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_whatever_goes_wrong(seed, account, scenes, out):
+    mix = drawn(seed)
+    try:
+        with account(**mix.config) as aws:
+            for fault in mix.calls:
+                aws.add_fault(fault)
+            trial = await tried(
+                aws,
+                scenes(mix.scenes),
+                out,
+                limits=Limits(workers=mix.workers, attempts=ATTEMPTS),
+                timeouts=TIMEOUTS,
+                settings=mix.settings,
+            )
+            hold(trial, resumed=mix.resumed)
+    except BaseException as exc:
+        again = f"CLOUDBURST_SEEDS={seed + 1} pytest {__file__} -k '[{seed}'"
+        exc.add_note(f"Again with: {again}\n{pformat(mix)}")
+        raise
