@@ -181,6 +181,17 @@ def test_what_a_container_leaves_behind_ends_with_it(emulate, tmp_path):
     until(lambda: not alive(left))
 
 
+def test_containers_that_end_while_they_speak_end_alone(emulate):
+    emulator = emulate(worker=["sh", "-c", "echo last words; exit 3"], watchdog=False)
+    for _ in range(10):
+        run(emulator, count=10)
+    until(lambda: all(task.stopped for task in emulator.tasks), seconds=15)
+    assert {task.exit_code for task in emulator.tasks} == {3}
+    pages = client(emulator, "logs").get_paginator("filter_log_events")
+    events = pages.paginate(logGroupName="/ecs/cloudburst").build_full_result()["events"]
+    assert [event["message"] for event in events] == ["last words"] * 100
+
+
 def test_emulators_live_side_by_side(emulate):
     tasks = []
     for _ in range(3):

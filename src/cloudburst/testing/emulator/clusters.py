@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cloudburst.testing.emulator.config import EmulatorConfig
@@ -128,7 +128,7 @@ class Clusters:
         }
 
 
-def _check_providers(names: list[str]) -> None:
+def _check_providers(names: Iterable[str]) -> None:
     for name in names:
         if name not in PROVIDERS:
             raise client_error(f"The specified capacity provider '{name}' was not found.")

@@ -88,7 +88,8 @@ class Containers:
 
     def _heard(self, event: dict[str, Any]) -> None:
         name, listener = event["name"], self._listeners.get(event["name"])
-        match event["event"]:
+        kind: str = event["event"]
+        match kind:
             case "cut":
                 future = self._cuts[name].pop(0)
                 if event["problem"]:
@@ -104,6 +105,8 @@ class Containers:
                 if event["lines"]:
                     listener.wrote(event["lines"])
                 listener.ended(event["code"])
+            case _:
+                pass  # of a container that nobody listens to any more
 
     def _say(self, **command: Any) -> None:
         self._writer.write(json.dumps(command).encode() + b"\n")

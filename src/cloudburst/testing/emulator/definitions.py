@@ -166,7 +166,7 @@ def _check_fargate(asked: Mapping[str, Any]) -> None:
     for container in asked["containerDefinitions"]:
         if (container.get("stopTimeout") or 0) > LONGEST_STOP:
             raise client_error(f"stopTimeout must be between 0 and {LONGEST_STOP} seconds.")
-        log = container.get("logConfiguration") or {}
+        log: Mapping[str, Any] = container.get("logConfiguration") or {}
         if log.get("logDriver") == "awslogs" and not asked.get("executionRoleArn"):
             raise client_error(
                 "Fargate requires task definition to have execution role ARN to support log "

@@ -184,7 +184,9 @@ class Launching:
         cpu = cpu_units(overrides.get("cpu") or definition["cpu"])
         memory = memory_mb(overrides.get("memory") or definition["memory"])
         check_size(cpu, memory)
-        storage = overrides.get("ephemeralStorage") or definition.get("ephemeralStorage") or {}
+        storage: Mapping[str, int] = (
+            overrides.get("ephemeralStorage") or definition.get("ephemeralStorage") or {}
+        )
         disk = storage.get("sizeInGiB", FREE_DISK)
         if not FREE_DISK <= disk <= 200 or (storage and disk == FREE_DISK):
             raise invalid("Ephemeral storage size must be between 21 and 200 GiB.")
@@ -225,9 +227,8 @@ class Launching:
 
 def check_network(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     """The ``awsvpcConfiguration`` of a request. Raises `RefusedError` when it lacks one."""
-    network: Mapping[str, Any] = (asked.get("networkConfiguration") or {}).get(
-        "awsvpcConfiguration"
-    ) or {}
+    configuration: Mapping[str, Any] = asked.get("networkConfiguration") or {}
+    network: Mapping[str, Any] = configuration.get("awsvpcConfiguration") or {}
     if not network:
         raise invalid(
             "Network Configuration must be provided when networkMode 'awsvpc' is specified."

@@ -148,7 +148,7 @@ class Logs:
         if asked.get("descending"):
             names.reverse()
         at, limit = int(asked.get("nextToken") or 0), asked.get("limit") or MOST_GROUPS
-        streams = []
+        streams = list[dict[str, Any]]()
         for name in names[at : at + limit]:
             stream = group.streams[name]
             shown: dict[str, Any] = {

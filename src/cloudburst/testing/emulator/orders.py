@@ -97,8 +97,8 @@ class Orders:
     def log_of(self, name: str, task: str) -> LogAddress | None:
         """Where a container's output goes."""
         container = next(one for one in self.containers if one["name"] == name)
-        log = container.get("logConfiguration") or {}
-        options = log.get("options") or {}
+        log: Mapping[str, Any] = container.get("logConfiguration") or {}
+        options: Mapping[str, str] = log.get("options") or {}
         if log.get("logDriver") != "awslogs" or "awslogs-group" not in options:
             return None
         prefix = options.get("awslogs-stream-prefix", "")

@@ -34,7 +34,11 @@ def task_shape(
 ) -> dict[str, Any]:
     """The ``Task`` of the ECS API; members without a value are left out, as AWS does."""
     prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
-    overrides = {"containerOverrides": [], "inferenceAcceleratorOverrides": [], **orders.overrides}
+    overrides: dict[str, Any] = {
+        "containerOverrides": [],
+        "inferenceAcceleratorOverrides": [],
+        **orders.overrides,
+    }
     disk = {"sizeInGiB": orders.disk_gib}
     shown: dict[str, Any] = {
         "taskArn": task.arn,
@@ -133,5 +137,5 @@ def _health(task: Task) -> str:
 
 
 def _architecture(orders: Orders) -> str:
-    platform = orders.definition.get("runtimePlatform") or {}
+    platform: Mapping[str, Any] = orders.definition.get("runtimePlatform") or {}
     return "arm64" if platform.get("cpuArchitecture") == "ARM64" else "x86_64"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudburst.testing.emulator.clusters import Clusters
@@ -40,7 +40,7 @@ class Tasks:
 
     def _describe(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self._clusters.find(asked)["clusterName"]
-        references = asked.get("tasks") or []
+        references: Sequence[str] = asked.get("tasks") or ()
         if not references:
             raise invalid("Tasks cannot be empty.")
         if len(references) > MOST_ARNS:

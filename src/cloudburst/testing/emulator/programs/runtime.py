@@ -76,7 +76,7 @@ class Runtime:
         self._woken, self._wakes = socket.socketpair()
         self._woken.setblocking(False)
         self._wakes.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _nothing)  # handled, so that the line below is told
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
 
@@ -209,6 +209,10 @@ class Runtime:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:

@@ -44,7 +44,7 @@ import time
 import uuid
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any
+from typing import Any, cast
 
 BLOCK = 64 * 1024
 CRASH_CODE = 70
@@ -72,7 +72,7 @@ class Behaviour:
         """How long a video takes."""
         seconds: Any = self.seconds
         if isinstance(seconds, dict):
-            table: dict[str, float] = seconds
+            table = cast("dict[str, float]", seconds)
             seconds = next((s for p, s in table.items() if fnmatch.fnmatch(name, p)), 0)
         return float(seconds) + self.seconds_per_mb * size / 1e6
 
@@ -255,7 +255,7 @@ class Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def handle_error(self, *_: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers come and go."""
 
 
@@ -273,14 +273,9 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 def scenario(request: dict[str, Any]) -> str:
     """What the public image calls it."""
-    match bool(request.get("subtitle")), bool(request.get("effects")):
-        case True, True:
-            return "full_featured"
-        case True, False:
-            return "subtitles_only"
-        case False, True:
-            return "effects_only"
-    return "baseline"
+    names = {(True, True): "full_featured", (True, False): "subtitles_only"}
+    names |= {(False, True): "effects_only", (False, False): "baseline"}
+    return names[bool(request.get("subtitle")), bool(request.get("effects"))]
 
 
 def say(text: str) -> None:
