@@ -1,4 +1,4 @@
-"""A native service that keeps nothing: for measuring the client.
+"""A service that keeps nothing, native and onestep: for measuring the client.
 
 Run as a script it serves on a free port of loopback and prints it.
 """
@@ -44,6 +44,12 @@ async def video(request):
     return StreamingResponse(pieces(), headers={"Content-Length": str(len(VIDEO))})
 
 
+async def create(request):
+    async for _ in request.stream():
+        pass
+    return JSONResponse({"download_endpoint": "/download/1", "size": len(VIDEO)})
+
+
 async def delete_job(request):
     return Response(status_code=204)
 
@@ -54,6 +60,8 @@ APP = Starlette(
         Route("/jobs", post_job, methods=["POST"]),
         Route("/jobs/{id}/events", events),
         Route("/jobs/{id}/video", video),
+        Route("/create_video_onestep", create, methods=["POST"]),
+        Route("/download/1", video),
         Route("/jobs/{id}", delete_job, methods=["DELETE"]),
     ]
 )
