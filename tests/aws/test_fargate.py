@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+from functools import partial
 
 import anyio
 import pytest
 from emulated import account, backend_of, count, request, settings_of, until
 from pydantic import SecretStr
 
+from cloudburst import Client, Limits
 from cloudburst.adapters.aws.fargate import open_fargate
 from cloudburst.adapters.aws.runs import known_runs
-from cloudburst.adapters.aws.runtask import secrets_of
+from cloudburst.adapters.aws.runtask import secrets_of, starter, tag_value
 from cloudburst.adapters.aws.session import open_aws
 from cloudburst.engine.launch import launched
 from cloudburst.engine.ledger import seconds_billed
@@ -29,8 +33,14 @@ from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState
 from cloudburst.models.tier import Tier
 from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
+from cloudburst.testing.emulator.launching import check_tags
 
 pytestmark = pytest.mark.anyio
+
+
+def nothing(_):
+    """Who is told nothing."""
+
 
 NO_PROCESSES = {"provisioning": 600.0}
 """Tasks that only exist: none gets so far that it runs."""
@@ -190,33 +200,35 @@ async def test_a_repeated_launch_asks_for_the_same_revision():
             assert [it.arn for it in emulator.tasks] == [task]
 
 
-async def test_many_launches_stay_within_what_aws_allows():
+async def test_sixty_launches_at_once_are_no_more_than_aws_allows():
     with account(**NO_PROCESSES, buckets=AWS_BUCKETS) as emulator:
         async with backend_of(emulator) as backend, anyio.create_task_group() as tasks:
-            for number in range(130):
+            for number in range(60):
                 tasks.start_soon(backend.launcher.launch, request(f"t{number}"))
-        assert len(emulator.tasks) == 130
+        assert len(emulator.tasks) == 60
         assert {call.status for call in emulator.calls} == {200}
     assert len(await known_runs()) == 1  # nobody has stopped them
 
 
 async def test_a_launch_that_would_wait_long_is_refused_and_not_asked_for():
     with account(**NO_PROCESSES, buckets=AWS_BUCKETS) as emulator:
-        refused = 0
+        refusals = []
 
         async def launch(number):
-            nonlocal refused
             try:
                 await backend.launcher.launch(request(f"t{number}"))
-            except ThrottledError:
-                refused += 1
+            except ThrottledError as exc:
+                refusals.append(str(exc))
 
         async with backend_of(emulator) as backend, anyio.create_task_group() as tasks:
             for number in range(300):
                 tasks.start_soon(launch, number)
-        assert refused > 50
-        assert len(emulator.tasks) == 300 - refused
-        assert {call.status for call in emulator.calls} == {200}
+        by_us = sum("not asked" in refusal for refusal in refusals)
+        assert by_us > 50
+        assert count(emulator, "RunTask") == 300 - by_us
+        # Calls that are held up on the way arrive in bunches, which no sender can foresee.
+        assert len(refusals) - by_us < 10
+        assert len(emulator.tasks) == 300 - len(refusals)
 
 
 async def test_spot_gives_notice_and_costs_less():
@@ -316,12 +328,13 @@ async def test_two_hundred_and_fifty_tasks_are_three_calls_a_round():
         async with backend_of(emulator) as backend:
             for it in emulator.tasks:  # launched by somebody else, and adopted
                 await backend.launcher.describe(TaskId(it.arn))
+            await anyio.sleep(1.5)
             before = count(emulator, "DescribeTasks")
-            await anyio.sleep(3.5)  # none has an address yet: a round each second, the first now
+            await anyio.sleep(3.0)  # none has an address yet: a round each second
             asked = count(emulator, "DescribeTasks") - before
             last = TaskId(emulator.tasks[-1].arn)
             assert (await backend.launcher.describe(last)).usage is not None
-    assert asked in {9, 12}
+    assert 5 <= asked <= 12  # calls are told when they are answered
 
 
 async def test_a_stop_is_no_error_for_a_task_that_is_gone_but_for_one_that_is_not_seen_yet():
@@ -399,6 +412,7 @@ async def test_native_and_onestep_backends():
             assert "CERTIFICATE" in secrets.certificate
             await backend.launcher.launch(request("one", secrets=secrets))
         (it,) = emulator.tasks
+        assert len(json.dumps(it.overrides)) < 4096  # of 8,192
         assert it.environment["CLOUDBURST_CERTIFICATE"] == secrets.certificate
         assert it.environment["CLOUDBURST_PRIVATE_KEY"] == secrets.private_key
         assert it.environment["CLOUDBURST_LIFETIME_SECONDS"] == "3600.0"
@@ -425,7 +439,7 @@ async def test_cancelled_at_any_time_it_leaves_no_task(after):
         with anyio.move_on_after(after):
             async with backend_of(emulator) as backend:
                 spec = TaskSpec(run="run1")
-                async with launched(backend, spec, Timeouts(), lambda _: None):
+                async with launched(backend, spec, Timeouts(), nothing, nothing):
                     await anyio.sleep_forever()
         assert emulator.live == ()
     assert await known_runs() == ()
@@ -437,10 +451,31 @@ async def test_a_launch_without_answer_is_found_and_stopped_when_cancelled():
         async with backend_of(emulator) as backend:
             emulator.add_fault(fault)
             with anyio.move_on_after(0.2):
-                async with launched(backend, TaskSpec(run="r"), Timeouts(), lambda _: None):
+                async with launched(backend, TaskSpec(run="r"), Timeouts(), nothing, nothing):
                     await anyio.sleep_forever()
         assert [it.live for it in emulator.tasks] == [False]
     assert await known_runs() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scene_1", "scene_1"),
+        ("第一幕 é α/β", "第一幕 é α/β"),
+        ("a<b>\n\tc#é&", "a_b___c_é_"),
+        ("AWS:mine", "AWS_mine"),
+        ("x" * 300, "x" * 256),
+        ("", ""),
+    ],
+)
+def test_tags_have_only_what_aws_takes(name, value):
+    assert tag_value(name) == value
+    check_tags({"Scene": tag_value(name)})
+
+
+def test_who_started_it():
+    assert starter("abc-1") == "cloudburst/abc-1"
+    assert starter("a b/场" + "x" * 200) == ("cloudburst/a_b/_" + "x" * 200)[:128]
 
 
 async def test_two_backends_at_once_have_files_of_their_own():
@@ -458,3 +493,31 @@ async def test_two_backends_at_once_have_files_of_their_own():
             assert len(await known_runs()) == 1
             await two.launcher.stop(second, reason="done")
         assert await known_runs() == ()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("protocol", list(Protocol))
+async def test_the_engine_renders_on_tasks_that_run_our_service(protocol, make_scene, tmp_path):
+    """Native over TLS with each task's own certificate; onestep in clear, as the public image."""
+    service = {
+        "worker": (sys.executable, "-m", "cloudburst.service"),
+        "worker_environment": {"CLOUDBURST_HOST": "{host}", "CLOUDBURST_PORT": "{port}"},
+    }
+    with account(**service, protocol=protocol) as emulator:
+        client = Client(
+            partial(open_fargate, settings_of(emulator)),
+            tier=Tier.ECONOMY,
+            limits=Limits(workers=2),
+        )
+        async with client:
+            scenes = [make_scene(name, seconds=0.5) for name in ("one", "two", "three")]
+            report = await client.render_all(scenes, to=tmp_path / "videos")
+        report.raise_for_failures()
+        assert len(report.videos) == 3
+        assert report.cost is not None
+        assert report.cost.usd > 0
+        assert emulator.live == ()
+        assert len(emulator.tasks) == 2
+        assert {call.status for call in emulator.calls} == {200}
+    assert await known_runs() == ()

@@ -13,6 +13,7 @@ from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
     ClosedError,
+    ConfigurationError,
     CredentialsError,
     LaunchError,
     NoAnswerError,
@@ -255,6 +256,15 @@ async def test_a_role_expires_while_a_task_runs():
             emulator.expire_credentials()
             await backend.launcher.stop(task, reason="done")
         assert emulator.live == ()
+
+
+def test_trio_is_told_that_it_will_not_do():
+    async def open_it():
+        async with open_aws(Settings()):
+            pass
+
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        anyio.run(open_it, backend="trio")
 
 
 def test_what_is_no_error_of_aws_passes_through():

@@ -101,6 +101,20 @@ async def test_nothing_to_watch_asks_nothing(watching):
     assert watcher.look("a").stopped
 
 
+async def test_tasks_of_long_ago_are_forgotten(watching):
+    aws, watcher = watching
+    for number in range(10):
+        aws.tasks[f"a{number}"] = described(f"a{number}", "STOPPED")
+        watcher.watch(f"a{number}")
+        await anyio.sleep(1000)
+    assert len(watcher._tasks) == 4
+    aws.tasks.clear()
+    assert watcher.look("a9").stopped
+    assert not watcher.look("a0").stopped  # asked for anew
+    await anyio.sleep(GRACE + 2)
+    assert watcher.look("a0").lost
+
+
 async def test_how_often_depends_on_what_is_expected(watching):
     aws, watcher = watching
     aws.tasks["a"] = described("a")

@@ -65,6 +65,8 @@ class Clients:
             await self._stack.aclose()
 
     async def _client(self, service: str, region: str) -> Any:
+        if (known := self._open.get((service, region))) is not None:
+            return known
         async with self._turn:
             if (client := self._open.get((service, region))) is None:
                 await anyio.to_thread.run_sync(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.adapters.aws.session import AWS
+from cloudburst.adapters.aws.shapes import listed, member
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.task import Protocol
 
@@ -65,14 +66,15 @@ def definition_of(described: Mapping[str, Any], *, protocol: Protocol | None) ->
     arn = str(described["taskDefinitionArn"])
     containers: Sequence[Mapping[str, Any]] = described["containerDefinitions"]
     ours = _ours(arn, containers)
-    log = ours.get("logConfiguration") or {}
-    options = (log.get("options") or {}) if log.get("logDriver") == "awslogs" else {}
-    platform = described.get("runtimePlatform") or {}
+    log = member(ours, "logConfiguration")
+    to_cloudwatch = log.get("logDriver") == "awslogs"
+    options: Mapping[str, Any] = member(log, "options") if to_cloudwatch else {}
+    platform = member(described, "runtimePlatform")
     return Definition(
         arn=arn,
         container=str(ours["name"]),
         image=str(ours.get("image", "")),
-        port=next((port for port in _ports(ours) if port == PORT), next(_ports(ours), PORT)),
+        port=PORT if PORT in _ports(ours) else next(iter(_ports(ours)), PORT),
         protocol=protocol or _protocol(arn, ours),
         architecture=str(platform.get("cpuArchitecture") or "X86_64"),
         watchdog=any(container["name"] == WATCHDOG for container in containers),
@@ -96,13 +98,16 @@ def _ours(arn: str, containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
     raise ConfigurationError(msg)
 
 
-def _ports(container: Mapping[str, Any]) -> Any:
-    mappings = container.get("portMappings") or ()
-    return iter([mapping["containerPort"] for mapping in mappings if "containerPort" in mapping])
+def _ports(container: Mapping[str, Any]) -> list[int]:
+    return [
+        mapping["containerPort"]
+        for mapping in listed(container, "portMappings")
+        if "containerPort" in mapping
+    ]
 
 
 def _protocol(arn: str, container: Mapping[str, Any]) -> Protocol:
-    label = (container.get("dockerLabels") or {}).get(PROTOCOL_LABEL, Protocol.ONESTEP)
+    label = member(container, "dockerLabels").get(PROTOCOL_LABEL, Protocol.ONESTEP)
     try:
         return Protocol(label)
     except ValueError:

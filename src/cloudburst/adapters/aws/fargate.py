@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 QUEUE = 4.0
 """Seconds that a launch may wait for its turn; one that would wait longer is refused, for nobody
 can cancel a launch that has been asked for."""
+REMEMBERED = 10_000
+"""Launches that are named without asking AWS again: more than can be open at once."""
 ONESTEP_SLOWNESS = 10.0
 """The public image encodes a scene up to four times over, on one core for the most part."""
 NOT_FOUND = "InvalidParameterException"
@@ -213,6 +215,8 @@ class FargateLauncher:
                 del self._parameters[token]
             raise
         self._launched[token] = task
+        if len(self._launched) > REMEMBERED:
+            del self._launched[next(iter(self._launched))]
         self._parameters.pop(token, None)
         self._runs.launched(token, task)
         self._watcher.watch(task, sight(answer["tasks"][0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudburst.adapters.aws.session import AWS
+from cloudburst.adapters.aws.shapes import member
 
 MOST = 200
 """Values of one filter: "Filter" in the EC2 API reference (2026-11)."""
@@ -18,13 +19,13 @@ async def public_addresses(aws: AWS, interfaces: Sequence[str]) -> dict[str, str
     found: dict[str, str] = {}
     for start in range(0, len(interfaces), MOST):
         some = list(interfaces[start : start + MOST])
-        listed = await aws.pages(
+        interfaces_there = await aws.pages(
             "ec2",
             "describe_network_interfaces",
             "NetworkInterfaces",
             Filters=[{"Name": "network-interface-id", "Values": some}],
         )
-        for interface in listed:
-            if address := (interface.get("Association") or {}).get("PublicIp"):
+        for interface in interfaces_there:
+            if address := member(interface, "Association").get("PublicIp"):
                 found[str(interface["NetworkInterfaceId"])] = str(address)
     return found

@@ -21,7 +21,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
@@ -48,6 +48,9 @@ class KnownRun:
     alive: bool = False
     """Its process lives, or may live on another machine that shares this folder."""
     path: Path
+
+
+_KNOWN = TypeAdapter(KnownRun)
 
 
 def runs_folder() -> Path:
@@ -181,10 +184,10 @@ def _known_runs() -> tuple[KnownRun, ...]:
     found: list[KnownRun] = []
     here = socket.gethostname()
     for path in runs_folder().glob("*.json"):
-        with suppress(OSError, ValueError, TypeError, ValidationError):  # gone, or nothing of ours
-            facts = {**from_json(path.read_bytes()), "path": path}
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # gone, or nothing of ours
+            facts: dict[str, Any] = from_json(path.read_bytes())
             alive = facts.get("host") != here or _is_held(path)
-            found.append(KnownRun(**{**facts, "alive": alive}))
+            found.append(_KNOWN.validate_python({**facts, "path": path, "alive": alive}))
     return tuple(sorted(found, key=lambda run: run.started))
 
 

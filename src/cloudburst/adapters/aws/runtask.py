@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.adapters.aws.definition import WATCHDOG, Definition
+from cloudburst.adapters.aws.shapes import listed, member
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
@@ -141,12 +142,11 @@ def starter(run: str) -> str:
 
 def secrets_of(task: Mapping[str, Any], container: str) -> Secrets:
     """The key and the certificate of a task that is described, for who has not launched it."""
-    overrides = (task.get("overrides") or {}).get("containerOverrides") or ()
     values: dict[str, str] = {
         variable["name"]: variable["value"]
-        for override in overrides
+        for override in listed(member(task, "overrides"), "containerOverrides")
         if override.get("name") == container
-        for variable in override.get("environment") or ()
+        for variable in listed(override, "environment")
     }
     return Secrets(
         key=values.get(KEY, ""),

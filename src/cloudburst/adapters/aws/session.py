@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable
@@ -19,6 +20,7 @@ from cloudburst.adapters.aws.governor import Governor
 from cloudburst.adapters.aws.refusals import EXPIRED, code_of, translated
 from cloudburst.errors import (
     ClosedError,
+    ConfigurationError,
     CredentialsError,
     NoAnswerError,
     ThrottledError,
@@ -186,7 +188,9 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
 
     Raises:
         CredentialsError: The profile is not there, or boto's configuration is wrong.
+        ConfigurationError: The event loop is trio's.
     """
+    _needs_asyncio()
     theirs = session is not None
     with translated("credentials"):
         if session is None:
@@ -214,3 +218,11 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
     finally:
         await aws.close()
         await base.close()
+
+
+def _needs_asyncio() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        msg = "AWS is asked with aioboto3, which needs asyncio: use it in place of trio"
+        raise ConfigurationError(msg) from None

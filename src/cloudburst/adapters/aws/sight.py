@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cloudburst.adapters.aws.shapes import listed, member
 from cloudburst.models.task import TaskState
 
 FREE_DISK = 20
@@ -53,7 +54,7 @@ def sight(task: Mapping[str, Any]) -> Sight:
     """Read a task's description."""
     stopped = task["lastStatus"] == "STOPPED"
     times = {name: at.timestamp() for name, at in _times(task)}
-    disk = (task.get("ephemeralStorage") or {}).get("sizeInGiB", FREE_DISK)
+    disk = member(task, "ephemeralStorage").get("sizeInGiB", FREE_DISK)
     details = _interface(task)
     return Sight(
         state=_state(task["lastStatus"]),
@@ -90,11 +91,11 @@ def _state(last_status: str) -> TaskState:
 
 
 def _interface(task: Mapping[str, Any]) -> Mapping[str, str]:
-    for attachment in task.get("attachments") or ():
+    for attachment in listed(task, "attachments"):
         if attachment.get("type") == "ElasticNetworkInterface":
             return {
                 detail["name"]: detail["value"]
-                for detail in attachment.get("details") or ()
+                for detail in listed(attachment, "details")
                 if detail.get("name") and detail.get("value")
             }
     return {}
@@ -102,9 +103,9 @@ def _interface(task: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _reason(task: Mapping[str, Any]) -> str:
     """ECS's reason, and what each container says of its end."""
-    parts = [task["stoppedReason"]] if task.get("stoppedReason") else []
-    for container in task.get("containers") or ():
-        said = []
+    parts: list[str] = [task["stoppedReason"]] if task.get("stoppedReason") else []
+    for container in listed(task, "containers"):
+        said: list[str] = []
         if container.get("exitCode") is not None:
             said.append(f"exit code {container['exitCode']}")
         if container.get("reason") and container["reason"] not in parts:

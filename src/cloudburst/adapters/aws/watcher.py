@@ -217,7 +217,8 @@ class Watcher:
 
     def _settle(self, watched: Watched, now: float) -> None:
         """When to look again, if ever."""
-        if watched.stopped and self._awake.pop(watched.task, None):
+        if watched.stopped and watched.task in self._awake:
+            del self._awake[watched.task]
             self._ended.append((now, watched.task))
         watched.looks += 1
         watched.due = now + self._pause(watched)
