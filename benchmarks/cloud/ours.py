@@ -1,0 +1,49 @@
+"""Runs our client as a process of its own: ``python ours.py JOB``.
+
+JOB is a file of JSON with ``scenes``, ``to``, ``workers`` and ``result``, which is the file where
+the figures go. The account is the one of the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+from measure import beat, cpu_seconds, peak_megabytes, watched
+
+# The old client loads AWS's libraries when it is imported; ours would when it is opened.
+import cloudburst.adapters.aws.fargate  # noqa: F401
+from cloudburst import Client, Limits, fargate
+
+
+async def main(job: dict[str, Any]) -> dict[str, Any]:
+    began, cpu = time.time(), cpu_seconds()
+    with watched(asyncio.get_running_loop()) as pauses:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(beat, pauses)
+            async with Client(fargate(), limits=Limits(workers=job["workers"])) as client:
+                report = await client.render_all(job["scenes"], to=job["to"])
+                returned = time.time()
+            tasks.cancel_scope.cancel()
+    return {
+        "began": began,
+        "returned": returned,
+        "settled": time.time(),
+        "cpu": cpu_seconds() - cpu,
+        "memory": peak_megabytes(),
+        "status": report.status,
+        "errors": [scene.error for scene in report.scenes if scene.error],
+        "attempts": sum(scene.attempts for scene in report.scenes),
+        "pauses": asdict(pauses),
+    }
+
+
+if __name__ == "__main__":
+    job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    Path(job["result"]).write_text(json.dumps(anyio.run(main, job)), "utf-8")
