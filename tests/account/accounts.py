@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import cache
 
+import aioboto3
 import boto3
 from botocore.exceptions import ClientError
 
@@ -74,10 +75,17 @@ def settings_of(emulator, **changes):
     return Settings(_env_file=None, **{**emulator.environment, **changes})
 
 
+@cache
+def session():
+    """Reads each service's model once, and not once for each call of ours."""
+    return aioboto3.Session("AKIAEMULATOR00000001", "emulator-secret-access-key")
+
+
 async def set_up(emulator, *, env_file=None, settings=None, changes=None, **plan):
     """The report of an init, and the settings that it leads to."""
     settings = settings or settings_of(emulator, **(changes or {}))
-    report = await init(settings, plan=InitPlan(env_file=env_file, **plan), here=here)
+    plan = InitPlan(env_file=env_file, **plan)
+    report = await init(settings, plan=plan, here=here, session=session())
     return report, settings_of(emulator, **{**(changes or {}), **report.environment})
 
 

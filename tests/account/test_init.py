@@ -7,7 +7,7 @@ import stat
 
 import httpx
 import pytest
-from accounts import HERE, bare, client, here, outcomes, set_up, settings_of, writes
+from accounts import HERE, bare, client, here, outcomes, session, set_up, settings_of, writes
 
 from cloudburst.account import destroy as destroying
 from cloudburst.account import pieces
@@ -57,7 +57,7 @@ def group_rules(emulator, group):
 async def test_a_dry_run_tells_the_plan_and_writes_nothing(emulator, tmp_path):
     env = tmp_path / ".env"
     plan = InitPlan(dry_run=True, env_file=env)
-    report = await init(settings_of(emulator), plan=plan, here=here)
+    report = await init(settings_of(emulator), plan=plan, here=here, session=session())
     assert writes(emulator) == []
     assert emulator.calls
     assert not env.exists()
@@ -100,9 +100,9 @@ async def test_what_is_made_is_found_from_then_on_and_goes_again_without_a_trace
     assert [(g["logGroupName"], g["retentionInDays"]) for g in groups] == [(LOG_GROUP, 30)]
 
     seen = len(emulator.calls)
-    plan = await destroy(settings, dry_run=True, env_file=env)
+    plan = await destroy(settings, session=session(), dry_run=True, env_file=env)
     assert writes(emulator, seen) == []
-    report = await destroy(settings, env_file=env)
+    report = await destroy(settings, session=session(), env_file=env)
     assert report.success
     assert report.steps == plan.steps
     assert {step.outcome for step in report.steps} == {Outcome.REMOVED, Outcome.CHANGED}
@@ -155,7 +155,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     assert steps["film:4"].detail == "a new revision: containers[0].memory"
     assert steps["film-arm64:1"].outcome is Outcome.FOUND
 
-    report = await destroy(settings, env_file=None)
+    report = await destroy(settings, session=session(), env_file=None)
     gone = {step.name: step.outcome for step in report.steps if step.what == "task definition"}
     assert gone["film:3"] is Outcome.LEFT  # it has not our tags
     assert gone["film:4"] is Outcome.REMOVED
@@ -217,7 +217,7 @@ async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
     providers = ecs.describe_clusters(clusters=["cloudburst-cluster"])["clusters"][0]
     assert providers["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
 
-    report = await destroy(settings, env_file=None)
+    report = await destroy(settings, session=session(), env_file=None)
     left = {step.what for step in report.steps if step.outcome is Outcome.LEFT}
     assert left == {"cluster", "log group", "execution role", "security group"}
     assert iam.get_role(RoleName=ROLE)
@@ -235,13 +235,13 @@ async def test_nothing_is_removed_while_tasks_run(emulator, monkeypatch):
     )["tasks"][0]["taskArn"]
     seen = len(emulator.calls)
     with pytest.raises(AWSError, match="1 task in cluster") as caught:
-        await destroy(settings, env_file=None)
+        await destroy(settings, session=session(), env_file=None)
     assert caught.value.code == "ClusterContainsTasksException"
     assert writes(emulator, seen) == []
     client(emulator, "ecs").stop_task(cluster="cloudburst-cluster", task=task)
     # Its stop takes a while, in which AWS does not let go of the cluster.
     emulator.add_fault(Fault(operation="DeleteSecurityGroup", code="DependencyViolation"))
-    report = await destroy(settings, env_file=None)
+    report = await destroy(settings, session=session(), env_file=None)
     assert report.success, report.steps
 
 
@@ -251,13 +251,13 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
         Fault(operation="DeleteRole", code="DeleteConflict", status=409, message="in use")
     )
     emulator.add_fault(Fault(operation="DeleteSecurityGroup", code="UnauthorizedOperation"))
-    report = await destroy(settings, env_file=None)
+    report = await destroy(settings, session=session(), env_file=None)
     assert not report.success
     failed = {step.what: step.detail for step in report.steps if step.outcome == "failed"}
     assert failed.keys() == {"execution role", "security group"}
     assert "DeleteConflict" in failed["execution role"]
     assert client(emulator, "ecs").list_clusters()["clusterArns"] == []
-    assert (await destroy(settings, env_file=None)).success
+    assert (await destroy(settings, session=session(), env_file=None)).success
 
 
 async def test_a_role_that_another_region_uses_stays(emulator):
@@ -265,7 +265,7 @@ async def test_a_role_that_another_region_uses_stays(emulator):
     client(emulator, "iam").tag_role(
         RoleName=ROLE, Tags=[{"Key": "cloudburst:region/eu-west-1", "Value": "used"}]
     )
-    report = await destroy(settings, env_file=None)
+    report = await destroy(settings, session=session(), env_file=None)
     step = next(step for step in report.steps if step.what == "execution role")
     assert (step.outcome, step.detail) == (Outcome.LEFT, "used in eu-west-1")
     tags = client(emulator, "iam").list_role_tags(RoleName=ROLE)["Tags"]

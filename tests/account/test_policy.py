@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from accounts import client, here, set_up, settings_of
+from accounts import client, here, session, set_up, settings_of
 from botocore import xform_name
 
 import cloudburst
@@ -45,6 +45,7 @@ def done(emulator, since):
     return calls - NEEDS_NONE
 
 
+@pytest.mark.timeout(60)
 async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene, tmp_path):
     since = len(emulator.calls)
     _, settings = await set_up(emulator)
@@ -88,15 +89,15 @@ async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene
     assert ran <= allowed(settings, Purpose.RUN)
 
     since = len(emulator.calls)
-    await doctor(settings, here=here)
+    await doctor(settings, here=here, session=session())
     private = settings.model_copy(update={"public_address": False})
-    await doctor(private, here=here)
+    await doctor(private, here=here, session=session())
     looked = done(emulator, since)
     assert "ec2:DescribeVpcEndpoints" in looked
     assert looked <= allowed(settings, Purpose.DOCTOR)
 
     since = len(emulator.calls)
-    assert (await destroy(settings, env_file=None)).success
+    assert (await destroy(settings, session=session(), env_file=None)).success
     assert done(emulator, since) <= allowed(settings, Purpose.DESTROY)
 
 
@@ -117,7 +118,7 @@ def test_no_action_is_allowed_that_no_code_of_ours_asks_for():
 async def test_the_policy_is_for_this_very_configuration(emulator):
     changes = {"ECS_CLUSTER_NAME": "films", "ECS_TASK_DEFINITION": "scene:4"}
     settings = settings_of(emulator, **changes)
-    document = await policy(settings)
+    document = await policy(settings, session=session())
     by_sid = {one["Sid"]: one for one in document["Statement"]}
     ecs = "arn:aws:ecs:us-east-1:123456789012"
     assert by_sid["StartTasks"] == {
@@ -133,7 +134,9 @@ async def test_the_policy_is_for_this_very_configuration(emulator):
     }
     assert "FindAddresses" in by_sid
     private = settings.model_copy(update={"public_address": False})
-    assert "FindAddresses" not in {one["Sid"] for one in (await policy(private))["Statement"]}
+    assert "FindAddresses" not in {
+        one["Sid"] for one in (await policy(private, session=session()))["Statement"]
+    }
 
 
 async def test_the_roles_are_those_that_the_task_definition_has(emulator):
@@ -144,7 +147,7 @@ async def test_the_roles_are_those_that_the_task_definition_has(emulator):
         taskRoleArn=f"{role}-task",
         containerDefinitions=[{"name": "cloudburst-processor", "image": "x"}],
     )
-    document = await policy(settings_of(emulator, ECS_TASK_DEFINITION="theirs"))
+    document = await policy(settings_of(emulator, ECS_TASK_DEFINITION="theirs"), session=session())
     by_sid = {one["Sid"]: one for one in document["Statement"]}
     assert by_sid["PassRolesToTasks"]["Resource"] == [role, f"{role}-task"]
 

@@ -73,6 +73,7 @@ async def destroy(
     dry_run: bool = False,
     keep_logs: bool = False,
     env_file: Path | None = Path(".env"),
+    session: Any = None,
 ) -> DestroyReport:
     """Remove task definitions, security group, cluster, log group and role that ``init`` made.
 
@@ -84,12 +85,13 @@ async def destroy(
         dry_run: Remove nothing; say what would be removed.
         keep_logs: Leave the log group with its lines.
         env_file: A security group that is gone goes out of it, too.
+        session: An ``aioboto3.Session`` in place of the settings' keys, profile and role.
 
     Raises:
         AWSError: Tasks run in the cluster (``code`` is ``ClusterContainsTasksException``).
         CloudburstError: AWS takes no questions: what `AWS.call` raises.
     """
-    async with open_aws(settings) as aws:
+    async with open_aws(settings, session=session) as aws:
         account = await aws.account()
         hand = Hand(aws, rehearsal=dry_run)
         await _refuse_while_tasks_run(hand, settings.cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from anyio import create_task_group
 
@@ -13,9 +14,8 @@ from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
+    ConfigurationError,
     CredentialsError,
-    NoAnswerError,
-    ThrottledError,
 )
 from cloudburst.models.policy import Limits
 from cloudburst.models.settings import Settings
@@ -46,6 +46,7 @@ async def doctor(
     tasks: int | None = None,
     tier: Tier = Tier.STANDARD,
     here: Callable[[], Awaitable[str]] | None = None,
+    session: Any = None,
 ) -> Diagnosis:
     """Look at credentials, cluster, task definition, network, quotas and permissions.
 
@@ -56,12 +57,13 @@ async def doctor(
         tasks: Tasks at once that it would ask for; ``None``: as many as ``Limits`` has workers.
         tier: Their size.
         here: Finds this machine's address, as workers see it; ``None``: see `init`.
+        session: An ``aioboto3.Session`` in place of the settings' keys, profile and role.
 
     Raises:
         CredentialsError: There is no such profile, or boto's configuration is wrong.
     """
     found: dict[str, Sequence[Check]] = {}
-    async with open_aws(settings) as aws:
+    async with open_aws(settings, session=session) as aws:
         wanted = Limits().workers if tasks is None else tasks
         look = Look(aws, settings, tasks=wanted, tier=tier, here=here)
 
@@ -85,7 +87,7 @@ async def _guarded(name: str, probe: Probe, look: Look) -> Sequence[Check]:
     except AccessDeniedError as exc:
         mend = "allow what this prints: cloudburst init --policy doctor"
         return [warning(name, f"not checked: {exc}", mend)]
-    except (NoAnswerError, ThrottledError) as exc:
-        return [warning(name, f"not checked: {exc}")]
+    except ConfigurationError as exc:
+        return [failure(name, str(exc), "correct that setting")]
     except CloudburstError as exc:
-        return [failure(name, f"not checked: {exc}", "")]
+        return [warning(name, f"not checked: {exc}")]

@@ -83,6 +83,7 @@ async def init(
     *,
     plan: InitPlan | None = None,
     here: Callable[[], Awaitable[str]] | None = None,
+    session: Any = None,
 ) -> InitReport:
     """Make cluster, log group, roles, security group and task definitions, as far as they lack.
 
@@ -94,6 +95,7 @@ async def init(
         plan: What shall be otherwise.
         here: Finds this machine's address, in place of `public_address` or, where workers have
             private addresses only, `private_address`.
+        session: An ``aioboto3.Session`` in place of the settings' keys, profile and role.
 
     Raises:
         ConfigurationError: The settings do not fit together or to the account, or this machine's
@@ -102,7 +104,7 @@ async def init(
             ``init`` goes on from there.
     """
     plan = plan or InitPlan()
-    async with open_aws(settings) as aws:
+    async with open_aws(settings, session=session) as aws:
         account = await aws.account()
         ground = await _survey(aws, settings, plan, here)
         hand = Hand(aws, rehearsal=plan.dry_run)

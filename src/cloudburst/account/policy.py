@@ -54,14 +54,17 @@ class Statement:
 
 
 async def policy(
-    settings: Settings, *, purposes: Iterable[Purpose] = (Purpose.RUN,)
+    settings: Settings,
+    *,
+    purposes: Iterable[Purpose] = (Purpose.RUN,),
+    session: Any = None,
 ) -> dict[str, Any]:
     """The policy for these settings, as a JSON document.
 
     The account is that of the credentials. Without any, its place in the ARNs is ``*``: whoever
-    needs a policy may have none yet.
+    needs a policy may have none yet. The session is as for `init`.
     """
-    async with open_aws(settings) as aws:
+    async with open_aws(settings, session=session) as aws:
         roles: tuple[str, ...] = ()
         try:
             account = await aws.account()
