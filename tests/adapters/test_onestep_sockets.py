@@ -1,0 +1,143 @@
+"""What a worker does to a held request, over real sockets: it closes, answers early, or is gone."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute
+from image import ignore, make
+from studio import KEY, mp4
+
+from cloudburst.adapters.http.onestep import connect
+from cloudburst.errors import UploadError, WorkerStoppedError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.task import Secrets
+
+pytestmark = pytest.mark.anyio
+
+OPTIONS = RenderOptions()
+VIDEO = mp4()
+
+
+def answer(status, body):
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%b" % (status.encode(), len(body), body)
+
+
+MADE = answer("200 OK", json.dumps({"download_endpoint": "/d/1", "size": len(VIDEO)}).encode())
+FULL = answer("413 Too Large", b'{"error": "too large"}')
+STALLED = answer("408 Request Timeout", b'{"error": "nothing came"}')
+
+
+class Worker:
+    """Each POST follows the next plan: so many bytes of body, then this answer, then the end."""
+
+    def __init__(self):
+        self.plans = []
+        self.posts = []
+        self.open = self.answered = 0
+
+    async def carry(self, stream):
+        self.open += 1
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await self.serve(stream)
+        self.open -= 1
+
+    async def serve(self, stream):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive()
+        head, _, body = head.partition(b"\r\n\r\n")
+        length = next(
+            int(line.partition(b":")[2])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
+        )
+        wanted, said = self.plans.pop(0) if self.plans else (length, MADE)
+        got = len(body)
+        try:
+            while got < min(wanted, length):
+                got += len(await stream.receive())
+        finally:
+            self.posts.append(got == length)
+        await stream.send(said)
+        self.answered += 1
+        if said:  # as servers do: a connection closed with unread data is reset
+            with anyio.move_on_after(1):
+                while True:
+                    await stream.receive()
+
+
+@pytest.fixture
+async def worker():
+    worker = Worker()
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        worker.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        tasks.start_soon(listener.serve, worker.carry)
+        yield worker
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def proven(worker, scene):
+    """A line over which a scene has gone well."""
+    timeouts = Timeouts(silence=5)
+    async with connect(worker.url, secrets=Secrets(key=KEY), timeouts=timeouts) as renderer:
+        await make(renderer, scene)
+        yield renderer
+
+
+async def until(happened):
+    with anyio.fail_after(5):
+        while not happened():  # noqa: ASYNC110 - a socket rings no bell here
+            await anyio.sleep(0.005)
+
+
+@pytest.mark.parametrize("said", [b"", STALLED])
+async def test_what_a_worker_gave_up_while_it_was_held_is_sent_anew(worker, make_scene, said):
+    async with proven(worker, make_scene()) as renderer:
+        worker.plans = [(100, said)]
+        upload = await renderer.upload(make_scene("two"), OPTIONS)
+        assert upload.sent
+        await until(lambda: worker.answered == 2)
+        await renderer.generate(upload, progress=ignore)
+        assert not renderer.abandoned
+    assert worker.posts == [True, False, True]
+
+
+@pytest.mark.parametrize("size", [1000, 5_000_000])
+async def test_an_early_refusal_is_heard(worker, make_scene, size):
+    async with proven(worker, make_scene()) as renderer:
+        worker.plans = [(100, FULL)]
+        upload = await renderer.upload(make_scene("two", image=bytes(size)), OPTIONS)
+        await until(lambda: worker.answered == 2)
+        with pytest.raises(UploadError, match="too large"):
+            await renderer.generate(upload, progress=ignore)
+        assert not renderer.abandoned
+    assert worker.posts == [True, False]
+
+
+async def test_an_answer_that_is_lost_is_not_asked_for_again(worker, make_scene):
+    async with proven(worker, make_scene()) as renderer:
+        worker.plans = [(10**9, b"")]
+        upload = await renderer.upload(make_scene("two"), OPTIONS)
+        with pytest.raises(WorkerStoppedError, match="while the worker encoded"):
+            await renderer.generate(upload, progress=ignore)
+        assert renderer.abandoned
+    assert worker.posts == [True, True]
+
+
+async def test_each_request_has_a_connection_of_its_own(worker, make_scene):
+    """One that is closed just as it is used again would look like an answer that was lost."""
+    async with proven(worker, make_scene()) as renderer:
+        for name in ("two", "three"):
+            await make(renderer, make_scene(name))
+            await until(lambda: not worker.open)
+        assert not renderer.abandoned
