@@ -90,6 +90,11 @@ def until(condition, *, seconds=10.0):
     return value
 
 
+def lasts(measured, seconds):
+    """Whether something took so long; on a busy machine it may take longer."""
+    return seconds - 0.1 <= measured < seconds + 1.5
+
+
 def now(emulator, task):
     return emulator.tasks[task.number]
 

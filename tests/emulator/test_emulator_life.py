@@ -13,6 +13,7 @@ from emulating import (
     WATCHDOG,
     ask,
     client,
+    lasts,
     network,
     now,
     overriding,
@@ -88,8 +89,8 @@ def test_takes_the_seconds_that_it_was_told(emulate):
     emulator = emulate(provisioning=0.3, pending=0.6)
     [task] = run(emulator)
     task = reach(emulator, task, "RUNNING")
-    assert task.pull_started - task.created == pytest.approx(0.3, abs=0.15)
-    assert task.started - task.pull_started == pytest.approx(0.6, abs=0.2)
+    assert lasts(task.pull_started - task.created, 0.3)
+    assert lasts(task.started - task.pull_started, 0.6)
 
 
 def test_worker_has_what_definition_and_request_say(emulator):
@@ -130,7 +131,7 @@ def test_a_first_process_ignores_sigterm_unless_there_is_an_init(emulate, init, 
     task = reach(emulator, task, "STOPPED")
     assert task.exit_code == code
     waited = task.execution_stopped - task.stopping
-    assert waited < 0.5 if init else waited == pytest.approx(1.0, abs=0.4)
+    assert waited < 0.9 if init else lasts(waited, 1.0)
 
 
 def test_a_worker_that_handles_sigterm_may_finish(emulate):
@@ -148,7 +149,7 @@ def test_watchdog_ends_the_task_when_its_time_has_come(emulator):
     task = reach(emulator, task, "STOPPED")
     assert task.stop_code == "EssentialContainerExited"
     assert task.exit_codes == {WATCHDOG: 0, MAIN: 143}
-    assert task.stopping - task.started == pytest.approx(0.4, abs=0.2)
+    assert lasts(task.stopping - task.started, 0.4)
 
 
 def test_crash_ends_the_task(emulator):
@@ -174,7 +175,7 @@ def test_spot_gives_notice_and_then_takes_it_back(emulate):
     assert shown["capacityProviderName"] == "FARGATE_SPOT"
     assert ask(taken)[0] == 200, "it works on until its end"
     taken = reach(emulator, taken, "STOPPED")
-    assert taken.execution_stopped - taken.stopping == pytest.approx(0.5, abs=0.3)
+    assert lasts(taken.execution_stopped - taken.stopping, 0.5)
     assert now(emulator, first[0]).live
 
 
@@ -298,7 +299,7 @@ class TestFaults:
     def test_start_delay(self, emulate):
         emulator, task, other = self.start(emulate, TaskFault(start_delay=0.6))
         late, soon = reach(emulator, task, "RUNNING"), reach(emulator, other, "RUNNING")
-        assert late.started - soon.started == pytest.approx(0.6, abs=0.25)
+        assert lasts(late.started - soon.started, 0.6)
 
     @pytest.mark.parametrize(
         ("fault", "code"),
@@ -311,7 +312,7 @@ class TestFaults:
         emulator, task, other = self.start(emulate, fault)
         task = reach(emulator, task, "STOPPED")
         assert task.stop_code == code
-        assert task.stopping - task.started == pytest.approx(0.2, abs=0.15)
+        assert lasts(task.stopping - task.started, 0.2)
         assert now(emulator, other).live
 
     def test_freeze(self, emulate):
@@ -321,7 +322,7 @@ class TestFaults:
         time.sleep(0.4)
         began = time.monotonic()
         assert ask(task)[0] == 200
-        assert 0.3 < time.monotonic() - began < 1.5
+        assert 0.3 < time.monotonic() - began < 3
 
     def test_slow(self, emulate):
         emulator, task, other = self.start(

@@ -56,7 +56,8 @@ class Api:
                 response, note = refusal(asked, error), error.code
             except Exception as defect:  # noqa: BLE001 - told at the end
                 self._defects.append(defect)
-                response = refusal(asked, RefusedError("ServerException", repr(defect), status=500))
+                note = "ServerException"
+                response = refusal(asked, RefusedError(note, repr(defect), status=500))
         if fault and kind in SILENT:
             await sleep(fault.seconds)
             if request.transport:
