@@ -44,6 +44,7 @@ for _name, _help in {
     "cleanup": "Stop tasks that nobody needs.",
     "logs": "Show what a task wrote.",
     "prices": "Show the price list that counts, or refresh it.",
+    "emulate": "Emulate an account on this machine, with a real process for each task.",
 }.items():
     # By name: each is imported when it is wanted, for boto takes its time.
     app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
