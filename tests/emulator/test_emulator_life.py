@@ -299,7 +299,8 @@ class TestFaults:
     def test_start_delay(self, emulate):
         emulator, task, other = self.start(emulate, TaskFault(start_delay=0.6))
         late, soon = reach(emulator, task, "RUNNING"), reach(emulator, other, "RUNNING")
-        assert lasts(late.started - soon.started, 0.6)
+        assert lasts(late.started - late.pull_stopped, 0.6)
+        assert soon.started - soon.pull_stopped < 0.5
 
     @pytest.mark.parametrize(
         ("fault", "code"),

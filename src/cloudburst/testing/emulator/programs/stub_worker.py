@@ -47,6 +47,8 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, cast
 
 BLOCK = 64 * 1024
+STEPS = 20
+"""Of a connection that is paced, in a second."""
 CRASH_CODE = 70
 
 
@@ -197,10 +199,10 @@ class Handler(BaseHTTPRequestHandler):
         block = seed * (BLOCK // len(seed))
         while sent < cut:
             chunk = head[sent:] or block
-            chunk = chunk[: cut - sent]
-            self.wfile.write(chunk)
+            chunk = chunk[: min(cut - sent, pace.step)]
             sent += len(chunk)
-            pace.wait(sent)
+            pace.wait(sent)  # first: what is written has arrived
+            self.wfile.write(chunk)
         self.wfile.flush()
 
     def _body(self) -> tuple[int, bytes]:
@@ -215,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
                     break
             elif not left:
                 break
-            part = self.rfile.read(min(BLOCK, left))
+            part = self.rfile.read(min(pace.step, left))
             if not part:
                 raise ConnectionError("the body ended early")
             parts.append(part)
@@ -241,6 +243,8 @@ class Pace:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._began = time.monotonic()
+        self.step = max(1, min(BLOCK, int(rate / STEPS))) if rate else BLOCK
+        """Bytes to move at once."""
 
     def wait(self, moved: int) -> None:
         """Until so many bytes may have moved."""
