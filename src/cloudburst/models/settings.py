@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,8 @@ class Settings(BaseSettings):
     """A family, ``family:revision`` or ARN; it says architecture, image and protocol."""
     capacity: str = _named("CLOUDBURST_CAPACITY", "capacity", "FARGATE")
     """``FARGATE``, ``FARGATE_SPOT``, or a share of each: ``FARGATE_SPOT:3,FARGATE:1``."""
+    spot_factor: Decimal | None = _named("CLOUDBURST_SPOT_FACTOR", "spot_factor", gt=0, le=1)
+    """What Spot costs, as a part of on demand; ``None``: as the price table says, with its date."""
     platform_version: str | None = _named("CLOUDBURST_PLATFORM_VERSION", "platform_version")
     """``None``: AWS's ``LATEST``."""
     ephemeral_storage: int | None = _named(

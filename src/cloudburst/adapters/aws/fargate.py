@@ -100,7 +100,12 @@ async def open_fargate(
             table = await load_prices()
             if not table.knows(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 count", aws.region)
-            rates = partial(table.rates, aws.region, architecture=definition.architecture)
+            rates = partial(
+                table.rates,
+                aws.region,
+                architecture=definition.architecture,
+                spot_factor=settings.spot_factor,
+            )
             logger.info("tasks of %s in cluster %s", definition.arn, settings.cluster)
             async with (
                 held_runs(
