@@ -188,9 +188,10 @@ async def test_a_task_definition_that_is_not_there_or_does_not_fit():
         assert count(emulator, "DescribeTaskDefinition") == 3
 
 
-async def test_a_repeated_launch_asks_for_the_same_revision():
-    """Else a new revision in between would make it another request, which AWS refuses."""
+async def test_all_launches_ask_for_the_revision_that_was_read():
+    """A new one may speak otherwise, and would make a repeated launch another request."""
     with account(**NO_PROCESSES) as emulator:
+        settings = settings_of(emulator)
         async with backend_of(emulator) as backend:
             emulator.add_fault(Fault(operation="RunTask", kind="lost"))
             with pytest.raises(NoAnswerError):
@@ -198,6 +199,12 @@ async def test_a_repeated_launch_asks_for_the_same_revision():
             emulator.register()
             task = await backend.launcher.launch(request("one"))
             assert [it.arn for it in emulator.tasks] == [task]
+            other = await backend.launcher.launch(request("two"))
+        async with open_aws(settings) as aws:
+            answer = await aws.call(
+                "ecs", "describe_tasks", cluster=settings.cluster, tasks=[task, other]
+            )
+    assert {it["taskDefinitionArn"].rpartition(":")[2] for it in answer["tasks"]} == {"1"}
 
 
 async def test_sixty_launches_at_once_are_no_more_than_aws_allows():
