@@ -11,8 +11,10 @@ from studio import mp4
 
 from cloudburst import Client, Limits
 from cloudburst.adapters.static.endpoints import REST, open_endpoints
-from cloudburst.errors import CapacityError, ConfigurationError
+from cloudburst.errors import CapacityError, ConfigurationError, WorkerStoppedError
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
+from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec, TaskState
 from cloudburst.testing import VirtualClockLoop
 
@@ -159,6 +161,7 @@ class Image:
         self.made = 0
         self.key = b"k"
         self.lose_answers = False
+        self.cut_bodies = False
         self.seconds = 0.02
 
     async def carry(self, stream):
@@ -172,6 +175,8 @@ class Image:
             head += await stream.receive()
         head, _, body = head.partition(b"\r\n\r\n")
         lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        if self.cut_bodies and head.startswith(b"POST"):
+            return
         left = int(lines.get(b"content-length", 0)) - len(body)
         while left > 0:
             left -= len(await stream.receive())
@@ -259,3 +264,21 @@ async def test_one_that_loses_answers_is_used_no_more_while_there_are_others(tmp
         report = await rendered(tmp_path, real_scene, bad.url, good.url)
     assert len(report.videos) == good.made == 4
     assert 1 <= bad.made <= 3
+
+
+async def test_one_whose_line_broke_is_not_lent_again_at_once(real_scene):
+    async with fake_image() as bad, opened(bad.url, A) as backend:
+        bad.cut_bodies = True
+        task, found = await lent(backend, "1")
+        assert found == bad.url
+        async with backend.connect(found, secrets=backend.new_secrets()) as renderer:
+            assert await renderer.healthy()
+            scene = Scene.model_validate(real_scene("one"))
+            upload = await renderer.upload(scene, RenderOptions())
+            with pytest.raises(WorkerStoppedError):
+                await renderer.generate(upload, progress=lambda share: None)
+            assert not renderer.abandoned
+        await give_back(backend, task)
+        assert (await lent(backend, "2"))[1] == A
+        with pytest.raises(CapacityError):
+            await lent(backend, "3")

@@ -150,7 +150,7 @@ async def test_a_file_that_changes_on_its_way(image, make_scene):
 
             tasks.start_soon(upload)
             await until(lambda: len(image.posts) == 2 and len(image.posts[1].bytes) > BLOCK)
-            scene.image.write_bytes(b"another picture")
+            scene.image.write_bytes(b"?" * 3 * BLOCK)
             image.go.set()
         assert not renderer.abandoned
     assert whole(image) == [True, False]
@@ -185,7 +185,7 @@ async def test_a_scene_that_is_left_before_its_end_is_none(image, make_scene):
                 scope.cancel()
         assert not renderer.abandoned
         image.go.set()
-        await anyio.sleep(100)
+        await until(lambda: image.posts[0].ended)
     assert whole(image) == [False]
     assert image.posts[0].ended
 
