@@ -242,7 +242,8 @@ def main() -> int:
     parser.add_argument("--no-old", action="store_true", help="leave the old client out")
     said = parser.parse_args()
     with_old = not said.no_old
-    print(f"{os.cpu_count()} cores; {TASKS} tasks" + (f"; old: {PACKAGE}" if with_old else ""))
+    cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{cores}; {TASKS} tasks" + (f"; old: {PACKAGE}" if with_old else ""))
     heads = " ".join(f"{head:>8}" for head in ("ours", "old", "ideal", "ratio", "goal"))
     missed = 0
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:

@@ -1,10 +1,11 @@
 """What large fleets cost: AWS calls, processor time, and how long the event loop stands still.
 
-    python benchmarks/fleet.py [--tasks 50 100 200] [--no-real] [--virtual 1000 10000]
+    python benchmarks/fleet.py [--tasks 50 100 200] [--share 1] [--no-real] [--virtual 1000 10000]
 
 First real processes: an emulated account with AWS's own rate limits, a task's process for each
 worker, and our client, which is a process too; three scenes a task, of 2 s and 100 KB. An account
-of its own for each number of tasks, so that the growth of calls is seen.
+of its own for each number of tasks, so that the growth of calls is seen. ``--share 0.3`` leaves
+that much of the rate limits, as if others in the account used the rest: calls are throttled then.
 
 Then the engine alone, with `cloudburst.testing.FakeCloud` for AWS and the workers, in virtual time:
 a thousand tasks that need 40 s to start, and ten thousand scenes that encode for as long as their
@@ -31,10 +32,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
-from cloud.account import THROTTLED, Ran, describing, make_scenes, run_client
+from cloud.account import THROTTLED, Ran, make_scenes, run_client
 from cloud.measure import Pauses, watched
 
 from cloudburst.engine.pool import WorkerPool
@@ -53,7 +55,6 @@ ACCOUNT = EmulatorConfig(
     provisioning=3.0,
     pending=8.0,
     jitter=0.3,
-    buckets=AWS_BUCKETS,
     moto=False,
     worker_environment={"STUB_GENERATE_SECONDS": str(GENERATE)},
 )
@@ -68,12 +69,20 @@ def verdict(what: str, *, met: bool) -> bool:
     return met
 
 
-def real(tasks: int, folder: Path) -> list[bool]:
+def account(share: float) -> EmulatorConfig:
+    buckets = [
+        replace(each, burst=share * each.burst, per_second=share * each.per_second)
+        for each in AWS_BUCKETS
+    ]
+    return replace(ACCOUNT, buckets=buckets)
+
+
+def real(tasks: int, folder: Path, share: float) -> list[bool]:
     """As many processes as tasks, and what became of the goals."""
     number = tasks * SCENES_PER_TASK
     folder.mkdir()
     scenes = make_scenes(folder / "scenes", (1.0,) * number, image_bytes=100_000)
-    ran = run_client(ACCOUNT, scenes, folder / "ours", workers=tasks, noted=False)
+    ran = run_client(account(share), scenes, folder / "ours", workers=tasks, noted=False)
     figures = ran.figures
     pauses = Pauses(**figures["pauses"])
     print(f"\n{number} scenes on {tasks} tasks: {figures['status']} in {ran.wall:.1f} s")
@@ -101,22 +110,22 @@ def show_calls(ran: Ran, tasks: int) -> None:
         for name, count in calls.most_common()
     )
     print(f"  {len(ran.calls)} calls: {', '.join(told)}")
-    asked, rounds = describing(ran.calls)
-    print(f"  DescribeTasks: {asked} calls in {rounds} rounds; {-(-tasks // 100)} a round at least")
+    looks, hundreds = calls["DescribeTasks"] / ran.wall, -(-tasks // 100)
+    print(f"  DescribeTasks: {looks:.2f} a second, {looks / hundreds:.2f} for each hundred tasks")
 
 
 def show_pauses(pauses: Pauses) -> None:
     pairs = {
         "without the collector": (pauses.own, pauses.wall),
         "with it": (None, pauses.wall_with_collector),
-        "the collector alone": (None, pauses.collector),
+        "by the collector alone": (pauses.collector_own, pauses.collector),
     }
     for what, (own, wall) in pairs.items():
-        of_own = "" if own is None else f", {1e3 * own:.1f} ms of its own CPU"
+        of_own = "" if own is None else f", {1e3 * own:.1f} ms of CPU"
         print(f"  longest pause of the loop {what}: {1e3 * wall:.1f} ms{of_own}")
     print(
         f"  {len(pauses.long)} of {pauses.iterations} iterations took 5 ms of CPU or more; "
-        f"the collector took {pauses.collected:.2f} s in all"
+        f"the collector took {pauses.collected:.2f} s of CPU in all"
     )
 
 
@@ -215,17 +224,18 @@ def virtual(tasks: int, number: int) -> list[bool]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="What large fleets cost.")
     parser.add_argument("--tasks", type=int, nargs="+", default=[50, 100, 200])
+    parser.add_argument("--share", type=float, default=1.0, help="of AWS's rate limits")
     parser.add_argument("--no-real", action="store_true", help="leave the real processes out")
     parser.add_argument(
         "--virtual", type=int, nargs=2, default=(1000, 10_000), metavar=("TASKS", "SCENES")
     )
     said = parser.parse_args()
-    print(f"{os.cpu_count()} cores")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     met = virtual(*said.virtual)
     if not said.no_real:
         with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
             for tasks in said.tasks:
-                met += real(tasks, Path(name) / str(tasks))
+                met += real(tasks, Path(name) / str(tasks), said.share)
     print("\ngoals: all met" if all(met) else f"\ngoals: {met.count(False)} MISSED")
     return 0 if all(met) else 1
 

@@ -10,7 +10,6 @@ import time
 import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +175,6 @@ def run_client(
             notes={path.name: _read(path) for path in notes.iterdir()},
             videos={path.stem: _size(path) for path in out.rglob("*.mp4")},
         )
-
-
-def describing(calls: Sequence[Call]) -> tuple[int, int]:
-    """How often DescribeTasks was called, and the rounds that this was in.
-
-    Calls less than a tenth of a second apart are one round: the watcher asks for all tasks at once.
-    """
-    times = sorted(call.at for call in calls if call.operation == "DescribeTasks")
-    return len(times), bool(times) + sum(b - a > 0.1 for a, b in pairwise(times))
 
 
 def _read(path: Path) -> list[tuple[float, str]]:

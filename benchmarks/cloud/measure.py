@@ -44,18 +44,20 @@ class Pauses:
 
     ``wall`` is by the clock, and has in it what else this machine does; ``own`` is the thread's
     own time on a processor. Both are without the garbage collector, whose longest pause is
-    ``collector``; ``wall_with_collector`` has everything. ``late`` is what a task sees that sleeps
-    for `BEAT` over and over: also what other threads, and all that runs here, keep from it.
+    ``collector``, and ``collector_own`` of the processor; ``wall_with_collector`` has everything.
+    ``late`` is what a task sees that sleeps for `BEAT` over and over: also what other threads, and
+    all that runs here, keep from it.
     """
 
     wall: float = 0.0
     own: float = 0.0
     collector: float = 0.0
+    collector_own: float = 0.0
     wall_with_collector: float = 0.0
     late: float = 0.0
     iterations: int = 0
     collected: float = 0.0
-    """Seconds that the garbage collector took in all."""
+    """Seconds that the garbage collector took of the processor in all."""
     long: list[float] = field(default_factory=list[float])
     """``own``, of those that were `LONG`."""
 
@@ -94,10 +96,12 @@ def watched(loop: asyncio.AbstractEventLoop) -> Generator[Pauses]:
             return
         took = time.perf_counter() - collecting
         collected += took
+        own_took = time.thread_time() - own_collecting
+        pauses.collector_own = max(pauses.collector_own, own_took)
         if threading.get_ident() == thread:  # else it only keeps this one waiting
-            own_collected += time.thread_time() - own_collecting
+            own_collected += own_took
         pauses.collector = max(pauses.collector, took)
-        pauses.collected += took
+        pauses.collected += own_took
 
     selector.select = timed
     gc.callbacks.append(collect)

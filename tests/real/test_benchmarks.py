@@ -34,3 +34,30 @@ def test_no_file_is_ever_whole_in_memory(watch):
     done = run("memory.py", "--scenes", "4", "--megabytes", "80", "--no-render")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("met") == 2
+
+
+def test_eight_scenes_on_emulated_fargate(watch):
+    done = run("fargate.py", "--quick", "--no-old")
+    said = done.stdout.splitlines()
+    assert done.returncode == int("MISSED" in done.stdout), done.stdout + done.stderr
+    for what in ("videos of the right size", "tasks left running"):
+        (line,) = (line for line in said if what in line)
+        assert line.endswith(" met"), done.stdout
+
+
+def test_the_ideal_schedule_is_the_best_one(watch):
+    """The sums are made by hand: start, then what the busiest of four tasks has to do."""
+    code = "import fargate; print([round(s.ideal, 2) for s in fargate.SCENARIOS])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=BENCHMARKS
+    )
+    pipelined = 9 + 20 * 4 / 3 / 10 * 2 + 2 + 2
+    hand_made = [9 + 4, 14 + 4, 43 + 20, round(pipelined, 2), 9 + 8]
+    assert done.stdout.strip() == str([float(seconds) for seconds in hand_made])
+
+
+def test_a_fleet_in_virtual_time(watch):
+    done = run("fleet.py", "--no-real", "--virtual", "20", "200")
+    assert "every scene is done: complete" in done.stdout, done.stdout + done.stderr
+    assert "never more tasks: 20 at most" in done.stdout
+    assert "none left running: 0" in done.stdout
