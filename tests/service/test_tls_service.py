@@ -30,6 +30,8 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.lifecycle import bound
 from cloudburst.service.tls import client_context
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -132,6 +134,16 @@ def test_it_speaks_tls_and_nothing_else(start: Start) -> None:
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         client_context(OTHERS.certificate).wrap_socket(raw)
+
+
+def test_no_half_of_an_answer_waits_for_the_other() -> None:
+    with (
+        bound(ServiceSettings(host="127.0.0.1", port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_its_children_inherit_no_secret(start: Start, tmp_path: Path) -> None:
