@@ -75,9 +75,12 @@ async def open_worker(
     whatever is learned of it.
     """
     async with launched(backend, spec, timeouts, on_launch, on_stop) as (task, secrets):
+        said = ""
 
         async def look() -> TaskStatus:
+            nonlocal said
             status = await backend.launcher.describe(task)
+            said = status.reason
             on_status(status)
             if status.state is TaskState.STOPPED:
                 reason = status.reason or "no reason given"
@@ -87,12 +90,12 @@ async def open_worker(
             return status
 
         deadline = anyio.current_time() + (math.inf if timeouts.ready is None else timeouts.ready)
-        with _ready_by(deadline, task):
+        with _ready_by(deadline, task, lambda: said):
             address = await poll(lambda: _address(look), backoff=backoff)
         async with backend.connect(address, secrets=secrets) as renderer:
             worker = Worker(task, look, renderer)
             # The backoff starts anew here: from now on the machine may answer at any moment.
-            with _ready_by(deadline, task):
+            with _ready_by(deadline, task, lambda: said):
                 await poll(lambda: _answers(worker), backoff=backoff)
             yield worker
 
@@ -128,8 +131,9 @@ async def _answers(worker: Worker) -> bool | None:
 
 
 @contextmanager
-def _ready_by(deadline: float, task: TaskId) -> Generator[None]:
+def _ready_by(deadline: float, task: TaskId, said: Callable[[], str]) -> Generator[None]:
     with anyio.CancelScope(deadline=deadline) as scope:
         yield
     if scope.cancelled_caught:
-        raise WorkerNotReadyError(f"{task} did not become ready in time", task=task)
+        why = f": {reason}" if (reason := said()) else ""
+        raise WorkerNotReadyError(f"{task} did not become ready in time{why}", task=task)
