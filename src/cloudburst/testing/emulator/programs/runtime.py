@@ -126,16 +126,20 @@ class Runtime:
         """Start a container; without a command it is the small worker."""
         reads, writes = os.pipe()
         parent = os.getpid()
+        # A signal that comes at once must not meet this process's handlers in the new one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
         except OSError as exc:
             os.close(reads)
             os.close(writes)
             self._tell(event="ended", name=name, code=128, lines=[str(exc)])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             return
         if pid == 0:
             _prepare(parent, writes, ignores=ignores, frozen=frozen)
             _become(argv, {**env, MARK: name})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writes)
         os.set_blocking(reads, False)
         container = Container(name, pid, reads)
@@ -225,6 +229,7 @@ def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:
     for number in (signal.SIGCHLD, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if ignores else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
