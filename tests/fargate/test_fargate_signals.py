@@ -161,7 +161,8 @@ def test_killed_its_tasks_end_by_themselves(protocol, account, our_account, scen
         assert aws.live, "nobody was there to stop them"
         for task in stopped(aws, seconds=lifetime + 5):
             assert task.stop_code == "EssentialContainerExited"
-            assert lifetime - 0.1 < task.stopping - task.started < lifetime + 2
+            # Our service counts from when Python has come up in it.
+            assert lifetime - 0.1 < task.stopping - task.started < lifetime + 5
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from trials import HURRIED, first, hold, tried
 from cloudburst import AccessDeniedError, Status
 from cloudburst.account.sweep import cleanup
 from cloudburst.adapters.aws.runs import known_runs
-from cloudburst.models.events import SceneEncoding
+from cloudburst.models.events import SceneEncoding, WorkerLaunched
 from cloudburst.testing import Fault
 
 pytestmark = [
@@ -76,14 +76,8 @@ async def test_static_keys_end(account, scenes, out, caplog):
 
 async def test_static_keys_end_before_a_worker_is_ready(account, scenes, out, caplog):
     with account() as aws:
-
-        async def end():
-            await anyio.sleep(0.6)
-            aws.expire_credentials()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(end)
-            trial = await tried(aws, scenes(2), out)
+        watch = first(WorkerLaunched, lambda _: aws.expire_credentials())
+        trial = await tried(aws, scenes(2), out, watch=watch)
         assert trial.final.status is Status.FAILED
         assert all("CredentialsError" in entry.error for entry in trial.final.scenes)
         left = {task.arn for task in aws.live}
