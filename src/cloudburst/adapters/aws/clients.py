@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from aiobotocore.config import AioConfig
 from botocore.exceptions import NoCredentialsError
@@ -37,6 +38,9 @@ class Clients:
         self._open: dict[tuple[str, str], Any] = {}
         self._stack = AsyncExitStack()
         self._turn = anyio.Lock()
+        # A call is signed without a pause, which takes a millisecond: one in each round of the
+        # loop, so that a hundred that come at once hold up nobody else.
+        self._gate = anyio.Lock()
         self._calls = 0
         self._retired = False
 
@@ -47,6 +51,8 @@ class Clients:
         self._calls += 1
         try:
             client = await self._client(service, region or self._region)
+            async with self._gate:
+                await anyio.lowlevel.checkpoint()
             answer: dict[str, Any] = await getattr(client, operation)(**parameters)
             return answer
         finally:

@@ -58,19 +58,9 @@ _PATTERNS = tuple(
 )
 
 
-class _Secrets:
-    """The values that are known. Read by threads, changed by one; a change is a new mapping."""
-
-    def __init__(self) -> None:
-        self.always: dict[str, None] = {}
-        self.latest: dict[str, None] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.always
-        yield from self.latest
-
-
-_secrets = _Secrets()
+_always: dict[str, None] = {}
+_latest: dict[str, None] = {}
+"""Values in the order of their coming. Whoever reads them, in whatever thread, takes a copy."""
 
 
 def hide(*values: str, always: bool = False) -> None:
@@ -80,12 +70,11 @@ def hide(*values: str, always: bool = False) -> None:
         values: Keys, tokens, PEM texts; empty ones are none.
         always: Not only until many others have come.
     """
-    forms = dict.fromkeys(form for value in values for form in _forms(value))
-    if always:
-        _secrets.always = {**_secrets.always, **forms}
-    else:
-        kept = {**_secrets.latest, **forms}
-        _secrets.latest = dict.fromkeys(list(kept)[-MOST:])
+    kept = _always if always else _latest
+    for value in values:
+        kept.update(dict.fromkeys(_forms(value)))
+    while len(_latest) > MOST:
+        del _latest[next(iter(_latest))]
     cover()
 
 
@@ -102,7 +91,7 @@ def cover() -> None:
 
 def clean(text: str) -> str:
     """The text without secrets."""
-    for value in _secrets:
+    for value in (*_always, *_latest):
         if value in text:
             text = text.replace(value, HIDDEN)
     for pattern, replacement in _PATTERNS:
