@@ -20,7 +20,7 @@ from cloudburst.account.init import InitPlan, InitReport, Outcome, Step, init
 from cloudburst.account.policy import Purpose, policy
 from cloudburst.cli.displays import write_line
 from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import count, shown
+from cloudburst.cli.words import shown
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
@@ -204,4 +204,4 @@ def _sum(steps: Sequence[Step], *, rehearsal: bool) -> str:
         for kind, number in numbers.items()
         if number
     ]
-    return f"{', '.join(told)}." if told else f"{count(0, 'thing')} of cloudburst found."
+    return f"{', '.join(told)}." if told else "Nothing of cloudburst is there."
