@@ -134,7 +134,7 @@ class ResourceMissingError(LaunchError):
 
 
 class AWSError(CloudburstError):
-    """AWS refused a call that starts no task, or gave no answer to it."""
+    """AWS refused a call that starts no task."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)

@@ -22,6 +22,10 @@ LAUNCHES = 100
 """Launches that wait for an answer at once: as many as Fargate starts in a burst
 (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11)."""
 
+AT_ONCE = 10
+"""Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
+a millisecond each, for which the loop stands still."""
+
 
 class Dispatcher:
     """Gives scenes to workers, and decides when there shall be another worker, or one less.
@@ -107,7 +111,8 @@ class Dispatcher:
         return self.budget.allows(self.fleet, slot, sound)
 
     def _start_workers(self) -> None:
-        while len(self.queue) > self.fleet.encoders_starting and self._asking < LAUNCHES:
+        most = min(LAUNCHES, self._asking + AT_ONCE)
+        while len(self.queue) > self.fleet.encoders_starting and self._asking < most:
             backend = self._next_backend()
             if backend is None:
                 break

@@ -82,6 +82,7 @@ class _Launch:
             self._unsure = True
             logger.warning("no answer to a launch; asking again with the same token")
         except ThrottledError as exc:
+            self._asked = self._unsure  # this one was not looked at
             logger.info("launch throttled: %s", exc)
         except CapacityError as exc:
             logger.warning("no capacity: %s", exc)
