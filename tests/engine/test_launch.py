@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from harness import engine
 
-from cloudburst.errors import AccessDeniedError, CapacityError, CredentialsError, NoAnswerError
+from cloudburst.errors import (
+    AccessDeniedError,
+    CapacityError,
+    CredentialsError,
+    NoAnswerError,
+    ThrottledError,
+)
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -77,3 +84,11 @@ async def test_a_stop_that_is_refused_is_told():
         cloud.dying_tasks["fake-1"] = 1.0
         final = await report.settled()
     assert [w.may_run for w in final.workers] == [False], "it was seen to have stopped"
+
+
+async def test_a_throttled_launch_is_not_asked_for_again_only_to_be_stopped():
+    cloud = FakeCloud(refuse=[ThrottledError("patience") for _ in range(50)])
+    async with engine(cloud, limits=Limits(workers=1)) as e, e.open("a") as run:
+        await anyio.sleep(5)
+    assert not cloud.launched
+    assert [w.may_run for w in run.report.workers] == []
