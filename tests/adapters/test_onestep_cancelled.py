@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 
@@ -68,6 +69,8 @@ async def test_by_a_scope(ride, seed):
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("everybody", [False, True])
 @pytest.mark.parametrize("times", [1, 2])
+# A task that is cancelled before its first step leaves anyio's coroutine unused.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_by_asyncio(ride, seed, times, everybody):
     rng, others = random.Random(seed), asyncio.all_tasks()
@@ -81,6 +84,7 @@ async def test_by_asyncio(ride, seed, times, everybody):
     if not task.cancelled() and (error := task.exception()) is not None:
         assert isinstance(error, CloudburstError | asyncio.CancelledError | BaseExceptionGroup)
     ride.check()
+    gc.collect()  # here, where that warning is ignored
 
 
 @pytest.mark.parametrize("seed", SEEDS)
