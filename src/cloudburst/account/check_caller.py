@@ -26,7 +26,7 @@ SKEW = 60.0
 IAM user guide (2026-11)."""
 QUOTAS = {"FARGATE": "L-3032A538", "FARGATE_SPOT": "L-36FBB829"}
 """Codes of the vCPU quotas: "Fargate service quotas", AWS General Reference (2026-11)."""
-OPTIONAL = frozenset({"ReadLogs"})
+OPTIONAL = frozenset({"FindLogs", "ReadLogs"})
 """Statements without which a run works."""
 NO_KEYS = (
     "aws configure, or aws sso login --profile NAME and AWS_PROFILE=NAME; or AWS_ACCESS_KEY_ID "

@@ -153,7 +153,6 @@ class _Names:
             for family in families(settings.task_definition).values()
         )
         self.group = f"arn:{where}:logs:{region}:{account}:log-group:{LOG_GROUP}"
-        self.all_groups = f"arn:{where}:logs:{region}:{account}:log-group:*"
         self.role = f"arn:{where}:iam::{account}:role/{ROLE}"
         self.roles = tuple(roles) or (self.role,)
         self.role_policy = f"arn:{where}:iam::aws:policy/{ROLE_POLICY}"
@@ -189,9 +188,14 @@ def _run(settings: Settings, names: _Names) -> tuple[Statement, ...]:
         _pass_role(*names.roles),
         *([addresses] if settings.public_address else []),
         Statement(
+            sid="FindLogs",
+            actions=("logs:DescribeLogStreams",),
+            resources=(f"{names.group}:*",),
+        ),
+        Statement(
             sid="ReadLogs",
-            actions=("logs:DescribeLogStreams", "logs:GetLogEvents"),
-            resources=(names.group, f"{names.group}:*"),
+            actions=("logs:GetLogEvents",),
+            resources=(f"{names.group}:log-stream:*",),
         ),
     )
 
@@ -256,7 +260,7 @@ def _init(names: _Names) -> tuple[Statement, ...]:
             ),
             resources=(names.group, f"{names.group}:*"),
         ),
-        _find_log_groups(names),
+        _find_log_groups(),
         _look_at_network(),
         Statement(
             sid="MakeASecurityGroup",
@@ -310,7 +314,7 @@ def _destroy(names: _Names) -> tuple[Statement, ...]:
             actions=("logs:DeleteLogGroup", "logs:ListTagsForResource"),
             resources=(names.group, f"{names.group}:*"),
         ),
-        _find_log_groups(names),
+        _find_log_groups(),
         _look_at_network(),
         Statement(
             sid="RemoveOurSecurityGroups",
@@ -331,7 +335,7 @@ def _doctor(names: _Names) -> tuple[Statement, ...]:
             sid="LookAtRoles",
             actions=("iam:GetRole", "iam:SimulatePrincipalPolicy"),
         ),
-        _find_log_groups(names),
+        _find_log_groups(),
         _look_at_network(),
         Statement(sid="LookForEndpoints", actions=("ec2:DescribeVpcEndpoints",)),
         Statement(sid="ReadQuotas", actions=("servicequotas:GetServiceQuota",)),
@@ -349,10 +353,8 @@ def _pass_role(*roles: str) -> Statement:
     )
 
 
-def _find_log_groups(names: _Names) -> Statement:
-    return Statement(
-        sid="FindLogGroups", actions=("logs:DescribeLogGroups",), resources=(names.all_groups,)
-    )
+def _find_log_groups() -> Statement:
+    return Statement(sid="FindLogGroups", actions=("logs:DescribeLogGroups",))
 
 
 def _look_at_network() -> Statement:
