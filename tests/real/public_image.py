@@ -25,6 +25,7 @@ NEEDS = ("setuptools<81", PACKAGE)
 PYTHONS = ("python3.12", "python3.11")
 """Numpy 1.26 and Pillow 10.1, which it pins, have wheels up to 3.12."""
 
+VERSION = "'%d.%d' % sys.version_info[:2]"
 INSTALL = 100.0
 """Seconds; it takes ten."""
 
@@ -113,7 +114,7 @@ def _environment() -> str:
     python = _suitable_python()
     if python is None:
         pytest.skip(f"{PACKAGE} has no wheels for this Python, and there is no older one")
-    place = cache / f"{PACKAGE}-{_told(python, 'sys.version_info[:2]')}"
+    place = cache / f"{PACKAGE}-{_told(python, VERSION)}"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_name(f"{place.name}.lock"), timeout=INSTALL):
         if not (place / "ready").exists():
@@ -142,4 +143,4 @@ def _told(python: str, expression: str) -> str:
     """What a Python says; nothing when it does not even start."""
     command = [python, "-c", f"import sys, ensurepip; print({expression})"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    return done.stdout.strip().replace(", ", ".")
+    return done.stdout.strip()
