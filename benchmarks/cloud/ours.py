@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from measure import beat, cpu_seconds, peak_megabytes, watched
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cloud.measure import beat, cpu_seconds, peak_megabytes, watched
 
 # The old client loads AWS's libraries when it is imported; ours would when it is opened.
 import cloudburst.adapters.aws.fargate  # noqa: F401

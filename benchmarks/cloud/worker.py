@@ -58,6 +58,8 @@ class Stamped:
 
 
 class Handler(stub.Handler):  # type: ignore[misc]
+    wfile: Any
+
     def setup(self) -> None:
         super().setup()
         self.wfile = Stamped(self.wfile)
@@ -81,6 +83,8 @@ class Worker(stub.Worker):  # type: ignore[misc]
 
 
 class Behaviour(stub.Behaviour):  # type: ignore[misc]
+    boot: float
+
     def __init__(self) -> None:
         super().__init__()
         self.boot = max(0.0, self.boot - age())  # that Python starts is part of it
