@@ -66,14 +66,15 @@ def drawn(seed: int) -> Mix:
             "moto": False,
         },
     )
-    for _ in range(rng.randint(3, 8)):
+    wanted = rng.randint(3, 8)
+    while mix.kinds.total() < wanted:
         rng.choice([add_call, add_call, add_task])(mix, rng)
     mix.config["task_faults"] = mix.tasks
     return mix
 
 
 def add_call(mix: Mix, rng: random.Random) -> None:
-    """Another fault of the API."""
+    """Another fault of the API, if there may be one of the kind that is drawn."""
     operation = rng.choice(list(HITS))
     kind = rng.choice(["lost", "dropped", "delay", "throttled", "5xx", "special"])
     left = HITS[operation] - sum(f.times for f in mix.calls if f.operation == operation)
@@ -99,7 +100,7 @@ def add_call(mix: Mix, rng: random.Random) -> None:
 
 
 def add_task(mix: Mix, rng: random.Random) -> None:
-    """A fault of another task."""
+    """A fault of another task, if there may be one of the kind that is drawn."""
     free = [number for number in range(TASKS) if number not in mix.tasks]
     kind = rng.choice(list(TASK_FAULTS))
     if not free or len(mix.tasks) >= HARMFUL:

@@ -30,7 +30,6 @@ LOST = Fault(operation="RunTask", kind="lost", seconds=0.4, times=3)
 ENDS = {
     "SIGINT": ("script", [signal.SIGINT]),
     "twice": ("script", [signal.SIGINT, signal.SIGINT]),
-    "SIGINT cli": ("cli", [signal.SIGINT]),
     "SIGTERM cli": ("cli", [signal.SIGTERM]),
 }
 
