@@ -18,7 +18,21 @@ QUICK = {"provisioning": 0.05, "pending": 0.05, "deprovisioning": 0.05, "moto": 
 SESSION = botocore.session.Session()
 
 
-def client(emulator, service, *, attempts=1, **credentials):
+CLIENTS = {}
+
+
+def client(emulator, service, **differently):
+    """A client; to make one takes a while, so the plain ones are kept."""
+    known = (emulator.url, service)
+    if differently or known not in CLIENTS:
+        made = new_client(emulator, service, **differently)
+        if differently:
+            return made
+        CLIENTS[known] = made
+    return CLIENTS[known]
+
+
+def new_client(emulator, service, *, attempts=1, **credentials):
     environment = emulator.environment
     return SESSION.create_client(
         service,

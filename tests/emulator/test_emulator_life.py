@@ -74,7 +74,7 @@ def test_passes_through_the_states_of_ecs_in_order(emulate):
 
 
 def test_has_its_network_interface_while_it_is_provisioning(emulate):
-    emulator = emulate(provisioning=1.0)
+    emulator = emulate(provisioning=2.0)
     [task] = run(emulator)
     assert "networkInterfaceId" not in details(describe(emulator, task))
     task = until(lambda: now(emulator, task).address and now(emulator, task))
@@ -167,7 +167,7 @@ def test_spot_gives_notice_and_then_takes_it_back(emulate):
     for task in emulator.tasks:
         reach(emulator, task, "RUNNING")
         ask(now(emulator, task))
-    taken = emulator.interrupt(notice=0.5)
+    taken = emulator.interrupt(notice=1.5)
     assert taken.number == 1, "the one that runs on Spot"
     shown = describe(emulator, taken)
     assert (shown["lastStatus"], shown["desiredStatus"]) == ("STOPPING", "STOPPED")
@@ -175,7 +175,7 @@ def test_spot_gives_notice_and_then_takes_it_back(emulate):
     assert shown["capacityProviderName"] == "FARGATE_SPOT"
     assert ask(taken)[0] == 200, "it works on until its end"
     taken = reach(emulator, taken, "STOPPED")
-    assert lasts(taken.execution_stopped - taken.stopping, 0.5)
+    assert lasts(taken.execution_stopped - taken.stopping, 1.5)
     assert now(emulator, first[0]).live
 
 
@@ -211,25 +211,25 @@ def test_private_tasks_have_no_public_address(emulator):
 
 
 def test_a_young_task_is_missing(emulate):
-    emulator = emulate(invisible=0.4)
+    emulator = emulate(invisible=1.0)
     ecs = client(emulator, "ecs")
     [task] = run(emulator, startedBy="me")
     answer = ecs.describe_tasks(cluster=CLUSTER, tasks=[task.arn])
     assert answer["tasks"] == []
     assert answer["failures"] == [{"arn": task.arn, "reason": "MISSING"}]
     assert ecs.list_tasks(cluster=CLUSTER, startedBy="me")["taskArns"] == []
-    time.sleep(0.5)
+    time.sleep(1.1)
     assert ecs.describe_tasks(cluster=CLUSTER, tasks=[task.arn])["failures"] == []
     assert ecs.list_tasks(cluster=CLUSTER, startedBy="me")["taskArns"] == [task.arn]
 
 
 def test_a_stopped_task_is_forgotten(emulate):
-    emulator = emulate(stopped_visible=0.3)
+    emulator = emulate(stopped_visible=1.0)
     [task] = run(emulator)
     stop(emulator, task)
     task = reach(emulator, task, "STOPPED")
     assert describe(emulator, task)["lastStatus"] == "STOPPED"
-    time.sleep(0.4)
+    time.sleep(1.1)
     answer = client(emulator, "ecs").describe_tasks(cluster=CLUSTER, tasks=[task.arn])
     assert [failure["reason"] for failure in answer["failures"]] == ["MISSING"]
 

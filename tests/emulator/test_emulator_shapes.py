@@ -12,6 +12,7 @@ from emulating import (
     SESSION,
     client,
     network,
+    new_client,
     now,
     reach,
     request,
@@ -96,7 +97,7 @@ class Checked:
     def __getattr__(self, service):
         service = service.replace("_", "-")
         if service not in self._clients:
-            made = self._clients[service] = client(self.emulator, service)
+            made = self._clients[service] = new_client(self.emulator, service)
             made.meta.events.register("before-parse.*", self.look)
         return self._clients[service]
 

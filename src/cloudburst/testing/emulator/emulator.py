@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from anyio import ContextManagerMixin, create_task_group
+from anyio import CancelScope, ContextManagerMixin, create_task_group
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cloudburst.errors import ConfigurationError
@@ -74,17 +74,20 @@ async def open_inside(config: EmulatorConfig) -> AsyncGenerator[Inside]:
             api = Api(config, account, defects)
             if config.prepared:
                 account.register()
-            if config.moto and account.moto:
-                await account.moto.start()
-            async with serve(api, config.api_port) as url:
-                inside = Inside(url, account, fleet, api)
-                try:
-                    yield inside
-                finally:
-                    inside.over = True
-                    fleet.abandon()
-            if account.moto:
-                await account.moto.close()
+            try:
+                if config.moto and account.moto:
+                    await account.moto.start()
+                async with serve(api, config.api_port) as url:
+                    inside = Inside(url, account, fleet, api)
+                    try:
+                        yield inside
+                    finally:
+                        inside.over = True
+                        fleet.abandon()
+            finally:
+                if account.moto:
+                    with CancelScope(shield=True):
+                        await account.moto.close()
             background.cancel_scope.cancel()
 
 

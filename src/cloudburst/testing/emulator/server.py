@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from anyio import sleep
+from anyio import move_on_after, sleep
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.testing.emulator.account import Account
@@ -21,6 +21,7 @@ from cloudburst.testing.emulator.refusal import RefusedError, invalid
 from cloudburst.testing.emulator.wire import Asked, answer, read, refusal
 
 LARGEST_BODY = 1 << 30
+SECONDS_TO_END = 5.0
 SILENT = {"lost", "dropped"}
 """Faults without an answer."""
 
@@ -154,4 +155,5 @@ async def serve(api: Api, port: int) -> AsyncGenerator[str]:
         host, bound = runner.addresses[0][:2]
         yield f"http://{host}:{bound}"
     finally:
-        await runner.cleanup()
+        with move_on_after(SECONDS_TO_END, shield=True):
+            await runner.cleanup()
