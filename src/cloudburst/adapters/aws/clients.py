@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from botocore.exceptions import NoCredentialsError
 
 from cloudburst.adapters.aws.redaction import cover
 
+MODELS = str(Path(__file__).with_name("models"))
+"""Models of services that we have written, for botocore to read beside its own."""
 CONNECT = 3.1
 """Seconds for a connection: a little more than what TCP takes to send a lost packet again."""
 READ = 10.0
@@ -33,6 +36,8 @@ class Clients:
 
     def __init__(self, session: Any, *, region: str, endpoint_url: str | None) -> None:
         self._session = session
+        loader = session._session.get_component("data_loader")  # noqa: SLF001 - no public way
+        loader.search_paths[:] = [p for p in loader.search_paths if p != MODELS] + [MODELS]
         self._region = region
         self._endpoint_url = endpoint_url
         self._open: dict[tuple[str, str], Any] = {}

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import anyio.lowlevel
-from anyio import create_task_group
+from anyio import create_task_group, to_thread
 
 from cloudburst.adapters.aws.definition import Definition, describe_definition
 from cloudburst.adapters.aws.prices import load_prices
@@ -22,7 +23,6 @@ from cloudburst.adapters.aws.session import AWS, open_aws
 from cloudburst.adapters.aws.sight import FREE_DISK, sight
 from cloudburst.adapters.aws.watcher import LOST, NO_ADDRESS, Watched, Watcher
 from cloudburst.adapters.http import native, onestep
-from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.adapters.http.files import Hashes
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import (
@@ -125,8 +125,9 @@ async def open_fargate(
                     runs,
                     rates=lambda capacity: rates(capacity=capacity),
                 )
+                new_secrets = await _secrets(settings, definition)
                 try:
-                    yield _backend(launcher, definition, settings, timeouts, tier)
+                    yield _backend(launcher, definition, new_secrets, timeouts, tier)
                 finally:
                     tasks.cancel_scope.cancel()
 
@@ -134,7 +135,7 @@ async def open_fargate(
 def _backend(
     launcher: FargateLauncher,
     definition: Definition,
-    settings: Settings,
+    new_secrets: Callable[[], Secrets],
     timeouts: Timeouts,
     tier: Tier,
 ) -> Backend:
@@ -149,15 +150,22 @@ def _backend(
         launcher=launcher,
         connect=connect,
         encoders=tier.vcpu if speaks_native else 1,
-        new_secrets=partial(_secrets, settings, new_secrets if speaks_native else new_key),
+        new_secrets=new_secrets,
         usd_per_second=launcher.usd_per_second(tier),
         slowness=0.0 if speaks_native else ONESTEP_SLOWNESS,
     )
 
 
-def _secrets(settings: Settings, made: Callable[[], Secrets]) -> Secrets:
-    secrets, key = made(), settings.auth_key
-    return secrets if key is None else replace(secrets, key=key.get_secret_value())
+async def _secrets(settings: Settings, definition: Definition) -> Callable[[], Secrets]:
+    """What makes the secrets of a launch. Only TLS needs the library that makes certificates."""
+    made = new_key
+    if definition.protocol is Protocol.NATIVE:
+        module = "cloudburst.adapters.http.certificates"
+        made = (await to_thread.run_sync(import_module, module)).new_secrets
+    if settings.auth_key is None:
+        return made
+    key = settings.auth_key.get_secret_value()
+    return lambda: replace(made(), key=key)
 
 
 class FargateLauncher:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from cloudburst.adapters.aws.session import AWS
 from cloudburst.adapters.aws.shapes import member
 
+ADDRESSES = "ec2-addresses"
+"""EC2 by a model of our own, beside this file, that has this one operation: botocore's whole one
+takes 20 MB and a tenth of a second to read."""
 MOST = 200
 """Values of one filter: "Filter" in the EC2 API reference (2026-11)."""
 
@@ -20,7 +23,7 @@ async def public_addresses(aws: AWS, interfaces: Sequence[str]) -> dict[str, str
     for start in range(0, len(interfaces), MOST):
         some = list(interfaces[start : start + MOST])
         interfaces_there = await aws.pages(
-            "ec2",
+            ADDRESSES,
             "describe_network_interfaces",
             "NetworkInterfaces",
             Filters=[{"Name": "network-interface-id", "Values": some}],
