@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from cloudburst.adapters.aws.definition import CONTAINER, PORT, PROTOCOL_LABEL, WATCHDOG
 from cloudburst.models.prices import Architecture
@@ -143,16 +143,19 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def _unlike(wanted: Any, found: Any, path: str) -> list[str]:
+    unlike: list[str] = []
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        unlike: list[str] = []
-        for key in sorted(wanted.keys() | found.keys()):
-            unlike += _unlike(wanted.get(key), found.get(key), f"{path}.{key}" if path else key)
-        return unlike
-    if isinstance(wanted, list) and isinstance(found, list):
-        pairs = zip(wanted, found, strict=False)
-        unlike = [p for n, (w, f) in enumerate(pairs) for p in _unlike(w, f, f"{path}[{n}]")]
-        return unlike + ([path] if len(wanted) != len(found) else [])
-    return [] if wanted == found or (not wanted and not found) else [path]
+        a, b = cast("Mapping[str, Any]", wanted), cast("Mapping[str, Any]", found)
+        for key in sorted(a.keys() | b.keys()):
+            unlike += _unlike(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(wanted, list) and isinstance(found, list):
+        ours, theirs = cast("Sequence[Any]", wanted), cast("Sequence[Any]", found)
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+            unlike += _unlike(one, other, f"{path}[{number}]")
+        unlike += [path] if len(ours) != len(theirs) else []
+    elif wanted != found and (wanted or found):
+        unlike.append(path)
+    return unlike
 
 
 def _processor(image: Image, region: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from cloudburst.account.blueprint import OUR_STOP
 from cloudburst.account.diagnosis import INIT, Check, Look, failure, ok, warning
 from cloudburst.adapters.aws.definition import Definition, definition_of
 from cloudburst.adapters.aws.runtask import Providers
+from cloudburst.adapters.aws.shapes import listed, member
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.task import Protocol
 
@@ -18,6 +19,8 @@ DEFAULT_STOP = 30
 (2026-11)."""
 SERVICE_STOP = 25
 """Seconds that our service takes at SIGTERM unless CLOUDBURST_STOP_SECONDS says otherwise."""
+TASKS = "ecs-tasks.amazonaws.com"
+"""Who assumes an execution role."""
 _ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
@@ -92,7 +95,7 @@ def _stop(known: Definition, ours: Mapping[str, Any]) -> Check:
             told = f"stopTimeout {seconds} s: a container that does not heed SIGTERM is paid on"
             return warning("stopping", told, INIT)
         return ok("stopping", f"stopTimeout {seconds} s")
-    variables = {one["name"]: one["value"] for one in ours.get("environment") or ()}
+    variables = {one["name"]: one["value"] for one in listed(ours, "environment")}
     own = float(variables.get("CLOUDBURST_STOP_SECONDS", SERVICE_STOP))
     if own >= seconds:
         told = f"the service takes {own:g} s to stop and is killed after {seconds} s"
@@ -107,7 +110,7 @@ def _init_process(containers: Sequence[Mapping[str, Any]]) -> Check:
     without = [
         container["name"]
         for container in containers
-        if not (container.get("linuxParameters") or {}).get("initProcessEnabled")
+        if not member(container, "linuxParameters").get("initProcessEnabled")
     ]
     if without:
         told = f"{' and '.join(without)} without initProcessEnabled may not heed SIGTERM"
@@ -187,17 +190,18 @@ async def execution_role(look: Look) -> Sequence[Check]:
     except ResourceMissingError:
         return [failure("execution role", f"{name} is not there")]
     if not _trusts(role.get("AssumeRolePolicyDocument") or {}):
-        return [failure("execution role", f"{name} does not trust ecs-tasks.amazonaws.com")]
+        return [failure("execution role", f"{name} does not trust {TASKS}")]
     return [ok("execution role", name)]
 
 
 def _trusts(document: Mapping[str, Any]) -> bool:
-    statements = document.get("Statement") or []
-    for statement in [statements] if isinstance(statements, Mapping) else statements:
-        principal = statement.get("Principal")
-        services = principal.get("Service") if isinstance(principal, Mapping) else principal
-        named = [services] if isinstance(services, str) else services or []
-        if statement.get("Effect") == "Allow" and "ecs-tasks.amazonaws.com" in named:
+    """Whether a trust policy names ECS's tasks; IAM allows one thing in place of a list of it."""
+    statements: Sequence[dict[str, Any]] | dict[str, Any] = document.get("Statement") or []
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal: Any = statement.get("Principal") or {}
+        services: Any = principal if principal == "*" else principal.get("Service") or []
+        named: list[str] = [services] if isinstance(services, str) else services
+        if statement.get("Effect") == "Allow" and {"*", TASKS} & set(named):
             return True
     return False
 
@@ -210,8 +214,8 @@ async def logs(look: Look) -> Sequence[Check]:
         return []
     groups: dict[str, bool] = {}
     for container in described["containerDefinitions"]:
-        log = container.get("logConfiguration") or {}
-        options = log.get("options") or {}
+        log = member(container, "logConfiguration")
+        options = member(log, "options")
         if log.get("logDriver") == "awslogs" and (name := options.get("awslogs-group")):
             makes = options.get("awslogs-create-group") == "true"
             groups[name] = groups.get(name, False) or makes

@@ -161,7 +161,7 @@ async def _survey(
     else:
         group = await find_group(aws, vpc)
         groups = [] if group is None else [group]
-    newest = {
+    newest: dict[Architecture, dict[str, Any] | None] = {
         architecture: await pieces.describe_newest(hand, family)
         for architecture, family in names.items()
     }

@@ -81,7 +81,7 @@ async def cluster(hand: Hand, reference: str, *, fresh: bool) -> None:
         await _patiently(create, "InvalidParameterException", fresh=fresh)
         hand.tell("cluster", name, Outcome.MADE, "with FARGATE and FARGATE_SPOT")
         return
-    attached = list(found.get("capacityProviders") or ())
+    attached: list[str] = found.get("capacityProviders") or []
     missing = [provider for provider in PROVIDERS if provider not in attached]
     if not missing:
         hand.tell("cluster", name, Outcome.FOUND)
@@ -192,7 +192,7 @@ async def _role_faults(hand: Hand, role: Mapping[str, Any], policy: str) -> dict
         "iam", "list_attached_role_policies", "AttachedPolicies", RoleName=ROLE
     )
     tags = {tag["Key"] for tag in role.get("Tags") or ()}
-    faults = {}
+    faults: dict[str, str] = {}
     if role.get("AssumeRolePolicyDocument") != ROLE_TRUST:
         faults["update_assume_role_policy"] = "ecs-tasks.amazonaws.com's trust"
     if policy not in {one["PolicyArn"] for one in attached}:
@@ -307,7 +307,8 @@ async def describe_newest(hand: Hand, reference: str) -> dict[str, Any] | None:
         )
     except ResourceMissingError:
         return None
-    return {**answer["taskDefinition"], "tags": answer.get("tags") or []}
+    found: dict[str, Any] = {**answer["taskDefinition"], "tags": answer.get("tags") or []}
+    return found
 
 
 async def _let_in(hand: Hand, group: str, sources: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from cloudburst.account.arns import partition
 from cloudburst.account.blueprint import LOG_GROUP, ROLE, ROLE_POLICY, TAGS, families
 from cloudburst.adapters.aws.session import open_aws
-from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError
+from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
 
 __all__ = ["Purpose", "Statement", "policy", "policy_document", "statements"]
@@ -61,21 +62,19 @@ async def policy(
 ) -> dict[str, Any]:
     """The policy for these settings, as a JSON document.
 
-    The account is that of the credentials. Without any, its place in the ARNs is ``*``: whoever
-    needs a policy may have none yet. The session is as for `init`.
+    The account is that of the credentials. Where AWS does not tell it, its place in the
+    ARNs is ``*``: whoever needs a policy may have no credentials yet. The session is as for `init`.
     """
     async with open_aws(settings, session=session) as aws:
+        account = ANY_ACCOUNT
         roles: tuple[str, ...] = ()
-        try:
+        # Whoever may not look gets a policy too: with the role that init makes.
+        with suppress(CloudburstError):
             account = await aws.account()
             answer = await aws.call(
                 "ecs", "describe_task_definition", taskDefinition=settings.task_definition
             )
             roles = roles_of(answer["taskDefinition"])
-        except (CredentialsError, NoAnswerError):
-            account = ANY_ACCOUNT
-        except CloudburstError:
-            pass  # it is not there yet, or not to be seen: init will make the role
         return policy_document(settings, purposes, region=aws.region, account=account, roles=roles)
 
 
