@@ -85,8 +85,8 @@ class SlowLauncher:
     async def stop(self, task: TaskId, *, reason: str) -> None:
         await self.launcher.stop(task, reason=reason)
 
-    async def describe(self, task: TaskId) -> TaskStatus:
-        status = await self.launcher.describe(task)
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
+        status = await self.launcher.describe(task, anew=anew)
         if status.address is None:
             return status
         if status.address not in self.addresses:

@@ -31,7 +31,7 @@ from PIL import Image
 from rich.console import Console
 
 from cloudburst import Client, Limits, Settings, fargate
-from cloudburst.account.doctor import State, doctor
+from cloudburst.account.examination import State, doctor
 from cloudburst.account.logs import read_logs
 from cloudburst.account.prices import load_prices
 from cloudburst.account.sweep import cleanup

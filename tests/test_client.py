@@ -14,7 +14,6 @@ from cloudburst import (
     AccessDeniedError,
     Client,
     ClosedError,
-    ConfigurationError,
     InvalidScenesError,
     Limits,
     OutputClaimedError,

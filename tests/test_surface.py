@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import inspect
 import pickle
 import subprocess
@@ -38,10 +39,24 @@ def test_public_dataclasses_are_keyword_only():
             assert kinds == {inspect.Parameter.KEYWORD_ONLY}, value
 
 
+@pytest.mark.parametrize("name", ["cloudburst.account", "cloudburst.testing"])
+def test_what_is_imported_when_it_is_wanted_is_there(name):
+    module = importlib.import_module(name)
+    assert module.__all__ == sorted(module.__all__)
+    for public in module.__all__:
+        value = getattr(module, public)
+        assert not inspect.ismodule(value), public
+        assert inspect.getdoc(value), public
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        module.nonsense
+
+
 HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starlette", "rich"]
 
 
-@pytest.mark.parametrize("module", ["cloudburst", "cloudburst.cli"])
+@pytest.mark.parametrize(
+    "module", ["cloudburst", "cloudburst.account", "cloudburst.cli", "cloudburst.testing"]
+)
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,6 +19,7 @@
   * WorkerError                                     a task we own misbehaved
     * WorkerNotReadyError   retryable (also TimeoutError)
     * WorkerStoppedError    retryable
+    * KeyRefusedError       retryable               it wants another key than ours
   * SceneError                                      one scene failed; the run goes on
     * UploadError
     * GenerateError
@@ -167,6 +168,12 @@ class WorkerStoppedError(WorkerError):
     def __init__(self, message: str, *, task: str = "", stop_code: str = "") -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
+
+
+class KeyRefusedError(WorkerError):
+    """The worker wants another key than the one that it was started with. Others may not."""
+
+    retryable = True
 
 
 class SceneError(CloudburstError):

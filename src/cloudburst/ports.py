@@ -27,8 +27,8 @@ class Launcher(Protocol):
         """Start a task, or name the one that this very request started before."""
         ...
 
-    async def describe(self, task: TaskId) -> TaskStatus:
-        """What the backend knows of the task now."""
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
+        """What the backend knows of the task now; ``anew``: after it has looked once more."""
         ...
 
     async def stop(self, task: TaskId, *, reason: str) -> None:

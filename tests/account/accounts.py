@@ -10,7 +10,7 @@ import aioboto3
 import boto3
 from botocore.exceptions import ClientError
 
-from cloudburst.account.init import InitPlan, init
+from cloudburst.account.setting_up import InitPlan, init
 from cloudburst.models.settings import Settings
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from cloudburst.account.check_caller import _clock
 from cloudburst.account.check_tasks import registry_of
 from cloudburst.account.diagnosis import Check, Diagnosis, State
-from cloudburst.account.doctor import PROBES, doctor
+from cloudburst.account.examination import PROBES, doctor
 from cloudburst.cli.doctor import Told, doctor_command
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings

@@ -20,10 +20,10 @@ from cloudburst.account.blueprint import (
     is_ours,
     task_definition,
 )
-from cloudburst.account.destroy import destroy
 from cloudburst.account.envfile import drop, merged, update
 from cloudburst.account.here import private_address, public_address, source
-from cloudburst.account.init import InitPlan, Outcome, init
+from cloudburst.account.setting_up import InitPlan, Outcome, init
+from cloudburst.account.taking_down import destroy
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,

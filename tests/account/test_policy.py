@@ -14,11 +14,11 @@ from botocore import xform_name
 import cloudburst
 from cloudburst import Client, fargate
 from cloudburst.account.blueprint import LOG_GROUP, ROLE, ROLE_POLICY, ROLE_TRUST
-from cloudburst.account.destroy import destroy
-from cloudburst.account.doctor import doctor
+from cloudburst.account.examination import doctor
 from cloudburst.account.logs import read_logs
-from cloudburst.account.policy import NEEDS_NONE, Purpose, policy, policy_document, statements
+from cloudburst.account.permissions import NEEDS_NONE, Purpose, policy, policy_document, statements
 from cloudburst.account.sweep import cleanup, list_tasks
+from cloudburst.account.taking_down import destroy
 from cloudburst.models.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from talking import CUT
 
 from cloudburst.adapters.http.body import BLOCK
 from cloudburst.adapters.http.post import HOLD
-from cloudburst.errors import UploadError, WorkerStoppedError
+from cloudburst.errors import KeyRefusedError, UploadError, WorkerStoppedError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.testing import VirtualClockLoop
@@ -213,3 +213,33 @@ async def test_a_worker_that_was_given_back_gets_nothing_more(image, make_scene)
     with pytest.raises(WorkerStoppedError, match="given back"):
         await renderer.generate(upload, progress=ignore)
     assert not image.posts
+
+
+async def test_a_worker_that_takes_our_key_gets_the_first_scene_in_advance(image, make_scene):
+    image.tells = True
+    async with to_image(image) as renderer:
+        one = await renderer.upload(make_scene("one"), OPTIONS)
+        assert one.sent > 0
+        assert [post.whole for post in image.posts] == [False]
+        two = await renderer.upload(make_scene("two"), OPTIONS)
+        for upload in (one, two):
+            await renderer.generate(upload, progress=ignore)
+    assert len(image.questions) == 1, "it is asked once"
+    assert [post.whole for post in image.posts] == [True, True]
+
+
+async def test_a_worker_that_does_not_gets_nothing(image, make_scene):
+    image.tells = True
+    async with to_image(image, key="k-wrong") as renderer:
+        with pytest.raises(KeyRefusedError):
+            await renderer.upload(make_scene(), OPTIONS)
+    assert not image.posts
+
+
+async def test_one_that_does_not_tell_gets_the_first_scene_whole(image, make_scene):
+    async with to_image(image) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        assert upload.sent == 0
+        await renderer.generate(upload, progress=ignore)
+        assert (await renderer.upload(make_scene("two"), OPTIONS)).sent > 0
+    assert len(image.questions) == 1

@@ -17,6 +17,7 @@ from cloudburst.errors import (
     CloudburstError,
     DownloadError,
     GenerateError,
+    KeyRefusedError,
     RenderFailedError,
     UploadError,
     WorkerError,
@@ -156,8 +157,8 @@ def refused(status, text="why"):
         (refused(400, "effects.0: 'spin'; expected…"), GenerateError, "effects.0", False),
         (refused(400, "No JSON data provided"), GenerateError, "", False),
         (refused(400, "oops: no field"), GenerateError, "", False),
-        (refused(401), WorkerError, None, False),
-        (refused(403), WorkerError, None, False),
+        (refused(401), KeyRefusedError, None, False),
+        (refused(403), KeyRefusedError, None, False),
         (refused(404), WorkerError, None, False),
         (refused(405), WorkerError, None, False),
         (refused(408), RenderFailedError, "", False),
@@ -200,7 +201,7 @@ async def test_a_wrong_key_is_the_workers_refusal(image, make_scene, caplog):
             await make(renderer, make_scene())
         assert not renderer.abandoned
         assert "k-wrong" not in repr(vars(renderer)) + repr(vars(renderer._line))
-    assert not caught.value.retryable
+    assert caught.value.retryable, "another worker may take it"
     assert "k-wrong" not in caplog.text + repr(caught.value)
 
 

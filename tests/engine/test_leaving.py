@@ -9,7 +9,7 @@ import anyio
 import pytest
 from harness import checked, engine
 
-from cloudburst.errors import WorkerStoppedError
+from cloudburst.errors import KeyRefusedError, WorkerStoppedError
 from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
@@ -119,3 +119,46 @@ async def test_a_slow_kind_of_worker_is_given_more_time():
         cloud, [checked("a", 30)], timeouts=Timeouts(scene=60), limits=Limits(attempts=1)
     )
     assert "not done within 360.0 s" in report.scenes[0].error
+
+
+class Strange(FakeCloud):
+    """Some of its workers want another key."""
+
+    strange = frozenset({"fake-1"})
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        async with super().connect(address, secrets=secrets) as renderer:
+            yield StrangeRenderer(renderer) if address in self.strange else renderer
+
+
+class StrangeRenderer:
+    abandoned = False
+
+    def __init__(self, renderer):
+        self._renderer = renderer
+
+    async def healthy(self):
+        return await self._renderer.healthy()
+
+    async def upload(self, scene, options):
+        raise KeyRefusedError("the worker refused the key (HTTP 401)")
+
+
+async def test_a_worker_that_wants_another_key_costs_no_scene():
+    cloud = Strange(boot=1, encode=5)
+    _, report = await events_of(cloud, "abc", limits=Limits(workers=2, attempts=1))
+    assert report.status is Status.COMPLETE
+    assert [w.error for w in report.workers if w.task == "fake-1"] == [
+        "KeyRefusedError: the worker refused the key (HTTP 401)"
+    ]
+
+
+async def test_when_all_workers_do_it_is_given_up():
+    cloud = Strange(boot=1)
+    cloud.strange = frozenset(f"fake-{n}" for n in range(99))
+    _, report = await events_of(cloud, "abcdefgh", limits=Limits(workers=2, attempts=3))
+    assert report.status is Status.FAILED
+    assert all(isinstance(error, KeyRefusedError) for error in report.errors)
+    assert len(cloud.launched) <= 4
+    assert not cloud.running

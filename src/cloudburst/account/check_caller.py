@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cloudburst.account.diagnosis import Check, Look, failure, ok, warning
-from cloudburst.account.policy import Purpose, Statement, roles_of, statements
+from cloudburst.account.permissions import Purpose, Statement, roles_of, statements
 from cloudburst.adapters.aws.prices import load_prices
 from cloudburst.adapters.aws.runtask import Providers
 from cloudburst.errors import (

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.doctor import Check, Diagnosis, State, doctor
+from cloudburst.account.examination import Check, Diagnosis, State, doctor
 from cloudburst.cli.displays import write_line
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.where import Where

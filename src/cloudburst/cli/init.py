@@ -15,9 +15,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.destroy import DestroyReport, destroy
-from cloudburst.account.init import InitPlan, InitReport, Outcome, Step, init
-from cloudburst.account.policy import Purpose, policy
+from cloudburst.account.permissions import Purpose, policy
+from cloudburst.account.setting_up import InitPlan, InitReport, Outcome, Step, init
+from cloudburst.account.taking_down import DestroyReport, destroy
 from cloudburst.cli.displays import write_line
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.words import shown

@@ -12,7 +12,7 @@ import anyio
 from cloudburst.engine.budget import Budget
 from cloudburst.engine.fleet import Fleet
 from cloudburst.engine.queue import TurnQueue
-from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, WorkerRecord
+from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
 from cloudburst.errors import CloudburstError
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
@@ -55,6 +55,7 @@ class Dispatcher:
         self._numbers = count()
         self._asking = 0  # launches that wait for an answer
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
+        self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
         self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
 
     def decide(self, changed: Slot | None = None) -> None:
@@ -78,13 +79,16 @@ class Dispatcher:
         surplus = len(self.queue) > self.fleet.encoders_starting
         for ahead in (False, True) if surplus else (False,):
             for slot in self.fleet.by_load(ahead=ahead):
-                if self._place_on(slot):
+                # What is to wait is not what a worker that is about to be ready can encode at once.
+                leave = self.fleet.encoders_starting if ahead else 0
+                if self._place_on(slot, leave=leave):
                     return True
         return False
 
-    def _place_on(self, slot: Slot) -> bool:
+    def _place_on(self, slot: Slot, *, leave: int) -> bool:
         ticket = self.queue.take(
-            lambda ticket: self._may_use(ticket, slot) and self._pays(slot, ticket.seconds)
+            lambda ticket: self._may_use(ticket, slot) and self._pays(slot, ticket.seconds),
+            leave=leave,
         )
         if ticket is None:
             return False
@@ -155,6 +159,7 @@ class Dispatcher:
                 self.turn_away(refused)
             self._refused.clear()
             self._failures.clear()
+            self._strangers.clear()
 
     def turn_away(self, error: CloudburstError) -> None:
         """All who wait learn that there will be no worker for them, and why."""
@@ -218,6 +223,18 @@ class Dispatcher:
         self._failures.pop(slot.backend.name, None)
         self.budget.ready(slot.record)
         self.decide(slot)
+
+    def finished(self, visit: Visit, ticket: Ticket, slot: Slot) -> None:
+        """A scene has its video."""
+        visit.done = True
+        self._strangers.pop(slot.backend.name, None)
+        self.budget.done(visit, ticket.seconds)
+
+    def key_refused(self, slot: Slot, error: CloudburstError) -> None:
+        """A worker wants another key; when all of them do, its backend is given up."""
+        self._strangers[slot.backend.name] += 1
+        if self._strangers[slot.backend.name] >= self._limits.attempts:
+            self._refused[slot.backend.name] = error
 
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
         """A worker will never be ready; after a few in a row its backend is given up."""

@@ -17,6 +17,7 @@ from cloudburst.errors import (
     BusyError,
     ClosedError,
     CloudburstError,
+    KeyRefusedError,
     WorkerError,
     WorkerStoppedError,
 )
@@ -154,10 +155,9 @@ class WorkerPool:
         assert ticket.lane is not None, "called with an error or a lane"
         return ticket.lane
 
-    def finished(self, visit: Visit, ticket: Ticket) -> None:
+    def finished(self, visit: Visit, lane: Lane) -> None:
         """A scene has its video."""
-        visit.done = True
-        self._dispatcher.budget.done(visit, ticket.seconds)
+        self._dispatcher.finished(visit, lane.ticket, lane.slot)
 
     def close(self) -> None:
         """Turn away who waits and take the workers from who has one."""
@@ -195,6 +195,8 @@ class WorkerPool:
             if record.ready is None:
                 self._dispatcher.failed_to_start(slot, exc)
         finally:
+            if isinstance(record.error, KeyRefusedError):
+                self._dispatcher.key_refused(slot, record.error)
             self._dispatcher.ended(slot)
             record.stopped = anyio.current_time()
             if (error := record.error) is not None:
@@ -209,6 +211,9 @@ class WorkerPool:
         """Watch a task that was given back until it is seen to have stopped."""
         record = slot.record
         if not record.task:
+            return
+        if record.may_run:  # that may take as long as its lifetime
+            del self._unsettled[record]
             return
         try:
             with anyio.move_on_after(self._timeouts.settle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 
@@ -37,10 +38,14 @@ class TurnQueue:
                 pass
         self._length += len(tickets)
 
-    def take(self, fits: Callable[[Ticket], bool]) -> Ticket | None:
-        """The next ticket that fits, if any: of the run whose turn it is, the longest."""
-        for run, tickets in self._runs.items():
-            for ticket in tickets:
+    def take(self, fits: Callable[[Ticket], bool], *, leave: int = 0) -> Ticket | None:
+        """The next ticket that fits, if any: of the run whose turn it is, the longest.
+
+        The first ``leave`` tickets, over all runs in turn, are left to others.
+        """
+        for place, (run, tickets) in enumerate(self._runs.items()):
+            theirs = (leave + len(self._runs) - 1 - place) // len(self._runs)
+            for ticket in islice(tickets, theirs, None):
                 if fits(ticket):
                     self._runs.move_to_end(run)
                     self.remove(ticket)

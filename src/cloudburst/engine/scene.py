@@ -168,7 +168,7 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
 
     with record.clock("downloading", visit):
         file = await renderer.download(output, job.to)
-    pool.finished(visit, job.ticket)
+    pool.finished(visit, lane)
     return Video(
         scene=scene.name,
         path=file.path,

@@ -26,8 +26,8 @@ from cloudburst.ports import Backend, Renderer
 
 logger = logging.getLogger(__name__)
 
-Look: TypeAlias = Callable[[], Awaitable[TaskStatus]]
-"""What the backend says of a task now; raises `WorkerStoppedError` if it has ended."""
+Look: TypeAlias = Callable[[bool], Awaitable[TaskStatus]]
+"""What the backend says of a task now, or anew; raises `WorkerStoppedError` if it has ended."""
 
 
 class Worker:
@@ -43,13 +43,15 @@ class Worker:
 
         Raises `WorkerStoppedError` if it has ended.
         """
-        return (await self._look()).leaving
+        return (await self._look(False)).leaving
 
     async def explain(self, error: WorkerError, *, within: float) -> WorkerError:
         """The same error, or the backend's own reason where it knows one."""
         try:
             with anyio.move_on_after(within):
-                await self.leaving()
+                status = await self._look(True)
+                if status.leaving:
+                    raise _stopped(self.task, "is being stopped", status)
         except WorkerStoppedError as stopped:
             stopped.__cause__ = error
             return stopped
@@ -77,16 +79,13 @@ async def open_worker(
     async with launched(backend, spec, timeouts, on_launch, on_stop) as (task, secrets):
         said = ""
 
-        async def look() -> TaskStatus:
+        async def look(anew: bool = False) -> TaskStatus:
             nonlocal said
-            status = await backend.launcher.describe(task)
+            status = await backend.launcher.describe(task, anew=anew)
             said = status.reason
             on_status(status)
             if status.state is TaskState.STOPPED:
-                reason = status.reason or "no reason given"
-                raise WorkerStoppedError(
-                    f"{task} stopped: {reason}", task=task, stop_code=status.stop_code
-                )
+                raise _stopped(task, "stopped", status)
             return status
 
         deadline = anyio.current_time() + (math.inf if timeouts.ready is None else timeouts.ready)
@@ -119,8 +118,13 @@ async def until_stopped(
         logger.warning("%s: not seen to have stopped: %s", task, exc)
 
 
+def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
+    reason = status.reason or "no reason given"
+    return WorkerStoppedError(f"{task} {how}: {reason}", task=task, stop_code=status.stop_code)
+
+
 async def _address(look: Look) -> str | None:
-    return (await look()).address
+    return (await look(False)).address
 
 
 async def _answers(worker: Worker) -> bool | None:

@@ -120,7 +120,7 @@ class FakeCloud:
         await anyio.lowlevel.checkpoint()
         return self.launched[request.token]
 
-    async def describe(self, task: TaskId) -> TaskStatus:
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:  # noqa: ARG002
         """Its state and, once it runs, its address."""
         await anyio.lowlevel.checkpoint()
         alive, now = self.lives(task), anyio.current_time()

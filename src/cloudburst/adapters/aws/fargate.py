@@ -235,8 +235,8 @@ class FargateLauncher:
         self._watcher.watch(task, sight(answer["tasks"][0]))
         return task
 
-    async def describe(self, task: TaskId) -> TaskStatus:
-        """What the watcher has seen of a task; asks nobody.
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
+        """What the watcher has seen of a task, or sees ``anew``.
 
         Raises:
             CredentialsError: AWS does not take the credentials, so nothing new will be known.
@@ -244,7 +244,7 @@ class FargateLauncher:
             ResourceMissingError: The cluster is not there.
         """
         await anyio.lowlevel.checkpoint()
-        watched = self._watcher.look(task)
+        watched = await self._watcher.look_anew(task) if anew else self._watcher.look(task)
         if watched.stopped:
             await self._runs.given_back(task)
         return self._status(watched)

@@ -102,6 +102,7 @@ class Watcher:
         self._awake: dict[TaskId, Watched] = {}
         self._ended: deque[tuple[float, TaskId]] = deque()
         self._changed = anyio.Event()
+        self._looked = anyio.Event()
         self._error: CloudburstError | None = None
 
     def watch(self, task: TaskId, seen: Sight | None = None) -> Watched:
@@ -147,6 +148,15 @@ class Watcher:
             raise type(error)(str(error)) from error
         return watched
 
+    async def look_anew(self, task: TaskId) -> Watched:
+        """The same, as a look that begins now shows it: the caller brings the deadline."""
+        now = anyio.current_time()
+        while not (watched := self.look(task)).stopped and watched.asked < now:
+            watched.due = min(watched.due, now)
+            self._nudge()
+            await self._looked.wait()
+        return watched
+
     async def run(self) -> None:
         """Watch until cancelled. No error ends this."""
         delays = PATIENT.delays()
@@ -159,6 +169,8 @@ class Watcher:
                 await self._describe(some, errors)
             self._error = next((error for error in errors if isinstance(error, _FINAL)), None)
             await self._find_addresses(itertools.chain(*due), errors)
+            self._looked.set()
+            self._looked = anyio.Event()
             if errors:
                 delay = SOON + next(delays)
                 logger.warning("tasks are not seen, for %.0f s: %s", delay, errors[0])

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from cloudburst.adapters.http.tls import trust, warn_of_clear_text
 from cloudburst.engine.polling import insist
-from cloudburst.errors import ConfigurationError, WorkerError, WorkerStoppedError
+from cloudburst.errors import ConfigurationError, KeyRefusedError, WorkerStoppedError
 from cloudburst.models.policy import Backoff, Timeouts
 from cloudburst.models.task import Secrets
 
@@ -212,9 +212,9 @@ def able(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def refused_key(status: int) -> WorkerError:
+def refused_key(status: int) -> KeyRefusedError:
     """What a 401 or 403 means."""
-    return WorkerError(f"the worker refused the key (HTTP {status})")
+    return KeyRefusedError(f"the worker refused the key (HTTP {status})")
 
 
 def told(exc: Exception) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import httpx
 from anyio import create_task_group
 from anyio.abc import TaskGroup
@@ -22,7 +23,7 @@ from cloudburst.adapters.http.line import (
     refused_key,
     told,
 )
-from cloudburst.adapters.http.post import HeldTooLongError, Post
+from cloudburst.adapters.http.post import VIDEO, HeldTooLongError, Post
 from cloudburst.adapters.http.video import Source, fetch
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import (
@@ -97,6 +98,7 @@ class OnestepRenderer:
         self._keyed = keyed
         self._bodies: dict[str, Body] = {}
         self._posts: dict[str, Post] = {}
+        self._turn = anyio.Lock()
         self._proven = False
         self._abandoned = False
         self._closed = False
@@ -116,12 +118,16 @@ class OnestepRenderer:
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         """Send a scene but for its last bytes.
 
-        Only a worker that has made a video for us gets something in advance: before that nothing
-        says that it takes our key, and the scene travels with `generate`.
+        Only a worker of which we know that it takes our key gets something in advance; to another
+        one the scene travels with `generate`.
 
         Raises:
             UploadError: a file cannot be read, or changes.
+            WorkerError: the worker wants another key.
         """
+        async with self._turn:
+            if not self._proven:
+                self._proven = await self._takes_our_key()
         token, body = uuid4().hex, await Body.of(scene, options)
         self._bodies[token] = body
         sent = 0
@@ -133,6 +139,21 @@ class OnestepRenderer:
                 post.kill()
                 raise
         return Upload(scene=scene.name, token=token, sent=sent)
+
+    async def _takes_our_key(self) -> bool:
+        """Ask for a video of nothing: that is refused as such, or before that for the key."""
+        try:
+            response = await self._line.http.post(
+                VIDEO,
+                content=b"{}",
+                headers={"Content-Type": "application/json"},
+                timeout=self._line.timeouts.call,
+            )
+        except BROKEN:
+            return False
+        if response.status_code in {401, 403}:
+            raise refused_key(response.status_code)
+        return response.status_code == 400
 
     async def generate(self, upload: Upload, *, progress: Progress) -> Output:
         """Make the video. Cancelled after the last byte has left, it leaves the worker at it.

@@ -13,6 +13,7 @@ from cloudburst.adapters.http.body import Body
 from cloudburst.adapters.http.line import BROKEN, CONNECT, Line, UnableError
 from cloudburst.errors import UploadError
 
+VIDEO = "/create_video_onestep"
 HOLD = 50.0
 """Seconds for which a worker is kept waiting for the last bytes: our own service gives a body up
 of which nothing comes for 60 s, and so do proxies."""
@@ -63,7 +64,7 @@ class Post(httpx.AsyncByteStream):
             with self._scope:
                 request = self._line.http.build_request(
                     "POST",
-                    "/create_video_onestep",
+                    VIDEO,
                     headers=headers,
                     timeout=timeout,
                     extensions={"trace": self._trace},

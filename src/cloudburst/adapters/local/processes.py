@@ -128,7 +128,7 @@ class ProcessLauncher:
         msg = f"{self._command[0]} cannot be started: {worker.fault.strerror}"
         raise kind(msg) from worker.fault
 
-    async def describe(self, task: TaskId) -> TaskStatus:
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:  # noqa: ARG002
         """What we know of a worker."""
         worker = self._by_task.get(task)
         if worker is None:

@@ -115,7 +115,7 @@ class EndpointLauncher:
         self._tasks[request.token] = chosen.task
         return chosen.task
 
-    async def describe(self, task: TaskId) -> TaskStatus:
+    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:  # noqa: ARG002
         """Whether the address is still lent to it."""
         for endpoint in self._endpoints:
             if endpoint.task == task:
