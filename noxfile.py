@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,8 +20,9 @@ PYPROJECT = nox.project.load_toml()
 PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), HERE}, key=lambda v: int(v[2:]))
 BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
-SPREAD = ("-n", "logical", "--dist", "worksteal")
-"""Over all cores: many tests wait for processes."""
+SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+"""Two for each core: many tests wait for processes."""
+MIXES = "tests/fargate/test_fargate_chaos.py"
 EVERYTHING = ".[local,cli,web,testing]"
 
 
@@ -40,8 +42,10 @@ def tests(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Random cuts and kills, with the full number of repetitions."""
     session.install(EVERYTHING, *group("tests"))
-    seeds = {"CLOUDBURST_SEEDS": "30"}
-    session.run("pytest", "-m", "chaos or real", *session.posargs, env=seeds)
+    some, many = ({"CLOUDBURST_SEEDS": seeds} for seeds in ("30", "200"))
+    rest = ("-m", "chaos or real", f"--ignore={MIXES}")
+    session.run("pytest", *rest, *session.posargs, env=some)
+    session.run("pytest", *SPREAD, MIXES, *session.posargs, env=many)
 
 
 @nox.session(python="3.11", venv_backend="uv")
