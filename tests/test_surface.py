@@ -48,7 +48,7 @@ def test_what_is_imported_when_it_is_wanted_is_there(name):
         assert not inspect.ismodule(value), public
         assert inspect.getdoc(value), public
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        module.nonsense
+        _ = module.nonsense
 
 
 HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starlette", "rich"]

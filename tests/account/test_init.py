@@ -9,8 +9,8 @@ import httpx
 import pytest
 from accounts import HERE, bare, client, here, outcomes, session, set_up, settings_of, writes
 
-from cloudburst.account import destroy as destroying
 from cloudburst.account import pieces
+from cloudburst.account import taking_down as destroying
 from cloudburst.account.blueprint import (
     LOG_GROUP,
     ROLE,

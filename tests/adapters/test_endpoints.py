@@ -188,6 +188,8 @@ class Image:
             return http(b'{"status": "healthy"}')
         if lines.get(b"x-authentication-key") != self.key:
             return http(b'{"error": "no"}', b"401 Unauthorized")
+        if path == b"/create_video_onestep" and lines[b"content-length"] == b"2":
+            return http(b'{"error": "Missing input_image"}', b"400 Bad Request")
         if path == b"/create_video_onestep":
             self.made += 1
             if self.lose_answers:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ import sys
 from werkzeug.serving import make_server
 from video_generation_api.app import app
 
-server = make_server("127.0.0.1", 0, app, threaded=True)  # as its own app.run does
+server = make_server(sys.argv[1], int(sys.argv[2]), app, threaded=True)  # as its own app.run does
 print(server.port, flush=True)
 server.serve_forever()
 """
@@ -58,26 +59,44 @@ class Image:
         return any((self.folder / "temp").iterdir())
 
 
-@contextmanager
-def running(folder: Path, key: str) -> Generator[Image]:
-    """The image in a copy of its package: it writes beside its code, as in its container."""
-    python = _environment()
-    copy = folder / "video_generation_api"
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What starts it, and where it is."""
+
+    python: str
+    package: Path
+    environment: dict[str, str]
+
+    def command(self, host: str, port: str) -> tuple[str, ...]:
+        """It looks for its videos in the current folder."""
+        there = f'cd "{self.package}" && exec "$0" "$@"'
+        return ("sh", "-c", there, self.python, "-c", SERVE, host, port)
+
+
+def program_in(folder: Path) -> Program:
+    """A copy of the package in a folder; a skip where it cannot be had."""
+    python, copy = _environment(), folder / "video_generation_api"
     command = [python, "-c", "import video_generation_api as p; print(p.__path__[0])"]
     found = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
     shutil.copytree(found.stdout.strip(), copy)
     environment = {
         "PATH": _tools(folder),
         "PYTHONPATH": str(folder),
-        "AUTHENTICATION_KEY": key,
         "TMPDIR": str(folder),
         "HOME": str(folder),
     }
+    return Program(python=python, package=copy, environment=environment)
+
+
+@contextmanager
+def running(folder: Path, key: str) -> Generator[Image]:
+    """The image in a copy of its package: it writes beside its code, as in its container."""
+    program = program_in(folder)
+    environment = {**program.environment, "AUTHENTICATION_KEY": key}
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
-            [python, "-c", SERVE],
-            cwd=copy,
+            program.command("127.0.0.1", "0"),
             env=environment,
             stdin=subprocess.DEVNULL,  # its ffmpeg would read from ours
             stdout=subprocess.PIPE,
@@ -89,7 +108,7 @@ def running(folder: Path, key: str) -> Generator[Image]:
             assert process.stdout is not None
             port = process.stdout.readline().strip()
             assert port, (folder / "log").read_text()
-            yield Image(f"http://127.0.0.1:{port}", copy)
+            yield Image(f"http://127.0.0.1:{port}", program.package)
         finally:
             process.kill()
 

@@ -80,7 +80,7 @@ class Run:
         )
 
     def _signed(self, report: Report) -> Report:
-        report._settle = self.settled  # noqa: SLF001
+        report._settle = self.settled  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return report
 
     async def settled(self) -> Report:
