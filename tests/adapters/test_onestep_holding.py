@@ -221,9 +221,8 @@ async def test_a_worker_that_takes_our_key_gets_the_first_scene_in_advance(image
         one = await renderer.upload(make_scene("one"), OPTIONS)
         assert one.sent > 0
         assert [post.whole for post in image.posts] == [False]
-        two = await renderer.upload(make_scene("two"), OPTIONS)
-        for upload in (one, two):
-            await renderer.generate(upload, progress=ignore)
+        await renderer.generate(one, progress=ignore)
+        await make(renderer, make_scene("two"))
     assert len(image.questions) == 1, "it is asked once"
     assert [post.whole for post in image.posts] == [True, True]
 
