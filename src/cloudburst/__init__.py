@@ -12,6 +12,12 @@ from cloudburst.client import (
     Client,
     render,
 )
+from cloudburst.compat import (
+    FargateOperationV1,
+    calculate_fargate_cost,
+    calculate_optimal_batch_distribution,
+    execute_parallel_batches,
+)
 from cloudburst.engine.run import (
     Run,
 )
@@ -119,6 +125,7 @@ __all__ = [
     "DownloadError",
     "Effect",
     "Event",
+    "FargateOperationV1",
     "GenerateError",
     "InvalidScenesError",
     "KeyRefusedError",
@@ -165,8 +172,11 @@ __all__ = [
     "WorkerReport",
     "WorkerStopped",
     "WorkerStoppedError",
+    "calculate_fargate_cost",
+    "calculate_optimal_batch_distribution",
     "endpoints",
     "event_adapter",
+    "execute_parallel_batches",
     "fargate",
     "local",
     "read_scenes",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -17,7 +23,7 @@ from cloudburst.backends import default_backend
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
-from cloudburst.errors import ClosedError
+from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import READINESS, Backoff, Limits, Timeouts
 from cloudburst.models.report import Report
@@ -29,6 +35,7 @@ from cloudburst.ports import Backend, OpenBackend
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """A scene, or the dictionary of one."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -67,6 +74,7 @@ class Client(anyio.AsyncContextManagerMixin):
         self._limits = limits or Limits()
         self._backoff = backoff
         self._open: _Open | None = None
+        self._names: set[str] = set()  # of the runs that go on
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -152,13 +160,16 @@ class Client(anyio.AsyncContextManagerMixin):
         to: Path | str,
         options: RenderOptions | None = None,
         overwrite: bool = False,
+        name: str | None = None,
     ) -> AsyncGenerator[Run]:
         """Render all scenes into ``to`` and iterate over what happens.
 
         Leaving the block early cancels what is not done; finished videos stay, and
-        ``run.report`` stays readable.
+        ``run.report`` stays readable. ``name`` identifies the run in tags and file names: letters,
+        digits, dashes and underscores; no two runs may share one. ``None`` makes one up.
 
         Raises, before anything is started:
+            ConfigurationError: The name is none, or a run of this client has it.
             InvalidScenesError: Everything that is wrong with the scenes and their files.
             OutputExistsError: Videos of these names exist and ``overwrite`` is false.
             OutputClaimedError: A run that is still alive writes to these names.
@@ -167,14 +178,14 @@ class Client(anyio.AsyncContextManagerMixin):
         """
         pool = self._pool()
         options = options or self._options
-        name = uuid4().hex[:12]
+        run_name = uuid4().hex[:12] if name is None else name
         checked = await anyio.to_thread.run_sync(_check, list(scenes), options, self._limits)
         names = [scene.scene.name for scene in checked]
-        with unwrapped():
+        with unwrapped(), _alone(run_name, self._names):
             async with (
-                claimed(Path(to), names, run=name, overwrite=overwrite) as paths,
+                claimed(Path(to), names, run=run_name, overwrite=overwrite) as paths,
                 open_run(
-                    name,
+                    run_name,
                     checked,
                     pool,
                     to=paths,
@@ -212,6 +223,21 @@ async def render(
     """Render one scene with a client of its own: see `Client` and `Client.render`."""
     async with Client(backend, options=options, limits=Limits(workers=1)) as client:
         return await client.render(scene, to=to, overwrite=overwrite)
+
+
+@contextmanager
+def _alone(name: str, names: set[str]) -> Generator[None]:
+    """Have the name of a run to oneself: tasks and bills are told apart by it."""
+    if not _NAME.fullmatch(name):
+        expected = "1 to 64 letters, digits, dashes and underscores of ASCII"
+        raise ConfigurationError(f"the run's name is {name!r}; expected {expected}")
+    if name in names:
+        raise ConfigurationError(f"a run of this client is called {name!r} already")
+    names.add(name)
+    try:
+        yield
+    finally:
+        names.remove(name)
 
 
 def _check(

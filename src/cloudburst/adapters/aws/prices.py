@@ -51,7 +51,23 @@ _Key = tuple[str, str]
 
 async def load_prices() -> PriceTable:
     """The table of the package, or the refreshed one of this user unless that is older."""
-    return await to_thread.run_sync(_load)
+    return await to_thread.run_sync(read_prices)
+
+
+def read_prices() -> PriceTable:
+    """As `load_prices`; blocks while it reads."""
+    ours = PriceTable.model_validate_json(
+        files("cloudburst").joinpath("prices.json").read_text(encoding="utf-8")
+    )
+    path = prices_file()
+    try:
+        theirs = PriceTable.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ours
+    except (OSError, ValueError) as exc:
+        logger.warning("%s cannot be used, so prices of %s are: %s", path, ours.date, exc)
+        return ours
+    return theirs if theirs.date >= ours.date else ours
 
 
 async def save_prices(table: PriceTable) -> Path:
@@ -151,21 +167,6 @@ def _unreadable(what: str) -> AWSError:
 def _first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False)[0]
     return f"{'.'.join(map(str, error['loc']))} is {error['input']}: {error['msg']}"
-
-
-def _load() -> PriceTable:
-    ours = PriceTable.model_validate_json(
-        files("cloudburst").joinpath("prices.json").read_text(encoding="utf-8")
-    )
-    path = prices_file()
-    try:
-        theirs = PriceTable.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ours
-    except (OSError, ValueError) as exc:
-        logger.warning("%s cannot be used, so prices of %s are: %s", path, ours.date, exc)
-        return ours
-    return theirs if theirs.date >= ours.date else ours
 
 
 def _save(table: PriceTable) -> Path:
