@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from cloudburst import Settings, compat
 from cloudburst.testing import FakeCloud
@@ -35,6 +36,11 @@ def without_settings(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
+
+
+def write_env(text):
+    """The ``.env`` of the current folder."""
+    Path(".env").write_text(text, "utf-8")
 
 
 class Account(FakeCloud):

@@ -7,8 +7,8 @@ import logging
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import pytest
-from old_calls import KEYS, account, without_settings
 
 import cloudburst
 from cloudburst import (
@@ -27,6 +27,7 @@ from cloudburst import (
 from cloudburst.models.prices import IPV4_SECOND, US_EAST_1
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
 from cloudburst.testing import FakeCloud
+from old_calls import KEYS, account, without_settings, write_env
 
 pytestmark = pytest.mark.anyio
 
@@ -210,11 +211,11 @@ async def test_the_look_reaches_the_worker(cloud, scenes):
         ({"watermark_path": "nowhere.png"}, "watermark"),
     ],
 )
-async def test_parameters_that_make_no_sense(cloud, scenes, arguments, message):
+async def test_parameters_that_make_no_sense(cloud, scenes, tmp_path, arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         await execute_parallel_batches(scenes(1), **arguments)
     assert not cloud.launched
-    assert not Path("cloudburst_fargate_results").exists()
+    assert not list(tmp_path.glob("cloudburst_*"))
 
 
 async def test_no_scenes(cloud):
@@ -261,13 +262,13 @@ async def test_where_videos_go(cloud, scenes, monkeypatch, tmp_path):
 
 async def test_the_environment_and_env_are_read_by_these_calls_only(cloud, scenes, monkeypatch):
     env = "AWS_SUBNET_ID=subnet-1, subnet-2\nAPI_TIMEOUT_MINUTES=2\nRESULTS_DIR=from-env\n"
-    Path(".env").write_text(env)
+    write_env(env)
     monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
     result = await execute_parallel_batches(scenes(1))
     assert cloud.settings.subnets == ("subnet-1", "subnet-2")
     assert (cloud.timeouts.scene, cloud.timeouts.ready) == (120, 7)
     assert "from-env" in result.downloaded_files[0]
-    Path(".env").write_text("API_TIMEOUT_MINUTES=soon")
+    write_env("API_TIMEOUT_MINUTES=soon")
     with pytest.raises(ConfigurationError, match="API_TIMEOUT_MINUTES"):
         await execute_parallel_batches(scenes(1))
 
@@ -277,8 +278,26 @@ async def test_the_timeouts_by_default(cloud, scenes):
     assert (cloud.timeouts.scene, cloud.timeouts.ready) == (15 * 60, 300)
 
 
+async def test_a_scene_that_takes_too_long(cloud, scenes, monkeypatch):
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "0.005")
+    cloud.encode = 5.0
+    result = await execute_parallel_batches(scenes(1))
+    assert not result.success
+    assert result.errors["场景_000"].startswith("SceneTimeoutError")
+    assert not cloud.running
+
+
+async def test_cancelled_it_stops_its_tasks(cloud, scenes):
+    cloud.encode = 30.0
+    with anyio.move_on_after(0.3) as scope:
+        await execute_parallel_batches(scenes(2))
+    assert scope.cancelled_caught
+    assert cloud.launched
+    assert not cloud.running
+
+
 async def test_a_client_reads_no_env(caplog):
-    Path(".env").write_text("AWS_SUBNET_ID=subnet-1\n")
+    write_env("AWS_SUBNET_ID=subnet-1\n")
     with caplog.at_level(logging.INFO, "cloudburst"):
         Client()._backends()
     assert "rendering on this machine" in caplog.text
@@ -286,7 +305,7 @@ async def test_a_client_reads_no_env(caplog):
 
 async def test_a_subnet_makes_it_fargate_and_the_choice_is_logged(scenes, caplog):
     # Nothing listens on port 9: what matters is who is asked.
-    Path(".env").write_text(
+    write_env(
         "AWS_SUBNET_ID=subnet-1\nAWS_ENDPOINT_URL=http://127.0.0.1:9\n"
         "AWS_ACCESS_KEY_ID=AKIATEST\nAWS_SECRET_ACCESS_KEY=secret\nECS_CLUSTER_NAME=\n"
         "CLOUDBURST_CAPACITY=nonsense\n"

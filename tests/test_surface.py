@@ -51,12 +51,28 @@ def test_what_is_imported_when_it_is_wanted_is_there(name):
         _ = module.nonsense
 
 
+@pytest.mark.parametrize("name", ["cloudburst.blocking", "cloudburst.compat"])
+def test_what_is_public_beside_the_top_is_there(name):
+    module = importlib.import_module(name)
+    assert module.__all__ == sorted(module.__all__)
+    for public in module.__all__:
+        assert inspect.getdoc(getattr(module, public)), public
+
+
 HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starlette", "rich"]
 
 
-@pytest.mark.parametrize(
-    "module", ["cloudburst", "cloudburst.account", "cloudburst.cli", "cloudburst.testing"]
-)
+LIGHT = [
+    "cloudburst",
+    "cloudburst.account",
+    "cloudburst.blocking",
+    "cloudburst.cli",
+    "cloudburst.compat",
+    "cloudburst.testing",
+]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
