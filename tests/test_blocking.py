@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
+import time
 from pathlib import Path
 
 import anyio
@@ -244,6 +245,8 @@ def test_handlers_of_the_program_stay(handlers, scenes):
 
     before = [signal.signal(signum, own) for signum in BOTH]
     try:
+        blocking.execute_parallel_batches(scenes(1))
+        assert handlers[0] == [own, own]
         handlers.sent = signal.SIGTERM
         assert blocking.execute_parallel_batches(scenes(1)).success
         assert [signal.getsignal(signum) for signum in BOTH] == [own, own]
@@ -251,14 +254,15 @@ def test_handlers_of_the_program_stay(handlers, scenes):
         for signum, handler in zip(BOTH, before, strict=True):
             signal.signal(signum, handler)
     assert came == [signal.SIGTERM]
-    assert handlers[0] == [own, own]
 
 
 def test_ctrl_c_stops_the_tasks_and_interrupts(handlers, cloud, scenes):
     cloud.encode = 30
     handlers.sent = signal.SIGINT
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         blocking.execute_parallel_batches(scenes(2))
+    assert time.monotonic() - began < 5
     assert cloud.launched
     assert not cloud.running
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
