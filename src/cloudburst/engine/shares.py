@@ -48,7 +48,7 @@ def distribution(
     if wanted > max_parallel_tasks:
         warnings.append(
             f"shares are larger than scenes_per_batch={scenes_per_batch}, "
-            f"for there are {max_parallel_tasks} tasks at most"
+            f"for there may be {_counted(max_parallel_tasks, 'task')} at most"
         )
     if tasks < min(wanted, max_parallel_tasks):
         warnings.append(
@@ -59,9 +59,16 @@ def distribution(
         num_tasks=tasks,
         batch_distribution=shares,
         total_batches=tasks,
-        strategy=f"{scenes} scenes on {tasks} tasks: {_told(size, larger, tasks)}",
+        strategy=(
+            f"{_counted(scenes, 'scene')} on {_counted(tasks, 'task')}: "
+            f"{_told(size, larger, tasks)}"
+        ),
         warnings=warnings,
     )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _told(size: int, larger: int, tasks: int) -> str:
