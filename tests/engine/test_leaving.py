@@ -162,3 +162,16 @@ async def test_when_all_workers_do_it_is_given_up():
     assert all(isinstance(error, KeyRefusedError) for error in report.errors)
     assert len(cloud.launched) <= 4
     assert not cloud.running
+
+
+async def test_a_scene_that_moves_is_told_to_wait_again():
+    """Behind a long encode waits a scene, until the other worker is free."""
+    seconds = {"a": 30.0, "b": 20.0, "c": 5.0, "d": 5.0}
+    cloud = FakeCloud(encode=seconds.__getitem__)
+    scenes = [checked(name, length) for name, length in seconds.items()]
+    events, report = await events_of(cloud, scenes, limits=Limits(workers=2))
+    assert report.status is Status.COMPLETE
+    for scene in seconds:
+        kinds = [e.type for e in events if getattr(e, "scene", None) == scene]
+        starts = [place for place, kind in enumerate(kinds) if kind == "scene.started"]
+        assert all(kinds[place - 1] == "scene.queued" for place in starts), kinds

@@ -46,6 +46,8 @@ class SceneRecord:
     sent: int = 0
     failures: int = 0
     """Attempts that failed by what may be the scene's own fault."""
+    announced: bool = True
+    """It was told that the scene waits: at first the run tells it of all scenes at once."""
     encoding: bool = False
     moves: int = 0
     """Attempts that its worker took along: it ended, or was taken away."""
@@ -121,8 +123,9 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
 async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
     record = job.record
     record.restart()
-    if record.attempts > 1:
+    if not record.announced:
         job.tell(SceneQueued, attempt=record.attempts)
+    record.announced = False
     began, before = job.ticket.waited_since(), record.queued
     try:
         async with pool.lease(job.ticket) as lane:
