@@ -43,7 +43,8 @@ class Budget:
 
     def closed(self, worker: WorkerRecord) -> None:
         """The stop of a worker was accepted."""
-        self._closed.append(worker)
+        if self._most is not None:  # a client may live for weeks
+            self._closed.append(worker)
 
     # What it says.
 

@@ -57,8 +57,6 @@ QUEUE = 4.0
 can cancel a launch that has been asked for."""
 REMEMBERED = 10_000
 """Launches that are named without asking AWS again: more than can be open at once."""
-ONESTEP_SLOWNESS = 10.0
-"""The public image encodes a scene up to four times over, on one core for the most part."""
 NOT_FOUND = "InvalidParameterException"
 """What StopTask says of a task that it does not know."""
 NOBODY = "0" * 32
@@ -152,7 +150,7 @@ def _backend(
         encoders=tier.vcpu if speaks_native else 1,
         new_secrets=new_secrets,
         usd_per_second=launcher.usd_per_second(tier),
-        slowness=0.0 if speaks_native else ONESTEP_SLOWNESS,
+        slowness=0.0 if speaks_native else onestep.SLOWNESS,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudburst.adapters.aws.definition import WATCHDOG, Definition
 from cloudburst.adapters.aws.shapes import listed, member
+from cloudburst.adapters.http.native import NO_LIMITS
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
@@ -28,9 +29,6 @@ LONGEST_STARTER = 128
 LONGEST_REASON = 1024
 """Characters of a StopTask's reason that are passed on; AWS names no limit."""
 DAY = 86_400.0
-
-_NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
-"""The client has checked its files already, against its own limits."""
 _SIGNS = frozenset(" _.:/=+-@")
 
 
@@ -106,7 +104,7 @@ class Order:
             "IDLE_SECONDS": self.settings.idle,
             "ENCODERS": tier.vcpu,
             "SCENE_SECONDS": self.timeouts.scene or DAY,
-            **_NO_LIMITS,
+            **NO_LIMITS,
         }
         return {
             KEY: secrets.key,

@@ -20,6 +20,9 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports import Download, Output, Progress, Upload
 
+NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
+"""Settings of the service for workers of ours: the client has checked its files already, against
+its own limits."""
 DELIVERED = 2.0
 """Seconds to tell the worker that its video has arrived; if it does not hear, the video expires."""
 

@@ -42,6 +42,10 @@ from cloudburst.ports import Download, Output, Progress, Upload
 
 logger = logging.getLogger(__name__)
 
+SLOWNESS = 10.0
+"""Seconds that the public image may need for each second of sound: it encodes up to four times
+over, and moves the camera in Python."""
+
 _LOST = {502, 504}
 """A proxy in between has lost the worker, which goes on."""
 _FULL = {408, 429, 507}

@@ -17,7 +17,7 @@ from anyio import create_task_group, to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.adapters.http.files import Hashes
-from cloudburst.adapters.http.native import connect
+from cloudburst.adapters.http.native import NO_LIMITS, connect
 from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
 from cloudburst.engine.groups import unwrapped
@@ -37,8 +37,6 @@ STOP = 2.0
 """Seconds that the service may take from SIGTERM on: nobody waits for what it still does."""
 DAY = 86_400.0
 
-_NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
-"""The client has checked its files already, on this very machine and against its own limits."""
 
 _NO_ROOM = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
@@ -167,7 +165,7 @@ class ProcessLauncher:
             "PARENT_FD": 0,  # its standard input
             "FOLDER": self._place,
             "STOP_SECONDS": STOP,
-            **_NO_LIMITS,
+            **NO_LIMITS,
             **self._settings,
         }
         return {

@@ -28,10 +28,6 @@ from cloudburst.models.task import (
 )
 from cloudburst.ports import Backend, Connect, Download, Output, Progress, Renderer, Upload
 
-SLOWNESS = 10.0
-"""Seconds that the public image may need for each second of sound: it encodes up to four times
-over, and moves the camera in Python."""
-
 REST = 10.0
 """Seconds for which an address is not lent after it was of no use. Others take its scenes
 meanwhile; lent again at once, it would fail them all in turn."""
@@ -72,7 +68,7 @@ async def open_endpoints(
         capacity=len(endpoints),
         encoders=encoders,
         new_secrets=lambda: secrets,
-        slowness=SLOWNESS if protocol is Protocol.ONESTEP else 0.0,
+        slowness=onestep.SLOWNESS if protocol is Protocol.ONESTEP else 0.0,
     )
 
 
