@@ -10,7 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from cloudburst.models.entries import Entry
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.pace import UNKNOWN, Pace
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskStatus
@@ -125,11 +127,31 @@ class Backend:
     """Scenes that one of its tasks encodes at once."""
     new_secrets: Callable[[], Secrets] = new_key
     """Makes those of a new launch request; must not block."""
+    kind: str = ""
+    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``."""
+    pace: Pace = UNKNOWN
+    """What is assumed of its tasks until it was measured."""
     usd_per_second: Decimal = Decimal()
     """The price of one of its tasks, as far as it is known before one is started; 0: none."""
     slowness: float = 0.0
     """Seconds that a scene may need here for each second of its sound, and a minute besides, when
     that is more than ``Timeouts.scene``."""
+
+
+class Journal(Protocol):
+    """What a run writes down while it goes on, so that another process can go on with it."""
+
+    def now(self) -> float:
+        """The clock of its entries: seconds since the epoch."""
+        ...
+
+    async def write(self, *entries: Entry) -> None:
+        """Return when they would outlive the loss of power."""
+        ...
+
+    async def keep(self, name: str, text: str) -> Path:
+        """Write a file of this name to a place of the run's own, beside its journal."""
+        ...
 
 
 OpenBackend: TypeAlias = Callable[[Timeouts, Tier], AbstractAsyncContextManager[Backend]]

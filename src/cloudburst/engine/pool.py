@@ -24,7 +24,7 @@ from cloudburst.errors import (
 from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
 from cloudburst.models.policy import Backoff, Limits, Timeouts
 from cloudburst.models.task import TaskId, TaskSpec
-from cloudburst.ports import Backend
+from cloudburst.ports import Backend, Journal
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,17 @@ class WorkerPool:
         self._dispatcher = Dispatcher(backends, spec=spec, limits=limits, start=self._begin)
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
+        self._journals: dict[str, Journal] = {}
+
+    @contextmanager
+    def journaled(self, run: str, journal: Journal | None) -> Generator[None]:
+        """Write down what happens to the workers of a run."""
+        if journal is not None:
+            self._journals[run] = journal
+        try:
+            yield
+        finally:
+            self._journals.pop(run, None)
 
     @contextmanager
     def observed(self, observer: Observer) -> Generator[None]:

@@ -23,6 +23,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene
+from cloudburst.ports import Journal
 
 SOME = 100
 """Scenes that are told of without a pause: some milliseconds."""
@@ -116,11 +117,13 @@ async def open_run(
     options: RenderOptions,
     timeouts: Timeouts,
     limits: Limits,
+    journal: Journal | None = None,
 ) -> AsyncGenerator[Run]:
     """Start all scenes; leaving the block early cancels what is not done.
 
-    ``to`` has the final path of every scene's video, by the scene's name. Raises `BusyError`
-    before anything starts when the queue has no room for all scenes.
+    What happens is written into the ``journal``. ``to`` has the final path of every scene's video,
+    by the scene's name. Raises `BusyError` before anything starts when the queue has no room for
+    all scenes.
     """
     records = [SceneRecord(name=scene.scene.name) for scene in scenes]
     run = Run(name, records, pool)
@@ -176,7 +179,7 @@ async def open_run(
         )
         for scene in scenes
     ]
-    with unwrapped(), pool.observed(run.saw):
+    with unwrapped(), pool.journaled(name, journal), pool.observed(run.saw):
         try:
             with pool.room_for(tickets) as queue:
                 async with anyio.create_task_group() as tasks:
