@@ -3,6 +3,7 @@
 import logging as _logging
 
 from cloudburst.backends import (
+    burst,
     endpoints,
     fargate,
     local,
@@ -40,6 +41,7 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
     OutputWriteError,
+    PoisonedSceneError,
     RenderFailedError,
     ResourceMissingError,
     SceneError,
@@ -54,6 +56,7 @@ from cloudburst.errors import (
 from cloudburst.models.events import (
     Event,
     SceneCompleted,
+    SceneCopied,
     SceneEncoding,
     SceneEvent,
     SceneFailed,
@@ -136,6 +139,7 @@ __all__ = [
     "OutputClaimedError",
     "OutputExistsError",
     "OutputWriteError",
+    "PoisonedSceneError",
     "Protocol",
     "RenderFailedError",
     "RenderOptions",
@@ -144,6 +148,7 @@ __all__ = [
     "Run",
     "Scene",
     "SceneCompleted",
+    "SceneCopied",
     "SceneEncoding",
     "SceneError",
     "SceneEvent",
@@ -172,6 +177,7 @@ __all__ = [
     "WorkerReport",
     "WorkerStopped",
     "WorkerStoppedError",
+    "burst",
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
     "endpoints",

@@ -24,6 +24,7 @@
     * UploadError
     * GenerateError
       * RenderFailedError   retryable               the service's fault, not the scene's
+      * PoisonedSceneError                          it ended two workers, and will end no more
     * DownloadError         retryable
       * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable (also TimeoutError)
@@ -165,9 +166,13 @@ class WorkerStoppedError(WorkerError):
 
     retryable = True
 
-    def __init__(self, message: str, *, task: str = "", stop_code: str = "") -> None:
+    def __init__(
+        self, message: str, *, task: str = "", stop_code: str = "", died: bool = False
+    ) -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
+        self.died = died
+        """It ended by itself: nobody stopped it."""
 
 
 class KeyRefusedError(WorkerError):
@@ -203,6 +208,16 @@ class RenderFailedError(GenerateError):
     """The service failed by a fault of its own; another worker may do better."""
 
     retryable = True
+
+
+class PoisonedSceneError(GenerateError):
+    """Two workers ended by themselves while they encoded the scene: it is set aside."""
+
+    def __init__(
+        self, message: str, *, scene: str = "", field: str = "", tasks: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, scene=scene, field=field)
+        self.tasks = tuple(tasks)
 
 
 class DownloadError(SceneError):

@@ -131,6 +131,8 @@ class Backend:
     """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``."""
     pace: Pace = UNKNOWN
     """What is assumed of its tasks until it was measured."""
+    cancels: bool = False
+    """Its workers can be told to stop an encode."""
     usd_per_second: Decimal = Decimal()
     """The price of one of its tasks, as far as it is known before one is started; 0: none."""
     slowness: float = 0.0

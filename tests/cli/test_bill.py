@@ -13,6 +13,7 @@ from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import Running
 from cloudburst.cli.running import Outcome
 from cloudburst.cli.summary import Summary
+from cloudburst import backends
 from cloudburst.cli.where import Where
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
@@ -125,7 +126,10 @@ def test_a_tier_that_there_is_not(text):
 
 @pytest.mark.parametrize(
     ("backend", "message"),
-    [("cloud", "'cloud'; expected local, fargate or"), ("fargate", "AWS_SUBNET_ID is not set")],
+    [
+        ("cloud", "'cloud'; expected local, fargate, burst or"),
+        ("fargate", "AWS_SUBNET_ID is not set"),
+    ],
 )
 def test_a_backend_that_there_cannot_be(backend, message, monkeypatch):
     monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
@@ -135,5 +139,23 @@ def test_a_backend_that_there_cannot_be(backend, message, monkeypatch):
 
 def test_backends_that_there_can_be():
     settings = Settings(subnets=("subnet-1",))
-    for backend in (None, "local", "fargate", "http://a:5000,http://b:5000"):
+    for backend in ("local", "fargate", "http://a:5000,http://b:5000"):
         assert callable(Where(backend=backend).opener(settings, workers=1))
+    here, there = Where(backend="burst").opener(settings, workers=1)
+    assert callable(here)
+    assert callable(there)
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("subnets", [("subnet-1",), ()])
+def test_the_command_line_bursts_where_it_can(subnets, here, monkeypatch):
+    missing = () if here else ("nowhere_to_be_found",)
+    monkeypatch.setattr(backends, "LOCAL", (*backends.LOCAL, *missing))
+    found = Where().opener(Settings(subnets=subnets), workers=1)
+    assert isinstance(found, tuple) is bool(subnets and here)
+
+
+def test_a_burst_wants_a_subnet(monkeypatch):
+    monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
+    with pytest.raises(ConfigurationError, match="AWS_SUBNET_ID is not set"):
+        Where(backend="burst").opener(Settings(), workers=None)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from cloudburst.backends import default_backend, endpoints, fargate, local
+from cloudburst.backends import (
+    burst,
+    default_backend,
+    endpoints,
+    fargate,
+    local,
+    renders_here,
+)
 from cloudburst.cli.options import RUN
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
@@ -25,8 +33,9 @@ class Where:
     backend: Annotated[
         str | None,
         Parameter(
-            help="local, fargate, or the addresses of containers that run already "
-            "(http://a:5000,http://b:5000). Default: fargate if AWS_SUBNET_ID is set, else local."
+            help="local, fargate, burst (both at once: tasks where they pay), or the addresses of "
+            "containers that run already (http://a:5000,http://b:5000). Default: burst if "
+            "AWS_SUBNET_ID is set and this machine can render, else fargate; local without it."
         ),
     ] = None
     protocol: Annotated[
@@ -40,19 +49,27 @@ class Where:
         Decimal | None, Parameter(help="Begin nothing by which the bill would pass this.")
     ] = None
 
-    def opener(self, settings: Settings, *, workers: int | None) -> OpenBackend:
-        """The backend. Raises `ConfigurationError` for one that there cannot be."""
+    def opener(
+        self, settings: Settings, *, workers: int | None
+    ) -> OpenBackend | Sequence[OpenBackend]:
+        """The backend, or several. Raises `ConfigurationError` for one that there cannot be."""
         match self.backend:
+            case None if settings.subnets and renders_here():
+                return burst(settings)
             case None:
                 return default_backend(settings, workers=workers)
             case "local":
                 return local(workers=workers)
             case "fargate":
                 return fargate(settings)
+            case "burst":
+                return burst(settings)
             case addresses if "://" in addresses:
                 return self._endpoints(addresses, settings)
             case other:
-                msg = f"--backend: {other!r}; expected local, fargate or addresses (http://…)"
+                msg = (
+                    f"--backend: {other!r}; expected local, fargate, burst or addresses (http://…)"
+                )
                 raise ConfigurationError(msg)
 
     def _endpoints(self, addresses: str, settings: Settings) -> OpenBackend:

@@ -154,8 +154,6 @@ def _least_squares(
     spread = sum(w * (x - x_mean) ** 2 for w, x in zip(weights, xs, strict=True))
     if not spread:
         return y_mean, 0.0
-    both = sum(
-        w * (x - x_mean) * (y - y_mean) for w, x, y in zip(weights, xs, ys, strict=True)
-    )
+    both = sum(w * (x - x_mean) * (y - y_mean) for w, x, y in zip(weights, xs, ys, strict=True))
     slope = both / spread
     return y_mean - slope * x_mean, slope

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.dispatch import Dispatcher
+from cloudburst.engine.figures import Figures
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import (
@@ -22,6 +23,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
+from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Backoff, Limits, Timeouts
 from cloudburst.models.task import TaskId, TaskSpec
 from cloudburst.ports import Backend, Journal
@@ -51,12 +53,19 @@ class WorkerPool:
         timeouts: Timeouts,
         limits: Limits,
         backoff: Backoff,
+        figures: Figures | None = None,
     ) -> None:
         self._tasks = tasks
         self._timeouts = timeouts
         self._limits = limits
         self._backoff = backoff
-        self._dispatcher = Dispatcher(backends, spec=spec, limits=limits, start=self._begin)
+        self._dispatcher = Dispatcher(
+            backends,
+            spec=spec,
+            limits=limits,
+            figures=figures or Figures(),
+            start=self._begin,
+        )
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
         self._journals: dict[str, Journal] = {}
@@ -112,8 +121,7 @@ class WorkerPool:
             raise BusyError(msg)
 
         def queue() -> None:
-            self._dispatcher.queue.put(*tickets)
-            self._dispatcher.decide()
+            self._dispatcher.queued(*tickets)
 
         try:
             yield queue
@@ -124,15 +132,31 @@ class WorkerPool:
                     self._dispatcher.release(ticket.lane)
             self._dispatcher.decide()
 
-    @asynccontextmanager
-    async def lease(self, ticket: Ticket) -> AsyncGenerator[Lane]:
-        """A lane on a ready worker, launched if need be. Raises when none can be had.
-
-        `MovedError` means that the scene shall lease again: it is wanted elsewhere.
-        """
-        lane: Lane | None = None
+    @contextmanager
+    def copying(self, ticket: Ticket) -> Generator[None]:
+        """Meanwhile the scene may have a second lane."""
         try:
-            lane = await self._lane_for(ticket)
+            yield
+        finally:
+            if ticket.copy is not None:  # reserved, and never used
+                self._dispatcher.release(ticket.copy)
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """What was measured since this was last asked."""
+        learned = self._dispatcher.outlook.learned
+        samples = tuple(learned)
+        learned.clear()
+        return samples
+
+    @asynccontextmanager
+    async def lease(self, ticket: Ticket, lane: Lane | None = None) -> AsyncGenerator[Lane]:
+        """A lane on a ready worker, launched if need be, or the ``lane`` that it has already.
+
+        Raises when none can be had. `MovedError` means that the lane is not the scene's any more:
+        it is wanted elsewhere, or was encoded there first.
+        """
+        try:
+            lane = lane or await self._lane_for(ticket)
             with lane.scope:
                 yield lane
             if lane.scope.cancelled_caught:
@@ -156,8 +180,7 @@ class WorkerPool:
         if self._dispatcher.closed:
             raise ClosedError("the client was left")
         if not (ticket.waiting or ticket.lane or ticket.error):  # an attempt used up its lane
-            self._dispatcher.queue.put(ticket)
-            self._dispatcher.decide()
+            self._dispatcher.queued(ticket)
         if ticket.waiting:
             ticket.called = anyio.Event()
             await ticket.called.wait()
@@ -229,6 +252,7 @@ class WorkerPool:
         try:
             with anyio.move_on_after(self._timeouts.settle):
                 await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
+            self._dispatcher.settled(slot)
         finally:
             del self._unsettled[record]
             self._dispatcher.decide()
@@ -271,6 +295,7 @@ class WorkerPool:
             slot.changed = anyio.Event()
             with anyio.move_on_after(min(left, WATCH)) as pause:
                 await slot.changed.wait()
+            self._dispatcher.tick()
             if pause.cancelled_caught and await _leaving(worker) and not slot.draining:
                 self._dispatcher.drain(slot)
 

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.engine import accounts
+from cloudburst.engine.figures import work
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
@@ -169,12 +170,15 @@ async def open_run(
     def begin(ticket: Ticket) -> None:
         tasks.start_soon(one, ticket, name=f"scene {ticket.scene}")
 
+    due = None if limits.deadline is None else anyio.current_time() + limits.deadline
     tickets = [
         Ticket(
             run=name,
             scene=scene.scene.name,
             language=options.language,
             seconds=scene.seconds,
+            work=work(scene, options),
+            due=due,
             begin=begin,
         )
         for scene in scenes

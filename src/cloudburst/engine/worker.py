@@ -26,6 +26,12 @@ from cloudburst.ports import Backend, Renderer
 
 logger = logging.getLogger(__name__)
 
+STOPPED_BY_OTHERS = frozenset(
+    {"SpotInterruption", "UserInitiated", "ServiceSchedulerInitiated", "TerminationNotice"}
+)
+"""The ``stopCode`` of a task that was fine: `Task
+<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>`_ (2026-11)."""
+
 Look: TypeAlias = Callable[[bool], Awaitable[TaskStatus]]
 """What the backend says of a task now, or anew; raises `WorkerStoppedError` if it has ended."""
 
@@ -120,7 +126,14 @@ async def until_stopped(
 
 def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
     reason = status.reason or "no reason given"
-    return WorkerStoppedError(f"{task} {how}: {reason}", task=task, stop_code=status.stop_code)
+    code = status.stop_code
+    over = bool(code) or status.state is TaskState.STOPPED
+    return WorkerStoppedError(
+        f"{task} {how}: {reason}",
+        task=task,
+        stop_code=code,
+        died=over and code not in STOPPED_BY_OTHERS,
+    )
 
 
 async def _address(look: Look) -> str | None:

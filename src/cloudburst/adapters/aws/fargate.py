@@ -148,6 +148,7 @@ def _backend(
         launcher=launcher,
         connect=connect,
         encoders=tier.vcpu if speaks_native else 1,
+        cancels=speaks_native,
         new_secrets=new_secrets,
         usd_per_second=launcher.usd_per_second(tier),
         slowness=0.0 if speaks_native else onestep.SLOWNESS,

@@ -78,6 +78,7 @@ async def open_processes(
                     connect=partial(connect, timeouts=timeouts, hashes=Hashes()),
                     capacity=workers,
                     encoders=encoders,
+                    cancels=True,
                 )
             finally:
                 launcher.close()

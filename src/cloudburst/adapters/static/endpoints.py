@@ -67,6 +67,7 @@ async def open_endpoints(
         connect=_connect(launcher, protocol, timeouts),
         capacity=len(endpoints),
         encoders=encoders,
+        cancels=protocol is Protocol.NATIVE,
         new_secrets=lambda: secrets,
         slowness=onestep.SLOWNESS if protocol is Protocol.ONESTEP else 0.0,
     )
