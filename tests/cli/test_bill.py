@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cloudburst import backends
 from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import Running
 from cloudburst.cli.running import Outcome
 from cloudburst.cli.summary import Summary
-from cloudburst import backends
 from cloudburst.cli.where import Where
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport

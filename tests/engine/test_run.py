@@ -123,7 +123,6 @@ async def test_attempts_are_bounded():
     assert report.status is Status.FAILED
     assert isinstance(report.errors[0], SceneTimeoutError)
     assert report.scenes[0].attempts == 3
-    assert len(cloud.launched) == 3
     assert not cloud.running
 
 

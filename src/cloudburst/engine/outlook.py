@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
@@ -62,13 +62,8 @@ class View:
     forecast: Forecast
     measured: bool
     """It is known of all of them how fast they encode."""
-    free: dict[Slot, float] = field(default_factory=dict[Slot, float])
+    free: dict[Slot, float]
     """When each slot can take a scene at the earliest, in seconds from now."""
-
-    def gets_something(self, slot: Slot) -> bool:
-        """Whether a scene is left for it."""
-        of_all = zip(self.slots, self.places, self.forecast.ends, strict=True)
-        return any(end > place.free + _CLOSE for other, place, end in of_all if other is slot)
 
 
 class Outlook:
@@ -77,11 +72,12 @@ class Outlook:
     def __init__(
         self, backends: Sequence[Backend], fleet: Fleet, queue: TurnQueue, figures: Figures
     ) -> None:
-        self._several = len(backends) > 1
+        self._backends = backends
         self._fleet = fleet
         self._queue = queue
         self._figures = figures
         self._view: View | None = None
+        self._paces: dict[str, Pace] = {}
         self.learned: list[Sample] = []
         """What this client has measured and nobody has taken yet."""
 
@@ -90,6 +86,7 @@ class Outlook:
         sample = Sample(kind=backend.kind, measure=measure, seconds=seconds, sound=work)
         self._figures.learn(sample)
         self.learned.append(sample)
+        self._paces.clear()
         self._view = None
 
     def changed(self) -> None:
@@ -98,7 +95,10 @@ class Outlook:
 
     def pace(self, backend: Backend) -> Pace:
         """What is known of its workers, or assumed."""
-        return self._figures.pace(backend)
+        pace = self._paces.get(backend.name)
+        if pace is None:
+            pace = self._paces[backend.name] = self._figures.pace(backend)
+        return pace
 
     def knows(self, backend: Backend, *measures: Measure) -> bool:
         """Whether all of that was measured of its workers."""
@@ -160,7 +160,7 @@ class Outlook:
         Only workers that were measured are compared, for a slow one that takes a scene is better
         than one that waits for nothing.
         """
-        if not self._several or ticket.avoid or ticket.suspect:
+        if len(self._backends) == 1 or ticket.avoid or ticket.suspect:
             return True
         view, pace = self.view(), self.pace(slot.backend)
         if not view.measured:
@@ -170,16 +170,19 @@ class Outlook:
 
     def needless(self) -> list[Slot]:
         """Workers that are about to be ready, and will find nothing to do."""
-        ready, starting = self._fleet.encoders_ready, self._fleet.starting()
-        known = [slot for slot in starting if self.knows(slot.backend, "start", "encode")]
-        if not known or not ready:
+        known = [each for each in self._backends if self.knows(each, "start", "encode")]
+        if not known or not self._fleet.encoders_ready:
             return []
-        fastest = min(self.pace(slot.backend).ratio for slot in self._fleet.usable())
-        longest_start = max(self.pace(slot.backend).start for slot in known)
-        if self._queue.work * fastest / ready > 2 * longest_start:  # a long way to go
-            return []
-        view = self.view()
-        return [slot for slot in known if not view.gets_something(slot)]
+        fastest = min(self.pace(backend).ratio for backend in self._backends)
+        longest_start = max(self.pace(backend).start for backend in known)
+        if self._queue.work * fastest / self._fleet.encoders_ready > 2 * longest_start:
+            return []  # a long way to go
+        view, busy = self.view(), set[Slot]()
+        for slot, place, end in zip(view.slots, view.places, view.forecast.ends, strict=True):
+            if end > place.free + _CLOSE:
+                busy.add(slot)
+        starting = self._fleet.starting()
+        return [slot for slot in starting if slot not in busy and slot.backend in known]
 
 
 def _left(expected: float, passed: float) -> float:
