@@ -30,11 +30,12 @@ def working(name, seconds):
     return checked(name, 1 + (seconds - first) / (second - first))
 
 
-def known(*clouds, ratio=1.0):
+def known(*clouds, ratio=1.0, starts=True):
     """Figures as if the clouds had been measured: an encode takes its work times ``ratio``."""
     figures = Figures()
     for cloud in clouds:
-        figures.learn(Sample(kind=cloud.name, measure="start", seconds=cloud.boot))
+        if starts:
+            figures.learn(Sample(kind=cloud.name, measure="start", seconds=cloud.boot))
         moving = cloud.upload + cloud.download
         figures.learn(Sample(kind=cloud.name, measure="move", seconds=moving))
         for seconds in (5, 10, 20, 60) * 25:

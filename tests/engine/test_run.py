@@ -112,6 +112,8 @@ async def test_a_worker_that_dies_while_it_is_silent_is_noticed():
         report = await eng.render(["a"])
     assert report.status is Status.COMPLETE
     assert report.seconds < 30
+    lost = next(w for w in report.workers if w.task == "fake-1")
+    assert "exit code 137" in lost.error
 
 
 async def test_attempts_are_bounded():

@@ -164,7 +164,7 @@ class WorkerPool:
         except WorkerError as exc:
             if lane is None or lane.slot.record.error is exc:
                 raise
-            lane.slot.retired = True  # no new scenes while we ask why
+            lane.slot.doubted = True
             self._dispatcher.fleet.refresh(lane.slot)
             error = await lane.worker.explain(exc, within=self._timeouts.call)
             lane.slot.lose(error)
@@ -280,6 +280,9 @@ class WorkerPool:
             self._dispatcher.started(slot)
             try:
                 await self._tend(slot, worker)
+            except WorkerError as exc:
+                slot.lose(exc)
+                raise
             finally:
                 slot.retired = True  # from here on it stops, which takes a while
                 self._dispatcher.fleet.refresh(slot)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import anyio
 
 from cloudburst.engine.worker import Worker
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
 from cloudburst.models.task import TaskSpec, TaskState, TaskStatus, Usage
 from cloudburst.ports import Backend
@@ -163,6 +163,10 @@ class Lane:
         await self.granted.wait()
         try:
             yield
+        except WorkerError:
+            # The worker may be dead: nobody begins there, who would be a suspect for nothing.
+            self.slot.doubted = True
+            raise
         finally:
             self._enter(Stage.DOWNLOADING)
 
@@ -219,6 +223,8 @@ class Slot:
     """Its launch was not answered yet."""
     worker: Worker | None = None
     retired: bool = False
+    doubted: bool = False
+    """It has failed, and its backend is asked why: it gets nothing new to do."""
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
@@ -233,7 +239,7 @@ class Slot:
     @property
     def usable(self) -> bool:
         """It has room for scenes, or will have."""
-        return not (self.retired or self.draining)
+        return not (self.retired or self.draining or self.doubted)
 
     def _count(self, *stages: Stage) -> int:
         return sum(lane.stage in stages for lane in self.lanes)
@@ -266,7 +272,7 @@ class Slot:
         those that are to encode first, and at most one for each slot: enough to keep the encoder
         busy, and few enough to leave the rest of the queue to whoever is free first.
         """
-        if self.worker is None or self.retired or self.draining:
+        if self.worker is None or not self.usable:
             return False
         if len(self.lanes) >= self.most_lanes:
             return False
@@ -277,6 +283,8 @@ class Slot:
 
     def grant(self) -> None:
         """Give free encoder slots to the scenes that wait for them, longest first."""
+        if self.retired or self.doubted:
+            return
         free = max(0, self.encoders - self._count(Stage.ENCODING))
         waiting = [lane for lane in self.lanes if lane.stage is Stage.WAITING]
         waiting.sort(key=lambda lane: -lane.ticket.seconds)
