@@ -150,4 +150,4 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _schema(connection: sqlite3.Connection) -> int:
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    return schema
+    return int(schema)

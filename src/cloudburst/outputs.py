@@ -13,8 +13,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -72,6 +72,25 @@ def holders(folder: Path) -> dict[str, str]:
                     return _held(home)
             time.sleep(_AGAIN.first)
     return {}
+
+
+@contextmanager
+def unclaimed(folder: Path, runs: Iterable[str]) -> Generator[list[str]]:
+    """Those of the runs that nobody holds, and that nobody can begin while inside. Blocks.
+
+    None when another run is looking at this folder just now. Raises ``OSError`` where the folder
+    is not ours to write to.
+    """
+    home = folder.absolute() / ".cloudburst"
+    with _alone(home) as alone, ExitStack() as stack:
+        ours = list[str]()
+        for run in runs if alone else ():
+            lock = _lock(home / f"{run}.lock")
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                stack.callback(_let_go, lock)
+                ours.append(run)
+        yield ours
 
 
 def _held(home: Path) -> dict[str, str]:

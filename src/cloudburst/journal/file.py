@@ -57,6 +57,14 @@ class JournalFile:
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
+    def open(self) -> None:
+        """Make the file, or see that what is there can be gone on with.
+
+        Raises `JournalError` and ``OSError``.
+        """
+        with self._turn, told(self.path):
+            self._open()
+
     def read(self) -> Past:
         """All that was committed. Raises `JournalError` and ``OSError``."""
         with self._turn, told(self.path):
@@ -132,22 +140,23 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `JournalError` for what is no journal, or one that this version cannot read."""
+def check(connection: sqlite3.Connection, path: Path, *, thoroughly: bool = True) -> None:
+    """Raise `JournalError` for what is no journal, one of a newer version, or a damaged one."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION:
-        msg = f"{path} is no journal of cloudburst; move it away, or name the run otherwise"
+        msg = f"{path} is no journal of cloudburst: move it away, or name the run otherwise"
         raise JournalError(msg, path=path)
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     if schema != SCHEMA:
         msg = (
-            f"{path} was written by another version of cloudburst (format {schema}; this one reads "
-            f"{SCHEMA}): go on with that version, or name the run otherwise"
+            f"{path} was written by a newer cloudburst (format {schema}; this one reads {SCHEMA}): "
+            "go on with that one, or name the run otherwise"
         )
         raise JournalError(msg, path=path)
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise damaged(path, found)
+    if thoroughly:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(path, found)
 
 
 def select_all(connection: sqlite3.Connection) -> Past:
@@ -163,9 +172,9 @@ def select_all(connection: sqlite3.Connection) -> Past:
 def damaged(path: Path, found: str) -> JournalError:
     """The error for a file whose contents are not what was written."""
     msg = (
-        f"{path} is damaged ({found}), so that run cannot be gone on with. Videos that it finished "
-        "are whole. Put back a copy of it, with its -wal if it has one, or move it away and render "
-        "again what is missing; cloudburst tasks shows whether tasks of it run"
+        f"{path} is damaged ({found}): its run cannot be gone on with. Videos that are there are "
+        "whole. Put back a copy of it, and of its -wal if there is one; or move both away and "
+        "render what is missing as another run (cloudburst tasks shows what is left of this one)"
     )
     return JournalError(msg, path=path)
 
@@ -196,6 +205,9 @@ def _create(path: Path) -> None:
         connection.execute("BEGIN")
         create(connection)
         connection.execute("COMMIT")
+    for suffix in ("-wal", "-shm", "-journal"):
+        # Left alone by one that was removed, it would be taken for a part of this one.
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
     draft.replace(path)
     sync_folder(path.parent)
 

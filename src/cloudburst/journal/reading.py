@@ -11,7 +11,9 @@ from pathlib import Path
 
 from cloudburst.errors import JournalError
 from cloudburst.journal.file import check, connect, select_all, told
+from cloudburst.journal.tables import select_end
 from cloudburst.models.past import Past
+from cloudburst.models.report import Status
 
 HOME = ".cloudburst"
 """Within the output folder."""
@@ -40,6 +42,28 @@ def read_past(path: Path) -> Past:
         raise JournalError(f"{path} cannot be read: {exc}", path=path) from exc
 
 
+def completed(path: Path) -> float | None:
+    """When its run was complete, as seconds since the epoch; ``None``: it is not, or who knows.
+
+    Blocks.
+    """
+    try:
+        with told(path), closing(connect(path, "ro")) as connection:
+            check(connection, path, thoroughly=False)
+            end = select_end(connection)
+    except (OSError, JournalError):
+        return None
+    return end.ended if end is not None and end.status is Status.COMPLETE else None
+
+
+def parts(path: Path) -> Iterator[Path]:
+    """The file, and then what SQLite keeps beside it: as much as there is."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            yield part
+
+
 def _read(path: Path) -> Past:
     try:
         return _read_from(path, "ro")
@@ -49,8 +73,9 @@ def _read(path: Path) -> Past:
     # What a process left that died must be put in order first, where that may be written: its run
     # does not go on, or else its own files would do.
     with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
-        for part in _parts(path):
-            shutil.copyfile(part, Path(folder, part.name))
+        for part in parts(path):
+            if not part.name.endswith("-shm"):
+                shutil.copyfile(part, Path(folder, part.name))
         return _read_from(Path(folder, path.name), "rw")
 
 
@@ -58,11 +83,3 @@ def _read_from(path: Path, mode: str) -> Past:
     with closing(connect(path, mode)) as connection:
         check(connection, path)
         return select_all(connection)
-
-
-def _parts(path: Path) -> Iterator[Path]:
-    """The file and what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-journal"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            yield part

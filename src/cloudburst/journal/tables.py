@@ -112,8 +112,13 @@ def select(connection: sqlite3.Connection) -> Past:
         tasks={entry.task: entry for entry in _rows(connection, TaskEntry)},
         results={entry.video.scene: entry for entry in _rows(connection, ResultEntry)},
         faults={entry.scene: entry for entry in _rows(connection, FaultEntry)},
-        end=next(_rows(connection, EndEntry, f"WHERE life = {_LIFE}"), None),
+        end=select_end(connection),
     )
+
+
+def select_end(connection: sqlite3.Connection) -> EndEntry | None:
+    """That of the last life. Raises as `select` does."""
+    return next(_rows(connection, EndEntry, f"WHERE life = {_LIFE}"), None)
 
 
 def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> Iterator[_E]:

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from anyio import to_thread
 from cloudburst.engine.polling import insist
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
 from cloudburst.journal.file import JournalFile, sync_folder
+from cloudburst.journal.pruning import prune
 from cloudburst.journal.reading import journal_path
 from cloudburst.models.entries import Entry
 from cloudburst.models.past import Past
@@ -151,11 +153,15 @@ class SqliteJournal:
         return path
 
     async def open(self) -> None:
-        """Make the file, or look whether what is there can be gone on with."""
+        """Make the file, or see that what is there can be gone on with. Raises `JournalError`."""
         if await self._call(self.path.exists):
-            await self.past()
+            try:
+                await self._call(self._file.open)
+            except OSError as exc:
+                raise JournalError(f"{self.path} cannot be read: {exc}", path=self.path) from exc
         else:
             await self._commit()
+            await self._call(partial(prune, self.path.parent.parent))
 
     async def close(self) -> None:
         """Let go of the file, after a last try at what could not be written. May be repeated."""
