@@ -107,11 +107,12 @@ class JournalFile:
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path, "rw")
         try:
-            if kind := self._network(self.path.parent):
-                logger.warning(_NO_WAL, self.path, f"on a network file system ({kind})")
-                # Before anything else is read, so that a file that was in WAL mode, on another
-                # file system, is not mapped into memory here.
+            kind = self._network(self.path.parent)
+            if kind:  # before anything is read, so that no WAL is mapped into memory there
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            check(connection, self.path)
+            if kind:
+                logger.warning(_NO_WAL, self.path, f"on a network file system ({kind})")
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("PRAGMA locking_mode = NORMAL")
             else:
@@ -122,7 +123,6 @@ class JournalFile:
             # In WAL mode FULL syncs at each commit. Otherwise a commit is the removal of a file,
             # and only EXTRA syncs that: https://sqlite.org/pragma.html#pragma_synchronous
             connection.execute(f"PRAGMA synchronous = {'EXTRA' if kind else 'FULL'}")
-            check(connection, self.path)
         except BaseException:
             connection.close()
             raise
@@ -187,12 +187,16 @@ def told(path: Path) -> Generator[None]:
     except sqlite3.ProgrammingError:
         raise  # a defect of ours
     except sqlite3.Error as exc:
-        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code not in _CIRCUMSTANCES:
+        if primary_code(exc) not in _CIRCUMSTANCES:
             raise damaged(path, str(exc)) from exc
         raise OSError(f"{exc} ({exc.sqlite_errorname})") from exc
     except (DamagedError, UnicodeError) as exc:
         raise damaged(path, str(exc)) from exc
+
+
+def primary_code(exc: sqlite3.Error) -> int:
+    """SQLite's primary result code; text that is no UTF-8 has none, and is damage."""
+    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
 def _create(path: Path) -> None:

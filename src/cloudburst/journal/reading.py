@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cloudburst.errors import JournalError
-from cloudburst.journal.file import check, connect, select_all, told
+from cloudburst.journal.file import check, connect, primary_code, select_all, told
 from cloudburst.journal.tables import select_end
 from cloudburst.models.past import Past
 from cloudburst.models.report import Status
@@ -68,7 +68,7 @@ def _read(path: Path) -> Past:
     try:
         return _read_from(path, "ro")
     except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorcode & 0xFF not in _NEEDS_WRITING or not path.is_file():
+        if primary_code(exc) not in _NEEDS_WRITING or not path.is_file():
             raise
     # What a process left that died must be put in order first, where that may be written: its run
     # does not go on, or else its own files would do.
