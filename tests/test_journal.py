@@ -217,6 +217,36 @@ async def test_it_is_not_written_after_its_end(tmp_path):
         await journal.past()
 
 
+async def test_whoever_is_cancelled_inside_leaves_no_file_open(tmp_path):
+    with anyio.CancelScope() as scope:
+        async with open_journal(tmp_path, "r1", call=inline) as journal:
+            await journal.write(launch())
+            scope.cancel()
+            await anyio.sleep(1)
+    assert [path.name for path in journal.path.parent.iterdir()] == ["r1.sqlite"]
+
+
+@REAL
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_asyncio_cancels_and_no_file_is_left_open(tmp_path, times):
+    inside = asyncio.Event()
+
+    async def hold():
+        async with open_journal(tmp_path, "r1") as journal:
+            await journal.write(launch())
+            inside.set()
+            await asyncio.sleep(10)
+
+    task = asyncio.ensure_future(hold())
+    await inside.wait()
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [path.name for path in (tmp_path / ".cloudburst").iterdir()] == ["r1.sqlite"]
+
+
 @REAL
 async def test_who_left_while_it_was_opened_leaves_no_connection(tmp_path):
     file = JournalFile(journal_path(tmp_path, "r1"))

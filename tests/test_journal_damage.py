@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cloudburst.journal import journal_path, open_journal, read_past
 from cloudburst.journal import writing as journal_writing
 from cloudburst.journal.file import JournalFile
 from cloudburst.journal.reading import completed, parts
-from cloudburst.journal.writing import SqliteJournal
+from cloudburst.journal.writing import SqliteJournal, in_own_thread
 from journaling import Model, inline, launch, one_of_each, same, scene
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,18 @@ def another_s_row(path):
         connection.commit()
 
 
+def an_index(path):
+    """Without it a later entry would not replace an earlier one."""
+    with closing(sqlite3.connect(path)) as connection:
+        find = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_scenes_1'"
+        (page,) = connection.execute(find).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    contents = bytearray(path.read_bytes())
+    start = contents.index(b"s7", (page - 1) * size, page * size)
+    contents[start : start + 2] = b"s8"
+    path.write_bytes(contents)
+
+
 def without_a_table(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE faults")
@@ -91,6 +104,7 @@ DAMAGES = {
     "a row": (a_row_more, "a row of launches is not what was written"),
     "no text": (no_text, "is damaged"),
     "another's row": (another_s_row, "a row of scenes has another's name"),
+    "an index": (an_index, "is damaged"),
     "a table": (without_a_table, "is damaged"),
 }
 
@@ -241,6 +255,32 @@ async def test_a_file_that_another_process_holds_is_waited_for(tmp_path, monkeyp
         await journal.write(launch("k2"))
         assert journal.trouble is None
     assert list(read_past(journal.path).launches) == ["k1", "k2"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_disk_that_does_not_answer_holds_up_nobody_s_end(tmp_path):
+    class Stuck(JournalFile):
+        answers = threading.Event()
+
+        def commit(self, entries):
+            if entries:
+                self.answers.wait()
+            super().commit(entries)
+
+    file = Stuck(journal_path(tmp_path, "r1"))
+    journal = SqliteJournal(file, call=in_own_thread())
+    await journal.open()
+    try:
+        with anyio.fail_after(10):
+            for _ in range(2):
+                with anyio.move_on_after(0.05) as cut:
+                    await journal.write(launch("k1"))
+                assert cut.cancelled_caught
+    finally:
+        file.answers.set()
+    await journal.write(launch("k2"))
+    assert list((await journal.past()).launches) == ["k1", "k2"]
+    await journal.close()
 
 
 FULL = """

@@ -75,7 +75,7 @@ async def open_journal(
         msg = f"the run's name is {run!r}; expected letters, digits, dashes and underscores"
         raise ConfigurationError(msg)
     file = JournalFile(journal_path(folder, run))
-    journal = SqliteJournal(file, call=call or _in_own_thread(), clock=clock)
+    journal = SqliteJournal(file, call=call or in_own_thread(), clock=clock)
     try:
         await journal.open()
         yield journal
@@ -192,7 +192,8 @@ class SqliteJournal:
         self.trouble = None
 
 
-def _in_own_thread() -> CallBlocking:
+def in_own_thread() -> CallBlocking:
+    """Calls in a thread, one after the other."""
     limiter = anyio.CapacityLimiter(1)
 
     async def call(function: Callable[[], _T], /) -> _T:
