@@ -16,7 +16,8 @@ from blockbuster import BlockingError, blockbuster_ctx
 
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
 from cloudburst.journal import journal_path, journals, open_journal, read_past
-from cloudburst.journal.file import JournalFile
+from cloudburst.journal.file import JournalFile, connect
+from cloudburst.journal.reading import completed
 from cloudburst.journal.tables import APPLICATION, SCHEMA
 from cloudburst.models.past import Past
 from cloudburst.models.report import Status
@@ -58,6 +59,28 @@ async def test_every_kind_comes_back_as_it_was(tmp_path):
     assert same(read_past(journal.path), model)
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         assert same(await journal.past(), model)
+
+
+async def test_who_reads_it_leaves_nothing_behind(tmp_path):
+    async with open_journal(tmp_path, "r1", call=inline) as journal:
+        await journal.write(*one_of_each())
+    found = journal.path.read_bytes()
+    read_past(journal.path)
+    assert completed(journal.path) == 1200.0
+    assert [path.name for path in journal.path.parent.iterdir()] == ["r1.sqlite"]
+    assert journal.path.read_bytes() == found
+
+
+async def test_who_reads_it_at_its_end_holds_up_nobody(tmp_path):
+    async with open_journal(tmp_path, "r1", call=inline) as journal:
+        await journal.write(*one_of_each())
+        reader = connect(journal.path, "ro")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM lives").fetchone()
+    assert len(reader.execute("SELECT * FROM tasks").fetchall()) == 1
+    reader.close()
+    async with open_journal(tmp_path, "r1", call=inline) as journal:
+        assert same(await journal.past(), Model().write(*one_of_each()))
 
 
 async def test_an_entry_replaces_an_earlier_one_of_the_same_thing(tmp_path):

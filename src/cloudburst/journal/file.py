@@ -92,6 +92,7 @@ class JournalFile:
             self._closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
+                _leave_one_file(connection)
                 connection.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -127,6 +128,13 @@ class JournalFile:
             connection.close()
             raise
         return connection
+
+
+def _leave_one_file(connection: sqlite3.Connection) -> None:
+    """Leave WAL mode: whoever may only read would make its files anew, and leave them behind."""
+    with suppress(sqlite3.Error):  # somebody reads just now, or the disk is full
+        connection.execute("PRAGMA busy_timeout = 100")
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
