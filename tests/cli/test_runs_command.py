@@ -129,6 +129,18 @@ def test_a_run_that_goes_on_names_its_process(tmp_path, capsys):
     assert "resume with: cloudburst resume bbbbbbbbbbbb --to out" in told
 
 
+def test_a_run_of_which_nothing_was_written_cannot_be_resumed(tmp_path, capsys):
+    async def begin():
+        async with open_journal(tmp_path / "out", "a" * 12, call=inline):
+            pass
+
+    anyio.run(begin)
+    assert cloudburst("runs", "--to", "out") == 0
+    told = shown(capsys)
+    assert "aaaaaaaaaaaa  interrupted" in told
+    assert "resume" not in told
+
+
 def test_folders_of_the_folder_are_listed_too(tmp_path, capsys):
     """The calls of old make one for each run."""
     journal(tmp_path / "my results" / "batch_77", "77", *scenes(2), *results(1))

@@ -169,8 +169,9 @@ class Listing:
                 yield shown(f"{run.run}: {run.holder} works on it")
             if run.error:
                 yield shown(run.error, "red")
-        open_runs = [r for r in self._runs if r.state not in {RUNNING, UNREADABLE, Status.COMPLETE}]
-        for run in sorted(open_runs, key=_began, reverse=True)[:1]:
+        done = {RUNNING, UNREADABLE, Status.COMPLETE}
+        waiting = [run for run in self._runs if run.began and run.state not in done]
+        for run in sorted(waiting, key=_began, reverse=True)[:1]:
             default = self._default and run.folder == self._folder.absolute()
             to = "" if default else f" --to {shlex.quote(short_path(run.folder))}"
             told = shown(f"cloudburst resume {run.run}{to}", "bold")
