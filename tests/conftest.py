@@ -26,6 +26,12 @@ def anyio_backend(request):
     return request.param
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def make_scene(tmp_path):
     """A scene of small real files: ``make_scene("name", seconds=1)``."""

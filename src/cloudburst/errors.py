@@ -5,6 +5,7 @@
     * InvalidScenesError                            all faults of all scenes at once
     * OutputExistsError     (also FileExistsError)  a video of that name is there already
     * OutputClaimedError                            another run is writing that name
+    * JournalError                                  what a run wrote down cannot be read
   * ClosedError             (also RuntimeError)     client used outside its ``async with``
   * BusyError                                       more scenes wait than ``Limits.waiting`` allows
   * LaunchError                                     a task could not be started
@@ -89,6 +90,14 @@ class OutputClaimedError(ConfigurationError):
         super().__init__(message)
         self.paths = tuple(paths)
         self.holder = holder
+
+
+class JournalError(ConfigurationError):
+    """What a run wrote down cannot be read, or not kept."""
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class ClosedError(CloudburstError, RuntimeError):

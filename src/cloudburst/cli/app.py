@@ -48,6 +48,11 @@ for _name, _help in {
 }.items():
     # By name: each is imported when it is wanted, for boto takes its time.
     app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
+app.command(
+    "cloudburst.cli.runs:runs_command",
+    name="runs",
+    help="List the runs of a folder, and what has become of them.",
+)
 _NO_READER = 128 + 13
 """What a shell says of a program that SIGPIPE ended."""
 
