@@ -11,21 +11,21 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.pace import Measure, Pace, Range, Sample
 from cloudburst.models.scene import CheckedScene
 
-BASE = 3.5
+BASE = 3.25
 """Seconds of sound that a scene is worth before its first one: a process that starts, a picture
 that is read."""
 STILL = 0.54
 """A still picture's work, as a part of that of one that moves."""
-SUBTITLES = 1.0
+SUBTITLES = 0.75
 """Seconds of sound that subtitles are worth."""
-MEGABYTE = 0.06
+MEGABYTE = 0.08
 """Seconds of sound that a megabyte of files is worth: a large PNG takes long to read."""
 
 KEPT = 200
 """Samples of each kind: the latest ones count."""
 FADE = 0.98
 """What a sample counts for when the next one has come: fifty later, a third. Machines change."""
-_PRIOR = 1.5
+_PRIOR = 0.3
 """Samples that each of the two points counts for by which the assumed line is held."""
 _FEW = 8
 """Samples below which they do not tell how much figures differ."""

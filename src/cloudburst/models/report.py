@@ -58,6 +58,17 @@ class Cost(_Entry):
         return self.starting + self.rendering + self.moving + self.idle + self.wasted
 
 
+class Prediction(_Entry):
+    """What was expected of a run when it began."""
+
+    seconds: float
+    """Wall time."""
+    usd_low: Decimal = Decimal()
+    """What it costs when all goes well; 0 where nothing is billed."""
+    usd_high: Decimal = Decimal()
+    """What it costs when all is slow."""
+
+
 class SceneReport(_Entry):
     """One scene. Seconds are those of the last attempt; waiting adds up over all."""
 
@@ -119,6 +130,9 @@ class Report(_Entry):
     workers: tuple[WorkerReport, ...] = ()
     cost: Cost | None = None
     """Of all tasks that were started for this run; ``None`` when nothing is billed."""
+    predicted: Prediction | None = None
+    """What was expected when it began, by earlier runs and by what is assumed; ``None``: nobody
+    asked."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """The failed scenes' errors, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)

@@ -20,6 +20,7 @@ from cloudburst.adapters.http.files import Hashes
 from cloudburst.adapters.http.native import NO_LIMITS, connect
 from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
+from cloudburst.engine.assumed import local_kind, local_pace
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
@@ -79,6 +80,8 @@ async def open_processes(
                     capacity=workers,
                     encoders=encoders,
                     cancels=True,
+                    kind=local_kind(at_once=workers * encoders, cores=cores),
+                    pace=local_pace(at_once=workers * encoders, cores=cores),
                 )
             finally:
                 launcher.close()
