@@ -94,9 +94,7 @@ def test_a_machine_that_has_become_slow_is_believed() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.floats(0.0, 2000.0), st.floats(0.01, 3700.0)), min_size=1, max_size=30
-    )
+    st.lists(st.tuples(st.floats(0.0, 2000.0), st.floats(0.01, 3700.0)), min_size=1, max_size=30)
 )
 def test_no_encode_takes_less_than_nothing(pairs: list[tuple[float, float]]) -> None:
     found = Figures(encoded(seconds, sound) for seconds, sound in pairs).pace(Somewhere())

@@ -68,7 +68,13 @@ def test_this_machine_and_a_task() -> None:
 def test_the_range_of_a_bill() -> None:
     offer = tasks()
     pace = Pace(
-        start=60.0, placing=20.0, ratio=1.0, moving=2.0, stop=25.0, starts=(0.5, 1.5), encodes=(0.5, 2)
+        start=60.0,
+        placing=20.0,
+        ratio=1.0,
+        moving=2.0,
+        stop=25.0,
+        starts=(0.5, 1.5),
+        encodes=(0.5, 2),
     )
     unsure = Offer(
         backend="fargate",

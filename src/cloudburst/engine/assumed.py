@@ -75,9 +75,7 @@ def endpoints_kind(addresses: Sequence[str], protocol: Protocol) -> str:
 def endpoints_pace(protocol: Protocol, *, at_once: int) -> Pace:
     """Of one of them, as if it had two cores, or one for each scene that it encodes at once."""
     cores = max(2, at_once)
-    return Pace(
-        ratio=_cpu(protocol, cores=cores, at_once=at_once), moving=MOVING, encodes=GUESSED
-    )
+    return Pace(ratio=_cpu(protocol, cores=cores, at_once=at_once), moving=MOVING, encodes=GUESSED)
 
 
 def _cpu(protocol: Protocol, *, cores: int, at_once: int) -> float:

@@ -104,9 +104,7 @@ class Plans:
 
     def cheapest(self, *, deadline: float, budget: Decimal | None = None) -> Plan | None:
         """Of those that are done in time, within the budget if there is one."""
-        return next(
-            (p for p in self._by_price() if p.fits(deadline=deadline, budget=budget)), None
-        )
+        return next((p for p in self._by_price() if p.fits(deadline=deadline, budget=budget)), None)
 
     def fastest(self, *, budget: Decimal | None = None) -> Plan | None:
         """Of those within the budget; the cheaper of two that are equally fast."""
@@ -164,6 +162,36 @@ def _useful(offer: Offer, scenes: int) -> int:
     return max(1, min(offer.most, -(-scenes // offer.encoders)))
 
 
+def usual(works: Sequence[float], offers: Iterable[Offer], *, most: int) -> Plan:
+    """What a run without a deadline comes to: who costs nothing, and tasks that are worth it.
+
+    As `cloudburst.engine.worth` has it: of the first offer with a price, ``most`` at most.
+    """
+    offers = tuple(offers)
+    free = tuple(_free(offers, len(works)))
+    paid = next((offer for offer in offers if offer.usd_per_second), None)
+    best = foreseen(works, free) if free else None
+    if paid is None:
+        assert best is not None, "there is an offer"
+        return best
+    for number in range(1, min(most, _useful(paid, len(works))) + 1):
+        plan = foreseen(works, (*free, Crew(offer=paid, number=number)))
+        if plan.tasks < number:
+            break
+        if best is not None and not _worth(paid, best, plan):
+            break
+        best = plan
+    assert best is not None, "the first one is always worth it"
+    return best
+
+
+def _worth(offer: Offer, without: Plan, having: Plan) -> bool:
+    pace = offer.pace
+    if not pace.measured >= {"start", "encode"}:
+        return having.seconds < without.seconds
+    return without.seconds - having.seconds > pace.start
+
+
 def foreseen(works: Sequence[float], crews: Sequence[Crew]) -> Plan:
     """What these workers come to. Who would find nothing to do is not counted, nor started."""
     usual = _simulated(works, crews, lambda pace: pace)
@@ -201,9 +229,7 @@ def _simulated(
     found = forecast(works, places)
     ends, usd, busy = iter(found.ends), Decimal(), list[int]()
     for crew, pace in zip(crews, paces, strict=True):
-        last = [
-            max(next(ends) for _ in range(crew.offer.encoders)) for _ in range(crew.number)
-        ]
+        last = [max(next(ends) for _ in range(crew.offer.encoders)) for _ in range(crew.number)]
         worked = [end for end in last if end > pace.start]
         busy.append(len(worked))
         for end in worked:

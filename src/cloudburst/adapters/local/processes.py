@@ -66,8 +66,7 @@ async def open_processes(
         LaunchError: modules are missing.
     """
     cores, parent = await to_thread.run_sync(_look_around, needs, folder)
-    workers = workers or min(cores, WORKERS)
-    encoders = encoders or max(1, cores // workers)
+    workers, encoders = numbers(workers, encoders, cores=cores)
     settings = {"ENCODERS": encoders, "SCENE_SECONDS": timeouts.scene or DAY}
     with unwrapped():
         async with open_place(parent) as place, create_task_group() as tasks:
@@ -85,6 +84,12 @@ async def open_processes(
                 )
             finally:
                 launcher.close()
+
+
+def numbers(workers: int | None, encoders: int | None, *, cores: int) -> tuple[int, int]:
+    """Workers, and scenes that each encodes at once, where they are not said."""
+    workers = workers or min(cores, WORKERS)
+    return workers, encoders or max(1, cores // workers)
 
 
 class ProcessLauncher:
