@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -158,7 +159,7 @@ def test_the_frontier_is_one(works: list[float], ratio: float, start: float, wor
     ]
     found = plans(works, [*offers, *([here(workers)] if workers else [])])
     line = found.frontier
-    for cheap, dear in zip(line, line[1:], strict=False):
+    for cheap, dear in pairwise(line):
         assert cheap.usd < dear.usd
         assert cheap.seconds > dear.seconds
     for plan in found.every:

@@ -48,11 +48,13 @@ def choose(
     *,
     deadline: float | None,
     budget: Decimal | None,
+    usual_known: Sequence[Known],
     most: int,
 ) -> Choice:
     """The cheapest plan that is done in time, else the fastest one for the money, else the usual.
 
-    Where none keeps to what was asked for it is the nearest one. ``most``: tasks of the usual one.
+    Where none keeps to what was asked for it is the nearest one. The usual one is of other workers,
+    ``most`` tasks at most.
     """
     every = plans(works, [each.offer for each in known])
     if deadline is not None:
@@ -64,7 +66,7 @@ def choose(
         found = every.fastest(budget=budget)
         why = f"the fastest that costs {usd(budget)} at most, also if all is slow"
     else:
-        found = usual(works, list(_usual_offers(known)), most=most)
+        found = usual(works, list(_usual_offers(usual_known)), most=most)
         why = "what cloudburst render does unless it is told otherwise"
     plan = found or every.nearest(deadline=deadline, budget=budget)
     return Choice(plan=plan, why=why, fits=found is not None, every=every, known=known)
@@ -92,11 +94,13 @@ def as_planned(job: Job, where: Where, settings: Settings, *, workers: int | Non
     no plan keeps to what was asked for.
     """
     checked = check(job.scenes, job.options, job.limits)
+    known = candidates(Knowledge(), where, settings, workers=workers, everywhere=False)
     choice = choose(
         [work(scene, job.options) for scene in checked],
-        candidates(Knowledge(), where, settings, workers=workers, everywhere=False),
+        known,
         deadline=where.deadline,
         budget=where.budget,
+        usual_known=known,
         most=job.limits.workers,
     )
     if not choice.fits:

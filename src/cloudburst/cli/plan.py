@@ -36,8 +36,8 @@ from cloudburst.scenes import read_scenes
 MOST_ROWS = 8
 EXAMPLE = 10.0
 """Seconds of sound of the scene by which it is told how fast encoders are."""
-_NARROW = 72
-"""Cells below which a column is left out."""
+_RANGE, _CORES = 72, 84
+"""Cells below which these columns are left out."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +70,16 @@ def plan_command(
     options = (look or Look()).options()
     checked = check([s for path in scenes for s in read_scenes(path)], options, Limits())
     knowledge = Knowledge()
-    known = candidates(knowledge, where, settings, workers=workers, everywhere=True)
+    everywhere, usual = (
+        candidates(knowledge, where, settings, workers=workers, everywhere=each)
+        for each in (True, False)
+    )
     choice = choose(
         [work(scene, options) for scene in checked],
-        known,
+        everywhere,
         deadline=where.deadline,
         budget=where.budget,
+        usual_known=usual,
         most=workers or Limits().workers,
     )
     outlook = PlanView(choice, checked, options, where, _note(knowledge, settings))
@@ -105,7 +109,7 @@ class PlanView:
         """Lay it out for the width that there is."""
         yield from self._chosen()
         yield Text()
-        yield self._table(narrow=options.max_width < _NARROW)
+        yield self._table(options.max_width)
         yield Text()
         yield from self._figures()
         if self.note:
@@ -144,7 +148,7 @@ class PlanView:
                 f"It needs {cores} vCPU at once; a new account may have {NEW_ACCOUNT}.", "yellow"
             )
 
-    def _table(self, *, narrow: bool) -> Table:
+    def _table(self, width: int) -> Table:
         table = Table(
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -153,15 +157,23 @@ class PlanView:
             border_style="dim",
         )
         table.add_column("", width=1)
-        for name in ("time", "cost", *(() if narrow else ("from", "to", "vCPU"))):
+        names = ["time", "cost"]
+        names += ["from", "to"] if width >= _RANGE else []
+        names += ["vCPU"] if width >= _CORES else []
+        for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
         for plan in self._rows():
             chosen = plan == self.choice.plan
-            cells = [clock(plan.seconds), usd(plan.usd)]
-            if not narrow:
-                cells += [usd(plan.usd_low), usd(plan.usd_high), str(vcpu(plan) or "")]
-            table.add_row("▸" if chosen else "", *cells, who(plan), style="bold" if chosen else "")
+            cells = {
+                "time": clock(plan.seconds),
+                "cost": usd(plan.usd) if plan.paid else "nothing",
+                "from": usd(plan.usd_low) if plan.paid else "",
+                "to": usd(plan.usd_high) if plan.paid else "",
+                "vCPU": str(vcpu(plan) or ""),
+            }
+            row = [cells[name] for name in names]
+            table.add_row("▸" if chosen else "", *row, who(plan), style="bold" if chosen else "")
         return table
 
     def _rows(self) -> list[Plan]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -13,6 +13,7 @@ from cloudburst.engine.budget import Budget
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.fleet import Fleet
 from cloudburst.engine.outlook import Outlook
+from cloudburst.engine.plan import Offer, Plan, usual
 from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
 from cloudburst.engine.stragglers import stragglers
@@ -86,6 +87,21 @@ class Dispatcher:
             self._copy_stragglers()
         self.changed.set()
         self.changed = anyio.Event()
+
+    def foresee(self, works: Iterable[float]) -> Plan:
+        """What a run of scenes with so much work comes to, if it is alone and nothing is warm."""
+        offers = [
+            Offer(
+                backend=backend.name,
+                tier=self._spec.tier,
+                pace=self.outlook.pace(backend),
+                encoders=backend.encoders,
+                most=min(self._limits.workers, backend.capacity or self._limits.workers),
+                usd_per_second=backend.usd_per_second,
+            )
+            for backend in self._backends
+        ]
+        return usual(works, offers, most=self._limits.workers, deadline=self._limits.deadline)
 
     def queued(self, *tickets: Ticket) -> None:
         """Scenes wait for a worker."""

@@ -34,6 +34,11 @@ class Load:
     running: float = 0.0
     """Seconds from now until what encodes already is done."""
 
+    @property
+    def scenes(self) -> int:
+        """How many there are."""
+        return len(self.longest) + self.others
+
     def on(self, places: Sequence[Place]) -> Forecast:
         """When it is done by these; at once where there is nothing, for ever with no places."""
         if not places:
@@ -49,6 +54,13 @@ class Load:
             seconds = max(seconds, level + max(late, default=0.0))
             ends = tuple(max(end, level) for end in ends)
         return Forecast(seconds=seconds, ends=ends)
+
+
+def loaded(works: Iterable[float]) -> Load:
+    """A run of which nothing is done yet."""
+    known = sorted(works, reverse=True)
+    others = known[LONGEST:]
+    return Load(longest=known[:LONGEST], others=len(others), others_work=sum(others))
 
 
 @dataclass(slots=True, kw_only=True)

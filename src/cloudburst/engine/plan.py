@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
-from cloudburst.engine.forecast import Place, forecast
+from cloudburst.engine.forecast import Place
 from cloudburst.engine.ledger import MINIMUM_SECONDS
+from cloudburst.engine.outlook import Load, loaded
+from cloudburst.engine.worth import sooner, unused
 from cloudburst.models.pace import Pace
 from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
@@ -129,14 +131,14 @@ def plans(works: Iterable[float], offers: Iterable[Offer]) -> Plans:
         works: Seconds of work of each scene: see `cloudburst.engine.figures.work`.
         offers: One at least.
     """
-    known, offers = sorted(works, reverse=True), tuple(offers)
-    free = tuple(_free(offers, len(known)))
-    found = [foreseen(known, free)] if free else []
+    load, offers = loaded(works), tuple(offers)
+    free = tuple(_free(offers, load.scenes))
+    found = [_foreseen(load, free)] if free else []
     for offer in offers:
         if not offer.usd_per_second:
             continue
         for others in dict.fromkeys([(), free]):
-            found += _growing(known, others, offer)
+            found += _growing(load, others, offer)
     return Plans(every=tuple(found))
 
 
@@ -146,11 +148,11 @@ def _free(offers: Iterable[Offer], scenes: int) -> Iterator[Crew]:
             yield Crew(offer=offer, number=_useful(offer, scenes))
 
 
-def _growing(works: Sequence[float], others: tuple[Crew, ...], offer: Offer) -> Iterator[Plan]:
+def _growing(load: Load, others: tuple[Crew, ...], offer: Offer) -> Iterator[Plan]:
     """More and more tasks, until one more would find nothing to do, or too little to be faster."""
     last: Plan | None = None
-    for number in range(1, _useful(offer, len(works)) + 1):
-        plan = foreseen(works, (*others, Crew(offer=offer, number=number)))
+    for number in range(1, _useful(offer, load.scenes) + 1):
+        plan = _foreseen(load, (*others, Crew(offer=offer, number=number)))
         if plan.tasks < number:
             return
         if last is None or plan.seconds < last.seconds:
@@ -162,41 +164,66 @@ def _useful(offer: Offer, scenes: int) -> int:
     return max(1, min(offer.most, -(-scenes // offer.encoders)))
 
 
-def usual(works: Sequence[float], offers: Iterable[Offer], *, most: int) -> Plan:
-    """What a run without a deadline comes to: who costs nothing, and tasks that are worth it.
+def usual(
+    works: Iterable[float], offers: Iterable[Offer], *, most: int, deadline: float | None = None
+) -> Plan:
+    """What a run comes to by itself: who costs nothing, and as many tasks as are worth it.
 
-    As `cloudburst.engine.worth` has it: of the first offer with a price, ``most`` at most.
+    As `cloudburst.engine.worth` has it when a run begins. Tasks are those of the first offer with a
+    price, ``most`` of them at most.
     """
-    offers = tuple(offers)
-    free = tuple(_free(offers, len(works)))
+    load, offers = loaded(works), tuple(offers)
+    free = tuple(_free(offers, load.scenes))
     paid = next((offer for offer in offers if offer.usd_per_second), None)
-    best = foreseen(works, free) if free else None
     if paid is None:
-        assert best is not None, "there is an offer"
-        return best
-    for number in range(1, min(most, _useful(paid, len(works))) + 1):
-        plan = foreseen(works, (*free, Crew(offer=paid, number=number)))
-        if plan.tasks < number:
-            break
-        if best is not None and not _worth(paid, best, plan):
-            break
-        best = plan
-    assert best is not None, "the first one is always worth it"
-    return best
+        return _foreseen(load, free)
+    most = min(most, _useful(paid, load.scenes))
+    least = 0 if free else 1  # the first of all is always worth it
+    low, high = least, most
+    while low < high:  # the more there are, the less another one is worth
+        number = (low + high + 1) // 2
+        if _is_worth(load, free, paid, number, most=most, deadline=deadline):
+            low = number
+        else:
+            high = number - 1
+    return _foreseen(load, (*free, Crew(offer=paid, number=low)) if low else free)
 
 
-def _worth(offer: Offer, without: Plan, having: Plan) -> bool:
+def _is_worth(
+    load: Load,
+    free: Sequence[Crew],
+    offer: Offer,
+    number: int,
+    *,
+    most: int,
+    deadline: float | None,
+) -> bool:
+    """Whether that many tasks are, and not one less."""
     pace = offer.pace
     if not pace.measured >= {"start", "encode"}:
-        return having.seconds < without.seconds
-    return without.seconds - having.seconds > pace.start
+        return True
+    others = _places(free, [crew.offer.pace for crew in free])
+    task = [Place(free=pace.start, pace=pace)] * offer.encoders
+    before, then = (load.on([*others, *task * n]) for n in (number - 1, number))
+    if then.seconds >= before.seconds:
+        return False
+    if before.seconds - then.seconds > unused(pace, max(then.ends[-len(task) :])):
+        return True
+    if deadline is not None and before.seconds > deadline:
+        return True
+    room = most - number + 1
+    return bool(others) and sooner(load, task * (number - 1), task, room, before.seconds)
 
 
-def foreseen(works: Sequence[float], crews: Sequence[Crew]) -> Plan:
+def foreseen(works: Iterable[float], crews: Sequence[Crew]) -> Plan:
     """What these workers come to. Who would find nothing to do is not counted, nor started."""
-    usual = _simulated(works, crews, lambda pace: pace)
-    best = _simulated(works, crews, lambda pace: pace.best)
-    worst = _simulated(works, crews, lambda pace: pace.worst)
+    return _foreseen(loaded(works), crews)
+
+
+def _foreseen(load: Load, crews: Sequence[Crew]) -> Plan:
+    usual = _simulated(load, crews, lambda pace: pace)
+    best = _simulated(load, crews, lambda pace: pace.best)
+    worst = _simulated(load, crews, lambda pace: pace.worst)
     return Plan(
         crews=tuple(
             Crew(offer=crew.offer, number=number)
@@ -217,16 +244,17 @@ class _Simulated(NamedTuple):
     """Workers of each crew that get a scene."""
 
 
-def _simulated(
-    works: Sequence[float], crews: Sequence[Crew], at: Callable[[Pace], Pace]
-) -> _Simulated:
-    paces = [at(crew.offer.pace) for crew in crews]
-    places = [
+def _places(crews: Sequence[Crew], paces: Sequence[Pace]) -> list[Place]:
+    return [
         Place(free=pace.start, pace=pace)
         for crew, pace in zip(crews, paces, strict=True)
         for _ in range(crew.number * crew.offer.encoders)
     ]
-    found = forecast(works, places)
+
+
+def _simulated(load: Load, crews: Sequence[Crew], at: Callable[[Pace], Pace]) -> _Simulated:
+    paces = [at(crew.offer.pace) for crew in crews]
+    found = load.on(_places(crews, paces))
     ends, usd, busy = iter(found.ends), Decimal(), list[int]()
     for crew, pace in zip(crews, paces, strict=True):
         last = [max(next(ends) for _ in range(crew.offer.encoders)) for _ in range(crew.number)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ from cloudburst.errors import (
 from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
 from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.models.report import Prediction
 from cloudburst.models.task import TaskId, TaskSpec
 from cloudburst.ports import Backend, Journal
 
@@ -140,6 +141,10 @@ class WorkerPool:
         finally:
             if ticket.copy is not None:  # reserved, and never used
                 self._dispatcher.release(ticket.copy)
+
+    def foresee(self, works: Iterable[float]) -> Prediction:
+        """What a run of scenes with so much work will take and cost: see `Report.predicted`."""
+        return self._dispatcher.foresee(works).prediction
 
     def take_samples(self) -> tuple[Sample, ...]:
         """What was measured since this was last asked."""

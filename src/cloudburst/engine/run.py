@@ -22,7 +22,7 @@ from cloudburst.errors import CloudburstError
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
-from cloudburst.models.report import Report
+from cloudburst.models.report import Prediction, Report
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Journal
 
@@ -42,6 +42,8 @@ class Run:
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
         self._events = EventStream()
+        self.predicted: Prediction | None = None
+        """What was expected of it when it began."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
@@ -79,6 +81,7 @@ class Run:
             tuple(self._workers),
             began=self._began,
             seconds=self._now() if self._ended is None else self._ended,
+            predicted=self.predicted,
         )
 
     def _signed(self, report: Report) -> Report:
@@ -183,6 +186,7 @@ async def open_run(
         )
         for scene in scenes
     ]
+    run.predicted = pool.foresee(ticket.work for ticket in tickets)
     with unwrapped(), pool.journaled(name, journal), pool.observed(run.saw):
         try:
             with pool.room_for(tickets) as queue:

@@ -69,7 +69,7 @@ class Worth:
         now = view.forecast.seconds
         if then.seconds >= now:
             return False
-        if now - then.seconds > _unused(pace, last):
+        if now - then.seconds > unused(pace, last):
             return True
         if anyio.current_time() + now > self._queue.due:
             return True
@@ -79,15 +79,15 @@ class Worth:
             if slot.backend.usd_per_second
         ]
         company = len(paid) < len(view.places)
-        return company and _sooner(view.load, paid, new, room, now)
+        return company and sooner(view.load, paid, new, room, now)
 
 
-def _unused(pace: Pace, end: float) -> float:
+def unused(pace: Pace, end: float) -> float:
     """Seconds that are paid for and in which a worker, begun now, does not work."""
     return pace.start + max(0.0, float(MINIMUM_SECONDS) - end - pace.stop)
 
 
-def _sooner(
+def sooner(
     load: Load, places: Sequence[Place], new: Sequence[Place], room: int, end: float
 ) -> bool:
     """Whether these places would be done before that end, with as many new ones as pay."""
@@ -95,7 +95,7 @@ def _sooner(
     for _ in range(room):
         then = load.on([*known, *new])
         saved = seconds - then.seconds
-        if math.isfinite(seconds) and saved <= _unused(new[0].pace, max(then.ends[-len(new) :])):
+        if math.isfinite(seconds) and saved <= unused(new[0].pace, max(then.ends[-len(new) :])):
             break
         known, seconds = [*known, *new], then.seconds
         if seconds < end:
