@@ -9,7 +9,7 @@ from decimal import Decimal
 from cloudburst.backends import burst, fargate, local
 from cloudburst.cli.offers import Knowledge, Known
 from cloudburst.cli.running import Job
-from cloudburst.cli.where import Where
+from cloudburst.cli.where import Where, unknown_backend
 from cloudburst.cli.words import clock, count, usd
 from cloudburst.engine.figures import work
 from cloudburst.engine.plan import Crew, Offer, Plan, Plans, plans, usual
@@ -143,6 +143,8 @@ def candidates(
     backend = where.backend
     if backend is not None and "://" in backend:
         return [knowledge.endpoints(where.addresses(), where.protocol)]
+    if backend not in {None, "local", "fargate", "burst"}:
+        raise unknown_backend(backend)
     cloud = backend in {"fargate", "burst"}
     if backend is None:
         cloud = everywhere or bool(settings.subnets)

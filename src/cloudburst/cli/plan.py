@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
@@ -48,7 +49,7 @@ def plan_command(
     *,
     where: Where | None = None,
     look: Look | None = None,
-    workers: Annotated[int | None, Parameter(group=RUN)] = None,
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
     """Say what rendering would take and cost. Starts nothing and asks nobody.

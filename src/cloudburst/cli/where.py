@@ -87,10 +87,7 @@ class Where:
             case addresses if "://" in addresses:
                 return self._endpoints(settings)
             case other:
-                msg = (
-                    f"--backend: {other!r}; expected local, fargate, burst or addresses (http://…)"
-                )
-                raise ConfigurationError(msg)
+                raise unknown_backend(other)
 
     def addresses(self) -> list[str]:
         """Of containers that run already."""
@@ -118,3 +115,9 @@ class Where:
             known = ", ".join(f"{tier.name} ({tier.priority})" for tier in Tier)
             raise ConfigurationError(f"--tier: {self.tier!r}; expected one of {known}")
         return Tier[name]
+
+
+def unknown_backend(name: str) -> ConfigurationError:
+    """For a backend that there is not."""
+    expected = "local, fargate, burst or addresses (http://…)"
+    return ConfigurationError(f"--backend: {name!r}; expected {expected}")
