@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cloudburst.cli.running import Outcome
 from cloudburst.cli.summary import Summary
 from cloudburst.cli.where import Where
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -159,3 +160,27 @@ def test_a_burst_wants_a_subnet(monkeypatch):
     monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
     with pytest.raises(ConfigurationError, match="AWS_SUBNET_ID is not set"):
         Where(backend="burst").opener(Settings(), workers=None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told_so"),
+    [
+        (80.0, "Predicted 1 min 20 s (4% longer in fact)"),
+        (100.0, "1 min 40 s (17% shorter in fact)"),
+    ],
+)
+def test_what_was_predicted_is_held_against_what_came(seconds, told_so):
+    predicted = Prediction(seconds=seconds, usd_low=Decimal("0.004"), usd_high=Decimal("0.009"))
+    done = report(status=Status.COMPLETE).model_copy(update={"predicted": predicted})
+    assert told_so in told(done, 120)
+    assert "and $0.0040 to $0.0090 ($0.0067 in fact)" in told(done, 120)
+    assert all(len(line) <= 60 for line in told(done, 60).splitlines())
+    assert "Predicted" not in told(report(status=Status.BUDGET), 120)
+
+
+def test_where_nothing_is_billed_no_price_was_predicted():
+    done = report(status=Status.COMPLETE).model_copy(
+        update={"predicted": Prediction(seconds=83.0), "cost": None}
+    )
+    assert "Predicted 1 min 23 s (0% shorter in fact)\n" in told(done, 120)
+    assert json.loads(done.model_dump_json())["predicted"]["seconds"] == 83.0

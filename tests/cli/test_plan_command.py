@@ -27,7 +27,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Limits
 from cloudburst.models.prices import US_EAST_1
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import Scene
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier

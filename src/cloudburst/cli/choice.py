@@ -143,7 +143,7 @@ def candidates(
     backend = where.backend
     if backend is not None and "://" in backend:
         return [knowledge.endpoints(where.addresses(), where.protocol)]
-    if backend not in {None, "local", "fargate", "burst"}:
+    if backend is not None and backend not in {"local", "fargate", "burst"}:
         raise unknown_backend(backend)
     cloud = backend in {"fargate", "burst"}
     if backend is None:

@@ -23,8 +23,11 @@ MEGABYTE = 0.08
 
 KEPT = 200
 """Samples of each kind: the latest ones count."""
-FADE = 0.98
-"""What a sample counts for when the next one has come: fifty later, a third. Machines change."""
+FADE = 0.95
+"""What an encode counts for when the next one has come: twenty later, a third. Other programs come
+and go on a machine."""
+LATEST = 20
+"""Of starts, ways and stops so many count."""
 _PRIOR = 0.3
 """Samples that each of the two points counts for by which the assumed line is held."""
 _FEW = 8
@@ -108,7 +111,7 @@ class Figures:
 
 
 def _usual(samples: Sequence[Sample], assumed: float) -> float:
-    return median(sample.seconds for sample in samples) if samples else assumed
+    return median(sample.seconds for sample in samples[-LATEST:]) if samples else assumed
 
 
 def _range(ratios: Sequence[float], assumed: Range) -> Range:
