@@ -84,6 +84,7 @@ from cloudburst.models.policy import (
 )
 from cloudburst.models.report import (
     Cost,
+    Prediction,
     Report,
     SceneReport,
     Status,
@@ -142,6 +143,7 @@ __all__ = [
     "OutputExistsError",
     "OutputWriteError",
     "PoisonedSceneError",
+    "Prediction",
     "Protocol",
     "RenderFailedError",
     "RenderOptions",

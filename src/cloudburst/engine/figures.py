@@ -28,7 +28,7 @@ FADE = 0.95
 and go on a machine."""
 LATEST = 20
 """Of starts, ways and stops so many count."""
-_PRIOR = 0.3
+_PRIOR = 0.1
 """Samples that each of the two points counts for by which the assumed line is held."""
 _FEW = 8
 """Samples below which they do not tell how much figures differ."""
