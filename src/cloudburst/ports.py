@@ -128,7 +128,8 @@ class Backend:
     new_secrets: Callable[[], Secrets] = new_key
     """Makes those of a new launch request; must not block."""
     kind: str = ""
-    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``."""
+    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``.
+    Empty: they are not kept for other runs of this machine."""
     pace: Pace = UNKNOWN
     """What is assumed of its tasks until it was measured."""
     cancels: bool = False

@@ -78,6 +78,14 @@ class View:
     """When each slot can take a scene at the earliest, in seconds from now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """What figures are known by."""
+
+    kind: str
+    pace: Pace
+
+
 class Outlook:
     """Foresees the end from the queue, the workers and what is known of their pace."""
 
@@ -95,9 +103,11 @@ class Outlook:
 
     def learn(self, backend: Backend, measure: Measure, seconds: float, work: float = 0.0) -> None:
         """Take note of something that was measured."""
-        sample = Sample(kind=backend.kind, measure=measure, seconds=seconds, sound=work)
+        kind = backend.kind or backend.name
+        sample = Sample(kind=kind, measure=measure, seconds=seconds, sound=work)
         self._figures.learn(sample)
-        self.learned.append(sample)
+        if backend.kind:
+            self.learned.append(sample)
         self._paces.clear()
         self._view = None
 
@@ -109,7 +119,8 @@ class Outlook:
         """What is known of its workers, or assumed."""
         pace = self._paces.get(backend.name)
         if pace is None:
-            pace = self._paces[backend.name] = self._figures.pace(backend)
+            kind = _Kind(kind=backend.kind or backend.name, pace=backend.pace)
+            pace = self._paces[backend.name] = self._figures.pace(kind)
         return pace
 
     def knows(self, backend: Backend, *measures: Measure) -> bool:

@@ -99,7 +99,6 @@ class FakeCloud:
             capacity=self.capacity,
             encoders=self.encoders,
             cancels=self.cancels,
-            kind=self.name,
             usd_per_second=self.rates.of(tier, public_ipv4=False) if self.rates else Decimal(),
         )
 
