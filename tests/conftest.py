@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import trio.testing
+from hypothesis import settings
 from PIL import Image
 
 from cloudburst.testing import VirtualClockLoop
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("cloudburst", deadline=None)
+settings.load_profile("cloudburst")
 
 
 @pytest.fixture(
