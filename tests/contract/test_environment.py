@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import FargateOperationV1, Settings, execute_parallel_batches, fargate
+from cloudburst import Client, FargateOperationV1, Settings, execute_parallel_batches, fargate
 from cloudburst.account import InitPlan, init
 from cloudburst.adapters.aws.credentials import session_as, session_of
 from cloudburst.adapters.aws.definition import definition_of
 from cloudburst.adapters.aws.runtask import Order
 from cloudburst.adapters.aws.session import open_aws
+from cloudburst.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost, read_settings
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskSpec
@@ -160,11 +161,9 @@ async def test_aws_subnet_id(monkeypatch):
     assert network()["subnets"] == ["subnet-1", "subnet-2"]
 
 
-async def test_aws_subnet_id_makes_it_fargate(cloud, scenes, monkeypatch, caplog):
+async def test_aws_subnet_id_makes_it_fargate(monkeypatch, caplog):
     """And nothing else does, whatever credentials there are."""
     caplog.set_level("INFO", "cloudburst")
-    from cloudburst.backends import default_backend
-
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMINE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     default_backend(read_settings())
@@ -257,6 +256,17 @@ async def test_results_dir(cloud, scenes, monkeypatch, tmp_path):
     monkeypatch.setenv("RESULTS_DIR", "results")
     assert await folder() == tmp_path / "results"
     assert await folder(saving_dir="here") == tmp_path / "here"
+
+
+async def test_client_reads_the_environment_and_not_env(monkeypatch, caplog):
+    caplog.set_level("INFO", "cloudburst")
+    write_env("AWS_SUBNET_ID=subnet-1\n")
+    Client()._backends()
+    assert "no subnet is configured: rendering on this machine" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-2")
+    Client()._backends()
+    assert "subnet subnet-2 is configured: rendering on Fargate" in caplog.text
 
 
 async def test_the_environment_goes_before_env(monkeypatch):
