@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,6 @@ import pytest
 from cloudburst import Client, FargateOperationV1, Settings, execute_parallel_batches, fargate
 from cloudburst.account import InitPlan, init
 from cloudburst.adapters.aws.credentials import session_as, session_of
-from cloudburst.adapters.aws.definition import definition_of
-from cloudburst.adapters.aws.runtask import Order
 from cloudburst.adapters.aws.session import open_aws
 from cloudburst.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost, read_settings
@@ -19,6 +18,7 @@ from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import new_key
 from cloudburst.testing import EmulatorConfig, FargateEmulator
+from cloudburst.testing.emulator.ec2 import GROUP, subnet_id
 from old_calls import NAMES, write_env
 
 pytestmark = pytest.mark.anyio
@@ -45,30 +45,48 @@ async def who():
     return await FargateOperationV1().check_aws_account_validity()
 
 
-async def launched(aws):
+REQUEST = LaunchRequest(spec=TaskSpec(run="run"), token="token", secrets=new_key())
+ONLY_THERE = {"provisioning": 600}
+"""Tasks that are never so far that they need a process."""
+
+
+async def launched(aws, session=None):
     """The first task of a backend with the settings that are found."""
-    request = LaunchRequest(spec=TaskSpec(run="run"), token="token", secrets=new_key())
-    async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
-        await backend.launcher.launch(request)
+    async with fargate(read_settings(), session=session)(Timeouts(), Tier.STANDARD) as backend:
+        await backend.launcher.launch(REQUEST)
     return aws.tasks[0]
 
 
-def asked_for():
+async def asked_for(aws):
     """What RunTask is asked for with the settings that are found."""
-    container = {"name": "cloudburst-processor", "portMappings": [{"containerPort": 5000}]}
-    watchdog = {"name": "cloudburst-watchdog"}
-    described = {"taskDefinitionArn": "arn", "containerDefinitions": [container, watchdog]}
-    order = Order(
-        settings=read_settings(),
-        definition=definition_of(described, protocol=None),
-        timeouts=Timeouts(),
+    asked = []
+    settings = read_settings()
+    session = session_of(settings)
+    session.events.register(
+        "before-call.ecs.RunTask", lambda params, **_: asked.append(json.loads(params["body"]))
     )
-    request = LaunchRequest(spec=TaskSpec(run="run"), token="token", secrets=new_key())
-    return order.parameters(request, None)
+    await launched(aws, session)
+    return asked[0]
 
 
-def network():
-    return asked_for()["networkConfiguration"]["awsvpcConfiguration"]
+@pytest.fixture
+def task_of(emulated, monkeypatch):
+    """What RunTask is asked for with these variables."""
+
+    async def task(**variables):
+        with emulated(**ONLY_THERE) as aws:
+            for word in variables:
+                env_without(word)
+            for name, value in variables.items():
+                if value is not None:
+                    monkeypatch.setenv(name, value)
+            return await asked_for(aws)
+
+    return task
+
+
+def network(asked):
+    return asked["networkConfiguration"]["awsvpcConfiguration"]
 
 
 async def test_aws_access_key_id(emulated, monkeypatch):
@@ -156,9 +174,10 @@ async def test_aws_endpoint_url(emulated):
     assert not (await who()).valid, "it is there no more, and nobody else is asked"
 
 
-async def test_aws_subnet_id(monkeypatch):
-    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-1, subnet-2")
-    assert network()["subnets"] == ["subnet-1", "subnet-2"]
+async def test_aws_subnet_id(task_of):
+    (first, second) = (subnet_id(zone) for zone in "ab")
+    asked = await task_of(AWS_SUBNET_ID=f"{first}, {second}")
+    assert network(asked)["subnets"] == [first, second]
 
 
 async def test_aws_subnet_id_makes_it_fargate(monkeypatch, caplog):
@@ -174,14 +193,18 @@ async def test_aws_subnet_id_makes_it_fargate(monkeypatch, caplog):
     assert "subnet subnet-1 is configured: rendering on Fargate" in caplog.text
 
 
-async def test_aws_security_group_id(monkeypatch):
-    assert "securityGroups" not in network()
-    monkeypatch.setenv("AWS_SECURITY_GROUP_ID", "sg-1,sg-2")
-    assert network()["securityGroups"] == ["sg-1", "sg-2"]
+async def test_aws_security_group_id(task_of):
+    asked = await task_of(AWS_SECURITY_GROUP_ID=f"{GROUP},{GROUP}")
+    assert network(asked)["securityGroups"] == [GROUP, GROUP]
+
+
+async def test_aws_security_group_id_by_default(task_of):
+    asked = await task_of(AWS_SECURITY_GROUP_ID=None)
+    assert "securityGroups" not in network(asked), "AWS takes the default one of the VPC"
 
 
 async def test_ecs_cluster_name_and_ecs_task_definition(emulated, monkeypatch):
-    with emulated(provisioning=600) as aws:
+    with emulated(**ONLY_THERE) as aws:
         aws.register(cluster="other-cluster", family="other-task")
         monkeypatch.setenv("ECS_CLUSTER_NAME", "other-cluster")
         monkeypatch.setenv("ECS_TASK_DEFINITION", "other-task")
@@ -191,7 +214,7 @@ async def test_ecs_cluster_name_and_ecs_task_definition(emulated, monkeypatch):
 
 
 async def test_ecs_cluster_name_and_ecs_task_definition_by_default(emulated):
-    with emulated(provisioning=600) as aws:
+    with emulated(**ONLY_THERE) as aws:
         env_without("ECS")
         assert (await launched(aws)).cluster == "cloudburst-cluster"
         (task,) = await FargateOperationV1().list_running_tasks()
@@ -276,38 +299,30 @@ async def test_the_environment_goes_before_env(monkeypatch):
     assert (settings.subnets, settings.cluster) == (("from-environment",), "from-env")
 
 
-async def test_cloudburst_public_address(monkeypatch):
-    assert network()["assignPublicIp"] == "ENABLED"
-    monkeypatch.setenv("CLOUDBURST_PUBLIC_ADDRESS", "false")
-    assert network()["assignPublicIp"] == "DISABLED"
-    assert calculate_fargate_cost(60).cost_breakdown.ipv4_cost == 0
+@pytest.mark.parametrize(("value", "said"), [(None, "ENABLED"), ("false", "DISABLED")])
+async def test_cloudburst_public_address(task_of, value, said):
+    asked = await task_of(CLOUDBURST_PUBLIC_ADDRESS=value)
+    assert network(asked)["assignPublicIp"] == said
+    assert bool(calculate_fargate_cost(60).cost_breakdown.ipv4_cost) is (value is None)
 
 
-async def test_cloudburst_lifetime(monkeypatch):
-    monkeypatch.setenv("CLOUDBURST_LIFETIME", "120")
-    watchdog = asked_for()["overrides"]["containerOverrides"][1]
-    assert watchdog == {"name": "cloudburst-watchdog", "command": ["sleep", "120"]}
+@pytest.mark.parametrize(("value", "seconds"), [(None, "3600"), ("120", "120")])
+async def test_cloudburst_lifetime(task_of, value, seconds):
+    asked = await task_of(CLOUDBURST_LIFETIME=value)
+    watchdog = asked["overrides"]["containerOverrides"][1]
+    assert watchdog == {"name": "cloudburst-watchdog", "command": ["sleep", seconds]}
 
 
-async def test_cloudburst_idle_and_cloudburst_protocol(monkeypatch):
-    monkeypatch.setenv("CLOUDBURST_IDLE", "90")
-    monkeypatch.setenv("CLOUDBURST_PROTOCOL", "native")
-    settings = read_settings()
-    container = {"name": "cloudburst-processor", "portMappings": []}
-    described = {"taskDefinitionArn": "arn", "containerDefinitions": [container]}
-    definition = definition_of(described, protocol=settings.protocol)
-    order = Order(settings=settings, definition=definition, timeouts=Timeouts())
-    request = LaunchRequest(spec=TaskSpec(run="run"), token="token", secrets=new_key())
-    (override,) = order.parameters(request, None)["overrides"]["containerOverrides"]
-    variables = {one["name"]: one["value"] for one in override["environment"]}
-    assert variables["CLOUDBURST_IDLE_SECONDS"] == "90.0"
+async def test_cloudburst_idle_and_cloudburst_protocol(task_of):
+    """The public image has no word for it; ours has."""
+    asked = await task_of(CLOUDBURST_IDLE="90", CLOUDBURST_PROTOCOL="native")
+    environment = asked["overrides"]["containerOverrides"][0]["environment"]
+    variables = {one["name"]: one["value"] for one in environment}
+    assert float(variables["CLOUDBURST_IDLE_SECONDS"]) == 90
 
 
-async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(monkeypatch):
-    assert "platformVersion" not in asked_for()
-    monkeypatch.setenv("CLOUDBURST_EPHEMERAL_STORAGE", "30")
-    monkeypatch.setenv("CLOUDBURST_PLATFORM_VERSION", "1.4.0")
-    asked = asked_for()
+async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(task_of):
+    asked = await task_of(CLOUDBURST_EPHEMERAL_STORAGE="30", CLOUDBURST_PLATFORM_VERSION="1.4.0")
     assert asked["platformVersion"] == "1.4.0"
     assert asked["overrides"]["ephemeralStorage"] == {"sizeInGiB": 30}
 
@@ -315,13 +330,15 @@ async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(monk
 @pytest.mark.parametrize("factor", [None, "0.5"])
 async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypatch, factor):
     monkeypatch.setenv("CLOUDBURST_CAPACITY", "FARGATE_SPOT")
+    monkeypatch.setenv("CLOUDBURST_PUBLIC_ADDRESS", "false")
     if factor:
         monkeypatch.setenv("CLOUDBURST_SPOT_FACTOR", factor)
-    monkeypatch.setenv("CLOUDBURST_PUBLIC_ADDRESS", "false")
-    with emulated(provisioning=600) as aws:
-        assert (await launched(aws)).spot
+    with emulated(**ONLY_THERE) as aws:
         async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
-            hour = float(3600 * backend.usd_per_second)
+            task = await backend.launcher.launch(REQUEST)
+            usage = (await backend.launcher.describe(task)).usage
+        assert aws.tasks[0].spot
+    hour = float(3600 * usage.usd_per_second)
     assert hour == pytest.approx(0.09874 * float(factor or "0.308"), rel=0.001)
 
 

@@ -152,6 +152,8 @@ def shown(default):
     match default:
         case None | ():
             return []
+        case tuple():
+            return [",".join(default)]
         case bool():
             return [str(default).lower()]
         case float():
