@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from cloudburst import history
 from cloudburst.engine.figures import KEPT
 from cloudburst.history import (
     history_file,
@@ -146,6 +147,21 @@ def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog)
         other.execute("ROLLBACK")
     assert read_history() == tuple(some(2))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, caplog):
+    real = history._schema
+
+    def and_then_another_comes(connection):
+        found = real(connection)
+        monkeypatch.setattr(history, "_schema", real)
+        write_history([sample(1.0)])
+        return found
+
+    monkeypatch.setattr(history, "_schema", and_then_another_comes)
+    write_history([sample(2.0)])
+    assert read_history() == (sample(1.0), sample(2.0))
+    assert not caplog.records
 
 
 WRITER = """
