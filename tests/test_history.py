@@ -166,10 +166,11 @@ def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, cap
 
 WRITER = """
 import sys
-from cloudburst.history import write_history
+from cloudburst import history
 from cloudburst.models.pace import Sample
-for n in range(15):
-    write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
+history.PATIENCE = 30.0  # a machine that tests is busy with other things too
+for n in range(10):
+    history.write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
 """
 
 
@@ -185,4 +186,4 @@ def test_processes_that_write_at_once_lose_nothing():
             assert (child.returncode, errors) == (0, b"")
     known = read_history()
     for n in range(4):
-        assert [s.seconds for s in known if s.kind == f"k{n}"] == [float(i) for i in range(15)]
+        assert [s.seconds for s in known if s.kind == f"k{n}"] == [float(i) for i in range(10)]
