@@ -64,6 +64,6 @@ def test_a_fleet_in_virtual_time(watch):
 
 
 def test_what_eight_scenes_cost(watch):
-    done = run("cost.py", "--seeds", "40")
+    done = run("cost.py", "--seeds", "8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("met ") == 2
