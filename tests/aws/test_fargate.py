@@ -42,6 +42,14 @@ def nothing(_):
     """Who is told nothing."""
 
 
+async def no_wait(_token):
+    pass
+
+
+def callbacks():
+    return {"before": no_wait, "on_launch": nothing, "on_stop": nothing}
+
+
 NO_PROCESSES = {"provisioning": 600.0}
 """Tasks that only exist: none gets so far that it runs."""
 
@@ -446,7 +454,7 @@ async def test_cancelled_at_any_time_it_leaves_no_task(after):
         with anyio.move_on_after(after):
             async with backend_of(emulator) as backend:
                 spec = TaskSpec(run="run1")
-                async with launched(backend, spec, Timeouts(), nothing, nothing):
+                async with launched(backend, spec, Timeouts(), **callbacks()):
                     await anyio.sleep_forever()
         assert emulator.live == ()
     assert await known_runs() == ()
@@ -458,7 +466,7 @@ async def test_a_launch_without_answer_is_found_and_stopped_when_cancelled():
         async with backend_of(emulator) as backend:
             emulator.add_fault(fault)
             with anyio.move_on_after(0.2):
-                async with launched(backend, TaskSpec(run="r"), Timeouts(), nothing, nothing):
+                async with launched(backend, TaskSpec(run="r"), Timeouts(), **callbacks()):
                     await anyio.sleep_forever()
         assert [it.live for it in emulator.tasks] == [False]
     assert await known_runs() == ()

@@ -19,6 +19,7 @@ from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecor
 from cloudburst.engine.stragglers import stragglers
 from cloudburst.engine.worth import Worth
 from cloudburst.errors import CloudburstError
+from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
@@ -195,11 +196,26 @@ class Dispatcher:
         return Slot(
             backend=backend,
             number=next(self._numbers),
-            spec=replace(self._spec, run=first.run, scene=first.scene, language=first.language),
+            spec=self.spec(first.run, first.scene, first.language),
             record=WorkerRecord(backend=backend.name, run=first.run),
             most_lanes=self._limits.lanes or 3 * backend.encoders,
             expected=first.seconds,
         )
+
+    def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Of a task for a run; ``scene`` is the first one that it is for."""
+        return replace(self._spec, run=run, scene=scene, language=language)
+
+    def adopt(self, slot: Slot) -> None:
+        """A worker that is there already, and that somebody else has started."""
+        slot.number = next(self._numbers)
+        self.fleet.add(slot)
+        self.outlook.changed()
+        self._start(slot)
+
+    def room(self, backend: Backend) -> int:
+        """Workers that there may be besides those that there are."""
+        return 0 if backend.name in self._refused else max(0, self._room(backend))
 
     def _next_slot(self) -> Slot | None:
         """One more worker, where it is worth its start and may be paid for."""

@@ -14,7 +14,7 @@ import anyio
 from cloudburst.engine.worker import Worker
 from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
-from cloudburst.models.task import TaskSpec, TaskState, TaskStatus, Usage
+from cloudburst.models.task import FoundTask, TaskSpec, TaskState, TaskStatus, Usage
 from cloudburst.ports import Backend
 
 
@@ -183,6 +183,8 @@ class WorkerRecord:
     run: str
     """The run that it was started for."""
     task: str = ""
+    token: str | None = None
+    """Of its launch; ``None`` for a task that was found."""
     launched: float | None = None
     ready: float | None = None
     stopped: float | None = None
@@ -221,6 +223,10 @@ class Slot:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     asking: bool = True
     """Its launch was not answered yet."""
+    found: FoundTask | None = None
+    """It is not launched: an earlier life of the run has done that."""
+    held: bool = False
+    """Its task will be stopped, whatever happens."""
     worker: Worker | None = None
     retired: bool = False
     doubted: bool = False

@@ -24,7 +24,7 @@ from cloudburst.engine.assumed import local_kind, local_pace
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
-from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
 
@@ -146,6 +146,10 @@ class ProcessLauncher:
         """Ask a worker to end, and do not wait for it."""
         if worker := self._by_task.get(task):
             worker.stop(reason)
+
+    async def find(self, run: str) -> Sequence[FoundTask]:  # noqa: ARG002
+        """None: workers end with the process that has started them."""
+        return ()
 
     def close(self) -> None:
         """Start nothing any more, and ask all workers to end."""
