@@ -22,7 +22,8 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.testing import FakeCloud, VirtualClockLoop
 
 T = TypeVar("T")
-TIMEOUTS = Timeouts()
+TIMEOUTS = Timeouts(scene=None)
+"""Encodes may take an hour here."""
 
 
 def log_normal(seed: int, number: int, *, middle: float) -> list[float]:
