@@ -77,6 +77,7 @@ class Dispatcher:
         """Something has changed: about this worker, or else about the queue."""
         if changed is not None:
             changed.grant()
+            self.outlook.expect(changed)
             self.fleet.refresh(changed)
         if not self.closed:
             self.budget.begin()
@@ -131,15 +132,14 @@ class Dispatcher:
 
     def _place_one(self) -> bool:
         """Give a waiting scene to the worker that can do it first."""
-        # Else those about to be ready will take them.
-        surplus = len(self.queue) > self.fleet.encoders_starting
-        for ahead in (False, True) if surplus else (False,):
-            for slot in self.fleet.by_load(ahead=ahead):
-                # What is to wait is not what a worker that is about to be ready can encode at once.
-                leave = self.fleet.encoders_starting if ahead else 0
-                if self._place_on(slot, leave=leave):
-                    return True
-        return False
+        if any(self._place_on(slot, leave=0) for slot in self.fleet.by_load()):
+            return True
+        leave = self.fleet.encoders_starting
+        if len(self.queue) <= leave:
+            return False
+        # What is to wait is not what a worker that is about to be ready can encode at once.
+        soon = self.fleet.busy(until=self.outlook.soon())
+        return any(self._place_on(slot, leave=leave) for slot in soon)
 
     def _place_on(self, slot: Slot, *, leave: int) -> bool:
         def fits(ticket: Ticket) -> bool:
@@ -262,7 +262,7 @@ class Dispatcher:
         """Bring a scene that waits behind an encode to a worker that has nothing to do."""
         if len(self.queue) or not self.fleet.waits_behind:
             return
-        for free in self.fleet.by_load(ahead=False):
+        for free in self.fleet.by_load():
             while free.has_room(ahead=False) and (lane := self._longest_wait(free)):
                 self._take_off(lane)
                 self._give_lane(lane.ticket, free)

@@ -173,11 +173,12 @@ class _Launch:
     async def _try_stop(self) -> bool | None:
         try:
             if self._task is None:
-                await self._ask()
+                with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
+                    await self._ask()
             if self._task is not None:
                 await self._backend.launcher.stop(self._task, reason=REASON)
             self.stopped = True
-        except (NoAnswerError, ThrottledError) as exc:
+        except (NoAnswerError, ThrottledError, TimeoutError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
             return None
         except CapacityError:

@@ -126,6 +126,8 @@ class Lane:
     stage: Stage = Stage.UPLOADING
     encoding_since: float | None = None
     """On anyio's clock."""
+    ends: float | None = None
+    """On anyio's clock: when the encode will be done, as far as is known."""
     progress: float = 0.0
     """Of the encode, between 0 and 1; 0 also where the worker does not tell it."""
     beaten: bool = False
@@ -234,6 +236,8 @@ class Slot:
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
+    frees: float = 0.0
+    """On anyio's clock: when the first of its encodes will be done, as far as is known."""
     last_used: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
 
