@@ -54,3 +54,8 @@ NamedTier: TypeAlias = Annotated[
     Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
 ]
 """A tier that is its name in JSON."""
+
+
+def encoder_slots(vcpu: int) -> int:
+    """Scenes that a task encodes at once."""
+    return max(1, vcpu)
