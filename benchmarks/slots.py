@@ -25,14 +25,11 @@ some size of task has too little memory for its slots.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import resource
-import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -41,20 +38,15 @@ from statistics import median
 from typing import NamedTuple
 
 import anyio
+import numpy as np
+from at_once.rendering import Scene, make_set, put, render_all, wrapped
+from at_once.watching import Cores, Threads, Watch, await_quiet
 from PIL import Image
-from render import SCENARIOS, measured, memory
-from tinytag import TinyTag
+from render import measured
 
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.tier import Tier, encoder_slots
-from cloudburst.service import ffmpeg as ff
-from cloudburst.service.children import Children
-from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import AUDIO, IMAGE, JOB, SUBTITLE, RenderJob
-from cloudburst.service.jobs import Job, Jobs
+from cloudburst.service.job import IMAGE
 
-STORY = Path(__file__).parent.parent / "examples" / "story"
-LOOKS = tuple(SCENARIOS[place] for place in (3, 0, 2, 1))
 OTHERS = 0.06
 """Share of the cores that other processes may take during a run that counts."""
 SLOWER = 0.03
@@ -98,112 +90,6 @@ class Told(NamedTuple):
         return 60 * self.busy / self.cpu
 
 
-class Scene(NamedTuple):
-    job: RenderJob
-    files: Mapping[str, Path]
-
-
-def make_set(number: int) -> list[Scene]:
-    """Longest sound first, each look as often among the long ones as among the short."""
-    story = json.loads((STORY / "story.json").read_text())
-    lengths = {one["name"]: TinyTag.get(STORY / one["audio"]).duration or 0.0 for one in story}
-    chosen = [story[place % len(story)] for place in range(number)]
-    chosen.sort(key=lambda one: -lengths[one["name"]])
-    scenes = []
-    for place, one in enumerate(chosen):
-        look = LOOKS[place % len(LOOKS)]
-        files = {IMAGE: STORY / one["image"], AUDIO: STORY / one["audio"]}
-        if look.subtitled:
-            files[SUBTITLE] = STORY / one["subtitle"]
-        options = RenderOptions.model_validate({"effects": look.effects})
-        scenes.append(Scene(RenderJob(name=one["name"], options=options), files))
-    return scenes
-
-
-def put(scene: Scene, folder: Path) -> None:
-    folder.mkdir()
-    for name, path in scene.files.items():
-        shutil.copy(path, folder / name)
-    (folder / JOB).write_text(scene.job.model_dump_json())
-
-
-class Cores:
-    """What some cores have done since this was made, in seconds of one core."""
-
-    def __init__(self, cores: Sequence[int]) -> None:
-        self._cores = cores
-        self._began = time.monotonic()
-        self._idle = self._idling()
-
-    def busy(self) -> float:
-        passed = len(self._cores) * (time.monotonic() - self._began)
-        return passed - (self._idling() - self._idle)
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._began
-
-    def _idling(self) -> float:
-        tick = os.sysconf("SC_CLK_TCK")
-        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-        counts = {line[0]: line[1:] for line in lines}
-        # Idle, and idle while a disk works.
-        return sum(sum(map(int, counts[f"cpu{core}"][3:5])) / tick for core in self._cores)
-
-
-class End(NamedTuple):
-    at: float
-    busy: float
-
-
-class Watch(threading.Thread):
-    """The most memory that all children of this process held at once."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._peak = 0
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.wait(1):
-            lists = [task.read_text() for task in Path("/proc/self/task").glob("*/children")]
-            children = [int(child) for found in lists for child in found.split()]
-            self._peak = max(self._peak, sum(map(memory, children)))
-
-    def end(self) -> float:
-        """Megabytes."""
-        self._ended.set()
-        self.join()
-        return self._peak / 1024
-
-
-async def render_all(folder: Path, scenes: Sequence[Scene], slots: int, cores: Cores) -> list[End]:
-    """Render all of them, and tell how long the cores had worked when each was done."""
-    ends: list[End] = []
-
-    async def follow(job: Job) -> None:
-        await job.ended.wait()
-        ends.append(End(cores.seconds(), cores.busy()))
-        if job.state != "done":
-            sys.exit(f"{job.folder.name}: {job.error}")
-
-    async with anyio.create_task_group() as tasks:
-        jobs = Jobs(tasks, Children(), ServiceSettings(encoders=slots, waiting=len(scenes)))
-        for place in range(len(scenes)):
-            job = Job(str(place), folder / str(place))
-            jobs.submit(job)
-            tasks.start_soon(follow, job)
-    return ends
-
-
-def await_quiet(numbers: Sequence[int], until: float) -> None:
-    """Wait until others have let these cores alone for two seconds."""
-    while time.monotonic() < until:
-        cores = Cores(numbers)
-        time.sleep(2)
-        if cores.busy() < OTHERS * cores.seconds() * len(numbers):
-            return
-
-
 def cpu_seconds(whose: int) -> float:
     usage = resource.getrusage(whose)
     return usage.ru_utime + usage.ru_stime
@@ -240,16 +126,6 @@ def told(way: Way, scenes: Sequence[Scene], numbers: Sequence[int], work: Path) 
     )
 
 
-def wrapped(work: Path, threads: int) -> Path:
-    """An ffmpeg that filters with so many threads, however many cores it sees."""
-    path = work / f"ffmpeg-{threads}"
-    if not path.exists():
-        program = ff.find_ffmpeg().path
-        path.write_text(f'#!/bin/sh\nexec "{program}" -filter_complex_threads {threads} "$@"\n')
-        path.chmod(0o755)
-    return path
-
-
 def measure(ways: Sequence[Way], runs: int, patience: float, work: Path) -> dict[Way, Told]:
     """The median of each way; runs in which others worked too do not count."""
     every = sorted(os.sched_getaffinity(0))
@@ -260,7 +136,7 @@ def measure(ways: Sequence[Way], runs: int, patience: float, work: Path) -> dict
             if len(found[way]) >= runs or time.monotonic() > until:
                 continue
             first = len(found[way]) % (len(every) - way.cores + 1)
-            await_quiet(every[first : first + way.cores], until)
+            await_quiet(every[first : first + way.cores], OTHERS, until)
             scenes = make_set(max(8, 4 * way.cores))
             one = told(way, scenes, every[first : first + way.cores], work)
             if one.others < OTHERS:
@@ -294,6 +170,42 @@ def show(found: Mapping[Way, Told]) -> None:
             f"{one.wall:7.1f} {one.rest:7.1f} {one.peak:9.0f} {one.peak / way.slots:8.0f}",
             flush=True,
         )
+
+
+def demand(sets: int, work: Path) -> list[float]:
+    """The share of the time with 0, 1, 2… threads of a slot that could run, on two cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    threads = Threads()
+    threads.start()
+    for _ in range(sets):
+        with tempfile.TemporaryDirectory(dir=work) as name:
+            folder, scenes = Path(name), make_set(8)
+            for place, scene in enumerate(scenes):
+                put(scene, folder / str(place))
+            anyio.run(render_all, folder, scenes, 1, Cores([0]))
+    return threads.end()
+
+
+def busy_cores(shares: Sequence[float], cores: int, slots: int) -> float:
+    """Of so many cores, with slots that want theirs at random moments."""
+    at_once = np.ones(1)
+    for _ in range(slots):
+        at_once = np.convolve(at_once, shares)
+    return float(np.minimum(np.arange(at_once.size), cores) @ at_once)
+
+
+def show_demand(shares: Sequence[float], found: Mapping[Way, Told]) -> None:
+    words = ", ".join(f"{share:.1%} {number}" for number, share in enumerate(shares))
+    print(f"\nthreads of one slot that could run: {words}")
+    print("busy cores that follow, for 0.5, 0.75, 1 and 1.5 slots a core:")
+    for cores in (1, 2, 4, 8, 16):
+        cells = []
+        for part in (0.5, 0.75, 1, 1.5):
+            slots = math.ceil(cores * part)
+            seen = found.get(Way(cores, slots))
+            more = f" (seen {seen.busy / cores:.0%})" if seen else ""
+            cells.append(f"{slots:2} {busy_cores(shares, cores, slots) / cores:4.0%}{more}")
+        print(f"{cores:4} cores: " + ", ".join(cells))
 
 
 def large(mode: str, work: Path) -> float:
@@ -364,6 +276,7 @@ def main() -> int:
         ways = [way for cores in said.cores for way in ways_on(cores)]
         found = measure(ways, said.runs, said.patience, work)
         show(found)
+        show_demand(demand(said.runs, work), found)
         print()
         met = judge_pace(found, said.cores)
         if not said.no_large:
