@@ -59,8 +59,8 @@ NamedTier: TypeAlias = Annotated[
 def encoder_slots(vcpu: int) -> int:
     """Scenes that a task of so many vCPUs encodes at once: one for each of them.
 
-    ``nox -s bench -- slots`` measured it, on one core and on two; docs/benchmarks.md has the figures
-    and says how far they carry:
+    ``nox -s bench -- slots`` measured it, on one core and on two; docs/benchmarks.md has the
+    figures and says how far they carry:
 
     - a scene that is being made has something to do all the time, so that one for each core leaves
       none idle and a further one cannot be faster: it adds CPU (7 % with two for each core, 10 %
