@@ -1,14 +1,14 @@
 """How many scenes a worker should encode at once.
 
-    python benchmarks/slots.py [--runs 3] [--scenes 8] [--patience 20] [--no-large]
+    python benchmarks/slots.py [--cores 1 2] [--runs 3] [--patience 20] [--no-large]
 
 The service's own queue (`cloudburst.service.jobs`) with the render children that it starts, in a
 process that is pinned to one core and then to two; what it starts is pinned with it. Each run
 renders the same set, all of it queued at once, longest first: pictures and sounds of the story, a
 quarter each with zoom and subtitles, zoom alone, subtitles alone, neither. The ways take turns, so
-that a slow minute falls on all of them, and each counts with its median. A run counts only when
-other processes had less than `OTHERS` of its cores; it is made again until so many have counted, or
-for ``--patience`` minutes.
+that a slow minute falls on all of them, and each counts with its median. A run begins when the
+cores have been quiet for two seconds, and counts only when other processes had less than `OTHERS`
+of them; it is made again until so many have counted, or for ``--patience`` minutes.
 
 - CPU: of all children, user and system, for one scene;
 - busy: cores that were not idle while every slot had a scene;
@@ -17,9 +17,11 @@ for ``--patience`` minutes.
 - memory: the most that all children held at once (PSS, one sample a second), and for one slot.
 
 ``16 filter threads`` is the same with ffmpeg told to filter as it does by itself on 16 cores. Then
-what a render holds whose picture is a PNG of 100 megapixels, the most that the service takes. Exits
-with 1 when `encoder_slots` is slower than the best of the numbers here by `SLOWER` or more, or when
-some size of task has too little memory for its slots.
+how many threads of a single slot could run, looked at twenty times a second, and how many cores
+several such slots would keep busy if they were independent of each other: for the numbers of cores
+that are not here. Then what a render holds whose picture is a PNG of 100 megapixels, the most that
+the service takes. Exits with 1 when `encoder_slots` is slower than the best of the numbers here by
+`SLOWER` or more, or when some size of task has too little memory for its slots.
 """
 
 from __future__ import annotations
@@ -255,7 +257,7 @@ def judge_memory(usual: float, largest: float) -> bool:
         slots = encoder_slots(tier.vcpu)
         one = SERVER + (slots - 1) * usual + largest
         most = SERVER + slots * largest
-        good = one < tier.memory_gb * 1024
+        good = most < tier.memory_gb * 1024
         met = met and good
         print(
             f"{tier.vcpu} vCPU, {slots} slots, {tier.memory_gb * 1024} MB: {one:.0f} MB with one "
@@ -271,10 +273,14 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=20, help="minutes for all runs")
     parser.add_argument("--no-large", action="store_true", help="leave the large pictures out")
     said = parser.parse_args()
+    if max(said.cores) > len(os.sched_getaffinity(0)):
+        parser.error("this process may not use so many cores")
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
         work = Path(name)
         ways = [way for cores in said.cores for way in ways_on(cores)]
         found = measure(ways, said.runs, said.patience, work)
+        if not found:
+            sys.exit("others worked all the time: no run counts")
         show(found)
         show_demand(demand(said.runs, work), found)
         print()

@@ -57,7 +57,8 @@ class Watch(threading.Thread):
 class Threads(threading.Thread):
     """How many threads of all children and theirs could run, twenty times a second.
 
-    A thread that waits for a core counts: what others do to the machine changes little here.
+    A thread that waits for a core counts. On a machine that others use more of them wait, so that
+    the numbers above one are too high then; whether there is one at all hardly changes.
     """
 
     def __init__(self) -> None:
