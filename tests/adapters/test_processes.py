@@ -340,8 +340,7 @@ from cloudburst import Timeouts, local
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
-from cloudburst.models.tier import Tier, encoder_slots
-from cloudburst.service.cores import usable_cores
+from cloudburst.models.tier import Tier
 
 async def render(backend, number):
     request = LaunchRequest(spec=TaskSpec(), token=str(number), secrets=Secrets(key="k"))
