@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import math
 import os
 import secrets
 import sys
@@ -25,6 +26,9 @@ from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
+
+from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.tier import encoder_slots
 from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
 
@@ -87,9 +91,14 @@ async def open_processes(
 
 
 def numbers(workers: int | None, encoders: int | None, *, cores: int) -> tuple[int, int]:
-    """Workers, and scenes that each encodes at once, where they are not said."""
-    workers = workers or min(cores, WORKERS)
-    return workers, encoders or max(1, cores // workers)
+    """Workers, and scenes that each encodes at once, where they are not said.
+
+    Together they have at least so many slots as there should be: one too many costs little, one
+    too few leaves a core idle.
+    """
+    slots = encoder_slots(cores)
+    encoders = encoders or math.ceil(slots / (workers or min(slots, WORKERS)))
+    return workers or min(math.ceil(slots / encoders), WORKERS), encoders
 
 
 class ProcessLauncher:
