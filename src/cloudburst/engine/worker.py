@@ -119,8 +119,13 @@ async def until_stopped(
 
 
 def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
-    reason = status.reason or "no reason given"
-    return WorkerStoppedError(f"{task} {how}: {reason}", task=task, stop_code=status.stop_code)
+    reason, failure = status.reason or "no reason given", status.failure
+    if failure is not None and failure.do:
+        reason = f"{reason} ({failure.told})"
+    error = WorkerStoppedError(f"{task} {how}: {reason}", task=task, stop_code=status.stop_code)
+    if failure is not None:
+        error.remedy = failure.remedy
+    return error
 
 
 async def _address(look: Look) -> str | None:
