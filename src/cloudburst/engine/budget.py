@@ -87,7 +87,9 @@ class Budget:
             work += self._scene(slot.expected, slot.backend.slowness)
         left = start_left + work / slot.backend.encoders + STOP
         seconds = max(float(MINIMUM_SECONDS), now - begun + left)
-        return Decimal(str(round(seconds, 3))) * slot.backend.usd_per_second
+        # Once a task is seen, its own price counts: the backend's is that of the dearest it has.
+        rate = record.usage.usd_per_second if record.usage else slot.backend.usd_per_second
+        return Decimal(str(round(seconds, 3))) * rate
 
     def _work_left(self, lanes: Iterable[Lane], now: float, slowness: float) -> float:
         work = 0.0

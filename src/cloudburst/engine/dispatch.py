@@ -13,7 +13,7 @@ from cloudburst.engine.budget import Budget
 from cloudburst.engine.fleet import Fleet
 from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
@@ -25,6 +25,10 @@ LAUNCHES = 100
 AT_ONCE = 10
 """Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
 a millisecond each, for which the loop stands still."""
+
+FEWER_FOR = 300.0
+"""Seconds for which no more workers are started than an account was seen to allow: by then what
+else runs in it may have ended, and a look costs one refused launch."""
 
 
 class Dispatcher:
@@ -57,6 +61,7 @@ class Dispatcher:
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
         self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
         self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
+        self._most: dict[str, tuple[int, float]] = {}  # workers that one may have, and until when
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
@@ -146,9 +151,18 @@ class Dispatcher:
             return None
         for backend in self._backends:
             has_room = backend.capacity is None or self.fleet.alive(backend) < backend.capacity
-            if has_room and backend.name not in self._refused:
+            if has_room and backend.name not in self._refused and self._allowed(backend):
                 return backend
         return None
+
+    def _allowed(self, backend: Backend) -> bool:
+        """Whether the account may have one more, as far as it was seen to."""
+        most, until = self._most.get(backend.name, (0, 0.0))
+        return anyio.current_time() >= until or self.fleet.alive(backend) < most
+
+    def with_task(self, backend: Backend) -> int:
+        """Workers of a backend whose task was accepted."""
+        return sum(slot.backend is backend and bool(slot.record.task) for slot in self.fleet)
 
     def _give_up(self) -> None:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
@@ -197,9 +211,12 @@ class Dispatcher:
         if self._limits.idle or len(self.queue) or self.fleet.waits_behind:
             return
         for slot in self.fleet.starting():
-            slot.retired = True
-            slot.scope.cancel()
-            self.fleet.refresh(slot)
+            self._cancel_start(slot)
+
+    def _cancel_start(self, slot: Slot) -> None:
+        slot.retired = True
+        slot.scope.cancel()
+        self.fleet.refresh(slot)
 
     def release(self, lane: Lane) -> None:
         """A scene is through with its worker, or will not use it."""
@@ -237,11 +254,21 @@ class Dispatcher:
             self._refused[slot.backend.name] = error
 
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
-        """A worker will never be ready; after a few in a row its backend is given up."""
-        name = slot.backend.name
+        """A worker will never be ready; after a few in a row its backend is given up.
+
+        It is at once where no other start can go better. What is ready there works on.
+        """
+        name, there = slot.backend.name, self.with_task(slot.backend)
+        if error.remedy is Remedy.FEWER and there:
+            self._most[name] = there, anyio.current_time() + FEWER_FOR
+            return
         self._failures[name] += 1
         if not error.retryable or self._failures[name] >= self._limits.attempts:
             self._refused[name] = error
+        if not error.retryable:
+            for other in self.fleet.starting():
+                if other.backend is slot.backend:
+                    self._cancel_start(other)
 
     def ended(self, slot: Slot) -> None:
         """A worker is no more."""

@@ -249,6 +249,7 @@ class WorkerPool:
             on_launch=on_launch,
             on_stop=record.gave_back,
             on_status=record.saw,
+            others=lambda: self._dispatcher.with_task(slot.backend) > 0,
         ) as worker:
             slot.worker = worker
             record.ready = slot.last_used = anyio.current_time()

@@ -70,13 +70,17 @@ async def open_worker(
     on_launch: Callable[[TaskId], None],
     on_stop: Callable[[bool], None],
     on_status: Callable[[TaskStatus], None],
+    others: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[Worker]:
     """A ready worker; its task is stopped on every way out.
 
     ``on_launch`` is told of the task, ``on_stop`` whether its stop was accepted, and ``on_status``
-    whatever is learned of it.
+    whatever is learned of it. ``others`` as for `launched`.
     """
-    async with launched(backend, spec, timeouts, on_launch, on_stop) as (task, secrets):
+    async with launched(backend, spec, timeouts, on_launch, on_stop, others=others) as (
+        task,
+        secrets,
+    ):
         said = ""
 
         async def look(anew: bool = False) -> TaskStatus:

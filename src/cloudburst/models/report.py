@@ -119,6 +119,9 @@ class Report(_Entry):
     workers: tuple[WorkerReport, ...] = ()
     cost: Cost | None = None
     """Of all tasks that were started for this run; ``None`` when nothing is billed."""
+    fault: str | None = None
+    """``Kind: message`` of what kept scenes from being made until somebody mends it, and how:
+    credentials, permissions, an image that is not there…"""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """The failed scenes' errors, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)
