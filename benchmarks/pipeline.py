@@ -85,6 +85,9 @@ class SlowLauncher:
     async def stop(self, task: TaskId, *, reason: str) -> None:
         await self.launcher.stop(task, reason=reason)
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        return await self.launcher.post_mortem(task)
+
     async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
         status = await self.launcher.describe(task, anew=anew)
         if status.address is None:

@@ -37,6 +37,10 @@ class Launcher(Protocol):
         """Return when the stop is accepted; a task that is gone already is no error."""
         ...
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """Why it failed, for a person, without secrets; ``None`` where nothing is known of it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:

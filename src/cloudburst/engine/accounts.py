@@ -114,6 +114,7 @@ def _worker_report(worker: WorkerRecord, cost: Cost | None, run: str, began: flo
         cost=cost,
         may_run=worker.may_run,
         error=_told(worker.error),
+        post_mortem=worker.post_mortem,
     )
 
 

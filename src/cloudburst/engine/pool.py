@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.dispatch import Dispatcher
+from cloudburst.engine.postmortem import PostMortems
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import (
@@ -60,6 +61,7 @@ class WorkerPool:
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
         self._journals: dict[str, Journal] = {}
+        self._post_mortems = PostMortems(tasks)
 
     @contextmanager
     def journaled(self, run: str, journal: Journal | None) -> Generator[None]:
@@ -92,6 +94,7 @@ class WorkerPool:
 
         while any(map(ending, self._dispatcher.fleet)):
             await self._dispatcher.changed.wait()
+        await self._post_mortems.done(run)
 
     async def settled(self, run: str | None = None) -> None:
         """Wait until every task that was given back is seen to have stopped, for a while."""
@@ -149,7 +152,7 @@ class WorkerPool:
             if lane is not None:
                 if lane.worker.renderer.abandoned:
                     msg = "it still encodes a scene that nobody waits for"
-                    lane.slot.lose(WorkerStoppedError(msg, task=lane.worker.task))
+                    lane.slot.lose(WorkerStoppedError(msg, task=lane.worker.task), ours=True)
                 self._dispatcher.release(lane)
 
     async def _lane_for(self, ticket: Ticket) -> Lane:
@@ -215,6 +218,7 @@ class WorkerPool:
             if record.task:
                 self._unsettled[record] = None
                 self._tell(WorkerStopped, record, reason=str(error or "done"))
+            self._post_mortems.begin(slot.backend, record, self._journals.get(record.run))
             self._dispatcher.decide()
         await self._settle(slot)
 
@@ -261,7 +265,8 @@ class WorkerPool:
                 slot.retired = True  # from here on it stops, which takes a while
                 self._dispatcher.fleet.refresh(slot)
                 if slot.lanes:
-                    slot.lose(WorkerStoppedError("the worker is given back", task=worker.task))
+                    error = WorkerStoppedError("the worker is given back", task=worker.task)
+                    slot.lose(error, ours=True)
 
     async def _tend(self, slot: Slot, worker: Worker) -> None:
         """Return when the worker has been idle for too long; raise when it has ended."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
+from cloudburst.engine.postmortem import page
 from cloudburst.errors import (
     CloudburstError,
     GenerateError,
@@ -50,6 +51,8 @@ class FakeCloud:
     download: float = 0.0
     stop_takes: float = 0.0
     """Seconds until a stop is answered."""
+    post_mortem_takes: float = 0.0
+    """Seconds until one is written."""
     ends_after: float = 0.0
     """Seconds from a stop until the task is seen to have stopped; it works no more meanwhile."""
     rates: Rates | None = None
@@ -156,6 +159,15 @@ class FakeCloud:
             seen=now,
             stopped=self.ended[task] if over else None,
         )
+
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """A page about a task that was started here."""
+        await anyio.sleep(self.post_mortem_takes)
+        if task not in self._requests:
+            return None
+        status = await self.describe(task)
+        facts = {"reason": status.reason, "stop code": status.stop_code}
+        return page(task, failure=None, facts=facts, lines=[f"the last line of {task}"])
 
     async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
         """End a task."""

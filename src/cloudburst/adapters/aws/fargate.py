@@ -16,6 +16,7 @@ from anyio import create_task_group, to_thread
 
 from cloudburst.adapters.aws.definition import Definition, describe_definition
 from cloudburst.adapters.aws.ladder import Ladder
+from cloudburst.adapters.aws.postmortem import post_mortem
 from cloudburst.adapters.aws.prices import load_prices
 from cloudburst.adapters.aws.redaction import hide
 from cloudburst.adapters.aws.refusals import error_of
@@ -260,6 +261,17 @@ class FargateLauncher:
         if watched.stopped:
             await self._runs.given_back(task)
         return self._status(watched)
+
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """What ECS and CloudWatch know of a task that failed, while they do.
+
+        Raises:
+            CloudburstError: What `AWS.call` raises.
+        """
+        order = self._order
+        return await post_mortem(
+            self._aws, cluster=order.settings.cluster, definition=order.definition, task=task
+        )
 
     async def stop(self, task: TaskId, *, reason: str) -> None:
         """Return when the stop is accepted; a task that is gone already is no error.

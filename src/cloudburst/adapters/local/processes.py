@@ -21,6 +21,7 @@ from cloudburst.adapters.http.native import NO_LIMITS, connect
 from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
 from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.postmortem import LINES, page
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
@@ -106,6 +107,7 @@ class ProcessLauncher:
         self._settings = settings
         self._by_token: dict[str, ProcessWorker] = {}
         self._by_task: dict[TaskId, ProcessWorker] = {}
+        self._keys: dict[TaskId, str] = {}
         self._closed = False
 
     async def launch(self, request: LaunchRequest) -> TaskId:
@@ -138,6 +140,15 @@ class ProcessLauncher:
         if worker := self._by_task.get(task):
             worker.stop(reason)
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """What a worker's log says; it is there as long as the backend."""
+        if (worker := self._by_task.get(task)) is None:
+            return None
+        lines = await to_thread.run_sync(worker.last_lines, LINES)
+        facts = {"reason": worker.status.reason.partition("\n")[0], "log": worker.log}
+        text = page(task, failure=worker.failure, facts=facts, lines=lines)
+        return text.replace(self._keys.get(task, task), "***")
+
     def close(self) -> None:
         """Start nothing any more, and ask all workers to end."""
         self._closed = True
@@ -154,6 +165,7 @@ class ProcessLauncher:
         task = TaskId(f"local-{secrets.token_hex(4)}")
         worker = ProcessWorker(task, self._command, self._place / f"{task}.log")
         self._by_token[request.token] = self._by_task[task] = worker
+        self._keys[task] = request.secrets.key
         self._tasks.start_soon(worker.keep, self._environment(request.secrets.key), name=task)
         return worker
 

@@ -125,6 +125,10 @@ class EndpointLauncher:
                 endpoint.task = None
                 endpoint.used = anyio.current_time()
 
+    async def post_mortem(self, task: TaskId) -> str | None:  # noqa: ARG002
+        """Nothing is known of what runs there."""
+        return None
+
     def judge(self, address: str, *, useless: bool) -> None:
         """Take note of how it went there: others come first for a while, or not."""
         for endpoint in self._endpoints:

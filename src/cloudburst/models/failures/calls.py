@@ -42,7 +42,7 @@ NO_SUCH_TASK = Failure(
     error=AWSError,
     remedy=Remedy.AGAIN_HERE,
     means="ECS does not know the task: too young, or gone",
-    source="StopTask, ECS API reference (2026-11): it has no code of its own for this",
+    source="StopTask, ECS API reference (2026-11)",
 )
 
 CODES: tuple[Failure, ...] = (
@@ -62,8 +62,7 @@ CODES: tuple[Failure, ...] = (
         error=ThrottledError,
         remedy=Remedy.AGAIN_HERE,
         means="AWS was asked too often",
-        source=f"{_COMMON}; {_EC2}. Also within InvalidParameterException, with the code in "
-        "brackets: https://github.com/dagster-io/dagster/issues/33439 (2026-02)",
+        source=f"{_COMMON}; {_EC2}; https://github.com/dagster-io/dagster/issues/33439 (2026-02)",
     ),
     EXPIRED,
     Failure(
@@ -134,7 +133,7 @@ CODES: tuple[Failure, ...] = (
         remedy=Remedy.WHOLE_RUN,
         means="something that the settings name is not there",
         do=_DOCTOR,
-        source=f"{_RUN_TASK}; {_EC2}, which has one .NotFound for each kind of thing",
+        source=f"{_RUN_TASK}; {_EC2}",
     ),
     Failure(
         where=Where.CODE,
@@ -144,7 +143,7 @@ CODES: tuple[Failure, ...] = (
         remedy=Remedy.WHOLE_RUN,
         means="there is no such task definition",
         do="check ECS_TASK_DEFINITION; cloudburst init makes one",
-        source="DescribeTaskDefinition, ECS API reference (2026-11): nothing else can be wrong",
+        source="DescribeTaskDefinition, ECS API reference (2026-11)",
     ),
     Failure(
         where=Where.CODE,
@@ -226,7 +225,7 @@ CODES: tuple[Failure, ...] = (
         remedy=Remedy.WHOLE_RUN,
         means="AWS does not take the request as the settings make it",
         do="cloudburst doctor checks each setting against the account",
-        source=f"{_RUN_TASK}: ClientException, InvalidParameterException",
+        source=_RUN_TASK,
     ),
     Failure(
         where=Where.CODE,
