@@ -66,7 +66,7 @@ class Ladder:
         self._rungs = tuple(_rungs(settings, tier, providers))
         self._at = 0
         self._until = 0.0
-        self._told = set[int]()
+        self._told = dict[int, float]()
         self._taken = dict[TaskId, float]()
 
     @property
@@ -79,7 +79,6 @@ class Ladder:
         if self._at and anyio.current_time() >= self._until:
             logger.info("looking for room as at first again")
             self._at = 0
-            self._told.clear()
         rung = self._rungs[self._at]
         vcpu, memory_gb = _size(tier, rung.larger)
         return Place(
@@ -122,15 +121,16 @@ class Ladder:
                 return
 
     def _climb(self, to: int, why: str) -> None:
-        before, now = self._rungs[self._at], self._rungs[to]
-        self._at, self._until = to, anyio.current_time() + DOWN
-        if to in self._told or not to:
-            logger.debug("%s: %s", why, now.told)
+        before, after = self._rungs[self._at], self._rungs[to]
+        now = anyio.current_time()
+        self._at, self._until = to, now + DOWN
+        if not to or self._told.get(to, -DOWN) > now - DOWN:
+            logger.debug("%s: %s", why, after.told)
             return
-        self._told.add(to)
-        usd, less = self._usd(now) * 3600, self._usd(before) * 3600
+        self._told[to] = now
+        usd, less = self._usd(after) * 3600, self._usd(before) * 3600
         difference = "at the same price" if usd == less else f"${usd:.4f} an hour, not ${less:.4f}"
-        logger.warning("%s: from now on %s, %s", why, now.told, difference)
+        logger.warning("%s; the next tasks are asked for %s, %s", why, after.told, difference)
 
     def _usd(self, rung: Rung) -> Decimal:
         providers = ("FARGATE",) if rung.on_demand else tuple(self._providers.weights)
