@@ -22,7 +22,7 @@ LINES = 100
 EXAMINE = 15.0
 """Seconds for one: a few calls, each of which may be made again."""
 LAST = 5.0
-"""Seconds for which the end of a run waits for those that are being written."""
+"""Seconds after its begin for which the end of a run waits for one."""
 
 
 class PostMortems:
@@ -30,21 +30,24 @@ class PostMortems:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
-        self._open: dict[WorkerRecord, None] = {}
+        self._open: dict[WorkerRecord, float] = {}  # since when
         self._changed = anyio.Event()
 
     def begin(self, backend: Backend, record: WorkerRecord, journal: Journal | None) -> None:
         """A worker is no more: look into it, if it failed and there is a place to write to."""
         if journal is None or not (record.task and has_failed(record)):
             return
-        self._open[record] = None
+        self._open[record] = anyio.current_time()
         name = f"cloudburst post-mortem of {record.task}"
         self._tasks.start_soon(self._write, backend, record, journal, name=name)
 
     async def done(self, run: str) -> None:
-        """Wait for those of a run, for a while."""
-        with anyio.move_on_after(LAST):
-            while any(record.run == run for record in self._open):
+        """Wait for those of a run, each for a while."""
+        while begun := [since for record, since in self._open.items() if record.run == run]:
+            left = max(begun) + LAST - anyio.current_time()
+            if left <= 0:
+                return
+            with anyio.move_on_after(left):
                 await self._changed.wait()
 
     async def _write(self, backend: Backend, record: WorkerRecord, journal: Journal) -> None:
