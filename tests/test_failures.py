@@ -211,6 +211,17 @@ def test_the_containers_own_reason_counts_too_and_a_code_before_all():
     assert of_stop("SpotInterruption", [ended, memory], [137]) is failures.SPOT
 
 
+def test_who_is_stopped_by_others_was_well():
+    well = {code for code in ECS["shapes"]["TaskStopCode"]["enum"] if failures.by_others(code)}
+    assert well == {
+        "ServiceSchedulerInitiated",
+        "SpotInterruption",
+        "TerminationNotice",
+        "UserInitiated",
+    }
+    assert not failures.by_others("")
+
+
 def test_the_exit_code_that_says_most_counts():
     ended = ("EssentialContainerExited", ["Essential container in task exited"])
     assert "failed" in of_stop(*ended, [143, 1]).means

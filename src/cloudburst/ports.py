@@ -137,6 +137,9 @@ class Backend:
     """What is assumed of its tasks until it was measured."""
     usd_per_second: Decimal = Decimal()
     """The price of one of its tasks, as far as it is known before one is started; 0: none."""
+    most_usd_per_second: Decimal = Decimal()
+    """The same of the dearest one that may be started, where there is no room for others; 0: there
+    are no others."""
     slowness: float = 0.0
     """Seconds that a scene may need here for each second of its sound, and a minute besides, when
     that is more than ``Timeouts.scene``."""

@@ -87,8 +87,10 @@ class Budget:
             work += self._scene(slot.expected, slot.backend.slowness)
         left = start_left + work / slot.backend.encoders + STOP
         seconds = max(float(MINIMUM_SECONDS), now - begun + left)
-        # Once a task is seen, its own price counts: the backend's is that of the dearest it has.
-        rate = record.usage.usd_per_second if record.usage else slot.backend.usd_per_second
+        backend = slot.backend
+        # What is not there yet may become the dearest that there is.
+        most = max(backend.usd_per_second, backend.most_usd_per_second)
+        rate = most if record.usage is None else record.usage.usd_per_second
         return Decimal(str(round(seconds, 3))) * rate
 
     def _work_left(self, lanes: Iterable[Lane], now: float, slowness: float) -> float:

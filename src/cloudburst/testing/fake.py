@@ -19,6 +19,7 @@ from cloudburst.errors import (
     NoAnswerError,
     WorkerStoppedError,
 )
+from cloudburst.models.failures import of_stop
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.prices import Rates
@@ -133,6 +134,7 @@ class FakeCloud:
                 state=TaskState.STOPPED,
                 reason="exit code 137",
                 stop_code=code,
+                failure=of_stop(code, [], [137]),
                 usage=self._usage(task, over=True),
             )
         usage = self._usage(task, over=False)

@@ -152,7 +152,8 @@ def _backend(
         connect=connect,
         encoders=tier.vcpu if speaks_native else 1,
         new_secrets=new_secrets,
-        usd_per_second=launcher.usd_per_second,
+        usd_per_second=launcher.usd_per_second(tier),
+        most_usd_per_second=launcher.most_usd_per_second,
         slowness=0.0 if speaks_native else onestep.SLOWNESS,
     )
 
@@ -185,6 +186,7 @@ class FargateLauncher:
     ) -> None:
         self._aws = aws
         self._order = order
+        self._providers = providers
         self._watcher = watcher
         self._runs = runs
         self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
@@ -194,9 +196,16 @@ class FargateLauncher:
         self._rungs: dict[TaskId, int] = {}
 
     @property
-    def usd_per_second(self) -> Decimal:
-        """Of the dearest task that may be started."""
-        return self._ladder.usd_per_second
+    def most_usd_per_second(self) -> Decimal:
+        """Of the dearest task that may be started where there is no room for others."""
+        return self._ladder.most_usd_per_second
+
+    def usd_per_second(self, tier: Tier) -> Decimal:
+        """Of a task of this size, by the dearest provider that it is asked for with at first."""
+        return max(
+            self._usd_per_second(provider, tier.vcpu, tier.memory_gb)
+            for provider in self._providers.weights
+        )
 
     def _usd_per_second(self, provider: str, vcpu: int, memory_gb: int) -> Decimal:
         settings, rates = self._order.settings, self._rates[provider]

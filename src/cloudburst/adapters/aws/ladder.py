@@ -70,8 +70,8 @@ class Ladder:
         self._taken = dict[TaskId, float]()
 
     @property
-    def usd_per_second(self) -> Decimal:
-        """Of the dearest task that any rung asks for, without what all have in common."""
+    def most_usd_per_second(self) -> Decimal:
+        """Of the dearest task that any rung asks for."""
         return max(map(self._usd, self._rungs))
 
     def place(self, tier: Tier) -> Place:

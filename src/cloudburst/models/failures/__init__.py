@@ -47,6 +47,7 @@ __all__ = [
     "Failure",
     "Remedy",
     "Where",
+    "by_others",
     "of_code",
     "of_exception",
     "of_placement",
@@ -116,6 +117,11 @@ def of_stop(code: str, reasons: Iterable[str], exits: Iterable[int]) -> Failure:
     row = _first(VAGUE, code)
     assert row is not None, "the last row fits all"
     return row
+
+
+def by_others(stop_code: str) -> bool:
+    """Whether a task with this ``stopCode`` was well when it was stopped."""
+    return _first(STOP_CODES, stop_code) is not None
 
 
 def of_status(status: int, *, on: str) -> Failure | None:
