@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,9 @@ from cloudburst.models.failures import of_stop
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
+from cloudburst.models.task import TaskId
 from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +99,28 @@ async def test_none_for_our_own_stops_nor_for_spot_nor_without_a_task():
     refused = FakeCloud(refuse=[NoAnswerError("lost")] * 50)
     async with engine(refused) as e, opened(e, ["a"], notes):
         await anyio.sleep(3)
+    assert not notes.pages
+
+
+class Busy(FakeRenderer):
+    """A worker that is left with something that nobody waits for."""
+
+    @property
+    def abandoned(self):
+        return self.task == "fake-1"
+
+
+class Busied(FakeCloud):
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        yield Busy(self, TaskId(address))
+
+
+async def test_none_for_a_worker_that_is_given_up_while_it_is_well():
+    notes = Notes()
+    report, _ = await rendered(Busied(encode=1.0), ["a", "b"], notes)
+    assert report.status is Status.COMPLETE
+    assert "nobody waits for" in report.workers[0].error
     assert not notes.pages
 
 

@@ -26,33 +26,30 @@ SCENES = [f"s{number}" for number in range(12)]
 class Ending(FakeCloud):
     """Tasks stop while they start, for a reason; those named in ``healthy`` do not."""
 
-    def __init__(self, reason, *, healthy=(), after=20.0, **facts):
+    def __init__(self, reason, *, healthy=(), slow=(), **facts):
         super().__init__(**facts)
-        self.reason, self.healthy, self.after = reason, healthy, after
+        self.reason, self.healthy, self.slow = reason, healthy, slow
 
     async def describe(self, task, *, anew=False):
         status = await super().describe(task, anew=anew)
-        began = self._requests[task][1]
-        if task in self.healthy or anyio.current_time() < began + self.after:
-            return (
-                replace(status, state=TaskState.STARTING, address=None)
-                if (task not in self.healthy)
-                else status
-            )
-        failure = of_stop("TaskFailedToStart", [self.reason], [])
+        if task in self.healthy or task not in self.running:
+            return status
+        after = 250 if task in self.slow else 20
+        if anyio.current_time() < self._requests[task][1] + after:
+            return replace(status, state=TaskState.STARTING, address=None)
         return TaskStatus(
             state=TaskState.STOPPED,
             reason=self.reason,
             stop_code="TaskFailedToStart",
-            failure=failure,
+            failure=of_stop("TaskFailedToStart", [self.reason], []),
         )
 
 
 async def test_an_image_that_is_not_there_ends_the_run_with_the_first_task_that_says_so():
-    cloud = Ending(MISSING)
+    cloud = Ending(MISSING, slow=("fake-2", "fake-3"))
     async with engine(cloud, limits=Limits(workers=4)) as e:
         report = await e.render(SCENES)
-        assert anyio.current_time() < 100
+        assert anyio.current_time() < 25, "and nobody waits for those that are slow to say it"
     assert len(cloud.launched) == 4, "those that were under way, and no more"
     assert report.status is Status.FAILED
     assert len(report.scenes) == len(SCENES)
@@ -85,7 +82,7 @@ async def test_what_is_ready_finishes_what_it_can():
 
 
 async def test_starts_that_cannot_go_better_are_given_up_at_once():
-    cloud = Ending(MISSING, after=20.0)
+    cloud = Ending(MISSING)
     slow = FakeCloud(name="slow", boot=200.0, encode=1.0, capacity=1)
     async with engine(cloud, slow, limits=Limits(workers=3)) as e:
         report = await e.render(SCENES[:3])
