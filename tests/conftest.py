@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import trio.testing
+from hypothesis import settings
 from PIL import Image
 
 from cloudburst.testing import VirtualClockLoop
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("cloudburst", deadline=None)
+settings.load_profile("cloudburst")
 
 
 @pytest.fixture(
@@ -24,6 +29,12 @@ def anyio_backend(request):
     if request.param == "trio":
         return ("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

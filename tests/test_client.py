@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -20,6 +21,9 @@ from cloudburst import (
     OutputExistsError,
     Status,
 )
+from cloudburst.engine.figures import Figures
+from cloudburst.history import load_history
+from cloudburst.models.pace import UNKNOWN
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
@@ -156,3 +160,31 @@ async def test_options_reach_the_worker(make_scene, out):
             make_scene("b"), to=out, options=cloudburst.RenderOptions(enable_zoom=True)
         )
     assert [tuple(options.effects) for options in seen] == [(), ("zoom_in", "zoom_out")]
+
+
+async def test_what_was_measured_is_known_to_the_next_client(make_scene, tmp_path):
+    class Kept(FakeCloud):
+        @asynccontextmanager
+        async def backend(self, timeouts, tier):
+            async with super().backend(timeouts, tier) as backend:
+                yield replace(backend, kind="fake STANDARD")
+
+    scenes = [make_scene(f"s{number}") for number in range(3)]
+    for folder in ("first", "second"):
+        async with Client(Kept(encode=0.01).backend) as client:
+            await client.render_all(scenes, to=tmp_path / folder)
+    measures = [sample.measure for sample in await load_history()]
+    assert measures.count("encode") == 6
+    assert measures.count("start") >= 2
+    assert {sample.kind for sample in await load_history()} == {"fake STANDARD"}
+    assert {"start", "encode"} <= Figures(await load_history()).pace(Named()).measured
+
+
+class Named:
+    kind, pace = "fake STANDARD", UNKNOWN
+
+
+async def test_figures_of_no_kind_are_not_kept(make_scene, tmp_path):
+    async with Client(FakeCloud().backend) as client:
+        await client.render_all([make_scene()], to=tmp_path / "out")
+    assert await load_history() == ()

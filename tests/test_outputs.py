@@ -17,7 +17,7 @@ import anyio.to_thread
 import pytest
 
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
-from cloudburst.outputs import claimed
+from cloudburst.outputs import claimed, holders, unclaimed
 
 pytestmark = pytest.mark.anyio
 
@@ -256,3 +256,57 @@ async def test_a_folder_lock_that_nobody_lets_go_is_reported(
     with lock, pytest.raises(ConfigurationError, match="looks stuck"):
         async with claimed(tmp_path, ["a"], run="r1", overwrite=False):
             pytest.fail("must not get here")
+
+
+async def test_who_holds_what_can_be_told(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    async with claimed(tmp_path, ["c"], run="mine", overwrite=False):
+        told = await anyio.to_thread.run_sync(holders, tmp_path)
+        assert told.keys() == {"other", "mine"}
+        assert told["other"].startswith(f"process {holder.pid} on ")
+    holder.kill()
+    holder.wait()
+    assert await anyio.to_thread.run_sync(holders, tmp_path) == {}
+    async with claimed(tmp_path, ["a"], run="next", overwrite=False):
+        assert (tmp_path / ".cloudburst" / "next.json").exists()
+        assert not (tmp_path / ".cloudburst" / "other.json").exists()
+
+
+async def test_nobody_holds_anything_where_nothing_is(tmp_path: Path) -> None:
+    assert await anyio.to_thread.run_sync(holders, tmp_path / "nothing") == {}
+    assert await anyio.to_thread.run_sync(holders, tmp_path) == {}
+    assert everything(tmp_path) == []
+
+
+async def test_telling_who_holds_what_disturbs_no_run_that_begins(tmp_path: Path) -> None:
+    begun = 0
+
+    def tell() -> None:
+        while begun < 50:
+            holders(tmp_path)
+
+    async with (
+        claimed(tmp_path, ["always"], run="always", overwrite=False),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(anyio.to_thread.run_sync, tell)
+        for number in range(50):
+            async with claimed(tmp_path, ["a"], run=f"r{number}", overwrite=False):
+                begun += 1
+
+
+async def test_what_nobody_holds_cannot_begin_meanwhile(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    assert holder.poll() is None
+    with unclaimed(tmp_path, ["other", "r1"]) as ours:
+        assert ours == ["r1"]
+        assert (tmp_path / ".cloudburst" / "r1.lock").exists()
+        with anyio.move_on_after(0.3) as waiting:
+            async with claimed(tmp_path, ["x"], run="r1", overwrite=False):
+                pytest.fail("must not get here")
+        assert waiting.cancelled_caught
+        with unclaimed(tmp_path, ["r2"]) as theirs:
+            assert theirs == []
+    assert not (tmp_path / ".cloudburst" / "r1.lock").exists()
+    async with claimed(tmp_path, ["x"], run="r1", overwrite=False):
+        pass

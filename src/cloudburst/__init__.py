@@ -3,6 +3,7 @@
 import logging as _logging
 
 from cloudburst.backends import (
+    burst,
     endpoints,
     fargate,
     local,
@@ -34,12 +35,14 @@ from cloudburst.errors import (
     DownloadError,
     GenerateError,
     InvalidScenesError,
+    JournalError,
     KeyRefusedError,
     LaunchError,
     NoAnswerError,
     OutputClaimedError,
     OutputExistsError,
     OutputWriteError,
+    PoisonedSceneError,
     RenderFailedError,
     ResourceMissingError,
     SceneError,
@@ -54,6 +57,7 @@ from cloudburst.errors import (
 from cloudburst.models.events import (
     Event,
     SceneCompleted,
+    SceneCopied,
     SceneEncoding,
     SceneEvent,
     SceneFailed,
@@ -80,6 +84,7 @@ from cloudburst.models.policy import (
 )
 from cloudburst.models.report import (
     Cost,
+    Prediction,
     Report,
     SceneReport,
     Status,
@@ -128,6 +133,7 @@ __all__ = [
     "FargateOperationV1",
     "GenerateError",
     "InvalidScenesError",
+    "JournalError",
     "KeyRefusedError",
     "LaunchError",
     "Limits",
@@ -136,6 +142,8 @@ __all__ = [
     "OutputClaimedError",
     "OutputExistsError",
     "OutputWriteError",
+    "PoisonedSceneError",
+    "Prediction",
     "Protocol",
     "RenderFailedError",
     "RenderOptions",
@@ -144,6 +152,7 @@ __all__ = [
     "Run",
     "Scene",
     "SceneCompleted",
+    "SceneCopied",
     "SceneEncoding",
     "SceneError",
     "SceneEvent",
@@ -172,6 +181,7 @@ __all__ = [
     "WorkerReport",
     "WorkerStopped",
     "WorkerStoppedError",
+    "burst",
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
     "endpoints",

@@ -6,6 +6,7 @@ to half a second, which an event loop must not stand still for.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
+
+LOCAL = ("cv2", "numpy", "starlette", "uvicorn")
+"""What ``[local]`` installs and a worker on this machine cannot start without."""
 
 
 def local(
@@ -80,6 +84,30 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
     return opened
 
 
+def burst(
+    settings: Settings | None = None,
+    *,
+    workers: int | None = None,
+    folder: Path | None = None,
+    session: Any = None,
+) -> tuple[OpenBackend, ...]:
+    """Render on this machine at once, and on Fargate as well where that pays.
+
+    What `cloudburst.Client` takes as its backend: both places work on one queue. Workers of this
+    machine cost nothing, and ``Limits.workers`` tasks may run beside them.
+
+    Args:
+        settings: As for `fargate`.
+        workers: As for `local`, like the next one.
+        folder: The same.
+        session: As for `fargate`.
+
+    Raises:
+        ConfigurationError: What those two raise.
+    """
+    return local(workers=workers, folder=folder), fargate(settings, session=session)
+
+
 def endpoints(
     *addresses: str,
     key: str | None = None,
@@ -132,6 +160,11 @@ def default_backend(settings: Settings | None = None, *, workers: int | None = N
         return fargate(settings)
     logger.info("no subnet is configured: rendering on this machine")
     return local(workers=workers)
+
+
+def renders_here() -> bool:
+    """Whether what the ``[local]`` extra installs is there."""
+    return all(importlib.util.find_spec(name) for name in LOCAL)
 
 
 async def _imported(module: str) -> Any:

@@ -20,10 +20,12 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from cloudburst.backends import default_backend
+from cloudburst.engine.figures import Figures
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
+from cloudburst.history import load_history, save_history
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import READINESS, Backoff, Limits, Timeouts
 from cloudburst.models.report import Report
@@ -82,6 +84,7 @@ class Client(anyio.AsyncContextManagerMixin):
             async with AsyncExitStack() as stack:
                 backends = [await stack.enter_async_context(b) for b in self._backends()]
                 tasks = await stack.enter_async_context(anyio.create_task_group())
+                figures = Figures(await load_history())
                 pool = WorkerPool(
                     tasks,
                     backends,
@@ -89,12 +92,14 @@ class Client(anyio.AsyncContextManagerMixin):
                     timeouts=self._timeouts,
                     limits=self._limits,
                     backoff=self._backoff,
+                    figures=figures,
                 )
                 self._open = _Open(pool=pool, loop=anyio.lowlevel.current_token())
                 try:
                     yield self
                     self._open = None
                     await pool.given_back()
+                    await save_history(pool.take_samples())
                 finally:
                     self._open = None
                     pool.close()
@@ -195,6 +200,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 ) as run,
             ):
                 yield run
+            await save_history(pool.take_samples())
 
     def _pool(self) -> WorkerPool:
         if self._open is None:

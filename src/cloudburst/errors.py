@@ -5,6 +5,7 @@
     * InvalidScenesError                            all faults of all scenes at once
     * OutputExistsError     (also FileExistsError)  a video of that name is there already
     * OutputClaimedError                            another run is writing that name
+    * JournalError                                  what a run wrote down cannot be read
   * ClosedError             (also RuntimeError)     client used outside its ``async with``
   * BusyError                                       more scenes wait than ``Limits.waiting`` allows
   * LaunchError                                     a task could not be started
@@ -24,6 +25,7 @@
     * UploadError
     * GenerateError
       * RenderFailedError   retryable               the service's fault, not the scene's
+      * PoisonedSceneError                          it ended two workers, and will end no more
     * DownloadError         retryable
       * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable (also TimeoutError)
@@ -126,6 +128,14 @@ class OutputClaimedError(ConfigurationError):
         self.holder = holder
 
 
+class JournalError(ConfigurationError):
+    """What a run wrote down cannot be read, or not kept."""
+
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class ClosedError(CloudburstError, RuntimeError):
     """The client is used before it was entered, after it was left, or from another loop."""
 
@@ -201,9 +211,13 @@ class WorkerStoppedError(WorkerError):
 
     remedy = Remedy.ELSEWHERE
 
-    def __init__(self, message: str, *, task: str = "", stop_code: str = "") -> None:
+    def __init__(
+        self, message: str, *, task: str = "", stop_code: str = "", died: bool = False
+    ) -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
+        self.died = died
+        """It ended by itself: nobody stopped it."""
 
 
 class KeyRefusedError(WorkerError):
@@ -240,6 +254,16 @@ class RenderFailedError(GenerateError):
     """The service failed by a fault of its own; another worker may do better."""
 
     remedy = Remedy.ELSEWHERE
+
+
+class PoisonedSceneError(GenerateError):
+    """Two workers ended by themselves while they encoded the scene: it is set aside."""
+
+    def __init__(
+        self, message: str, *, scene: str = "", field: str = "", tasks: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, scene=scene, field=field)
+        self.tasks = tuple(tasks)
 
 
 class DownloadError(SceneError):

@@ -12,8 +12,9 @@ import json
 import os
 import socket
 import threading
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -54,6 +55,55 @@ async def claimed(
         yield claim.paths
     finally:
         await insist(lambda: anyio.to_thread.run_sync(claim.drop), seconds=_PATIENCE)
+
+
+def holders(folder: Path) -> dict[str, str]:
+    """Who has claimed names in a folder and is alive, by run: its process and host. Blocks.
+
+    Empty where that cannot be told, for the folder is not ours to write to.
+    """
+    home = folder.absolute() / ".cloudburst"
+    until = time.monotonic() + _PATIENCE
+    with suppress(OSError):
+        while home.is_dir() and time.monotonic() < until:
+            # Alone, for a run that begins takes its own lock at once or not at all.
+            with _alone(home) as alone:
+                if alone:
+                    return _held(home)
+            time.sleep(_AGAIN.first)
+    return {}
+
+
+@contextmanager
+def unclaimed(folder: Path, runs: Iterable[str]) -> Generator[list[str]]:
+    """Those of the runs that nobody holds, and that nobody can begin while inside. Blocks.
+
+    None when another run is looking at this folder just now. Raises ``OSError`` where the folder
+    is not ours to write to.
+    """
+    home = folder.absolute() / ".cloudburst"
+    with _alone(home) as alone, ExitStack() as stack:
+        ours = list[str]()
+        for run in runs if alone else ():
+            lock = _lock(home / f"{run}.lock")
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                stack.callback(_let_go, lock)
+                ours.append(run)
+        yield ours
+
+
+def _held(home: Path) -> dict[str, str]:
+    found = dict[str, str]()
+    for card in sorted(home.glob("*.json")):
+        lock = _lock_of(card)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            found[card.stem] = _read(card)[1]
+        else:
+            lock.release()
+    return found
 
 
 class _Claim:

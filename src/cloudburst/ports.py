@@ -132,9 +132,12 @@ class Backend:
     new_secrets: Callable[[], Secrets] = new_key
     """Makes those of a new launch request; must not block."""
     kind: str = ""
-    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``."""
+    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``.
+    Empty: they are not kept for other runs of this machine."""
     pace: Pace = UNKNOWN
     """What is assumed of its tasks until it was measured."""
+    cancels: bool = False
+    """Its workers can be told to stop an encode."""
     usd_per_second: Decimal = Decimal()
     """The price of one of its tasks, as far as it is known before one is started; 0: none."""
     most_usd_per_second: Decimal = Decimal()

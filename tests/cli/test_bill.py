@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cloudburst import backends
 from cloudburst.cli.ending import tell_end
 from cloudburst.cli.options import Running
 from cloudburst.cli.running import Outcome
 from cloudburst.cli.summary import Summary
 from cloudburst.cli.where import Where
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -125,7 +127,10 @@ def test_a_tier_that_there_is_not(text):
 
 @pytest.mark.parametrize(
     ("backend", "message"),
-    [("cloud", "'cloud'; expected local, fargate or"), ("fargate", "AWS_SUBNET_ID is not set")],
+    [
+        ("cloud", "'cloud'; expected local, fargate, burst or"),
+        ("fargate", "AWS_SUBNET_ID is not set"),
+    ],
 )
 def test_a_backend_that_there_cannot_be(backend, message, monkeypatch):
     monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
@@ -135,5 +140,47 @@ def test_a_backend_that_there_cannot_be(backend, message, monkeypatch):
 
 def test_backends_that_there_can_be():
     settings = Settings(subnets=("subnet-1",))
-    for backend in (None, "local", "fargate", "http://a:5000,http://b:5000"):
+    for backend in ("local", "fargate", "http://a:5000,http://b:5000"):
         assert callable(Where(backend=backend).opener(settings, workers=1))
+    here, there = Where(backend="burst").opener(settings, workers=1)
+    assert callable(here)
+    assert callable(there)
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("subnets", [("subnet-1",), ()])
+def test_the_command_line_bursts_where_it_can(subnets, here, monkeypatch):
+    missing = () if here else ("nowhere_to_be_found",)
+    monkeypatch.setattr(backends, "LOCAL", (*backends.LOCAL, *missing))
+    found = Where().opener(Settings(subnets=subnets), workers=1)
+    assert isinstance(found, tuple) is bool(subnets and here)
+
+
+def test_a_burst_wants_a_subnet(monkeypatch):
+    monkeypatch.delenv("AWS_SUBNET_ID", raising=False)
+    with pytest.raises(ConfigurationError, match="AWS_SUBNET_ID is not set"):
+        Where(backend="burst").opener(Settings(), workers=None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told_so"),
+    [
+        (80.0, "Predicted 1 min 20 s (4% longer in fact)"),
+        (100.0, "1 min 40 s (17% shorter in fact)"),
+    ],
+)
+def test_what_was_predicted_is_held_against_what_came(seconds, told_so):
+    predicted = Prediction(seconds=seconds, usd_low=Decimal("0.004"), usd_high=Decimal("0.009"))
+    done = report(status=Status.COMPLETE).model_copy(update={"predicted": predicted})
+    assert told_so in told(done, 120)
+    assert "and $0.0040 to $0.0090 ($0.0067 in fact)" in told(done, 120)
+    assert all(len(line) <= 60 for line in told(done, 60).splitlines())
+    assert "Predicted" not in told(report(status=Status.BUDGET), 120)
+
+
+def test_where_nothing_is_billed_no_price_was_predicted():
+    done = report(status=Status.COMPLETE).model_copy(
+        update={"predicted": Prediction(seconds=83.0), "cost": None}
+    )
+    assert "Predicted 1 min 23 s (0% shorter in fact)\n" in told(done, 120)
+    assert json.loads(done.model_dump_json())["predicted"]["seconds"] == 83.0

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import anyio
 
+from cloudburst.engine.figures import Figures, work
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.pace import Sample
 from cloudburst.models.policy import READINESS, Limits, Timeouts
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
@@ -20,6 +22,27 @@ from cloudburst.models.task import TaskSpec
 def checked(name: str, seconds: float = 1.0) -> CheckedScene:
     scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
     return CheckedScene(scene=scene, seconds=seconds, bytes=1000)
+
+
+def working(name, seconds):
+    """A scene that is so many seconds of work."""
+    first, second = (work(checked(name, sound), RenderOptions()) for sound in (1, 2))
+    return checked(name, 1 + (seconds - first) / (second - first))
+
+
+def known(*clouds, ratio=1.0, starts=True):
+    """Figures as if the clouds had been measured: an encode takes its work times ``ratio``."""
+    figures = Figures()
+    for cloud in clouds:
+        if starts:
+            figures.learn(Sample(kind=cloud.name, measure="start", seconds=cloud.boot))
+        moving = cloud.upload + cloud.download
+        figures.learn(Sample(kind=cloud.name, measure="move", seconds=moving))
+        for seconds in (5, 10, 20, 60) * 25:
+            taken = ratio * seconds
+            sample = Sample(kind=cloud.name, measure="encode", seconds=taken, sound=seconds)
+            figures.learn(sample)
+    return figures
 
 
 @dataclass
@@ -46,7 +69,7 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS):
+async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS, figures=None):
     timeouts, limits = timeouts or Timeouts(), limits or Limits()
     with unwrapped():
         async with AsyncExitStack() as stack:
@@ -62,6 +85,7 @@ async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS):
                 timeouts=timeouts,
                 limits=limits,
                 backoff=backoff,
+                figures=figures,
             )
             try:
                 yield Engine(pool, timeouts, limits)

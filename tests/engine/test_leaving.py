@@ -9,7 +9,7 @@ import anyio
 import pytest
 from harness import checked, engine
 
-from cloudburst.errors import KeyRefusedError, WorkerStoppedError
+from cloudburst.errors import KeyRefusedError, PoisonedSceneError, WorkerStoppedError
 from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
@@ -65,6 +65,7 @@ async def test_a_scene_that_ends_its_worker_is_given_up():
     _, report = await events_of(cloud, "a", limits=Limits(workers=1, attempts=2))
     assert report.scenes[0].attempts == 2
     assert len(cloud.launched) == 2
+    assert isinstance(report.errors[0], PoisonedSceneError)
 
 
 class Stuck(FakeCloud):

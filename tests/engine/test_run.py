@@ -12,8 +12,8 @@ from cloudburst.errors import (
     CapacityError,
     ClosedError,
     GenerateError,
+    SceneTimeoutError,
     WorkerNotReadyError,
-    WorkerStoppedError,
 )
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
@@ -112,15 +112,19 @@ async def test_a_worker_that_dies_while_it_is_silent_is_noticed():
         report = await eng.render(["a"])
     assert report.status is Status.COMPLETE
     assert report.seconds < 30
+    lost = next(w for w in report.workers if w.task == "fake-1")
+    assert "exit code 137" in lost.error
 
 
 async def test_attempts_are_bounded():
-    cloud = FakeCloud(encode=5, dying_tasks={f"fake-{i}": 3 for i in range(1, 20)})
-    async with engine(cloud, limits=Limits(workers=1, attempts=3)) as eng:
+    cloud = FakeCloud(encode=lambda _: 10_000)
+    async with engine(
+        cloud, timeouts=Timeouts(scene=60), limits=Limits(workers=1, attempts=3)
+    ) as eng:
         report = await eng.render(["a"])
     assert report.status is Status.FAILED
-    assert isinstance(report.errors[0], WorkerStoppedError)
-    assert len(cloud.launched) == 3
+    assert isinstance(report.errors[0], SceneTimeoutError)
+    assert report.scenes[0].attempts == 3
     assert not cloud.running
 
 

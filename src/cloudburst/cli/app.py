@@ -48,6 +48,16 @@ for _name, _help in {
 }.items():
     # By name: each is imported when it is wanted, for boto takes its time.
     app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
+app.command(
+    "cloudburst.cli.runs:runs_command",
+    name="runs",
+    help="List the runs of a folder, and what has become of them.",
+)
+app.command(
+    "cloudburst.cli.plan:plan_command",
+    name="plan",
+    help="Say what rendering would take and cost; starts nothing and asks nobody.",
+)
 _NO_READER = 128 + 13
 """What a shell says of a program that SIGPIPE ended."""
 
@@ -82,11 +92,15 @@ def render_command(
         scenes=[scene for path in scenes for scene in read_scenes(path)],
         to=to or settings.results or Path("cloudburst_results"),
         options=(look or Look()).options(),
-        backend=where.opener(settings, workers=running.workers),
+        backend=where.opener(where.asked(settings), workers=running.workers),
         tier=where.size(),
-        limits=replace(running.limits(), max_usd=where.max_usd),
+        limits=replace(running.limits(), max_usd=where.budget),
         overwrite=overwrite,
     )
+    if where.deadline is not None or where.budget is not None:
+        from cloudburst.cli.choice import as_planned  # noqa: PLC0415 - reads what others need not
+
+        job = as_planned(job, where, settings, workers=running.workers)
     return _run(job, running)
 
 

@@ -11,6 +11,7 @@ from cloudburst.cli.words import clock, first_line, short_path, shown, size
 from cloudburst.models.events import (
     Event,
     SceneCompleted,
+    SceneCopied,
     SceneEncoding,
     SceneFailed,
     SceneGenerated,
@@ -41,6 +42,8 @@ def line(event: Event, view: RunView) -> Text | None:
             told = shown(f"{scene}: started on {view.name(task)}")
         case SceneEncoding(scene=scene, task=task):
             told = shown(f"{scene}: encoding on {view.name(task)}")
+        case SceneCopied(scene=scene, task=task):
+            told = shown(f"{scene}: takes long, encoding on {view.name(task)} as well")
         case SceneCompleted(scene=scene, video=video):
             told = shown(f"{scene}: done, {size(video.size)}, {short_path(video.path)}")
         case WorkerFailed() | SceneRetried() | SceneFailed():

@@ -30,7 +30,7 @@ class Job:
     scenes: Sequence[Mapping[str, Any]]
     to: Path
     options: RenderOptions
-    backend: OpenBackend
+    backend: OpenBackend | Sequence[OpenBackend]
     tier: Tier
     limits: Limits
     overwrite: bool

@@ -13,7 +13,7 @@ from rich.text import Text
 from cloudburst.cli.bill import bill
 from cloudburst.cli.words import clock, count, first_line, short_path, shown, size, usd
 from cloudburst.engine.estimate import estimate
-from cloudburst.models.report import Report, SceneReport, Status
+from cloudburst.models.report import Prediction, Report, SceneReport, Status
 from cloudburst.models.tier import Tier
 
 _TIER = Tier.STANDARD
@@ -101,11 +101,25 @@ def _totals(report: Report) -> Iterator[Text]:
         (f" {count(len(videos), 'video')} of {count(len(report.scenes), 'scene')}", "bold"),
         f", {film} of video in {clock(report.seconds)}, speed-up {report.speedup:.1f}×",
     )
+    if report.predicted is not None and report.status is Status.COMPLETE:
+        yield Text(_against(report.predicted, report), "dim")
     price = estimate(report.workers, seconds=report.seconds, tier=_TIER)
     if price.tasks and _here(report):
         tasks = count(price.tasks, "task")
         line = f"On Fargate ≈ {usd(price.usd)} (estimate: {tasks} of {price.assumptions})"
         yield Text(line, "dim")
+
+
+def _against(predicted: Prediction, report: Report) -> str:
+    """What was expected, and what came of it."""
+    told = f"Predicted {clock(predicted.seconds)}"
+    if predicted.seconds:
+        off = report.seconds / predicted.seconds - 1
+        told += f" ({abs(off):.0%} {'longer' if off > 0 else 'shorter'} in fact)"
+    if predicted.usd_high or report.cost:
+        told += f" and {usd(predicted.usd_low)} to {usd(predicted.usd_high)}"
+        told += f" ({usd(report.cost.usd)} in fact)" if report.cost else " (nothing in fact)"
+    return told
 
 
 def _here(report: Report) -> bool:

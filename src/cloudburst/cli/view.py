@@ -10,6 +10,7 @@ from typing import assert_never
 from cloudburst.models.events import (
     Event,
     SceneCompleted,
+    SceneCopied,
     SceneEncoding,
     SceneFailed,
     SceneGenerated,
@@ -133,6 +134,8 @@ class RunView:
                 self._move(event.scene, _REACHED[type(event)], event.task)
             case SceneProgress(scene=name, progress=progress):
                 self.scenes[name].progress = progress
+            case SceneCopied():
+                pass  # until the copy is first, the scene is where it was
             case SceneQueued(scene=name) | SceneRetried(scene=name):
                 self._move(name, Stage.QUEUED)
             case SceneCompleted(scene=name):

@@ -9,7 +9,7 @@ from cloudburst.engine.ledger import cost_of, covered, shares, total
 from cloudburst.engine.scene import SceneRecord
 from cloudburst.engine.slot import WorkerRecord
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
-from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 
 SOME = 200
 """Entries of a report that are made without a pause: some milliseconds."""
@@ -22,6 +22,7 @@ def report(
     *,
     began: float,
     seconds: float,
+    predicted: Prediction | None = None,
 ) -> Generator[None, None, Report]:
     """The whole run; ``began`` is its begin on the records' clock.
 
@@ -53,6 +54,7 @@ def report(
         workers=tuple(told),
         cost=total(costs),
         fault=_fault(scenes),
+        predicted=predicted,
         errors=tuple(scene.error for scene in scenes if scene.error is not None),
     )
 

@@ -10,10 +10,11 @@ import anyio
 from cloudburst.engine.ledger import MINIMUM_SECONDS, seconds_billed
 from cloudburst.engine.slot import Lane, Slot, Visit, WorkerRecord
 from cloudburst.errors import BudgetError
+from cloudburst.models.pace import PLACING_SECONDS, PULL_SECONDS, STOP_SECONDS
 
-START = 60.0
+START = float(PLACING_SECONDS + PULL_SECONDS)
 """Seconds from a launch to the first answer that are assumed until one was seen."""
-STOP = 15.0
+STOP = float(STOP_SECONDS)
 """Seconds from the last scene to the end of the bill: assumed, for it is seen too late."""
 SCENE = 10.0
 """Seconds that any scene takes, however short: assumed until one was seen."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
 import anyio
 
 from cloudburst.engine.budget import Budget
+from cloudburst.engine.figures import Figures
 from cloudburst.engine.fleet import Fleet
+from cloudburst.engine.outlook import Outlook
+from cloudburst.engine.plan import Offer, Plan, usual
 from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
+from cloudburst.engine.stragglers import stragglers
+from cloudburst.engine.worth import Worth
 from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
@@ -30,6 +35,10 @@ FEWER_FOR = 300.0
 """Seconds for which no more workers are started than an account was seen to allow: by then what
 else runs in it may have ended, and a look costs one refused launch."""
 
+TICK = 2.0
+"""Seconds after which things are looked at again although nothing has happened: an encode may have
+become late, or a deadline come near."""
+
 
 class Dispatcher:
     """Gives scenes to workers, and decides when there shall be another worker, or one less.
@@ -43,11 +52,13 @@ class Dispatcher:
         *,
         spec: TaskSpec,
         limits: Limits,
+        figures: Figures,
         start: Callable[[Slot], None],
     ) -> None:
         self.queue = TurnQueue()
         self.fleet = Fleet()
         self.budget = Budget(limits.max_usd)
+        self.outlook = Outlook(backends, self.fleet, self.queue, figures)
         self.changed = anyio.Event()
         """Set, and replaced, after every decision."""
         self.closed = False
@@ -56,12 +67,17 @@ class Dispatcher:
         self._spec = spec
         self._limits = limits
         self._start = start
+        self._worth = Worth(self.outlook, self.fleet, self.queue)
+        self._choosy = True  # scenes may wait for a worker that will be done sooner
+        self._ticked = 0.0
         self._numbers = count()
         self._asking = 0  # launches that wait for an answer
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
         self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
         self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
-        self._most: dict[str, tuple[int, float]] = {}  # workers that one may have, and until when
+        self._allowed: dict[
+            str, tuple[int, float]
+        ] = {}  # workers that one may have, and until when
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
@@ -70,13 +86,54 @@ class Dispatcher:
             self.fleet.refresh(changed)
         if not self.closed:
             self.budget.begin()
-            while len(self.queue) and self._place_one():
-                pass
+            self.outlook.changed()
+            self._place_all()
             self._start_workers()
             self._move_waiting()
             self._cancel_starts()
+            self._copy_stragglers()
         self.changed.set()
         self.changed = anyio.Event()
+
+    def foresee(self, works: Iterable[float]) -> Plan:
+        """What a run of scenes with so much work comes to, if it is alone and nothing is warm."""
+        offers = [
+            Offer(
+                backend=backend.name,
+                tier=self._spec.tier,
+                pace=self.outlook.pace(backend),
+                encoders=backend.encoders,
+                most=min(self._limits.workers, backend.capacity or self._limits.workers),
+                usd_per_second=backend.usd_per_second,
+            )
+            for backend in self._backends
+        ]
+        return usual(works, offers, most=self._limits.workers, deadline=self._limits.deadline)
+
+    def queued(self, *tickets: Ticket) -> None:
+        """Scenes wait for a worker."""
+        self.queue.put(*tickets)
+        self._worth.reconsider()
+        self.decide()
+
+    def tick(self) -> None:
+        """Time has passed."""
+        now = anyio.current_time()
+        if now < self._ticked + TICK or not (len(self.queue) or self.fleet.has_room):
+            return
+        self._ticked = now
+        self._worth.reconsider()
+        self.decide()
+
+    def _place_all(self) -> None:
+        """Give out what the workers can take; nothing waits for one that may not be paid for."""
+        self._choosy = True
+        while len(self.queue) and self._place_one():
+            pass
+        if len(self.queue) and self.budget.refusal() is not None:
+            self._choosy = False
+            while len(self.queue) and self._place_one():
+                pass
 
     def _place_one(self) -> bool:
         """Give a waiting scene to the worker that can do it first."""
@@ -91,30 +148,38 @@ class Dispatcher:
         return False
 
     def _place_on(self, slot: Slot, *, leave: int) -> bool:
-        ticket = self.queue.take(
-            lambda ticket: self._may_use(ticket, slot) and self._pays(slot, ticket.seconds),
-            leave=leave,
-        )
+        def fits(ticket: Ticket) -> bool:
+            return self._may_use(ticket, slot) and self._pays(slot, ticket.seconds)
+
+        def comes_first(ticket: Ticket) -> bool:  # the worker may not be empty again for long
+            return ticket.suspect and fits(ticket)
+
+        ticket = self.queue.take(comes_first) if self.queue.picky and not slot.busy else None
+        ticket = ticket or self.queue.take(fits, leave=leave)
         if ticket is None:
             return False
         self._give_lane(ticket, slot)
         return True
 
     def _give_lane(self, ticket: Ticket, slot: Slot) -> None:
-        assert slot.worker is not None, "only ready workers have room"
-        ticket.lane = Lane(ticket=ticket, slot=slot, worker=slot.worker, on_change=self.decide)
-        slot.lanes.append(ticket.lane)
-        self.fleet.refresh(slot)
+        ticket.lane = self._new_lane(ticket, slot)
         ticket.call()
+
+    def _new_lane(self, ticket: Ticket, slot: Slot) -> Lane:
+        assert slot.worker is not None, "only ready workers have room"
+        lane = Lane(ticket=ticket, slot=slot, worker=slot.worker, on_change=self.decide)
+        slot.lanes.append(lane)
+        self.fleet.refresh(slot)
+        return lane
 
     def _may_use(self, ticket: Ticket, slot: Slot) -> bool:
         """A worker on which the scene failed is used again only if there is no other."""
+        if not slot.may_take(ticket) or (self._choosy and not self.outlook.fits(ticket, slot)):
+            return False
         if slot.record.task not in ticket.avoid:
             return True
-        others = any(
-            not (s.retired or s.draining) and s.record.task not in ticket.avoid for s in self.fleet
-        )
-        return not others and self._next_backend() is None
+        others = any(s.record.task not in ticket.avoid for s in self.fleet.usable())
+        return not others and next(self._with_room(), None) is None
 
     def _pays(self, slot: Slot, sound: float) -> bool:
         return self.budget.allows(self.fleet, slot, sound)
@@ -122,13 +187,11 @@ class Dispatcher:
     def _start_workers(self) -> None:
         most = min(LAUNCHES, self._asking + AT_ONCE)
         while len(self.queue) > self.fleet.encoders_starting and self._asking < most:
-            backend = self._next_backend()
-            if backend is None:
-                break
-            slot = self._new_slot(backend)
-            if not self._pays(slot, slot.expected):
+            slot = self._next_slot()
+            if slot is None:
                 break
             self.fleet.add(slot)
+            self.outlook.changed()
             self._asking += 1
             self._start(slot)
         if len(self.queue) and not any(slot.lanes or slot.starting for slot in self.fleet):
@@ -145,20 +208,37 @@ class Dispatcher:
             expected=first.seconds,
         )
 
-    def _next_backend(self) -> Backend | None:
-        """The first backend that has room for one more task."""
-        if self.fleet.alive() >= self._limits.workers:
-            return None
-        for backend in self._backends:
-            has_room = backend.capacity is None or self.fleet.alive(backend) < backend.capacity
-            if has_room and backend.name not in self._refused and self._allowed(backend):
-                return backend
+    def _next_slot(self) -> Slot | None:
+        """One more worker, where it is worth its start and may be paid for."""
+        for backend in self._with_room():
+            # Where there is no money for others, whoever may be paid for is wanted.
+            refused = self.budget.refusal() is not None
+            if refused or self._worth.is_worth(backend, room=self._room(backend)):
+                slot = self._new_slot(backend)
+                if self._pays(slot, slot.expected):
+                    return slot
         return None
 
-    def _allowed(self, backend: Backend) -> bool:
-        """Whether the account may have one more, as far as it was seen to."""
-        most, until = self._most.get(backend.name, (0, 0.0))
-        return anyio.current_time() >= until or self.fleet.alive(backend) < most
+    def _with_room(self) -> Iterator[Backend]:
+        """Backends that have room for one more worker, in the order of preference."""
+        for backend in self._backends:
+            if self._room(backend) > 0 and backend.name not in self._refused:
+                yield backend
+
+    def _room(self, backend: Backend) -> int:
+        """Workers that there may be besides those that there are."""
+        most, alive = self._limits.workers, self.fleet.alive(backend)
+        bounds = [most - self.fleet.alive_like(backend)]
+        bounds += [bound - alive for bound in self._bounds(backend)]
+        return min(bounds)
+
+    def _bounds(self, backend: Backend) -> Iterator[int]:
+        """What it can have at once, and what the account was seen to allow."""
+        if backend.capacity is not None:
+            yield backend.capacity
+        most, until = self._allowed.get(backend.name, (0, 0.0))
+        if anyio.current_time() < until:
+            yield most
 
     def with_task(self, backend: Backend) -> int:
         """Workers of a backend whose task was accepted."""
@@ -186,31 +266,55 @@ class Dispatcher:
         if len(self.queue) or not self.fleet.waits_behind:
             return
         for free in self.fleet.by_load(ahead=False):
-            while free.has_room(ahead=False) and (lane := self.fleet.longest_wait(free)):
+            while free.has_room(ahead=False) and (lane := self._longest_wait(free)):
                 self._take_off(lane)
                 self._give_lane(lane.ticket, free)
                 lane.scope.cancel()
 
+    def _longest_wait(self, free: Slot) -> Lane | None:
+        def fits(ticket: Ticket) -> bool:
+            known = free.record.task in ticket.avoid
+            return not known and free.may_take(ticket) and self.outlook.fits(ticket, free)
+
+        return self.fleet.longest_wait(fits)
+
     def _take_off(self, lane: Lane) -> None:
         lane.slot.lanes.remove(lane)
-        lane.ticket.lane = None
+        lane.ticket.leave(lane)
         self.fleet.refresh(lane.slot)
+
+    def _copy_stragglers(self) -> None:
+        """Encode once more, on a worker that is free, what takes much longer than it should."""
+        nobody_waits = not (len(self.queue) or self.fleet.waits_behind)
+        if not (self._limits.copies and nobody_waits and self.fleet.has_room):
+            return
+        for lane, free in stragglers(self.fleet, self.outlook):
+            ticket = lane.ticket
+            if not free.has_room(ahead=False) or not self._pays(free, ticket.seconds):
+                continue
+            assert ticket.on_copy is not None, "a straggler may have a copy"
+            ticket.copy, begin, ticket.on_copy = self._new_lane(ticket, free), ticket.on_copy, None
+            begin(ticket.copy)
 
     def drain(self, slot: Slot) -> None:
         """Others will stop this worker: what does not encode there yet goes back into the queue."""
         slot.draining = True
         for lane in tuple(slot.lanes):
             if lane.stage in {Stage.UPLOADING, Stage.WAITING}:
+                again = not lane.is_copy
                 self._take_off(lane)
-                self.queue.put(lane.ticket)
+                if again:
+                    self.queue.put(lane.ticket)
                 lane.scope.cancel()
+        self._worth.reconsider()
         self.decide(slot)
 
     def _cancel_starts(self) -> None:
-        """A worker that is not ready yet, and that no scene waits for any more, is given up."""
-        if self._limits.idle or len(self.queue) or self.fleet.waits_behind:
+        """A worker that is not ready yet, and that no scene will be left for, is given up."""
+        if self._limits.idle or not self.fleet.encoders_starting:
             return
-        for slot in self.fleet.starting():
+        wanted = len(self.queue) or self.fleet.waits_behind
+        for slot in self.outlook.needless() if wanted else self.fleet.starting():
             self._cancel_start(slot)
 
     def _cancel_start(self, slot: Slot) -> None:
@@ -222,8 +326,7 @@ class Dispatcher:
         """A scene is through with its worker, or will not use it."""
         if lane in lane.slot.lanes:
             lane.slot.lanes.remove(lane)
-        if lane.ticket.lane is lane:
-            lane.ticket.lane = None
+        lane.ticket.leave(lane)
         lane.slot.last_used = anyio.current_time()
         lane.slot.changed.set()
         self.decide(lane.slot)
@@ -237,8 +340,12 @@ class Dispatcher:
 
     def started(self, slot: Slot) -> None:
         """A worker is ready."""
+        record = slot.record
         self._failures.pop(slot.backend.name, None)
-        self.budget.ready(slot.record)
+        self.budget.ready(record)
+        if record.ready is not None and record.launched is not None:
+            self.outlook.learn(slot.backend, "start", record.ready - record.launched)
+            self._worth.reconsider()
         self.decide(slot)
 
     def finished(self, visit: Visit, ticket: Ticket, slot: Slot) -> None:
@@ -246,6 +353,20 @@ class Dispatcher:
         visit.done = True
         self._strangers.pop(slot.backend.name, None)
         self.budget.done(visit, ticket.seconds)
+        encode = visit.seconds("generating")
+        moving = visit.seconds("uploading") + visit.seconds("downloading")
+        self.outlook.learn(slot.backend, "encode", encode, ticket.work)
+        self.outlook.learn(slot.backend, "move", moving, ticket.work)
+        self._worth.reconsider()
+
+    def settled(self, slot: Slot) -> None:
+        """A worker was seen to have stopped: how long it was billed after its last work."""
+        usage, launched = slot.record.usage, slot.record.launched
+        if usage is None or usage.stopped is None or launched is None or slot.record.error:
+            return
+        # Both clocks are compared at the launch, which both have seen.
+        took = launched + (usage.stopped - usage.created) - slot.last_used - self._limits.idle
+        self.outlook.learn(slot.backend, "stop", max(0.0, took))
 
     def key_refused(self, slot: Slot, error: CloudburstError) -> None:
         """A worker wants another key; when all of them do, its backend is given up."""
@@ -260,7 +381,7 @@ class Dispatcher:
         """
         name, there = slot.backend.name, self.with_task(slot.backend)
         if error.remedy is Remedy.FEWER and there:
-            self._most[name] = there, anyio.current_time() + FEWER_FOR
+            self._allowed[name] = there, anyio.current_time() + FEWER_FOR
             return
         self._failures[name] += 1
         if not error.retryable or self._failures[name] >= self._limits.attempts:
@@ -274,4 +395,5 @@ class Dispatcher:
         """A worker is no more."""
         self.fleet.remove(slot)
         self.budget.closed(slot.record)
+        self._worth.reconsider()
         self.answered(slot)

@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from cloudburst.engine.ledger import MINIMUM_SECONDS
+from cloudburst.models.pace import PULL_SECONDS
 from cloudburst.models.prices import US_EAST_1
 from cloudburst.models.report import WorkerReport
 from cloudburst.models.tier import Tier
 
-START_SECONDS = 40
-"""Assumed: from ``pullStartedAt``, where the bill begins, until the worker answers.
-
-Every task pulls its whole image, for Fargate keeps none
-(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
-hundred MB take 20 to 40 seconds from ECR in the same region, about a minute from elsewhere
-(https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57 s for 413 MB).
-"""
 _SHOWN = Decimal("0.0001")
 
 
@@ -48,7 +41,7 @@ def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> 
         end = seconds if worker.stopped is None else worker.stopped
         begin = end if worker.ready is None else max(worker.ready, 0.0)
         alive = Decimal(str(round(max(end - begin, 0.0), 3)))
-        billed.append(max(alive + START_SECONDS, Decimal(MINIMUM_SECONDS)))
+        billed.append(max(alive + PULL_SECONDS, Decimal(MINIMUM_SECONDS)))
     total = sum(billed, Decimal())
     cost = total * US_EAST_1.of(tier)
     return Estimate(
@@ -57,6 +50,6 @@ def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> 
         seconds=total,
         assumptions=(
             f"{tier.vcpu} vCPU, {tier.memory_gb} GB, x86 on demand in us-east-1, "
-            f"{START_SECONDS} s start, {MINIMUM_SECONDS} s minimum, IPv4"
+            f"{PULL_SECONDS} s start, {MINIMUM_SECONDS} s minimum, IPv4"
         ),
     )

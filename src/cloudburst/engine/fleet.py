@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from cloudburst.engine.slot import Lane, Slot, Stage
+from cloudburst.engine.slot import Lane, Slot, Stage, Ticket
 from cloudburst.ports import Backend
 
 
@@ -19,9 +19,14 @@ class Fleet:
         self._behind: dict[Slot, None] = {}
         self._starting: dict[Slot, None] = {}
         self._alive: dict[Slot, None] = {}
+        self._usable: dict[Slot, None] = {}
+        self._ready: dict[Slot, None] = {}
         self._alive_on: Counter[str] = Counter()
+        self._alive_paid: Counter[bool] = Counter()
         self.encoders_starting = 0
         """Encoder slots of the workers that are about to be ready."""
+        self.encoders_ready = 0
+        """Of those that are."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -48,12 +53,31 @@ class Fleet:
         if _keep(self._starting, slot, there and slot.starting):
             encoders = slot.backend.encoders
             self.encoders_starting += encoders if slot in self._starting else -encoders
+        _keep(self._usable, slot, there and slot.usable)
+        if _keep(self._ready, slot, there and slot.usable and slot.worker is not None):
+            encoders = slot.backend.encoders
+            self.encoders_ready += encoders if slot in self._ready else -encoders
         if _keep(self._alive, slot, there and not slot.draining):
-            self._alive_on[slot.backend.name] += 1 if slot in self._alive else -1
+            more = 1 if slot in self._alive else -1
+            self._alive_on[slot.backend.name] += more
+            self._alive_paid[bool(slot.backend.usd_per_second)] += more
 
-    def alive(self, backend: Backend | None = None) -> int:
-        """Workers that count against a limit: those that others stop do not."""
-        return len(self._alive) if backend is None else self._alive_on[backend.name]
+    def alive(self, backend: Backend) -> int:
+        """Workers that count against its own limit: those that others stop do not."""
+        return self._alive_on[backend.name]
+
+    def alive_like(self, backend: Backend) -> int:
+        """As `alive`, of all backends that cost something like this one, or nothing like it."""
+        return self._alive_paid[bool(backend.usd_per_second)]
+
+    def usable(self) -> tuple[Slot, ...]:
+        """Workers that have room for scenes, or will have."""
+        return tuple(self._usable)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is an encoder slot that no scene will take."""
+        return bool(self._free)
 
     def by_load(self, *, ahead: bool) -> list[Slot]:
         """Workers with room for a scene, those with the most first."""
@@ -64,15 +88,18 @@ class Fleet:
         """Workers that are not ready yet."""
         return tuple(self._starting)
 
-    def longest_wait(self, free: Slot) -> Lane | None:
-        """A scene that waits behind an encode and may go to a worker that has nothing to do."""
-        waiting = [
+    def waiting(self) -> list[Lane]:
+        """Scenes on workers that may still go to another one."""
+        return [
             lane
             for slot in self._behind
             for lane in slot.lanes
-            if lane.stage in {Stage.UPLOADING, Stage.WAITING}
-            and free.record.task not in lane.ticket.avoid
+            if lane.stage in {Stage.UPLOADING, Stage.WAITING} and not lane.is_copy
         ]
+
+    def longest_wait(self, fits: Callable[[Ticket], bool]) -> Lane | None:
+        """A scene that waits behind an encode and fits a worker that has nothing to do."""
+        waiting = [lane for lane in self.waiting() if fits(lane.ticket)]
         return max(waiting, key=lambda lane: lane.ticket.seconds, default=None)
 
     @property

@@ -29,20 +29,25 @@ class Forecast:
 
 
 def forecast(sounds: Iterable[float], places: Iterable[Place]) -> Forecast:
-    """Scenes go, longest first, to the place that can begin with them first.
+    """Scenes go, longest first, to the place that will have encoded them first.
 
     Args:
-        sounds: Seconds of sound of each scene.
+        sounds: Seconds of work of each scene: see `cloudburst.engine.figures.work`.
         places: One at least, unless there are no scenes.
     """
     known = tuple(places)
     ends = [place.free for place in known]
-    waiting = [(end, number) for number, end in enumerate(ends)]
-    heapify(waiting)
+    alike: dict[Pace, list[tuple[float, int]]] = {}
+    for number, place in enumerate(known):
+        alike.setdefault(place.pace, []).append((place.free, number))
+    for waiting in alike.values():
+        heapify(waiting)
+    groups = tuple(alike.items())
     done = 0.0
     for sound in sorted(sounds, reverse=True):
+        # Of places that are equally fast, the one that can begin first.
+        pace, waiting = min(groups, key=lambda g: g[1][0][0] + g[0].encode(sound) + g[0].moving)
         begin, number = waiting[0]
-        pace = known[number].pace
         end = ends[number] = begin + pace.encode(sound)
         done = max(done, end + pace.moving)
         heapreplace(waiting, (end, number))

@@ -30,6 +30,11 @@ def seconds_billed(usage: Usage) -> int:
     return max(MINIMUM_SECONDS, math.ceil(round(end - usage.pull_started, 3)))
 
 
+def usd_billed(usage: Usage) -> Decimal:
+    """All that it comes to."""
+    return _amount(seconds_billed(usage) * usage.usd_per_second)
+
+
 def cost_of(worker: WorkerRecord) -> Cost | None:
     """A task's bill by what its time was spent on; ``None`` where nothing is billed.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.dispatch import Dispatcher
+from cloudburst.engine.figures import Figures
 from cloudburst.engine.postmortem import PostMortems
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
@@ -23,7 +24,9 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
+from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.models.report import Prediction
 from cloudburst.models.task import TaskId, TaskSpec
 from cloudburst.ports import Backend, Journal
 
@@ -52,12 +55,19 @@ class WorkerPool:
         timeouts: Timeouts,
         limits: Limits,
         backoff: Backoff,
+        figures: Figures | None = None,
     ) -> None:
         self._tasks = tasks
         self._timeouts = timeouts
         self._limits = limits
         self._backoff = backoff
-        self._dispatcher = Dispatcher(backends, spec=spec, limits=limits, start=self._begin)
+        self._dispatcher = Dispatcher(
+            backends,
+            spec=spec,
+            limits=limits,
+            figures=figures or Figures(),
+            start=self._begin,
+        )
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
         self._journals: dict[str, Journal] = {}
@@ -115,8 +125,7 @@ class WorkerPool:
             raise BusyError(msg)
 
         def queue() -> None:
-            self._dispatcher.queue.put(*tickets)
-            self._dispatcher.decide()
+            self._dispatcher.queued(*tickets)
 
         try:
             yield queue
@@ -127,15 +136,35 @@ class WorkerPool:
                     self._dispatcher.release(ticket.lane)
             self._dispatcher.decide()
 
-    @asynccontextmanager
-    async def lease(self, ticket: Ticket) -> AsyncGenerator[Lane]:
-        """A lane on a ready worker, launched if need be. Raises when none can be had.
-
-        `MovedError` means that the scene shall lease again: it is wanted elsewhere.
-        """
-        lane: Lane | None = None
+    @contextmanager
+    def copying(self, ticket: Ticket) -> Generator[None]:
+        """Meanwhile the scene may have a second lane."""
         try:
-            lane = await self._lane_for(ticket)
+            yield
+        finally:
+            if ticket.copy is not None:  # reserved, and never used
+                self._dispatcher.release(ticket.copy)
+
+    def foresee(self, works: Iterable[float]) -> Prediction:
+        """What a run of scenes with so much work will take and cost: see `Report.predicted`."""
+        return self._dispatcher.foresee(works).prediction
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """What was measured since this was last asked."""
+        learned = self._dispatcher.outlook.learned
+        samples = tuple(learned)
+        learned.clear()
+        return samples
+
+    @asynccontextmanager
+    async def lease(self, ticket: Ticket, lane: Lane | None = None) -> AsyncGenerator[Lane]:
+        """A lane on a ready worker, launched if need be, or the ``lane`` that it has already.
+
+        Raises when none can be had. `MovedError` means that the lane is not the scene's any more:
+        it is wanted elsewhere, or was encoded there first.
+        """
+        try:
+            lane = lane or await self._lane_for(ticket)
             with lane.scope:
                 yield lane
             if lane.scope.cancelled_caught:
@@ -143,7 +172,7 @@ class WorkerPool:
         except WorkerError as exc:
             if lane is None or lane.slot.record.error is exc:
                 raise
-            lane.slot.retired = True  # no new scenes while we ask why
+            lane.slot.doubted = True
             self._dispatcher.fleet.refresh(lane.slot)
             error = await lane.worker.explain(exc, within=self._timeouts.call)
             lane.slot.lose(error)
@@ -159,8 +188,7 @@ class WorkerPool:
         if self._dispatcher.closed:
             raise ClosedError("the client was left")
         if not (ticket.waiting or ticket.lane or ticket.error):  # an attempt used up its lane
-            self._dispatcher.queue.put(ticket)
-            self._dispatcher.decide()
+            self._dispatcher.queued(ticket)
         if ticket.waiting:
             ticket.called = anyio.Event()
             await ticket.called.wait()
@@ -233,6 +261,7 @@ class WorkerPool:
         try:
             with anyio.move_on_after(self._timeouts.settle):
                 await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
+            self._dispatcher.settled(slot)
         finally:
             del self._unsettled[record]
             self._dispatcher.decide()
@@ -261,6 +290,9 @@ class WorkerPool:
             self._dispatcher.started(slot)
             try:
                 await self._tend(slot, worker)
+            except WorkerError as exc:
+                slot.lose(exc)
+                raise
             finally:
                 slot.retired = True  # from here on it stops, which takes a while
                 self._dispatcher.fleet.refresh(slot)
@@ -277,6 +309,7 @@ class WorkerPool:
             slot.changed = anyio.Event()
             with anyio.move_on_after(min(left, WATCH)) as pause:
                 await slot.changed.wait()
+            self._dispatcher.tick()
             if pause.cancelled_caught and await _leaving(worker) and not slot.draining:
                 self._dispatcher.drain(slot)
 

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.engine import accounts
+from cloudburst.engine.figures import work
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
@@ -21,7 +22,7 @@ from cloudburst.errors import CloudburstError
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
-from cloudburst.models.report import Report
+from cloudburst.models.report import Prediction, Report
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Journal
 
@@ -41,6 +42,8 @@ class Run:
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
         self._events = EventStream()
+        self.predicted: Prediction | None = None
+        """What was expected of it when it began."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
@@ -78,6 +81,7 @@ class Run:
             tuple(self._workers),
             began=self._began,
             seconds=self._now() if self._ended is None else self._ended,
+            predicted=self.predicted,
         )
 
     def _signed(self, report: Report) -> Report:
@@ -169,16 +173,20 @@ async def open_run(
     def begin(ticket: Ticket) -> None:
         tasks.start_soon(one, ticket, name=f"scene {ticket.scene}")
 
+    due = None if limits.deadline is None else anyio.current_time() + limits.deadline
     tickets = [
         Ticket(
             run=name,
             scene=scene.scene.name,
             language=options.language,
             seconds=scene.seconds,
+            work=work(scene, options),
+            due=due,
             begin=begin,
         )
         for scene in scenes
     ]
+    run.predicted = pool.foresee(ticket.work for ticket in tickets)
     with unwrapped(), pool.journaled(name, journal), pool.observed(run.saw):
         try:
             with pool.room_for(tickets) as queue:

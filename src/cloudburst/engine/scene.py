@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
 
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.slot import Lane, MovedError, Span, Ticket, Visit, Work
-from cloudburst.errors import CloudburstError, SceneTimeoutError, WorkerError, WorkerStoppedError
+from cloudburst.engine.second import second_copy
+from cloudburst.engine.slot import Lane, MovedError, Span, Stage, Ticket, Visit, Work
+from cloudburst.errors import (
+    CloudburstError,
+    PoisonedSceneError,
+    SceneTimeoutError,
+    WorkerError,
+    WorkerStoppedError,
+)
 from cloudburst.models.events import (
+    SceneCopied,
     SceneEncoding,
     SceneGenerated,
     SceneProgress,
@@ -28,6 +36,9 @@ from cloudburst.models.scene import Scene, Video
 
 MOVES = 10
 """Workers that may end under one scene, before or after it encodes there."""
+KILLS = 2
+"""Workers that may end by themselves while they encode one scene, the last one with nothing else
+to blame."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -50,6 +61,10 @@ class SceneRecord:
     encoding: bool = False
     moves: int = 0
     """Attempts that its worker took along: it ended, or was taken away."""
+    kills: int = 0
+    """Workers that ended by themselves while they encoded it."""
+    deaths: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
+    """What was said of them."""
     video: Video | None = None
     error: CloudburstError | None = None
 
@@ -77,6 +92,29 @@ class SceneRecord:
         else:
             self.failures += 1
         return self.failures < attempts and self.moves < MOVES
+
+    def died(self, error: CloudburstError) -> None:
+        """A worker is lost: that may be the scene's doing if it ended while it encoded that."""
+        if isinstance(error, WorkerStoppedError) and error.died:
+            self.kills += 1
+            self.deaths.append(error)
+
+    def poison(self) -> PoisonedSceneError | None:
+        """Why the scene is set aside, if it is."""
+        if self.kills < KILLS:
+            return None
+        told = "; ".join(map(str, self.deaths)) or "in an earlier life of the run"
+        return PoisonedSceneError(
+            f"set aside: {self.kills} workers ended while they encoded it: {told}",
+            scene=self.name,
+            tasks=[error.task for error in self.deaths],
+        )
+
+    def take_over(self, copy: SceneRecord) -> None:
+        """A second copy was first: its stages are those of the attempt."""
+        self.task, self.encoding = copy.task, False
+        self.uploading, self.waiting = copy.uploading, copy.waiting
+        self.generating, self.downloading = copy.generating, copy.downloading
 
     def restart(self) -> None:
         """A new attempt: the stages of the last one no longer count."""
@@ -113,8 +151,11 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
         except MovedError:
             record.attempts -= 1  # our own choice, not a failure
         except CloudburstError as exc:
+            if poison := record.poison():
+                raise poison from exc
             if not exc.retryable or record.task is None or not record.may_go_on(exc, job.attempts):
                 raise
+            job.ticket.suspect = record.kills > 0
             job.ticket.avoid.add(record.task)
             job.tell(SceneRetried, task=record.task, kind=type(exc).__name__, message=str(exc))
 
@@ -125,18 +166,66 @@ async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
     if not record.announced:
         job.tell(SceneQueued, attempt=record.attempts)
     record.announced = False
+    async with second_copy(pool, job.ticket, lambda lane: _second(lane, job, pool)) as second:
+        try:
+            return await _first(job, pool)
+        except CloudburstError as exc:
+            if video := await second.instead():
+                return video
+            if isinstance(exc, MovedError) and second.error:  # it had encoded first
+                raise second.error from exc
+            raise
+    raise AssertionError("unreachable: nobody cancels that scope")
+
+
+async def _first(job: SceneJob, pool: WorkerPool) -> Video:
+    record = job.record
     began, before = job.ticket.waited_since(), record.queued
     try:
         async with pool.lease(job.ticket) as lane:
             record.queued += anyio.current_time() - began
             record.task = lane.worker.task
-            seconds = _patience(job, lane)
-            with anyio.move_on_after(seconds):
-                return await _render_on(lane, job, pool)
-            raise SceneTimeoutError(f"not done within {seconds} s", scene=record.name)
+            return await _within_patience(lane, job, pool)
     except MovedError:
-        record.queued = before + anyio.current_time() - began  # all of it was in vain
+        if not record.encoding:
+            record.queued = before + anyio.current_time() - began  # all of it was in vain
         raise
+    except CloudburstError as exc:
+        if record.encoding:
+            record.died(exc)
+        raise
+
+
+async def _second(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
+    """The same on a lane of its own. Until it has won, the scene is where the first one is."""
+    mine = SceneRecord(name=job.record.name, task=lane.worker.task)
+
+    def tell(event: type[Any], **facts: Any) -> None:
+        if event is SceneGenerated:
+            job.tell(event, **facts)
+
+    try:
+        async with pool.lease(job.ticket, lane):
+            job.tell(SceneCopied, task=lane.worker.task)
+            return await _within_patience(lane, replace(job, record=mine, tell=tell), pool)
+    except MovedError:
+        raise
+    except CloudburstError as exc:
+        job.ticket.avoid.add(lane.worker.task)
+        if mine.encoding:
+            job.record.died(exc)
+        raise
+    finally:
+        job.record.sent += mine.sent
+        if lane.stage is Stage.DOWNLOADING and not mine.encoding:
+            job.record.take_over(mine)
+
+
+async def _within_patience(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
+    seconds = _patience(job, lane)
+    with anyio.move_on_after(seconds):
+        return await _render_on(lane, job, pool)
+    raise SceneTimeoutError(f"not done within {seconds} s", scene=job.record.name)
 
 
 def _patience(job: SceneJob, lane: Lane) -> float | None:
@@ -151,6 +240,11 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     record, scene = job.record, job.scene
     task, renderer, visit = lane.worker.task, lane.worker.renderer, lane.visit()
     job.tell(SceneStarted, task=task, attempt=record.attempts)
+
+    def progress(share: float) -> None:
+        lane.progress = share
+        job.tell(SceneProgress, task=task, progress=share)
+
     with record.clock("uploading", visit):
         upload = await renderer.upload(scene, job.options)
     record.sent += upload.sent
@@ -162,9 +256,9 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
         job.tell(SceneEncoding, task=task)
         record.encoding = True
         with record.clock("generating", visit):
-            output = await renderer.generate(
-                upload, progress=lambda share: job.tell(SceneProgress, task=task, progress=share)
-            )
+            output = await renderer.generate(upload, progress=progress)
+    if not lane.wins():
+        raise MovedError
     record.encoding = False
     job.tell(SceneGenerated, task=task)
 

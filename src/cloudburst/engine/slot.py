@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import anyio
 
 from cloudburst.engine.worker import Worker
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
 from cloudburst.models.task import TaskSpec, TaskState, TaskStatus, Usage
 from cloudburst.ports import Backend
@@ -54,6 +54,10 @@ class Visit:
     done: bool = False
     """The scene was finished by it."""
 
+    def seconds(self, work: Work) -> float:
+        """Of one kind of work."""
+        return sum(span.ended - span.began for span in self.spans if span.work == work)
+
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Ticket:
@@ -65,14 +69,24 @@ class Ticket:
     language: Language
     """Of its run."""
     seconds: float
-    """Length of its sound: what its encode will take, up to a factor."""
+    """Length of its sound: by it the queue is sorted."""
+    work: float = 0.0
+    """What it is to an encoder: see `cloudburst.engine.figures.work`."""
+    due: float | None = None
+    """On anyio's clock: when its run shall be done, at any price that is allowed."""
     avoid: set[str] = field(default_factory=set[str])
     """Tasks on which it has failed."""
+    suspect: bool = False
+    """A worker ended while it encoded the scene: it encodes alone from now on."""
     waiting: bool = False
     """In the queue."""
     since: float | None = None
     """On anyio's clock: from here on it waits for an attempt to begin."""
     lane: Lane | None = None
+    copy: Lane | None = None
+    """Where it is encoded a second time."""
+    on_copy: Callable[[Lane], None] | None = None
+    """Called with the lane of a copy; ``None`` when there may be none."""
     error: CloudburstError | None = None
     """Why there will be no lane."""
     begin: Callable[[Ticket], None]
@@ -86,6 +100,13 @@ class Ticket:
         """An attempt begins: from when on it was waited for."""
         since, self.since = self.since, None
         return anyio.current_time() if since is None else since
+
+    def leave(self, lane: Lane) -> None:
+        """That lane is not the scene's any more."""
+        if self.lane is lane:
+            self.lane = None
+        if self.copy is lane:
+            self.copy = None
 
     def call(self) -> None:
         """There is a lane or an error."""
@@ -106,10 +127,29 @@ class Lane:
     stage: Stage = Stage.UPLOADING
     encoding_since: float | None = None
     """On anyio's clock."""
+    progress: float = 0.0
+    """Of the encode, between 0 and 1; 0 also where the worker does not tell it."""
+    beaten: bool = False
+    """The scene was encoded elsewhere first."""
     granted: anyio.Event = field(default_factory=anyio.Event)
     """Set when an encoder slot is this lane's."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     on_change: Callable[[Slot], None]
+
+    @property
+    def is_copy(self) -> bool:
+        """The scene encodes elsewhere too, and has done so for longer."""
+        return self.ticket.copy is self
+
+    def wins(self) -> bool:
+        """The scene is encoded here: whether that was first. The other one is cut off."""
+        if self.beaten:
+            return False
+        other = self.ticket.lane if self.is_copy else self.ticket.copy
+        if other is not None:
+            other.beaten = True
+            other.scope.cancel()
+        return True
 
     def visit(self) -> Visit:
         """An attempt begins."""
@@ -124,6 +164,10 @@ class Lane:
         await self.granted.wait()
         try:
             yield
+        except WorkerError:
+            # The worker may be dead: nobody begins there, who would be a suspect for nothing.
+            self.slot.doubted = True
+            raise
         finally:
             self._enter(Stage.DOWNLOADING)
 
@@ -184,6 +228,8 @@ class Slot:
     """Its launch was not answered yet."""
     worker: Worker | None = None
     retired: bool = False
+    doubted: bool = False
+    """It has failed, and its backend is asked why: it gets nothing new to do."""
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
@@ -195,14 +241,34 @@ class Slot:
         """Not ready yet."""
         return self.worker is None and not self.retired
 
+    @property
+    def usable(self) -> bool:
+        """It has room for scenes, or will have."""
+        return not (self.retired or self.draining or self.doubted)
+
     def _count(self, *stages: Stage) -> int:
         return sum(lane.stage in stages for lane in self.lanes)
 
     @property
+    def busy(self) -> int:
+        """Scenes that take an encoder slot, or will."""
+        return self._count(Stage.UPLOADING, Stage.WAITING, Stage.ENCODING)
+
+    @property
+    def encoders(self) -> int:
+        """Scenes that may encode here at once: a suspect has no company."""
+        if any(lane.ticket.suspect and lane.stage is not Stage.DOWNLOADING for lane in self.lanes):
+            return 1
+        return self.backend.encoders
+
+    @property
     def unclaimed(self) -> int:
         """Encoder slots that no scene on this worker will take; negative when scenes wait."""
-        busy = self._count(Stage.UPLOADING, Stage.WAITING, Stage.ENCODING)
-        return self.backend.encoders - busy
+        return self.encoders - self.busy
+
+    def may_take(self, ticket: Ticket) -> bool:
+        """A suspect comes to a worker on which nothing else is to be encoded."""
+        return not ticket.suspect or self.backend.encoders == 1 or not self.busy
 
     def has_room(self, *, ahead: bool) -> bool:
         """Room for a scene that can encode at once, or with ``ahead`` for one that will wait.
@@ -211,18 +277,20 @@ class Slot:
         those that are to encode first, and at most one for each slot: enough to keep the encoder
         busy, and few enough to leave the rest of the queue to whoever is free first.
         """
-        if self.worker is None or self.retired or self.draining:
+        if self.worker is None or not self.usable:
             return False
         if len(self.lanes) >= self.most_lanes:
             return False
         if not ahead:
             return self.unclaimed > 0
-        encoders = self.backend.encoders
+        encoders = self.encoders
         return self._count(Stage.ENCODING) == encoders and self.unclaimed > -encoders
 
     def grant(self) -> None:
         """Give free encoder slots to the scenes that wait for them, longest first."""
-        free = self.backend.encoders - self._count(Stage.ENCODING)
+        if self.retired or self.doubted:
+            return
+        free = max(0, self.encoders - self._count(Stage.ENCODING))
         waiting = [lane for lane in self.lanes if lane.stage is Stage.WAITING]
         waiting.sort(key=lambda lane: -lane.ticket.seconds)
         for lane in waiting[:free]:

@@ -20,6 +20,7 @@ from cloudburst.errors import (
     WorkerNotReadyError,
     WorkerStoppedError,
 )
+from cloudburst.models.failures import by_others
 from cloudburst.models.policy import Backoff, Timeouts
 from cloudburst.models.task import TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports import Backend, Renderer
@@ -126,7 +127,14 @@ def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
     reason, failure = status.reason or "no reason given", status.failure
     if failure is not None and failure.do:
         reason = f"{reason} ({failure.told})"
-    error = WorkerStoppedError(f"{task} {how}: {reason}", task=task, stop_code=status.stop_code)
+    code = status.stop_code
+    over = bool(code) or status.state is TaskState.STOPPED
+    error = WorkerStoppedError(
+        f"{task} {how}: {reason}",
+        task=task,
+        stop_code=code,
+        died=over and not by_others(code),
+    )
     if failure is not None:
         error.remedy = failure.remedy
     return error

@@ -14,7 +14,7 @@ from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.task import Usage
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import NamedTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class RunEntry:
     run: str
     began: float
     options: RenderOptions
-    tier: Tier
+    tier: NamedTier
     limits: Limits
     backends: tuple[str, ...]
     """Their names, in the order of preference."""

@@ -100,6 +100,15 @@ class SceneProgress(_OnWorker):
     progress: float = Field(ge=0, le=1)
 
 
+class SceneCopied(_OnWorker):
+    """The encode takes much longer than others did: it was begun once more, on this worker.
+
+    The first of the two that has encoded counts; `SceneGenerated` says which one it was.
+    """
+
+    type: Literal["scene.copied"] = "scene.copied"
+
+
 class SceneGenerated(_OnWorker):
     """The video lies on the worker; the download begins."""
 
@@ -141,6 +150,7 @@ Event: TypeAlias = Annotated[
     | SceneUploaded
     | SceneEncoding
     | SceneProgress
+    | SceneCopied
     | SceneGenerated
     | SceneRetried
     | SceneCompleted

@@ -41,7 +41,8 @@ class Limits:
     """How much at once, how large, how often."""
 
     workers: Count = 4
-    """Tasks alive at once, over all backends."""
+    """Tasks alive at once, over all backends. Workers that cost nothing, like those of this
+    machine, are counted by themselves: as many of them may be alive beside the ones that cost."""
     lanes: Count | None = None
     """Scenes on one worker at once, in any stage; ``None``: three for each encoder slot."""
     attempts: Count = 3
@@ -59,6 +60,13 @@ class Limits:
     max_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """No task is launched and no scene begun by which a client's bill would pass this, as far as
     can be foreseen; what has begun is finished. ``None``: no limit."""
+    deadline: Seconds | None = None
+    """From a run's begin. While its end is foreseen to come later, workers are started although
+    they do not pay, as far as ``workers`` and ``max_usd`` allow. Nothing is cut off by it.
+    ``None``: a worker is started only if it saves more time than it takes to start."""
+    copies: bool = True
+    """A scene that takes much longer than others did is encoded a second time on a worker that is
+    free, where such a one can be told to stop: the first that is done counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -59,6 +59,17 @@ class Cost(_Entry):
         return self.starting + self.rendering + self.moving + self.idle + self.wasted
 
 
+class Prediction(_Entry):
+    """What was expected of a run when it began."""
+
+    seconds: float
+    """Wall time."""
+    usd_low: Decimal = Decimal()
+    """What it costs when all goes well; 0 where nothing is billed."""
+    usd_high: Decimal = Decimal()
+    """What it costs when all is slow."""
+
+
 class SceneReport(_Entry):
     """One scene. Seconds are those of the last attempt; waiting adds up over all."""
 
@@ -125,6 +136,9 @@ class Report(_Entry):
     fault: str | None = None
     """``Kind: message`` of what kept scenes from being made until somebody mends it, and how:
     credentials, permissions, an image that is not there…"""
+    predicted: Prediction | None = None
+    """What was expected when it began, by earlier runs and by what is assumed; ``None``: nobody
+    asked."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """The failed scenes' errors, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, PlainSerializer
 
 
 class Tier(Enum):
@@ -41,3 +44,13 @@ class Tier(Enum):
         known = ", ".join(f"{tier.priority} ({tier.name})" for tier in cls)
         msg = f"config_priority is {priority!r}; expected one of {known}"
         raise ValueError(msg)
+
+
+def _named(value: Any) -> Any:
+    return Tier.__members__.get(value, value) if isinstance(value, str) else value
+
+
+NamedTier: TypeAlias = Annotated[
+    Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
+]
+"""A tier that is its name in JSON."""

@@ -44,6 +44,7 @@ class FakeCloud:
     name: str = "fake"
     capacity: int | None = None
     encoders: int = 1
+    cancels: bool = True
     boot: float = 0.0
     """Seconds from launch until a worker answers."""
     upload: float = 0.0
@@ -67,6 +68,8 @@ class FakeCloud:
     lost_stops: int = 0
     """So many stops arrive and their answer is lost."""
     broken_scenes: set[str] = field(default_factory=set[str])
+    deadly_scenes: dict[str, float] = field(default_factory=dict[str, float])
+    """Scenes that end their worker so many seconds after their encode has begun."""
     dying_tasks: dict[str, float] = field(default_factory=dict[str, float])
     """Tasks that end by themselves so many seconds after their launch."""
     taken_tasks: dict[str, tuple[float, float]] = field(
@@ -99,6 +102,7 @@ class FakeCloud:
             connect=self.connect,
             capacity=self.capacity,
             encoders=self.encoders,
+            cancels=self.cancels,
             usd_per_second=self.rates.of(tier, public_ipv4=False) if self.rates else Decimal(),
         )
 
@@ -232,6 +236,8 @@ class FakeRenderer:
         if scene in cloud.broken_scenes:
             raise GenerateError("the encoder said no", scene=scene)
         seconds = cloud.encode(scene) if callable(cloud.encode) else cloud.encode
+        if scene in cloud.deadly_scenes:
+            self._dies_in(cloud.deadly_scenes[scene])
         cloud.encoding[self.task] = cloud.encoding.get(self.task, 0) + 1
         assert cloud.encoding[self.task] <= cloud.encoders, "more encodes than encoder slots"
         try:
@@ -247,6 +253,12 @@ class FakeRenderer:
         """Take some time; no file is written."""
         await self._busy(self.cloud.download)
         return Download(path=to, size=output.size, sha256="0" * 64)
+
+    def _dies_in(self, seconds: float) -> None:
+        cloud = self.cloud
+        since = anyio.current_time() - cloud.running.get(self.task, math.inf)
+        end = min(cloud.dying_tasks.get(self.task, math.inf), since + seconds)
+        cloud.dying_tasks[self.task] = end
 
     async def _busy(self, seconds: float) -> None:
         await anyio.sleep(seconds)

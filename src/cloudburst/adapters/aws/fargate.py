@@ -33,6 +33,7 @@ from cloudburst.adapters.aws.sight import FREE_DISK, Sight, sight
 from cloudburst.adapters.aws.watcher import LOST, NO_ADDRESS, Watched, Watcher
 from cloudburst.adapters.http import native, onestep
 from cloudburst.adapters.http.files import Hashes
+from cloudburst.engine.assumed import encoders, fargate_kind, fargate_pace
 from cloudburst.engine.groups import unwrapped
 from cloudburst.errors import (
     AWSError,
@@ -150,8 +151,11 @@ def _backend(
         name="fargate",
         launcher=launcher,
         connect=connect,
-        encoders=tier.vcpu if speaks_native else 1,
+        encoders=encoders(tier, definition.protocol),
+        cancels=speaks_native,
         new_secrets=new_secrets,
+        kind=fargate_kind(tier, definition.protocol, definition.architecture),
+        pace=fargate_pace(tier, definition.protocol),
         usd_per_second=launcher.usd_per_second(tier),
         most_usd_per_second=launcher.most_usd_per_second,
         slowness=0.0 if speaks_native else onestep.SLOWNESS,

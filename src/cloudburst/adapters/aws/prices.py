@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from cloudburst.errors import AWSError
 from cloudburst.models.prices import HOME, PriceTable, RegionPrices
+from cloudburst.state import state_folder
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ async def save_prices(table: PriceTable) -> Path:
 
 def prices_file() -> Path:
     """Where this user's table lies: ``cloudburst/prices.json`` in the folder for states."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "cloudburst" / "prices.json"
+    return state_folder() / "prices.json"
 
 
 def refreshed(

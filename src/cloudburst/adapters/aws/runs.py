@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 from cloudburst.models.task import TaskId
+from cloudburst.state import state_folder
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,8 @@ _KNOWN = TypeAdapter(KnownRun)
 
 
 def runs_folder() -> Path:
-    """Where the files are: ``XDG_STATE_HOME``, or ``~/.local/state``."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "cloudburst" / "runs"
+    """Where the files are."""
+    return state_folder() / "runs"
 
 
 async def known_runs() -> tuple[KnownRun, ...]:

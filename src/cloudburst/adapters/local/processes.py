@@ -20,6 +20,7 @@ from cloudburst.adapters.http.files import Hashes
 from cloudburst.adapters.http.native import NO_LIMITS, connect
 from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
+from cloudburst.engine.assumed import local_kind, local_pace
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.postmortem import LINES, page
 from cloudburst.errors import CapacityError, LaunchError
@@ -66,8 +67,7 @@ async def open_processes(
         LaunchError: modules are missing.
     """
     cores, parent = await to_thread.run_sync(_look_around, needs, folder)
-    workers = workers or min(cores, WORKERS)
-    encoders = encoders or max(1, cores // workers)
+    workers, encoders = numbers(workers, encoders, cores=cores)
     settings = {"ENCODERS": encoders, "SCENE_SECONDS": timeouts.scene or DAY}
     with unwrapped():
         async with open_place(parent) as place, create_task_group() as tasks:
@@ -79,9 +79,18 @@ async def open_processes(
                     connect=partial(connect, timeouts=timeouts, hashes=Hashes()),
                     capacity=workers,
                     encoders=encoders,
+                    cancels=True,
+                    kind=local_kind(at_once=workers * encoders, cores=cores),
+                    pace=local_pace(at_once=workers * encoders, cores=cores),
                 )
             finally:
                 launcher.close()
+
+
+def numbers(workers: int | None, encoders: int | None, *, cores: int) -> tuple[int, int]:
+    """Workers, and scenes that each encodes at once, where they are not said."""
+    workers = workers or min(cores, WORKERS)
+    return workers, encoders or max(1, cores // workers)
 
 
 class ProcessLauncher:

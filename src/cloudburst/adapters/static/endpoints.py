@@ -14,6 +14,7 @@ import anyio
 from cloudburst.adapters.http import native, onestep
 from cloudburst.adapters.http.files import Hashes
 from cloudburst.adapters.http.line import checked_address, checked_key
+from cloudburst.engine.assumed import endpoints_kind, endpoints_pace
 from cloudburst.errors import CapacityError, ConfigurationError, WorkerError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
@@ -67,7 +68,10 @@ async def open_endpoints(
         connect=_connect(launcher, protocol, timeouts),
         capacity=len(endpoints),
         encoders=encoders,
+        cancels=protocol is Protocol.NATIVE,
         new_secrets=lambda: secrets,
+        kind=endpoints_kind([endpoint.address for endpoint in endpoints], protocol),
+        pace=endpoints_pace(protocol, at_once=encoders),
         slowness=onestep.SLOWNESS if protocol is Protocol.ONESTEP else 0.0,
     )
 

@@ -1,0 +1,235 @@
+"""Whether runs take as long as ``cloudburst plan`` says, on this machine; and what scenes take.
+
+    python benchmarks/plan.py [--runs 10] [--work]
+
+Real runs on the local backend, each of 3 to 10 scenes of 2 to 15 s: some runs move their pictures
+and some do not, some scenes have subtitles, and pictures have from one to twelve megapixels. Three
+more come first, from which figures are learned; all others learn too. What is predicted is said
+before a run begins, by the code of `cloudburst plan` with figures of the earlier runs; what it
+took is in its report. The goal: off by 15 % at most (median).
+
+``--work`` renders scenes one by one and prints what each takes of a processor (user and system, of
+the render child and its ffmpeg), beside what `work` makes of it: that is where its constants are
+from. Exits with 1 when the goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import anyio
+from PIL import Image
+from render import Cost, make_inputs, measured
+
+from cloudburst import Client, RenderOptions, Report, Scene, local
+from cloudburst.adapters.local.processes import WORKERS
+from cloudburst.engine.assumed import NATIVE_CPU, local_kind, local_pace
+from cloudburst.engine.figures import Figures, work
+from cloudburst.engine.plan import Crew, Offer, Plan, foreseen
+from cloudburst.models.pace import Pace, Sample
+from cloudburst.models.policy import Limits
+from cloudburst.models.scene import CheckedScene
+from cloudburst.preflight import check
+from cloudburst.service.cores import usable_cores
+
+GOAL = 0.15
+FIRST = 3
+"""Runs of which only figures are wanted."""
+PICTURES = {
+    "720p": (1280, 720, "png"),
+    "1080p": (1920, 1080, "png"),
+    "portrait": (1080, 1920, "png"),
+    "12 MP": (4000, 3000, "png"),
+    "12 MP, JPEG": (4000, 3000, "jpg"),
+}
+
+
+class Inputs:
+    """Pictures of every size, and sounds of any length."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        make_inputs(folder, 15)
+        picture = Image.open(folder / "image.png")
+        self.pictures: dict[str, Path] = {}
+        for name, (width, height, ending) in PICTURES.items():
+            path = folder / f"{width}x{height}.{ending}"
+            picture.resize((width, height)).save(path, quality=92)
+            self.pictures[name] = path
+        self.subtitle = folder / "subtitle.srt"
+
+    def sound(self, seconds: float) -> Path:
+        """The first so many seconds."""
+        path = self.folder / f"{seconds:.2f}.wav"
+        if not path.exists():
+            whole = (self.folder / "audio.wav").read_bytes()
+            size = round(seconds * 44_100) * 2
+            head = whole[:4] + (36 + size).to_bytes(4, "little") + whole[8:40]
+            path.write_bytes(head + size.to_bytes(4, "little") + whole[44 : 44 + size])
+        return path
+
+    def scene(self, name: str, seconds: float, picture: str, *, subtitled: bool) -> Scene:
+        return Scene(
+            name=name,
+            image=self.pictures[picture],
+            audio=self.sound(seconds),
+            subtitle=self.subtitle if subtitled else None,
+        )
+
+
+class Mix(NamedTuple):
+    scenes: Sequence[Scene]
+    options: RenderOptions
+
+    def __str__(self) -> str:
+        moves = "moving" if self.options.effects else "still"
+        subtitled = sum(scene.subtitle is not None for scene in self.scenes)
+        return f"{len(self.scenes):2} scenes, {moves:6}, {subtitled:2} with subtitles"
+
+
+def mixes(inputs: Inputs, number: int) -> Iterator[Mix]:
+    rng = random.Random(4)
+    for run in range(number):
+        subtitles = rng.choice((0.0, 0.5, 1.0))
+        scenes = [
+            inputs.scene(
+                f"s{place}",
+                round(rng.uniform(2, 15), 1),
+                rng.choice(tuple(PICTURES)),
+                subtitled=rng.random() < subtitles,
+            )
+            for place in range(rng.randint(3, 10))
+        ]
+        yield Mix(scenes, RenderOptions() if run % 2 else RenderOptions(effects=()))
+
+
+def offer(figures: Figures) -> Offer:
+    cores = usable_cores()
+    workers = min(cores, WORKERS)
+    each = max(1, cores // workers)
+
+    class Here:
+        kind = local_kind(at_once=workers * each, cores=cores)
+        pace = local_pace(at_once=workers * each, cores=cores)
+
+    pace = figures.pace(Here())
+    return Offer(backend="local", pace=pace, encoders=each, most=workers)
+
+
+def predicted(works: Sequence[float], here: Offer) -> Plan:
+    return foreseen(works, [Crew(offer=here, number=here.most)])
+
+
+def samples(report: Report, works: Sequence[float], kind: str) -> Iterator[Sample]:
+    for worker in report.workers:
+        if worker.launched is not None and worker.ready is not None:
+            yield Sample(kind=kind, measure="start", seconds=worker.ready - worker.launched)
+    for scene, weight in zip(report.scenes, works, strict=True):
+        moved = scene.uploading + scene.downloading
+        yield Sample(kind=kind, measure="encode", seconds=scene.generating, sound=weight)
+        yield Sample(kind=kind, measure="move", seconds=moved)
+
+
+async def rendered(mix: Mix, to: Path) -> Report:
+    async with Client(local(), options=mix.options, limits=Limits(workers=WORKERS)) as client:
+        report = await client.render_all(mix.scenes, to=to)
+    report.raise_for_failures()
+    return report
+
+
+def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{'run':>4} {'':38} {'predicted':>10} {'actual':>8} {'off':>7} {'load':>5}")
+    figures, off = Figures(), list[float]()
+    cores = usable_cores()
+    kind = local_kind(at_once=min(cores, WORKERS) * max(1, cores // WORKERS), cores=cores)
+    for run, mix in enumerate(mixes(inputs, FIRST + number), 1 - FIRST):
+        checked = check(mix.scenes, mix.options, Limits())
+        works = [work(scene, mix.options) for scene in checked]
+        plan = predicted(works, offer(figures))
+        report = anyio.run(rendered, mix, folder / str(run))
+        for sample in samples(report, works, kind):
+            figures.learn(sample)
+        error = report.seconds / plan.seconds - 1
+        if run > 0:
+            off.append(abs(error))
+        print(
+            f"{run if run > 0 else '':>4} {mix!s:38} {plan.seconds:8.1f} s {report.seconds:6.1f} s "
+            f"{error:+7.1%} {os.getloadavg()[0]:5.1f}",
+            flush=True,
+        )
+        shutil.rmtree(folder / str(run))
+    pace: Pace = offer(figures).pace
+    print(f"learned: start {pace.start:.2f} s, moving {pace.moving:.2f} s, ", end="")
+    print(f"encode {pace.scene:.2f} s + {pace.ratio:.3f} × work, within {pace.encodes}")
+    met = median(off) <= GOAL
+    print(f"{'met   ' if met else 'MISSED'} off by {median(off):.1%} (median), goal {GOAL:.0%}")
+    return met
+
+
+def works_of_scenes(inputs: Inputs, folder: Path) -> None:
+    print(
+        f"{'seconds':>7} {'picture':12} {'':6} {'':9} {'CPU':>6} {'wall':>6} {'said':>6} {'off':>7}"
+    )
+    off, busy = list[float](), list[float]()
+    for seconds, effects, subtitled in product((2, 6, 15), ((), ("zoom_in",)), (False, True)):
+        for name, picture in inputs.pictures.items():
+            if subtitled and name != "1080p":
+                continue
+            options = RenderOptions.model_validate({"effects": effects})
+            scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
+            files = sum(p.stat().st_size for p in (picture, scene.audio))
+            weight = work(CheckedScene(scene=scene, seconds=seconds, bytes=files), options)
+            cost = measured_child(scene, options, folder)
+            error = NATIVE_CPU * weight / cost.cpu - 1
+            off.append(abs(error))
+            busy.append(cost.cpu / cost.wall)
+            moves, has = "moving" if effects else "still", "subtitles" if subtitled else ""
+            print(
+                f"{seconds:7} {name:12} {moves:6} {has:9} {cost.cpu:6.2f} {cost.wall:6.2f} "
+                f"{NATIVE_CPU * weight:6.2f} {error:+7.1%}",
+                flush=True,
+            )
+    print(f"off by {median(off):.1%} (median); {max(busy):.2f} cores busy at most")
+
+
+def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
+    folder.mkdir()
+    shutil.copy(scene.image, folder / "image")
+    shutil.copy(scene.audio, folder / "audio")
+    if scene.subtitle is not None:
+        shutil.copy(scene.subtitle, folder / "subtitle")
+    job = {"name": "s", "options": options.model_dump(mode="json")}
+    (folder / "job.json").write_text(json.dumps(job))
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.child", folder]
+    cost = measured(command, folder, folder / "video.mp4")
+    shutil.rmtree(folder)
+    return cost
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Whether runs take as long as was said.")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--work", action="store_true", help="what scenes take, one by one")
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
+        inputs = Inputs(Path(name))
+        if said.work:
+            works_of_scenes(inputs, Path(name) / "job")
+            return 0
+        return 0 if against_reality(inputs, Path(name), said.runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

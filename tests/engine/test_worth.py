@@ -1,0 +1,178 @@
+"""When another worker is started, once it is known what that would bring. In virtual time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import anyio
+import pytest
+from harness import engine, known, working
+
+from cloudburst.engine.figures import Figures
+from cloudburst.errors import BudgetError
+from cloudburst.models.policy import Limits
+from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+def scenes(*works):
+    return [working(f"s{number}", seconds) for number, seconds in enumerate(works)]
+
+
+def cloud(works, *, ratio=1.0, **facts):
+    """It takes as long as the work says; a task needs 40 s to start."""
+    facts = {"boot": 40.0, "rates": US_EAST_1} | facts
+    return FakeCloud(encode=lambda name: ratio * works[int(name[1:])], **facts)
+
+
+async def tasks_for(works, *, workers=6, measured=True, **limits):
+    one = cloud(works)
+    figures = known(one) if measured else Figures()
+    async with engine(one, figures=figures, limits=Limits(workers=workers, **limits)) as e:
+        report = await e.render(scenes(*works))
+    assert report.status is Status.COMPLETE
+    assert not one.running
+    return len(one.launched), report
+
+
+async def test_a_task_that_would_save_less_than_its_start_is_not_started():
+    # 110 s with one task, 80 s with two: no 40 s are saved.
+    number, report = await tasks_for([10] * 7)
+    assert number == 1
+    assert report.seconds == pytest.approx(110, abs=1)
+
+
+async def test_a_task_that_saves_more_is():
+    # 280 s with one task, 160 s with two, and 120 s with three: the third saves no more than 40 s.
+    number, report = await tasks_for([10] * 24)
+    assert number == 2
+    assert report.seconds == pytest.approx(160, abs=1)
+
+
+async def test_what_was_never_measured_is_started_as_wanted():
+    number, _ = await tasks_for([10] * 5, measured=False)
+    assert number == 5
+
+
+async def test_what_is_learned_in_a_run_counts_in_the_next():
+    one = cloud([10] * 5)
+    async with engine(one, limits=Limits(workers=5)) as e:
+        await e.render(scenes(*[10] * 5), "first")
+        assert len(one.launched) == 5
+        await e.render(scenes(*[10] * 5), "second")
+    assert len(one.launched) == 6
+
+
+async def test_one_long_scene_needs_one_task():
+    number, _ = await tasks_for([600, 1, 1, 1])
+    assert number == 1
+
+
+async def test_the_first_worker_always_starts():
+    number, _ = await tasks_for([0.1])
+    assert number == 1
+
+
+async def test_the_minute_that_is_billed_counts():
+    """A second task with a start of 2 s saves 10 of 22 s, and 50 s of its minute are no work."""
+    works = [10, 10]
+    one = cloud(works, boot=2.0)
+    async with engine(one, figures=known(one), limits=Limits(workers=6)) as e:
+        await e.render(scenes(*works))
+    assert len(one.launched) == 1
+    free = cloud(works, boot=2.0, rates=None)
+    async with engine(free, figures=known(free), limits=Limits(workers=6)) as e:
+        await e.render(scenes(*works))
+    assert len(free.launched) == 2, "where nothing is billed, there is no minute"
+
+
+async def test_a_free_worker_that_would_come_too_late_is_not_started():
+    lengths = [1] * 4
+    one = cloud(lengths, rates=None)
+    fast = cloud(lengths, rates=None, name="fast", boot=0.0, capacity=1)
+    async with engine(fast, one, figures=known(fast, one)) as e:
+        report = await e.render(scenes(*lengths))
+    assert report.status is Status.COMPLETE
+    assert not one.launched
+
+
+async def test_a_deadline_starts_tasks_that_do_not_pay():
+    # 120 s with one task, 80 s with two, 70 s with three.
+    number, report = await tasks_for([10] * 8, deadline=75)
+    assert number == 3
+    assert report.seconds <= 75
+
+
+async def test_a_deadline_does_not_lift_the_limit_of_workers():
+    number, _ = await tasks_for([10] * 8, workers=2, deadline=1)
+    assert number == 2
+
+
+async def test_a_deadline_does_not_lift_the_budget():
+    works = [10] * 8
+    one = cloud(works)
+    # What one task costs that does it all, and not quite two.
+    most = 150 * Decimal("0.0000285")
+    limits = Limits(workers=6, deadline=1, max_usd=most)
+    async with engine(one, figures=known(one), limits=limits) as e:
+        final = await (await e.render(scenes(*works))).settled()
+    assert final.cost.usd <= most
+    assert len(one.launched) < 3
+
+
+async def test_a_lost_worker_is_replaced_although_a_second_one_did_not_pay():
+    works = [10] * 7
+    one = cloud(works, dying_tasks={"fake-1": 55})
+    async with engine(one, figures=known(one), limits=Limits(workers=6)) as e:
+        report = await e.render(scenes(*works))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+
+
+async def test_a_scene_that_failed_on_the_only_warm_worker_gets_another_one():
+    """It may not go there again, whatever another worker saves."""
+    slow = iter([1000.0])
+    one = FakeCloud(boot=40, rates=US_EAST_1, encode=lambda _: next(slow, 5.0))
+    limits = Limits(workers=2, idle=10_000)
+    async with engine(one, figures=known(one), limits=limits) as e:
+        e.timeouts = type(e.timeouts)(scene=100)
+        report = await e.render(scenes(5))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+    assert report.seconds < 300
+
+
+async def test_more_scenes_are_another_reason():
+    """A task that did not pay for one run pays when a second run comes."""
+    few, many = [10] * 5, [10] * 40
+    one = cloud(many)
+    async with engine(one, figures=known(one), limits=Limits(workers=6)) as e:
+
+        async def later():
+            await anyio.sleep(10)
+            assert len(one.launched) == 1
+            await e.render(scenes(*many), "second")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(later)
+            await e.render(scenes(*few), "first")
+    assert len(one.launched) > 1
+
+
+async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one():
+    lengths = [30] * 3
+    paid = cloud(lengths, name="paid", boot=1.0)
+    free = cloud(lengths, name="free", rates=None, ratio=20.0, boot=1.0)
+    figures = known(paid)
+    for sample in (known(free, ratio=20.0)._samples).values():
+        for each in sample:
+            figures.learn(each)
+    limits = Limits(max_usd=Decimal("0.0025"))
+    async with engine(paid, free, figures=figures, limits=limits) as e:
+        report = await e.render(scenes(*lengths))
+    assert report.status is Status.COMPLETE, [type(error) for error in report.errors]
+    assert not any(isinstance(error, BudgetError) for error in report.errors)
+    assert free.launched

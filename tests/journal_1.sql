@@ -1,0 +1,18 @@
+PRAGMA application_id = 1131177026;
+PRAGMA user_version = 1;
+BEGIN TRANSACTION;
+CREATE TABLE ends (id INTEGER PRIMARY KEY, life NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "ends" VALUES(1,1,'{"ended":1200.0,"status":"complete"}',2416702398);
+CREATE TABLE faults (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "faults" VALUES(1,'第 1 幕','{"scene":"\u7b2c 1 \u5e55","failures":1,"moves":0,"kills":1,"kind":"UploadError","message":"\ud834\udd1e"}',30992733);
+CREATE TABLE launches (id INTEGER PRIMARY KEY, token NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "launches" VALUES(1,'k1','{"token":"k1","backend":"fargate","asked":1001.0}',1448024629);
+CREATE TABLE lives (id INTEGER PRIMARY KEY, began NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "lives" VALUES(1,1000.25,'{"run":"r1","began":1000.25,"options":{"language":"chinese","effects":["pan_left"],"watermark":"/pictures/\udcff \ud83c\udfb5/mark.png","is_portrait":true,"background_box":true,"background_opacity":0.2,"font_size":null,"outline_color":"&H00000000"},"tier":"MAXIMUM_PERFORMANCE","limits":{"workers":7,"lanes":null,"attempts":3,"idle":0.0,"waiting":null,"image_pixels":100000000,"file_bytes":536870912,"audio_seconds":3600.0,"max_usd":"0.10"},"backends":["local","fargate"]}',3898821321);
+CREATE TABLE results (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "results" VALUES(1,'第 1 幕','{"video":{"scene":"\u7b2c 1 \u5e55","path":"/out/\u7b2c 1 \u5e55.mp4","task":"t1","size":7,"sha256":"ab","seconds":12.52},"fingerprint":"f1","attempts":2,"spans":[["uploading",1003.0,1004.5],["generating",1004.5,1020.0]]}',2602584251);
+CREATE TABLE scenes (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "scenes" VALUES(1,'第 1 幕','{"scene":{"name":"\u7b2c 1 \u5e55","image":"/in/\u7b2c 1 \u5e55.png","audio":"/in/\u7b2c 1 \u5e55.mp3","subtitle":null},"seconds":12.5,"fingerprint":"f1"}',1533088992);
+CREATE TABLE tasks (id INTEGER PRIMARY KEY, task NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "tasks" VALUES(1,'t1','{"task":"t1","backend":"fargate","token":"k1","launched":1001.5,"ready":null,"stopped":null,"usage":{"rates":{"vcpu":"0.000011244","memory_gb":"0.000001235","disk_gb":"3.08E-8","ipv4":"0.000001388888888888888888888888889"},"vcpu":2.0,"memory_gb":4.0,"extra_disk_gb":0,"public_ipv4":true,"created":1001.0,"pull_started":1002.125,"seen":1100.0,"stopped":null},"settled":false,"error":null}',3917358954);
+COMMIT;
