@@ -418,3 +418,30 @@ def make_sound(path, *, seconds):
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(16000 * seconds))
+
+
+async def test_a_post_mortem_has_the_last_lines_and_no_key(tmp_path):
+    script = (
+        f"{SAY}; import os; [print('line', n, file=sys.stderr) for n in range(300)]; "
+        "print('the key', os.environ['AUTHENTICATION_KEY'], file=sys.stderr); os._exit(3)"
+    )
+    async with opened(tmp_path, script) as backend:
+        task = await backend.launcher.launch(request(key="k-of-this-test"))
+        await until(backend.launcher, task, TaskState.STOPPED)
+        page = await backend.launcher.post_mortem(task)
+        assert await backend.launcher.post_mortem("local-nobody") is None
+    assert page.startswith(f"# Task {task} failed\n\n**The container's program failed.**")
+    assert "it ended by itself (exit code 3)" in page
+    assert page.count("\n    line ") == 99
+    assert "the key ***" in page
+    assert "k-of-this-test" not in page
+
+
+async def test_a_post_mortem_of_one_that_was_killed(tmp_path):
+    script = f"{SAY}; import os; os.kill(os.getpid(), 9)"
+    async with opened(tmp_path, script) as backend:
+        task = await backend.launcher.launch(request())
+        await until(backend.launcher, task, TaskState.STOPPED)
+        page = await backend.launcher.post_mortem(task)
+    assert "killed (SIGKILL)" in page
+    assert "It wrote nothing." in page

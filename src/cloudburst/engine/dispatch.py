@@ -18,7 +18,7 @@ from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
 from cloudburst.engine.stragglers import stragglers
 from cloudburst.engine.worth import Worth
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
@@ -31,6 +31,10 @@ LAUNCHES = 100
 AT_ONCE = 10
 """Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
 a millisecond each, for which the loop stands still."""
+
+FEWER_FOR = 300.0
+"""Seconds for which no more workers are started than an account was seen to allow: by then what
+else runs in it may have ended, and a look costs one refused launch."""
 
 TICK = 2.0
 """Seconds after which things are looked at again although nothing has happened: an encode may have
@@ -72,6 +76,9 @@ class Dispatcher:
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
         self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
         self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
+        self._allowed: dict[
+            str, tuple[int, float]
+        ] = {}  # workers that one may have, and until when
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
@@ -236,10 +243,22 @@ class Dispatcher:
 
     def _room(self, backend: Backend) -> int:
         """Workers that there may be besides those that there are."""
-        most = self._limits.workers - self.fleet.alive_like(backend)
-        if backend.capacity is None:
-            return most
-        return min(most, backend.capacity - self.fleet.alive(backend))
+        most, alive = self._limits.workers, self.fleet.alive(backend)
+        bounds = [most - self.fleet.alive_like(backend)]
+        bounds += [bound - alive for bound in self._bounds(backend)]
+        return min(bounds)
+
+    def _bounds(self, backend: Backend) -> Iterator[int]:
+        """What it can have at once, and what the account was seen to allow."""
+        if backend.capacity is not None:
+            yield backend.capacity
+        most, until = self._allowed.get(backend.name, (0, 0.0))
+        if anyio.current_time() < until:
+            yield most
+
+    def with_task(self, backend: Backend) -> int:
+        """Workers of a backend whose task was accepted."""
+        return sum(slot.backend is backend and bool(slot.record.task) for slot in self.fleet)
 
     def _give_up(self) -> None:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
@@ -312,9 +331,12 @@ class Dispatcher:
             return
         wanted = len(self.queue) or self.fleet.waits_behind
         for slot in self.outlook.needless() if wanted else self.fleet.starting():
-            slot.retired = True
-            slot.scope.cancel()
-            self.fleet.refresh(slot)
+            self._cancel_start(slot)
+
+    def _cancel_start(self, slot: Slot) -> None:
+        slot.retired = True
+        slot.scope.cancel()
+        self.fleet.refresh(slot)
 
     def release(self, lane: Lane) -> None:
         """A scene is through with its worker, or will not use it."""
@@ -369,11 +391,21 @@ class Dispatcher:
             self._refused[slot.backend.name] = error
 
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
-        """A worker will never be ready; after a few in a row its backend is given up."""
-        name = slot.backend.name
+        """A worker will never be ready; after a few in a row its backend is given up.
+
+        It is at once where no other start can go better. What is ready there works on.
+        """
+        name, there = slot.backend.name, self.with_task(slot.backend)
+        if error.remedy is Remedy.FEWER and there:
+            self._allowed[name] = there, anyio.current_time() + FEWER_FOR
+            return
         self._failures[name] += 1
         if not error.retryable or self._failures[name] >= self._limits.attempts:
             self._refused[name] = error
+        if not error.retryable:
+            for other in self.fleet.starting():
+                if other.backend is slot.backend:
+                    self._cancel_start(other)
 
     def ended(self, slot: Slot) -> None:
         """A worker is no more."""

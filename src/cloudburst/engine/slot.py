@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import anyio
@@ -197,6 +198,10 @@ class WorkerRecord:
     """It was seen to have stopped: nothing more will be billed."""
     may_run: bool = False
     """Its stop was not accepted, and it was not seen to have stopped."""
+    ours: bool = False
+    """Its error is why we gave it up, not why it failed."""
+    post_mortem: Path | None = None
+    """What was written about its end."""
     visits: list[Visit] = field(default_factory=list[Visit])
 
     def gave_back(self, accepted: bool) -> None:
@@ -302,10 +307,11 @@ class Slot:
             lane.stage, lane.encoding_since = Stage.ENCODING, anyio.current_time()
             lane.granted.set()
 
-    def lose(self, error: CloudburstError) -> None:
-        """Give the worker up: every scene on it has to go elsewhere."""
+    def lose(self, error: CloudburstError, *, ours: bool = False) -> None:
+        """Give the worker up: every scene on it has to go elsewhere; ``ours``: it is well."""
         self.retired = True
-        self.record.error = self.record.error or error
+        if self.record.error is None:
+            self.record.error, self.record.ours = error, ours
         self.changed.set()
         for lane in self.lanes:
             lane.scope.cancel()
