@@ -122,20 +122,6 @@ async def test_the_result_has_its_keys_three_times(cloud, scenes):
     assert not cloud.running, "execute_batch of old never stopped its task"
 
 
-async def test_a_scene_that_fails_is_no_success(cloud, scenes):
-    cloud.broken_scenes = {"场景_001"}
-    result = await execute_parallel_batches(scenes(3))
-    assert not result.success
-    assert result.status is Status.PARTIAL
-    assert (result.successful_scenes, result.failed_scenes) == (2, 1)
-    assert [Path(file).stem for file in result.downloaded_files] == ["场景_000", "场景_002"]
-    assert result.errors == {"场景_001": "GenerateError: the encoder said no"}
-    cloud.broken_scenes |= {"场景_000", "场景_002"}
-    result = await execute_parallel_batches(scenes(3))
-    assert (result.success, result.status) == (False, Status.FAILED)
-    assert result.downloaded_files == []
-
-
 @pytest.mark.parametrize(
     ("count", "arguments", "tasks"),
     [
@@ -153,12 +139,6 @@ async def test_as_many_tasks_as_planned(cloud, scenes, count, arguments, tasks):
     assert sum(task["successful_scenes"] for task in result["task_results"]) == count
     files = [file for task in result.task_results for file in task.downloaded_files]
     assert sorted(files) == sorted(result.downloaded_files)
-
-
-async def test_nobody_waits_for_the_slowest_share(cloud, scenes):
-    cloud.encode = lambda scene: 0.6 if scene == "场景_000" else 0.02
-    result = await execute_parallel_batches(scenes(6), scenes_per_batch=3, max_parallel_tasks=2)
-    assert sorted(task.successful_scenes for task in result.task_results) == [1, 5]
 
 
 @pytest.mark.parametrize("tier", Tier)
@@ -228,13 +208,6 @@ async def test_no_scenes(cloud):
         FargateOperationV1(0)
 
 
-@pytest.mark.parametrize("subtitle", [{}, {"subtitle_path": None}, {"subtitle_path": ""}])
-async def test_no_subtitle_in_three_ways(cloud, scenes, subtitle):
-    (scene,) = scenes(1)
-    assert (await execute_parallel_batches([scene | subtitle])).success
-    assert cloud.seen["场景_000"][0].subtitle is None
-
-
 async def test_dictionaries_and_models(cloud, scenes):
     first, second = scenes(2)
     result = await execute_parallel_batches(iter([first, Scene.model_validate(second)]))
@@ -272,11 +245,6 @@ async def test_the_environment_and_env_are_read_by_these_calls_only(cloud, scene
     write_env("API_TIMEOUT_MINUTES=soon")
     with pytest.raises(ConfigurationError, match="API_TIMEOUT_MINUTES"):
         await execute_parallel_batches(scenes(1))
-
-
-async def test_the_timeouts_by_default(cloud, scenes):
-    await execute_parallel_batches(scenes(1))
-    assert (cloud.timeouts.scene, cloud.timeouts.ready) == (15 * 60, 300)
 
 
 async def test_a_scene_that_takes_too_long(cloud, scenes, monkeypatch):

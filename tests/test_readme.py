@@ -1,48 +1,235 @@
-"""The README's code runs."""
+"""The code of the pages runs, both READMEs say the same, and what they quote is there."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import anyio
 import pytest
+from botocore.exceptions import NoCredentialsError
 
-from cloudburst import Client, RenderOptions
+from cloudburst import Client, RenderOptions, Settings, Tier, Timeouts, fargate
+from cloudburst.models.task import LaunchRequest, TaskSpec
+from cloudburst.ports import new_key
+from cloudburst.testing import EmulatorConfig, FargateEmulator
+from old_calls import without_settings, write_env
+from written import (
+    PAGES,
+    READMES,
+    ROOT,
+    blocks,
+    headings,
+    is_said_by_the_package,
+    prose_of,
+    quoted,
+    table_of,
+    tables,
+    without_comments,
+)
 
-ROOT = Path(__file__).parent.parent
-pytestmark = [pytest.mark.anyio, pytest.mark.real]
+BOTO = NoCredentialsError.fmt
+"""Said by boto, and passed on."""
+COMMAND = re.compile(r"(?m)^(?:\$ )?cloudburst .*$")
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
+def here(tmp_path, monkeypatch):
+    without_settings(monkeypatch, tmp_path)
+    return tmp_path
 
 
-def blocks(page: str) -> list[str]:
-    text = (ROOT / page).read_text("utf-8")
-    return re.findall(r"(?ms)^```python\n(.*?)^```$", text)
+@pytest.fixture
+def scenes(here, make_scene):
+    """Those that the README names."""
+    for name in ("one", "two"):
+        make_scene(name, seconds=0.2)
+    Path("one.wav").rename("one.mp3")
+    Path("two.png").rename("two.jpg")
+    Path("two.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\n你好\n", "utf-8")
+    return run_blocks("README.md", only="scenes = [")["scenes"]
 
 
+def run_blocks(page, *, only="", space=None):
+    """Run a page's code, but for programs that have a loop of their own; returns its names."""
+    space = {} if space is None else space
+    for block in blocks(page, "python"):
+        if "asyncio.run" not in block and only in block:
+            exec(compile(block, page, "exec"), space)
+    return space
+
+
+@pytest.mark.real
 @pytest.mark.timeout(120)
-def test_the_program_renders_the_story(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    program = next(block for block in blocks("README.md") if "asyncio.run" in block)
+def test_the_program_renders_the_story(here, capsys):
+    (here / "examples").symlink_to(ROOT / "examples")
+    program = next(block for block in blocks("README.md", "python") if "asyncio.run" in block)
     exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
     assert len(list(Path("videos").glob("*.mp4"))) == 6
     assert "complete" in capsys.readouterr().out
 
 
-async def test_the_pieces_work(tmp_path, monkeypatch, capsys, make_scene):
-    monkeypatch.chdir(tmp_path)
-    space = {}
-    for block in blocks("README.md"):
-        if "asyncio.run" not in block:
-            exec(compile(block, "README.md", "exec"), space)
+@pytest.mark.real
+@pytest.mark.timeout(60)
+def test_the_pieces_work(scenes, capsys):
+    space = run_blocks("README.md")
     assert isinstance(space["options"], RenderOptions)
-    scenes = [make_scene("one", seconds=0.2)]
-    await space["render"]([*scenes, {"name": "two"}])
-    assert "two image" in capsys.readouterr().out
-    async with Client() as client:
-        await space["watch"](client, scenes)
-    assert str(Path("videos/one.mp4")) in capsys.readouterr().out
+    assert space["result"].success
+    assert space["plan"].num_tasks == 10
+    out = capsys.readouterr().out
+    assert "101 scenes on 10 tasks" in out
+    for name in ("one", "场景_002"):
+        assert len(list(Path("output").glob(f"batch_*/{name}.mp4"))) == 1
+        assert f"{name}.mp4" in out
+
+    async def watched():
+        async with Client() as client:
+            await space["watch"](client, scenes)
+            await space["watch"](client, [*scenes, {"name": "three"}])
+
+    anyio.run(watched)
+    out = capsys.readouterr().out
+    assert str(Path("videos/one.mp4")) in out
+    assert "three image" in out
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+def test_the_pieces_for_fargate_work(scenes, capsys):
+    space = run_blocks("README.md", only="async def")
+    quick = EmulatorConfig(provisioning=0.1, pending=0.2, deprovisioning=0.1, moto=False)
+    with FargateEmulator(quick) as emulator:
+        settings = Settings(**emulator.environment)
+        anyio.run(space["on_fargate"], settings, scenes)
+        out = capsys.readouterr().out
+        assert re.search(r"complete 0\.\d+\n0\.\d+ \S+ True\none 0\.\d+\n场景_002 0\.\d+\n", out)
+
+        async def left():
+            spec = TaskSpec(scene="场景_001")
+            async with fargate(settings)(Timeouts(), Tier.STANDARD) as backend:
+                request = LaunchRequest(spec=spec, token="token", secrets=new_key())
+                await backend.launcher.launch(request)
+
+        anyio.run(left)
+        write_env("".join(f"{name}={value}\n" for name, value in emulator.environment.items()))
+        anyio.run(space["look_and_clean"])
+        out = capsys.readouterr().out
+        assert re.search(
+            r"arn:aws:ecs:\S+ [A-Z]+ .*场景_001\nTerminated 1 tasks, 0 failed 1 0\n", out
+        )
+        assert not emulator.live
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
+    import logging
+
+    logger, root = logging.getLogger("cloudburst"), logging.getLogger()
+    before = logger.level, root.handlers[:], root.level
+    try:
+        run_blocks("docs/troubleshooting.md")
+        assert logger.isEnabledFor(logging.DEBUG)
+    finally:
+        logger.setLevel(before[0])
+        root.handlers[:] = before[1]
+        root.setLevel(before[2])
+    run_blocks("docs/migration.md", space={"scenes": scenes})
+    assert '"successful_scenes": 2' in capsys.readouterr().out
+    tested = {"docs/emulator.md", "docs/migration.md", "docs/troubleshooting.md", *READMES}
+    assert {page for page in PAGES if blocks(page, "python")} == tested
+
+
+def test_both_have_the_same_headings():
+    english, chinese = ([line.split()[0] for line in headings(page)] for page in READMES)
+    assert english == chinese
+
+
+def test_both_have_the_same_code():
+    english, chinese = ([without_comments(code) for code in blocks(page)] for page in READMES)
+    assert english == chinese
+    assert len(english) > 10
+
+
+def figures(rows):
+    """What is the same in every language, row by row."""
+    return [
+        (sorted(quoted(" ".join(row))), re.findall(r"\d+(?:\.\d+)?", " ".join(row))) for row in rows
+    ]
+
+
+def test_both_have_the_same_tables():
+    english, chinese = (list(map(figures, tables(page))) for page in READMES)
+    assert english == chinese
+    assert len(english) > 8
+
+
+def links(page):
+    return re.findall(r"\]\(([^)]+)\)", prose_of(page))
+
+
+def test_both_have_the_same_links():
+    assert set(links("README.md")) == set(links("README_CN.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    near = [link.partition("#")[0] for link in links(page) if "://" not in link]
+    assert [link for link in near if not (folder / link).exists()] == []
+
+
+def commands():
+    for page in PAGES:
+        for code in blocks(page, "sh", "console"):
+            for line in COMMAND.findall(code):
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                yield words[1 : words.index(">") if ">" in words else None]
+        for text in quoted(prose_of(page)):
+            if re.match(r"cloudburst [a-z]+( [a-z-]+)*$", text):
+                yield text.split()[1:]
+
+
+@pytest.mark.parametrize("words", sorted({tuple(words) for words in commands()}), ids=" ".join)
+def test_commands_are_known(words, here):
+    from cloudburst.cli.app import app
+
+    if words == ("render",):
+        return  # named as such
+    words = ["run.json" if word == "TASK" else word for word in words]
+    command, bound, rest = app.parse_args(words, exit_on_error=False, print_error=False)
+    assert callable(command)
+    assert not rest if isinstance(rest, list) else True
+    assert bound is not None
+
+
+TROUBLES = [
+    pytest.param(cell, id=cell.strip("`"))
+    for cell in dict.fromkeys(
+        row[0]
+        for page in (*READMES, "docs/troubleshooting.md")
+        for head, *rows in tables(page)
+        if head[0] in {"it says", "报错"}
+        for row in rows
+    )
+]
+
+
+@pytest.mark.parametrize("cell", TROUBLES)
+def test_errors_are_quoted_as_they_are(cell):
+    (said,) = quoted(cell)
+    assert is_said_by_the_package(said) or said in BOTO
+
+
+def test_what_the_readme_says_of_troubles_is_in_the_whole_list():
+    told = {row[0] for _, *rows in tables("docs/troubleshooting.md") for row in rows}
+    assert {row[0] for row in table_of("README.md", "`AWS_SUBNET_ID is not")} <= told
+
+
+def test_each_fault_has_its_number_and_its_test():
+    rows = table_of("docs/migration.md", "1")
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 15)]
+    tests = (ROOT / "tests/contract/test_fourteen_faults.py").read_text("utf-8")
+    for number in range(1, 15):
+        assert f"def test_fault_{number:02}_" in tests

@@ -9,6 +9,7 @@ from typing import Any
 import aioboto3
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
 from aiobotocore.session import get_session
+from botocore.exceptions import PartialCredentialsError
 from pydantic import SecretStr
 
 from cloudburst.adapters.aws.redaction import hide
@@ -23,8 +24,14 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def session_of(settings: Settings) -> aioboto3.Session:
-    """A session with the keys or the profile of the settings, or with what boto finds. Blocks."""
+    """A session with the keys or the profile of the settings, or with what boto finds. Blocks.
+
+    Raises botocore's ``PartialCredentialsError`` for half a key, with which boto would sign.
+    """
     secret, token = _plain(settings.secret_access_key), _plain(settings.session_token)
+    if bool(settings.access_key_id) != bool(secret):
+        missing = "AWS_SECRET_ACCESS_KEY" if settings.access_key_id else "AWS_ACCESS_KEY_ID"
+        raise PartialCredentialsError(provider="settings", cred_var=missing)
     hide(secret or "", token or "", _plain(settings.auth_key) or "", always=True)
     return aioboto3.Session(
         aws_access_key_id=settings.access_key_id,
