@@ -29,7 +29,7 @@ from stand_in.making import make_scenes, one_worker, spans
 from cloudburst import Client, Limits, Report
 from cloudburst.engine.ledger import covered
 from cloudburst.models.events import Event, SceneEvent
-from cloudburst.models.task import LaunchRequest, TaskId, TaskStatus
+from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskStatus
 from cloudburst.ports import Backend, Launcher
 
 SECONDS, BYTES = 3.0, 20_000_000
@@ -84,6 +84,9 @@ class SlowLauncher:
 
     async def stop(self, task: TaskId, *, reason: str) -> None:
         await self.launcher.stop(task, reason=reason)
+
+    async def find(self, run: str) -> Sequence[FoundTask]:
+        return await self.launcher.find(run)
 
     async def post_mortem(self, task: TaskId) -> str | None:
         return await self.launcher.post_mortem(task)

@@ -9,6 +9,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
+    suppress,
 )
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,18 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from cloudburst.backends import default_backend
+from cloudburst.books import Book, Books, open_books
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
+from cloudburst.fingerprint import fingerprinted
 from cloudburst.history import load_history, save_history
+from cloudburst.models.entries import Entry, RunEntry, SceneEntry
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import READINESS, Backoff, Limits, Timeouts
 from cloudburst.models.report import Report
@@ -34,6 +39,7 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.outputs import claimed
 from cloudburst.ports import Backend, OpenBackend
+from cloudburst.resuming import run_of
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """A scene, or the dictionary of one."""
@@ -83,6 +89,7 @@ class Client(anyio.AsyncContextManagerMixin):
         with unwrapped():
             async with AsyncExitStack() as stack:
                 backends = [await stack.enter_async_context(b) for b in self._backends()]
+                books = await stack.enter_async_context(open_books())  # closed after all tasks
                 tasks = await stack.enter_async_context(anyio.create_task_group())
                 figures = Figures(await load_history())
                 pool = WorkerPool(
@@ -94,7 +101,8 @@ class Client(anyio.AsyncContextManagerMixin):
                     backoff=self._backoff,
                     figures=figures,
                 )
-                self._open = _Open(pool=pool, loop=anyio.lowlevel.current_token())
+                loop = anyio.lowlevel.current_token()
+                self._open = _Open(pool=pool, loop=loop, tasks=tasks, books=books)
                 try:
                     yield self
                     self._open = None
@@ -144,16 +152,21 @@ class Client(anyio.AsyncContextManagerMixin):
         to: Path | str,
         options: RenderOptions | None = None,
         overwrite: bool = False,
+        name: str | None = None,
+        resume: bool = False,
     ) -> Report:
         """Render all scenes into the folder ``to``; a scene that fails stops no other.
 
         Returns when every video is verified and the stop of every task that is not kept warm
-        is accepted. `Report.raise_for_failures` turns failed scenes into an exception.
+        is accepted. `Report.raise_for_failures` turns failed scenes into an exception. ``name``
+        and ``resume`` are those of `stream`.
 
         Raises:
             ConfigurationError: What `stream` raises before anything starts.
         """
-        async with self.stream(scenes, to=to, options=options, overwrite=overwrite) as run:
+        async with self.stream(
+            scenes, to=to, options=options, overwrite=overwrite, name=name, resume=resume
+        ) as run:
             return await run.until_done()
         raise AssertionError("unreachable: a stream swallows no exception")
 
@@ -166,6 +179,7 @@ class Client(anyio.AsyncContextManagerMixin):
         options: RenderOptions | None = None,
         overwrite: bool = False,
         name: str | None = None,
+        resume: bool = False,
     ) -> AsyncGenerator[Run]:
         """Render all scenes into ``to`` and iterate over what happens.
 
@@ -173,41 +187,79 @@ class Client(anyio.AsyncContextManagerMixin):
         ``run.report`` stays readable. ``name`` identifies the run in tags and file names: letters,
         digits, dashes and underscores; no two runs may share one. ``None`` makes one up.
 
+        What happens is written down in ``.cloudburst`` within ``to``. ``resume=True`` goes on with
+        the run of that ``name``, or without a name with the newest run there that has one of these
+        scenes, however it ended; where there is none, a new run begins. Videos that it has made
+        and that are as it has made them are not made again, unless what goes into them has
+        changed; its tasks that still run are taken over, or stopped, and are on the bill.
+
         Raises, before anything is started:
-            ConfigurationError: The name is none, or a run of this client has it.
+            ConfigurationError: The name is none, a run has it, or its journal cannot be read.
             InvalidScenesError: Everything that is wrong with the scenes and their files.
-            OutputExistsError: Videos of these names exist and ``overwrite`` is false.
-            OutputClaimedError: A run that is still alive writes to these names.
+            OutputExistsError: Videos of these names exist and ``overwrite`` is false; with
+                ``resume`` those of the run itself do not count.
+            OutputClaimedError: A run that is still alive writes to these names, or is the one to
+                go on with.
             BusyError: More scenes would wait than ``Limits.waiting`` allows.
             ClosedError: The client is not open, or belongs to another event loop.
         """
-        pool = self._pool()
-        options = options or self._options
-        run_name = uuid4().hex[:12] if name is None else name
+        client = self._opened()
+        options = _absolute(options or self._options)
         checked = await anyio.to_thread.run_sync(_check, list(scenes), options, self._limits)
-        names = [scene.scene.name for scene in checked]
+        names, folder = [scene.scene.name for scene in checked], _folder(to)
+        if resume and name is None:
+            name = await anyio.to_thread.run_sync(run_of, folder, names)
+        run_name = uuid4().hex[:12] if name is None else name
         with unwrapped(), _alone(run_name, self._names):
             async with (
-                claimed(Path(to), names, run=run_name, overwrite=overwrite) as paths,
-                open_run(
+                claimed(folder, names, run=run_name, overwrite=overwrite, resume=resume) as paths,
+                client.book(folder, run_name, resume=resume) as book,
+            ):
+                earlier = await book.earlier(checked, paths, overwrite=overwrite)
+                async with open_run(
                     run_name,
                     checked,
-                    pool,
+                    client.pool,
                     to=paths,
                     options=options,
                     timeouts=self._timeouts,
                     limits=self._limits,
-                ) as run,
-            ):
-                yield run
-            await save_history(pool.take_samples())
+                    journal=book.journal,
+                    first=self._first(client.pool, run_name, checked, options, book.journal.now()),
+                    earlier=earlier,
+                ) as book.run:
+                    yield book.run
+            await save_history(client.pool.take_samples())
 
-    def _pool(self) -> WorkerPool:
+    def _first(
+        self,
+        pool: WorkerPool,
+        run: str,
+        scenes: Sequence[CheckedScene],
+        options: RenderOptions,
+        now: float,
+    ) -> Sequence[Entry]:
+        """What must be known of a run before anything of it begins."""
+        life = RunEntry(
+            run=run,
+            began=now,
+            options=options,
+            tier=self._spec.tier,
+            limits=self._limits,
+            backends=tuple(backend.name for backend in pool.backends),
+        )
+        entries = [
+            SceneEntry(scene=one.scene, seconds=one.seconds, fingerprint=one.fingerprint)
+            for one in scenes
+        ]
+        return [life, *entries]
+
+    def _opened(self) -> _Open:
         if self._open is None:
             raise ClosedError("enter the client first: async with Client(...) as client")
         if self._open.loop != anyio.lowlevel.current_token():
             raise ClosedError("the client belongs to another event loop; make one for this loop")
-        return self._open.pool
+        return self._open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +268,21 @@ class _Open:
 
     pool: WorkerPool
     loop: object
+    tasks: TaskGroup
+    books: Books
+
+    @asynccontextmanager
+    async def book(self, folder: Path, run: str, *, resume: bool) -> AsyncGenerator[Book]:
+        """The journal of a run. It stays open until the last words of the run's tasks."""
+        book = await self.books.open(folder, run, resume=resume)
+        try:
+            yield book
+        finally:
+            if book.run is None:
+                await self.books.close(book)
+            else:
+                with suppress(RuntimeError):  # the client was left, and closes all of them
+                    self.tasks.start_soon(self.books.close_later, book)
 
 
 async def render(
@@ -252,4 +319,15 @@ def _check(
     # Imported here, in a thread: Pillow takes its time, and not every program renders.
     from cloudburst.preflight import check  # noqa: PLC0415
 
-    return check(scenes, options, limits)
+    return fingerprinted(check(scenes, options, limits), options)
+
+
+def _folder(to: Path | str) -> Path:
+    return Path(to).absolute()
+
+
+def _absolute(options: RenderOptions) -> RenderOptions:
+    """As another process, in another folder, would need them."""
+    if options.watermark is None:
+        return options
+    return options.model_copy(update={"watermark": options.watermark.absolute()})

@@ -33,15 +33,16 @@ _AGAIN = Backoff(first=0.02, cap=0.1)
 
 @asynccontextmanager
 async def claimed(
-    folder: Path, names: Sequence[str], *, run: str, overwrite: bool
+    folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool = False
 ) -> AsyncGenerator[dict[str, Path]]:
     """Own ``<folder>/<name>.mp4`` of every name while inside; yields name to absolute path.
 
-    Makes the folder. Raises `OutputClaimedError` when another run that is alive writes one of the
-    names, `OutputExistsError` when a video is there and ``overwrite`` is false, and
-    `ConfigurationError` when the folder cannot be written to.
+    Makes the folder. With ``resume`` what the run itself has left, videos and halves of them, is
+    the caller's affair. Raises `OutputClaimedError` when another run that is alive writes one of
+    the names, or this run is alive elsewhere, `OutputExistsError` when a video is there and
+    ``overwrite`` is false, and `ConfigurationError` when the folder cannot be written to.
     """
-    claim = _Claim(folder, names, run=run, overwrite=overwrite)
+    claim = _Claim(folder, names, run=run, overwrite=overwrite, resume=resume)
 
     async def taken() -> bool | None:
         return await anyio.to_thread.run_sync(claim.take) or None
@@ -109,7 +110,9 @@ def _held(home: Path) -> dict[str, str]:
 class _Claim:
     """Taken and dropped in threads; once it was dropped it cannot be taken any more."""
 
-    def __init__(self, folder: Path, names: Sequence[str], *, run: str, overwrite: bool) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool
+    ) -> None:
         folder = folder.absolute()
         self.home = folder / ".cloudburst"
         self.paths = {name: folder / f"{name}.mp4" for name in names}
@@ -117,6 +120,7 @@ class _Claim:
         self._card = self.home / f"{run}.json"
         self._lock = _lock_of(self._card)
         self._overwrite = overwrite
+        self._resume = resume
         self._turn = threading.Lock()
         self._dropped = False
 
@@ -134,7 +138,8 @@ class _Claim:
             with _alone(self.home) as alone:
                 if alone:
                     self._refuse_claimed()
-                    self._refuse_existing()
+                    if not self._resume:
+                        self._refuse_existing()
                     self._write_card()
                 return alone
 
@@ -156,12 +161,16 @@ class _Claim:
                 lock.acquire(timeout=0)
             except Timeout:
                 names, holder = _read(card)
+                if card == self._card:
+                    msg = f"{holder} works on run {card.stem}"
+                    raise OutputClaimedError(msg, holder=holder) from None
                 if shared := [ours[key] for name in names if (key := folded(name)) in ours]:
                     msg = f"{holder} is writing {_listed(shared)}"
                     raise OutputClaimedError(msg, paths=shared, holder=holder) from None
             else:  # its process is gone, and so is what it had not finished
                 names, _ = _read(card)
-                for name in names:
+                left = self._resume and card == self._card
+                for name in () if left else names:
                     (self._folder / f"{name}.mp4.part").unlink(missing_ok=True)
                 card.unlink(missing_ok=True)
                 _let_go(lock)

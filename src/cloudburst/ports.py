@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as random_secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.pace import UNKNOWN, Pace
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskStatus
+from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
 
 Progress: TypeAlias = Callable[[float], None]
@@ -35,6 +35,14 @@ class Launcher(Protocol):
 
     async def stop(self, task: TaskId, *, reason: str) -> None:
         """Return when the stop is accepted; a task that is gone already is no error."""
+        ...
+
+    async def find(self, run: str) -> Sequence[FoundTask]:
+        """The tasks that were started for a run, by this process or one that is no more.
+
+        Those that are alive and, for as long as the backend remembers them, those that have ended.
+        From here on each of them may be described and stopped.
+        """
         ...
 
     async def post_mortem(self, task: TaskId) -> str | None:
@@ -79,6 +87,10 @@ class Download:
     """Length by its own index; 0 where that does not tell it."""
 
 
+Arrived: TypeAlias = Callable[[Download], Awaitable[None]]
+"""Called with a video that was received and verified, before it gets its final name."""
+
+
 class Renderer(Protocol):
     """One worker, ready to be talked to. Cancelled calls leave nothing running there."""
 
@@ -91,6 +103,10 @@ class Renderer(Protocol):
         """Whether the worker answers; never raises for one that does not yet."""
         ...
 
+    async def clear(self) -> None:
+        """Drop what another process has begun there: the worker was taken over from it."""
+        ...
+
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         """Bring a scene's files to the worker."""
         ...
@@ -99,7 +115,9 @@ class Renderer(Protocol):
         """Make the video; return when it is ready."""
         ...
 
-    async def download(self, output: Output, to: Path) -> Download:
+    async def download(
+        self, output: Output, to: Path, *, arrived: Arrived | None = None
+    ) -> Download:
         """Fetch the video to ``to``: written beside it, verified, then renamed."""
         ...
 

@@ -128,6 +128,9 @@ class Studio:
                 return httpx.Response(200, stream=Pieces(*self.events(job)))
             case "GET video" if job:
                 return self.send(request)
+            case "DELETE job" if not ident:
+                self.jobs.clear()
+                return httpx.Response(204)
             case "DELETE job" if job:
                 del self.jobs[ident]
                 return httpx.Response(204)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import httpx
 import pytest
 from studio import Pieces, mp4
-from talking import CUT, left_in, rendered
+from talking import CUT, OPTIONS, ignore, left_in, rendered, to_studio
 
 from cloudburst.errors import (
     DownloadError,
     OutputWriteError,
+    WorkerError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +64,64 @@ async def test_a_video_damaged_on_the_way_is_fetched_once_more(studio, make_scen
     await rendered(studio, make_scene(), tmp_path / "one.mp4")
     assert (tmp_path / "one.mp4").read_bytes() == studio.video
     assert studio.calls.count("GET video") == 2
+
+
+@ASYNCIO
+async def test_a_video_is_told_of_before_it_has_its_name(studio, make_scene, tmp_path):
+    told = []
+
+    async def arrived(download):
+        await anyio.lowlevel.checkpoint()
+        part, final = tmp_path / "one.mp4.part", tmp_path / "one.mp4"
+        content = await anyio.to_thread.run_sync(part.read_bytes)
+        told.append((download, content, await anyio.to_thread.run_sync(final.exists)))
+
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        output = await renderer.generate(upload, progress=ignore)
+        download = await renderer.download(output, tmp_path / "one.mp4", arrived=arrived)
+    assert told == [(download, studio.video, False)]
+    assert download.sha256 == studio.sha256
+    assert left_in(tmp_path) == ["one.mp4"]
+
+
+@pytest.mark.parametrize("error", [OSError("no"), KeyError("defect")])
+async def test_what_cannot_be_told_of_gets_no_name(studio, make_scene, tmp_path, error):
+    async def arrived(_):
+        await anyio.lowlevel.checkpoint()
+        raise error
+
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        output = await renderer.generate(upload, progress=ignore)
+        with pytest.raises(type(error)):
+            await renderer.download(output, tmp_path / "one.mp4", arrived=arrived)
+    assert left_in(tmp_path) == []
+
+
+async def test_a_worker_is_cleared(studio, make_scene):
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        await renderer.generate(upload, progress=ignore)
+        assert studio.jobs
+        await renderer.clear()
+        assert not studio.jobs
+
+
+@ASYNCIO
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx.Response(405, json={"error": "an older service"}),
+        lambda: httpx.Response(503, json={"error": "it stops"}),
+        lambda: CUT,
+    ],
+)
+async def test_a_worker_that_cannot_be_cleared_is_not_taken_over(studio, answer):
+    studio.script["DELETE job"] = [answer()]
+    async with to_studio(studio) as renderer:
+        with pytest.raises(WorkerError):
+            await renderer.clear()
 
 
 @ASYNCIO

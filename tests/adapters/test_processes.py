@@ -15,15 +15,18 @@ from pathlib import Path
 import anyio
 import pytest
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudburst import Timeouts, local
 from cloudburst.adapters.local import worker as worker_module
-from cloudburst.adapters.local.processes import SERVICE, open_processes
+from cloudburst.adapters.local.processes import SERVICE, WORKERS, numbers, open_processes
 from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec, TaskState
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
+from cloudburst.service.cores import usable_cores
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -229,6 +232,35 @@ async def test_the_extra_is_named_when_it_is_missing(folder):
 def test_counts_are_checked_at_once(counts):
     with pytest.raises(ConfigurationError):
         local(**counts)
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [(1, (1, 1)), (2, (2, 1)), (4, (4, 1)), (6, (3, 2)), (7, (4, 2)), (8, (4, 2)), (16, (4, 4))],
+)
+def test_cores_are_shared_among_a_few_workers(cores, expected):
+    assert numbers(None, None, cores=cores) == expected
+
+
+@given(
+    cores=st.integers(1, 256),
+    workers=st.none() | st.integers(1, 300),
+    encoders=st.none() | st.integers(1, 300),
+)
+def test_no_core_is_left_idle_and_what_was_asked_for_is_kept(cores, workers, encoders):
+    some, each = numbers(workers, encoders, cores=cores)
+    assert some == workers if workers else 1 <= some <= WORKERS
+    assert each == encoders if encoders else each >= 1
+    if encoders is None:
+        assert some * each >= cores
+    if workers is None:
+        assert (some - 1) * each < cores  # the last one has something to do too
+
+
+async def test_the_default_is_a_slot_for_each_core(folder):
+    async with opened(folder, workers=None, encoders=None) as backend:
+        slots = encoder_slots(usable_cores())
+        assert slots <= backend.capacity * backend.encoders < slots + backend.capacity
 
 
 async def test_a_task_of_nobody(folder):

@@ -31,7 +31,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
 from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
 from cloudburst.testing.emulator.launching import check_tags
 
@@ -40,6 +40,14 @@ pytestmark = pytest.mark.anyio
 
 def nothing(_):
     """Who is told nothing."""
+
+
+async def no_wait(_token):
+    pass
+
+
+def callbacks():
+    return {"before": no_wait, "on_launch": nothing, "on_stop": nothing}
 
 
 NO_PROCESSES = {"provisioning": 600.0}
@@ -427,6 +435,18 @@ async def test_native_and_onestep_backends():
             assert backend.encoders == 1
 
 
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_a_task_is_told_how_many_scenes_it_encodes_at_once(tier):
+    slots = encoder_slots(tier.vcpu)
+    with account(**NO_PROCESSES) as emulator:
+        emulator.register(protocol="native")
+        async with backend_of(emulator, tier=tier) as backend:
+            assert backend.encoders == slots
+            await backend.launcher.launch(request("one", tier=tier))
+        (it,) = emulator.tasks
+    assert it.environment["CLOUDBURST_ENCODERS"] == str(slots)
+
+
 async def test_a_session_of_the_callers():
     import aioboto3
 
@@ -446,7 +466,7 @@ async def test_cancelled_at_any_time_it_leaves_no_task(after):
         with anyio.move_on_after(after):
             async with backend_of(emulator) as backend:
                 spec = TaskSpec(run="run1")
-                async with launched(backend, spec, Timeouts(), nothing, nothing):
+                async with launched(backend, spec, Timeouts(), **callbacks()):
                     await anyio.sleep_forever()
         assert emulator.live == ()
     assert await known_runs() == ()
@@ -458,7 +478,7 @@ async def test_a_launch_without_answer_is_found_and_stopped_when_cancelled():
         async with backend_of(emulator) as backend:
             emulator.add_fault(fault)
             with anyio.move_on_after(0.2):
-                async with launched(backend, TaskSpec(run="r"), Timeouts(), nothing, nothing):
+                async with launched(backend, TaskSpec(run="r"), Timeouts(), **callbacks()):
                     await anyio.sleep_forever()
         assert [it.live for it in emulator.tasks] == [False]
     assert await known_runs() == ()

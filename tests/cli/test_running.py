@@ -160,7 +160,8 @@ async def test_a_signal_stops_everything_and_keeps_what_is_done(
     assert f"{tmp_path}/out/good.mp4" in out or "Videos in " in out
     assert "Interrupted: 1 video of 3 scenes" in out
     assert out.count("not done") == 2
-    assert not (tmp_path / "out" / ".cloudburst").exists()
+    (journal,) = (tmp_path / "out" / ".cloudburst").iterdir()
+    assert journal.suffix == ".sqlite"
 
 
 async def test_a_signal_before_anything_was_started(

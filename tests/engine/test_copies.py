@@ -203,11 +203,11 @@ class Line(FakeRenderer):
                     pass
         return await super().generate(upload, progress=progress)
 
-    async def download(self, output, to):
+    async def download(self, output, to, **more):
         if output.scene == "slow" and self.cloud.downloading:
             error, self.cloud.downloading = self.cloud.downloading, None
             raise error
-        return await super().download(output, to)
+        return await super().download(output, to, **more)
 
 
 async def test_a_copy_that_fails_does_not_fail_the_scene():

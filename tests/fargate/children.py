@@ -25,6 +25,7 @@ async def main():
 anyio.run(main)
 """
 CLI = ("-m", "cloudburst.cli", "render", "--json", "--backend", "fargate", "--workers", "3")
+RESUME = ("-m", "cloudburst.cli", "resume", "--json")
 ENDED = 15.0
 """Seconds from a signal to the end of the process: it also waits for tasks to have stopped."""
 
@@ -53,7 +54,7 @@ class Child:
     def _read_errors(self) -> None:
         self.errors.extend(self.process.stderr)
 
-    def until(self, kind: str, *, count: int = 1, seconds: float = 15.0) -> None:
+    def until(self, kind: str, *, count: int = 1, seconds: float = 40.0) -> None:
         """Wait until it has told of so many events of a kind."""
         end = time.monotonic() + seconds
         while sum(event["type"] == kind for event in self.events) < count:
@@ -84,7 +85,9 @@ def rendering(emulator, scenes, folder, *, program="script", **variables):
     """The program at work; killed in the end."""
     told = folder / "scenes.json"
     told.write_text(json.dumps(scenes))
-    if program == "cli":
+    if program == "resume":
+        words = [*RESUME, "--to", str(folder / "out")]
+    elif program == "cli":
         words = [*CLI, "--to", str(folder / "out"), str(told)]
     else:
         words = ["-c", SCRIPT, str(told), str(folder / "out")]

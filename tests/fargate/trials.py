@@ -215,7 +215,7 @@ def check_scenes(trial: Trial, failed: frozenset[str]) -> None:
 def check_files(trial: Trial, *, resumed: bool) -> None:
     """Each video lies there whole, was fetched once, and there is nothing else."""
     videos = trial.final.videos
-    there = sorted(path.name for path in trial.out.iterdir()) if trial.out.exists() else []
+    there = sorted(path.name for path in trial.out.glob("[!.]*"))
     assert there == sorted(f"{video.scene}.mp4" for video in videos)
     for video in videos:
         content = video.path.read_bytes()

@@ -109,7 +109,7 @@ async def test_a_video_is_replaced_only_if_it_may_be(scenes, out, watch):
     assert second.path == first.path
     assert second.sha256 != first.sha256
     assert hashlib.sha256(second.path.read_bytes()).hexdigest() == second.sha256
-    assert [path.name for path in out.iterdir()] == ["teal.mp4"]
+    assert [path.name for path in out.glob("[!.]*")] == ["teal.mp4"]
 
 
 def kill(pids):
@@ -171,7 +171,7 @@ async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
     (error,) = run.report.errors
     assert isinstance(error, WorkerStoppedError)
     assert "it ended by itself (killed by SIGKILL)" in str(error)
-    assert not list(out.iterdir())
+    assert not list(out.glob("[!.]*"))
 
 
 async def test_ffmpeg_is_killed_and_the_scene_is_rendered_again(make_scene, out, watch):
@@ -206,7 +206,7 @@ async def test_a_scene_that_takes_too_long_ends_and_leaves_nothing(make_scene, o
         assert "2" in str(report.errors[0])
         await gone(lambda: watch.find("ffmpeg") + watch.find("service.child"), 3)
         assert len(services(watch)) == 1, "the worker itself is well"
-    assert not list(out.iterdir())
+    assert not list(out.glob("[!.]*"))
 
 
 async def test_two_clients_side_by_side(scenes, out, watch):
@@ -220,7 +220,7 @@ async def test_two_clients_side_by_side(scenes, out, watch):
         async with two.stream(scenes[1:], to=out) as second:
             await second.until_done()
         await first.until_done()
-    assert {path.stem for path in out.iterdir()} == set(COLOURS)
+    assert {path.stem for path in out.glob("[!.]*")} == set(COLOURS)
     tasks = [{worker.task for worker in run.report.workers} for run in (first, second)]
     assert tasks[0].isdisjoint(tasks[1])
 

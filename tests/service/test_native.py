@@ -29,6 +29,7 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
             ("POST", "/jobs"),
             ("GET", "/jobs/x"),
             ("DELETE", "/jobs/x"),
+            ("DELETE", "/jobs"),
             ("GET", "/jobs/x/events"),
             ("GET", "/jobs/x/video"),
             ("POST", "/create_video_onestep"),
@@ -437,6 +438,26 @@ async def test_delete_of_a_done_job_deletes_the_video(caller: OpenCaller) -> Non
         assert not [f for f in to.files() if f.startswith("jobs")]
         assert (await to.http.get(path)).status_code == 404
         assert (await to.http.delete(job)).status_code == 404
+
+
+async def test_delete_of_all_jobs_makes_room_for_who_takes_the_worker_over(
+    caller: OpenCaller,
+) -> None:
+    async with caller() as to:
+        path, _ = await video(to)
+        contents = [f for f in to.files() if f.startswith("files")]
+        running = await to.start({"do": "hang"})
+        await to.until(running, "running")
+        waiting = await to.start({"do": "hang"})
+        assert (await to.http.delete("/jobs")).status_code == 204
+        for job in (path.removesuffix("/video"), f"/jobs/{running}", f"/jobs/{waiting}"):
+            assert (await to.http.get(job)).status_code == 404
+        assert not [f for f in to.files() if f.startswith("jobs")]
+        assert set(contents) <= set(to.files()), "what was uploaded stays"
+        again, _ = await video(to)
+        assert again != path
+        assert (await to.http.delete("/jobs")).status_code == 204
+        assert (await to.http.delete("/jobs")).status_code == 204
 
 
 async def events(to: Caller, job: str) -> list[dict[str, Any]]:

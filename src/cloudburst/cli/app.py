@@ -11,16 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
 from cloudburst.backends import local
 from cloudburst.cli.complaints import complaint
-from cloudburst.cli.ending import tell_end
+from cloudburst.cli.ending import run_job
 from cloudburst.cli.options import RUN, Look, Running
-from cloudburst.cli.running import Job, render
+from cloudburst.cli.running import RESULTS, Job
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.where import Where
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
@@ -48,6 +47,11 @@ for _name, _help in {
 }.items():
     # By name: each is imported when it is wanted, for boto takes its time.
     app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
+app.command(
+    "cloudburst.cli.resume:resume_command",
+    name="resume",
+    help="Go on with a run that was interrupted, or in which scenes have failed.",
+)
 app.command(
     "cloudburst.cli.runs:runs_command",
     name="runs",
@@ -90,18 +94,19 @@ def render_command(
     settings, running, where = read_settings(), running or Running(), where or Where()
     job = Job(
         scenes=[scene for path in scenes for scene in read_scenes(path)],
-        to=to or settings.results or Path("cloudburst_results"),
+        to=to or settings.results or RESULTS,
         options=(look or Look()).options(),
         backend=where.opener(where.asked(settings), workers=running.workers),
         tier=where.size(),
         limits=replace(running.limits(), max_usd=where.budget),
         overwrite=overwrite,
+        elsewhere=to is not None,
     )
     if where.deadline is not None or where.budget is not None:
         from cloudburst.cli.choice import as_planned  # noqa: PLC0415 - reads what others need not
 
         job = as_planned(job, where, settings, workers=running.workers)
-    return _run(job, running)
+    return run_job(job, running)
 
 
 @app.command
@@ -127,8 +132,9 @@ def demo(
         tier=Tier.STANDARD,
         limits=running.limits(),
         overwrite=True,
+        elsewhere=True,
     )
-    return _run(job, running)
+    return run_job(job, running)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -150,12 +156,6 @@ def run(argv: Sequence[str]) -> int:
         # The reader of our output has gone. Python would complain when it closes the output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NO_READER
-
-
-def _run(job: Job, running: Running) -> int:
-    console = Console(stderr=True)
-    outcome = anyio.run(render, job, running.display(console))
-    return tell_end(outcome, running, console)
 
 
 def _told(error: Exception) -> Iterator[CloudburstError]:

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 
+import anyio
 from rich.console import Console
+from rich.text import Text
 
 from cloudburst.cli.displays import write_line
 from cloudburst.cli.options import Running
-from cloudburst.cli.running import Outcome
+from cloudburst.cli.running import Job, Outcome, render
 from cloudburst.cli.summary import Summary
 from cloudburst.cli.words import first_line, shown
 from cloudburst.models.report import Report, Status
@@ -19,8 +21,18 @@ _PAPER = 160
 """Cells to a line where no terminal says how many there are."""
 
 
-def tell_end(outcome: Outcome, running: Running, errors: Console) -> int:
-    """Tell the report in the way that was asked for; return the exit code."""
+def run_job(job: Job, running: Running) -> int:
+    """Render from start to end, and tell it; return the exit code."""
+    console = Console(stderr=True)
+    outcome = anyio.run(render, job, running.display(console))
+    return tell_end(outcome, running, console, job=job)
+
+
+def tell_end(outcome: Outcome, running: Running, errors: Console, *, job: Job | None = None) -> int:
+    """Tell the report in the way that was asked for; return the exit code.
+
+    Of a ``job`` that is not complete it is told how to go on with it.
+    """
     report = outcome.report
     if report is not None and running.json:
         write_line(json.dumps({"type": "report"} | report.model_dump(mode="json")))
@@ -28,7 +40,12 @@ def tell_end(outcome: Outcome, running: Running, errors: Console) -> int:
         _tell_failures(report, errors)
     elif report is not None:
         wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PAPER
-        Console(width=wide, highlight=False).print(Summary(report))
+        console = Console(width=wide, highlight=False)
+        console.print(Summary(report))
+        if job is not None and report.status is not Status.COMPLETE:
+            told = shown(job.again(report.run), "bold")
+            # Not wrapped: it is there to be copied.
+            console.print(Text.assemble("Go on with: ", told), soft_wrap=True)
     elif not running.quiet:
         errors.print(shown("Interrupted before anything was started.", "yellow"))
     if outcome.signum is not None:

@@ -42,10 +42,11 @@ def line(event: Event, view: RunView) -> Text | None:
             told = shown(f"{scene}: started on {view.name(task)}")
         case SceneEncoding(scene=scene, task=task):
             told = shown(f"{scene}: encoding on {view.name(task)}")
+        case SceneCompleted(scene=scene, video=video, skipped=skipped):
+            done = "done already" if skipped else "done"
+            told = shown(f"{scene}: {done}, {size(video.size)}, {short_path(video.path)}")
         case SceneCopied(scene=scene, task=task):
             told = shown(f"{scene}: takes long, encoding on {view.name(task)} as well")
-        case SceneCompleted(scene=scene, video=video):
-            told = shown(f"{scene}: done, {size(video.size)}, {short_path(video.path)}")
         case WorkerFailed() | SceneRetried() | SceneFailed():
             told = trouble(event, view) or Text()
         case _:

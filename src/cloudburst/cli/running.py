@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import anyio
 
 from cloudburst.cli.displays import OpenDisplay, Tell
 from cloudburst.cli.view import RunView
+from cloudburst.cli.words import short_path
 from cloudburst.client import Client
 from cloudburst.engine.groups import unwrapped
 from cloudburst.models.options import RenderOptions
@@ -21,6 +23,9 @@ from cloudburst.models.policy import Limits
 from cloudburst.models.report import Report
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
+
+RESULTS = Path("cloudburst_results")
+"""Where videos go unless something else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,19 @@ class Job:
     tier: Tier
     limits: Limits
     overwrite: bool
+    run: str | None = None
+    """The run to go on with; ``None``: a new one."""
+    elsewhere: bool = False
+    """``to`` is not where the command line looks unless it is told."""
+
+    def again(self, run: str) -> str:
+        """The command that goes on with this."""
+        words = ["cloudburst", "resume", run]
+        if self.elsewhere:
+            words += ["--to", shlex.quote(short_path(self.to.absolute()))]
+        if self.overwrite:
+            words.append("--overwrite")
+        return " ".join(words)
 
 
 @dataclass(slots=True)
@@ -74,7 +92,13 @@ async def _run(job: Job, view: RunView, tell: Tell, outcome: Outcome) -> None:
     async with Client(job.backend, options=job.options, tier=job.tier, limits=job.limits) as client:
         run = None
         try:
-            async with client.stream(job.scenes, to=job.to, overwrite=job.overwrite) as run:
+            async with client.stream(
+                job.scenes,
+                to=job.to,
+                overwrite=job.overwrite,
+                name=job.run,
+                resume=job.run is not None,
+            ) as run:
                 view.begin(entry.scene for entry in run.report.scenes)
                 async for event in run:
                     view.apply(event)

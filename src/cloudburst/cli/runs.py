@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.displays import write_line
+from cloudburst.cli.running import RESULTS
 from cloudburst.cli.settings import read_settings
 from cloudburst.cli.words import short_path, shown, usd
 from cloudburst.engine.ledger import usd_billed
@@ -30,7 +31,6 @@ from cloudburst.outputs import holders
 WIDE = 76
 """Cells in which there is room for everything."""
 RUNNING, UNREADABLE = "running", "unreadable"
-DEFAULT = Path("cloudburst_results")
 
 _STYLES = {
     RUNNING: "cyan",
@@ -86,7 +86,7 @@ def runs_command(
     as_json
         One JSON list on the standard output.
     """
-    folder = to or read_settings().results or DEFAULT
+    folder = to or read_settings().results or RESULTS
     runs = list_runs(folder)
     if as_json:
         write_line(json.dumps([asdict(run) for run in runs], default=_as_json))

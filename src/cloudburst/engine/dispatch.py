@@ -19,6 +19,7 @@ from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecor
 from cloudburst.engine.stragglers import stragglers
 from cloudburst.engine.worth import Worth
 from cloudburst.errors import CloudburstError, Remedy
+from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
@@ -83,6 +84,7 @@ class Dispatcher:
         """Something has changed: about this worker, or else about the queue."""
         if changed is not None:
             changed.grant()
+            self.outlook.expect(changed)
             self.fleet.refresh(changed)
         if not self.closed:
             self.budget.begin()
@@ -137,15 +139,14 @@ class Dispatcher:
 
     def _place_one(self) -> bool:
         """Give a waiting scene to the worker that can do it first."""
-        # Else those about to be ready will take them.
-        surplus = len(self.queue) > self.fleet.encoders_starting
-        for ahead in (False, True) if surplus else (False,):
-            for slot in self.fleet.by_load(ahead=ahead):
-                # What is to wait is not what a worker that is about to be ready can encode at once.
-                leave = self.fleet.encoders_starting if ahead else 0
-                if self._place_on(slot, leave=leave):
-                    return True
-        return False
+        if any(self._place_on(slot, leave=0) for slot in self.fleet.by_load()):
+            return True
+        leave = self.fleet.encoders_starting
+        if len(self.queue) <= leave:
+            return False
+        # What is to wait is not what a worker that is about to be ready can encode at once.
+        soon = self.fleet.busy(until=self.outlook.soon())
+        return any(self._place_on(slot, leave=leave) for slot in soon)
 
     def _place_on(self, slot: Slot, *, leave: int) -> bool:
         def fits(ticket: Ticket) -> bool:
@@ -202,11 +203,26 @@ class Dispatcher:
         return Slot(
             backend=backend,
             number=next(self._numbers),
-            spec=replace(self._spec, run=first.run, scene=first.scene, language=first.language),
+            spec=self.spec(first.run, first.scene, first.language),
             record=WorkerRecord(backend=backend.name, run=first.run),
             most_lanes=self._limits.lanes or 3 * backend.encoders,
             expected=first.seconds,
         )
+
+    def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Of a task for a run; ``scene`` is the first one that it is for."""
+        return replace(self._spec, run=run, scene=scene, language=language)
+
+    def adopt(self, slot: Slot) -> None:
+        """A worker that is there already, and that somebody else has started."""
+        slot.number = next(self._numbers)
+        self.fleet.add(slot)
+        self.outlook.changed()
+        self._start(slot)
+
+    def room(self, backend: Backend) -> int:
+        """Workers that there may be besides those that there are."""
+        return 0 if backend.name in self._refused else max(0, self._room(backend))
 
     def _next_slot(self) -> Slot | None:
         """One more worker, where it is worth its start and may be paid for."""
@@ -265,7 +281,7 @@ class Dispatcher:
         """Bring a scene that waits behind an encode to a worker that has nothing to do."""
         if len(self.queue) or not self.fleet.waits_behind:
             return
-        for free in self.fleet.by_load(ahead=False):
+        for free in self.fleet.by_load():
             while free.has_room(ahead=False) and (lane := self._longest_wait(free)):
                 self._take_off(lane)
                 self._give_lane(lane.ticket, free)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -13,10 +13,13 @@ import anyio.lowlevel
 from cloudburst.engine.polling import insist, poll
 from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, Remedy, ThrottledError
 from cloudburst.models.policy import PATIENT, Timeouts
-from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskSpec
+from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskSpec
 from cloudburst.ports import Backend
 
 logger = logging.getLogger(__name__)
+
+REASON = "cloudburst: done"
+"""What the backend shows as the reason of a stop."""
 
 
 @asynccontextmanager
@@ -24,18 +27,20 @@ async def launched(
     backend: Backend,
     spec: TaskSpec,
     timeouts: Timeouts,
+    *,
+    before: Callable[[str], Awaitable[None]],
     on_launch: Callable[[TaskId], None],
     on_stop: Callable[[bool], None],
-    *,
     others: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
     """A task and its secrets. The task is stopped on every way out, known or not.
 
-    ``on_launch`` is told of it as soon as it is known, be that on the way out, and ``on_stop`` at
-    the end whether its stop was accepted. While there are ``others`` to do the work, nobody waits
-    for what the account may not have besides them.
+    Each new request waits for ``before`` with its token. ``on_launch`` is told of the task as soon
+    as it is known, be that on the way out, and ``on_stop`` at the end whether its stop was
+    accepted. While there are ``others`` to do the work, nobody waits for what the account may not
+    have besides them.
     """
-    launch = _Launch(backend, spec, timeouts, on_launch, others)
+    launch = _Launch(backend, spec, timeouts, before=before, on_launch=on_launch, others=others)
     try:
         yield await launch.accepted(), launch.request.secrets
     finally:
@@ -43,6 +48,50 @@ async def launched(
             await launch.ended()
         finally:
             on_stop(launch.stopped)
+
+
+@asynccontextmanager
+async def taken_over(
+    backend: Backend, found: FoundTask, timeouts: Timeouts, on_stop: Callable[[bool], None]
+) -> AsyncGenerator[tuple[TaskId, Secrets]]:
+    """The same for a task that another process has launched: from here on it is ours."""
+    stop = Stop(backend, found.task, timeouts)
+    try:
+        yield found.task, found.secrets or Secrets(key="")
+    finally:
+        try:
+            await stop.insist()
+        finally:
+            on_stop(stop.accepted)
+
+
+class Stop:
+    """The stop of one task that is known."""
+
+    def __init__(self, backend: Backend, task: TaskId, timeouts: Timeouts) -> None:
+        self._launcher = backend.launcher
+        self._task = task
+        self._seconds = timeouts.stop
+        self.accepted = False
+
+    async def insist(self) -> None:
+        """Stop it although we are being cancelled. What goes wrong is logged."""
+        try:
+            await insist(lambda: poll(self._try, backoff=PATIENT), seconds=self._seconds)
+        except TimeoutError:
+            logger.exception("task %s: stop not accepted in %s s", self._task, self._seconds)
+
+    async def _try(self) -> bool | None:
+        try:
+            await self._launcher.stop(self._task, reason=REASON)
+        except (NoAnswerError, ThrottledError) as exc:
+            logger.warning("stop of %s not answered: %s", self._task, exc)
+            return None
+        except CloudburstError:
+            logger.exception("stop of %s refused", self._task)
+        else:
+            self.accepted = True
+        return True
 
 
 class _Launch:
@@ -53,10 +102,14 @@ class _Launch:
         backend: Backend,
         spec: TaskSpec,
         timeouts: Timeouts,
+        *,
+        before: Callable[[str], Awaitable[None]],
         on_launch: Callable[[TaskId], None],
         others: Callable[[], bool],
     ) -> None:
         self._backend = backend
+        self._before = before
+        self._told = ""  # the token that ``before`` knows
         self._on_launch = on_launch
         self._others = others
         self._lack: CapacityError | None = None
@@ -84,6 +137,9 @@ class _Launch:
 
     async def _try(self) -> TaskId | None:
         """Ask once. No answer leaves the request open; a refusal calls for a new one."""
+        if self._told != self.request.token:
+            await self._before(self.request.token)
+            self._told = self.request.token
         await anyio.lowlevel.checkpoint_if_cancelled()  # what follows is shielded
         try:
             await insist(self._ask, seconds=self._timeouts.call)
@@ -129,11 +185,12 @@ class _Launch:
     async def _try_stop(self) -> bool | None:
         try:
             if self._task is None:
-                await self._ask()
+                with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
+                    await self._ask()
             if self._task is not None:
-                await self._backend.launcher.stop(self._task, reason="cloudburst: done")
+                await self._backend.launcher.stop(self._task, reason=REASON)
             self.stopped = True
-        except (NoAnswerError, ThrottledError) as exc:
+        except (NoAnswerError, ThrottledError, TimeoutError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
             return None
         except CapacityError:

@@ -12,7 +12,9 @@ from anyio.abc import TaskGroup
 
 from cloudburst.engine.dispatch import Dispatcher
 from cloudburst.engine.figures import Figures
+from cloudburst.engine.launch import taken_over
 from cloudburst.engine.postmortem import PostMortems
+from cloudburst.engine.scribe import Scribe
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import (
@@ -24,10 +26,11 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
+from cloudburst.models.options import Language
 from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Backoff, Limits, Timeouts
 from cloudburst.models.report import Prediction
-from cloudburst.models.task import TaskId, TaskSpec
+from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskStatus
 from cloudburst.ports import Backend, Journal
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class WorkerPool:
         figures: Figures | None = None,
     ) -> None:
         self._tasks = tasks
+        self._backends = backends
         self._timeouts = timeouts
         self._limits = limits
         self._backoff = backoff
@@ -70,18 +74,90 @@ class WorkerPool:
         )
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
-        self._journals: dict[str, Journal] = {}
+        self._scribes: dict[str, Scribe] = {}
         self._post_mortems = PostMortems(tasks)
 
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """In the order of preference."""
+        return self._backends
+
+    def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Of a task for a run."""
+        return self._dispatcher.spec(run, scene, language)
+
     @contextmanager
-    def journaled(self, run: str, journal: Journal | None) -> Generator[None]:
-        """Write down what happens to the workers of a run."""
-        if journal is not None:
-            self._journals[run] = journal
+    def journaled(self, run: str, journal: Journal | None) -> Generator[Scribe | None]:
+        """Write down what happens to the workers of a run, also after the block."""
+        if journal is None:
+            yield None
+            return
+        scribe = self._scribes[run] = Scribe(journal)
+        self._tasks.start_soon(self._keep_writing, run, scribe, name=f"cloudburst scribe of {run}")
         try:
-            yield
+            yield scribe
         finally:
-            self._journals.pop(run, None)
+            scribe.left.set()
+
+    async def _keep_writing(self, run: str, scribe: Scribe) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(scribe.run)
+            await scribe.left.wait()
+            while any(record.run == run for record in self.records()):
+                await self._dispatcher.changed.wait()
+            tasks.cancel_scope.cancel()
+        await scribe.flush(within=self._timeouts.call)
+        if self._scribes.get(run) is scribe:  # else another life of the run goes on here
+            del self._scribes[run]
+        scribe.done.set()
+
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """Of the workers that are there, and of those that may not have stopped yet."""
+        return (*(slot.record for slot in self._dispatcher.fleet), *self._unsettled)
+
+    def adopt(
+        self,
+        backend: Backend,
+        found: FoundTask,
+        record: WorkerRecord,
+        *,
+        wanted: bool,
+        spec: TaskSpec,
+    ) -> Slot:
+        """Take over a task that another process has started: to work on, or else only to stop it.
+
+        Its slot is ``held`` once its stop is certain.
+        """
+        slot = Slot(
+            backend=backend,
+            number=0,
+            spec=spec,
+            record=record,
+            most_lanes=self._limits.lanes or 3 * backend.encoders,
+            expected=0.0,
+            asking=False,
+            found=found,
+            retired=not wanted,
+        )
+        self._dispatcher.adopt(slot)
+        return slot
+
+    def asking(self, run: str) -> bool:
+        """Whether there may be tasks for a run whose launch was not answered yet."""
+        return any(slot.asking and slot.record.run == run for slot in self._dispatcher.fleet)
+
+    def tasks(self, run: str) -> set[str]:
+        """Those of a run that are there, or may not have stopped yet."""
+        return {record.task for record in self.records() if record.run == run}
+
+    def room(self, backend: Backend) -> int:
+        """How many more tasks there may be."""
+        return self._dispatcher.room(backend)
+
+    def ended(self, record: WorkerRecord) -> None:
+        """A task of an earlier life has ended: it is on the bill as well."""
+        self._dispatcher.budget.closed(record)
+        self._note(record)
 
     @contextmanager
     def observed(self, observer: Observer) -> Generator[None]:
@@ -220,6 +296,9 @@ class WorkerPool:
         while len(self._dispatcher.fleet):
             await self._dispatcher.changed.wait()
         await self.settled()
+        for scribe in tuple(self._scribes.values()):
+            if scribe.left.is_set():
+                await scribe.done.wait()
 
     # The life of one worker.
 
@@ -234,7 +313,7 @@ class WorkerPool:
                 await self._open_and_tend(slot)
         except CloudburstError as exc:
             slot.lose(exc)
-            if record.ready is None:
+            if record.ready is None and slot.found is None:
                 self._dispatcher.failed_to_start(slot, exc)
         finally:
             if isinstance(record.error, KeyRefusedError):
@@ -246,9 +325,20 @@ class WorkerPool:
             if record.task:
                 self._unsettled[record] = None
                 self._tell(WorkerStopped, record, reason=str(error or "done"))
-            self._post_mortems.begin(slot.backend, record, self._journals.get(record.run))
+            scribe = self._note(record)
+            journal = None if scribe is None else scribe.journal
+            self._post_mortems.begin(slot.backend, record, journal)
             self._dispatcher.decide()
+            if scribe is not None:
+                await scribe.flush(within=self._timeouts.call)
         await self._settle(slot)
+
+    def _note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
+        """Have it written down; returns by whom."""
+        scribe = self._scribes.get(record.run)
+        if scribe is not None:
+            scribe.note(record, lazily=lazily)
+        return scribe
 
     async def _settle(self, slot: Slot) -> None:
         """Watch a task that was given back until it is seen to have stopped."""
@@ -263,29 +353,52 @@ class WorkerPool:
                 await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
             self._dispatcher.settled(slot)
         finally:
+            self._note(record)
             del self._unsettled[record]
             self._dispatcher.decide()
 
     async def _open_and_tend(self, slot: Slot) -> None:
         record = slot.record
 
+        async def before(token: str) -> None:
+            record.token = token
+            if (scribe := self._scribes.get(record.run)) is not None:
+                await scribe.launching(token, record.backend)
+
         def on_launch(task: TaskId) -> None:
             record.task, record.launched = task, anyio.current_time()
+            self._note(record)
             self._tell(WorkerLaunched, record)
             self._dispatcher.answered(slot)
+
+        def on_status(status: TaskStatus) -> None:
+            record.saw(status)
+            self._note(record, lazily=True)
+
+        if slot.found is not None:
+            slot.held = True
+            self._note(record)
+            self._tell(WorkerLaunched, record)
+            if slot.retired:  # nobody needs it
+                async with taken_over(slot.backend, slot.found, self._timeouts, record.gave_back):
+                    return
 
         async with open_worker(
             slot.backend,
             slot.spec,
             timeouts=self._timeouts,
             backoff=self._backoff,
+            found=slot.found,
+            before=before,
             on_launch=on_launch,
             on_stop=record.gave_back,
-            on_status=record.saw,
+            on_status=on_status,
             others=lambda: self._dispatcher.with_task(slot.backend) > 0,
         ) as worker:
-            slot.worker = worker
-            record.ready = slot.last_used = anyio.current_time()
+            slot.worker, slot.last_used = worker, anyio.current_time()
+            if record.ready is None:
+                record.ready = slot.last_used
+            self._note(record)
             self._tell(WorkerReady, record)
             self._dispatcher.started(slot)
             try:

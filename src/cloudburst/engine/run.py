@@ -10,19 +10,24 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from cloudburst.engine import accounts
+from cloudburst.engine.earlier import Earlier, restore
 from cloudburst.engine.figures import work
 from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
+from cloudburst.engine.scribe import Scribe
 from cloudburst.engine.slot import Ticket, WorkerRecord
 from cloudburst.engine.stream import EventStream
-from cloudburst.errors import CloudburstError
+from cloudburst.engine.takeover import Takeover, taking_over
+from cloudburst.errors import ClosedError, CloudburstError
+from cloudburst.models.entries import Entry
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
-from cloudburst.models.report import Prediction, Report
+from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Journal
 
@@ -42,6 +47,8 @@ class Run:
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
         self._events = EventStream()
+        self.scribe: Scribe | None = None
+        """Writes down what happens."""
         self.predicted: Prediction | None = None
         """What was expected of it when it began."""
 
@@ -93,6 +100,11 @@ class Run:
         await self._pool.settled(self.name)
         return await self._summed_up()
 
+    async def written(self) -> None:
+        """Wait until nothing more will happen to the run's workers, and all is written down."""
+        if self.scribe is not None:
+            await self.scribe.done.wait()
+
     def _now(self) -> float:
         return anyio.current_time() - self._began
 
@@ -104,6 +116,19 @@ class Run:
         """Take note of a worker of the pool."""
         self._workers[worker] = None
         self.tell(event, **facts)
+
+    def tasks(self) -> set[str]:
+        """Of all its workers so far."""
+        return self._pool.tasks(self.name) | {worker.task for worker in self._workers}
+
+    def knew(self, workers: Sequence[WorkerRecord]) -> None:
+        """Take note of tasks of the run's earlier lives."""
+        self._workers |= dict.fromkeys(workers)
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+        return accounts.status(self._scenes)
 
     def end(self) -> None:
         """Nothing more will happen."""
@@ -122,78 +147,185 @@ async def open_run(
     timeouts: Timeouts,
     limits: Limits,
     journal: Journal | None = None,
+    first: Sequence[Entry] = (),
+    earlier: Earlier | None = None,
 ) -> AsyncGenerator[Run]:
     """Start all scenes; leaving the block early cancels what is not done.
 
-    What happens is written into the ``journal``. ``to`` has the final path of every scene's video,
-    by the scene's name. Raises `BusyError` before anything starts when the queue has no room for
-    all scenes.
+    What happens is written into the ``journal``, after the ``first`` entries. ``to`` has the final
+    path of every scene's video, by the scene's name. ``earlier`` is what other lives of the run
+    have left, if there were any: what they have finished is skipped, and their tasks are taken
+    over or stopped. Raises `BusyError` before anything starts when the queue has no room for all
+    scenes.
     """
-    records = [SceneRecord(name=scene.scene.name) for scene in scenes]
-    run = Run(name, records, pool)
-    left = dict(zip([scene.scene.name for scene in scenes], range(len(scenes)), strict=True))
-    done = anyio.Event()
-
-    async def one(ticket: Ticket) -> None:
-        number = left[ticket.scene]
-        record = records[number]
-        job = SceneJob(
-            scene=scenes[number].scene,
-            ticket=ticket,
-            to=to[record.name],
-            options=options,
-            record=record,
-            tell=partial(run.tell, scene=record.name),
-            seconds=timeouts.scene,
-            attempts=limits.attempts,
-        )
-        try:
-            record.video = await render_scene(job, pool)
-        except CloudburstError as exc:
-            record.error = exc
-            kind, retryable = type(exc).__name__, exc.retryable
-            job.tell(SceneFailed, kind=kind, message=str(exc), retryable=retryable)
-        else:
-            job.tell(SceneCompleted, video=record.video)
-        del left[ticket.scene]
-        if not left:
-            done.set()
-
-    async def all_scenes(queue: Callable[[], None]) -> None:
-        for number, record in enumerate(records, 1):
-            run.tell(SceneQueued, scene=record.name, attempt=1)
-            if not number % SOME:
-                await anyio.lowlevel.checkpoint()
-        queue()
-        if left:
-            await done.wait()
-        await pool.drained(name)
-        run.end()
-
-    def begin(ticket: Ticket) -> None:
-        tasks.start_soon(one, ticket, name=f"scene {ticket.scene}")
-
-    due = None if limits.deadline is None else anyio.current_time() + limits.deadline
-    tickets = [
-        Ticket(
-            run=name,
-            scene=scene.scene.name,
-            language=options.language,
-            seconds=scene.seconds,
-            work=work(scene, options),
-            due=due,
-            begin=begin,
-        )
-        for scene in scenes
-    ]
+    records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
+    run = Run(name, tuple(records.values()), pool)
+    takeover: Takeover | None = None
+    if earlier is not None:
+        for record in records.values():
+            restore(record, earlier)
+        ahead = journal.now() - anyio.current_time() if journal else 0.0
+        spec = pool.spec(name, scenes[0].scene.name, options.language)
+        takeover = Takeover(spec, earlier, pool, timeouts, ours=run.tasks, ahead=ahead)
+        run.knew(takeover.records)
+    course = _Course(
+        run=run,
+        pool=pool,
+        scenes={scene.scene.name: scene for scene in scenes},
+        records=records,
+        to=to,
+        options=options,
+        timeouts=timeouts,
+        limits=limits,
+        takeover=takeover,
+    )
+    tickets = course.tickets()
     run.predicted = pool.foresee(ticket.work for ticket in tickets)
-    with unwrapped(), pool.journaled(name, journal), pool.observed(run.saw):
+    with unwrapped(), pool.journaled(name, journal) as scribe, pool.observed(run.saw):
+        run.scribe, began = scribe, False
         try:
             with pool.room_for(tickets) as queue:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(all_scenes, queue)
+                if scribe is not None:
+                    await scribe.write(*first)
+                began = True
+                async with taking_over(takeover, timeouts), anyio.create_task_group() as tasks:
+                    tasks.start_soon(course.through, tasks, queue)
                     yield run
                     tasks.cancel_scope.cancel()
             await pool.drained(name)
         finally:
             run.end()
+            if began and scribe is not None:
+                await scribe.end(run.status, within=timeouts.call)
+
+
+class _Course:
+    """What is done for a run while its block is open."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        pool: WorkerPool,
+        scenes: Mapping[str, CheckedScene],
+        records: Mapping[str, SceneRecord],
+        to: Mapping[str, Path],
+        options: RenderOptions,
+        timeouts: Timeouts,
+        limits: Limits,
+        takeover: Takeover | None,
+    ) -> None:
+        self._run = run
+        self._pool = pool
+        self._scenes = scenes
+        self._records = records
+        self._to = to
+        self._options = options
+        self._timeouts = timeouts
+        self._limits = limits
+        self._takeover = takeover
+        self._tasks: TaskGroup | None = None
+        self._left = {
+            record.name
+            for record in records.values()
+            if record.video is None and record.error is None
+        }
+        self._done = anyio.Event()
+        self._caught_up = anyio.Event()
+
+    def tickets(self) -> list[Ticket]:
+        """Of the scenes that are to be rendered."""
+        deadline = self._limits.deadline
+        due = None if deadline is None else anyio.current_time() + deadline
+        return [
+            Ticket(
+                run=self._run.name,
+                scene=name,
+                language=self._options.language,
+                seconds=self._scenes[name].seconds,
+                work=work(self._scenes[name], self._options),
+                due=due,
+                suspect=self._records[name].kills > 0,
+                begin=self._begin,
+            )
+            for name in self._records
+            if name in self._left
+        ]
+
+    async def through(self, tasks: TaskGroup, queue: Callable[[], None]) -> None:
+        """See all scenes through."""
+        self._tasks = tasks
+        for number, record in enumerate(self._records.values(), 1):
+            self._tell_begin(record)
+            if not number % SOME:
+                await anyio.lowlevel.checkpoint()
+        if self._takeover is not None:
+            await self._takeover.look()
+            self._take_over(self._takeover, len(self._left))
+            tasks.start_soon(self._catch_up, self._takeover)
+        queue()  # at once, or else nobody would want the workers that were taken over
+        if self._left:
+            await self._done.wait()
+        if self._takeover is not None:
+            await self._caught_up.wait()
+        await self._pool.drained(self._run.name)
+        self._run.end()
+
+    async def _catch_up(self, takeover: Takeover) -> None:
+        while await takeover.look_again():
+            self._take_over(takeover, 0)
+        self._caught_up.set()
+
+    def _take_over(self, takeover: Takeover, scenes: int) -> None:
+        takeover.adopt(scenes)
+        self._run.knew(takeover.records)
+
+    def _tell_begin(self, record: SceneRecord) -> None:
+        """How the scene stands when this life of the run begins."""
+        if record.video is not None:
+            self._run.tell(SceneCompleted, scene=record.name, video=record.video, skipped=True)
+        elif record.error is not None:
+            self._tell_failed(record, record.error)
+        else:
+            self._run.tell(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+
+    def _tell_failed(self, record: SceneRecord, error: CloudburstError) -> None:
+        kind, message = type(error).__name__, str(error)
+        self._run.tell(
+            SceneFailed,
+            scene=record.name,
+            kind=kind,
+            message=message,
+            retryable=error.retryable,
+        )
+
+    def _begin(self, ticket: Ticket) -> None:
+        assert self._tasks is not None, "nobody is called before the tickets are queued"
+        self._tasks.start_soon(self._one, ticket, name=f"scene {ticket.scene}")
+
+    async def _one(self, ticket: Ticket) -> None:
+        record, scene = self._records[ticket.scene], self._scenes[ticket.scene]
+        job = SceneJob(
+            scene=scene.scene,
+            ticket=ticket,
+            to=self._to[record.name],
+            options=self._options,
+            record=record,
+            tell=partial(self._run.tell, scene=record.name),
+            seconds=self._timeouts.scene,
+            attempts=self._limits.attempts,
+            fingerprint=scene.fingerprint,
+            scribe=self._run.scribe,
+        )
+        try:
+            record.video = await render_scene(job, self._pool)
+        except CloudburstError as exc:
+            record.error = exc
+            if not isinstance(exc, ClosedError):  # which is no fault of the scene
+                await job.write_fault(exc, given_up=True)
+            self._tell_failed(record, exc)
+        else:
+            job.tell(SceneCompleted, video=record.video)
+        self._left.remove(ticket.scene)
+        if not self._left:
+            self._done.set()

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.scribe import Scribe
 from cloudburst.engine.second import second_copy
 from cloudburst.engine.slot import Lane, MovedError, Span, Stage, Ticket, Visit, Work
 from cloudburst.errors import (
@@ -20,6 +21,7 @@ from cloudburst.errors import (
     WorkerError,
     WorkerStoppedError,
 )
+from cloudburst.models.entries import FaultEntry
 from cloudburst.models.events import (
     SceneCopied,
     SceneEncoding,
@@ -33,6 +35,7 @@ from cloudburst.models.events import (
 from cloudburst.models.failures import SPOT
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
+from cloudburst.ports import Download
 
 MOVES = 10
 """Workers that may end under one scene, before or after it encodes there."""
@@ -140,6 +143,29 @@ class SceneJob:
     seconds: float | None
     """Within which one attempt must be done."""
     attempts: int
+    fingerprint: str = ""
+    """Of the scene's files and looks."""
+    scribe: Scribe | None = None
+
+    async def write_fault(self, error: CloudburstError, *, given_up: bool = False) -> None:
+        """Write down what went wrong so far."""
+        if self.scribe is not None:
+            record = self.record
+            entry = FaultEntry(
+                scene=record.name,
+                failures=record.failures,
+                moves=record.moves,
+                kills=record.kills,
+                kind=type(error).__name__ if given_up else None,
+                message=str(error),
+            )
+            await self.scribe.write(entry)
+
+    async def write_result(self, video: Video, visit: Visit, *, downloading: float) -> None:
+        """Write down a video that is about to get its name; its download began at a time."""
+        if self.scribe is not None:
+            spans = [*visit.spans, Span("downloading", downloading, anyio.current_time())]
+            await self.scribe.result(video, self.fingerprint, self.record.attempts, spans)
 
 
 async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
@@ -155,6 +181,7 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
                 raise poison from exc
             if not exc.retryable or record.task is None or not record.may_go_on(exc, job.attempts):
                 raise
+            await job.write_fault(exc)
             job.ticket.suspect = record.kills > 0
             job.ticket.avoid.add(record.task)
             job.tell(SceneRetried, task=record.task, kind=type(exc).__name__, message=str(exc))
@@ -198,7 +225,8 @@ async def _first(job: SceneJob, pool: WorkerPool) -> Video:
 
 async def _second(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     """The same on a lane of its own. Until it has won, the scene is where the first one is."""
-    mine = SceneRecord(name=job.record.name, task=lane.worker.task)
+    attempts = job.record.attempts
+    mine = SceneRecord(name=job.record.name, task=lane.worker.task, attempts=attempts)
 
     def tell(event: type[Any], **facts: Any) -> None:
         if event is SceneGenerated:
@@ -262,14 +290,23 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     record.encoding = False
     job.tell(SceneGenerated, task=task)
 
+    def video_of(file: Download) -> Video:
+        return Video(
+            scene=scene.name,
+            path=file.path,
+            task=task,
+            size=file.size,
+            sha256=file.sha256,
+            seconds=output.seconds or file.seconds,
+        )
+
+    began = anyio.current_time()
+
+    async def arrived(file: Download) -> None:
+        # Before it has its name: a video without an entry is somebody else's.
+        await job.write_result(video_of(file), visit, downloading=began)
+
     with record.clock("downloading", visit):
-        file = await renderer.download(output, job.to)
+        file = await renderer.download(output, job.to, arrived=arrived)
     pool.finished(visit, lane)
-    return Video(
-        scene=scene.name,
-        path=file.path,
-        task=task,
-        size=file.size,
-        sha256=file.sha256,
-        seconds=output.seconds or file.seconds,
-    )
+    return video_of(file)

@@ -15,7 +15,7 @@ import anyio
 from cloudburst.engine.worker import Worker
 from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
-from cloudburst.models.task import TaskSpec, TaskState, TaskStatus, Usage
+from cloudburst.models.task import FoundTask, TaskSpec, TaskState, TaskStatus, Usage
 from cloudburst.ports import Backend
 
 
@@ -127,6 +127,8 @@ class Lane:
     stage: Stage = Stage.UPLOADING
     encoding_since: float | None = None
     """On anyio's clock."""
+    ends: float | None = None
+    """On anyio's clock: when the encode will be done, as far as is known."""
     progress: float = 0.0
     """Of the encode, between 0 and 1; 0 also where the worker does not tell it."""
     beaten: bool = False
@@ -184,6 +186,8 @@ class WorkerRecord:
     run: str
     """The run that it was started for."""
     task: str = ""
+    token: str | None = None
+    """Of its launch; ``None`` for a task that was found."""
     launched: float | None = None
     ready: float | None = None
     stopped: float | None = None
@@ -226,6 +230,10 @@ class Slot:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     asking: bool = True
     """Its launch was not answered yet."""
+    found: FoundTask | None = None
+    """It is not launched: an earlier life of the run has done that."""
+    held: bool = False
+    """Its task will be stopped, whatever happens."""
     worker: Worker | None = None
     retired: bool = False
     doubted: bool = False
@@ -233,6 +241,8 @@ class Slot:
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
+    frees: float = 0.0
+    """On anyio's clock: when the first of its encodes will be done, as far as is known."""
     last_used: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
 

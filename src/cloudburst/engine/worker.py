@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import anyio
 
-from cloudburst.engine.launch import launched
+from cloudburst.engine.launch import launched, taken_over
 from cloudburst.engine.polling import poll
 from cloudburst.errors import (
     CloudburstError,
@@ -22,7 +22,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures import by_others
 from cloudburst.models.policy import Backoff, Timeouts
-from cloudburst.models.task import TaskId, TaskSpec, TaskState, TaskStatus
+from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports import Backend, Renderer
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ async def open_worker(
     *,
     timeouts: Timeouts,
     backoff: Backoff,
+    found: FoundTask | None,
+    before: Callable[[str], Awaitable[None]],
     on_launch: Callable[[TaskId], None],
     on_stop: Callable[[bool], None],
     on_status: Callable[[TaskStatus], None],
@@ -75,13 +77,25 @@ async def open_worker(
 ) -> AsyncGenerator[Worker]:
     """A ready worker; its task is stopped on every way out.
 
-    ``on_launch`` is told of the task, ``on_stop`` whether its stop was accepted, and ``on_status``
-    whatever is learned of it. ``others`` as for `launched`.
+    ``before`` is awaited with the token of a launch, ``on_launch`` is told of the task,
+    ``on_stop`` whether its stop was accepted, and ``on_status`` whatever is learned of it. A task
+    that was ``found`` is taken over in place of a launch; one that runs must answer at once.
+    ``others`` as for `launched`.
     """
-    async with launched(backend, spec, timeouts, on_launch, on_stop, others=others) as (
-        task,
-        secrets,
-    ):
+    holding = (
+        launched(
+            backend,
+            spec,
+            timeouts,
+            before=before,
+            on_launch=on_launch,
+            on_stop=on_stop,
+            others=others,
+        )
+        if found is None
+        else taken_over(backend, found, timeouts, on_stop)
+    )
+    async with holding as (task, secrets):
         said = ""
 
         async def look(anew: bool = False) -> TaskStatus:
@@ -93,7 +107,9 @@ async def open_worker(
                 raise _stopped(task, "stopped", status)
             return status
 
-        deadline = anyio.current_time() + (math.inf if timeouts.ready is None else timeouts.ready)
+        runs = found is not None and found.status.state is TaskState.RUNNING
+        patience = timeouts.call if runs else timeouts.ready
+        deadline = anyio.current_time() + (math.inf if patience is None else patience)
         with _ready_by(deadline, task, lambda: said):
             address = await poll(lambda: _address(look), backoff=backoff)
         async with backend.connect(address, secrets=secrets) as renderer:
@@ -101,6 +117,8 @@ async def open_worker(
             # The backoff starts anew here: from now on the machine may answer at any moment.
             with _ready_by(deadline, task, lambda: said):
                 await poll(lambda: _answers(worker), backoff=backoff)
+                if found is not None:
+                    await renderer.clear()
             yield worker
 
 

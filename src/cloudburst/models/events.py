@@ -128,6 +128,8 @@ class SceneCompleted(SceneEvent):
 
     type: Literal["scene.completed"] = "scene.completed"
     video: Video
+    skipped: bool = False
+    """An earlier life of the run had made it: nothing was done for it now."""
 
 
 class SceneFailed(SceneEvent):

@@ -59,7 +59,8 @@ class Limits:
     """Of one sound."""
     max_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """No task is launched and no scene begun by which a client's bill would pass this, as far as
-    can be foreseen; what has begun is finished. ``None``: no limit."""
+    can be foreseen; what has begun is finished. The tasks of earlier lives of a run that a client
+    goes on with are on its bill. ``None``: no limit."""
     deadline: Seconds | None = None
     """From a run's begin. While its end is foreseen to come later, workers are started although
     they do not pay, as far as ``workers`` and ``max_usd`` allow. Nothing is cut off by it.

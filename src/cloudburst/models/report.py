@@ -80,6 +80,7 @@ class SceneReport(_Entry):
     task: str | None = None
     """The worker of the last attempt."""
     attempts: int = 0
+    """Of all lives of the run, but for those that ended with a life."""
     queued: float = 0.0
     """Seconds waiting for a worker: in the queue, or on one that had no time before another."""
     uploading: float = 0.0
@@ -128,7 +129,7 @@ class Report(_Entry):
     """Identifier of the run."""
     status: Status
     seconds: float
-    """Wall time."""
+    """Wall time; of a run that was resumed, since then. All else is of all its lives."""
     scenes: tuple[SceneReport, ...] = ()
     workers: tuple[WorkerReport, ...] = ()
     cost: Cost | None = None

@@ -86,6 +86,8 @@ class CheckedScene(BaseModel):
     """Length of the sound, as its header says: good enough to sort by."""
     bytes: int
     """Of all its files."""
+    fingerprint: str = ""
+    """Of all that its video depends on: the contents of its files, and the options."""
 
 
 class Video(BaseModel):

@@ -112,6 +112,16 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTask:
+    """A task that was started for a run, by whomever."""
+
+    task: TaskId
+    status: TaskStatus
+    secrets: Secrets | None = None
+    """``None``: it cannot be taken over, only stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """One exact request: repeated with the same token it starts nothing new."""
 

@@ -41,6 +41,7 @@ def build_app(service: Service, *, unpack: Sequence[str] = UNPACK) -> Starlette:
             Route(sha, native.head_file, methods=["HEAD"], middleware=shut),
             Route(sha, native.put_file, methods=["PUT"], middleware=shut),
             Route("/jobs", native.post_job, methods=["POST"], middleware=shut),
+            Route("/jobs", native.delete_jobs, methods=["DELETE"], middleware=shut),
             Route(job, native.get_job, methods=["GET"], middleware=shut),
             Route(job, native.delete_job, methods=["DELETE"], middleware=shut),
             Route(f"{job}/events", native.get_events, methods=["GET"], middleware=shut),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -179,6 +179,13 @@ class Jobs:
     async def cancel(self, job: Job) -> None:
         """Return when nothing of the job runs any more."""
         await self._stop([job], "cancelled")
+
+    async def drop(self, unwanted: Callable[[Job], bool]) -> None:
+        """Cancel and forget jobs; return when nothing of them runs or is left."""
+        jobs = [job for job in self.all() if unwanted(job)]
+        await self._stop([job for job in jobs if not job.ended.is_set()], "cancelled")
+        for job in jobs:
+            await self.forget(job)
 
     async def interrupt(self, *, queued_only: bool = False) -> None:
         """Take no further jobs, and stop those that wait or also those that run."""

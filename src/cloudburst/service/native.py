@@ -146,6 +146,12 @@ class Native:
             await self._service.jobs.cancel(job)
         return Response(status_code=204)
 
+    async def delete_jobs(self, request: Request) -> Response:  # noqa: ARG002
+        """Cancel all jobs that are not done, and delete those that have ended."""
+        async with self._posting:  # none may come in between
+            await self._service.jobs.drop(lambda job: job.attachment is None)
+        return Response(status_code=204)
+
     def _job(self, request: Request) -> Job:
         job = self._service.jobs.get(request.path_params["id"])
         if job is None or job.attachment is not None:

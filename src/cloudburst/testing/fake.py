@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,9 +24,17 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.prices import Rates
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import LaunchRequest, Secrets, TaskId, TaskState, TaskStatus, Usage
+from cloudburst.models.task import (
+    FoundTask,
+    LaunchRequest,
+    Secrets,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Usage,
+)
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, Download, Output, Progress, Upload
+from cloudburst.ports import Arrived, Backend, Download, Output, Progress, Upload
 
 SIZE = 1000
 """Bytes of every fake upload and video."""
@@ -77,6 +85,8 @@ class FakeCloud:
     )
     """Spot: tasks that are announced to leave so many seconds after their launch, and end so many
     seconds after that."""
+    native: bool = True
+    """Its tasks may be taken over by another process."""
     mute_tasks: set[str] = field(default_factory=set[str])
     """Tasks that run and never answer."""
 
@@ -185,6 +195,19 @@ class FakeCloud:
             self.lost_stops -= 1
             raise NoAnswerError("the answer to a stop was lost")
 
+    async def find(self, run: str) -> Sequence[FoundTask]:
+        """All tasks of the run, with the secrets of those that live."""
+        await anyio.lowlevel.checkpoint()
+        return [
+            FoundTask(
+                task=task,
+                status=await self.describe(task),
+                secrets=request.secrets if self.lives(task) and self.native else None,
+            )
+            for task, (request, _) in tuple(self._requests.items())
+            if request.spec.run == run
+        ]
+
     @asynccontextmanager
     async def connect(self, address: str, *, secrets: Secrets) -> AsyncGenerator[FakeRenderer]:
         """A line to the worker whose address, here, is its name."""
@@ -224,6 +247,11 @@ class FakeRenderer:
         await anyio.lowlevel.checkpoint()
         return self.cloud.lives(self.task) and self.task not in self.cloud.mute_tasks
 
+    async def clear(self) -> None:
+        """Drop what another process encodes there."""
+        await self._busy(0)
+        self.cloud.encoding[self.task] = 0
+
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:  # noqa: ARG002
         """Take some time."""
         await self._busy(self.cloud.upload)
@@ -249,10 +277,15 @@ class FakeRenderer:
         cloud.log.append(f"encoded {scene} on {self.task}")
         return Output(scene=scene, token=scene, size=SIZE, sha256=None, seconds=seconds)
 
-    async def download(self, output: Output, to: Path) -> Download:
+    async def download(
+        self, output: Output, to: Path, *, arrived: Arrived | None = None
+    ) -> Download:
         """Take some time; no file is written."""
         await self._busy(self.cloud.download)
-        return Download(path=to, size=output.size, sha256="0" * 64)
+        download = Download(path=to, size=output.size, sha256="0" * 64)
+        if arrived is not None:
+            await arrived(download)
+        return download
 
     def _dies_in(self, seconds: float) -> None:
         cloud = self.cloud

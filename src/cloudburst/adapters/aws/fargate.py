@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -16,6 +16,7 @@ from anyio import create_task_group, to_thread
 
 from cloudburst.adapters.aws.definition import Definition, describe_definition
 from cloudburst.adapters.aws.ladder import Ladder
+from cloudburst.adapters.aws.leftovers import Leftover, leftovers, secrets_for
 from cloudburst.adapters.aws.postmortem import post_mortem
 from cloudburst.adapters.aws.prices import load_prices
 from cloudburst.adapters.aws.redaction import hide
@@ -49,6 +50,7 @@ from cloudburst.models.policy import Timeouts
 from cloudburst.models.prices import Rates
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import (
+    FoundTask,
     LaunchRequest,
     Protocol,
     Secrets,
@@ -193,6 +195,7 @@ class FargateLauncher:
         self._providers = providers
         self._watcher = watcher
         self._runs = runs
+        self._tier = tier
         self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
         self._ladder = Ladder(order.settings, tier, providers, self._usd_per_second)
         self._asked: dict[str, tuple[Place, dict[str, Any]]] = {}
@@ -260,6 +263,25 @@ class FargateLauncher:
         self._runs.launched(token, task)
         self._watcher.watch(task, sight(answer["tasks"][0]))
         return task
+
+    async def find(self, run: str) -> Sequence[FoundTask]:
+        """The tasks of a run, whoever has started them; those that live are ours from here on.
+
+        Raises:
+            CloudburstError: What `AWS.call` raises.
+        """
+        await self._runs.holding(run)
+        found = await leftovers(self._aws, self._order.settings.cluster, run)
+        await self._runs.taken_over(run, [one.task for one in found if one.alive])
+        return [self._found(one) for one in found]
+
+    def _found(self, found: Leftover) -> FoundTask:
+        secrets = secrets_for(found, self._order.definition, self._tier)
+        if secrets is not None:
+            hide(secrets.key, secrets.private_key)
+        seen = None if found.described is None else sight(found.described)
+        watched = self._watcher.watch(found.task, seen)
+        return FoundTask(task=found.task, status=self._status(watched), secrets=secrets)
 
     async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
         """What the watcher has seen of a task, or sees ``anew``.

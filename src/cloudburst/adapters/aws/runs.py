@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,22 @@ class HeldRuns:
     async def launching(self, run: str, token: str) -> None:
         """A task of this run is about to be asked for."""
         self._unsure[token] = run
+        await self.holding(run)
+
+    async def holding(self, run: str) -> None:
+        """There may be tasks of this run: written down, unless it is already."""
         if run not in self._files:
             async with self._turn:
                 if run not in self._files:
                     file = _File(run, self._facts)
                     await _in_thread(file.hold)
                     self._files[run] = file
+
+    async def taken_over(self, run: str, tasks: Iterable[TaskId]) -> None:
+        """Tasks that another process has left are ours: nobody else need know of them."""
+        self._owed |= {task: run for task in tasks if task not in self._owed}
+        await _in_thread(lambda: _forget_dead(run, self._facts))
+        await self._settle(run)
 
     def unsure(self, token: str) -> bool:
         """Whether a launch was asked for, and may have started a task that is not known."""
@@ -189,6 +199,14 @@ def _known_runs() -> tuple[KnownRun, ...]:
             alive = facts.get("host") != here or _is_held(path)
             found.append(_KNOWN.validate_python({**facts, "path": path, "alive": alive}))
     return tuple(sorted(found, key=lambda run: run.started))
+
+
+def _forget_dead(run: str, facts: Mapping[str, Any]) -> None:
+    """Remove what processes have left that are no more, of a run in one cluster."""
+    for known in _known_runs():
+        theirs = {name: getattr(known, name) for name in facts}
+        if known.run == run and not known.alive and theirs == facts:
+            _forget(known.path)
 
 
 def _is_held(path: Path) -> bool:

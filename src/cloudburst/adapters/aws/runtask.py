@@ -14,7 +14,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import LaunchRequest, Protocol, Secrets, TaskSpec
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
 
 KEY = "AUTHENTICATION_KEY"
 CERTIFICATE = "CLOUDBURST_CERTIFICATE"
@@ -115,7 +115,7 @@ class Order:
         ours = {
             "LIFETIME_SECONDS": self.settings.lifetime,
             "IDLE_SECONDS": self.settings.idle,
-            "ENCODERS": tier.vcpu,
+            "ENCODERS": encoder_slots(tier.vcpu),
             "SCENE_SECONDS": self.timeouts.scene or DAY,
             **NO_LIMITS,
         }

@@ -34,16 +34,21 @@ _EXACT = Decimal("1e-12")
 """As in the engine's ledger: amounts are multiples of this, so that sums of them are exact."""
 
 
-async def listed(aws: AWS, cluster: str, *, stopped: bool = False) -> list[str]:
+async def listed(
+    aws: AWS, cluster: str, *, stopped: bool = False, started_by: str | None = None
+) -> list[str]:
     """The ARNs of all tasks that nobody has stopped.
 
     Args:
         aws: Account and region.
         cluster: Name or ARN.
         stopped: Those that were stopped within the last hour or so, in place of the others.
+        started_by: Those with this ``startedBy`` only.
     """
-    status = "STOPPED" if stopped else "RUNNING"
-    return await aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, desiredStatus=status)
+    wanted = {"desiredStatus": "STOPPED" if stopped else "RUNNING"}
+    if started_by is not None:
+        wanted["startedBy"] = started_by
+    return await aws.pages("ecs", "list_tasks", "taskArns", cluster=cluster, **wanted)
 
 
 async def described(aws: AWS, cluster: str, tasks: Sequence[str]) -> list[dict[str, Any]]:

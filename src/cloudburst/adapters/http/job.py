@@ -213,6 +213,21 @@ async def forget(line: Line, job: str | None, *, within: float = FORGET) -> None
         logger.warning("job %s may still be at its worker: no answer in %g s", job, within)
 
 
+async def clear(line: Line) -> None:
+    """Cancel all jobs of a worker.
+
+    Raises:
+        WorkerError: the worker is lost, wants another key, or cannot do that.
+    """
+    try:
+        response = able(await line.http.delete("/jobs"))
+    except BROKEN as exc:
+        raise WorkerStoppedError(f"its jobs cannot be cancelled: {told(exc)}") from exc
+    if not response.is_success:
+        msg = f"its jobs cannot be cancelled: HTTP {response.status_code}"
+        raise WorkerStoppedError(msg)
+
+
 def _parsed(model: type[Model], text: str | bytes) -> Model:
     try:
         return model.model_validate_json(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from cloudburst.adapters.http.files import Hashes
-from cloudburst.adapters.http.job import Job, JobRequest, MissingError, forget
+from cloudburst.adapters.http.job import Job, JobRequest, MissingError, clear, forget
 from cloudburst.adapters.http.line import Line, open_line
 from cloudburst.adapters.http.upload import Part, Uploads
 from cloudburst.adapters.http.video import Source, fetch
@@ -18,7 +18,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import Download, Output, Progress, Upload
+from cloudburst.ports import Arrived, Download, Output, Progress, Upload
 
 NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
 """Settings of the service for workers of ours: the client has checked its files already, against
@@ -68,6 +68,14 @@ class NativeRenderer:
     async def healthy(self) -> bool:
         """Whether the service answers that it is well."""
         return await self._line.health() is not None
+
+    async def clear(self) -> None:
+        """Cancel the jobs of who had the worker before; the files stay, known by their hashes.
+
+        Raises:
+            WorkerError: the worker is lost, wants another key, or cannot do that.
+        """
+        await clear(self._line)
 
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         """Bring the scene's files to the worker, each content once for all scenes.
@@ -131,7 +139,9 @@ class NativeRenderer:
                 msg = f"the worker lost a file that was not sent from here: {sha256}"
                 raise RenderFailedError(msg, scene=scene) from missing
 
-    async def download(self, output: Output, to: Path) -> Download:
+    async def download(
+        self, output: Output, to: Path, *, arrived: Arrived | None = None
+    ) -> Download:
         """Fetch the video, then let the worker delete it; the same when the fetch fails.
 
         Raises:
@@ -141,6 +151,6 @@ class NativeRenderer:
         """
         try:
             source = Source(output=output, path=f"/jobs/{output.token}/video")
-            return await fetch(self._line, source, to)
+            return await fetch(self._line, source, to, arrived=arrived)
         finally:
             await forget(self._line, output.token, within=DELIVERED)

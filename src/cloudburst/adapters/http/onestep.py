@@ -38,7 +38,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import Download, Output, Progress, Upload
+from cloudburst.ports import Arrived, Download, Output, Progress, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,9 @@ class OnestepRenderer:
         if answer and self._keyed and answer.authentication.get("mode") == "default":
             logger.warning("the worker was given a key and asks for none: it is open to all")
         return answer is not None
+
+    async def clear(self) -> None:
+        """Nothing: what the image encodes cannot be dropped."""
 
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         """Send a scene but for its last bytes.
@@ -212,7 +215,9 @@ class OnestepRenderer:
         self._tasks.start_soon(post.run, name=f"cloudburst post of {body.scene}")
         return post
 
-    async def download(self, output: Output, to: Path) -> Download:
+    async def download(
+        self, output: Output, to: Path, *, arrived: Arrived | None = None
+    ) -> Download:
         """Fetch the video; the worker deletes it in an hour.
 
         Raises:
@@ -222,7 +227,7 @@ class OnestepRenderer:
         """
         # The image writes the index last when it has drawn subtitles or moved the camera.
         source = Source(output=output, path=output.token, at_once=False)
-        return await fetch(self._line, source, to)
+        return await fetch(self._line, source, to, arrived=arrived)
 
 
 def _made(response: httpx.Response, scene: str) -> Made:

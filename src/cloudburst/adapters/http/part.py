@@ -14,7 +14,7 @@ from anyio import to_thread
 from cloudburst.adapters.http.mp4 import seconds, unplayable
 from cloudburst.engine.polling import insist
 from cloudburst.errors import OutputWriteError
-from cloudburst.ports import Download
+from cloudburst.ports import Arrived, Download
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,12 +55,16 @@ class PartFile:
         """
         return await self._thread(self._fault, size, sha256, at_once)
 
-    async def commit(self) -> Download:
-        """Bring it safely to disk, then give it its final name."""
-        long = await self._thread(self._commit)
-        return Download(
+    async def commit(self, arrived: Arrived | None = None) -> Download:
+        """Bring it safely to disk, tell of it, then give it its final name."""
+        long = await self._thread(self._secure)
+        download = Download(
             path=self._to, size=self.size, sha256=self._digest.hexdigest(), seconds=long
         )
+        if arrived is not None:
+            await arrived(download)
+        await self._thread(self._rename)
+        return download
 
     async def discard(self) -> None:
         """Remove it, although we are being cancelled; a video that has its name stays."""
@@ -106,15 +110,19 @@ class PartFile:
         fault = unplayable(self._file, size, at_once=at_once)
         return f"cannot be played: {fault}" if fault else None
 
-    def _commit(self) -> float:
+    def _secure(self) -> float:
         if self._file is None:
             return 0.0
         long = seconds(self._file, self.size)
         os.fsync(self._file.fileno())
+        return long or 0.0
+
+    def _rename(self) -> None:
+        if self._file is None:
+            return
         self._file.close()
         self._path.replace(self._to)
         self._file, self._gone = None, True
-        return long or 0.0
 
     def _discard(self) -> None:
         with self._lock:

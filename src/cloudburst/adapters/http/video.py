@@ -14,7 +14,7 @@ from cloudburst.adapters.http.line import BROKEN, Line, Refusal, UnableError, to
 from cloudburst.adapters.http.part import PartFile
 from cloudburst.errors import DownloadError
 from cloudburst.models import failures
-from cloudburst.ports import Download, Output
+from cloudburst.ports import Arrived, Download, Output
 
 BLOCK = 256 * 1024
 """Bytes that one trip to a thread writes: the trip costs about as much as writing 100 KB."""
@@ -38,8 +38,10 @@ class Source:
         raise DownloadError(f"the video of {scene} {fault}", scene=scene) from cause
 
 
-async def fetch(line: Line, source: Source, to: Path) -> Download:
-    """Receive a video beside its final name, verify it, and give it that name.
+async def fetch(
+    line: Line, source: Source, to: Path, *, arrived: Arrived | None = None
+) -> Download:
+    """Receive a video beside its final name, verify it, tell of it, and give it that name.
 
     Raises:
         DownloadError: it does not arrive whole, or is not what the worker said.
@@ -51,7 +53,7 @@ async def fetch(line: Line, source: Source, to: Path) -> Download:
         # What was damaged on the way is fetched once more: cheaper than another render.
         if await _receive(line, source, part) and (fault := await _receive(line, source, part)):
             source.fail(fault)
-        return await part.commit()
+        return await part.commit(arrived)
     except BaseException:
         await part.discard()
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import math
 import os
 import secrets
 import sys
@@ -25,7 +26,8 @@ from cloudburst.engine.groups import unwrapped
 from cloudburst.engine.postmortem import LINES, page
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
-from cloudburst.models.task import LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.tier import encoder_slots
 from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
 
@@ -88,9 +90,14 @@ async def open_processes(
 
 
 def numbers(workers: int | None, encoders: int | None, *, cores: int) -> tuple[int, int]:
-    """Workers, and scenes that each encodes at once, where they are not said."""
-    workers = workers or min(cores, WORKERS)
-    return workers, encoders or max(1, cores // workers)
+    """Workers, and scenes that each encodes at once, where they are not said.
+
+    Together they have at least so many slots as there should be: one too many costs little, one
+    too few leaves a core idle.
+    """
+    slots = encoder_slots(cores)
+    encoders = encoders or math.ceil(slots / (workers or min(slots, WORKERS)))
+    return workers or min(math.ceil(slots / encoders), WORKERS), encoders
 
 
 class ProcessLauncher:
@@ -148,6 +155,10 @@ class ProcessLauncher:
         """Ask a worker to end, and do not wait for it."""
         if worker := self._by_task.get(task):
             worker.stop(reason)
+
+    async def find(self, run: str) -> Sequence[FoundTask]:  # noqa: ARG002
+        """None: workers end with the process that has started them."""
+        return ()
 
     async def post_mortem(self, task: TaskId) -> str | None:
         """What a worker's log says; it is there as long as the backend."""

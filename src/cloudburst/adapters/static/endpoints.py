@@ -20,6 +20,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
+    FoundTask,
     LaunchRequest,
     Protocol,
     Secrets,
@@ -27,7 +28,7 @@ from cloudburst.models.task import (
     TaskState,
     TaskStatus,
 )
-from cloudburst.ports import Backend, Connect, Download, Output, Progress, Renderer, Upload
+from cloudburst.ports import Arrived, Backend, Connect, Download, Output, Progress, Renderer, Upload
 
 REST = 10.0
 """Seconds for which an address is not lent after it was of no use. Others take its scenes
@@ -129,6 +130,10 @@ class EndpointLauncher:
                 endpoint.task = None
                 endpoint.used = anyio.current_time()
 
+    async def find(self, run: str) -> Sequence[FoundTask]:  # noqa: ARG002
+        """None: what was lent to a process that is no more is nobody's."""
+        return ()
+
     async def post_mortem(self, task: TaskId) -> str | None:  # noqa: ARG002
         """Nothing is known of what runs there."""
         return None
@@ -177,6 +182,10 @@ class _Observed:
         self.useless = not await self._renderer.healthy()
         return not self.useless
 
+    async def clear(self) -> None:
+        with self._watched():
+            await self._renderer.clear()
+
     async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
         with self._watched():
             return await self._renderer.upload(scene, options)
@@ -185,9 +194,11 @@ class _Observed:
         with self._watched():
             return await self._renderer.generate(upload, progress=progress)
 
-    async def download(self, output: Output, to: Path) -> Download:
+    async def download(
+        self, output: Output, to: Path, *, arrived: Arrived | None = None
+    ) -> Download:
         with self._watched():
-            return await self._renderer.download(output, to)
+            return await self._renderer.download(output, to, arrived=arrived)
 
     @contextmanager
     def _watched(self) -> Generator[None]:

@@ -1,0 +1,131 @@
+"""Writes down what becomes of the workers of a run, so that another process can go on with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import anyio
+
+from cloudburst.engine.polling import insist
+from cloudburst.engine.slot import Span, WorkerRecord
+from cloudburst.errors import ClosedError
+from cloudburst.models.entries import (
+    EndEntry,
+    Entry,
+    LaunchEntry,
+    ResultEntry,
+    SpanEntry,
+    TaskEntry,
+)
+from cloudburst.models.report import Status
+from cloudburst.models.scene import Video
+from cloudburst.ports import Journal
+
+logger = logging.getLogger(__name__)
+
+LAZY = 30.0
+"""Seconds after which news is written that nothing depends on: what a task that runs has cost so
+far is asked every other second, and is counted to its end by whoever sees that."""
+
+
+class Scribe:
+    """One run's entries about launches and tasks.
+
+    What is noted is written by `run`, soon or lazily, or by whoever calls `flush`.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.left = anyio.Event()
+        """The run's block was left."""
+        self.done = anyio.Event()
+        """All is written."""
+        self._turn = anyio.Lock()
+        self._noted: dict[WorkerRecord, None] = {}
+        self._urgent = anyio.Event()
+
+    async def launching(self, token: str, backend: str) -> None:
+        """A task is about to be asked for."""
+        entry = LaunchEntry(token=token, backend=backend, asked=self.journal.now())
+        await self.write(entry)
+
+    def note(self, record: WorkerRecord, *, lazily: bool = False) -> None:
+        """Something about a worker is new."""
+        if record.task:
+            self._noted[record] = None
+            if not lazily:
+                self._urgent.set()
+
+    async def run(self) -> None:
+        """Write what is noted, until cancelled."""
+        while True:
+            with anyio.move_on_after(LAZY):
+                await self._urgent.wait()
+            await self._flush()
+
+    async def flush(self, *, within: float) -> None:
+        """Write what is noted although we are being cancelled, as far as the time allows."""
+        try:
+            await insist(self._flush, seconds=within)
+        except TimeoutError:
+            logger.warning("what became of %d tasks is not written down yet", len(self._noted))
+
+    async def result(
+        self, video: Video, fingerprint: str, attempts: int, spans: Sequence[Span]
+    ) -> None:
+        """A video has arrived."""
+        ahead = self.journal.now() - anyio.current_time()
+        told = [SpanEntry(work, began + ahead, ended + ahead) for work, began, ended in spans]
+        entry = ResultEntry(
+            video=video, fingerprint=fingerprint, attempts=attempts, spans=tuple(told)
+        )
+        await self.write(entry)
+
+    async def end(self, status: Status, *, within: float) -> None:
+        """This life of the run has ended in order, although we are being cancelled."""
+        entry = EndEntry(ended=self.journal.now(), status=status)
+        try:
+            await insist(lambda: self.write(entry), seconds=within)
+        except TimeoutError:
+            logger.warning("the end of the run is not written down")
+
+    async def write(self, *entries: Entry) -> None:
+        """Return when they are safe. A journal that was closed is left behind."""
+        try:
+            await self.journal.write(*entries)
+        except ClosedError:  # the client was left, in a hurry
+            logger.warning("%d entries came too late for the journal", len(entries))
+
+    async def _flush(self) -> None:
+        async with self._turn:  # returns no sooner than who is writing them now
+            self._urgent = anyio.Event()
+            noted, self._noted = self._noted, {}
+            if not noted:
+                return
+            ahead = self.journal.now() - anyio.current_time()
+            try:
+                await self.write(*[entry(record, ahead) for record in noted])
+            except BaseException:
+                self._noted = noted | self._noted
+                raise
+
+
+def entry(record: WorkerRecord, ahead: float) -> TaskEntry:
+    """What is known of a task; ``ahead`` is the journal's clock less anyio's."""
+
+    def told(time: float | None) -> float | None:
+        return None if time is None else time + ahead
+
+    error = record.error
+    return TaskEntry(
+        task=record.task,
+        backend=record.backend,
+        token=record.token,
+        launched=ahead + (anyio.current_time() if record.launched is None else record.launched),
+        ready=told(record.ready),
+        stopped=told(record.stopped),
+        usage=record.usage,
+        settled=record.settled,
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )

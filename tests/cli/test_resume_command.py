@@ -1,0 +1,165 @@
+"""``cloudburst resume``: which run is meant, and what is said when there is none."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from cloudburst import Client, Limits, RenderOptions
+from cloudburst.cli.app import run
+from cloudburst.cli.options import Running
+from cloudburst.cli.resume import _chosen, _limits
+from cloudburst.cli.running import Job
+from cloudburst.cli.where import Where
+from cloudburst.journal import journal_path, read_past
+from cloudburst.models.policy import Timeouts
+from cloudburst.models.tier import Tier
+from cloudburst.outputs import claimed
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RESULTS_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+async def render(make_scene, to, name, *, broken=(), backend="fake", **client):
+    cloud = FakeCloud(name=backend, broken_scenes=set(broken))
+    async with Client(cloud.backend, **client) as c:
+        await c.render_all([make_scene("a"), make_scene("b")], to=to, name=name, overwrite=True)
+
+
+def told(capsys):
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def command(*words):
+    return anyio.to_thread.run_sync(run, ["resume", *words])
+
+
+async def test_no_run(capsys):
+    assert await command() == 2
+    assert "there is no run in cloudburst_results" in told(capsys)
+    assert await command("night") == 2
+    said = told(capsys)
+    assert "no run night" in said
+    assert "cloudburst runs" in said
+    assert "--to" in said
+
+
+async def test_complete_is_said_and_good(make_scene, capsys):
+    await render(make_scene, "cloudburst_results", "night")
+    for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
+        assert await command(*words) == 0
+        assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
+
+
+async def test_the_newest_that_is_not_complete(make_scene, tmp_path):
+    out = tmp_path / "out"
+    for name, broken in (("one", "a"), ("two", "a"), ("three", ())):
+        await render(make_scene, out, name, broken=broken)
+    assert _chosen(None, out, elsewhere=True)[:2] == ("two", out)
+    assert _chosen("one", out, elsewhere=True)[0] == "one"
+
+
+async def test_runs_in_folders_of_the_folder_are_found(make_scene, tmp_path):
+    batch = tmp_path / "out" / "batch_x"
+    await render(make_scene, batch, "x", broken="a")
+    assert _chosen("x", tmp_path / "out", elsewhere=True)[1] == batch
+    assert _chosen(None, tmp_path / "out", elsewhere=True)[1] == batch
+
+
+def test_a_run_that_goes_on_is_told_with_who_works_on_it(make_scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    anyio.run(partial(render, make_scene, out, "night", broken="a", backend="local"))
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            claimed(out, ["z"], run="night", overwrite=False, resume=True)
+        ),
+    ):
+        for words in ((), ("night",)):
+            assert run(["resume", *words, "--to", "out"]) == 2
+            assert f"process {os.getpid()} on " in told(capsys)
+    assert len(read_past(journal_path(out, "night")).lives) == 1
+
+
+async def test_addresses_are_not_written_down(make_scene, capsys):
+    await render(make_scene, "cloudburst_results", "night", broken="a", backend="endpoints")
+    assert await command() == 2
+    assert "say --backend" in told(capsys)
+
+
+def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
+    made = []
+
+    def opener(self, settings, *, workers):
+        made.append((self.backend, workers))
+        cloud = FakeCloud()
+
+        @asynccontextmanager
+        async def opened(timeouts: Timeouts, tier: Tier):
+            made.append(tier)
+            async with cloud.backend(timeouts, tier) as backend:
+                yield backend
+
+        return opened
+
+    monkeypatch.setattr(Where, "opener", opener)
+    mark = Path(make_scene("mark")["image_path"])
+    options = RenderOptions(watermark=mark.relative_to(tmp_path), font_size=33)
+    limits = Limits(workers=7, attempts=2)
+    more = {"options": options, "limits": limits, "tier": Tier.HIGH_PERFORMANCE}
+    more |= {"broken": "a", "backend": "fargate"}
+    anyio.run(partial(render, make_scene, tmp_path / "out", "night", **more))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(["resume", "--to", "../out", "--max-usd", "5", "--quiet"]) == 0
+    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE]
+    first, second = read_past(journal_path(tmp_path / "out", "night")).lives
+    assert second.options == first.options == options.model_copy(update={"watermark": mark})
+    assert second.limits == Limits(workers=7, attempts=2, max_usd=Decimal(5))
+    assert second.tier is Tier.HIGH_PERFORMANCE
+
+
+def test_limits_that_are_given_count():
+    assert _limits(Limits(workers=3), Running(workers=5), None) == Limits(workers=5)
+    assert _limits(Limits(workers=3), Running(), None) == Limits(workers=3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, "cloudburst resume r1"),
+        ({"elsewhere": True}, "cloudburst resume r1 --to 'my out'"),
+        ({"elsewhere": True, "overwrite": True}, "cloudburst resume r1 --to 'my out' --overwrite"),
+    ],
+)
+def test_how_to_go_on(facts, expected):
+    job = Job(
+        scenes=[],
+        to=Path("my out"),
+        options=RenderOptions(),
+        backend=FakeCloud().backend,
+        tier=Tier.STANDARD,
+        limits=Limits(),
+        **{"overwrite": False} | facts,
+    )
+    assert job.again("r1") == expected

@@ -1,0 +1,393 @@
+"""A run goes on in another process: every scene once, no task left, every task on the bill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+
+import anyio
+import anyio.lowlevel
+import pytest
+from harness import checked
+from lives import EPOCH, MemoryJournal, Plug, killed, life
+
+from cloudburst.errors import AccessDeniedError, NoAnswerError
+from cloudburst.models.entries import FaultEntry, LaunchEntry, ResultEntry, SceneEntry, TaskEntry
+from cloudburst.models.events import (
+    SceneCompleted,
+    SceneFailed,
+    WorkerFailed,
+    WorkerLaunched,
+    WorkerReady,
+)
+from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud, VirtualClockLoop
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE = Backoff(first=1e-9, cap=1e-9)
+TIMEOUTS = Timeouts(call=5, stop=60)
+SEEDS = int(os.environ.get("CLOUDBURST_SEEDS", "3"))
+TICKS = range(0, 160, max(1, 12 // SEEDS))
+
+
+def scenes(names="abcd"):
+    return [checked(name) for name in names]
+
+
+def billing(**facts) -> FakeCloud:
+    facts = {"boot": 40, "pull_after": 8, "encode": 20, "ends_after": 15} | facts
+    return FakeCloud(rates=US_EAST_1, **facts)
+
+
+async def resumed(cloud, journal, these=None, **settings):
+    """Events and settled report of a second life."""
+    settings = {"timeouts": TIMEOUTS, "limits": Limits(workers=2)} | settings
+    plug = Plug(cloud, journal)
+    async with life(plug, these or scenes(), earlier=journal.earlier(), **settings) as (_, run):
+        events = [event async for event in run]
+        return events, await run.settled()
+
+
+def hold(cloud, journal, events, report):
+    """What must be so however the first life ended."""
+    assert report.status is Status.COMPLETE
+    assert not cloud.running
+    done = Counter(event.scene for event in events if isinstance(event, SceneCompleted))
+    assert done == Counter("abcd"), "each scene once"
+    encoded = Counter(line.split()[1] for line in cloud.log if line.startswith("encoded"))
+    assert set(encoded) == set("abcd")
+    for event in events:
+        if isinstance(event, SceneCompleted) and event.skipped:
+            assert encoded[event.scene] == 1, "what was finished is not rendered again"
+    told = Counter(worker.task for worker in report.workers if worker.task)
+    assert told == Counter(cloud.launched.values()), "each task is told of once"
+    assert [worker.may_run for worker in report.workers] == [False] * len(report.workers)
+    if cloud.rates is not None:
+        assert report.cost.final
+        assert report.cost.seconds == sum(worker.cost.seconds for worker in report.workers)
+    if journal is not None:
+        assert journal.end.status is Status.COMPLETE
+        assert {e.task for e in journal.of(TaskEntry)} == set(cloud.launched.values())
+
+
+@pytest.mark.parametrize("ticks", TICKS)
+async def test_killed_at_any_moment_it_goes_on(ticks):
+    cloud, journal = FakeCloud(), MemoryJournal()
+    settings = {"timeouts": TIMEOUTS, "limits": Limits(workers=2), "backoff": AT_ONCE}
+    await killed(cloud, journal, scenes(), ticks=ticks, **settings)
+    events, report = await resumed(cloud, journal, backoff=AT_ONCE)
+    hold(cloud, journal, events, report)
+
+
+@pytest.mark.parametrize("trouble", ["plain", "lost launches", "lost stops", "public image"])
+@pytest.mark.parametrize("seconds", [0, 0.5, 7, 9, 30, 41, 45, 61, 70, 81, 82, 100])
+async def test_the_bill_has_the_tasks_of_both_lives(seconds, trouble):
+    cloud, journal = billing(), MemoryJournal()
+    cloud.stalls = 2 if trouble == "lost launches" else 0
+    cloud.lost_stops = 2 if trouble == "lost stops" else 0
+    cloud.native = trouble != "public image"
+    settings = {"timeouts": TIMEOUTS, "limits": Limits(workers=2)}
+    await killed(cloud, journal, scenes(), seconds=seconds, **settings)
+    events, report = await resumed(cloud, journal)
+    hold(cloud, journal, events, report)
+
+
+async def test_a_worker_that_answers_is_taken_over():
+    cloud, journal = billing(), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=70, limits=Limits(workers=1))
+    assert len(journal.of(ResultEntry)) == 1
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 1
+    (worker,) = report.workers
+    assert worker.launched < 0, "seconds since this life began"
+    assert worker.ready < 0
+    assert worker.scenes == 4
+    assert report.cost.wasted < report.cost.rendering / 3, "one encode was cut, and the rest counts"
+    kinds = [type(e) for e in events if isinstance(e, WorkerLaunched | WorkerReady)]
+    assert kinds == [WorkerLaunched, WorkerReady]
+
+
+async def test_what_the_dead_process_encoded_there_is_dropped():
+    """The fake complains when more is encoded on a worker than it has slots for."""
+    cloud, journal = FakeCloud(boot=1, encode=50), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=1))
+    assert cloud.encoding == {"fake-1": 1}
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 1
+
+
+async def test_a_worker_that_still_starts_is_waited_for():
+    cloud, journal = FakeCloud(boot=60, encode=5), MemoryJournal()
+    timeouts = Timeouts(call=5, stop=5)
+    await killed(cloud, journal, scenes(), seconds=10, limits=Limits(workers=1), timeouts=timeouts)
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 1
+
+
+async def test_one_that_does_not_answer_at_once_is_stopped_and_another_started():
+    cloud, journal = FakeCloud(boot=1, encode=50), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=1))
+    cloud.mute_tasks.add("fake-1")
+    began = anyio.current_time()
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert cloud.most_running == 1
+    assert [e.task for e in events if isinstance(e, WorkerFailed)] == ["fake-1"]
+    second = next(w for w in report.workers if w.task == "fake-2")
+    assert second.launched < TIMEOUTS.call + 2, f"after {anyio.current_time() - began} s"
+    assert report.status is Status.COMPLETE
+
+
+async def test_more_workers_than_there_may_be_are_stopped():
+    cloud, journal = FakeCloud(boot=1, encode=50), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=3))
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 3
+    assert sorted(worker.scenes for worker in report.workers) == [0, 0, 4]
+    assert not [e for e in events if isinstance(e, WorkerFailed)], "that is no failure"
+
+
+async def test_more_workers_than_there_is_work_for_are_stopped():
+    cloud, journal = FakeCloud(boot=1, encode=lambda s: 5 if s in "bcd" else 500), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=100, limits=Limits(workers=4))
+    assert len(cloud.running) == 1, "the others were not needed any more"
+    cloud.encode = 5
+    events, report = await resumed(cloud, journal)
+    hold(cloud, journal, events, report)
+    skipped = [e.scene for e in events if isinstance(e, SceneCompleted) and e.skipped]
+    assert skipped == ["b", "c", "d"]
+
+
+async def test_when_all_is_done_what_is_left_is_stopped():
+    cloud, journal = billing(), MemoryJournal()
+    # Through with the last scene at 120, and killed while the worker is kept warm.
+    limits = Limits(workers=1, idle=100)
+    await killed(cloud, journal, scenes(), seconds=150, linger=100, limits=limits)
+    assert len(journal.of(ResultEntry)) == 4
+    assert cloud.running
+    events, report = await resumed(cloud, journal)
+    hold(cloud, journal, events, report)
+    assert all(e.skipped for e in events if isinstance(e, SceneCompleted))
+
+
+async def test_a_task_that_the_journal_does_not_know_is_found():
+    cloud, journal = FakeCloud(boot=1, encode=5, stalls=1), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=1, limits=Limits(workers=1))
+    assert journal.of(LaunchEntry)
+    assert not journal.of(TaskEntry)
+    assert list(cloud.running) == ["fake-1"]
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 1
+
+
+class Late(FakeCloud):
+    """A task is listed so many seconds after its launch."""
+
+    listed_after = 8.0
+
+    async def find(self, run):
+        now = anyio.current_time()
+        return [
+            one
+            for one in await super().find(run)
+            if now >= self._requests[one.task][1] + self.listed_after
+        ]
+
+
+async def test_a_task_that_is_listed_late_is_found():
+    cloud, journal = Late(boot=1, encode=1, stalls=1), MemoryJournal()
+    settings = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.5)}
+    await killed(cloud, journal, scenes(), seconds=0.2, **settings)
+    assert list(cloud.running) == ["fake-1"]
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 2
+
+
+async def test_nobody_waits_for_what_was_asked_for_long_ago():
+    cloud, journal = FakeCloud(boot=1, encode=1, refuse=[NoAnswerError("lost")]), MemoryJournal()
+    settings = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.1)}
+    await killed(cloud, journal, scenes(), seconds=0.01, **settings)
+    assert not cloud.launched
+    await anyio.sleep(60)
+    _, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    assert report.seconds < 10
+
+
+class Blind(FakeCloud):
+    """It may not list tasks."""
+
+    async def find(self, run):
+        raise AccessDeniedError("no")
+
+
+async def test_where_tasks_cannot_be_listed_those_that_are_known_are_stopped():
+    cloud, journal = Blind(boot=1, encode=5), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=4, limits=Limits(workers=2))
+    assert len(cloud.running) == 2
+    events, report = await resumed(cloud, journal)
+    hold(cloud, journal, events, report)
+
+
+async def test_a_task_that_nobody_remembers_is_billed_as_far_as_it_was_seen():
+    cloud, journal = billing(), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=200, limits=Limits(workers=1))
+    (task,) = cloud.launched.values()
+    seen = [e for e in journal.of(TaskEntry) if e.usage is not None][-1].usage
+    cloud.running.clear()
+    cloud._requests.clear()  # hours later
+    _, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    first = next(worker for worker in report.workers if worker.task == task)
+    assert not first.cost.final
+    assert not report.cost.final
+    assert first.cost.seconds >= seen.seen - seen.pull_started > 0
+    assert not first.may_run
+
+
+async def test_attempts_add_up_and_a_failure_is_tried_afresh():
+    cloud, journal = FakeCloud(boot=1, encode=5, broken_scenes={"a"}), MemoryJournal()
+    plug = Plug(cloud, journal)
+    async with life(plug, scenes("ab")) as (_, run):
+        report = await run.until_done()
+    assert report.status is Status.PARTIAL
+    (fault,) = journal.of(FaultEntry)
+    assert (fault.scene, fault.kind) == ("a", "GenerateError")
+    cloud.broken_scenes.clear()
+    _, report = await resumed(cloud, journal, scenes("ab"))
+    assert report.status is Status.COMPLETE
+    assert [entry.attempts for entry in report.scenes] == [2 if fault.failures else 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["PoisonedSceneError", None])
+async def test_a_scene_that_ended_two_workers_stays_set_aside(kind):
+    journal = MemoryJournal()
+    fault = FaultEntry(scene="a", failures=2, moves=0, kills=2, kind=kind, message="twice")
+    journal.entries.append(fault)
+    events, report = await resumed(FakeCloud(), journal, scenes("ab"))
+    assert report.status is Status.PARTIAL
+    (failed,) = [e for e in events if isinstance(e, SceneFailed)]
+    assert failed.kind == "PoisonedSceneError"
+    assert not failed.retryable
+    assert failed.message == "twice" if kind else "earlier life" in failed.message
+    assert report.scenes[0].attempts == 2
+
+
+async def test_workers_that_it_ended_in_each_life_count():
+    cloud, journal = FakeCloud(boot=1, encode=100, deadly_scenes={"a": 20}), MemoryJournal()
+    settings = {"limits": Limits(workers=1, attempts=5)}
+    await killed(cloud, journal, scenes("a"), seconds=30, **settings)
+    (fault,) = journal.of(FaultEntry)
+    assert (fault.kills, fault.kind) == (1, None)
+    events, report = await resumed(cloud, journal, scenes("a"), **settings)
+    assert report.status is Status.FAILED
+    assert [e.kind for e in events if isinstance(e, SceneFailed)] == ["PoisonedSceneError"]
+    assert journal.of(FaultEntry)[-1].kills == 2
+
+
+async def test_skipped_scenes_are_told_in_full():
+    cloud, journal = FakeCloud(boot=1, upload=2, encode=5, download=3), MemoryJournal()
+    plug = Plug(cloud, journal)
+    async with life(plug, scenes("a")) as (_, run):
+        first = (await run.until_done()).scenes[0]
+    _, report = await resumed(cloud, journal, scenes("a"))
+    again = report.scenes[0]
+    assert again.video == first.video
+    assert (again.attempts, again.task) == (first.attempts, first.task)
+    assert (again.uploading, again.generating) == pytest.approx((2, 5))
+    assert again.downloading == pytest.approx(3, abs=0.1)
+    assert len(cloud.launched) == 1
+
+
+@pytest.mark.parametrize("ticks", range(0, 100, 3))
+async def test_cut_while_it_takes_over_it_leaves_nothing(ticks):
+    cloud, journal = FakeCloud(boot=0, encode=50), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=3))
+    assert len(cloud.running) == 3
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(resumed, cloud, journal)
+        for _ in range(ticks + 8):  # the client is open by then
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert not cloud.running
+
+
+async def test_what_must_be_written_first_is_written_first():
+    class Watching(FakeCloud):
+        async def launch(self, request):
+            tokens = {entry.token for entry in journal.of(LaunchEntry)}
+            assert request.token in tokens, "before the call"
+            assert len(journal.of(SceneEntry)) == 4
+            return await super().launch(request)
+
+    cloud, journal = Watching(boot=1, encode=5), MemoryJournal()
+    async with life(Plug(cloud, journal), scenes()) as (_, run):
+        async for event in run:
+            if isinstance(event, SceneCompleted):
+                assert event.scene in {e.video.scene for e in journal.of(ResultEntry)}
+    assert journal.end.status is Status.COMPLETE
+
+
+async def test_the_last_words_of_a_task_are_written_after_the_run():
+    cloud, journal = billing(), MemoryJournal()
+    async with life(Plug(cloud, journal), scenes("a")) as (e, run):
+        await run.until_done()
+        assert not [t for t in journal.of(TaskEntry) if t.settled]
+        await e.pool.given_back()
+    assert [t.task for t in journal.of(TaskEntry) if t.settled] == ["fake-1"]
+    assert journal.of(TaskEntry)[-1].launched == pytest.approx(EPOCH, abs=5)
+
+
+async def test_a_look_at_a_task_is_not_an_entry():
+    cloud, journal = billing(encode=1000), MemoryJournal()
+    async with life(Plug(cloud, journal), scenes("a"), timeouts=Timeouts(scene=5000)) as (_, run):
+        await run.until_done()
+    assert 1000 / 30 < len(journal.of(TaskEntry)) < 1000 / 30 + 10
+
+
+# anyio wraps the coroutine of a task: cancelled before its first step, that is never awaited.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("who", ["one", "all"])
+@pytest.mark.parametrize("anyio_backend", ["not used"])
+def test_a_native_cancel_while_it_takes_over_leaves_nothing(who, times, anyio_backend):
+    """asyncio's own ``Task.cancel()``, which no anyio shield holds back."""
+    for ticks in range(0, 70, 3):
+        cloud, journal = FakeCloud(boot=0, encode=50), MemoryJournal()
+        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+            runner.run(cut(cloud, journal, ticks, who, times))
+        assert not cloud.running, f"cut after {ticks} ticks"
+
+
+async def cut(cloud, journal, ticks, who, times):
+    await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=3))
+    assert len(cloud.running) == 3
+    task = asyncio.create_task(resumed(cloud, journal))
+    for _ in range(ticks + 8):  # the client is open by then
+        await asyncio.sleep(0)
+    for _ in range(times):
+        victims = {task} if who == "one" else asyncio.all_tasks() - {asyncio.current_task()}
+        for victim in victims:
+            victim.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+async def test_a_task_that_this_life_asks_for_is_not_taken_for_one_of_the_last():
+    cloud, journal = FakeCloud(boot=1, encode=5, stalls=1), MemoryJournal()
+    lost = LaunchEntry(token="lost", backend="fake", asked=journal.now())
+    journal.entries.append(lost)
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 1
+    assert sum(isinstance(event, WorkerLaunched) for event in events) == 1

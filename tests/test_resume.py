@@ -1,0 +1,370 @@
+"""A client goes on with a run that another one has begun, with real files and a fake cloud."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from cloudburst import (
+    Client,
+    ConfigurationError,
+    GenerateError,
+    JournalError,
+    Limits,
+    OutputClaimedError,
+    OutputExistsError,
+    RenderOptions,
+    Status,
+)
+from cloudburst.errors import BusyError
+from cloudburst.journal import journal_path, journals, read_past
+from cloudburst.models.entries import ResultEntry
+from cloudburst.models.events import SceneCompleted
+from cloudburst.models.task import Secrets
+from cloudburst.ports import Download, new_key
+from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
+
+NUMBERS = count()
+COLORS = {"a": "red", "b": "blue", "c": "teal"}
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # files are read in threads
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@dataclass
+class Writing(FakeRenderer):
+    """Writes a small file that tells what it was made of."""
+
+    options: RenderOptions | None = None
+
+    async def upload(self, scene, options):
+        self.made_of = f"{scene.image.read_bytes()}{options}"
+        return await super().upload(scene, options)
+
+    async def download(self, output, to, *, arrived=None):
+        await anyio.lowlevel.checkpoint()
+        self.cloud.made.append(output.scene)
+        content = f"{output.scene}{self.made_of}{next(NUMBERS)}".encode()
+        part = to.with_name(f"{to.name}.part")
+        part.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        download = Download(path=to, size=len(content), sha256=sha256)
+        if arrived is not None:
+            await arrived(download)
+        if output.scene in self.cloud.die_before_naming:
+            raise GenerateError("as if it was killed here", scene=output.scene)
+        part.replace(to)
+        return download
+
+
+@dataclass
+class Cloud(FakeCloud):
+    made: list[str] = field(default_factory=list)
+    die_before_naming: set[str] = field(default_factory=set)
+    keys: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        self.keys.append(secrets.key)
+        yield Writing(self, address)
+
+
+@pytest.fixture
+def scenes(make_scene):
+    return [make_scene(name, color=color) for name, color in COLORS.items()]
+
+
+async def rendered(cloud, scenes, out, **more):
+    """The report of a client of its own; what was rendered is in ``cloud.made``."""
+    cloud.made.clear()
+    limits = more.pop("limits", Limits(workers=1))
+    async with Client(cloud.backend, limits=limits) as client:
+        return await client.render_all(scenes, to=out, **more)
+
+
+async def begun(cloud, scenes, out, *, name="night"):
+    """A run whose first scene is done, and that was left then."""
+    cloud.encode = lambda scene: 0 if scene == "a" else 1000
+    async with (
+        Client(cloud.backend, limits=Limits(workers=1)) as client,
+        client.stream(scenes, to=out, name=name) as run,
+    ):
+        async for event in run:
+            if isinstance(event, SceneCompleted):
+                break
+    cloud.encode = 0
+    assert run.report.status is Status.INTERRUPTED
+    assert cloud.made == ["a"]
+
+
+def videos(out):
+    return sorted(path.name for path in out.iterdir() if path.name != ".cloudburst")
+
+
+async def test_what_is_done_is_not_done_again(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    async with Client(cloud.backend, limits=Limits(workers=1)) as client:
+        cloud.made.clear()
+        async with client.stream(scenes, to=out, resume=True) as run:
+            events = [event async for event in run]
+        report = run.report
+    assert sorted(cloud.made) == ["b", "c"]
+    assert report.run == "night"
+    assert report.status is Status.COMPLETE
+    assert [video.scene for video in report.videos] == ["a", "b", "c"]
+    skipped = {e.scene: e.skipped for e in events if isinstance(e, SceneCompleted)}
+    assert skipped == {"a": True, "b": False, "c": False}
+    assert [path.stem for path in journals(out)] == ["night"]
+    past = read_past(journal_path(out, "night"))
+    assert len(past.lives) == 2
+    assert past.end.status is Status.COMPLETE
+    again = await rendered(cloud, scenes, out, resume=True)
+    assert (again.status, cloud.made) == (Status.COMPLETE, [])
+    assert len(again.workers) == 2, "of all lives"
+
+
+async def test_nothing_to_resume_is_a_new_run(scenes, out):
+    cloud = Cloud()
+    report = await rendered(cloud, scenes, out, resume=True)
+    assert report.status is Status.COMPLETE
+    assert [path.stem for path in journals(out)] == [report.run]
+
+
+async def test_a_name_begins_once(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    with pytest.raises(ConfigurationError, match=r"night.*resume=True.*another name"):
+        await rendered(cloud, [scenes[1]], out, name="night")
+    assert not cloud.made
+    report = await rendered(cloud, scenes, out, name="night", resume=True)
+    assert report.status is Status.COMPLETE
+
+
+async def test_the_newest_run_with_these_scenes_is_meant(make_scene, scenes, out):
+    cloud = Cloud()
+    await rendered(cloud, scenes, out, name="first")
+    await rendered(cloud, scenes[:2], out, name="second", overwrite=True)
+    await rendered(cloud, [make_scene("other")], out, name="third")
+    assert (await rendered(cloud, [scenes[2]], out, resume=True)).run == "first"
+    assert not cloud.made
+    assert (await rendered(cloud, scenes[:1], out, resume=True, overwrite=True)).run == "second"
+
+
+@pytest.mark.parametrize("what", ["image", "audio", "subtitle", "watermark", "options"])
+async def test_what_has_changed_is_rendered_again(what, make_scene, scenes, out, tmp_path):
+    cloud, options = Cloud(), RenderOptions(effects=())
+    subtitle, watermark = tmp_path / "a.srt", tmp_path / "mark.png"
+    subtitle.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    shutil.copy(scenes[1]["image_path"], watermark)
+    scenes[0]["subtitle_path"] = subtitle
+    options = options.model_copy(update={"watermark": watermark})
+    await rendered(cloud, scenes, out, options=options)
+    before = (out / "a.mp4").read_bytes()
+    await rendered(cloud, scenes, out, options=options, resume=True)
+    assert not cloud.made
+    match what:
+        case "image":
+            make_scene("a", color="gold")
+        case "audio":
+            make_scene("a", color="red", seconds=2)
+        case "subtitle":
+            subtitle.write_text("1\n00:00:00,000 --> 00:00:01,000\ngood bye\n")
+        case "watermark":
+            shutil.copy(scenes[2]["image_path"], watermark)
+        case "options":
+            options = options.model_copy(update={"font_size": 30})
+    report = await rendered(cloud, scenes, out, options=options, resume=True)
+    assert report.status is Status.COMPLETE
+    assert sorted(cloud.made) == (["a"] if what in {"image", "audio", "subtitle"} else list("abc"))
+    assert (out / "a.mp4").read_bytes() != before, "its own video is replaced without asking"
+
+
+async def test_only_the_effect_that_is_drawn_counts(scenes, out):
+    cloud = Cloud()
+    still = RenderOptions(effects=("zoom_in",))
+    await rendered(cloud, scenes, out, options=still)
+    twice = RenderOptions(effects=("zoom_in", "zoom_in"))
+    await rendered(cloud, scenes, out, options=twice, resume=True)
+    assert not cloud.made
+    await rendered(cloud, scenes, out, options=RenderOptions(effects=("pan_left",)), resume=True)
+    assert sorted(cloud.made) == ["a", "b", "c"]
+
+
+async def test_a_video_that_is_gone_is_made_again(scenes, out):
+    cloud = Cloud()
+    await rendered(cloud, scenes, out)
+    (out / "b.mp4").unlink()
+    report = await rendered(cloud, scenes, out, resume=True)
+    assert (report.status, cloud.made) == (Status.COMPLETE, ["b"])
+
+
+async def test_a_file_of_somebody_else_is_not_touched(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    (out / "b.mp4").write_text("precious")
+    with (out / "a.mp4").open("ab") as file:
+        file.write(b"cut by hand")
+    with pytest.raises(OutputExistsError, match="overwrite=True") as caught:
+        await rendered(cloud, scenes, out, resume=True)
+    assert [path.name for path in caught.value.paths] == ["a.mp4", "b.mp4"]
+    assert (out / "b.mp4").read_text() == "precious"
+    assert len(read_past(journal_path(out, "night")).lives) == 1, "no life began"
+    report = await rendered(cloud, scenes, out, resume=True, overwrite=True)
+    assert report.status is Status.COMPLETE
+    assert sorted(cloud.made) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "an older video"])
+async def test_a_video_without_its_name_gets_it(before, scenes, out):
+    """Killed between the entry and the name: the video is there, as a part."""
+    cloud = Cloud(die_before_naming={"a"})
+    out.mkdir()
+    if before != "nothing":
+        (out / "a.mp4").write_text("older")
+    await rendered(cloud, scenes, out, name="x", overwrite=True)
+    assert (out / "a.mp4.part").exists()
+    assert (out / "a.mp4").exists() == (before != "nothing")
+    (out / "b.mp4.part").write_text("a half")
+    cloud.die_before_naming.clear()
+    report = await rendered(cloud, scenes, out, resume=True)
+    assert report.status is Status.COMPLETE
+    assert not cloud.made
+    assert videos(out) == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+async def test_a_run_that_is_alive_is_refused_with_who_holds_it(make_scene, scenes, out):
+    cloud = Cloud(encode=5)
+    async with (
+        Client(cloud.backend) as first,
+        first.stream(scenes, to=out, name="night"),
+    ):
+        for these in (scenes, [make_scene("other")]):
+            with pytest.raises(OutputClaimedError) as caught:
+                await rendered(cloud, these, out, name="night", resume=True)
+            assert str(os.getpid()) in caught.value.holder
+    assert len(read_past(journal_path(out, "night")).lives) == 1
+
+
+async def test_two_runs_share_a_folder(make_scene, scenes, out):
+    cloud = Cloud()
+    others = [make_scene("d"), make_scene("e")]
+    async with Client(cloud.backend) as client, anyio.create_task_group() as tasks:
+        for these, name in ((scenes, "one"), (others, "two")):
+            tasks.start_soon(lambda t=these, n=name: client.render_all(t, to=out, name=n))
+    assert [path.stem for path in journals(out)] == ["one", "two"]
+    for name in ("one", "two"):
+        past = read_past(journal_path(out, name))
+        assert past.end.status is Status.COMPLETE
+        assert all(task.stopped for task in past.tasks.values())
+
+
+async def test_no_secret_is_written_down(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    await rendered(cloud, scenes, out, resume=True)
+    kept = b"".join(
+        path.read_bytes() for path in (out / ".cloudburst").rglob("*") if path.is_file()
+    )
+    assert b"fake-1" in kept, "it is the journal that was looked at"
+    assert cloud.keys
+    for key in cloud.keys:
+        assert key.encode() not in kept
+    assert isinstance(new_key(), Secrets)
+
+
+async def test_a_journal_that_cannot_be_read_starts_nothing(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    path = journal_path(out, "night")
+    path.write_bytes(b"garbage" * 1000)
+    for wal in (*path.parent.glob("*-wal"), *path.parent.glob("*-shm")):
+        wal.unlink()
+    with pytest.raises(JournalError, match="night"):
+        await rendered(cloud, scenes, out, name="night", resume=True)
+    assert not cloud.made
+    (out / "a.mp4").unlink()
+    report = await rendered(cloud, scenes, out, resume=True)  # as if there were none
+    assert report.run != "night"
+    assert report.status is Status.COMPLETE
+
+
+async def test_a_run_that_was_refused_leaves_no_journal(scenes, out):
+    cloud = Cloud()
+    with pytest.raises(BusyError):
+        await rendered(cloud, scenes, out, limits=Limits(waiting=1))
+    assert not journals(out)
+    await rendered(cloud, scenes, out, name="night")
+    before = read_past(journal_path(out, "night"))
+    (out / "a.mp4").unlink()
+    (out / "b.mp4").unlink()
+    with pytest.raises(BusyError):
+        await rendered(cloud, scenes, out, limits=Limits(waiting=1), resume=True)
+    assert read_past(journal_path(out, "night")) == before, "no life began, and none has ended"
+
+
+async def test_a_warm_worker_s_last_words_are_written_by_the_client(scenes, out):
+    cloud = Cloud()
+    async with Client(cloud.backend, limits=Limits(workers=1, idle=60)) as client:
+        await client.render_all(scenes, to=out, name="one")
+        assert cloud.running, "it is kept warm"
+    left = {path.name for path in (out / ".cloudburst").iterdir()}
+    (task,) = read_past(journal_path(out, "one")).tasks.values()
+    assert task.stopped is not None
+    assert left == {"one.sqlite"}
+
+
+async def test_many_small_runs_leave_nothing_open(scenes, out):
+    cloud = Cloud()
+    async with Client(cloud.backend) as client:
+        for number in range(20):
+            await client.render_all(scenes, to=out, name=f"r{number}", overwrite=True)
+        await anyio.sleep(0.2)
+        assert client._open is not None
+        assert not client._open.books._open, (
+            "each is closed when its tasks are seen to have stopped"
+        )
+        assert not client._open.pool._scribes
+
+
+async def test_the_entry_is_there_before_the_name(scenes, out):
+    seen = []
+
+    class Watching(Cloud):
+        @asynccontextmanager
+        async def connect(self, address, *, secrets):
+            class Renderer(Writing):
+                async def download(self, output, to, *, arrived=None):
+                    async def then(download):
+                        await arrived(download)
+                        past = await anyio.to_thread.run_sync(read_past, journal_path(out, "night"))
+                        seen.append((past.results[output.scene], to.exists()))
+
+                    return await super().download(output, to, arrived=then)
+
+            yield Renderer(self, address)
+
+    await rendered(Watching(), scenes, out, name="night")
+    assert len(seen) == 3
+    for entry, exists in seen:
+        assert isinstance(entry, ResultEntry)
+        assert not exists
+        assert [span.work for span in entry.spans] == ["uploading", "generating", "downloading"]
