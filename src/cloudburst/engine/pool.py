@@ -105,6 +105,7 @@ class WorkerPool:
             await scribe.left.wait()
             while any(record.run == run for record in self.records()):
                 await self._dispatcher.changed.wait()
+            await self._post_mortems.done(run)
             tasks.cancel_scope.cancel()
         await scribe.flush(within=self._timeouts.call)
         if self._scribes.get(run) is scribe:  # else another life of the run goes on here
