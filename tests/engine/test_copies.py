@@ -148,6 +148,13 @@ async def test_what_goes_on_well_is_not_copied():
     assert of(SceneCopied, events)
 
 
+async def test_twice_as_long_is_late_and_a_little_longer_is_not():
+    """The other worker is free from 32 s on."""
+    events, _ = await render(Uneven(first=200.0), scenes=SCENES[:2])
+    (copied,) = of(SceneCopied, events)
+    assert 11 + 60 <= copied.at <= 11 + 60 + 4
+
+
 async def test_one_copy_at_most():
     cloud = Uneven(first=2000.0, then=2000.0)
     limits, timeouts = Limits(workers=4, idle=3000), Timeouts(scene=None)
