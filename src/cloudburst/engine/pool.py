@@ -213,15 +213,6 @@ class WorkerPool:
                     self._dispatcher.release(ticket.lane)
             self._dispatcher.decide()
 
-    @contextmanager
-    def copying(self, ticket: Ticket) -> Generator[None]:
-        """Meanwhile the scene may have a second lane."""
-        try:
-            yield
-        finally:
-            if ticket.copy is not None:  # reserved, and never used
-                self._dispatcher.release(ticket.copy)
-
     def foresee(self, works: Iterable[float]) -> Prediction:
         """What a run of scenes with so much work will take and cost: see `Report.predicted`."""
         return self._dispatcher.foresee(works).prediction
