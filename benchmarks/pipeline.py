@@ -88,6 +88,9 @@ class SlowLauncher:
     async def find(self, run: str) -> Sequence[FoundTask]:
         return await self.launcher.find(run)
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        return await self.launcher.post_mortem(task)
+
     async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
         status = await self.launcher.describe(task, anew=anew)
         if status.address is None:

@@ -5,8 +5,8 @@
 Real runs on the local backend, each of 3 to 10 scenes of 2 to 15 s: some runs move their pictures
 and some do not, some scenes have subtitles, and pictures have from one to twelve megapixels. Three
 more come first, from which figures are learned; all others learn too. What is predicted is said
-before a run begins, by the code of `cloudburst plan` with figures of the earlier runs; what it
-took is in its report. The goal: off by 15 % at most (median).
+before a run begins, by the code of `cloudburst plan` with what earlier runs have left behind; what
+it took is in its report. The goal: off by 15 % at most (median).
 
 ``--work`` renders scenes one by one and prints what each takes of a processor (user and system, of
 the render child and its ffmpeg), beside what `work` makes of it: that is where its constants are
@@ -33,15 +33,13 @@ from PIL import Image
 from render import Cost, make_inputs, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
-from cloudburst.adapters.local.processes import WORKERS
-from cloudburst.engine.assumed import NATIVE_CPU, local_kind, local_pace
-from cloudburst.engine.figures import Figures, work
-from cloudburst.engine.plan import Crew, Offer, Plan, foreseen
-from cloudburst.models.pace import Pace, Sample
+from cloudburst.cli.offers import Knowledge
+from cloudburst.engine.assumed import NATIVE_CPU
+from cloudburst.engine.figures import work
+from cloudburst.engine.plan import Offer, usual
 from cloudburst.models.policy import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.preflight import check
-from cloudburst.service.cores import usable_cores
 
 GOAL = 0.15
 FIRST = 3
@@ -114,35 +112,16 @@ def mixes(inputs: Inputs, number: int) -> Iterator[Mix]:
         yield Mix(scenes, RenderOptions() if run % 2 else RenderOptions(effects=()))
 
 
-def offer(figures: Figures) -> Offer:
-    cores = usable_cores()
-    workers = min(cores, WORKERS)
-    each = max(1, cores // workers)
-
-    class Here:
-        kind = local_kind(at_once=workers * each, cores=cores)
-        pace = local_pace(at_once=workers * each, cores=cores)
-
-    pace = figures.pace(Here())
-    return Offer(backend="local", pace=pace, encoders=each, most=workers)
-
-
-def predicted(works: Sequence[float], here: Offer) -> Plan:
-    return foreseen(works, [Crew(offer=here, number=here.most)])
-
-
-def samples(report: Report, works: Sequence[float], kind: str) -> Iterator[Sample]:
-    for worker in report.workers:
-        if worker.launched is not None and worker.ready is not None:
-            yield Sample(kind=kind, measure="start", seconds=worker.ready - worker.launched)
-    for scene, weight in zip(report.scenes, works, strict=True):
-        moved = scene.uploading + scene.downloading
-        yield Sample(kind=kind, measure="encode", seconds=scene.generating, sound=weight)
-        yield Sample(kind=kind, measure="move", seconds=moved)
+def here() -> Offer:
+    """This machine, with what earlier runs have left behind."""
+    known = Knowledge().local(workers=None)
+    if known is None:
+        sys.exit("this machine cannot render: pip install 'cloudburst-sdk[local]'")
+    return known.offer
 
 
 async def rendered(mix: Mix, to: Path) -> Report:
-    async with Client(local(), options=mix.options, limits=Limits(workers=WORKERS)) as client:
+    async with Client(local(), options=mix.options) as client:
         report = await client.render_all(mix.scenes, to=to)
     report.raise_for_failures()
     return report
@@ -151,16 +130,12 @@ async def rendered(mix: Mix, to: Path) -> Report:
 def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'run':>4} {'':38} {'predicted':>10} {'actual':>8} {'off':>7} {'load':>5}")
-    figures, off = Figures(), list[float]()
-    cores = usable_cores()
-    kind = local_kind(at_once=min(cores, WORKERS) * max(1, cores // WORKERS), cores=cores)
+    off = list[float]()
     for run, mix in enumerate(mixes(inputs, FIRST + number), 1 - FIRST):
         checked = check(mix.scenes, mix.options, Limits())
         works = [work(scene, mix.options) for scene in checked]
-        plan = predicted(works, offer(figures))
+        plan = usual(works, [here()], most=1)
         report = anyio.run(rendered, mix, folder / str(run))
-        for sample in samples(report, works, kind):
-            figures.learn(sample)
         error = report.seconds / plan.seconds - 1
         if run > 0:
             off.append(abs(error))
@@ -170,7 +145,7 @@ def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
             flush=True,
         )
         shutil.rmtree(folder / str(run))
-    pace: Pace = offer(figures).pace
+    pace = here().pace
     print(f"learned: start {pace.start:.2f} s, moving {pace.moving:.2f} s, ", end="")
     print(f"encode {pace.scene:.2f} s + {pace.ratio:.3f} × work, within {pace.encodes}")
     met = median(off) <= GOAL
@@ -224,6 +199,7 @@ def main() -> int:
     parser.add_argument("--work", action="store_true", help="what scenes take, one by one")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
+        os.environ["XDG_STATE_HOME"] = name  # figures of other runs are not wanted
         inputs = Inputs(Path(name))
         if said.work:
             works_of_scenes(inputs, Path(name) / "job")

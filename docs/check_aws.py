@@ -39,7 +39,7 @@ from cloudburst.adapters.aws.definition import describe_definition
 from cloudburst.adapters.aws.network import public_addresses
 from cloudburst.adapters.aws.redaction import hide
 from cloudburst.adapters.aws.refusals import code_of
-from cloudburst.adapters.aws.runtask import Order
+from cloudburst.adapters.aws.runtask import Order, Place
 from cloudburst.adapters.aws.session import AWS, open_aws
 from cloudburst.adapters.aws.sight import sight
 from cloudburst.adapters.http.certificates import new_secrets
@@ -163,7 +163,15 @@ class Checker:
     async def _launch(
         self, request: LaunchRequest, *, order: Order | None = None, provider: str | None = None
     ) -> str:
-        parameters = (order or self._order).parameters(request, provider)
+        order, tier = order or self._order, request.spec.tier
+        place = Place(
+            rung=0,
+            subnets=order.settings.subnets,
+            provider=provider,
+            vcpu=tier.vcpu,
+            memory_gb=tier.memory_gb,
+        )
+        parameters = order.parameters(request, place)
         answer = await self._aws.call("ecs", "run_task", **parameters)
         if answer["failures"]:
             raise LaunchError(str(answer["failures"]))

@@ -13,6 +13,11 @@ from pydantic import ValidationError
 
 from cloudburst import Backoff, Effect, Limits, RenderOptions, Scene, Settings, Tier, Timeouts
 from cloudburst.models.scene import NAME_BYTES, checked_name
+from cloudburst.models.tier import encoder_slots
+
+SLOT_MB, SERVICE_MB = 1222, 150
+"""What a render holds at most, which is with a PNG of 100 megapixels and transparency, and what is
+left for the service itself: ``nox -s bench -- slots``."""
 
 FILES = {"image_path": "a.png", "audio_path": "a.mp3"}
 
@@ -117,6 +122,18 @@ def test_tiers(priority, name, vcpu, memory):
 def test_no_such_tier(priority):
     with pytest.raises(ValueError, match="expected one of 1"):
         Tier.by_priority(priority)
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_task_encodes_as_many_scenes_as_it_has_cores_and_memory_for(tier):
+    slots = encoder_slots(tier.vcpu)
+    # Fewer leave cores idle: a scene alone uses 1.3 of them.
+    assert slots * 1.3 >= tier.vcpu
+    assert slots * SLOT_MB + SERVICE_MB < tier.memory_gb * 1024
+
+
+def test_a_machine_without_a_whole_core_encodes_one_scene():
+    assert encoder_slots(0) == 1
 
 
 @given(

@@ -35,9 +35,9 @@ def local(
     """Render on this machine: each worker is a process. Needs the ``[local]`` extra.
 
     Args:
-        workers: Processes at once; ``None``: one for each core, four at most.
-        encoders: Scenes that each encodes at once; ``None``: so many that there is about one for
-            each core.
+        workers: Processes at once; ``None``: four at most, and no more than there are cores.
+        encoders: Scenes that each encodes at once; ``None``: so many that there is one for each
+            core, or up to three more.
         folder: Where workers put files and logs, in a folder that goes again when the backend is
             closed; ``None`` is the system's place for temporary ones. The log of a worker that
             failed stays.

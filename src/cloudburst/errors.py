@@ -30,21 +30,57 @@
       * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable (also TimeoutError)
 
-``retryable`` says whether the same work may succeed on another worker. Every error survives
-``pickle`` and ``copy``: facts are keyword arguments with defaults, kept as attributes.
+``remedy`` says what may help, and ``retryable`` follows from it: whether the same work may succeed
+on another worker. Both are known of a class; of one error ``remedy`` may be told more exactly, for
+which `cloudburst.models.failures` has a table. Every error survives ``pickle`` and ``copy``: facts
+are keyword arguments with defaults, kept as attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, NamedTuple
+
+
+class Remedy(StrEnum):
+    """What helps against a failure."""
+
+    AGAIN_HERE = "again here"
+    """The same request to the same side, after a while."""
+    ELSEWHERE = "again on another task"
+    OTHER_SUBNET = "another subnet"
+    """There is no room where it was asked for; the first step of a ladder."""
+    ON_DEMAND = "on demand instead of Spot"
+    OTHER_SIZE = "another size"
+    FEWER = "fewer at once"
+    """The account may not have more at the same time, wherever that be."""
+    WHOLE_RUN = "the whole run"
+    """Nothing helps until somebody has changed something."""
+    SCENE = "the scene itself"
+    """Every worker would say the same of it."""
+
+    @property
+    def retries(self) -> bool:
+        """Whether it is worth a try that nobody has to prepare."""
+        return self not in {Remedy.WHOLE_RUN, Remedy.SCENE}
+
+
+class _Retryable:
+    """Read from the remedy of an error, or of its class, so that there are no two truths."""
+
+    def __get__(self, error: CloudburstError | None, kind: type[CloudburstError]) -> bool:
+        return (kind if error is None else error).remedy.retries
 
 
 class CloudburstError(Exception):
     """Base class: ``except CloudburstError`` catches all that follows."""
 
-    retryable: ClassVar[bool] = False
+    remedy: Remedy = Remedy.WHOLE_RUN
+    """What helps against it."""
+    retryable = _Retryable()
+    """Whether the same work may succeed on another worker."""
 
 
 class ConfigurationError(CloudburstError, ValueError):
@@ -107,7 +143,7 @@ class ClosedError(CloudburstError, RuntimeError):
 class BusyError(CloudburstError):
     """The queue is full: nothing of this call was started."""
 
-    retryable = True
+    remedy = Remedy.AGAIN_HERE
 
 
 class LaunchError(CloudburstError):
@@ -117,19 +153,19 @@ class LaunchError(CloudburstError):
 class CapacityError(LaunchError):
     """There is no room now; a later request, or one of another size or place, may succeed."""
 
-    retryable = True
+    remedy = Remedy.OTHER_SUBNET
 
 
 class ThrottledError(LaunchError):
     """The backend asks for patience; the same request may be repeated."""
 
-    retryable = True
+    remedy = Remedy.AGAIN_HERE
 
 
 class NoAnswerError(LaunchError):
     """The request may or may not have arrived; the same request, same token, may be repeated."""
 
-    retryable = True
+    remedy = Remedy.AGAIN_HERE
 
 
 class AccessDeniedError(LaunchError):
@@ -167,13 +203,13 @@ class WorkerError(CloudburstError):
 class WorkerNotReadyError(WorkerError, TimeoutError):
     """The worker did not answer its health check in time."""
 
-    retryable = True
+    remedy = Remedy.ELSEWHERE
 
 
 class WorkerStoppedError(WorkerError):
     """The task stopped, or the line to it broke, while we still needed it."""
 
-    retryable = True
+    remedy = Remedy.ELSEWHERE
 
     def __init__(
         self, message: str, *, task: str = "", stop_code: str = "", died: bool = False
@@ -187,12 +223,13 @@ class WorkerStoppedError(WorkerError):
 class KeyRefusedError(WorkerError):
     """The worker wants another key than the one that it was started with. Others may not."""
 
-    retryable = True
+    remedy = Remedy.ELSEWHERE
 
 
 class SceneError(CloudburstError):
     """One scene failed."""
 
+    remedy = Remedy.SCENE
     stage: ClassVar[str] = "scene"
 
     def __init__(self, message: str, *, scene: str = "", field: str = "") -> None:
@@ -216,7 +253,7 @@ class GenerateError(SceneError):
 class RenderFailedError(GenerateError):
     """The service failed by a fault of its own; another worker may do better."""
 
-    retryable = True
+    remedy = Remedy.ELSEWHERE
 
 
 class PoisonedSceneError(GenerateError):
@@ -233,16 +270,16 @@ class DownloadError(SceneError):
     """The video did not arrive whole."""
 
     stage = "download"
-    retryable = True
+    remedy = Remedy.ELSEWHERE
 
 
 class OutputWriteError(DownloadError):
     """This machine cannot write the video: no room, no permission, no folder."""
 
-    retryable = False
+    remedy = Remedy.WHOLE_RUN
 
 
 class SceneTimeoutError(SceneError, TimeoutError):
     """The scene was not done within ``Timeouts.scene``."""
 
-    retryable = True
+    remedy = Remedy.ELSEWHERE

@@ -45,6 +45,10 @@ class Launcher(Protocol):
         """
         ...
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """Why it failed, for a person, without secrets; ``None`` where nothing is known of it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
@@ -154,6 +158,9 @@ class Backend:
     """Its workers can be told to stop an encode."""
     usd_per_second: Decimal = Decimal()
     """The price of one of its tasks, as far as it is known before one is started; 0: none."""
+    most_usd_per_second: Decimal = Decimal()
+    """The same of the dearest one that may be started, where there is no room for others; 0: there
+    are no others."""
     slowness: float = 0.0
     """Seconds that a scene may need here for each second of its sound, and a minute besides, when
     that is more than ``Timeouts.scene``."""

@@ -15,15 +15,18 @@ from pathlib import Path
 import anyio
 import pytest
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudburst import Timeouts, local
 from cloudburst.adapters.local import worker as worker_module
-from cloudburst.adapters.local.processes import SERVICE, open_processes
+from cloudburst.adapters.local.processes import SERVICE, WORKERS, numbers, open_processes
 from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec, TaskState
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
+from cloudburst.service.cores import usable_cores
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -231,6 +234,35 @@ def test_counts_are_checked_at_once(counts):
         local(**counts)
 
 
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [(1, (1, 1)), (2, (2, 1)), (4, (4, 1)), (6, (3, 2)), (7, (4, 2)), (8, (4, 2)), (16, (4, 4))],
+)
+def test_cores_are_shared_among_a_few_workers(cores, expected):
+    assert numbers(None, None, cores=cores) == expected
+
+
+@given(
+    cores=st.integers(1, 256),
+    workers=st.none() | st.integers(1, 300),
+    encoders=st.none() | st.integers(1, 300),
+)
+def test_no_core_is_left_idle_and_what_was_asked_for_is_kept(cores, workers, encoders):
+    some, each = numbers(workers, encoders, cores=cores)
+    assert some == workers if workers else 1 <= some <= WORKERS
+    assert each == encoders if encoders else each >= 1
+    if encoders is None:
+        assert some * each >= cores
+    if workers is None:
+        assert (some - 1) * each < cores  # the last one has something to do too
+
+
+async def test_the_default_is_a_slot_for_each_core(folder):
+    async with opened(folder, workers=None, encoders=None) as backend:
+        slots = encoder_slots(usable_cores())
+        assert slots <= backend.capacity * backend.encoders < slots + backend.capacity
+
+
 async def test_a_task_of_nobody(folder):
     async with opened(folder) as backend:
         assert (await backend.launcher.describe("local-x")).state is TaskState.STOPPED
@@ -386,3 +418,30 @@ def make_sound(path, *, seconds):
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(16000 * seconds))
+
+
+async def test_a_post_mortem_has_the_last_lines_and_no_key(tmp_path):
+    script = (
+        f"{SAY}; import os; [print('line', n, file=sys.stderr) for n in range(300)]; "
+        "print('the key', os.environ['AUTHENTICATION_KEY'], file=sys.stderr); os._exit(3)"
+    )
+    async with opened(tmp_path, script) as backend:
+        task = await backend.launcher.launch(request(key="k-of-this-test"))
+        await until(backend.launcher, task, TaskState.STOPPED)
+        page = await backend.launcher.post_mortem(task)
+        assert await backend.launcher.post_mortem("local-nobody") is None
+    assert page.startswith(f"# Task {task} failed\n\n**The container's program failed.**")
+    assert "it ended by itself (exit code 3)" in page
+    assert page.count("\n    line ") == 99
+    assert "the key ***" in page
+    assert "k-of-this-test" not in page
+
+
+async def test_a_post_mortem_of_one_that_was_killed(tmp_path):
+    script = f"{SAY}; import os; os.kill(os.getpid(), 9)"
+    async with opened(tmp_path, script) as backend:
+        task = await backend.launcher.launch(request())
+        await until(backend.launcher, task, TaskState.STOPPED)
+        page = await backend.launcher.post_mortem(task)
+    assert "killed (SIGKILL)" in page
+    assert "It wrote nothing." in page

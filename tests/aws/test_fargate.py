@@ -31,7 +31,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
 from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
 from cloudburst.testing.emulator.launching import check_tags
 
@@ -433,6 +433,18 @@ async def test_native_and_onestep_backends():
         assert it.environment["CLOUDBURST_LIFETIME_SECONDS"] == "3600.0"
         async with backend_of(emulator, protocol=Protocol.ONESTEP) as backend:
             assert backend.encoders == 1
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_a_task_is_told_how_many_scenes_it_encodes_at_once(tier):
+    slots = encoder_slots(tier.vcpu)
+    with account(**NO_PROCESSES) as emulator:
+        emulator.register(protocol="native")
+        async with backend_of(emulator, tier=tier) as backend:
+            assert backend.encoders == slots
+            await backend.launcher.launch(request("one", tier=tier))
+        (it,) = emulator.tasks
+    assert it.environment["CLOUDBURST_ENCODERS"] == str(slots)
 
 
 async def test_a_session_of_the_callers():

@@ -196,6 +196,21 @@ def test_names_and_messages_cannot_play_with_the_terminal() -> None:
     assert "\x1b]0" not in "".join(lines)
 
 
+def test_what_somebody_has_to_mend_is_told_once_and_where_to_read_why() -> None:
+    arn = "arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/0123abcd"
+    fault = "WorkerStoppedError: the image is not there: check DOCKER_IMAGE"
+    worker = WorkerReport(
+        task=arn, backend="fargate", launched=0, error=fault, post_mortem=Path("/films/pm.md")
+    )
+    other = WorkerReport(task="t", backend="fargate", launched=0)
+    failed = [SceneReport(scene=name, error=fault) for name in "abc"]
+    told = report(*failed, status=Status.FAILED, workers=(worker, other))
+    lines = text(Summary(told.model_copy(update={"fault": fault})), 100)
+    assert lines.count(f"To be mended: {fault}") == 1
+    assert lines.count("Why 0123abcd failed: /films/pm.md") == 1
+    assert "To be mended" not in "\n".join(text(Summary(told)))
+
+
 EVENTS: list[tuple[Event, str | None]] = [
     (WorkerLaunched(at=3, task="t2", backend="local"), "   3 s  worker 2 is starting (local)"),
     (WorkerReady(at=3, task="t1", backend="local"), "   3 s  worker 1 is ready"),

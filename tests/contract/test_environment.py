@@ -221,6 +221,7 @@ async def test_ecs_cluster_name_and_ecs_task_definition_by_default(emulated):
         assert task.task_definition == "cloudburst-task:1"
 
 
+@pytest.mark.timeout(60)  # moto takes its time to start
 @pytest.mark.parametrize("image", [None, "registry.example/cloudburst:2"])
 async def test_docker_image(image, monkeypatch):
     """What ``cloudburst init`` puts into the task definition."""

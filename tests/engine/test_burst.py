@@ -133,7 +133,7 @@ async def test_a_start_that_is_needed_no_more_is_given_up():
     events, report = await render(works, near, far, figures=figures)
     assert far.launched, "it was thought to start in 5 s"
     stops = [event.at for event in events if event.type == "worker.stopped"]
-    assert min(stops) < report.seconds - 5, "before the last scene was done"
+    assert min(stops) < 50, "scenes still wait then, and will all be done here"
     assert report.seconds == pytest.approx(71, abs=2)
 
 

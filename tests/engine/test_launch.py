@@ -93,3 +93,14 @@ async def test_a_throttled_launch_is_not_asked_for_again_only_to_be_stopped():
         await anyio.sleep(5)
     assert not cloud.launched
     assert [w.may_run for w in run.report.workers] == []
+
+
+async def test_an_answer_that_is_lost_again_on_the_way_out():
+    """Cut off while it waits for the first answer; the second one, asked for then, is lost too."""
+    cloud = FakeCloud(stalls=2)
+    timeouts = Timeouts(call=5, stop=60)
+    async with engine(cloud, timeouts=timeouts, limits=Limits(workers=1)) as e:
+        async with e.open("a"):
+            await anyio.sleep(2)
+        assert cloud.launched
+    assert not cloud.running

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 
 import anyio
@@ -144,3 +146,29 @@ async def test_a_budget_that_is_too_small_starts_nothing():
 async def test_a_budget_binds_no_worker_that_costs_nothing():
     async with engine(FakeCloud(encode=1), limits=Limits(max_usd=Decimal("0.001"))) as e:
         assert (await e.render("ab")).status is Status.COMPLETE
+
+
+class Dearer(FakeCloud):
+    """Where it finds no room it may start tasks that cost twice as much."""
+
+    @asynccontextmanager
+    async def backend(self, timeouts, tier):
+        async with super().backend(timeouts, tier) as backend:
+            yield replace(backend, most_usd_per_second=2 * backend.usd_per_second)
+
+
+async def test_the_budget_reckons_with_the_dearest_task_until_it_is_seen():
+    """A scene of 1 s: 60 s until the first answer, at most 11 s of work, 15 s to stop."""
+    usual = 86 * RATE
+    facts = {"boot": 40, "pull_after": 8, "encode": 20, "rates": US_EAST_1}
+    dear = Dearer(**facts)
+    async with engine(dear, limits=Limits(workers=1, max_usd=usual * Decimal("1.5"))) as e:
+        report = await e.render("a")
+    assert report.status is Status.BUDGET
+    assert not dear.launched
+    async with engine(cloud(), limits=Limits(workers=1, max_usd=usual * Decimal("1.5"))) as e:
+        assert (await e.render("a")).status is Status.COMPLETE
+    # Once it is there and known to be a usual one, there is money for more than one scene.
+    seen = Dearer(**facts)
+    async with engine(seen, limits=Limits(workers=1, max_usd=usual * Decimal("2.5"))) as e:
+        assert (await e.render("abcd")).status is Status.COMPLETE

@@ -61,3 +61,9 @@ def test_a_fleet_in_virtual_time(watch):
     assert "every scene is done: complete" in done.stdout, done.stdout + done.stderr
     assert "never more tasks: 20 at most" in done.stdout
     assert "none left running: 0" in done.stdout
+
+
+def test_what_eight_scenes_cost(watch):
+    done = run("cost.py", "--seeds", "8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("met ") == 2

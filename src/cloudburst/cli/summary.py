@@ -47,6 +47,7 @@ class Summary:
         if paths and not wide:
             folder = shown(short_path(report.videos[0].path.parent), "green")
             yield Text.assemble("Videos in ", folder)
+        yield from _faults(report)
         yield from _totals(report)
         yield from bill(report)
 
@@ -80,6 +81,16 @@ def _row(entry: SceneReport) -> tuple[Text, Text, list[str]]:
         return shown(entry.scene), shown(short_path(video.path), "green"), numbers
     style, reason = ("yellow", "not done") if entry.error is None else ("red", entry.error)
     return shown(entry.scene, style), shown(first_line(reason), style), [""] * 3
+
+
+def _faults(report: Report) -> Iterator[Text]:
+    """What somebody has to mend, and where it is told why workers failed."""
+    if report.fault is not None:
+        yield Text.assemble(("To be mended: ", "bold red"), shown(report.fault, "red"))
+    for worker in report.workers:
+        if worker.post_mortem is not None:
+            task, path = worker.task.rpartition("/")[2], short_path(worker.post_mortem)
+            yield Text.assemble("Why ", shown(task), " failed: ", shown(path, "yellow"))
 
 
 def _totals(report: Report) -> Iterator[Text]:

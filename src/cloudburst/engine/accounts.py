@@ -8,7 +8,7 @@ from decimal import Decimal
 from cloudburst.engine.ledger import cost_of, covered, shares, total
 from cloudburst.engine.scene import SceneRecord
 from cloudburst.engine.slot import WorkerRecord
-from cloudburst.errors import BudgetError, CloudburstError
+from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 
 SOME = 200
@@ -53,6 +53,7 @@ def report(
         scenes=tuple(entries),
         workers=tuple(told),
         cost=total(costs),
+        fault=_fault(scenes),
         predicted=predicted,
         errors=tuple(scene.error for scene in scenes if scene.error is not None),
     )
@@ -67,6 +68,17 @@ def status(scenes: Sequence[SceneRecord]) -> Status:
     if all(scene.video is not None for scene in scenes):
         return Status.COMPLETE
     return Status.PARTIAL if any(scene.video is not None for scene in scenes) else Status.FAILED
+
+
+def _fault(scenes: Sequence[SceneRecord]) -> str | None:
+    """What somebody has to mend, as the first scene that failed by it says."""
+    for scene in scenes:
+        error = scene.error
+        if error is None or isinstance(error, BudgetError | ClosedError):
+            continue
+        if error.remedy is Remedy.WHOLE_RUN:
+            return _told(error)
+    return None
 
 
 def _scene_report(scene: SceneRecord, usd: Mapping[str, Decimal]) -> SceneReport:
@@ -104,6 +116,7 @@ def _worker_report(worker: WorkerRecord, cost: Cost | None, run: str, began: flo
         cost=cost,
         may_run=worker.may_run,
         error=_told(worker.error),
+        post_mortem=worker.post_mortem,
     )
 
 

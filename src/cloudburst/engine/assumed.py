@@ -12,7 +12,7 @@ from cloudburst.models.pace import (
     Pace,
 )
 from cloudburst.models.task import Protocol
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
 
 NATIVE_CPU = 0.345
 """CPU-seconds of our service for a second of work: ``benchmarks/plan.py --work`` on a core of an
@@ -64,7 +64,7 @@ def fargate_pace(tier: Tier, protocol: Protocol) -> Pace:
 
 def encoders(tier: Tier, protocol: Protocol) -> int:
     """Scenes that a task encodes at once: the public image's would get into each other's way."""
-    return tier.vcpu if protocol is Protocol.NATIVE else 1
+    return encoder_slots(tier.vcpu) if protocol is Protocol.NATIVE else 1
 
 
 def endpoints_kind(addresses: Sequence[str], protocol: Protocol) -> str:

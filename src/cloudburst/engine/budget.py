@@ -88,7 +88,11 @@ class Budget:
             work += self._scene(slot.expected, slot.backend.slowness)
         left = start_left + work / slot.backend.encoders + STOP
         seconds = max(float(MINIMUM_SECONDS), now - begun + left)
-        return Decimal(str(round(seconds, 3))) * slot.backend.usd_per_second
+        backend = slot.backend
+        # What is not there yet may become the dearest that there is.
+        most = max(backend.usd_per_second, backend.most_usd_per_second)
+        rate = most if record.usage is None else record.usage.usd_per_second
+        return Decimal(str(round(seconds, 3))) * rate
 
     def _work_left(self, lanes: Iterable[Lane], now: float, slowness: float) -> float:
         work = 0.0

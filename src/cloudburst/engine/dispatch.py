@@ -18,7 +18,7 @@ from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
 from cloudburst.engine.stragglers import stragglers
 from cloudburst.engine.worth import Worth
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
@@ -31,6 +31,10 @@ LAUNCHES = 100
 AT_ONCE = 10
 """Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
 a millisecond each, for which the loop stands still."""
+
+FEWER_FOR = 300.0
+"""Seconds for which no more workers are started than an account was seen to allow: by then what
+else runs in it may have ended, and a look costs one refused launch."""
 
 TICK = 2.0
 """Seconds after which things are looked at again although nothing has happened: an encode may have
@@ -72,11 +76,15 @@ class Dispatcher:
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
         self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
         self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
+        self._allowed: dict[
+            str, tuple[int, float]
+        ] = {}  # workers that one may have, and until when
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
         if changed is not None:
             changed.grant()
+            self.outlook.expect(changed)
             self.fleet.refresh(changed)
         if not self.closed:
             self.budget.begin()
@@ -131,15 +139,14 @@ class Dispatcher:
 
     def _place_one(self) -> bool:
         """Give a waiting scene to the worker that can do it first."""
-        # Else those about to be ready will take them.
-        surplus = len(self.queue) > self.fleet.encoders_starting
-        for ahead in (False, True) if surplus else (False,):
-            for slot in self.fleet.by_load(ahead=ahead):
-                # What is to wait is not what a worker that is about to be ready can encode at once.
-                leave = self.fleet.encoders_starting if ahead else 0
-                if self._place_on(slot, leave=leave):
-                    return True
-        return False
+        if any(self._place_on(slot, leave=0) for slot in self.fleet.by_load()):
+            return True
+        leave = self.fleet.encoders_starting
+        if len(self.queue) <= leave:
+            return False
+        # What is to wait is not what a worker that is about to be ready can encode at once.
+        soon = self.fleet.busy(until=self.outlook.soon())
+        return any(self._place_on(slot, leave=leave) for slot in soon)
 
     def _place_on(self, slot: Slot, *, leave: int) -> bool:
         def fits(ticket: Ticket) -> bool:
@@ -236,10 +243,22 @@ class Dispatcher:
 
     def _room(self, backend: Backend) -> int:
         """Workers that there may be besides those that there are."""
-        most = self._limits.workers - self.fleet.alive_like(backend)
-        if backend.capacity is None:
-            return most
-        return min(most, backend.capacity - self.fleet.alive(backend))
+        most, alive = self._limits.workers, self.fleet.alive(backend)
+        bounds = [most - self.fleet.alive_like(backend)]
+        bounds += [bound - alive for bound in self._bounds(backend)]
+        return min(bounds)
+
+    def _bounds(self, backend: Backend) -> Iterator[int]:
+        """What it can have at once, and what the account was seen to allow."""
+        if backend.capacity is not None:
+            yield backend.capacity
+        most, until = self._allowed.get(backend.name, (0, 0.0))
+        if anyio.current_time() < until:
+            yield most
+
+    def with_task(self, backend: Backend) -> int:
+        """Workers of a backend whose task was accepted."""
+        return sum(slot.backend is backend and bool(slot.record.task) for slot in self.fleet)
 
     def _give_up(self) -> None:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
@@ -262,7 +281,7 @@ class Dispatcher:
         """Bring a scene that waits behind an encode to a worker that has nothing to do."""
         if len(self.queue) or not self.fleet.waits_behind:
             return
-        for free in self.fleet.by_load(ahead=False):
+        for free in self.fleet.by_load():
             while free.has_room(ahead=False) and (lane := self._longest_wait(free)):
                 self._take_off(lane)
                 self._give_lane(lane.ticket, free)
@@ -312,9 +331,12 @@ class Dispatcher:
             return
         wanted = len(self.queue) or self.fleet.waits_behind
         for slot in self.outlook.needless() if wanted else self.fleet.starting():
-            slot.retired = True
-            slot.scope.cancel()
-            self.fleet.refresh(slot)
+            self._cancel_start(slot)
+
+    def _cancel_start(self, slot: Slot) -> None:
+        slot.retired = True
+        slot.scope.cancel()
+        self.fleet.refresh(slot)
 
     def release(self, lane: Lane) -> None:
         """A scene is through with its worker, or will not use it."""
@@ -372,11 +394,21 @@ class Dispatcher:
             self._refused[slot.backend.name] = error
 
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
-        """A worker will never be ready; after a few in a row its backend is given up."""
-        name = slot.backend.name
+        """A worker will never be ready; after a few in a row its backend is given up.
+
+        It is at once where no other start can go better. What is ready there works on.
+        """
+        name, there = slot.backend.name, self.with_task(slot.backend)
+        if error.remedy is Remedy.FEWER and there:
+            self._allowed[name] = there, anyio.current_time() + FEWER_FOR
+            return
         self._failures[name] += 1
         if not error.retryable or self._failures[name] >= self._limits.attempts:
             self._refused[name] = error
+        if not error.retryable:
+            for other in self.fleet.starting():
+                if other.backend is slot.backend:
+                    self._cancel_start(other)
 
     def ended(self, slot: Slot) -> None:
         """A worker is no more."""

@@ -79,10 +79,17 @@ class Fleet:
         """Whether there is an encoder slot that no scene will take."""
         return bool(self._free)
 
-    def by_load(self, *, ahead: bool) -> list[Slot]:
-        """Workers with room for a scene, those with the most first."""
-        slots = self._ahead if ahead else self._free
-        return sorted(slots, key=lambda slot: (-slot.unclaimed, len(slot.lanes), slot.number))
+    def by_load(self) -> list[Slot]:
+        """Workers that can encode a scene at once, those with the most room first."""
+        return sorted(self._free, key=lambda slot: (-slot.unclaimed, len(slot.lanes), slot.number))
+
+    def busy(self, *, until: float) -> list[Slot]:
+        """Workers with room for a scene that will wait, by then at the longest.
+
+        Those with the most room first, and of these the ones on which it will wait least.
+        """
+        soon = [slot for slot in self._ahead if slot.frees <= until]
+        return sorted(soon, key=lambda slot: (-slot.unclaimed, slot.frees, slot.number))
 
     def starting(self) -> tuple[Slot, ...]:
         """Workers that are not ready yet."""

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.engine.polling import insist, poll
-from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, ThrottledError
+from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, Remedy, ThrottledError
 from cloudburst.models.policy import PATIENT, Timeouts
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskSpec
 from cloudburst.ports import Backend
@@ -31,14 +31,16 @@ async def launched(
     before: Callable[[str], Awaitable[None]],
     on_launch: Callable[[TaskId], None],
     on_stop: Callable[[bool], None],
+    others: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
     """A task and its secrets. The task is stopped on every way out, known or not.
 
     Each new request waits for ``before`` with its token. ``on_launch`` is told of the task as soon
     as it is known, be that on the way out, and ``on_stop`` at the end whether its stop was
-    accepted.
+    accepted. While there are ``others`` to do the work, nobody waits for what the account may not
+    have besides them.
     """
-    launch = _Launch(backend, spec, timeouts, before, on_launch)
+    launch = _Launch(backend, spec, timeouts, before=before, on_launch=on_launch, others=others)
     try:
         yield await launch.accepted(), launch.request.secrets
     finally:
@@ -100,13 +102,17 @@ class _Launch:
         backend: Backend,
         spec: TaskSpec,
         timeouts: Timeouts,
+        *,
         before: Callable[[str], Awaitable[None]],
         on_launch: Callable[[TaskId], None],
+        others: Callable[[], bool],
     ) -> None:
         self._backend = backend
         self._before = before
         self._told = ""  # the token that ``before`` knows
         self._on_launch = on_launch
+        self._others = others
+        self._lack: CapacityError | None = None
         self._spec = spec
         self._timeouts = timeouts
         self._task: TaskId | None = None
@@ -123,8 +129,11 @@ class _Launch:
     async def accepted(self) -> TaskId:
         with anyio.move_on_after(self._timeouts.launch):
             return await poll(self._try, backoff=PATIENT)
-        msg = f"no task was accepted within {self._timeouts.launch} s"
-        raise CapacityError(msg)
+        why = f": {self._lack}" if self._lack else ""
+        error = CapacityError(f"no task was accepted within {self._timeouts.launch} s{why}")
+        if self._lack is not None:
+            error.remedy = self._lack.remedy
+        raise error from self._lack
 
     async def _try(self) -> TaskId | None:
         """Ask once. No answer leaves the request open; a refusal calls for a new one."""
@@ -142,8 +151,11 @@ class _Launch:
             logger.info("launch throttled: %s", exc)
         except CapacityError as exc:
             logger.warning("no capacity: %s", exc)
+            self._lack = exc
             self._asked = self._unsure = False
             self.request = self._new_request()
+            if exc.remedy is Remedy.FEWER and self._others():
+                raise
         except CloudburstError:
             self._asked = self._unsure  # this was refused; what came before may have been done
             raise
@@ -173,11 +185,12 @@ class _Launch:
     async def _try_stop(self) -> bool | None:
         try:
             if self._task is None:
-                await self._ask()
+                with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
+                    await self._ask()
             if self._task is not None:
                 await self._backend.launcher.stop(self._task, reason=REASON)
             self.stopped = True
-        except (NoAnswerError, ThrottledError) as exc:
+        except (NoAnswerError, ThrottledError, TimeoutError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
             return None
         except CapacityError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from cloudburst.ports import Backend
 LONGEST = 256
 """Scenes that are looked at one by one, a millisecond's work; what is shorter than all of them is
 poured over the places like water, for it no longer matters how it is cut."""
+AHEAD = 10.0
+"""Seconds before the end of an encode in which the next scene is sent, besides twice the time that
+files of others took: enough for several looks at the clock and for a slow line."""
 _CLOSE = 1e-6
 """Seconds that are no difference."""
 
@@ -43,7 +47,7 @@ class Load:
         """When it is done by these; at once where there is nothing, for ever with no places."""
         if not places:
             nothing = not self.longest and not self.others
-            return Forecast(seconds=self.running if nothing else float("inf"), ends=())
+            return Forecast(seconds=self.running if nothing else math.inf, ends=())
         first = forecast(self.longest, places)
         seconds, ends = max(first.seconds, self.running), first.ends
         if self.others:
@@ -126,6 +130,28 @@ class Outlook:
     def knows(self, backend: Backend, *measures: Measure) -> bool:
         """Whether all of that was measured of its workers."""
         return self.pace(backend).measured.issuperset(measures)
+
+    def expect(self, slot: Slot) -> None:
+        """Take note of when its encodes will be done."""
+        pace = self.pace(slot.backend)
+        ends = list[float]()
+        for lane in slot.lanes:
+            if lane.stage is Stage.ENCODING and lane.encoding_since is not None:
+                if lane.ends is None:
+                    lane.ends = lane.encoding_since + pace.encode(lane.ticket.work)
+                ends.append(lane.ends)
+        slot.frees = min(ends, default=0.0)
+
+    def soon(self) -> float:
+        """On anyio's clock: workers that will have encoded by then want their next scene now.
+
+        Sent in advance, a scene is out of reach of others. As long as nobody knows how fast
+        encodes go, it is sent all the same.
+        """
+        if not all(self.knows(backend, "encode", "move") for backend in self._backends):
+            return math.inf
+        moving = max(self.pace(backend).moving for backend in self._backends)
+        return anyio.current_time() + AHEAD + 2 * moving
 
     def view(self) -> View:
         """How things are, and will be; looked at once until something has `changed`."""

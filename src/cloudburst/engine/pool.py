@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from cloudburst.engine.dispatch import Dispatcher
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.launch import taken_over
+from cloudburst.engine.postmortem import PostMortems
 from cloudburst.engine.scribe import Scribe
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
@@ -74,6 +75,7 @@ class WorkerPool:
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
         self._scribes: dict[str, Scribe] = {}
+        self._post_mortems = PostMortems(tasks)
 
     @property
     def backends(self) -> Sequence[Backend]:
@@ -178,6 +180,7 @@ class WorkerPool:
 
         while any(map(ending, self._dispatcher.fleet)):
             await self._dispatcher.changed.wait()
+        await self._post_mortems.done(run)
 
     async def settled(self, run: str | None = None) -> None:
         """Wait until every task that was given back is seen to have stopped, for a while."""
@@ -254,7 +257,7 @@ class WorkerPool:
             if lane is not None:
                 if lane.worker.renderer.abandoned:
                     msg = "it still encodes a scene that nobody waits for"
-                    lane.slot.lose(WorkerStoppedError(msg, task=lane.worker.task))
+                    lane.slot.lose(WorkerStoppedError(msg, task=lane.worker.task), ours=True)
                 self._dispatcher.release(lane)
 
     async def _lane_for(self, ticket: Ticket) -> Lane:
@@ -322,8 +325,11 @@ class WorkerPool:
             if record.task:
                 self._unsettled[record] = None
                 self._tell(WorkerStopped, record, reason=str(error or "done"))
+            scribe = self._note(record)
+            journal = None if scribe is None else scribe.journal
+            self._post_mortems.begin(slot.backend, record, journal)
             self._dispatcher.decide()
-            if (scribe := self._note(record)) is not None:
+            if scribe is not None:
                 await scribe.flush(within=self._timeouts.call)
         await self._settle(slot)
 
@@ -387,6 +393,7 @@ class WorkerPool:
             on_launch=on_launch,
             on_stop=record.gave_back,
             on_status=on_status,
+            others=lambda: self._dispatcher.with_task(slot.backend) > 0,
         ) as worker:
             slot.worker, slot.last_used = worker, anyio.current_time()
             if record.ready is None:
@@ -403,7 +410,8 @@ class WorkerPool:
                 slot.retired = True  # from here on it stops, which takes a while
                 self._dispatcher.fleet.refresh(slot)
                 if slot.lanes:
-                    slot.lose(WorkerStoppedError("the worker is given back", task=worker.task))
+                    error = WorkerStoppedError("the worker is given back", task=worker.task)
+                    slot.lose(error, ours=True)
 
     async def _tend(self, slot: Slot, worker: Worker) -> None:
         """Return when the worker has been idle for too long; raise when it has ended."""

@@ -32,12 +32,11 @@ from cloudburst.models.events import (
     SceneStarted,
     SceneUploaded,
 )
+from cloudburst.models.failures import SPOT
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
 from cloudburst.ports import Download
 
-SPOT = "SpotInterruption"
-"""The ``stopCode`` of a task whose Spot capacity was taken back."""
 MOVES = 10
 """Workers that may end under one scene, before or after it encodes there."""
 KILLS = 2
@@ -90,7 +89,7 @@ class SceneRecord:
         or after, or that is taken away, does not count against the scene: there are many more
         attempts then, though not without end.
         """
-        spot = isinstance(error, WorkerStoppedError) and error.stop_code == SPOT
+        spot = isinstance(error, WorkerStoppedError) and SPOT.fits(error.stop_code)
         if isinstance(error, WorkerError) and (spot or not self.encoding):
             self.moves += 1
         else:

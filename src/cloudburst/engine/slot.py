@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import anyio
@@ -126,6 +127,8 @@ class Lane:
     stage: Stage = Stage.UPLOADING
     encoding_since: float | None = None
     """On anyio's clock."""
+    ends: float | None = None
+    """On anyio's clock: when the encode will be done, as far as is known."""
     progress: float = 0.0
     """Of the encode, between 0 and 1; 0 also where the worker does not tell it."""
     beaten: bool = False
@@ -195,6 +198,10 @@ class WorkerRecord:
     """It was seen to have stopped: nothing more will be billed."""
     may_run: bool = False
     """Its stop was not accepted, and it was not seen to have stopped."""
+    ours: bool = False
+    """Its error is why we gave it up, not why it failed."""
+    post_mortem: Path | None = None
+    """What was written about its end."""
     visits: list[Visit] = field(default_factory=list[Visit])
 
     def gave_back(self, accepted: bool) -> None:
@@ -234,6 +241,8 @@ class Slot:
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
+    frees: float = 0.0
+    """On anyio's clock: when the first of its encodes will be done, as far as is known."""
     last_used: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -298,10 +307,11 @@ class Slot:
             lane.stage, lane.encoding_since = Stage.ENCODING, anyio.current_time()
             lane.granted.set()
 
-    def lose(self, error: CloudburstError) -> None:
-        """Give the worker up: every scene on it has to go elsewhere."""
+    def lose(self, error: CloudburstError, *, ours: bool = False) -> None:
+        """Give the worker up: every scene on it has to go elsewhere; ``ours``: it is well."""
         self.retired = True
-        self.record.error = self.record.error or error
+        if self.record.error is None:
+            self.record.error, self.record.ours = error, ours
         self.changed.set()
         for lane in self.lanes:
             lane.scope.cancel()

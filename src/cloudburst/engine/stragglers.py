@@ -21,7 +21,7 @@ def stragglers(fleet: Fleet, outlook: Outlook) -> Iterator[tuple[Lane, Slot]]:
     The latest first. Only what was measured counts, a suspect is never copied, and both workers
     must be able to stop an encode, for one of them will have to.
     """
-    free = [slot for slot in fleet.by_load(ahead=False) if _fits(slot, outlook)]
+    free = [slot for slot in fleet.by_load() if _fits(slot, outlook)]
     if not free:
         return
     now = anyio.current_time()

@@ -20,17 +20,12 @@ from cloudburst.errors import (
     WorkerNotReadyError,
     WorkerStoppedError,
 )
+from cloudburst.models.failures import by_others
 from cloudburst.models.policy import Backoff, Timeouts
 from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports import Backend, Renderer
 
 logger = logging.getLogger(__name__)
-
-STOPPED_BY_OTHERS = frozenset(
-    {"SpotInterruption", "UserInitiated", "ServiceSchedulerInitiated", "TerminationNotice"}
-)
-"""The ``stopCode`` of a task that was fine: `Task
-<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>`_ (2026-11)."""
 
 Look: TypeAlias = Callable[[bool], Awaitable[TaskStatus]]
 """What the backend says of a task now, or anew; raises `WorkerStoppedError` if it has ended."""
@@ -78,15 +73,25 @@ async def open_worker(
     on_launch: Callable[[TaskId], None],
     on_stop: Callable[[bool], None],
     on_status: Callable[[TaskStatus], None],
+    others: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[Worker]:
     """A ready worker; its task is stopped on every way out.
 
     ``before`` is awaited with the token of a launch, ``on_launch`` is told of the task,
     ``on_stop`` whether its stop was accepted, and ``on_status`` whatever is learned of it. A task
     that was ``found`` is taken over in place of a launch; one that runs must answer at once.
+    ``others`` as for `launched`.
     """
     holding = (
-        launched(backend, spec, timeouts, before=before, on_launch=on_launch, on_stop=on_stop)
+        launched(
+            backend,
+            spec,
+            timeouts,
+            before=before,
+            on_launch=on_launch,
+            on_stop=on_stop,
+            others=others,
+        )
         if found is None
         else taken_over(backend, found, timeouts, on_stop)
     )
@@ -137,15 +142,20 @@ async def until_stopped(
 
 
 def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
-    reason = status.reason or "no reason given"
+    reason, failure = status.reason or "no reason given", status.failure
+    if failure is not None and failure.do:
+        reason = f"{reason} ({failure.told})"
     code = status.stop_code
     over = bool(code) or status.state is TaskState.STOPPED
-    return WorkerStoppedError(
+    error = WorkerStoppedError(
         f"{task} {how}: {reason}",
         task=task,
         stop_code=code,
-        died=over and code not in STOPPED_BY_OTHERS,
+        died=over and not by_others(code),
     )
+    if failure is not None:
+        error.remedy = failure.remedy
+    return error
 
 
 async def _address(look: Look) -> str | None:

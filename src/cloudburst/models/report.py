@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
@@ -117,6 +118,8 @@ class WorkerReport(_Entry):
     """Its stop was not accepted, nor was it seen to have stopped: it may run on, and be billed,
     until its own limit. ``cloudburst cleanup`` stops it."""
     error: str | None = None
+    post_mortem: Path | None = None
+    """A page about why it failed, with its last lines; where it did, and the run has a journal."""
 
 
 class Report(_Entry):
@@ -131,6 +134,9 @@ class Report(_Entry):
     workers: tuple[WorkerReport, ...] = ()
     cost: Cost | None = None
     """Of all tasks that were started for this run; ``None`` when nothing is billed."""
+    fault: str | None = None
+    """``Kind: message`` of what kept scenes from being made until somebody mends it, and how:
+    credentials, permissions, an image that is not there…"""
     predicted: Prediction | None = None
     """What was expected when it began, by earlier runs and by what is assumed; ``None``: nobody
     asked."""

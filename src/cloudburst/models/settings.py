@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     """``FARGATE``, ``FARGATE_SPOT``, or a share of each: ``FARGATE_SPOT:3,FARGATE:1``."""
     spot_factor: Decimal | None = _named("CLOUDBURST_SPOT_FACTOR", "spot_factor", gt=0, le=1)
     """What Spot costs, as a part of on demand; ``None``: as the price table says, with its date."""
+    ladder: Names = _named("CLOUDBURST_LADDER", "ladder", ("subnet", "on-demand", "size"))
+    """What is tried where there is no room, in this order: each ``subnet`` alone, ``on-demand`` in
+    place of Spot, and a larger ``size``. A comma list; empty: nothing, only waiting."""
     platform_version: str | None = _named("CLOUDBURST_PLATFORM_VERSION", "platform_version")
     """``None``: AWS's ``LATEST``."""
     ephemeral_storage: int | None = _named(
@@ -87,7 +90,7 @@ class Settings(BaseSettings):
     results: Path | None = _named("RESULTS_DIR", "results")
     """Where videos go when no folder is named."""
 
-    @field_validator("subnets", "security_groups", mode="before")
+    @field_validator("subnets", "security_groups", "ladder", mode="before")
     @classmethod
     def _comma_list(cls, value: object) -> object:
         if isinstance(value, str):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
+from cloudburst.models.failures import Failure
 from cloudburst.models.options import Language
 from cloudburst.models.prices import Rates
 from cloudburst.models.tier import Tier
@@ -77,6 +78,8 @@ class TaskStatus:
     """Why it stopped, with the last lines of its output where there are any."""
     stop_code: str = ""
     """The ``stopCode`` of ECS: ``SpotInterruption``, ``EssentialContainerExited``…"""
+    failure: Failure | None = None
+    """What that means and what helps, where the backend knows; ``None`` while it runs."""
     leaving: bool = False
     """It still runs and will be stopped by others: no new work for it."""
     usage: Usage | None = None

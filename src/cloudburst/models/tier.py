@@ -54,3 +54,18 @@ NamedTier: TypeAlias = Annotated[
     Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
 ]
 """A tier that is its name in JSON."""
+
+
+def encoder_slots(vcpu: int) -> int:
+    """Scenes that a task of so many vCPUs encodes at once: one for each of them.
+
+    ``nox -s bench -- slots`` measured it, on one core and on two; docs/benchmarks.md has the
+    figures and says how far they carry:
+
+    - a scene that is being made has something to do all the time, so that one for each core leaves
+      none idle and a further one cannot be faster: it adds CPU (7 % with two for each core, 11 %
+      with three) and about 400 MB;
+    - a scene alone uses 1.3 cores, never more than 1.4: one for each two leaves a third idle;
+    - 2 GB of memory come with each vCPU, and a slot holds 1.2 GB at most.
+    """
+    return max(1, vcpu)

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import DirectoryPath, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cloudburst.models.tier import encoder_slots
 from cloudburst.service.cores import usable_cores
 
 PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
@@ -42,7 +43,7 @@ class ServiceSettings(BaseSettings):
     folder: DirectoryPath | None = None
     """Where a folder for the files is made; ``None`` is the system's place for temporary ones."""
 
-    encoders: int = Field(default_factory=usable_cores, ge=1, le=256)
+    encoders: int = Field(default_factory=lambda: encoder_slots(usable_cores()), ge=1, le=256)
     """Scenes that encode at once."""
     waiting: int = Field(default=100, ge=0)
     """Jobs that may wait for an encoder; further ones are refused with 429."""

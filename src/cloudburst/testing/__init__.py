@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         EmulatorConfig,
         FargateEmulator,
         Fault,
+        Lack,
         Task,
         TaskFault,
     )
@@ -26,6 +27,7 @@ __all__ = [
     "FakeCloud",
     "FargateEmulator",
     "Fault",
+    "Lack",
     "Task",
     "TaskFault",
     "VirtualClockLoop",

@@ -12,12 +12,14 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
+from cloudburst.engine.postmortem import page
 from cloudburst.errors import (
     CloudburstError,
     GenerateError,
     NoAnswerError,
     WorkerStoppedError,
 )
+from cloudburst.models.failures import of_stop
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.prices import Rates
@@ -59,6 +61,8 @@ class FakeCloud:
     download: float = 0.0
     stop_takes: float = 0.0
     """Seconds until a stop is answered."""
+    post_mortem_takes: float = 0.0
+    """Seconds until one is written."""
     ends_after: float = 0.0
     """Seconds from a stop until the task is seen to have stopped; it works no more meanwhile."""
     rates: Rates | None = None
@@ -144,6 +148,7 @@ class FakeCloud:
                 state=TaskState.STOPPED,
                 reason="exit code 137",
                 stop_code=code,
+                failure=of_stop(code, [], [137]),
                 usage=self._usage(task, over=True),
             )
         usage = self._usage(task, over=False)
@@ -170,6 +175,15 @@ class FakeCloud:
             seen=now,
             stopped=self.ended[task] if over else None,
         )
+
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """A page about a task that was started here."""
+        await anyio.sleep(self.post_mortem_takes)
+        if task not in self._requests:
+            return None
+        status = await self.describe(task)
+        facts = {"reason": status.reason, "stop code": status.stop_code}
+        return page(task, failure=None, facts=facts, lines=[f"the last line of {task}"])
 
     async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
         """End a task."""

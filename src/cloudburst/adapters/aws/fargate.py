@@ -15,13 +15,22 @@ import anyio.lowlevel
 from anyio import create_task_group, to_thread
 
 from cloudburst.adapters.aws.definition import Definition, describe_definition
+from cloudburst.adapters.aws.ladder import Ladder
 from cloudburst.adapters.aws.leftovers import Leftover, leftovers, secrets_for
+from cloudburst.adapters.aws.postmortem import post_mortem
 from cloudburst.adapters.aws.prices import load_prices
 from cloudburst.adapters.aws.redaction import hide
+from cloudburst.adapters.aws.refusals import error_of
 from cloudburst.adapters.aws.runs import HeldRuns, held_runs
-from cloudburst.adapters.aws.runtask import LONGEST_REASON, Order, Providers, placement_reasons
+from cloudburst.adapters.aws.runtask import (
+    LONGEST_REASON,
+    Order,
+    Place,
+    Providers,
+    placement_reasons,
+)
 from cloudburst.adapters.aws.session import AWS, open_aws
-from cloudburst.adapters.aws.sight import FREE_DISK, sight
+from cloudburst.adapters.aws.sight import FREE_DISK, Sight, sight
 from cloudburst.adapters.aws.watcher import LOST, NO_ADDRESS, Watched, Watcher
 from cloudburst.adapters.http import native, onestep
 from cloudburst.adapters.http.files import Hashes
@@ -32,11 +41,11 @@ from cloudburst.errors import (
     CapacityError,
     CloudburstError,
     ConfigurationError,
-    LaunchError,
     NoAnswerError,
-    ResourceMissingError,
+    Remedy,
     ThrottledError,
 )
+from cloudburst.models import failures
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.prices import Rates
 from cloudburst.models.settings import Settings
@@ -60,15 +69,8 @@ QUEUE = 4.0
 can cancel a launch that has been asked for."""
 REMEMBERED = 10_000
 """Launches that are named without asking AWS again: more than can be open at once."""
-NOT_FOUND = "InvalidParameterException"
-"""What StopTask says of a task that it does not know."""
 NOBODY = "0" * 32
 """No task: asked for it, AWS says whether there is the cluster, and whether we may look."""
-
-_MISPLACED = frozenset({"ATTRIBUTE", "INACTIVE", "LOCATION"})
-"""Reasons for which a task will never be placed: "Amazon ECS API failure reasons", developer guide
-(2026-11). Of the others, ``RESOURCE:…`` and ``AGENT`` are codes, and lack of capacity and of
-quota are told in sentences."""
 
 
 @asynccontextmanager
@@ -157,6 +159,7 @@ def _backend(
         kind=fargate_kind(tier, definition.protocol, definition.architecture),
         pace=fargate_pace(tier, definition.protocol),
         usd_per_second=launcher.usd_per_second(tier),
+        most_usd_per_second=launcher.most_usd_per_second,
         slowness=0.0 if speaks_native else onestep.SLOWNESS,
     )
 
@@ -194,18 +197,34 @@ class FargateLauncher:
         self._runs = runs
         self._tier = tier
         self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
-        self._parameters: dict[str, dict[str, Any]] = {}
+        self._ladder = Ladder(order.settings, tier, providers, self._usd_per_second)
+        self._asked: dict[str, tuple[Place, dict[str, Any]]] = {}
         self._launched: dict[str, TaskId] = {}
+        self._rungs: dict[TaskId, int] = {}
+
+    @property
+    def most_usd_per_second(self) -> Decimal:
+        """Of the dearest task that may be started where there is no room for others."""
+        return self._ladder.most_usd_per_second
 
     def usd_per_second(self, tier: Tier) -> Decimal:
-        """Of a task of this size, by the dearest provider that it may get."""
-        settings = self._order.settings
-        disk = max(0, (settings.ephemeral_storage or 0) - FREE_DISK)
+        """Of a task of this size, by the dearest provider that it is asked for with at first."""
         return max(
-            self._rates[provider].of(tier, public_ipv4=settings.public_address)
-            + disk * self._rates[provider].disk_gb
+            self._usd_per_second(provider, tier.vcpu, tier.memory_gb)
             for provider in self._providers.weights
         )
+
+    def _usd_per_second(self, provider: str, vcpu: int, memory_gb: int) -> Decimal:
+        settings, rates = self._order.settings, self._rates[provider]
+        return Usage(
+            rates=rates,
+            vcpu=vcpu,
+            memory_gb=memory_gb,
+            extra_disk_gb=max(0, (settings.ephemeral_storage or 0) - FREE_DISK),
+            public_ipv4=settings.public_address,
+            created=0.0,
+            seen=0.0,
+        ).usd_per_second
 
     async def launch(self, request: LaunchRequest) -> TaskId:
         """Start a task, or name the one that this very request started before.
@@ -219,7 +238,7 @@ class FargateLauncher:
         token = request.token
         if (known := self._launched.get(token)) is not None:
             return known
-        parameters = self._parameters.get(token) or self._build(request)
+        place, parameters = self._asked.get(token) or self._build(request)
         unsure = self._runs.unsure(token)
         await self._runs.launching(request.spec.run, token)
         try:
@@ -232,12 +251,15 @@ class FargateLauncher:
             if not (unsure and isinstance(exc, ThrottledError)):
                 await self._runs.refused(token)
             if not isinstance(exc, ThrottledError):
-                del self._parameters[token]
+                del self._asked[token]
+            if isinstance(exc, CapacityError) and exc.remedy is Remedy.OTHER_SUBNET:
+                self._ladder.lacked(place.rung, str(exc))
             raise
         self._launched[token] = task
+        self._rungs[task] = place.rung
         if len(self._launched) > REMEMBERED:
-            del self._launched[next(iter(self._launched))]
-        self._parameters.pop(token, None)
+            self._rungs.pop(self._launched.pop(next(iter(self._launched))), None)
+        self._asked.pop(token, None)
         self._runs.launched(token, task)
         self._watcher.watch(task, sight(answer["tasks"][0]))
         return task
@@ -275,6 +297,17 @@ class FargateLauncher:
             await self._runs.given_back(task)
         return self._status(watched)
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """What ECS and CloudWatch know of a task that failed, while they do.
+
+        Raises:
+            CloudburstError: What `AWS.call` raises.
+        """
+        order = self._order
+        return await post_mortem(
+            self._aws, cluster=order.settings.cluster, definition=order.definition, task=task
+        )
+
     async def stop(self, task: TaskId, *, reason: str) -> None:
         """Return when the stop is accepted; a task that is gone already is no error.
 
@@ -287,19 +320,32 @@ class FargateLauncher:
                 "ecs", "stop_task", cluster=cluster, task=task, reason=reason[:LONGEST_REASON]
             )
         except AWSError as exc:
-            if exc.code != NOT_FOUND:
+            if not failures.NO_SUCH_TASK.fits(exc.code, "stop_task"):
                 raise
             if not self._watcher.gone(task):
                 raise NoAnswerError(f"AWS does not know {task} yet") from exc
         self._watcher.stopping(task)
         await self._runs.given_back(task)
 
-    def _build(self, request: LaunchRequest) -> dict[str, Any]:
+    def _build(self, request: LaunchRequest) -> tuple[Place, dict[str, Any]]:
         secrets = request.secrets
         hide(secrets.key, secrets.private_key)
-        parameters = self._order.parameters(request, self._providers.next())
-        self._parameters[request.token] = parameters
-        return parameters
+        place = self._ladder.place(request.spec.tier)
+        asked = place, self._order.parameters(request, place)
+        self._asked[request.token] = asked
+        return asked
+
+    def _learn(self, task: TaskId, seen: Sight) -> None:
+        """From the end of a task, where to ask for the next one."""
+        failure, rung = seen.failure, self._rungs.get(task)
+        if failure is failures.SPOT:
+            self._ladder.taken(task)
+        elif failure is None or rung is None or seen.state is not TaskState.STOPPED:
+            return
+        elif failure.remedy is Remedy.OTHER_SUBNET:
+            self._ladder.lacked(self._rungs.pop(task), f"{task}: {failure.means}")
+        elif failure.remedy is Remedy.OTHER_SIZE:
+            self._ladder.too_small(self._rungs.pop(task), f"{task}: {failure.means}")
 
     def _status(self, watched: Watched) -> TaskStatus:
         seen = watched.seen
@@ -308,11 +354,13 @@ class FargateLauncher:
             return TaskStatus(
                 state=state, reason=LOST if watched.lost else "", usage=self._usage(watched)
             )
+        self._learn(watched.task, seen)
         return TaskStatus(
             state=seen.state,
             address=self._address(watched),
             reason=seen.reason or (NO_ADDRESS if watched.no_address else ""),
             stop_code=seen.stop_code,
+            failure=seen.failure,
             leaving=seen.leaving,
             usage=self._usage(watched),
         )
@@ -348,11 +396,6 @@ def _started(answer: dict[str, Any]) -> TaskId:
     """The task, or the refusal that hides in a successful answer."""
     if tasks := answer.get("tasks"):
         return TaskId(tasks[0]["taskArn"])
-    failures = answer.get("failures") or ()
-    said = placement_reasons(failures)
-    reasons = {str(failure.get("reason", "")) for failure in failures}
-    if "MISSING" in reasons:
-        raise ResourceMissingError(f"run_task: {said}")
-    if not reasons or reasons & _MISPLACED:
-        raise LaunchError(f"run_task: {said or 'neither a task nor a reason'}")
-    raise CapacityError(f"run_task: {said}")
+    told = answer.get("failures") or ()
+    failure = failures.of_placement([str(one.get("reason", "")) for one in told])
+    raise error_of(failure, f"run_task: {placement_reasons(told) or failure.means}")

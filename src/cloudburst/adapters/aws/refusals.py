@@ -1,126 +1,18 @@
-"""What AWS's refusals mean to us: by their codes, and never by their prose."""
+"""AWS's refusals as errors of ours, as the table of failures has them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import aiohttp
-import botocore.exceptions
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    InvalidConfigError,
-    MetadataRetrievalError,
-    NoAuthTokenError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.parsers import ResponseParserError
 
-from cloudburst.errors import (
-    AccessDeniedError,
-    AWSError,
-    CapacityError,
-    CloudburstError,
-    CredentialsError,
-    LaunchError,
-    NoAnswerError,
-    ResourceMissingError,
-    ThrottledError,
-)
-
-THROTTLED = frozenset(
-    {
-        "EC2ThrottledException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "Throttling",
-        "ThrottledException",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-EXPIRED = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-)
-"""What credentials that were right before are refused with."""
-WRONG = frozenset(
-    {
-        "AuthFailure",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-DENIED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
-        "AuthorizationErrorException",
-        "BlockedException",
-        "NotAuthorized",
-        "OptInRequired",
-        "UnauthorizedOperation",
-    }
-)
-MISSING = frozenset(
-    {
-        "ClusterNotFoundException",
-        "NoSuchEntity",
-        "NoSuchResourceException",
-        "ResourceNotFoundException",
-        "TargetNotFoundException",
-    }
-)
-UNWELL = frozenset(
-    {"InternalError", "InternalFailure", "ServerException", "ServiceUnavailable", "Unavailable"}
-)
-"""AWS's own fault; with these, and with every 5xx, it may have been done all the same."""
-
-_KINDS: Sequence[tuple[frozenset[str], type[LaunchError]]] = (
-    (THROTTLED, ThrottledError),
-    (EXPIRED | WRONG, CredentialsError),
-    (DENIED, AccessDeniedError),
-    (MISSING, ResourceMissingError),
-    (UNWELL, NoAnswerError),
-)
-
-NO_CREDENTIALS = (
-    CredentialRetrievalError,
-    InvalidConfigError,
-    MetadataRetrievalError,
-    NoAuthTokenError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-NO_ANSWER = (
-    botocore.exceptions.ConnectionError,
-    HTTPClientError,
-    ResponseParserError,
-    aiohttp.ClientError,
-    OSError,
-)
+from cloudburst.errors import AWSError, CloudburstError, LaunchError, NoAnswerError, Remedy
+from cloudburst.models import failures
+from cloudburst.models.failures import Failure
 
 _INNER = re.compile(r"\(ErrorCode: ([\w.]+)\)")
 """ECS asks EC2 on the way, and passes its refusals on in an ``InvalidParameterException`` with
@@ -143,18 +35,28 @@ def translated(operation: str) -> Generator[None]:
         # Its text quotes parameters, among which there may be keys.
         msg = f"{operation}: parameters of the wrong kind"
         raise _other(operation, "ParamValidationError", msg) from None
-    except NO_CREDENTIALS as exc:
-        raise CredentialsError(f"{operation}: {exc}") from exc
-    except NO_ANSWER as exc:
-        raise NoAnswerError(f"{operation}: no answer: {type(exc).__name__}: {exc}") from exc
-    except BotoCoreError as exc:
-        raise _other(operation, type(exc).__name__, f"{operation}: {exc}") from exc
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as exc:
+        failure = failures.of_exception(exc, on="aws")
+        if failure is None or failure.error is AWSError:
+            raise _other(operation, type(exc).__name__, f"{operation}: {exc}") from exc
+        what = f"no answer: {type(exc).__name__}: {exc}"
+        said = what if failure.error is NoAnswerError else str(exc)
+        raise error_of(failure, f"{operation}: {said}") from exc
 
 
 def code_of(error: BaseException) -> str:
     """AWS's code for the refusal behind an error of ours; empty where there is none."""
     cause = error.__cause__
     return _codes(cause)[0] if isinstance(cause, ClientError) else ""
+
+
+def error_of(failure: Failure, said: str, *, code: str = "") -> CloudburstError:
+    """What a row of the table becomes; where nobody but the reader can help, it says how."""
+    tells = failure.do and failure.remedy in {Remedy.WHOLE_RUN, Remedy.FEWER}
+    msg = f"{said} ({failure.told})" if tells else said
+    error = AWSError(msg, code=code) if failure.error is AWSError else failure.error(msg)
+    error.remedy = failure.remedy
+    return error
 
 
 def _codes(error: ClientError) -> tuple[str, str]:
@@ -168,19 +70,9 @@ def _codes(error: ClientError) -> tuple[str, str]:
 def _refusal(operation: str, error: ClientError) -> CloudburstError:
     code, decisive = _codes(error)
     said = error.response.get("Error", {}).get("Message", "")
-    msg = f"{operation}: {code}: {said}"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    if kind := next((kind for codes, kind in _KINDS if decisive in codes), None):
-        return kind(msg)
-    if decisive.endswith(".NotFound"):  # EC2 has one for each kind of thing
-        return ResourceMissingError(msg)
-    if status >= 500:
-        return NoAnswerError(msg)
-    if operation == "describe_task_definition" and code == "ClientException":
-        return ResourceMissingError(msg)  # the only thing that can be wrong with this call
-    if operation == "run_task" and code == "LimitExceededException":
-        return CapacityError(msg)
-    return _other(operation, code, msg)
+    failure = failures.of_code(decisive, said, status, operation=operation)
+    return error_of(failure, f"{operation}: {code}: {said}", code=code)
 
 
 def _other(operation: str, code: str, message: str) -> CloudburstError:

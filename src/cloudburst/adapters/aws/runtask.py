@@ -14,7 +14,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import LaunchRequest, Protocol, Secrets, TaskSpec
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import Tier, encoder_slots
 
 KEY = "AUTHENTICATION_KEY"
 CERTIFICATE = "CLOUDBURST_CERTIFICATE"
@@ -33,6 +33,19 @@ _SIGNS = frozenset(" _.:/=+-@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a task is asked for, and of what size: that may differ from its tier's."""
+
+    rung: int
+    """Of the ladder that leads there."""
+    subnets: tuple[str, ...]
+    provider: str | None
+    """``None``: FARGATE is asked for as a launch type."""
+    vcpu: int
+    memory_gb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What all tasks of a backend have in common."""
 
@@ -40,13 +53,13 @@ class Order:
     definition: Definition
     timeouts: Timeouts
 
-    def parameters(self, request: LaunchRequest, provider: str | None) -> dict[str, Any]:
-        """Those of one request. Without a provider, FARGATE is asked for as a launch type."""
+    def parameters(self, request: LaunchRequest, place: Place) -> dict[str, Any]:
+        """Those of one request."""
         settings, spec = self.settings, request.spec
         where: dict[str, Any] = (
             {"launchType": "FARGATE"}
-            if provider is None
-            else {"capacityProviderStrategy": [{"capacityProvider": provider, "weight": 1}]}
+            if place.provider is None
+            else {"capacityProviderStrategy": [{"capacityProvider": place.provider, "weight": 1}]}
         )
         if settings.platform_version is not None:
             where["platformVersion"] = settings.platform_version
@@ -56,23 +69,23 @@ class Order:
             "count": 1,
             "clientToken": request.token,
             **where,
-            "networkConfiguration": {"awsvpcConfiguration": self._network()},
-            "overrides": self._overrides(request),
+            "networkConfiguration": {"awsvpcConfiguration": self._network(place.subnets)},
+            "overrides": self._overrides(request, place),
             "tags": [{"key": key, "value": value} for key, value in tags(spec).items()],
             "startedBy": starter(spec.run),
         }
 
-    def _network(self) -> dict[str, Any]:
+    def _network(self, subnets: Sequence[str]) -> dict[str, Any]:
         settings = self.settings
         network: dict[str, Any] = {
-            "subnets": list(settings.subnets),
+            "subnets": list(subnets),
             "assignPublicIp": "ENABLED" if settings.public_address else "DISABLED",
         }
         if settings.security_groups:
             network["securityGroups"] = list(settings.security_groups)
         return network
 
-    def _overrides(self, request: LaunchRequest) -> dict[str, Any]:
+    def _overrides(self, request: LaunchRequest, place: Place) -> dict[str, Any]:
         tier, settings = request.spec.tier, self.settings
         containers: list[dict[str, Any]] = [
             {
@@ -87,8 +100,8 @@ class Order:
             sleep = ["sleep", str(round(settings.lifetime))]
             containers.append({"name": WATCHDOG, "command": sleep})
         overrides: dict[str, Any] = {
-            "cpu": str(tier.vcpu * 1024),
-            "memory": str(tier.memory_gb * 1024),
+            "cpu": str(place.vcpu * 1024),
+            "memory": str(place.memory_gb * 1024),
             "containerOverrides": containers,
         }
         if settings.ephemeral_storage is not None:
@@ -102,7 +115,7 @@ class Order:
         ours = {
             "LIFETIME_SECONDS": self.settings.lifetime,
             "IDLE_SECONDS": self.settings.idle,
-            "ENCODERS": tier.vcpu,
+            "ENCODERS": encoder_slots(tier.vcpu),
             "SCENE_SECONDS": self.timeouts.scene or DAY,
             **NO_LIMITS,
         }

@@ -17,7 +17,7 @@ import anyio.to_thread
 from cloudburst.adapters.aws.clients import Clients
 from cloudburst.adapters.aws.credentials import REGION, session_as, session_of, wants_role
 from cloudburst.adapters.aws.governor import Governor
-from cloudburst.adapters.aws.refusals import EXPIRED, code_of, translated
+from cloudburst.adapters.aws.refusals import code_of, translated
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -25,6 +25,7 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
+from cloudburst.models.failures import EXPIRED
 from cloudburst.models.policy import Backoff
 from cloudburst.models.settings import Settings
 
@@ -146,7 +147,7 @@ class AWS:
             with translated(operation):
                 return await clients.call(service, operation, parameters, region=region)
         except CredentialsError as exc:
-            if code_of(exc) not in EXPIRED or not await self._has_new(clients):
+            if not EXPIRED.fits(code_of(exc)) or not await self._has_new(clients):
                 raise
         with translated(operation):  # nothing was done: who we are is looked at first
             return await self._living().call(service, operation, parameters, region=region)

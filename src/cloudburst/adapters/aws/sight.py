@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cloudburst.adapters.aws.shapes import listed, member
+from cloudburst.models.failures import Failure, of_stop
 from cloudburst.models.task import TaskState
 
 FREE_DISK = 20
@@ -34,6 +35,8 @@ class Sight:
     reason: str
     """Why it stops or has stopped, in plain words."""
     stop_code: str
+    failure: Failure | None
+    """What that means; ``None`` as long as it is not to stop."""
     interface: str | None
     """Its network interface, which it has before its image is pulled."""
     private: str | None
@@ -61,6 +64,7 @@ def sight(task: Mapping[str, Any]) -> Sight:
         leaving=not stopped and task.get("desiredStatus") == "STOPPED",
         reason=_reason(task),
         stop_code=str(task.get("stopCode", "")),
+        failure=failure_of(task),
         interface=details.get("networkInterfaceId"),
         private=details.get("privateIPv4Address"),
         capacity=str(task.get("capacityProviderName") or "FARGATE"),
@@ -71,6 +75,23 @@ def sight(task: Mapping[str, Any]) -> Sight:
         pull_started=times.get("pullStartedAt"),
         stopped=times.get("stoppedAt", times.get("executionStoppedAt")) if stopped else None,
         newest=max(times.values(), default=None),
+    )
+
+
+def failure_of(task: Mapping[str, Any]) -> Failure | None:
+    """What the table of failures says of the end of a task; ``None``: there is no end yet."""
+    if not any(task.get(name) for name in ("stopCode", "stoppedReason")):
+        return None
+    containers = tuple(listed(task, "containers"))
+    reasons = (task.get("stoppedReason"), *(container.get("reason") for container in containers))
+    return of_stop(
+        str(task.get("stopCode", "")),
+        [str(reason) for reason in reasons if reason],
+        [
+            container["exitCode"]
+            for container in containers
+            if container.get("exitCode") is not None
+        ],
     )
 
 

@@ -14,12 +14,7 @@ import anyio
 from cloudburst.adapters.aws.network import public_addresses
 from cloudburst.adapters.aws.session import AWS
 from cloudburst.adapters.aws.sight import Sight, sight
-from cloudburst.errors import (
-    AccessDeniedError,
-    CloudburstError,
-    CredentialsError,
-    ResourceMissingError,
-)
+from cloudburst.errors import CloudburstError, LaunchError, Remedy
 from cloudburst.models.policy import PATIENT
 from cloudburst.models.task import TaskId, TaskState
 
@@ -39,9 +34,6 @@ NO_ADDRESS = (
     "it runs and has no public address: its subnet must be a public one, or set "
     "CLOUDBURST_PUBLIC_ADDRESS=false to reach workers inside the VPC"
 )
-
-_FINAL = (AccessDeniedError, CredentialsError, ResourceMissingError)
-"""What goes on until somebody mends it: whoever asks for a task is told."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -167,7 +159,7 @@ class Watcher:
             errors: list[CloudburstError] = []
             for some in due:  # one after another: to read a hundred takes the loop 20 ms or more
                 await self._describe(some, errors)
-            self._error = next((error for error in errors if isinstance(error, _FINAL)), None)
+            self._error = next(filter(_is_final, errors), None)
             await self._find_addresses(itertools.chain(*due), errors)
             self._looked.set()
             self._looked = anyio.Event()
@@ -258,7 +250,7 @@ class Watcher:
             found = await public_addresses(self._aws, tuple(wanted))
         except CloudburstError as exc:
             for watched in wanted.values():
-                watched.address_error = exc if isinstance(exc, _FINAL) else None
+                watched.address_error = exc if _is_final(exc) else None
             errors.append(exc)
             return
         now = anyio.current_time()
@@ -275,3 +267,8 @@ class Watcher:
             watched.looks = 1
         watched.public, watched.no_address = address, missing
         watched.due = now + self._pause(watched)
+
+
+def _is_final(error: CloudburstError) -> bool:
+    """Whether it goes on until somebody mends it: then whoever asks for a task is told."""
+    return isinstance(error, LaunchError) and error.remedy is Remedy.WHOLE_RUN

@@ -14,11 +14,13 @@ from cloudburst.adapters.http.line import BROKEN, Line, Refusal, UnableError, ab
 from cloudburst.engine.polling import insist
 from cloudburst.errors import (
     GenerateError,
+    Remedy,
     RenderFailedError,
     SceneError,
     WorkerError,
     WorkerStoppedError,
 )
+from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
 from cloudburst.ports import Progress
 
@@ -117,12 +119,12 @@ class Job:
                 headers={"Content-Type": "application/json", "Idempotency-Key": self._token},
             )
         )
-        match response.status_code:
-            case 200 | 201:
+        match failures.of_status(response.status_code, on="job"):
+            case None:
                 self.id = _parsed(Accepted, response.content).id
-            case 409:
+            case failures.LACKING:
                 raise MissingError(Refusal.of(response).missing)
-            case 429:
+            case failures.FULL:
                 raise _FullError(str(Refusal.of(response)))
             case _:
                 raise self._bad_input(Refusal.of(response))
@@ -159,10 +161,9 @@ class Job:
         silence = min(BEAT, self._line.timeouts.silence / 2)
         final: JobState | None = None
         async with self._line.stream(f"/jobs/{self.id}/events", silence=silence) as response:
-            if response.status_code == 404:
-                msg = "the worker no longer knows the job: it was started anew"
-                raise WorkerStoppedError(msg)
-            if not response.is_success:
+            if failure := failures.of_status(response.status_code, on="events"):
+                if failure.remedy is not Remedy.AGAIN_HERE:
+                    raise WorkerStoppedError(failure.told)
                 raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
             async with aclosing(cast("AsyncGenerator[str]", response.aiter_lines())) as lines:
                 async for line in lines:

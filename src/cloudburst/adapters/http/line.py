@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from cloudburst.adapters.http.tls import trust, warn_of_clear_text
 from cloudburst.engine.polling import insist
 from cloudburst.errors import ConfigurationError, KeyRefusedError, WorkerStoppedError
+from cloudburst.models import failures
 from cloudburst.models.policy import Backoff, Timeouts
 from cloudburst.models.task import Secrets
 
@@ -62,7 +63,7 @@ class UnableError(Exception):
 
 
 BROKEN = (httpx.RequestError, TimeoutError, UnableError)
-"""What a request raises that got no useful answer."""
+"""What a request raises that got no useful answer; how long that is borne says `Patience`."""
 
 _SILENT = (httpx.TimeoutException, TimeoutError)
 
@@ -205,11 +206,13 @@ def able(response: httpx.Response) -> httpx.Response:
         UnableError: 5xx, or 408, with which it gives up a body that has stalled.
         WorkerError: 401 or 403.
     """
-    if response.status_code in {401, 403}:
-        raise refused_key(response.status_code)
-    if response.status_code >= 500 or response.status_code == 408:
-        raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
-    return response
+    match failures.of_status(response.status_code, on="worker"):
+        case failures.KEY:
+            raise refused_key(response.status_code)
+        case failures.UNABLE:
+            raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
+        case _:
+            return response
 
 
 def refused_key(status: int) -> KeyRefusedError:
@@ -227,10 +230,10 @@ def _is_refusal(exc: BaseException | None) -> bool:
     match exc:
         case None:
             return False
-        case ConnectionRefusedError():
-            return True
         case BaseExceptionGroup(exceptions=(first, *_)):  # trio tried several addresses
             return _is_refusal(first)
+        case _ if failures.of_exception(exc, on="worker") is failures.REFUSED:
+            return True
         case _:
             return _is_refusal(exc.__cause__ or exc.__context__)
 

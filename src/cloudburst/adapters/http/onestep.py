@@ -30,10 +30,10 @@ from cloudburst.errors import (
     CloudburstError,
     GenerateError,
     RenderFailedError,
-    UploadError,
-    WorkerError,
+    SceneError,
     WorkerStoppedError,
 )
+from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
@@ -45,11 +45,6 @@ logger = logging.getLogger(__name__)
 SLOWNESS = 10.0
 """Seconds that the public image may need for each second of sound: it encodes up to four times
 over, and moves the camera in Python."""
-
-_LOST = {502, 504}
-"""A proxy in between has lost the worker, which goes on."""
-_FULL = {408, 429, 507}
-"""No room for this now, or not for so slow a body: another worker may have some."""
 
 
 class Made(BaseModel):
@@ -158,7 +153,7 @@ class OnestepRenderer:
             )
         except BROKEN:
             return False
-        if response.status_code in {401, 403}:
+        if failures.of_status(response.status_code, on="onestep") is failures.KEY:
             raise refused_key(response.status_code)
         return response.status_code == 400
 
@@ -200,7 +195,8 @@ class OnestepRenderer:
                     await patience.bear(exc)
                 post = None
             else:
-                self._abandoned = self._abandoned or response.status_code in _LOST
+                failure = failures.of_status(response.status_code, on="onestep")
+                self._abandoned = self._abandoned or failure is failures.LOST
                 return response
             finally:
                 if post is not None and post.unanswered:
@@ -246,17 +242,15 @@ def _made(response: httpx.Response, scene: str) -> Made:
 
 
 def _error(status: int, refusal: Refusal, scene: str) -> CloudburstError:
-    if status in {401, 403}:
+    failure = failures.of_status(status, on="onestep") or failures.STRANGER
+    if failure is failures.KEY:
         return refused_key(status)
-    if status == 503 or status in _LOST:
-        return WorkerStoppedError(f"the worker is gone or about to be (HTTP {status}: {refusal})")
-    if status >= 500 or status in _FULL:
-        return RenderFailedError(f"the worker failed: {refusal}", scene=scene)
-    if status == 413:
-        return UploadError(f"the worker takes no scene so large: {refusal}", scene=scene)
-    if status in {400, 415, 422}:
+    kind = failure.error
+    if kind is GenerateError:
         return GenerateError(str(refusal), scene=scene, field=_field(refusal.error))
-    return WorkerError(f"the worker does not speak onestep (HTTP {status}: {refusal})")
+    if issubclass(kind, SceneError):
+        return kind(f"{failure.means}: {refusal}", scene=scene)
+    return kind(f"{failure.told} (HTTP {status}: {refusal})")
 
 
 def _field(error: str) -> str:

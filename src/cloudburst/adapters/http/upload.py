@@ -12,6 +12,7 @@ import anyio
 from cloudburst.adapters.http.files import Content, Hashes
 from cloudburst.adapters.http.line import Line, Refusal
 from cloudburst.errors import UploadError
+from cloudburst.models import failures
 
 WORTH_ASKING = 256 * 1024
 """Bytes from which a file costs more than the round trip that asks whether it is there."""
@@ -91,7 +92,7 @@ class Uploads:
         response = await self._line.ask(
             "PUT", _url(content), content=body, headers={"Content-Length": str(content.size)}
         )
-        if not response.is_success:
+        if failures.of_status(response.status_code, on="file"):
             raise part.error(f"the worker refused {part.path}: {Refusal.of(response)}")
         return sum(body.sent for body in bodies)
 

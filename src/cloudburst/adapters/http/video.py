@@ -13,6 +13,7 @@ import httpx
 from cloudburst.adapters.http.line import BROKEN, Line, Refusal, UnableError, told
 from cloudburst.adapters.http.part import PartFile
 from cloudburst.errors import DownloadError
+from cloudburst.models import failures
 from cloudburst.ports import Arrived, Download, Output
 
 BLOCK = 256 * 1024
@@ -99,11 +100,11 @@ def _strong(tag: str | None) -> str | None:
 
 async def _take(response: httpx.Response, source: Source, part: PartFile) -> None:
     """Write the body of an answer; what came before a cut is written too."""
-    if response.status_code == 416:
+    if failure := failures.of_status(response.status_code, on="video"):
+        if failure is not failures.ANEW:
+            source.fail(f"is not to be had: {Refusal.of(response)}")
         await part.open()
         return
-    if not response.is_success:
-        source.fail(f"is not to be had: {Refusal.of(response)}")
     _check_tag(response, source)
     if part.size and not _continues(response, part.size):
         await part.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import math
 import os
 import secrets
 import sys
@@ -22,9 +23,11 @@ from cloudburst.adapters.local.place import open_place
 from cloudburst.adapters.local.worker import ProcessWorker
 from cloudburst.engine.assumed import local_kind, local_pace
 from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.postmortem import LINES, page
 from cloudburst.errors import CapacityError, LaunchError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
+from cloudburst.models.tier import encoder_slots
 from cloudburst.ports import Backend
 from cloudburst.service.cores import usable_cores
 
@@ -87,9 +90,14 @@ async def open_processes(
 
 
 def numbers(workers: int | None, encoders: int | None, *, cores: int) -> tuple[int, int]:
-    """Workers, and scenes that each encodes at once, where they are not said."""
-    workers = workers or min(cores, WORKERS)
-    return workers, encoders or max(1, cores // workers)
+    """Workers, and scenes that each encodes at once, where they are not said.
+
+    Together they have at least so many slots as there should be: one too many costs little, one
+    too few leaves a core idle.
+    """
+    slots = encoder_slots(cores)
+    encoders = encoders or math.ceil(slots / (workers or min(slots, WORKERS)))
+    return workers or min(math.ceil(slots / encoders), WORKERS), encoders
 
 
 class ProcessLauncher:
@@ -115,6 +123,7 @@ class ProcessLauncher:
         self._settings = settings
         self._by_token: dict[str, ProcessWorker] = {}
         self._by_task: dict[TaskId, ProcessWorker] = {}
+        self._keys: dict[TaskId, str] = {}
         self._closed = False
 
     async def launch(self, request: LaunchRequest) -> TaskId:
@@ -151,6 +160,15 @@ class ProcessLauncher:
         """None: workers end with the process that has started them."""
         return ()
 
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """What a worker's log says; it is there as long as the backend."""
+        if (worker := self._by_task.get(task)) is None:
+            return None
+        lines = await to_thread.run_sync(worker.last_lines, LINES)
+        facts = {"reason": worker.status.reason.partition("\n")[0], "log": worker.log}
+        text = page(task, failure=worker.failure, facts=facts, lines=lines)
+        return text.replace(self._keys.get(task, task), "***")
+
     def close(self) -> None:
         """Start nothing any more, and ask all workers to end."""
         self._closed = True
@@ -167,6 +185,7 @@ class ProcessLauncher:
         task = TaskId(f"local-{secrets.token_hex(4)}")
         worker = ProcessWorker(task, self._command, self._place / f"{task}.log")
         self._by_token[request.token] = self._by_task[task] = worker
+        self._keys[task] = request.secrets.key
         self._tasks.start_soon(worker.keep, self._environment(request.secrets.key), name=task)
         return worker
 

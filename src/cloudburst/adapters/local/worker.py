@@ -16,6 +16,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from cloudburst.engine.polling import insist
+from cloudburst.models.failures import Failure, of_stop
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 
 GRACE = 5.0
@@ -26,6 +27,8 @@ LINE = 1024
 """Bytes of the longest line that says the address."""
 SAID = b"listening on "
 TAIL_LINES, TAIL_BYTES = 10, 4096
+LONG = 1024
+"""Bytes of a long line in a log."""
 
 
 class ProcessWorker:
@@ -44,6 +47,7 @@ class ProcessWorker:
         self._asked: str | None = None
         self._address: str | None = None
         self._reason = ""
+        self._code: int | None = None
 
     @property
     def status(self) -> TaskStatus:
@@ -63,6 +67,15 @@ class ProcessWorker:
         if self._asked is None:
             self._asked = reason
             self._stop.set()
+
+    @property
+    def failure(self) -> Failure | None:
+        """What its exit code means; ``None`` while it runs."""
+        return None if self._code is None else of_stop("", [], [_shell_code(self._code)])
+
+    def last_lines(self, count: int) -> list[str] | str:
+        """Of its log, or why there are none; reads the file."""
+        return _tail(self.log, lines=count, size=count * LONG).splitlines() or "It wrote nothing."
 
     async def keep(self, environment: Mapping[str, str]) -> None:
         """See the process through from its start to its end; on every way out it has ended."""
@@ -123,7 +136,7 @@ class ProcessWorker:
         """Until it has ended and we know why; may be repeated. The log of a failure stays."""
         killed = await self._terminate(process)
         await process.aclose()
-        code = process.returncode or 0
+        self._code = code = process.returncode or 0
         failed = self._asked is None or killed
         self._reason = f"{self._asked or 'it ended by itself'} ({_ending(code)})"
         if not failed:
@@ -161,14 +174,19 @@ def _open_log(path: Path) -> IO[bytes]:
     return path.open("ab", buffering=0)
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, *, lines: int = TAIL_LINES, size: int = TAIL_BYTES) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            file.seek(max(0, path.stat().st_size - size))
+            said = file.read().decode("utf-8", "replace").splitlines()
     except OSError as exc:
         return f"(cannot be read: {exc})"
-    return "\n".join(lines[-TAIL_LINES:])
+    return "\n".join(said[-lines:])
+
+
+def _shell_code(code: int) -> int:
+    """As a shell, and ECS, tells the end by a signal."""
+    return code if code >= 0 else 128 - code
 
 
 def _ending(code: int) -> str:

@@ -134,6 +134,10 @@ class EndpointLauncher:
         """None: what was lent to a process that is no more is nobody's."""
         return ()
 
+    async def post_mortem(self, task: TaskId) -> str | None:  # noqa: ARG002
+        """Nothing is known of what runs there."""
+        return None
+
     def judge(self, address: str, *, useless: bool) -> None:
         """Take note of how it went there: others come first for a while, or not."""
         for endpoint in self._endpoints:

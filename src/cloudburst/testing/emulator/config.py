@@ -41,9 +41,13 @@ class TaskFault:
     """What goes wrong with one task. Seconds count from the moment it is RUNNING."""
 
     image_pull: bool = False
-    """Its image cannot be pulled: STOPPED in place of RUNNING."""
+    """Its image cannot be pulled, for the registry does not answer: STOPPED in place of RUNNING."""
+    image_missing: bool = False
+    """The same, for there is no such image."""
     network_interface: bool = False
     """It gets no network interface: STOPPED out of PROVISIONING."""
+    stopped_reason: str | None = None
+    """It fails to start after its pull, for this reason; any that AWS has."""
     no_public_address: bool = False
     """Its network interface has none."""
     black_hole: bool = False
@@ -70,6 +74,27 @@ class TaskFault:
     def proxied(self) -> bool:
         """Whether its bytes must be counted on the way."""
         return bool(self.cut_connections)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """There is no room for tasks of which all this is true; ``None``: whatever it is."""
+
+    zone: str | None = None
+    """``a`` to ``f``: the zone of the first subnet that a request names."""
+    provider: str | None = None
+    """``FARGATE`` or ``FARGATE_SPOT``."""
+    vcpu: float | None = None
+    memory_gb: float | None = None
+
+    def hits(self, *, zone: str, provider: str, vcpu: float, memory_gb: float) -> bool:
+        """Whether there is none for this one."""
+        return (
+            (self.zone is None or zone.endswith(self.zone))
+            and self.provider in {None, provider}
+            and self.vcpu in {None, vcpu}
+            and self.memory_gb in {None, memory_gb}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +127,8 @@ class EmulatorConfig:
 
     max_running: int | None = None
     """Tasks beyond this many find no capacity."""
+    lacks: Sequence[Lack] = ()
+    """Where there is no capacity."""
     vcpu_quota: float | None = None
     """Fargate On-Demand vCPU resource count. ``None``: never enforced, told as AWS's 6."""
     spot_vcpu_quota: float | None = None

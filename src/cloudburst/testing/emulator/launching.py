@@ -218,6 +218,16 @@ class Launching:
         config, fleet = self._config, self._fleet
         if config.max_running is not None and len(fleet.running()) >= config.max_running:
             return CAPACITY
+        if any(
+            lack.hits(
+                zone=orders.zone,
+                provider=orders.provider or "FARGATE",
+                vcpu=orders.cpu / 1024,
+                memory_gb=orders.memory_mb / 1024,
+            )
+            for lack in config.lacks
+        ):
+            return CAPACITY
         quota = config.spot_vcpu_quota if orders.spot else config.vcpu_quota
         used = sum(task.vcpu for task in fleet.running(spot=orders.spot))
         if quota is not None and used + orders.cpu / 1024 > quota:

@@ -34,13 +34,17 @@ NO_IMAGE = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
     "failed to resolve ref {image}: not found"
 )
+NO_REGISTRY = (
+    "CannotPullContainerError: pull image manifest has been retried 5 time(s): "
+    'failed to resolve ref {image}: failed to do request: Head "https://registry": i/o timeout'
+)
 NO_INTERFACE = "Timeout waiting for network interface provisioning to complete."
 NO_LOG_GROUP = (
     "ResourceInitializationError: failed to validate logger args: create stream has been retried "
     "1 times: failed to create Cloudwatch log stream: ResourceNotFoundException: The specified "
     "log group does not exist."
 )
-"""The last three: "Amazon ECS stopped task error messages" in the developer guide (2026-11)."""
+"""The last four: "Amazon ECS stopped task error messages" in the developer guide (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +151,8 @@ class Life:
 
     def _pulled(self) -> None:
         self._change(pull_stopped=time.time())
-        if self.fault.image_pull:
-            self._fail(NO_IMAGE.format(image=self.orders.main_container.get("image", "")))
+        if reason := self._fault_of_pull():
+            self._fail(reason)
             return
         wait = self.around.config.activating * self._pace + self.fault.start_delay
         if wait:
@@ -157,11 +161,20 @@ class Life:
         else:
             self._start()
 
+    def _fault_of_pull(self) -> str | None:
+        image = self.orders.main_container.get("image", "")
+        if self.fault.image_missing:
+            return NO_IMAGE.format(image=image)
+        return NO_REGISTRY.format(image=image) if self.fault.image_pull else None
+
     def _fail(self, reason: str) -> None:
         self._change(container_reason=reason)
         self.stop("TaskFailedToStart", reason)
 
     def _start(self) -> None:
+        if self.fault.stopped_reason is not None:
+            self._fail(self.fault.stopped_reason)
+            return
         if not all(self.around.logs.opens(log) for log in self.orders.logs(self.facts.id)):
             self._fail(NO_LOG_GROUP)
             return

@@ -1,0 +1,1 @@
+"""Renders through the service's own queue, and what they do to some cores."""

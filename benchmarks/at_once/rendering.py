@@ -1,0 +1,88 @@
+"""A set of mixed scenes, rendered by the service's own queue."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from render import SCENARIOS
+from tinytag import TinyTag
+
+from at_once.watching import Cores
+from cloudburst.models.options import RenderOptions
+from cloudburst.service import ffmpeg as ff
+from cloudburst.service.children import Children
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.job import AUDIO, IMAGE, JOB, SUBTITLE, RenderJob
+from cloudburst.service.jobs import Job, Jobs
+
+STORY = Path(__file__).parents[2] / "examples" / "story"
+LOOKS = tuple(SCENARIOS[place] for place in (3, 0, 2, 1))
+
+
+class Scene(NamedTuple):
+    job: RenderJob
+    files: Mapping[str, Path]
+
+
+def make_set(number: int) -> list[Scene]:
+    """Longest sound first, each look as often among the long ones as among the short."""
+    story = json.loads((STORY / "story.json").read_text())
+    lengths = {one["name"]: TinyTag.get(STORY / one["audio"]).duration or 0.0 for one in story}
+    chosen = [story[place % len(story)] for place in range(number)]
+    chosen.sort(key=lambda one: -lengths[one["name"]])
+    scenes = []
+    for place, one in enumerate(chosen):
+        look = LOOKS[place % len(LOOKS)]
+        files = {IMAGE: STORY / one["image"], AUDIO: STORY / one["audio"]}
+        if look.subtitled:
+            files[SUBTITLE] = STORY / one["subtitle"]
+        options = RenderOptions.model_validate({"effects": look.effects})
+        scenes.append(Scene(RenderJob(name=one["name"], options=options), files))
+    return scenes
+
+
+def put(scene: Scene, folder: Path) -> None:
+    folder.mkdir()
+    for name, path in scene.files.items():
+        shutil.copy(path, folder / name)
+    (folder / JOB).write_text(scene.job.model_dump_json())
+
+
+class End(NamedTuple):
+    at: float
+    busy: float
+
+
+async def render_all(folder: Path, scenes: Sequence[Scene], slots: int, cores: Cores) -> list[End]:
+    """Render all of them, and tell how long the cores had worked when each was done."""
+    ends: list[End] = []
+
+    async def follow(job: Job) -> None:
+        await job.ended.wait()
+        ends.append(End(cores.seconds(), cores.busy()))
+        if job.state != "done":
+            sys.exit(f"{job.folder.name}: {job.error}")
+
+    async with anyio.create_task_group() as tasks:
+        jobs = Jobs(tasks, Children(), ServiceSettings(encoders=slots, waiting=len(scenes)))
+        for place in range(len(scenes)):
+            job = Job(str(place), folder / str(place))
+            jobs.submit(job)
+            tasks.start_soon(follow, job)
+    return ends
+
+
+def wrapped(work: Path, threads: int) -> Path:
+    """An ffmpeg that filters with so many threads, however many cores it sees."""
+    path = work / f"ffmpeg-{threads}"
+    if not path.exists():
+        program = ff.find_ffmpeg().path
+        path.write_text(f'#!/bin/sh\nexec "{program}" -filter_complex_threads {threads} "$@"\n')
+        path.chmod(0o755)
+    return path

@@ -1,0 +1,217 @@
+"""A page about each task that failed, written aside: it costs no run anything."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from harness import checked, engine
+
+from cloudburst.engine.postmortem import EXAMINE, LAST, file_name, page
+from cloudburst.engine.run import open_run
+from cloudburst.errors import NoAnswerError
+from cloudburst.models.failures import of_stop
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.policy import Limits
+from cloudburst.models.report import Status
+from cloudburst.models.task import TaskId
+from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
+
+pytestmark = pytest.mark.anyio
+
+
+class Notes:
+    """A journal in memory."""
+
+    def __init__(self, *, error=None, takes=0.0):
+        self.pages = {}
+        self.error, self.takes = error, takes
+
+    def now(self):
+        return anyio.current_time()
+
+    async def write(self, *entries):
+        """Nothing: pages are what counts here."""
+
+    async def keep(self, name, text):
+        await anyio.sleep(self.takes)
+        if self.error is not None:
+            raise self.error
+        self.pages[name] = text
+        return Path("kept") / name
+
+
+def opened(e, scenes, journal, name="run"):
+    scenes = [checked(scene) for scene in scenes]
+    return open_run(
+        name,
+        scenes,
+        e.pool,
+        to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+        options=RenderOptions(),
+        timeouts=e.timeouts,
+        limits=e.limits,
+        journal=journal,
+    )
+
+
+async def rendered(cloud, scenes, journal, **limits):
+    began = anyio.current_time()
+    async with engine(cloud, limits=Limits(workers=1, **limits)) as e:
+        async with opened(e, scenes, journal) as run:
+            report = await run.until_done()
+        return report, anyio.current_time() - began
+
+
+async def test_one_for_a_task_that_died(caplog):
+    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0})
+    notes = Notes()
+    report, _ = await rendered(cloud, ["a"], notes)
+    assert report.status is Status.COMPLETE
+    assert list(notes.pages) == ["post-mortem-fake-1.md"]
+    assert "the last line of fake-1" in notes.pages["post-mortem-fake-1.md"]
+    kept = Path("kept/post-mortem-fake-1.md")
+    assert [worker.post_mortem for worker in report.workers] == [kept, None]
+    assert report.model_dump(mode="json")["workers"][0]["post_mortem"] == str(kept)
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert any("kept" in text and "fake-1" in text for text in warned)
+
+
+async def test_one_for_a_task_that_never_answered():
+    cloud = FakeCloud(mute_tasks={"fake-1"})
+    notes = Notes()
+    await rendered(cloud, ["a"], notes)
+    assert list(notes.pages) == ["post-mortem-fake-1.md"]
+
+
+async def test_none_for_our_own_stops_nor_for_spot_nor_without_a_task():
+    notes = Notes()
+    await rendered(FakeCloud(encode=1.0), ["a", "b"], notes)
+    spot = FakeCloud(encode=10.0, taken_tasks={"fake-1": (2.0, 3.0)})
+    report, _ = await rendered(spot, ["a"], notes)
+    assert "SpotInterruption" in str(report.model_dump()) or len(report.workers) == 2
+    async with engine(FakeCloud(encode=10.0)) as e, opened(e, ["a"], notes):
+        await anyio.sleep(3)  # and it is left, with a scene under way
+    refused = FakeCloud(refuse=[NoAnswerError("lost")] * 50)
+    async with engine(refused) as e, opened(e, ["a"], notes):
+        await anyio.sleep(3)
+    assert not notes.pages
+
+
+class Busy(FakeRenderer):
+    """A worker that is left with something that nobody waits for."""
+
+    @property
+    def abandoned(self):
+        return self.task == "fake-1"
+
+
+class Busied(FakeCloud):
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        yield Busy(self, TaskId(address))
+
+
+async def test_none_for_a_worker_that_is_given_up_while_it_is_well():
+    notes = Notes()
+    report, _ = await rendered(Busied(encode=1.0), ["a", "b"], notes)
+    assert report.status is Status.COMPLETE
+    assert "nobody waits for" in report.workers[0].error
+    assert not notes.pages
+
+
+async def test_none_where_nobody_keeps_it():
+    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0}, post_mortem_takes=4.0)
+    without, ended = await rendered(cloud, ["a"], None)
+    assert [worker.post_mortem for worker in without.workers] == [None, None]
+    assert ended < 14 + 4
+
+
+async def test_the_end_of_a_run_waits_for_it_a_few_seconds_and_no_longer():
+    def cloud(takes):
+        return FakeCloud(dying_tasks={"fake-1": 0.0}, post_mortem_takes=takes)
+
+    _, without = await rendered(cloud(0.0), ["a"], Notes())
+    report, ended = await rendered(cloud(3.0), ["a"], Notes())
+    assert report.workers[0].post_mortem is not None
+    assert ended <= without + 4
+    report, ended = await rendered(cloud(EXAMINE - 1), ["a"], Notes())
+    assert report.status is Status.COMPLETE
+    assert ended <= without + LAST + 1
+
+
+async def test_what_comes_late_is_in_a_later_report():
+    cloud = FakeCloud(dying_tasks={"fake-1": 0.0}, post_mortem_takes=LAST + 2)
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        async with opened(e, ["a"], Notes()) as run:
+            assert (await run.until_done()).workers[0].post_mortem is None
+        await anyio.sleep(10)
+        assert run.report.workers[0].post_mortem is not None
+
+
+async def test_it_is_given_up_after_a_while(caplog):
+    cloud = FakeCloud(dying_tasks={"fake-1": 0.0}, encode=60.0, post_mortem_takes=1000.0)
+    report, ended = await rendered(cloud, ["a"], Notes())
+    assert ended < 100
+    assert report.workers[0].post_mortem is None
+    assert f"no post-mortem within {EXAMINE:g} s" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError("full"), NoAnswerError("lost"), ZeroDivisionError()])
+async def test_what_goes_wrong_with_it_fails_nothing(error, caplog):
+    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0})
+    report, _ = await rendered(cloud, ["a", "b"], Notes(error=error))
+    assert report.status is Status.COMPLETE
+    assert "fake-1: no post-mortem" in caplog.text
+
+
+async def test_it_begins_after_the_stop_and_holds_up_no_other():
+    """Both workers fail; the second one is stopped while the first one's page is written."""
+    cloud = FakeCloud(encode=20.0, mute_tasks={"fake-1"}, post_mortem_takes=2.0)
+    asked = []
+    plain = cloud.post_mortem
+
+    async def noting(task):
+        asked.append((task, task in cloud.running))
+        return await plain(task)
+
+    cloud.post_mortem = noting
+    await rendered(cloud, ["a"], Notes())
+    assert asked == [("fake-1", False)]
+
+
+def test_what_a_page_looks_like():
+    failure = of_stop("EssentialContainerExited", ["OutOfMemoryError: killed"], [137])
+    text = page(
+        "abc",
+        failure=failure,
+        facts={"reason": "OutOfMemoryError: killed", "zone": "", "exit": 137},
+        lines=["one", "``` \x1b[2J two"],
+        more={"All": '{\n "a": 1\n}'},
+    )
+    assert text == (
+        "# Task abc failed\n\n"
+        "**The task had too little memory.**\n\n"
+        "What to do: choose a larger tier, or let CLOUDBURST_LADDER have size.\n\n"
+        "- reason: OutOfMemoryError: killed\n- exit: 137\n\n"
+        "## Last lines\n\n"
+        "    one\n    ``` �[2J two\n\n"
+        "## All\n\n"
+        '    {\n     "a": 1\n    }\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("arn:aws:ecs:us-east-1:1:task/c/0123abcd", "post-mortem-0123abcd.md"),
+        ("local-12ab", "post-mortem-local-12ab.md"),
+        ("http://10.0.0.1:5000#3", "post-mortem-10.0.0.1_5000_3.md"),
+    ],
+)
+def test_names_that_any_file_system_takes(task, name):
+    assert file_name(task) == name

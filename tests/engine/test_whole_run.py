@@ -1,0 +1,168 @@
+"""What only somebody can mend ends a run at once, and says how; a quota only bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+import pytest
+from harness import engine
+
+from cloudburst.engine.dispatch import FEWER_FOR
+from cloudburst.errors import AccessDeniedError, CapacityError, CredentialsError, Remedy
+from cloudburst.models.failures import of_stop
+from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.report import Status
+from cloudburst.models.task import TaskState, TaskStatus
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+MISSING = "CannotPullContainerError: pull image manifest: failed to resolve ref x: not found"
+TIMEOUT = "CannotPullContainerError: ref pull: dial tcp 1.2.3.4:443: i/o timeout"
+SCENES = [f"s{number}" for number in range(12)]
+
+
+class Ending(FakeCloud):
+    """Tasks stop while they start, for a reason; those named in ``healthy`` do not."""
+
+    def __init__(self, reason, *, healthy=(), slow=(), **facts):
+        super().__init__(**facts)
+        self.reason, self.healthy, self.slow = reason, healthy, slow
+
+    async def describe(self, task, *, anew=False):
+        status = await super().describe(task, anew=anew)
+        if task in self.healthy or task not in self.running:
+            return status
+        after = 250 if task in self.slow else 20
+        if anyio.current_time() < self._requests[task][1] + after:
+            return replace(status, state=TaskState.STARTING, address=None)
+        return TaskStatus(
+            state=TaskState.STOPPED,
+            reason=self.reason,
+            stop_code="TaskFailedToStart",
+            failure=of_stop("TaskFailedToStart", [self.reason], []),
+        )
+
+
+async def test_an_image_that_is_not_there_ends_the_run_with_the_first_task_that_says_so():
+    cloud = Ending(MISSING, slow=("fake-2", "fake-3"))
+    async with engine(cloud, limits=Limits(workers=4)) as e:
+        report = await e.render(SCENES)
+        assert anyio.current_time() < 25, "and nobody waits for those that are slow to say it"
+    assert len(cloud.launched) == 4, "those that were under way, and no more"
+    assert report.status is Status.FAILED
+    assert len(report.scenes) == len(SCENES)
+    for entry in report.scenes:
+        assert entry.error.startswith("WorkerStoppedError: ")
+        assert "check DOCKER_IMAGE" in entry.error
+    assert "check DOCKER_IMAGE" in report.fault
+    assert not any(error.retryable for error in report.errors)
+    assert not cloud.running
+
+
+async def test_an_image_that_does_not_come_is_tried_for_again():
+    cloud = Ending(TIMEOUT)
+    async with engine(cloud, limits=Limits(workers=1, attempts=3)) as e:
+        report = await e.render(["a", "b"])
+    assert len(cloud.launched) == 3
+    assert report.fault is None
+    assert "NAT gateway" in report.scenes[0].error
+
+
+async def test_what_is_ready_finishes_what_it_can():
+    """The image was taken from the registry after the first task had it."""
+    cloud = Ending(MISSING, healthy=("fake-1",), encode=30.0)
+    async with engine(cloud, limits=Limits(workers=3)) as e:
+        report = await e.render(SCENES[:5])
+    assert report.status is Status.COMPLETE
+    assert report.fault is None
+    assert len(cloud.launched) == 3
+    assert {entry.task for entry in report.scenes} == {"fake-1"}
+
+
+async def test_starts_that_cannot_go_better_are_given_up_at_once():
+    cloud = Ending(MISSING)
+    slow = FakeCloud(name="slow", boot=200.0, encode=1.0, capacity=1)
+    async with engine(cloud, slow, limits=Limits(workers=3)) as e:
+        report = await e.render(SCENES[:3])
+    assert report.status is Status.COMPLETE, "another backend is not concerned"
+    assert {entry.task for entry in report.scenes} == {"slow-1"}
+    assert not cloud.running
+
+
+@pytest.mark.parametrize("kind", [AccessDeniedError, CredentialsError])
+async def test_a_refusal_that_nobody_can_wait_out_is_asked_for_once(kind):
+    cloud = FakeCloud(refuse=[kind("no, and this is how") for _ in range(20)])
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        report = await e.render(SCENES)
+        assert anyio.current_time() < 30
+    assert len(cloud.refuse) == 19
+    assert report.fault == f"{kind.__name__}: no, and this is how"
+    assert {entry.error for entry in report.scenes} == {report.fault}
+
+
+# A quota.
+
+
+class Quota(FakeCloud):
+    """No more than so many tasks at once."""
+
+    def __init__(self, most, **facts):
+        super().__init__(**facts)
+        self.most, self.refused, self.granted = most, 0, set()
+
+    def used(self):
+        tasks = [self.launched.get(token) for token in self.granted]
+        return sum(task is None or task in self.running for task in tasks)
+
+    async def launch(self, request):
+        if request.token not in self.granted and self.used() >= self.most:
+            self.refused += 1
+            error = CapacityError("the quota, and what to do")
+            error.remedy = Remedy.FEWER
+            raise error
+        self.granted.add(request.token)
+        return await super().launch(request)
+
+
+async def test_no_more_are_asked_for_than_the_account_allows():
+    cloud = Quota(3, encode=20.0, boot=10.0)
+    async with engine(cloud, limits=Limits(workers=10, idle=0)) as e:
+        report = await e.render(SCENES)
+        ended = anyio.current_time()
+    assert report.status is Status.COMPLETE
+    assert len({entry.task for entry in report.scenes}) == 3
+    assert cloud.refused <= 20, "each start that was under way, at most twice"
+    # 12 scenes of 20 s on 3 workers after a start of 10 s.
+    assert ended == pytest.approx(90, abs=5)
+    told = [worker.error for worker in report.workers if worker.error]
+    assert told == ["CapacityError: the quota, and what to do"] * len(told)
+    assert report.fault is None
+
+
+async def test_what_the_account_allows_is_found_out_again_after_a_while():
+    cloud = Quota(1, encode=100.0)
+    async with engine(cloud, limits=Limits(workers=2)) as e, e.open(SCENES) as run:
+        await anyio.sleep(150)
+        assert cloud.refused <= 2, "once while the other one was not there yet"
+        cloud.most = 2
+        await anyio.sleep(FEWER_FOR)
+        report = await run.until_done()
+    assert report.status is Status.COMPLETE
+    assert cloud.most_running == 2
+
+
+async def test_alone_it_waits_for_the_quota_and_says_why_when_it_waits_in_vain():
+    cloud = Quota(0)
+    async with engine(cloud, limits=Limits(workers=1), timeouts=Timeouts(launch=60)) as e:
+        report = await e.render("a")
+        assert anyio.current_time() > 100, "attempts, each with its own patience"
+    assert "no task was accepted within 60.0 s: the quota, and what to do" in report.scenes[0].error
+    assert report.errors[0].remedy is Remedy.FEWER
+    assert report.errors[0].retryable
+    cloud = Quota(0)
+    async with engine(cloud, limits=Limits(workers=1)) as e, e.open("a") as run:
+        await anyio.sleep(20)
+        cloud.most = 1
+        assert (await run.until_done()).status is Status.COMPLETE
