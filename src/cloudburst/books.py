@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -84,8 +83,8 @@ class Books:
         if (stack := self._open.get(book)) is not None:
             await stack.aclose()
             if book.run is None and not book.past.lives:
-                remove = partial(anyio.to_thread.run_sync, _remove, book.journal.path)
-                await insist(remove, seconds=_REMOVING)
+                path = book.journal.path
+                await insist(lambda: anyio.to_thread.run_sync(_remove, path), seconds=_REMOVING)
             self._open.pop(book, None)
 
     async def close_all(self) -> None:

@@ -142,6 +142,8 @@ class Plug:
                 capacity=real.capacity,
                 encoders=real.encoders,
                 usd_per_second=real.usd_per_second,
+                cancels=real.cancels,
+                kind="fake",
             )
 
 

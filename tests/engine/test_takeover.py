@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
@@ -189,10 +190,11 @@ async def test_a_task_that_the_journal_does_not_know_is_found():
     assert len(cloud.launched) == 1
 
 
+@dataclass(eq=False, kw_only=True)
 class Late(FakeCloud):
     """A task is listed so many seconds after its launch."""
 
-    listed_after = 8.0
+    listed_after: float = 8.0
 
     async def find(self, run):
         now = anyio.current_time()
@@ -211,6 +213,30 @@ async def test_a_task_that_is_listed_late_is_found():
     events, report = await resumed(cloud, journal, limits=Limits(workers=1))
     hold(cloud, journal, events, report)
     assert len(cloud.launched) == 2
+
+
+async def test_a_task_that_is_known_need_not_be_listed():
+    cloud, journal = Late(boot=1, encode=1, listed_after=1e9), MemoryJournal()
+    settings = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.5)}
+    await killed(cloud, journal, scenes(), seconds=1.5, **settings)
+    assert list(cloud.running) == ["fake-1"]
+    assert journal.of(TaskEntry)
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
+    assert len(cloud.launched) == 2
+
+
+async def test_how_long_a_start_took_is_not_learned_from_a_gap():
+    cloud, journal = FakeCloud(boot=60, encode=5), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=10, limits=Limits(workers=1))
+    await anyio.sleep(1000)
+    plug = Plug(cloud, journal)
+    limits = Limits(workers=1)
+    async with life(plug, scenes(), earlier=journal.earlier(), limits=limits) as (e, run):
+        await run.until_done()
+        samples = e.pool.take_samples()
+    assert len(cloud.launched) == 1
+    assert not [sample for sample in samples if sample.measure == "start"]
 
 
 async def test_nobody_waits_for_what_was_asked_for_long_ago():

@@ -25,7 +25,11 @@ from cloudburst.models.task import Protocol
 from cloudburst.outputs import holders
 from cloudburst.resuming import is_complete, pasts
 
-_BACKENDS = {("local",): "local", ("fargate",): "fargate", ("local", "fargate"): "burst"}
+_BACKENDS: dict[tuple[str, ...], str] = {
+    ("local",): "local",
+    ("fargate",): "fargate",
+    ("local", "fargate"): "burst",
+}
 """What to ask for to get the backends that a journal names."""
 
 

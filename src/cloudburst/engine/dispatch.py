@@ -358,6 +358,9 @@ class Dispatcher:
         """A worker is ready."""
         record = slot.record
         self._failures.pop(slot.backend.name, None)
+        if slot.found is not None:  # nobody has seen how long its start took
+            self.decide(slot)
+            return
         self.budget.ready(record)
         if record.ready is not None and record.launched is not None:
             self.outlook.learn(slot.backend, "start", record.ready - record.launched)

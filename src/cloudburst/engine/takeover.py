@@ -74,6 +74,7 @@ class Takeover:
         began = anyio.current_time()
         for backend in self._pool.backends:
             found = await self._find(backend)
+            found = [*found, *await self._young(backend, {one.task for one in found})]
             if self._pool.asking(self._run):
                 return  # what is not known may be what this life asks for
             self._note(backend, found)
@@ -109,6 +110,23 @@ class Takeover:
             for record in self._records.values()
             if record.backend == backend.name and not record.settled
         ]
+
+    async def _young(self, backend: Backend, listed: Collection[TaskId]) -> list[FoundTask]:
+        """Tasks that are known, and so young that they need not be listed yet."""
+        found = list[FoundTask]()
+        for entry in self._earlier.tasks:
+            task = TaskId(entry.task)
+            launched = entry.launched - self._ahead
+            if entry.backend != backend.name or entry.stopped is not None or entry.settled:
+                continue
+            if task in listed or task in self._found or launched + GRACE < anyio.current_time():
+                continue
+            try:
+                found.append(FoundTask(task=task, status=await backend.launcher.describe(task)))
+            except CloudburstError as exc:
+                logger.warning("%s: its state is not known: %s", task, exc)
+                found.append(FoundTask(task=task, status=TaskStatus(state=TaskState.STARTING)))
+        return found
 
     def _note(self, backend: Backend, found: Sequence[FoundTask]) -> None:
         for one in found:
