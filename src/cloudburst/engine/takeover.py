@@ -173,18 +173,32 @@ class Takeover:
     async def look_again(self) -> bool:
         """Look once more in a while; returns false, at once, when nothing can come to light.
 
-        A launch without an answer may have started a task that is not listed yet.
+        A task may not be listed yet, be it known or one that a launch without an answer has
+        started.
         """
         missing = len(self._earlier.unanswered)
         since = max((entry.asked for entry in self._earlier.unanswered), default=-math.inf)
         known = {entry.task for entry in self._earlier.tasks}
-        if self._looked_at >= since - self._ahead + GRACE:
-            return False
-        if len(self._found.keys() - known) >= missing:
+        late = self._looked_at >= since - self._ahead + GRACE
+        found = len(self._found.keys() - known) >= missing
+        if (late or found) and not self._unlisted():
             return False
         await anyio.sleep(PAUSE)
         await self.look()
         return True
+
+    def _unlisted(self) -> list[tuple[Backend, WorkerRecord]]:
+        """Tasks that we know of, and that may be there although they were not listed."""
+        backends = {backend.name: backend for backend in self._pool.backends}
+        return [
+            (backends[record.backend], record)
+            for task, record in self._records.items()
+            if task not in self._found
+            and record.backend in backends
+            and not record.settled
+            and record.launched is not None
+            and self._looked_at < record.launched + GRACE
+        ]
 
     async def finish(self) -> None:
         """Stop what nobody holds. May be repeated."""
@@ -195,6 +209,10 @@ class Takeover:
             for task, (backend, found) in self._found.items()
             if found.status.state is not TaskState.STOPPED
             and not (task in self._slots and self._slots[task].held)
+        ]
+        stops += [
+            (Stop(backend, TaskId(record.task), self._timeouts), record)
+            for backend, record in self._unlisted()
         ]
         async with anyio.create_task_group() as tasks:
             for stop, record in stops:
