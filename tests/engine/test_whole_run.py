@@ -8,7 +8,7 @@ import anyio
 import pytest
 from harness import engine
 
-from cloudburst.engine.dispatch import FEWER_FOR
+from cloudburst.engine.standing import FEWER_FOR
 from cloudburst.errors import AccessDeniedError, CapacityError, CredentialsError, Remedy
 from cloudburst.models.failures import of_stop
 from cloudburst.models.policy import Limits, Timeouts

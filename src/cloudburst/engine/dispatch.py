@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -16,9 +15,10 @@ from cloudburst.engine.outlook import Outlook
 from cloudburst.engine.plan import Offer, Plan, usual
 from cloudburst.engine.queue import TurnQueue
 from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
+from cloudburst.engine.standing import Standing
 from cloudburst.engine.stragglers import stragglers
 from cloudburst.engine.worth import Worth
-from cloudburst.errors import CloudburstError, Remedy
+from cloudburst.errors import CloudburstError
 from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
@@ -31,10 +31,6 @@ LAUNCHES = 100
 AT_ONCE = 10
 """Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
 a millisecond each, for which the loop stands still."""
-
-FEWER_FOR = 300.0
-"""Seconds for which no more workers are started than an account was seen to allow: by then what
-else runs in it may have ended, and a look costs one refused launch."""
 
 TICK = 2.0
 """Seconds after which things are looked at again although nothing has happened: an encode may have
@@ -59,6 +55,7 @@ class Dispatcher:
         self.queue = TurnQueue()
         self.fleet = Fleet()
         self.budget = Budget(limits.max_usd)
+        self.standing = Standing(backends, self.fleet, limits)
         self.outlook = Outlook(backends, self.fleet, self.queue, figures)
         self.changed = anyio.Event()
         """Set, and replaced, after every decision."""
@@ -73,12 +70,6 @@ class Dispatcher:
         self._ticked = 0.0
         self._numbers = count()
         self._asking = 0  # launches that wait for an answer
-        self._failures: Counter[str] = Counter()  # starts in a row, by backend
-        self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
-        self._refused: dict[str, CloudburstError] = {}  # backends that will start nothing more
-        self._allowed: dict[
-            str, tuple[int, float]
-        ] = {}  # workers that one may have, and until when
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
@@ -180,7 +171,7 @@ class Dispatcher:
         if slot.record.task not in ticket.avoid:
             return True
         others = any(s.record.task not in ticket.avoid for s in self.fleet.usable())
-        return not others and next(self._with_room(), None) is None
+        return not others and next(self.standing.with_room, None) is None
 
     def _pays(self, slot: Slot, sound: float) -> bool:
         return self.budget.allows(self.fleet, slot, sound)
@@ -220,56 +211,24 @@ class Dispatcher:
         self.outlook.changed()
         self._start(slot)
 
-    def room(self, backend: Backend) -> int:
-        """Workers that there may be besides those that there are."""
-        return 0 if backend.name in self._refused else max(0, self._room(backend))
-
     def _next_slot(self) -> Slot | None:
         """One more worker, where it is worth its start and may be paid for."""
-        for backend in self._with_room():
+        for backend in self.standing.with_room:
             # Where there is no money for others, whoever may be paid for is wanted.
             refused = self.budget.refusal() is not None
-            if refused or self._worth.is_worth(backend, room=self._room(backend)):
+            if refused or self._worth.is_worth(backend, room=self.standing.room(backend)):
                 slot = self._new_slot(backend)
                 if self._pays(slot, slot.expected):
                     return slot
         return None
-
-    def _with_room(self) -> Iterator[Backend]:
-        """Backends that have room for one more worker, in the order of preference."""
-        for backend in self._backends:
-            if self._room(backend) > 0 and backend.name not in self._refused:
-                yield backend
-
-    def _room(self, backend: Backend) -> int:
-        """Workers that there may be besides those that there are."""
-        most, alive = self._limits.workers, self.fleet.alive(backend)
-        bounds = [most - self.fleet.alive_like(backend)]
-        bounds += [bound - alive for bound in self._bounds(backend)]
-        return min(bounds)
-
-    def _bounds(self, backend: Backend) -> Iterator[int]:
-        """What it can have at once, and what the account was seen to allow."""
-        if backend.capacity is not None:
-            yield backend.capacity
-        most, until = self._allowed.get(backend.name, (0, 0.0))
-        if anyio.current_time() < until:
-            yield most
-
-    def with_task(self, backend: Backend) -> int:
-        """Workers of a backend whose task was accepted."""
-        return sum(slot.backend is backend and bool(slot.record.task) for slot in self.fleet)
 
     def _give_up(self) -> None:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
         if error := self.budget.refusal():
             self.turn_away(error)
         if not len(self.fleet):  # the next call starts afresh
-            for refused in self._refused.values():
+            for refused in self.standing.start_afresh():
                 self.turn_away(refused)
-            self._refused.clear()
-            self._failures.clear()
-            self._strangers.clear()
 
     def turn_away(self, error: CloudburstError) -> None:
         """All who wait learn that there will be no worker for them, and why."""
@@ -357,7 +316,7 @@ class Dispatcher:
     def started(self, slot: Slot) -> None:
         """A worker is ready."""
         record = slot.record
-        self._failures.pop(slot.backend.name, None)
+        self.standing.started(slot.backend)
         if slot.found is not None:  # nobody has seen how long its start took
             self.decide(slot)
             return
@@ -370,7 +329,7 @@ class Dispatcher:
     def finished(self, visit: Visit, ticket: Ticket, slot: Slot) -> None:
         """A scene has its video."""
         visit.done = True
-        self._strangers.pop(slot.backend.name, None)
+        self.standing.finished(slot.backend)
         self.budget.done(visit, ticket.seconds)
         encode = visit.seconds("generating")
         moving = visit.seconds("uploading") + visit.seconds("downloading")
@@ -387,25 +346,9 @@ class Dispatcher:
         took = launched + (usage.stopped - usage.created) - slot.last_used - self._limits.idle
         self.outlook.learn(slot.backend, "stop", max(0.0, took))
 
-    def key_refused(self, slot: Slot, error: CloudburstError) -> None:
-        """A worker wants another key; when all of them do, its backend is given up."""
-        self._strangers[slot.backend.name] += 1
-        if self._strangers[slot.backend.name] >= self._limits.attempts:
-            self._refused[slot.backend.name] = error
-
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
-        """A worker will never be ready; after a few in a row its backend is given up.
-
-        It is at once where no other start can go better. What is ready there works on.
-        """
-        name, there = slot.backend.name, self.with_task(slot.backend)
-        if error.remedy is Remedy.FEWER and there:
-            self._allowed[name] = there, anyio.current_time() + FEWER_FOR
-            return
-        self._failures[name] += 1
-        if not error.retryable or self._failures[name] >= self._limits.attempts:
-            self._refused[name] = error
-        if not error.retryable:
+        """A worker will never be ready. What is ready there works on, whatever the reason."""
+        if self.standing.failed_to_start(slot, error):
             for other in self.fleet.starting():
                 if other.backend is slot.backend:
                     self._cancel_start(other)

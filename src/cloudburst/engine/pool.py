@@ -153,7 +153,7 @@ class WorkerPool:
 
     def room(self, backend: Backend) -> int:
         """How many more tasks there may be."""
-        return self._dispatcher.room(backend)
+        return self._dispatcher.standing.room(backend)
 
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
@@ -321,7 +321,7 @@ class WorkerPool:
                 self._dispatcher.failed_to_start(slot, exc)
         finally:
             if isinstance(record.error, KeyRefusedError):
-                self._dispatcher.key_refused(slot, record.error)
+                self._dispatcher.standing.key_refused(slot, record.error)
             self._dispatcher.ended(slot)
             record.stopped = anyio.current_time()
             if (error := record.error) is not None:
@@ -397,7 +397,7 @@ class WorkerPool:
             on_launch=on_launch,
             on_stop=record.gave_back,
             on_status=on_status,
-            others=lambda: self._dispatcher.with_task(slot.backend) > 0,
+            others=lambda: self._dispatcher.standing.with_task(slot.backend) > 0,
         ) as worker:
             slot.worker, slot.last_used = worker, anyio.current_time()
             if record.ready is None:
