@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -33,6 +33,7 @@ class Book:
     """What it said when it was opened."""
     run: Run | None = None
     """``None`` as long as nothing of it has begun."""
+    closed: anyio.Event = field(default_factory=anyio.Event)
 
     async def earlier(
         self, scenes: Sequence[CheckedScene], paths: Mapping[str, Path], *, overwrite: bool
@@ -86,6 +87,7 @@ class Books:
                 path = book.journal.path
                 await insist(lambda: anyio.to_thread.run_sync(_remove, path), seconds=_REMOVING)
             self._open.pop(book, None)
+            book.closed.set()
 
     async def close_all(self) -> None:
         """Close what is open."""

@@ -229,6 +229,8 @@ class Client(anyio.AsyncContextManagerMixin):
                     earlier=earlier,
                 ) as book.run:
                     yield book.run
+            if not client.pool.still_billed(run_name):
+                await book.closed.wait()  # who has the report may remove the folder
             await save_history(client.pool.take_samples())
 
     def _first(
@@ -273,7 +275,7 @@ class _Open:
 
     @asynccontextmanager
     async def book(self, folder: Path, run: str, *, resume: bool) -> AsyncGenerator[Book]:
-        """The journal of a run. It stays open until the last words of the run's tasks."""
+        """The journal of a run. It stays open while tasks are billed that were given back."""
         book = await self.books.open(folder, run, resume=resume)
         try:
             yield book

@@ -103,7 +103,7 @@ class WorkerPool:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scribe.run)
             await scribe.left.wait()
-            while any(record.run == run for record in self.records()):
+            while self.still_billed(run):
                 await self._dispatcher.changed.wait()
             await self._post_mortems.done(run)
             tasks.cancel_scope.cancel()
@@ -111,6 +111,15 @@ class WorkerPool:
         if self._scribes.get(run) is scribe:  # else another life of the run goes on here
             del self._scribes[run]
         scribe.done.set()
+
+    def still_billed(self, run: str) -> bool:
+        """Whether tasks of a run were given back and not seen to stop: their bill is not final.
+
+        Those that are kept warm do not count. They may live for hours, and a journal that is
+        written to is in the way of who wants to remove its folder.
+        """
+        ending = [slot.record for slot in self._dispatcher.fleet if slot.retired]
+        return any(r.run == run and r.usage is not None for r in (*ending, *self._unsettled))
 
     def records(self) -> tuple[WorkerRecord, ...]:
         """Of the workers that are there, and of those that may not have stopped yet."""
