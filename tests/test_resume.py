@@ -321,15 +321,16 @@ async def test_a_run_that_was_refused_leaves_no_journal(scenes, out):
     assert read_past(journal_path(out, "night")) == before, "no life began, and none has ended"
 
 
-async def test_a_warm_worker_s_last_words_are_written_by_the_client(scenes, out):
+async def test_a_folder_may_be_removed_when_its_run_is_over(scenes, out):
+    """Also while the worker is kept warm."""
     cloud = Cloud()
     async with Client(cloud.backend, limits=Limits(workers=1, idle=60)) as client:
-        await client.render_all(scenes, to=out, name="one")
-        assert cloud.running, "it is kept warm"
-    left = {path.name for path in (out / ".cloudburst").iterdir()}
-    (task,) = read_past(journal_path(out, "one")).tasks.values()
-    assert task.stopped is not None
-    assert left == {"one.sqlite"}
+        for number in range(5):
+            await client.render_all(scenes, to=out, name=f"r{number}")
+            assert cloud.running, "it is kept warm"
+            assert {path.name for path in (out / ".cloudburst").iterdir()} == {f"r{number}.sqlite"}
+            shutil.rmtree(out)
+    assert not out.exists()
 
 
 async def test_many_small_runs_leave_nothing_open(scenes, out):
