@@ -112,6 +112,13 @@ class Dispatcher:
         ]
         return usual(works, offers, most=self._limits.workers, deadline=self._limits.deadline)
 
+    def afresh(self) -> None:
+        """A run begins: for it, what was given up may go better, unless others are at it still."""
+        if not len(self.fleet):
+            self._refused.clear()
+            self._failures.clear()
+            self._strangers.clear()
+
     def queued(self, *tickets: Ticket) -> None:
         """Scenes wait for a worker."""
         self.queue.put(*tickets)
@@ -264,12 +271,9 @@ class Dispatcher:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
         if error := self.budget.refusal():
             self.turn_away(error)
-        if not len(self.fleet):  # the next call starts afresh
+        if not len(self.fleet):
             for refused in self._refused.values():
                 self.turn_away(refused)
-            self._refused.clear()
-            self._failures.clear()
-            self._strangers.clear()
 
     def turn_away(self, error: CloudburstError) -> None:
         """All who wait learn that there will be no worker for them, and why."""

@@ -202,6 +202,7 @@ class WorkerPool:
             raise BusyError(msg)
 
         def queue() -> None:
+            self._dispatcher.afresh()
             self._dispatcher.queued(*tickets)
 
         try:
