@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
-from harness import engine
+from harness import checked, engine
 
+from cloudburst.engine.run import open_run
 from cloudburst.engine.standing import FEWER_FOR
-from cloudburst.errors import AccessDeniedError, CapacityError, CredentialsError, Remedy
+from cloudburst.errors import (
+    AccessDeniedError,
+    CapacityError,
+    CredentialsError,
+    KeyRefusedError,
+    Remedy,
+)
 from cloudburst.models.failures import of_stop
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
-from cloudburst.models.task import TaskState, TaskStatus
+from cloudburst.models.task import TaskId, TaskState, TaskStatus
 from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
 
 pytestmark = pytest.mark.anyio
 
@@ -166,3 +178,57 @@ async def test_alone_it_waits_for_the_quota_and_says_why_when_it_waits_in_vain()
         await anyio.sleep(20)
         cloud.most = 1
         assert (await run.until_done()).status is Status.COMPLETE
+
+
+# What was given up stays so for the run.
+
+
+class Stranger(FakeRenderer):
+    async def upload(self, scene, options):
+        raise KeyRefusedError("the worker refused the key", task=self.task)
+
+
+class Strangers(FakeCloud):
+    """Workers of somebody else."""
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        yield Stranger(self, TaskId(address))
+
+
+class Slow:
+    """A journal on a disk that takes its time, each time another one."""
+
+    def __init__(self):
+        self.times = itertools.cycle([0.2, 7.0, 0.5])
+
+    def now(self):
+        return anyio.current_time()
+
+    async def write(self, *entries):
+        await anyio.sleep(next(self.times))
+
+    async def keep(self, name, text):
+        return Path(name)
+
+
+async def test_a_scene_that_comes_late_from_its_last_attempt_begins_nothing_afresh():
+    cloud = Strangers(boot=1.0)
+    scenes = [checked(name) for name in "abcd"]
+    async with engine(cloud, limits=Limits(workers=2, attempts=3)) as e:
+        async with open_run(
+            "run",
+            scenes,
+            e.pool,
+            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+            options=RenderOptions(),
+            timeouts=e.timeouts,
+            limits=e.limits,
+            journal=Slow(),
+        ) as run:
+            report = await run.until_done()
+        assert len(cloud.launched) <= 4, "after three in a row it is given up"
+        assert all("refused the key" in entry.error for entry in report.scenes)
+        # The next run looks anew.
+        await e.render("e", "other")
+        assert 4 < len(cloud.launched) <= 8

@@ -103,6 +103,11 @@ class Dispatcher:
         ]
         return usual(works, offers, most=self._limits.workers, deadline=self._limits.deadline)
 
+    def afresh(self) -> None:
+        """A run begins: for it, what was given up may go better, unless others are at it still."""
+        if not len(self.fleet):
+            self.standing.forget()
+
     def queued(self, *tickets: Ticket) -> None:
         """Scenes wait for a worker."""
         self.queue.put(*tickets)
@@ -226,8 +231,8 @@ class Dispatcher:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
         if error := self.budget.refusal():
             self.turn_away(error)
-        if not len(self.fleet):  # the next call starts afresh
-            for refused in self.standing.start_afresh():
+        if not len(self.fleet):
+            for refused in self.standing.refusals:
                 self.turn_away(refused)
 
     def turn_away(self, error: CloudburstError) -> None:

@@ -215,6 +215,7 @@ class WorkerPool:
 
         @contextmanager
         def queued() -> Generator[None]:
+            self._dispatcher.afresh()
             self._dispatcher.queued(*tickets)
             try:
                 yield

@@ -59,6 +59,11 @@ class Standing:
         """Workers of a backend whose task was accepted."""
         return sum(slot.backend is backend and bool(slot.record.task) for slot in self._fleet)
 
+    @property
+    def refusals(self) -> tuple[CloudburstError, ...]:
+        """Why backends were given up."""
+        return tuple(self._refused.values())
+
     # What it learns.
 
     def started(self, backend: Backend) -> None:
@@ -89,10 +94,8 @@ class Standing:
             self._refused[name] = error
         return not error.retryable
 
-    def start_afresh(self) -> tuple[CloudburstError, ...]:
-        """Forget what went wrong; returns why backends were given up."""
-        errors = tuple(self._refused.values())
+    def forget(self) -> None:
+        """What was given up may go better now."""
         self._refused.clear()
         self._failures.clear()
         self._strangers.clear()
-        return errors
