@@ -187,7 +187,7 @@ def drawn(seed: int) -> World:
     runs = []
     for number in range(rng.choice([1, 1, 1, 2, 3])):
         name = f"run{number + 1}"
-        mine = {f"{name}-{n}": rng.choice([2, 5, 10, 20, 40]) for n in range(rng.randint(1, 8))}
+        mine = {f"{name}-{n}": rng.choice([4, 8, 12, 20, 40]) for n in range(rng.randint(1, 8))}
         works |= mine
         begins = rng.choice([0.0, 0.0, rng.uniform(0, 90)])
         scenes = [working(scene, work) for scene, work in mine.items()]

@@ -147,22 +147,24 @@ def scene_entries(scenes: list[CheckedScene]) -> list[SceneEntry]:
 @asynccontextmanager
 async def life(plug, scenes, *, earlier=None, **settings):
     """One life of the run ``run``: yields the client's engine and the open run."""
-    async with (
-        engine(plug, **settings) as e,
-        open_run(
-            "run",
-            scenes,
-            e.pool,
-            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            options=RenderOptions(),
-            timeouts=e.timeouts,
-            limits=e.limits,
-            journal=plug,
-            first=scene_entries(scenes),
-            earlier=earlier,
-        ) as run,
-    ):
+    async with engine(plug, **settings) as e, goes_on(e, plug, scenes, earlier) as run:
         yield e, run
+
+
+def goes_on(e, journal, scenes, earlier=None):
+    """The run ``run`` in an engine."""
+    return open_run(
+        "run",
+        scenes,
+        e.pool,
+        to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+        options=RenderOptions(),
+        timeouts=e.timeouts,
+        limits=e.limits,
+        journal=journal,
+        first=scene_entries(scenes),
+        earlier=earlier,
+    )
 
 
 async def killed(cloud, journal, scenes, *, ticks=None, seconds=None, linger=0.0, **settings):
@@ -188,4 +190,4 @@ async def killed(cloud, journal, scenes, *, ticks=None, seconds=None, linger=0.0
     plug.restore()
 
 
-__all__ = ["FakeRenderer", "MemoryJournal", "Plug", "killed", "life"]
+__all__ = ["FakeRenderer", "MemoryJournal", "Plug", "goes_on", "killed", "life", "scene_entries"]

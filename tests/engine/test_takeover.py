@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 import pytest
-from harness import checked
-from lives import EPOCH, MemoryJournal, Plug, killed, life
+from harness import checked, engine
+from lives import EPOCH, MemoryJournal, Plug, goes_on, killed, life
 
 from cloudburst.errors import AccessDeniedError, NoAnswerError
 from cloudburst.models.entries import FaultEntry, LaunchEntry, ResultEntry, SceneEntry, TaskEntry
@@ -237,6 +237,41 @@ async def test_how_long_a_start_took_is_not_learned_from_a_gap():
         samples = e.pool.take_samples()
     assert len(cloud.launched) == 1
     assert not [sample for sample in samples if sample.measure == "start"]
+
+
+BRIEFLY = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.1)}
+"""So that the next life begins at once."""
+
+
+async def test_a_task_that_is_known_and_not_listed_is_stopped_on_the_way_out():
+    cloud, journal = Late(boot=1, encode=20), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=3, **BRIEFLY)
+    with anyio.move_on_after(2):
+        await resumed(cloud, journal, limits=Limits(workers=1))
+    assert len(cloud.launched) == 2
+    assert not cloud.running
+
+
+async def test_a_run_that_is_left_and_tidies_up_begins_no_scene():
+    """Its neighbour goes on, and frees a worker meanwhile."""
+    cloud, journal = Late(boot=1, encode=3, stop_takes=10), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=3, **BRIEFLY)
+    reports = []
+
+    async def beside(e):
+        reports.append(await e.render([f"other {n}" for n in range(8)], "other"))
+
+    async with (
+        engine(cloud, timeouts=TIMEOUTS, limits=Limits(workers=1)) as e,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(beside, e)
+        await anyio.sleep(1)
+        with anyio.move_on_after(2):
+            async with goes_on(e, Plug(cloud, journal), scenes(), journal.earlier()) as run:
+                await run.until_done()
+    assert reports[0].status is Status.COMPLETE
+    assert not cloud.running
 
 
 async def test_nobody_waits_for_what_was_asked_for_long_ago():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import anyio
@@ -190,10 +190,13 @@ class WorkerPool:
                 await self._dispatcher.changed.wait()
 
     @contextmanager
-    def room_for(self, tickets: Sequence[Ticket]) -> Generator[Callable[[], None]]:
+    def room_for(
+        self, tickets: Sequence[Ticket]
+    ) -> Generator[Callable[[], AbstractContextManager[None]]]:
         """What queues a run's scenes, all at once, so that the longest of them comes first.
 
-        When the block is left they are in the queue no more. Raises `BusyError` when they are more
+        They wait there for as long as its block lasts, within which they may begin. When the
+        outer block is left, none has a worker any more. Raises `BusyError` when they are more
         than may wait.
         """
         waiting, most = len(self._dispatcher.queue), self._limits.waiting
@@ -201,17 +204,26 @@ class WorkerPool:
             msg = f"{waiting} scenes wait; {len(tickets)} more would pass Limits.waiting={most}"
             raise BusyError(msg)
 
-        def queue() -> None:
+        @contextmanager
+        def queued() -> Generator[None]:
             self._dispatcher.queued(*tickets)
+            try:
+                yield
+            finally:
+                self._withdraw(tickets)
 
         try:
-            yield queue
+            yield queued
         finally:
+            self._withdraw(tickets)
             for ticket in tickets:
-                self._dispatcher.queue.remove(ticket)
                 if ticket.lane is not None:  # reserved, and never used
                     self._dispatcher.release(ticket.lane)
-            self._dispatcher.decide()
+
+    def _withdraw(self, tickets: Iterable[Ticket]) -> None:
+        for ticket in tickets:
+            self._dispatcher.queue.remove(ticket)
+        self._dispatcher.decide()
 
     def foresee(self, works: Iterable[float]) -> Prediction:
         """What a run of scenes with so much work will take and cost: see `Report.predicted`."""

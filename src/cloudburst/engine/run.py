@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,12 +184,12 @@ async def open_run(
     with unwrapped(), pool.journaled(name, journal) as scribe, pool.observed(run.saw):
         run.scribe, began = scribe, False
         try:
-            with pool.room_for(tickets) as queue:
+            with pool.room_for(tickets) as queued:
                 if scribe is not None:
                     await scribe.write(*first)
                 began = True
                 async with taking_over(takeover, timeouts), anyio.create_task_group() as tasks:
-                    tasks.start_soon(course.through, tasks, queue)
+                    tasks.start_soon(course.through, tasks, queued)
                     yield run
                     tasks.cancel_scope.cancel()
             await pool.drained(name)
@@ -252,8 +252,10 @@ class _Course:
             if name in self._left
         ]
 
-    async def through(self, tasks: TaskGroup, queue: Callable[[], None]) -> None:
-        """See all scenes through."""
+    async def through(
+        self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """See all scenes through. None begins in ``tasks`` any more when this has ended."""
         self._tasks = tasks
         for number, record in enumerate(self._records.values(), 1):
             self._tell_begin(record)
@@ -263,9 +265,9 @@ class _Course:
             await self._takeover.look()
             self._take_over(self._takeover, len(self._left))
             tasks.start_soon(self._catch_up, self._takeover)
-        queue()  # at once, or else nobody would want the workers that were taken over
-        if self._left:
-            await self._done.wait()
+        with queued():  # at once, or else nobody would want the workers that were taken over
+            if self._left:
+                await self._done.wait()
         if self._takeover is not None:
             await self._caught_up.wait()
         await self._pool.drained(self._run.name)
