@@ -82,10 +82,12 @@ class Child:
 
 @contextmanager
 def rendering(emulator, scenes, folder, *, program="script", **variables):
-    """The program at work; killed in the end."""
+    """The program at work, one of ours or the words of another; killed in the end."""
     told = folder / "scenes.json"
     told.write_text(json.dumps(scenes))
-    if program == "resume":
+    if isinstance(program, tuple):
+        words = program
+    elif program == "resume":
         words = [*RESUME, "--to", str(folder / "out")]
     elif program == "cli":
         words = [*CLI, "--to", str(folder / "out"), str(told)]
