@@ -46,11 +46,16 @@ class Account(FakeCloud):
     hiccups: dict[str, list[Exception]] = field(default_factory=dict)
     """Raised by the next calls of ``describe``, ``find`` and ``stop``, one each."""
     slow_scenes: dict[str, float] = field(default_factory=dict)
-    """The next encode of a scene takes so many times as long."""
+    """The next encode of a scene takes so many times as long: a copy would be quick."""
+    works: dict[str, float] = field(default_factory=dict)
+    """Seconds of an encode by scene."""
     acknowledged: set[str] = field(default_factory=set)
     """Scenes whose result was written down, and their client knew it."""
     encodes: list[list] = field(default_factory=list)
     """Task, scene, begin and end of each encode."""
+
+    def __post_init__(self):
+        self.encode = lambda scene: self.works[scene] * self.slow_scenes.pop(scene, 1.0)
 
     def hiccup(self, call):
         if self.hiccups.get(call):
@@ -213,7 +218,7 @@ def drawn(seed: int) -> World:
 
 def _account(rng, number, works):
     boot = rng.choice([0.0, rng.uniform(0, 60)])
-    account = Account(
+    return Account(
         name=f"cloud{number}",
         boot=boot,
         upload=rng.choice([0.0, rng.uniform(0, 3)]),
@@ -228,9 +233,8 @@ def _account(rng, number, works):
         post_mortem_takes=rng.choice([0.0, 3.0, 20.0]),
         native=rng.random() < 0.7,
         listed_after=rng.choice([0.0, 0.0, rng.uniform(0, LISTED_WITHIN)]),
+        works=works,
     )
-    account.encode = lambda scene: works[scene] * account.slow_scenes.pop(scene, 1.0)
-    return account
 
 
 def _limits(rng, *, max_usd=None):
@@ -258,7 +262,7 @@ def _life(rng, runs, span):
             ["killed", "killed", "killed before", "killed after", "killed after", "cut"]
         ),
         seconds=rng.choice([rng.uniform(0, span), rng.uniform(0, 1.3 * span)]),
-        step=rng.randint(1, 30),
+        step=rng.randint(1, 20),
         ticks=rng.randint(0, 30),
         down=rng.choice([0.0, 0.0, rng.uniform(0, 5), rng.uniform(0, 300)]),
         denied=rng.random() < 0.08,
@@ -266,7 +270,8 @@ def _life(rng, runs, span):
 
 
 def _faults(rng, accounts, span):
-    faults, harm = [], 0
+    harm = rng.randint(0, 2)
+    faults = [(0.0, "slow", rng.randrange(len(accounts)), rng.randrange(1000)) for _ in range(harm)]
     for _ in range(rng.randint(0, 14)):
         kind = rng.choice([*_HARMFUL, *_HARMLESS])
         harm += kind in _HARMFUL
@@ -308,8 +313,9 @@ def _is_mute(account, number):
 
 
 def _is_slow(account, number):
-    names = sorted({scene for _, scene, _, _ in account.encodes}) or ["run1-0"]
-    account.slow_scenes[names[number % len(names)]] = 3.0 + number % 30
+    begun = {scene for _, scene, _, _ in account.encodes}
+    if names := sorted(account.works.keys() - begun):
+        account.slow_scenes[names[number % len(names)]] = 3.0 + number % 30
 
 
 def _has_no_room(account, number):
