@@ -22,7 +22,13 @@ BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
 SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 """Two for each core: many tests wait for processes."""
-MIXES = "tests/fargate/test_fargate_chaos.py"
+SEEDED = {
+    "tests/engine/test_chaos_lives.py": 500,
+    "tests/fargate/test_fargate_chaos.py": 200,
+    "tests/fargate/test_fargate_lives.py": 40,
+}
+"""Tests of everything at once, and how many seeds there shall be; of all others, `SEEDS`."""
+SEEDS = 30
 EVERYTHING = ".[local,cli,web,testing]"
 
 
@@ -42,10 +48,11 @@ def tests(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Random cuts and kills, with the full number of repetitions."""
     session.install(EVERYTHING, *group("tests"))
-    some, many = ({"CLOUDBURST_SEEDS": seeds} for seeds in ("30", "200"))
-    rest = ("-m", "chaos or real", f"--ignore={MIXES}")
-    session.run("pytest", *rest, *session.posargs, env=some)
-    session.run("pytest", *SPREAD, MIXES, *session.posargs, env=many)
+    rest = ("-m", "chaos or real", *(f"--ignore={path}" for path in SEEDED))
+    session.run("pytest", *rest, *session.posargs, env={"CLOUDBURST_SEEDS": str(SEEDS)})
+    for path, seeds in SEEDED.items():
+        env = {"CLOUDBURST_SEEDS": str(seeds)}
+        session.run("pytest", *SPREAD, path, *session.posargs, env=env)
 
 
 @nox.session(python="3.11", venv_backend="uv")

@@ -172,3 +172,26 @@ async def test_the_budget_reckons_with_the_dearest_task_until_it_is_seen():
     seen = Dearer(**facts)
     async with engine(seen, limits=Limits(workers=1, max_usd=usual * Decimal("2.5"))) as e:
         assert (await e.render("abcd")).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_task_whose_launch_is_answered_after_the_run_is_on_its_bill(cancelled):
+    """The answer was lost; the worker is kept, and another run makes use of it."""
+    cloud = FakeCloud(rates=US_EAST_1, encode=1, stalls=1)
+    limits = Limits(workers=2, idle=100)
+    async with engine(cloud, timeouts=Timeouts(call=5), limits=limits) as e:
+        with anyio.move_on_after(1.5 if cancelled else None):
+            async with e.open(["a", "b"], "first") as first:
+                await first.until_done()
+        assert len(first.report.workers) == 1
+        async with e.open(["c", "d"], "second") as second:
+            await second.until_done()
+            await anyio.sleep(30)
+        await e.pool.given_back()
+        reports = [await run.settled() for run in (first, second)]
+    costs = {w.task: w.cost for report in reports for w in report.workers if w.cost is not None}
+    assert costs.keys() == set(cloud.launched.values())
+    assert len(costs) == 2
+    assert reports[0].cost.seconds == sum(cost.seconds for cost in costs.values())
+    assert reports[0].cost.final
+    assert reports[1].cost is None

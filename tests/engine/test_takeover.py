@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.lowlevel
@@ -243,16 +243,6 @@ BRIEFLY = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.1)
 """So that the next life begins at once."""
 
 
-@pytest.mark.parametrize("seconds", [0.5, 3])
-async def test_a_task_that_is_known_and_listed_late_is_stopped(seconds):
-    """It was written down, and the next life begins before the account lists it."""
-    cloud, journal = Late(boot=1, encode=1), MemoryJournal()
-    await killed(cloud, journal, scenes(), seconds=seconds, **BRIEFLY)
-    assert [entry.task for entry in journal.of(TaskEntry)][:1] == list(cloud.running)
-    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
-    hold(cloud, journal, events, report)
-
-
 async def test_a_task_that_is_known_and_not_listed_is_stopped_on_the_way_out():
     cloud, journal = Late(boot=1, encode=20), MemoryJournal()
     await killed(cloud, journal, scenes(), seconds=3, **BRIEFLY)
@@ -260,6 +250,17 @@ async def test_a_task_that_is_known_and_not_listed_is_stopped_on_the_way_out():
         await resumed(cloud, journal, limits=Limits(workers=1))
     assert len(cloud.launched) == 2
     assert not cloud.running
+
+
+async def test_a_task_that_was_stopped_and_is_not_listed_has_its_bill():
+    """Its stop was accepted, and its client died before it was seen to have ended."""
+    cloud, journal = Late(boot=1, encode=20, rates=US_EAST_1, ends_after=3), MemoryJournal()
+    await killed(cloud, journal, scenes(), seconds=0.5, **BRIEFLY)
+    known = journal.of(TaskEntry)[-1]
+    await cloud.stop(known.task, reason="done")
+    await journal.write(replace(known, stopped=journal.now()))
+    events, report = await resumed(cloud, journal, limits=Limits(workers=1))
+    hold(cloud, journal, events, report)
 
 
 async def test_a_run_that_is_left_and_tidies_up_begins_no_scene():

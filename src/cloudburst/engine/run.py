@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -46,6 +54,7 @@ class Run:
         self._ended: float | None = None
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
+        self._expected: tuple[WorkerRecord, ...] = ()
         self._events = EventStream()
         self.scribe: Scribe | None = None
         """Writes down what happens."""
@@ -85,7 +94,7 @@ class Run:
         return accounts.report(
             self.name,
             self._scenes,
-            tuple(self._workers),
+            (*self._workers, *(worker for worker in self._expected if worker.task)),
             began=self._began,
             seconds=self._now() if self._ended is None else self._ended,
             predicted=self.predicted,
@@ -124,6 +133,10 @@ class Run:
     def knew(self, workers: Sequence[WorkerRecord]) -> None:
         """Take note of tasks of the run's earlier lives."""
         self._workers |= dict.fromkeys(workers)
+
+    def expect(self, workers: Iterable[WorkerRecord]) -> None:
+        """Nobody is told of them any more, and what their launches have started is on the bill."""
+        self._expected = tuple(worker for worker in workers if worker not in self._workers)
 
     @property
     def status(self) -> Status:
@@ -195,6 +208,7 @@ async def open_run(
             await pool.drained(name)
         finally:
             run.end()
+            run.expect(record for record in pool.records() if record.run == name)
             if began and scribe is not None:
                 await scribe.end(run.status, within=timeouts.call)
 

@@ -112,12 +112,15 @@ class Takeover:
         ]
 
     async def _young(self, backend: Backend, listed: Collection[TaskId]) -> list[FoundTask]:
-        """Tasks that are known, and so young that they need not be listed yet."""
+        """Tasks that are known, and so young that they need not be listed yet.
+
+        Also those whose stop was accepted: their bill is not final.
+        """
         found = list[FoundTask]()
         for entry in self._earlier.tasks:
             task = TaskId(entry.task)
             launched = entry.launched - self._ahead
-            if entry.backend != backend.name or entry.stopped is not None or entry.settled:
+            if entry.backend != backend.name or entry.settled:
                 continue
             if task in listed or task in self._found or launched + GRACE < anyio.current_time():
                 continue
