@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.dispatch import Dispatcher
 from cloudburst.engine.figures import Figures
-from cloudburst.engine.launch import taken_over
-from cloudburst.engine.postmortem import PostMortems
+from cloudburst.engine.keeper import Keeper, Observer
 from cloudburst.engine.scribe import Scribe
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
-from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import (
     BusyError,
     ClosedError,
-    CloudburstError,
-    KeyRefusedError,
     WorkerError,
     WorkerStoppedError,
 )
-from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
 from cloudburst.models.options import Language
 from cloudburst.models.pace import Sample
 from cloudburst.models.policy import Backoff, Limits, Timeouts
 from cloudburst.models.report import Prediction
-from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskStatus
+from cloudburst.models.task import FoundTask, TaskSpec
 from cloudburst.ports import Backend, Journal
-
-logger = logging.getLogger(__name__)
-
-WATCH = 2.0
-"""Seconds between two looks at whether a worker in use still lives."""
-
-Observer: TypeAlias = Callable[[WorkerRecord, type[Any], Mapping[str, Any]], None]
-"""Called with a worker, the class of an event and its facts."""
 
 
 class WorkerPool:
     """One queue over one or more backends. ``Limits.workers`` bounds the tasks alive at once.
 
-    Scenes come here for a worker, and each worker is seen through from its launch to its stop. Who
-    goes where is decided by the `Dispatcher`.
+    Scenes come here for a worker. Who goes where is decided by the `Dispatcher`, and each worker is
+    seen through from its launch to its stop by the `Keeper`.
     """
 
     def __init__(
@@ -60,11 +45,9 @@ class WorkerPool:
         backoff: Backoff,
         figures: Figures | None = None,
     ) -> None:
-        self._tasks = tasks
         self._backends = backends
         self._timeouts = timeouts
         self._limits = limits
-        self._backoff = backoff
         self._dispatcher = Dispatcher(
             backends,
             spec=spec,
@@ -72,10 +55,12 @@ class WorkerPool:
             figures=figures or Figures(),
             start=self._begin,
         )
-        self._unsettled: dict[WorkerRecord, None] = {}
-        self._observers: list[Observer] = []
-        self._scribes: dict[str, Scribe] = {}
-        self._post_mortems = PostMortems(tasks)
+        self._keeper = Keeper(
+            tasks, self._dispatcher, timeouts=timeouts, limits=limits, backoff=backoff
+        )
+
+    def _begin(self, slot: Slot) -> None:
+        self._keeper.begin(slot)
 
     @property
     def backends(self) -> Sequence[Backend]:
@@ -86,44 +71,17 @@ class WorkerPool:
         """Of a task for a run."""
         return self._dispatcher.spec(run, scene, language)
 
-    @contextmanager
-    def journaled(self, run: str, journal: Journal | None) -> Generator[Scribe | None]:
+    def journaled(self, run: str, journal: Journal | None) -> AbstractContextManager[Scribe | None]:
         """Write down what happens to the workers of a run, also after the block."""
-        if journal is None:
-            yield None
-            return
-        scribe = self._scribes[run] = Scribe(journal)
-        self._tasks.start_soon(self._keep_writing, run, scribe, name=f"cloudburst scribe of {run}")
-        try:
-            yield scribe
-        finally:
-            scribe.left.set()
+        return self._keeper.journaled(run, journal)
 
-    async def _keep_writing(self, run: str, scribe: Scribe) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scribe.run)
-            await scribe.left.wait()
-            while self.still_billed(run):
-                await self._dispatcher.changed.wait()
-            await self._post_mortems.done(run)
-            tasks.cancel_scope.cancel()
-        await scribe.flush(within=self._timeouts.call)
-        if self._scribes.get(run) is scribe:  # else another life of the run goes on here
-            del self._scribes[run]
-        scribe.done.set()
+    def observed(self, observer: Observer) -> AbstractContextManager[None]:
+        """Tell of what happens to workers, beginning with those that are ready already."""
+        return self._keeper.observed(observer)
 
     def still_billed(self, run: str) -> bool:
-        """Whether tasks of a run were given back and not seen to stop: their bill is not final.
-
-        Those that are kept warm do not count. They may live for hours, and a journal that is
-        written to is in the way of who wants to remove its folder.
-        """
-        ending = [slot.record for slot in self._dispatcher.fleet if slot.retired]
-        return any(r.run == run and r.usage is not None for r in (*ending, *self._unsettled))
-
-    def records(self) -> tuple[WorkerRecord, ...]:
-        """Of the workers that are there, and of those that may not have stopped yet."""
-        return (*(slot.record for slot in self._dispatcher.fleet), *self._unsettled)
+        """Whether tasks of a run were given back and not seen to stop: their bill is not final."""
+        return self._keeper.still_billed(run)
 
     def adopt(
         self,
@@ -156,9 +114,13 @@ class WorkerPool:
         """Whether there may be tasks for a run whose launch was not answered yet."""
         return any(slot.asking and slot.record.run == run for slot in self._dispatcher.fleet)
 
+    def records(self, run: str) -> tuple[WorkerRecord, ...]:
+        """Of a run's workers that are there, or may not have stopped yet."""
+        return tuple(record for record in self._keeper.records() if record.run == run)
+
     def tasks(self, run: str) -> set[str]:
         """Those of a run that are there, or may not have stopped yet."""
-        return {record.task for record in self.records() if record.run == run}
+        return {record.task for record in self.records(run)}
 
     def room(self, backend: Backend) -> int:
         """How many more tasks there may be."""
@@ -167,19 +129,7 @@ class WorkerPool:
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
         self._dispatcher.budget.closed(record)
-        self._note(record)
-
-    @contextmanager
-    def observed(self, observer: Observer) -> Generator[None]:
-        """Tell of what happens to workers, beginning with those that are ready already."""
-        for slot in self._dispatcher.fleet:
-            if slot.worker is not None and not slot.retired:
-                observer(slot.record, WorkerReady, _facts(slot.record))
-        self._observers.append(observer)
-        try:
-            yield
-        finally:
-            self._observers.remove(observer)
+        self._keeper.note(record)
 
     async def drained(self, run: str) -> None:
         """Wait until every worker that nobody will use is stopped; those kept warm stay."""
@@ -190,12 +140,12 @@ class WorkerPool:
 
         while any(map(ending, self._dispatcher.fleet)):
             await self._dispatcher.changed.wait()
-        await self._post_mortems.done(run)
+        await self._keeper.post_mortems.done(run)
 
     async def settled(self, run: str | None = None) -> None:
         """Wait until every task that was given back is seen to have stopped, for a while."""
         with anyio.move_on_after(self._timeouts.settle):
-            while any(run in {None, record.run} for record in self._unsettled):
+            while self._keeper.is_unsettled(run):
                 await self._dispatcher.changed.wait()
 
     @contextmanager
@@ -310,151 +260,4 @@ class WorkerPool:
         while len(self._dispatcher.fleet):
             await self._dispatcher.changed.wait()
         await self.settled()
-        for scribe in tuple(self._scribes.values()):
-            if scribe.left.is_set():
-                await scribe.done.wait()
-
-    # The life of one worker.
-
-    def _begin(self, slot: Slot) -> None:
-        self._tasks.start_soon(self._keep, slot, name=f"cloudburst {slot.backend.name} worker")
-
-    async def _keep(self, slot: Slot) -> None:
-        """See one slot through, from launch to stop, whatever happens."""
-        record = slot.record
-        try:
-            with slot.scope:
-                await self._open_and_tend(slot)
-        except CloudburstError as exc:
-            slot.lose(exc)
-            if record.ready is None and slot.found is None:
-                self._dispatcher.failed_to_start(slot, exc)
-        finally:
-            if isinstance(record.error, KeyRefusedError):
-                self._dispatcher.standing.key_refused(slot, record.error)
-            self._dispatcher.ended(slot)
-            record.stopped = anyio.current_time()
-            if (error := record.error) is not None:
-                self._tell(WorkerFailed, record, kind=type(error).__name__, message=str(error))
-            if record.task:
-                self._unsettled[record] = None
-                self._tell(WorkerStopped, record, reason=str(error or "done"))
-            scribe = self._note(record)
-            journal = None if scribe is None else scribe.journal
-            self._post_mortems.begin(slot.backend, record, journal)
-            self._dispatcher.decide()
-            if scribe is not None:
-                await scribe.flush(within=self._timeouts.call)
-        await self._settle(slot)
-
-    def _note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
-        """Have it written down; returns by whom."""
-        scribe = self._scribes.get(record.run)
-        if scribe is not None:
-            scribe.note(record, lazily=lazily)
-        return scribe
-
-    async def _settle(self, slot: Slot) -> None:
-        """Watch a task that was given back until it is seen to have stopped."""
-        record = slot.record
-        if not record.task:
-            return
-        if record.may_run:  # that may take as long as its lifetime
-            del self._unsettled[record]
-            return
-        try:
-            with anyio.move_on_after(self._timeouts.settle):
-                await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
-            self._dispatcher.settled(slot)
-        finally:
-            self._note(record)
-            del self._unsettled[record]
-            self._dispatcher.decide()
-
-    async def _open_and_tend(self, slot: Slot) -> None:
-        record = slot.record
-
-        async def before(token: str) -> None:
-            record.token = token
-            if (scribe := self._scribes.get(record.run)) is not None:
-                await scribe.launching(token, record.backend)
-
-        def on_launch(task: TaskId) -> None:
-            record.task, record.launched = task, anyio.current_time()
-            self._note(record)
-            self._tell(WorkerLaunched, record)
-            self._dispatcher.answered(slot)
-
-        def on_status(status: TaskStatus) -> None:
-            record.saw(status)
-            self._note(record, lazily=True)
-
-        if slot.found is not None:
-            slot.held = True
-            self._note(record)
-            self._tell(WorkerLaunched, record)
-            if slot.retired:  # nobody needs it
-                async with taken_over(slot.backend, slot.found, self._timeouts, record.gave_back):
-                    return
-
-        async with open_worker(
-            slot.backend,
-            slot.spec,
-            timeouts=self._timeouts,
-            backoff=self._backoff,
-            found=slot.found,
-            before=before,
-            on_launch=on_launch,
-            on_stop=record.gave_back,
-            on_status=on_status,
-            others=lambda: self._dispatcher.standing.with_task(slot.backend) > 0,
-        ) as worker:
-            slot.worker, slot.last_used = worker, anyio.current_time()
-            if record.ready is None:
-                record.ready = slot.last_used
-            self._note(record)
-            self._tell(WorkerReady, record)
-            self._dispatcher.started(slot)
-            try:
-                await self._tend(slot, worker)
-            except WorkerError as exc:
-                slot.lose(exc)
-                raise
-            finally:
-                slot.retired = True  # from here on it stops, which takes a while
-                self._dispatcher.fleet.refresh(slot)
-                if slot.lanes:
-                    error = WorkerStoppedError("the worker is given back", task=worker.task)
-                    slot.lose(error, ours=True)
-
-    async def _tend(self, slot: Slot, worker: Worker) -> None:
-        """Return when the worker has been idle for too long; raise when it has ended."""
-        while not slot.retired:
-            left = slot.idle_left(0.0 if slot.draining else self._limits.idle)
-            if left <= 0:
-                return
-            slot.changed = anyio.Event()
-            with anyio.move_on_after(min(left, WATCH)) as pause:
-                await slot.changed.wait()
-            self._dispatcher.tick()
-            if pause.cancelled_caught and await _leaving(worker) and not slot.draining:
-                self._dispatcher.drain(slot)
-
-    def _tell(self, event: type[Any], record: WorkerRecord, **facts: Any) -> None:
-        for observer in self._observers:
-            observer(record, event, _facts(record) | facts)
-
-
-async def _leaving(worker: Worker) -> bool:
-    """As `Worker.leaving`; where nobody can tell, the line to the worker notices its end."""
-    try:
-        return await worker.leaving()
-    except WorkerError:
-        raise
-    except CloudburstError as exc:
-        logger.debug("%s: its state is not known: %s", worker.task, exc)
-        return False
-
-
-def _facts(record: WorkerRecord) -> dict[str, Any]:
-    return {"task": record.task, "backend": record.backend}
+        await self._keeper.written()

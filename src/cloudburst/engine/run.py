@@ -208,7 +208,7 @@ async def open_run(
             await pool.drained(name)
         finally:
             run.end()
-            run.expect(record for record in pool.records() if record.run == name)
+            run.expect(pool.records(name))
             if began and scribe is not None:
                 await scribe.end(run.status, within=timeouts.call)
 
