@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ from cloudburst.adapters.aws.credentials import session_as, session_of
 from cloudburst.adapters.aws.session import open_aws
 from cloudburst.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost, read_settings
+from cloudburst.errors import CapacityError
 from cloudburst.models.policy import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import new_key
-from cloudburst.testing import EmulatorConfig, FargateEmulator
+from cloudburst.testing import EmulatorConfig, FargateEmulator, Lack
 from cloudburst.testing.emulator.ec2 import GROUP, subnet_id
 from old_calls import NAMES, write_env
 
@@ -341,6 +344,20 @@ async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypa
         assert aws.tasks[0].spot
     hour = float(3600 * usage.usd_per_second)
     assert hour == pytest.approx(0.09874 * float(factor or "0.308"), rel=0.001)
+
+
+@pytest.mark.parametrize(("ladder", "tasks"), [("on-demand", [False]), ("subnet,size", [])])
+async def test_cloudburst_ladder(emulated, monkeypatch, ladder, tasks):
+    """Where there is no Spot, the next launch asks for what the ladder allows."""
+    monkeypatch.setenv("CLOUDBURST_CAPACITY", "FARGATE_SPOT")
+    monkeypatch.setenv("CLOUDBURST_LADDER", ladder)
+    with emulated(**ONLY_THERE, lacks=[Lack(provider="FARGATE_SPOT")]) as aws:
+        async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
+            for number in range(4):
+                with suppress(CapacityError):
+                    await backend.launcher.launch(replace(REQUEST, token=f"token {number}"))
+                    break
+        assert [task.spot for task in aws.tasks] == tasks
 
 
 def test_each_variable_is_here():

@@ -286,10 +286,12 @@ async def test_a_run_that_is_left_and_tidies_up_begins_no_scene():
 
 
 async def test_nobody_waits_for_what_was_asked_for_long_ago():
-    cloud, journal = FakeCloud(boot=1, encode=1, refuse=[NoAnswerError("lost")]), MemoryJournal()
+    lost = [NoAnswerError("lost") for _ in range(100)]  # however soon it asks again
+    cloud, journal = FakeCloud(boot=1, encode=1, refuse=lost), MemoryJournal()
     settings = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.1)}
     await killed(cloud, journal, scenes(), seconds=0.01, **settings)
     assert not cloud.launched
+    lost.clear()
     await anyio.sleep(60)
     _, report = await resumed(cloud, journal, limits=Limits(workers=1))
     assert report.seconds < 10
