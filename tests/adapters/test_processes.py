@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst import Timeouts, local
+from cloudburst.adapters.local import processes
 from cloudburst.adapters.local import worker as worker_module
 from cloudburst.adapters.local.processes import SERVICE, WORKERS, numbers, open_processes
 from cloudburst.errors import CapacityError, ConfigurationError, LaunchError, WorkerError
@@ -136,6 +137,22 @@ async def test_a_repeated_request_starts_nothing_new(folder):
         await backend.launcher.stop(tasks[0], reason="done")
         await launch("t4")
         assert len(set(tasks)) == 3
+
+
+async def test_of_the_workers_that_have_ended_the_latest_are_known(folder, monkeypatch):
+    """A client may live for weeks."""
+    monkeypatch.setattr(processes, "REMEMBERED", 2)
+    async with opened(folder, "pass") as backend:
+        launcher, tasks = backend.launcher, []
+        for number in range(6):
+            tasks.append(await launcher.launch(request(f"t{number}")))
+            await until(launcher, tasks[-1], TaskState.STOPPED)
+        told = [(await launcher.describe(task)).reason for task in tasks]
+        known = [reason != "no worker of this backend" for reason in told]
+        assert known == [False, False, False, True, True, True]
+        assert await launcher.launch(request("t5")) == tasks[5]
+        assert await launcher.post_mortem(tasks[0]) is None
+        assert len(launcher._by_task) == len(launcher._by_token) == len(launcher._requests) == 3
 
 
 async def test_a_worker_that_is_killed_says_so(folder):

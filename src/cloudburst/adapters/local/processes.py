@@ -39,6 +39,8 @@ WORKERS = 4
 and one that dies takes only its share along."""
 STOP = 2.0
 """Seconds that the service may take from SIGTERM on: nobody waits for what it still does."""
+REMEMBERED = 100
+"""Workers that have ended and can still be described: more than anybody asks for."""
 DAY = 86_400.0
 
 
@@ -123,7 +125,7 @@ class ProcessLauncher:
         self._settings = settings
         self._by_token: dict[str, ProcessWorker] = {}
         self._by_task: dict[TaskId, ProcessWorker] = {}
-        self._keys: dict[TaskId, str] = {}
+        self._requests: dict[TaskId, LaunchRequest] = {}
         self._closed = False
 
     async def launch(self, request: LaunchRequest) -> TaskId:
@@ -164,10 +166,11 @@ class ProcessLauncher:
         """What a worker's log says; it is there as long as the backend."""
         if (worker := self._by_task.get(task)) is None:
             return None
+        key = self._requests[task].secrets.key
         lines = await to_thread.run_sync(worker.last_lines, LINES)
         facts = {"reason": worker.status.reason.partition("\n")[0], "log": worker.log}
         text = page(task, failure=worker.failure, facts=facts, lines=lines)
-        return text.replace(self._keys.get(task, task), "***")
+        return text.replace(key, "***")
 
     def close(self) -> None:
         """Start nothing any more, and ask all workers to end."""
@@ -185,9 +188,17 @@ class ProcessLauncher:
         task = TaskId(f"local-{secrets.token_hex(4)}")
         worker = ProcessWorker(task, self._command, self._place / f"{task}.log")
         self._by_token[request.token] = self._by_task[task] = worker
-        self._keys[task] = request.secrets.key
+        self._requests[task] = request
+        self._forget()
         self._tasks.start_soon(worker.keep, self._environment(request.secrets.key), name=task)
         return worker
+
+    def _forget(self) -> None:
+        """A client may live for weeks: of the workers that have ended the latest are known."""
+        ended = [worker for worker in self._by_task.values() if worker.ended]
+        for worker in ended[:-REMEMBERED]:
+            del self._by_task[worker.task]
+            self._by_token.pop(self._requests.pop(worker.task).token, None)
 
     def _environment(self, key: str) -> dict[str, str]:
         theirs = {k: v for k, v in os.environ.items() if not k.startswith("CLOUDBURST_")}
