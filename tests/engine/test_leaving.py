@@ -9,6 +9,7 @@ import anyio
 import pytest
 from harness import checked, engine
 
+from cloudburst.engine.slot import Ticket
 from cloudburst.errors import KeyRefusedError, PoisonedSceneError, WorkerStoppedError
 from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.policy import Limits, Timeouts
@@ -35,6 +36,36 @@ async def test_a_spot_notice_lets_the_encode_end_and_gives_the_rest_to_others():
     assert not [e for e in events if isinstance(e, SceneRetried)], "no attempt was used up"
     assert max(e.attempt for e in events if isinstance(e, SceneQueued)) == 1
     assert cloud.most_running == 1, "a task that is taken away does not count"
+
+
+async def test_a_lane_that_is_taken_away_before_it_is_used():
+    """The notice comes in the moment in which a scene that waits is called there."""
+    cloud, told = FakeCloud(boot=1), []
+    first, second = (
+        Ticket(run="run", scene=name, language="chinese", seconds=1, begin=print, begun=True)
+        for name in "ab"
+    )
+
+    async def use(e, ticket, seconds):
+        async with e.pool.lease(ticket) as lane:
+            told.append((ticket.scene, lane.worker.task))
+            await anyio.sleep(seconds)
+
+    async with (
+        engine(cloud, limits=Limits(workers=1, lanes=1)) as e,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(use, e, first, 5)
+        await anyio.sleep(3)
+        tasks.start_soon(use, e, second, 0)
+        await anyio.sleep(1)
+        slot, dispatcher = first.lane.slot, e.pool._dispatcher
+        dispatcher.release(first.lane)
+        assert second.lane is not None
+        dispatcher.drain(slot)
+        assert second.lane is None
+    assert told == [("a", "fake-1"), ("b", "fake-2")]
+    assert not cloud.running
 
 
 async def test_a_worker_that_is_taken_in_the_midst_costs_no_attempt():

@@ -229,7 +229,7 @@ class WorkerPool:
             raise ClosedError("the client was left")
         if not (ticket.waiting or ticket.lane or ticket.error):  # an attempt used up its lane
             self._dispatcher.queued(ticket)
-        if ticket.waiting:
+        while ticket.waiting:  # again, if the lane was taken away before this went on
             ticket.called = anyio.Event()
             await ticket.called.wait()
         if ticket.error is not None:
