@@ -14,7 +14,7 @@ from cloudburst.engine.dispatch import Dispatcher
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.launch import taken_over
 from cloudburst.engine.postmortem import PostMortems
-from cloudburst.engine.scribe import Scribe
+from cloudburst.engine.scribe import Scribe, Scribes
 from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import (
@@ -74,7 +74,7 @@ class WorkerPool:
         )
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
-        self._scribes: dict[str, Scribe] = {}
+        self._scribes = Scribes(tasks, self._none_left, within=timeouts.call)
         self._post_mortems = PostMortems(tasks)
 
     @property
@@ -92,24 +92,13 @@ class WorkerPool:
         if journal is None:
             yield None
             return
-        scribe = self._scribes[run] = Scribe(journal)
-        self._tasks.start_soon(self._keep_writing, run, scribe, name=f"cloudburst scribe of {run}")
-        try:
+        with self._scribes.writing(run, journal) as scribe:
             yield scribe
-        finally:
-            scribe.left.set()
 
-    async def _keep_writing(self, run: str, scribe: Scribe) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scribe.run)
-            await scribe.left.wait()
-            while any(record.run == run for record in self.records()):
-                await self._dispatcher.changed.wait()
-            tasks.cancel_scope.cancel()
-        await scribe.flush(within=self._timeouts.call)
-        if self._scribes.get(run) is scribe:  # else another life of the run goes on here
-            del self._scribes[run]
-        scribe.done.set()
+    async def _none_left(self, run: str) -> None:
+        """Wait until nothing more will happen to the workers of a run."""
+        while any(record.run == run for record in self.records()):
+            await self._dispatcher.changed.wait()
 
     def records(self) -> tuple[WorkerRecord, ...]:
         """Of the workers that are there, and of those that may not have stopped yet."""
@@ -157,7 +146,7 @@ class WorkerPool:
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
         self._dispatcher.budget.closed(record)
-        self._note(record)
+        self._scribes.note(record)
 
     @contextmanager
     def observed(self, observer: Observer) -> Generator[None]:
@@ -296,9 +285,7 @@ class WorkerPool:
         while len(self._dispatcher.fleet):
             await self._dispatcher.changed.wait()
         await self.settled()
-        for scribe in tuple(self._scribes.values()):
-            if scribe.left.is_set():
-                await scribe.done.wait()
+        await self._scribes.done()
 
     # The life of one worker.
 
@@ -325,20 +312,13 @@ class WorkerPool:
             if record.task:
                 self._unsettled[record] = None
                 self._tell(WorkerStopped, record, reason=str(error or "done"))
-            scribe = self._note(record)
+            scribe = self._scribes.note(record)
             journal = None if scribe is None else scribe.journal
             self._post_mortems.begin(slot.backend, record, journal)
             self._dispatcher.decide()
             if scribe is not None:
                 await scribe.flush(within=self._timeouts.call)
         await self._settle(slot)
-
-    def _note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
-        """Have it written down; returns by whom."""
-        scribe = self._scribes.get(record.run)
-        if scribe is not None:
-            scribe.note(record, lazily=lazily)
-        return scribe
 
     async def _settle(self, slot: Slot) -> None:
         """Watch a task that was given back until it is seen to have stopped."""
@@ -353,7 +333,7 @@ class WorkerPool:
                 await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
             self._dispatcher.settled(slot)
         finally:
-            self._note(record)
+            self._scribes.note(record)
             del self._unsettled[record]
             self._dispatcher.decide()
 
@@ -362,22 +342,21 @@ class WorkerPool:
 
         async def before(token: str) -> None:
             record.token = token
-            if (scribe := self._scribes.get(record.run)) is not None:
-                await scribe.launching(token, record.backend)
+            await self._scribes.launching(record)
 
         def on_launch(task: TaskId) -> None:
             record.task, record.launched = task, anyio.current_time()
-            self._note(record)
+            self._scribes.note(record)
             self._tell(WorkerLaunched, record)
             self._dispatcher.answered(slot)
 
         def on_status(status: TaskStatus) -> None:
             record.saw(status)
-            self._note(record, lazily=True)
+            self._scribes.note(record, lazily=True)
 
         if slot.found is not None:
             slot.held = True
-            self._note(record)
+            self._scribes.note(record)
             self._tell(WorkerLaunched, record)
             if slot.retired:  # nobody needs it
                 async with taken_over(slot.backend, slot.found, self._timeouts, record.gave_back):
@@ -398,7 +377,7 @@ class WorkerPool:
             slot.worker, slot.last_used = worker, anyio.current_time()
             if record.ready is None:
                 record.ready = slot.last_used
-            self._note(record)
+            self._scribes.note(record)
             self._tell(WorkerReady, record)
             self._dispatcher.started(slot)
             try:

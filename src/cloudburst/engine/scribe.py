@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 
 import anyio
+from anyio.abc import TaskGroup
 
 from cloudburst.engine.polling import insist
 from cloudburst.engine.slot import Span, WorkerRecord
@@ -109,6 +111,65 @@ class Scribe:
             except BaseException:
                 self._noted = noted | self._noted
                 raise
+
+
+class Scribes:
+    """Those of all runs that are written down.
+
+    ``none_left`` waits until nothing more will happen to the workers of a run; ``within`` bounds
+    the seconds of a last write.
+    """
+
+    def __init__(
+        self, tasks: TaskGroup, none_left: Callable[[str], Awaitable[None]], *, within: float
+    ) -> None:
+        self._tasks = tasks
+        self._none_left = none_left
+        self._within = within
+        self._of: dict[str, Scribe] = {}
+
+    @contextmanager
+    def writing(self, run: str, journal: Journal) -> Generator[Scribe]:
+        """Write for a run, also after the block: until its last task is seen to have stopped."""
+        scribe = self._of[run] = Scribe(journal)
+        self._tasks.start_soon(self._keep, run, scribe, name=f"cloudburst scribe of {run}")
+        try:
+            yield scribe
+        finally:
+            scribe.left.set()
+
+    async def _keep(self, run: str, scribe: Scribe) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(scribe.run)
+            await scribe.left.wait()
+            await self._none_left(run)
+            tasks.cancel_scope.cancel()
+        await scribe.flush(within=self._within)
+        if self._of.get(run) is scribe:  # else another life of the run goes on here
+            del self._of[run]
+        scribe.done.set()
+
+    async def done(self) -> None:
+        """Wait for those whose runs were left."""
+        for scribe in tuple(self._of.values()):
+            if scribe.left.is_set():
+                await scribe.done.wait()
+
+    async def launching(self, record: WorkerRecord) -> None:
+        """A task is about to be asked for, with the record's token."""
+        scribe = self._of.get(record.run)
+        if scribe is not None and record.token is not None:
+            await scribe.launching(record.token, record.backend)
+
+    def note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
+        """Something about a worker is new; returns who writes it down."""
+        scribe = self._of.get(record.run)
+        if scribe is not None:
+            scribe.note(record, lazily=lazily)
+        return scribe
+
+    def __len__(self) -> int:
+        return len(self._of)
 
 
 def entry(record: WorkerRecord, ahead: float) -> TaskEntry:
