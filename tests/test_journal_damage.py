@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -26,6 +27,7 @@ from cloudburst.journal.writing import SqliteJournal, in_own_thread
 from journaling import Model, inline, launch, one_of_each, same, scene
 
 pytestmark = pytest.mark.anyio
+FLIPS = 20 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,7 @@ def test_a_journal_that_is_not_there_is_none(tmp_path):
 
 
 @given(data=st.data(), mask=st.integers(1, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=FLIPS, deadline=None)
 def test_no_flipped_byte_goes_unnoticed(written, data, mask):
     """Either all is there as it was, or the error says that it is not."""
     contents = bytearray(written.read_bytes())

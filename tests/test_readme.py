@@ -10,7 +10,7 @@ import anyio
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from cloudburst import Client, RenderOptions, Settings, Tier, Timeouts, fargate
+from cloudburst import Client, RenderOptions, Settings, Status, Tier, Timeouts, fargate
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports import new_key
 from cloudburst.testing import EmulatorConfig, FargateEmulator
@@ -92,11 +92,15 @@ def test_the_pieces_work(scenes, capsys):
     out = capsys.readouterr().out
     assert str(Path("videos/one.mp4")) in out
     assert "three image" in out
+    before = {path: path.stat().st_mtime_ns for path in Path("videos").glob("*.mp4")}
+    report = anyio.run(space["in_spite_of_everything"], scenes)
+    assert report.status is Status.COMPLETE
+    assert before == {path: path.stat().st_mtime_ns for path in Path("videos").glob("*.mp4")}
 
 
 @pytest.mark.real
 @pytest.mark.timeout(60)
-def test_the_pieces_for_fargate_work(scenes, capsys):
+def test_the_pieces_for_fargate_work(scenes, capsys, monkeypatch):
     space = run_blocks("README.md", only="async def")
     quick = EmulatorConfig(provisioning=0.1, pending=0.2, deprovisioning=0.1, moto=False)
     with FargateEmulator(quick) as emulator:
@@ -104,6 +108,14 @@ def test_the_pieces_for_fargate_work(scenes, capsys):
         anyio.run(space["on_fargate"], settings, scenes)
         out = capsys.readouterr().out
         assert re.search(r"complete 0\.\d+\n0\.\d+ \S+ True\none 0\.\d+\n场景_002 0\.\d+\n", out)
+
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        space |= run_blocks("docs/scheduling.md")
+        anyio.run(space["here_and_there"], scenes)
+        assert re.search(r"complete \[.*'local'", capsys.readouterr().out)
+        for name in emulator.environment:
+            monkeypatch.delenv(name)
 
         async def left():
             spec = TaskSpec(scene="场景_001")
@@ -137,8 +149,11 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
         root.setLevel(before[2])
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
-    tested = {"docs/emulator.md", "docs/migration.md", "docs/troubleshooting.md", *READMES}
-    assert {page for page in PAGES if blocks(page, "python")} == tested
+    tested = {"emulator", "migration", "scheduling", "troubleshooting"}
+    assert {page for page in PAGES if blocks(page, "python")} == {
+        *READMES,
+        *(f"docs/{page}.md" for page in tested),
+    }
 
 
 def test_both_have_the_same_headings():

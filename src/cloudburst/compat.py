@@ -62,6 +62,10 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+QUOTA = 6
+"""vCPU that a new account may have on demand, by ``L-3032A538``: "Amazon ECS endpoints and quotas",
+AWS general reference (2026-11)."""
+
 RESULTS = Path("cloudburst_fargate_results")
 """Where videos go when neither the caller nor ``RESULTS_DIR`` says it."""
 
@@ -309,6 +313,12 @@ async def _render(
         scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
     )
     limits, backend = Limits(workers=tasks), default_backend(settings)
+    if settings.subnets and tasks * tier.vcpu > QUOTA:
+        logger.warning(
+            "%d tasks of %d vCPU are %d; a new account may have %d: cloudburst doctor --workers %d "
+            "--tier %d tells what this one may",
+            *(tasks, tier.vcpu, tasks * tier.vcpu, QUOTA, tasks, tier.priority),
+        )
     name = uuid4().hex[:12]
     to = Path(saving_dir or settings.results or RESULTS) / f"batch_{name}"
     async with Client(

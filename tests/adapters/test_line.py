@@ -170,3 +170,20 @@ async def test_healthy_never_raises(studio, answer):
     async with to_studio(studio) as renderer:
         assert not await renderer.healthy()
         assert await renderer.healthy()
+
+
+async def test_a_line_that_is_closed_says_so(studio, make_scene, tmp_path):
+    """A worker that ends is given back while its scenes are still on their way out."""
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        output = await renderer.generate(upload, progress=lambda _: None)
+    assert not await renderer.healthy()
+    with pytest.raises(WorkerStoppedError, match="being given back"):
+        await renderer.upload(make_scene("other", image=b"new"), OPTIONS)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with pytest.raises(WorkerStoppedError, match="being given back"):
+            await renderer.generate(upload, progress=lambda _: None)
+    with pytest.raises(WorkerStoppedError, match="being given back"):
+        await renderer.download(output, tmp_path / "one.mp4")
+    assert left_in(tmp_path) == []

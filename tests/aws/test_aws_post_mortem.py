@@ -146,6 +146,21 @@ async def test_a_task_that_still_runs_is_waited_for_and_told_as_it_is():
             await backend.launcher.stop(other, reason="done")
 
 
+async def test_one_that_we_have_stopped_ourselves_is_not_somebodys():
+    with account() as emulator:
+        async with backend_of(emulator) as backend:
+            task = await backend.launcher.launch(request("one"))
+            await until(backend, task, TaskState.RUNNING)
+            await backend.launcher.stop(task, reason="cloudburst: done")
+            page = await backend.launcher.post_mortem(task)
+            assert "Somebody" not in page
+            assert "- reason: cloudburst: done" in page
+            other = await backend.launcher.launch(request("two"))
+            await backend.launcher.stop(other, reason="by hand")
+            page = await backend.launcher.post_mortem(other)
+            assert "**Somebody stopped it.**" in page
+
+
 async def crash_soon(emulator):
     await anyio.sleep(0.6)
     await anyio.to_thread.run_sync(emulator.crash)

@@ -391,6 +391,15 @@ async def test_fault_14_without_room_nothing_starts_and_nothing_is_paid(emulated
     assert "You've reached the limit on the number of vCPUs" in caplog.text
 
 
+async def test_fault_14_the_old_calls_say_that_they_ask_for_much(emulated, scenes, caplog):
+    with emulated(vcpu_quota=6):
+        await execute_parallel_batches(scenes(2), 1, 2, 1, config_priority=1)
+        assert "vCPU are" not in caplog.text
+        await execute_parallel_batches(scenes(2), 1, 2, 1, config_priority=2)
+    assert "2 tasks of 4 vCPU are 8; a new account may have 6" in caplog.text
+    assert "cloudburst doctor --workers 2 --tier 2" in caplog.text
+
+
 async def test_fault_14_what_has_room_is_used(emulated, scenes):
     with emulated(vcpu_quota=4) as aws:
         result = await execute_parallel_batches(scenes(6), 1, 6, 1, config_priority=1)

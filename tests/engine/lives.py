@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -23,7 +23,6 @@ from cloudburst.models.entries import (
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
-from cloudburst.ports import Backend
 from cloudburst.testing.fake import FakeRenderer
 
 EPOCH = 1_000_000.0
@@ -119,6 +118,9 @@ class Plug:
     async def find(self, run):
         return await self.through(self.cloud.find, run)
 
+    async def post_mortem(self, task):
+        return await self.through(self.cloud.post_mortem, task)
+
     # …a journal…
 
     def now(self):
@@ -135,16 +137,7 @@ class Plug:
     @asynccontextmanager
     async def backend(self, timeouts, tier):
         async with self.cloud.backend(timeouts, tier) as real:
-            yield Backend(
-                name=real.name,
-                launcher=self,
-                connect=real.connect,
-                capacity=real.capacity,
-                encoders=real.encoders,
-                usd_per_second=real.usd_per_second,
-                cancels=real.cancels,
-                kind="fake",
-            )
+            yield replace(real, launcher=self, kind="fake")
 
 
 def scene_entries(scenes: list[CheckedScene]) -> list[SceneEntry]:

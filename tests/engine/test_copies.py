@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 from harness import engine, known, working
 
+from cloudburst.engine.second import Second
 from cloudburst.errors import (
     CloudburstError,
     DownloadError,
@@ -125,19 +126,25 @@ async def test_only_what_was_measured_is_late(measured):
 
 
 async def test_a_copy_is_within_the_budget():
-    """The more may be spent, the more is begun: some scenes, all of them, and then a copy."""
+    """The more may be spent, the more is begun: both scenes, and then a copy beside the other."""
     found = set()
-    for tenths in range(1, 40, 2):
-        cloud = Uneven(first=400.0, rates=US_EAST_1, encoders=2)
-        limits = Limits(workers=2, max_usd=Decimal(tenths) / 1000)
-        scenes = [working("slow", 30), working("x", 25), working("long", 20), working("y", 20)]
-        cloud.encode = lambda scene, cloud=cloud: (
-            300 if scene == "long" else cloud._seconds(scene, 30)
-        )
-        figures = known(cloud, starts=False)  # as many workers as there may be
-        events, report = await render(cloud, limits, scenes=scenes, figures=figures)
-        found.add((report.status is Status.COMPLETE, bool(of(SceneCopied, events))))
-    assert found >= {(False, False), (True, False), (True, True)}, found
+    for most in range(140, 400, 20):
+        tries = iter([1500.0])
+        far = FakeCloud(name="far", boot=10, capacity=1, rates=US_EAST_1)
+        far.encode = near_encode = lambda name, t=tries: next(t, 200.0) if name == "slow" else 700.0
+        near = FakeCloud(name="near", boot=15, capacity=1, encoders=2, rates=US_EAST_1)
+        near.encode = near_encode
+        limits = Limits(workers=2, max_usd=Decimal(most) / 10_000)
+        figures = known(far, near, starts=False)  # as many workers as there may be
+        timeouts = Timeouts(scene=None)
+        async with (
+            engine(far, near, figures=figures, limits=limits, timeouts=timeouts) as e,
+            e.open([working("slow", 200), working("other", 190)]) as run,
+        ):
+            events = [event async for event in run]
+        if run.report.status is Status.COMPLETE and far.launched and near.launched:
+            found.add(bool([e for e in of(SceneCopied, events) if e.scene == "slow"]))
+    assert found == {True, False}
 
 
 async def test_what_goes_on_well_is_not_copied():
@@ -146,6 +153,13 @@ async def test_what_goes_on_well_is_not_copied():
     assert not of(SceneCopied, events)
     events, _ = await render(Uneven(first=130.0))
     assert of(SceneCopied, events)
+
+
+async def test_twice_as_long_is_late_and_a_little_longer_is_not():
+    """The other worker is free from 32 s on."""
+    events, _ = await render(Uneven(first=200.0), scenes=SCENES[:2])
+    (copied,) = of(SceneCopied, events)
+    assert 11 + 60 <= copied.at <= 11 + 60 + 4
 
 
 async def test_one_copy_at_most():
@@ -274,6 +288,7 @@ async def test_a_worker_with_a_copy_on_it_that_is_taken_away():
     assert of(SceneCopied, events)
     assert report.status is Status.COMPLETE
     assert report.scenes[0].attempts == 1
+    assert len(cloud.launched) == 2
 
 
 async def test_a_free_slot_beside_it_is_no_other_worker():
@@ -306,3 +321,23 @@ async def test_cut_anywhere_nothing_is_left(ticks):
         tasks.cancel_scope.cancel()
     assert not cloud.running
     assert not any(cloud.encoding.values())
+
+
+async def test_cut_before_the_copy_has_begun(monkeypatch):
+    """Its task never runs: its place on the worker is given back all the same."""
+    begin, cloud = Second.begin, Uneven()
+    run_scope = anyio.CancelScope()
+
+    def cut(second, lane):
+        begin(second, lane)
+        run_scope.cancel()
+
+    monkeypatch.setattr(Second, "begin", cut)
+    async with engine(cloud, figures=known(cloud), limits=Limits(workers=2, idle=300)) as e:
+        with run_scope:
+            await e.render(SCENES)
+        assert run_scope.cancelled_caught
+        with anyio.fail_after(100):
+            assert (await e.render(["more"], "other")).status is Status.COMPLETE
+        assert all(not slot.lanes for slot in e.pool._dispatcher.fleet)
+    assert not cloud.running

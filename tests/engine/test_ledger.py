@@ -118,6 +118,18 @@ def test_what_a_task_did_with_its_time():
     assert given_to["r", "a"] / given_to["r", "b"] == pytest.approx(Decimal(25) / 16)
 
 
+def test_a_scene_that_was_finished_twice_on_a_task_has_the_share_of_both():
+    """Its files changed, and the run went on with the task of its first life."""
+    first = visit("a", ("uploading", 150, 155), ("generating", 155, 165))
+    other = visit("b", ("uploading", 165, 170), ("generating", 170, 185))
+    again = visit("a", ("uploading", 185, 190), ("generating", 190, 200))
+    record = worker(stopped(110), [first, other, again], launched=100.0, ready=148.0, stopped=201.0)
+    cost = cost_of(record)
+    given_to = shares(record, cost)
+    assert sum(given_to.values()) == cost.usd - cost.wasted
+    assert given_to["r", "a"] / given_to["r", "b"] == pytest.approx(Decimal(30) / 20)
+
+
 def test_nothing_is_billed_on_this_machine():
     assert cost_of(worker(None)) is None
     assert total([None, None]) is None

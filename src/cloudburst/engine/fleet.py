@@ -88,8 +88,9 @@ class Fleet:
 
         Those with the most room first, and of these the ones on which it will wait least.
         """
-        soon = [slot for slot in self._ahead if slot.frees <= until]
-        return sorted(soon, key=lambda slot: (-slot.unclaimed, slot.frees, slot.number))
+        soon = [(free, slot) for slot in self._ahead if (free := slot.next_free) <= until]
+        soon.sort(key=lambda pair: (-pair[1].unclaimed, pair[0], pair[1].number))
+        return [slot for _, slot in soon]
 
     def starting(self) -> tuple[Slot, ...]:
         """Workers that are not ready yet."""

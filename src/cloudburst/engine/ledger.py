@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal
 
@@ -104,16 +105,19 @@ def shares(worker: WorkerRecord, cost: Cost | None) -> dict[tuple[str, str], Dec
 
     By run and scene, in proportion to the time of their work; the shares add up exactly.
     """
-    work = [(v, sum(s.ended - s.began for s in v.spans)) for v in worker.visits if v.done]
+    work = defaultdict[tuple[str, str], float](float)
+    for visit in worker.visits:
+        if visit.done:  # also twice for one scene, when its files have changed in between
+            work[visit.run, visit.scene] += sum(span.ended - span.began for span in visit.spans)
     if cost is None or not work:
         return {}
-    amount, whole = cost.usd - cost.wasted, sum(seconds for _, seconds in work)
+    amount, whole = cost.usd - cost.wasted, sum(work.values())
     given = dict[tuple[str, str], Decimal]()
-    for visit, seconds in work[:-1]:
-        part = Decimal(str(seconds / whole)) if whole else Decimal(1) / len(work)
-        given[visit.run, visit.scene] = _amount(amount * part)
-    last = work[-1][0]
-    given[last.run, last.scene] = amount - sum(given.values(), Decimal())
+    *others, last = work
+    for scene in others:
+        part = Decimal(str(work[scene] / whole)) if whole else Decimal(1) / len(work)
+        given[scene] = _amount(amount * part)
+    given[last] = amount - sum(given.values(), Decimal())
     return given
 
 

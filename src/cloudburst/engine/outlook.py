@@ -140,7 +140,7 @@ class Outlook:
                 if lane.ends is None:
                     lane.ends = lane.encoding_since + pace.encode(lane.ticket.work)
                 ends.append(lane.ends)
-        slot.frees = min(ends, default=0.0)
+        slot.ends = tuple(sorted(ends))
 
     def soon(self) -> float:
         """On anyio's clock: workers that will have encoded by then want their next scene now.

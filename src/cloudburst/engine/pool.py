@@ -99,6 +99,7 @@ class WorkerPool:
         """Wait until nothing more will happen to the workers of a run."""
         while any(record.run == run for record in self.records()):
             await self._dispatcher.changed.wait()
+        await self._post_mortems.done(run)
 
     def records(self) -> tuple[WorkerRecord, ...]:
         """Of the workers that are there, and of those that may not have stopped yet."""
@@ -200,15 +201,6 @@ class WorkerPool:
                 if ticket.lane is not None:  # reserved, and never used
                     self._dispatcher.release(ticket.lane)
             self._dispatcher.decide()
-
-    @contextmanager
-    def copying(self, ticket: Ticket) -> Generator[None]:
-        """Meanwhile the scene may have a second lane."""
-        try:
-            yield
-        finally:
-            if ticket.copy is not None:  # reserved, and never used
-                self._dispatcher.release(ticket.copy)
 
     def foresee(self, works: Iterable[float]) -> Prediction:
         """What a run of scenes with so much work will take and cost: see `Report.predicted`."""

@@ -56,6 +56,7 @@ class PostMortems:
             with anyio.move_on_after(EXAMINE) as scope:
                 text = await backend.launcher.post_mortem(task)
                 if text is not None:
+                    text = _with_error(text, record)
                     record.post_mortem = await journal.keep(file_name(task), text)
                     logger.warning("%s failed; what is known is in %s", task, record.post_mortem)
             if scope.cancelled_caught:
@@ -110,6 +111,14 @@ def page(
     for heading, text in (more or {}).items():
         parts += [f"## {heading}", _block(text)]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _with_error(text: str, record: WorkerRecord) -> str:
+    """With what was seen of it from here: by then we may have stopped it ourselves."""
+    title, blank, rest = text.partition("\n\n")
+    error = record.error
+    seen = _visible(f"{type(error).__name__}: {error}".replace("\n", " "))
+    return f"{title}{blank}Seen from here: {seen}\n\n{rest}"
 
 
 def _sentence(text: str) -> str:

@@ -193,7 +193,7 @@ async def _attempt(job: SceneJob, pool: WorkerPool) -> Video:
     if not record.announced:
         job.tell(SceneQueued, attempt=record.attempts)
     record.announced = False
-    async with second_copy(pool, job.ticket, lambda lane: _second(lane, job, pool)) as second:
+    async with second_copy(job.ticket, lambda lane: _second(lane, job, pool)) as second:
         try:
             return await _first(job, pool)
         except CloudburstError as exc:

@@ -10,7 +10,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.groups import unwrapped
-from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.slot import Lane, MovedError, Ticket
 from cloudburst.errors import CloudburstError
 from cloudburst.models.scene import Video
@@ -54,9 +53,9 @@ class Second:
 
 
 @asynccontextmanager
-async def second_copy(pool: WorkerPool, ticket: Ticket, render: Render) -> AsyncGenerator[Second]:
+async def second_copy(ticket: Ticket, render: Render) -> AsyncGenerator[Second]:
     """While the block runs the pool may begin a copy; it has ended when the block is left."""
-    with unwrapped(), pool.copying(ticket):
+    with unwrapped():
         async with anyio.create_task_group() as tasks:
             second = Second(tasks, render)
             ticket.on_copy = second.begin

@@ -241,8 +241,8 @@ class Slot:
     draining: bool = False
     """Others will stop it: it gets no new scenes, and those that encode may end."""
     lanes: list[Lane] = field(default_factory=list[Lane])
-    frees: float = 0.0
-    """On anyio's clock: when the first of its encodes will be done, as far as is known."""
+    ends: tuple[float, ...] = ()
+    """On anyio's clock: when its encodes will be done, as far as is known, the first one first."""
     last_used: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -275,6 +275,12 @@ class Slot:
     def unclaimed(self) -> int:
         """Encoder slots that no scene on this worker will take; negative when scenes wait."""
         return self.encoders - self.busy
+
+    @property
+    def next_free(self) -> float:
+        """On anyio's clock: when an encoder slot will be free that no scene waits for."""
+        waiting = max(0, -self.unclaimed)
+        return self.ends[waiting] if waiting < len(self.ends) else math.inf
 
     def may_take(self, ticket: Ticket) -> bool:
         """A suspect comes to a worker on which nothing else is to be encoded."""

@@ -140,9 +140,9 @@ def _colours(picture: Image.Image) -> Image.Image:
     """RGB, or RGBA where parts are transparent."""
     if picture.mode.startswith("I"):  # 16 bits of grey, whatever the number of bits it says
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        return picture.convert("RGBA")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")  # no needless copy
+    transparent = "A" in picture.getbands() or "transparency" in picture.info
+    mode = "RGBA" if transparent else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)  # no needless copy
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from cloudburst.errors import AccessDeniedError, CloudburstError
 STOPPING = 3.0
 """Seconds for a task that is about to stop: only then does ECS tell how its containers ended."""
 PAUSE = 0.5
+OURS = "cloudburst: "
+"""How the reason of a stop begins that the engine asks for."""
 _TIMES = {
     "createdAt": "created",
     "pullStartedAt": "image pull began",
@@ -46,7 +48,7 @@ async def post_mortem(aws: AWS, *, cluster: str, definition: Definition, task: s
     lines = await _lines(aws, definition, task)
     text = page(
         task.rpartition("/")[2],
-        failure=failure_of(described),
+        failure=None if _is_ours(described) else failure_of(described),
         facts=_facts(described, definition),
         lines=lines,
         more={"As ECS described it": json.dumps(_shown(described), indent=1, default=_plain)},
@@ -66,6 +68,11 @@ async def _described(aws: AWS, cluster: str, task: str) -> Mapping[str, Any] | N
             if described is not None and described["lastStatus"] != "STOPPED":
                 await anyio.sleep(PAUSE)
     return described
+
+
+def _is_ours(task: Mapping[str, Any]) -> bool:
+    """Whether it was stopped by us, for it was of no use: why, ECS does not know."""
+    return str(task.get("stoppedReason", "")).startswith(OURS)
 
 
 def _facts(task: Mapping[str, Any], definition: Definition) -> dict[str, object]:

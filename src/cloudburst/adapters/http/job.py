@@ -199,7 +199,7 @@ async def forget(line: Line, job: str | None, *, within: float = FORGET) -> None
         return
 
     async def delete() -> None:
-        if line.http.is_closed:
+        if line.closed:
             return  # the worker is being given back, and all its jobs with it
         try:
             response = able(await line.http.delete(f"/jobs/{job}"))

@@ -105,8 +105,20 @@ class Line:
     """Requests to one worker, repeated while the line is broken."""
 
     def __init__(self, http: httpx.AsyncClient, timeouts: Timeouts) -> None:
-        self.http = http
+        self._http = http
         self.timeouts = timeouts
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker is being given back: there is nothing to ask any more."""
+        return self._http.is_closed
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """What requests go through. Raises `WorkerStoppedError` when it is closed."""
+        if self.closed:
+            raise WorkerStoppedError("the worker is being given back")
+        return self._http
 
     async def health(self) -> HealthAnswer | None:
         """What the worker says of itself when it is well, else ``None``; never raises.
@@ -116,7 +128,7 @@ class Line:
         try:
             response = await self.http.get("/health", timeout=PROBE, auth=None)
             answer = HealthAnswer.model_validate_json(response.content)
-        except (*BROKEN, ValidationError):
+        except (*BROKEN, WorkerStoppedError, ValidationError):
             return None
         return answer if response.is_success and answer.status == "healthy" else None
 
