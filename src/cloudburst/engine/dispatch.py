@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -72,6 +73,7 @@ class Dispatcher:
         self._choosy = True  # scenes may wait for a worker that will be done sooner
         self._ticked = 0.0
         self._numbers = count()
+        self._runs = 0  # that go on
         self._asking = 0  # launches that wait for an answer
         self._failures: Counter[str] = Counter()  # starts in a row, by backend
         self._strangers: Counter[str] = Counter()  # refused keys in a row, by backend
@@ -264,12 +266,25 @@ class Dispatcher:
         """Nothing is done or about to be: whoever still waits learns why it stays so."""
         if error := self.budget.refusal():
             self.turn_away(error)
-        if not len(self.fleet):  # the next call starts afresh
+        if not len(self.fleet):
             for refused in self._refused.values():
                 self.turn_away(refused)
+
+    @contextmanager
+    def run(self) -> Generator[None]:
+        """A run goes on. One that begins while there is no other starts afresh.
+
+        Not sooner: scenes that are between two attempts shall learn as well what was given up.
+        """
+        if not self._runs:
             self._refused.clear()
             self._failures.clear()
             self._strangers.clear()
+        self._runs += 1
+        try:
+            yield
+        finally:
+            self._runs -= 1
 
     def turn_away(self, error: CloudburstError) -> None:
         """All who wait learn that there will be no worker for them, and why."""

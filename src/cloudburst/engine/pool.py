@@ -194,7 +194,8 @@ class WorkerPool:
             self._dispatcher.queued(*tickets)
 
         try:
-            yield queue
+            with self._dispatcher.run():
+                yield queue
         finally:
             for ticket in tickets:
                 self._dispatcher.queue.remove(ticket)

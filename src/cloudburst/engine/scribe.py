@@ -45,6 +45,7 @@ class Scribe:
         """All is written."""
         self._turn = anyio.Lock()
         self._noted: dict[WorkerRecord, None] = {}
+        self._added: list[Entry] = []
         self._urgent = anyio.Event()
 
     async def launching(self, token: str, backend: str) -> None:
@@ -59,6 +60,11 @@ class Scribe:
             if not lazily:
                 self._urgent.set()
 
+    def add(self, entry: Entry) -> None:
+        """Have it written soon. Nobody need wait for it."""
+        self._added.append(entry)
+        self._urgent.set()
+
     async def run(self) -> None:
         """Write what is noted, until cancelled."""
         while True:
@@ -71,7 +77,8 @@ class Scribe:
         try:
             await insist(self._flush, seconds=within)
         except TimeoutError:
-            logger.warning("what became of %d tasks is not written down yet", len(self._noted))
+            late = len(self._noted) + len(self._added)
+            logger.warning("%d entries are not written down yet", late)
 
     async def result(
         self, video: Video, fingerprint: str, attempts: int, spans: Sequence[Span]
@@ -86,11 +93,8 @@ class Scribe:
 
     async def end(self, status: Status, *, within: float) -> None:
         """This life of the run has ended in order, although we are being cancelled."""
-        entry = EndEntry(ended=self.journal.now(), status=status)
-        try:
-            await insist(lambda: self.write(entry), seconds=within)
-        except TimeoutError:
-            logger.warning("the end of the run is not written down")
+        self.add(EndEntry(ended=self.journal.now(), status=status))
+        await self.flush(within=within)
 
     async def write(self, *entries: Entry) -> None:
         """Return when they are safe. A journal that was closed is left behind."""
@@ -103,13 +107,15 @@ class Scribe:
         async with self._turn:  # returns no sooner than who is writing them now
             self._urgent = anyio.Event()
             noted, self._noted = self._noted, {}
-            if not noted:
+            added, self._added = self._added, []
+            if not noted and not added:
                 return
             ahead = self.journal.now() - anyio.current_time()
             try:
-                await self.write(*[entry(record, ahead) for record in noted])
+                await self.write(*[entry(record, ahead) for record in noted], *added)
             except BaseException:
                 self._noted = noted | self._noted
+                self._added = added + self._added
                 raise
 
 
