@@ -343,7 +343,7 @@ async def test_many_small_runs_leave_nothing_open(scenes, out):
         assert not client._open.books._open, (
             "each is closed when its tasks are seen to have stopped"
         )
-        assert not client._open.pool._keeper._scribes
+        assert not client._open.pool._keeper.scribes
 
 
 async def test_the_entry_is_there_before_the_name(scenes, out):

@@ -14,8 +14,8 @@ from cloudburst.models.scene import CheckedScene
 
 _FORMAT = 1
 """Another number when videos of the same inputs shall be rendered again."""
-_THREADS = 4
-"""Files hashed at once: a disk gains nothing from more, and the loop's thread wants a core."""
+_THREADS = 2
+"""Files hashed at once: more threads with nothing but work would hold up the loop's."""
 
 
 def fingerprinted(

@@ -19,7 +19,7 @@ from cloudburst.models.scene import CheckedScene, Video, folded
 
 logger = logging.getLogger(__name__)
 
-_THREADS = 4
+_THREADS = 2
 """Videos that are hashed at once."""
 
 

@@ -131,7 +131,7 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
     anyio.run(partial(render, make_scene, tmp_path / "out", "night", **more))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run(["resume", "--to", "../out", "--max-usd", "5", "--quiet"]) == 0
+    assert run(["resume", "--to", "../out", "--budget", "5", "--quiet"]) == 0
     assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE]
     first, second = read_past(journal_path(tmp_path / "out", "night")).lives
     assert second.options == first.options == options.model_copy(update={"watermark": mark})
@@ -149,6 +149,7 @@ def test_limits_that_are_given_count():
     [
         ({}, "cloudburst resume r1"),
         ({"elsewhere": True}, "cloudburst resume r1 --to 'my out'"),
+        ({"spot": True}, "cloudburst resume r1 --spot"),
         ({"elsewhere": True, "overwrite": True}, "cloudburst resume r1 --to 'my out' --overwrite"),
     ],
 )

@@ -101,6 +101,7 @@ def render_command(
         limits=replace(running.limits(), max_usd=where.budget),
         overwrite=overwrite,
         elsewhere=to is not None,
+        spot=where.spot,
     )
     if where.deadline is not None or where.budget is not None:
         from cloudburst.cli.choice import as_planned  # noqa: PLC0415 - reads what others need not

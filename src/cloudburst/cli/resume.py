@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 from cloudburst.cli.ending import run_job
@@ -41,7 +42,11 @@ def resume_command(
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: Annotated[str | None, Parameter(group=RUN)] = None,
     protocol: Annotated[Protocol, Parameter(group=RUN)] = Protocol.ONESTEP,
-    max_usd: Annotated[Decimal | None, Parameter(group=RUN)] = None,
+    spot: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
+    budget: Annotated[
+        Decimal | None,
+        Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0), group=RUN),
+    ] = None,
     running: Running | None = None,
 ) -> int:
     """Go on with a run that was interrupted, or in which scenes have failed.
@@ -62,8 +67,10 @@ def resume_command(
         Where to render, as for `render`. Default: where the run began.
     protocol
         What containers speak whose addresses are given.
-    max_usd
-        Begin nothing by which the bill of all its tasks, earlier ones too, would pass this.
+    spot
+        Fargate Spot for tasks that are started now.
+    budget
+        In USD. Begin nothing by which the bill of all its tasks, earlier ones too, would pass this.
     """
     settings, running = read_settings(), running or Running()
     folder = to or settings.results or RESULTS
@@ -73,20 +80,21 @@ def resume_command(
         Console(highlight=False).print(shown(told))
         return 0
     life = past.lives[-1]
-    limits = _limits(life.limits, running, max_usd)
+    limits = _limits(life.limits, running, budget)
     # A limit that is the usual one is no wish: this machine has its own.
     workers = running.workers or (None if limits.workers == Limits().workers else limits.workers)
-    where = Where(backend=backend or _backend(life.backends), protocol=protocol)
+    where = Where(backend=backend or _backend(life.backends), protocol=protocol, spot=spot)
     job = Job(
         scenes=[entry.scene.model_dump() for entry in past.scenes.values()],
         to=folder,
         options=life.options,
-        backend=where.opener(settings, workers=workers),
+        backend=where.opener(where.asked(settings), workers=workers),
         tier=life.tier,
         limits=limits,
         overwrite=overwrite,
         run=run,
         elsewhere=to is not None or folder != _default(settings),
+        spot=spot,
     )
     return run_job(job, running)
 
@@ -95,10 +103,10 @@ def _default(settings: Settings) -> Path:
     return (settings.results or RESULTS).absolute()
 
 
-def _limits(limits: Limits, running: Running, max_usd: Decimal | None) -> Limits:
+def _limits(limits: Limits, running: Running, budget: Decimal | None) -> Limits:
     if running.workers is not None:
         limits = replace(limits, workers=running.workers)
-    return limits if max_usd is None else replace(limits, max_usd=max_usd)
+    return limits if budget is None else replace(limits, max_usd=budget)
 
 
 def _backend(names: tuple[str, ...]) -> str:

@@ -44,6 +44,9 @@ class Job:
     elsewhere: bool = False
     """``to`` is not where the command line looks unless it is told."""
 
+    spot: bool = False
+    """Asked for on the command line, which no journal tells."""
+
     def again(self, run: str) -> str:
         """The command that goes on with this."""
         words = ["cloudburst", "resume", run]
@@ -51,6 +54,8 @@ class Job:
             words += ["--to", shlex.quote(short_path(self.to.absolute()))]
         if self.overwrite:
             words.append("--overwrite")
+        if self.spot:
+            words.append("--spot")
         return " ".join(words)
 
 

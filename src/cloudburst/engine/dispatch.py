@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -69,6 +70,7 @@ class Dispatcher:
         self._choosy = True  # scenes may wait for a worker that will be done sooner
         self._ticked = 0.0
         self._numbers = count()
+        self._runs = 0  # that go on
         self._asking = 0  # launches that wait for an answer
 
     def decide(self, changed: Slot | None = None) -> None:
@@ -102,11 +104,6 @@ class Dispatcher:
             for backend in self._backends
         ]
         return usual(works, offers, most=self._limits.workers, deadline=self._limits.deadline)
-
-    def afresh(self) -> None:
-        """A run begins: for it, what was given up may go better, unless others are at it still."""
-        if not len(self.fleet):
-            self.standing.forget()
 
     def queued(self, *tickets: Ticket) -> None:
         """Scenes wait for a worker."""
@@ -234,6 +231,20 @@ class Dispatcher:
         if not len(self.fleet):
             for refused in self.standing.refusals:
                 self.turn_away(refused)
+
+    @contextmanager
+    def run(self) -> Generator[None]:
+        """A run goes on. One that begins while there is no other starts afresh.
+
+        Not sooner: scenes that are between two attempts shall learn as well what was given up.
+        """
+        if not self._runs:
+            self.standing.forget()
+        self._runs += 1
+        try:
+            yield
+        finally:
+            self._runs -= 1
 
     def turn_away(self, error: CloudburstError) -> None:
         """All who wait learn that there will be no worker for them, and why."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 import anyio
@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from cloudburst.engine.dispatch import Dispatcher
 from cloudburst.engine.launch import taken_over
 from cloudburst.engine.postmortem import PostMortems
-from cloudburst.engine.scribe import Scribe
+from cloudburst.engine.scribe import Scribe, Scribes
 from cloudburst.engine.slot import Slot, WorkerRecord
 from cloudburst.engine.worker import Worker, open_worker, until_stopped
 from cloudburst.errors import CloudburstError, KeyRefusedError, WorkerError, WorkerStoppedError
@@ -49,9 +49,9 @@ class Keeper:
         self._limits = limits
         self._backoff = backoff
         self.post_mortems = PostMortems(tasks)
+        self.scribes = Scribes(tasks, self._none_left, within=timeouts.call)
         self._unsettled: dict[WorkerRecord, None] = {}
         self._observers: list[Observer] = []
-        self._scribes: dict[str, Scribe] = {}
 
     # What others learn.
 
@@ -67,31 +67,14 @@ class Keeper:
         finally:
             self._observers.remove(observer)
 
-    @contextmanager
-    def journaled(self, run: str, journal: Journal | None) -> Generator[Scribe | None]:
+    def journaled(self, run: str, journal: Journal) -> AbstractContextManager[Scribe]:
         """Write down what happens to the workers of a run, also after the block."""
-        if journal is None:
-            yield None
-            return
-        scribe = self._scribes[run] = Scribe(journal)
-        self._tasks.start_soon(self._keep_writing, run, scribe, name=f"cloudburst scribe of {run}")
-        try:
-            yield scribe
-        finally:
-            scribe.left.set()
+        return self.scribes.writing(run, journal)
 
-    async def _keep_writing(self, run: str, scribe: Scribe) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scribe.run)
-            await scribe.left.wait()
-            while self.still_billed(run):
-                await self._dispatcher.changed.wait()
-            await self.post_mortems.done(run)
-            tasks.cancel_scope.cancel()
-        await scribe.flush(within=self._timeouts.call)
-        if self._scribes.get(run) is scribe:  # else another life of the run goes on here
-            del self._scribes[run]
-        scribe.done.set()
+    async def _none_left(self, run: str) -> None:
+        while self.still_billed(run):
+            await self._dispatcher.changed.wait()
+        await self.post_mortems.done(run)
 
     def records(self) -> tuple[WorkerRecord, ...]:
         """Of the workers that are there, and of those that may not have stopped yet."""
@@ -109,12 +92,6 @@ class Keeper:
     def is_unsettled(self, run: str | None) -> bool:
         """Whether a task of a run, or of any, was given back and not seen to stop."""
         return any(run in {None, record.run} for record in self._unsettled)
-
-    async def written(self) -> None:
-        """Wait until the last words of all runs that are over are written down."""
-        for scribe in tuple(self._scribes.values()):
-            if scribe.left.is_set():
-                await scribe.done.wait()
 
     # The life of one worker.
 
@@ -142,20 +119,13 @@ class Keeper:
             if record.task:
                 self._unsettled[record] = None
                 self._tell(WorkerStopped, record, reason=str(error or "done"))
-            scribe = self.note(record)
+            scribe = self.scribes.note(record)
             journal = None if scribe is None else scribe.journal
             self.post_mortems.begin(slot.backend, record, journal)
             self._dispatcher.decide()
             if scribe is not None:
                 await scribe.flush(within=self._timeouts.call)
         await self._settle(slot)
-
-    def note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
-        """Have it written down; returns by whom."""
-        scribe = self._scribes.get(record.run)
-        if scribe is not None:
-            scribe.note(record, lazily=lazily)
-        return scribe
 
     async def _settle(self, slot: Slot) -> None:
         """Watch a task that was given back until it is seen to have stopped."""
@@ -170,7 +140,7 @@ class Keeper:
                 await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
             self._dispatcher.settled(slot)
         finally:
-            self.note(record)
+            self.scribes.note(record)
             del self._unsettled[record]
             self._dispatcher.decide()
 
@@ -179,22 +149,21 @@ class Keeper:
 
         async def before(token: str) -> None:
             record.token = token
-            if (scribe := self._scribes.get(record.run)) is not None:
-                await scribe.launching(token, record.backend)
+            await self.scribes.launching(record)
 
         def on_launch(task: TaskId) -> None:
             record.task, record.launched = task, anyio.current_time()
-            self.note(record)
+            self.scribes.note(record)
             self._tell(WorkerLaunched, record)
             self._dispatcher.answered(slot)
 
         def on_status(status: TaskStatus) -> None:
             record.saw(status)
-            self.note(record, lazily=True)
+            self.scribes.note(record, lazily=True)
 
         if slot.found is not None:
             slot.held = True
-            self.note(record)
+            self.scribes.note(record)
             self._tell(WorkerLaunched, record)
             if slot.retired:  # nobody needs it
                 async with taken_over(slot.backend, slot.found, self._timeouts, record.gave_back):
@@ -215,7 +184,7 @@ class Keeper:
             slot.worker, slot.last_used = worker, anyio.current_time()
             if record.ready is None:
                 record.ready = slot.last_used
-            self.note(record)
+            self.scribes.note(record)
             self._tell(WorkerReady, record)
             self._dispatcher.started(slot)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 
 import anyio
 from anyio.abc import TaskGroup
@@ -73,7 +73,7 @@ class WorkerPool:
 
     def journaled(self, run: str, journal: Journal | None) -> AbstractContextManager[Scribe | None]:
         """Write down what happens to the workers of a run, also after the block."""
-        return self._keeper.journaled(run, journal)
+        return nullcontext() if journal is None else self._keeper.journaled(run, journal)
 
     def observed(self, observer: Observer) -> AbstractContextManager[None]:
         """Tell of what happens to workers, beginning with those that are ready already."""
@@ -129,7 +129,7 @@ class WorkerPool:
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
         self._dispatcher.budget.closed(record)
-        self._keeper.note(record)
+        self._keeper.scribes.note(record)
 
     async def drained(self, run: str) -> None:
         """Wait until every worker that nobody will use is stopped; those kept warm stay."""
@@ -165,7 +165,6 @@ class WorkerPool:
 
         @contextmanager
         def queued() -> Generator[None]:
-            self._dispatcher.afresh()
             self._dispatcher.queued(*tickets)
             try:
                 yield
@@ -173,7 +172,8 @@ class WorkerPool:
                 self._withdraw(tickets)
 
         try:
-            yield queued
+            with self._dispatcher.run():
+                yield queued
         finally:
             self._withdraw(tickets)
             for ticket in tickets:
@@ -260,4 +260,4 @@ class WorkerPool:
         while len(self._dispatcher.fleet):
             await self._dispatcher.changed.wait()
         await self.settled()
-        await self._keeper.written()
+        await self._keeper.scribes.done()

@@ -338,7 +338,7 @@ class _Course:
         except CloudburstError as exc:
             record.error = exc
             if not isinstance(exc, ClosedError):  # which is no fault of the scene
-                await job.write_fault(exc, given_up=True)
+                job.write_fault(exc, given_up=True)
             self._tell_failed(record, exc)
         else:
             job.tell(SceneCompleted, video=record.video)

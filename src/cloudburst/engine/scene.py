@@ -147,7 +147,7 @@ class SceneJob:
     """Of the scene's files and looks."""
     scribe: Scribe | None = None
 
-    async def write_fault(self, error: CloudburstError, *, given_up: bool = False) -> None:
+    def write_fault(self, error: CloudburstError, *, given_up: bool = False) -> None:
         """Write down what went wrong so far."""
         if self.scribe is not None:
             record = self.record
@@ -159,7 +159,8 @@ class SceneJob:
                 kind=type(error).__name__ if given_up else None,
                 message=str(error),
             )
-            await self.scribe.write(entry)
+            # Who waited here would miss what is decided about those who wait for a worker.
+            self.scribe.add(entry)
 
     async def write_result(self, video: Video, visit: Visit, *, downloading: float) -> None:
         """Write down a video that is about to get its name; its download began at a time."""
@@ -181,7 +182,7 @@ async def render_scene(job: SceneJob, pool: WorkerPool) -> Video:
                 raise poison from exc
             if not exc.retryable or record.task is None or not record.may_go_on(exc, job.attempts):
                 raise
-            await job.write_fault(exc)
+            job.write_fault(exc)
             job.ticket.suspect = record.kills > 0
             job.ticket.avoid.add(record.task)
             job.tell(SceneRetried, task=record.task, kind=type(exc).__name__, message=str(exc))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 
 import anyio
+from anyio.abc import TaskGroup
 
 from cloudburst.engine.polling import insist
 from cloudburst.engine.slot import Span, WorkerRecord
@@ -43,6 +45,7 @@ class Scribe:
         """All is written."""
         self._turn = anyio.Lock()
         self._noted: dict[WorkerRecord, None] = {}
+        self._added: list[Entry] = []
         self._urgent = anyio.Event()
 
     async def launching(self, token: str, backend: str) -> None:
@@ -57,6 +60,11 @@ class Scribe:
             if not lazily:
                 self._urgent.set()
 
+    def add(self, entry: Entry) -> None:
+        """Have it written soon. Nobody need wait for it."""
+        self._added.append(entry)
+        self._urgent.set()
+
     async def run(self) -> None:
         """Write what is noted, until cancelled."""
         while True:
@@ -69,7 +77,8 @@ class Scribe:
         try:
             await insist(self._flush, seconds=within)
         except TimeoutError:
-            logger.warning("what became of %d tasks is not written down yet", len(self._noted))
+            late = len(self._noted) + len(self._added)
+            logger.warning("%d entries are not written down yet", late)
 
     async def result(
         self, video: Video, fingerprint: str, attempts: int, spans: Sequence[Span]
@@ -84,11 +93,8 @@ class Scribe:
 
     async def end(self, status: Status, *, within: float) -> None:
         """This life of the run has ended in order, although we are being cancelled."""
-        entry = EndEntry(ended=self.journal.now(), status=status)
-        try:
-            await insist(lambda: self.write(entry), seconds=within)
-        except TimeoutError:
-            logger.warning("the end of the run is not written down")
+        self.add(EndEntry(ended=self.journal.now(), status=status))
+        await self.flush(within=within)
 
     async def write(self, *entries: Entry) -> None:
         """Return when they are safe. A journal that was closed is left behind."""
@@ -101,14 +107,75 @@ class Scribe:
         async with self._turn:  # returns no sooner than who is writing them now
             self._urgent = anyio.Event()
             noted, self._noted = self._noted, {}
-            if not noted:
+            added, self._added = self._added, []
+            if not noted and not added:
                 return
             ahead = self.journal.now() - anyio.current_time()
             try:
-                await self.write(*[entry(record, ahead) for record in noted])
+                await self.write(*[entry(record, ahead) for record in noted], *added)
             except BaseException:
                 self._noted = noted | self._noted
+                self._added = added + self._added
                 raise
+
+
+class Scribes:
+    """Those of all runs that are written down.
+
+    ``none_left`` waits until nothing more will happen to the workers of a run; ``within`` bounds
+    the seconds of a last write.
+    """
+
+    def __init__(
+        self, tasks: TaskGroup, none_left: Callable[[str], Awaitable[None]], *, within: float
+    ) -> None:
+        self._tasks = tasks
+        self._none_left = none_left
+        self._within = within
+        self._of: dict[str, Scribe] = {}
+
+    @contextmanager
+    def writing(self, run: str, journal: Journal) -> Generator[Scribe]:
+        """Write for a run, also after the block: until none of its tasks is billed any more."""
+        scribe = self._of[run] = Scribe(journal)
+        self._tasks.start_soon(self._keep, run, scribe, name=f"cloudburst scribe of {run}")
+        try:
+            yield scribe
+        finally:
+            scribe.left.set()
+
+    async def _keep(self, run: str, scribe: Scribe) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(scribe.run)
+            await scribe.left.wait()
+            await self._none_left(run)
+            tasks.cancel_scope.cancel()
+        await scribe.flush(within=self._within)
+        if self._of.get(run) is scribe:  # else another life of the run goes on here
+            del self._of[run]
+        scribe.done.set()
+
+    async def done(self) -> None:
+        """Wait for those whose runs were left."""
+        for scribe in tuple(self._of.values()):
+            if scribe.left.is_set():
+                await scribe.done.wait()
+
+    async def launching(self, record: WorkerRecord) -> None:
+        """A task is about to be asked for, with the record's token."""
+        scribe = self._of.get(record.run)
+        if scribe is not None and record.token is not None:
+            await scribe.launching(record.token, record.backend)
+
+    def note(self, record: WorkerRecord, *, lazily: bool = False) -> Scribe | None:
+        """Something about a worker is new; returns who writes it down."""
+        scribe = self._of.get(record.run)
+        if scribe is not None:
+            scribe.note(record, lazily=lazily)
+        return scribe
+
+    def __len__(self) -> int:
+        return len(self._of)
 
 
 def entry(record: WorkerRecord, ahead: float) -> TaskEntry:
