@@ -262,7 +262,8 @@ def hold_bill(world, run, report):
                 assert costs[task].final
             seconds, usd = seconds + billed[0], usd + billed[1]
     assert tasks <= costs.keys(), "each task of all lives is told of"
-    assert {entry.task for entry in run.journal.of(TaskEntry)} == tasks
+    # One that is answered after its run, and kept warm, is known by its launch alone.
+    assert {entry.task for entry in run.journal.of(TaskEntry)} <= tasks
     assert not any(worker.may_run for worker in report.workers)
     if report.cost is not None:
         assert report.cost.final
