@@ -51,7 +51,7 @@ class Engine:
     timeouts: Timeouts
     limits: Limits
 
-    def open(self, scenes, name="run"):
+    def open(self, scenes, name="run", journal=None):
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
         return open_run(
             name,
@@ -61,10 +61,11 @@ class Engine:
             options=RenderOptions(),
             timeouts=self.timeouts,
             limits=self.limits,
+            journal=journal,
         )
 
-    async def render(self, scenes, name="run"):
-        async with self.open(scenes, name) as run:
+    async def render(self, scenes, name="run", journal=None):
+        async with self.open(scenes, name, journal) as run:
             return await run.until_done()
 
 

@@ -10,8 +10,8 @@ import pytest
 from harness import checked, engine
 from lives import MemoryJournal, Plug, life
 
-from cloudburst.errors import ClosedError, KeyRefusedError
-from cloudburst.models.entries import FaultEntry, ResultEntry, SceneEntry, TaskEntry
+from cloudburst.errors import CapacityError, ClosedError, KeyRefusedError
+from cloudburst.models.entries import FaultEntry, LaunchEntry, ResultEntry, SceneEntry, TaskEntry
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -100,3 +100,19 @@ async def test_a_journal_that_was_closed_ends_no_run():
     assert report.status is Status.COMPLETE
     assert not cloud.running
     assert not journal.of(ResultEntry)
+
+
+async def test_a_launch_that_is_asked_for_after_its_run_is_written_down():
+    """The run was left while there was no room; another one still wants its worker."""
+    cloud = FakeCloud(boot=1, encode=10, refuse=[CapacityError("full")] * 3)
+    first, second = MemoryJournal(), MemoryJournal()
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(e.render, [checked("b", 1)], "second", second)
+            with anyio.move_on_after(0.3):
+                await e.render([checked("a", 2)], "first", first)
+        await e.pool.given_back()
+    [(token, task)] = cloud.launched.items()
+    assert [entry.token for entry in first.of(LaunchEntry)][-1] == token
+    assert {entry.task for entry in first.of(TaskEntry)} == {task}
+    assert not second.of(LaunchEntry)

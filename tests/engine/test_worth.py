@@ -166,12 +166,13 @@ async def test_more_scenes_are_another_reason():
     assert len(one.launched) > 1
 
 
+@pytest.mark.parametrize("boot", [1.0, 200.0])
 @pytest.mark.parametrize("tenths", range(16, 60, 4))
-async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one(tenths):
+async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one(tenths, boot):
     """The paid one would be done sooner with all of it, as far as it may be paid for."""
     works = [30] * 3
     paid = cloud(works, name="paid", boot=1.0)
-    free = cloud(works, name="free", rates=None, ratio=20.0, boot=1.0)
+    free = cloud(works, name="free", rates=None, ratio=20.0, boot=boot)
     figures = known(paid)
     for samples in known(free, ratio=20.0)._samples.values():
         for sample in samples:
@@ -180,3 +181,24 @@ async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_
     async with engine(paid, free, figures=figures, limits=limits) as e:
         report = await e.render(scenes(*works))
     assert report.status is Status.COMPLETE, [type(error) for error in report.errors]
+
+
+async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
+    """It saves no time, as far as can be told: the worker that is there could do all of it."""
+    slow = iter([1000.0])
+    one = FakeCloud(boot=40, rates=US_EAST_1, encoders=2, encode=lambda _: next(slow, 60.0))
+    async with engine(one, figures=known(one), limits=Limits(workers=2)) as e:
+        e.timeouts = type(e.timeouts)(scene=100)
+        report = await e.render(scenes(60, 59, 20))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+    assert report.seconds < 300
+
+
+async def test_lanes_bound_what_is_expected_of_a_worker():
+    """Four encoder slots of which one may be used: 160 s with two tasks, not 40 s with one."""
+    one = cloud([10] * 24, encoders=4)
+    async with engine(one, figures=known(one), limits=Limits(workers=6, lanes=1)) as e:
+        report = await e.render(scenes(*[10] * 24))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2

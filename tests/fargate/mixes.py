@@ -38,6 +38,15 @@ class Mix:
     def resumed(self) -> bool:
         return bool(CUTTING & self.kinds.keys())
 
+    @property
+    def crashing(self) -> set[int]:
+        """Numbers of the tasks that end by themselves, maybe while they encode."""
+        return {
+            number
+            for number, fault in self.tasks.items()
+            if fault.crash_after is not None or "STUB_CRASH_CREATE" in fault.environment
+        }
+
 
 def drawn(seed: int) -> Mix:
     """The mix of a seed."""

@@ -191,7 +191,7 @@ class Dispatcher:
         if len(self.queue) and not any(slot.lanes or slot.starting for slot in self.fleet):
             self._give_up()
 
-    def _new_slot(self, backend: Backend) -> Slot:
+    def _new_slot(self, backend: Backend, *, needed: bool) -> Slot:
         first = self.queue.first()
         return Slot(
             backend=backend,
@@ -200,6 +200,7 @@ class Dispatcher:
             record=WorkerRecord(backend=backend.name, run=first.run),
             most_lanes=self._limits.lanes or 3 * backend.encoders,
             expected=first.seconds,
+            needed=needed,
         )
 
     def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -217,9 +218,9 @@ class Dispatcher:
         """One more worker, where it is worth its start and may be paid for."""
         for backend in self.standing.with_room:
             # Where there is no money for others, whoever may be paid for is wanted.
-            refused = self.budget.refusal() is not None
-            if refused or self._worth.is_worth(backend, room=self.standing.room(backend)):
-                slot = self._new_slot(backend)
+            needed = self.budget.refusal() is not None or self._worth.is_short()
+            if needed or self._worth.is_worth(backend, room=self.standing.room(backend)):
+                slot = self._new_slot(backend, needed=needed)
                 if self._pays(slot, slot.expected):
                     return slot
         return None

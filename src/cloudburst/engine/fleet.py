@@ -96,6 +96,10 @@ class Fleet:
         """Workers that are not ready yet."""
         return tuple(self._starting)
 
+    def asking(self, run: str) -> bool:
+        """Whether launches for a run were not answered yet."""
+        return any(slot.asking and slot.record.run == run for slot in self._slots)
+
     def waiting(self) -> list[Lane]:
         """Scenes on workers that may still go to another one."""
         return [

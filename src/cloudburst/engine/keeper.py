@@ -72,7 +72,7 @@ class Keeper:
         return self.scribes.writing(run, journal)
 
     async def _none_left(self, run: str) -> None:
-        while self.still_billed(run):
+        while self.still_billed(run) or self._dispatcher.fleet.asking(run):
             await self._dispatcher.changed.wait()
         await self.post_mortems.done(run)
 

@@ -230,7 +230,7 @@ class Outlook:
         for slot, place, end in zip(view.slots, view.places, view.forecast.ends, strict=True):
             if end > place.free + _CLOSE:
                 busy.add(slot)
-        starting = self._fleet.starting()
+        starting = [slot for slot in self._fleet.starting() if not slot.needed]
         return [slot for slot in starting if slot not in busy and slot.backend in known]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -45,11 +46,15 @@ class WorkerPool:
         backoff: Backoff,
         figures: Figures | None = None,
     ) -> None:
-        self._backends = backends
+        # More scenes than may be on a worker cannot encode there.
+        self._backends = [
+            replace(each, encoders=min(each.encoders, limits.lanes or each.encoders))
+            for each in backends
+        ]
         self._timeouts = timeouts
         self._limits = limits
         self._dispatcher = Dispatcher(
-            backends,
+            self._backends,
             spec=spec,
             limits=limits,
             figures=figures or Figures(),
@@ -112,7 +117,7 @@ class WorkerPool:
 
     def asking(self, run: str) -> bool:
         """Whether there may be tasks for a run whose launch was not answered yet."""
-        return any(slot.asking and slot.record.run == run for slot in self._dispatcher.fleet)
+        return self._dispatcher.fleet.asking(run)
 
     def records(self, run: str) -> tuple[WorkerRecord, ...]:
         """Of a run's workers that are there, or may not have stopped yet."""

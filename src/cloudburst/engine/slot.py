@@ -227,6 +227,9 @@ class Slot:
     most_lanes: int
     expected: float
     """Seconds of sound of the scene that it was started for."""
+    needed: bool = False
+    """It was started for another reason than the time that it saves, and is not given up for want
+    of that."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     asking: bool = True
     """Its launch was not answered yet."""

@@ -12,7 +12,6 @@ from cloudburst.engine.forecast import Place
 from cloudburst.engine.ledger import MINIMUM_SECONDS
 from cloudburst.engine.outlook import Load, Outlook
 from cloudburst.engine.queue import TurnQueue
-from cloudburst.engine.slot import Ticket
 from cloudburst.models.pace import Pace
 from cloudburst.ports import Backend
 
@@ -46,8 +45,6 @@ class Worth:
         """Whether there shall be one more worker there, where there may be ``room`` more."""
         if not self._fleet.usable() or not self._outlook.knows(backend, "start", "encode"):
             return True
-        if any(map(self._is_stuck, self._queue.picky)):
-            return True
         if self._refused.get(backend.name) == self._grounds:
             return False
         if self._pays(backend, room):
@@ -55,9 +52,10 @@ class Worth:
         self._refused[backend.name] = self._grounds
         return False
 
-    def _is_stuck(self, ticket: Ticket) -> bool:
-        """The scene has failed on all workers that there are."""
-        return all(slot.record.task in ticket.avoid for slot in self._fleet.usable())
+    def is_short(self) -> bool:
+        """Whether a scene has failed on all workers that there are: it needs another one."""
+        tasks = {slot.record.task for slot in self._fleet.usable()}
+        return any(tasks <= ticket.avoid for ticket in self._queue.picky)
 
     def _pays(self, backend: Backend, room: int) -> bool:
         view, pace = self._outlook.view(), self._outlook.pace(backend)

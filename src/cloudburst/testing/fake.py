@@ -102,6 +102,7 @@ class FakeCloud:
     _requests: dict[TaskId, tuple[LaunchRequest, float]] = field(
         default_factory=dict[TaskId, tuple[LaunchRequest, float]], repr=False
     )
+    _told_to_stop: set[TaskId] = field(default_factory=set[TaskId], repr=False)
 
     @asynccontextmanager
     async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:  # noqa: ARG002
@@ -143,7 +144,7 @@ class FakeCloud:
         await anyio.lowlevel.checkpoint()
         alive, now = self.lives(task), anyio.current_time()
         if not alive and now >= self.ended.get(task, 0.0):
-            code = "SpotInterruption" if task in self.taken_tasks else "EssentialContainerExited"
+            code = self._stop_code(task)
             return TaskStatus(
                 state=TaskState.STOPPED,
                 reason="exit code 137",
@@ -156,6 +157,11 @@ class FakeCloud:
             return TaskStatus(state=TaskState.STARTING, usage=usage)
         leaving = self._leaves(task, now)
         return TaskStatus(state=TaskState.RUNNING, address=task, leaving=leaving, usage=usage)
+
+    def _stop_code(self, task: TaskId) -> str:
+        if task in self._told_to_stop:
+            return "UserInitiated"
+        return "SpotInterruption" if task in self.taken_tasks else "EssentialContainerExited"
 
     def _leaves(self, task: TaskId, now: float) -> bool:
         notice, _ = self.taken_tasks.get(task, (math.inf, 0.0))
@@ -188,7 +194,9 @@ class FakeCloud:
     async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
         """End a task."""
         await anyio.sleep(self.stop_takes)
-        if self.running.pop(task, None) is not None:
+        if self.lives(task):
+            del self.running[task]
+            self._told_to_stop.add(task)
             self.ended[task] = anyio.current_time() + self.ends_after
             self.log.append(f"stop {task}")
         if self.lost_stops:
