@@ -48,7 +48,7 @@ async def test_whatever_goes_wrong(seed, account, scenes, out):
 
 
 def set_aside(trial, mix):
-    """Scenes that encoded on two tasks when those crashed: nobody can know that they are innocent."""
+    """Scenes under which two tasks crashed: nobody can know that they are innocent."""
     killers = {task.arn for task in trial.tasks if task.number in mix.crashing}
     failed = [event for event in trial.told(SceneFailed) if event.kind == "PoisonedSceneError"]
     suspects = {event.scene: set() for event in failed}
