@@ -147,10 +147,12 @@ async def test_a_signal_stops_everything_and_keeps_what_is_done(
     display: OpenDisplay = partial(on_screen if moves else in_lines, console=console)
 
     async def strike() -> None:
-        await anyio.sleep(0.5)
+        while not any(line.startswith("encoded good") for line in cloud.log):
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.5)  # it is fetched and written down
         os.kill(os.getpid(), signum)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(15):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(strike)
             outcome = await render(job(scenes, tmp_path, cloud), display)

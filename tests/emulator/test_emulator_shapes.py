@@ -133,7 +133,9 @@ def test_the_check_finds_what_is_wrong():
 
 
 def test_every_answer_fits(emulate):
-    emulator = emulate(provisioning=0.2, activating=0.05, deactivating=0.05, max_running=4)
+    emulator = emulate(
+        provisioning=0.5, activating=0.05, deactivating=0.05, deprovisioning=1.0, max_running=4
+    )
     aws = Checked(emulator)
     ecs = aws.ecs
     ecs.create_cluster(clusterName="second", tags=[{"key": "a", "value": "b"}])

@@ -125,7 +125,7 @@ def test_sigterm_without_work_ends_at_once(start: Start) -> None:
     service = start()
     assert service.http.get("/health").status_code in {200, 500}
     service.process.send_signal(signal.SIGTERM)
-    assert service.ended(within=2) == 0
+    assert service.ended(within=8) == 0
     assert list(service.folder.iterdir()) == []
 
 
@@ -142,7 +142,7 @@ def test_sigterm_lets_what_runs_end_and_be_fetched(start: Start) -> None:
         assert service.http.get(f"/jobs/{queued}").json()["state"] == "interrupted"
     assert told[-1]["state"] == "done"
     assert service.http.get(f"/jobs/{running}/video").status_code == 200
-    assert service.ended(within=2) == 0
+    assert service.ended(within=8) == 0
     assert list(service.folder.iterdir()) == []
 
 
@@ -152,7 +152,7 @@ def test_sigterm_interrupts_what_takes_too_long_and_says_so(start: Start, tmp_pa
     job = service.start({"do": "hang"})
     with events(service, job) as told:
         service.process.send_signal(signal.SIGTERM)
-        assert service.ended(within=3) == 0
+        assert service.ended(within=10) == 0
     assert told[-1]["state"] == "interrupted"
     assert not any(map(alive, pids))
     assert list(service.folder.iterdir()) == []
@@ -166,7 +166,7 @@ def test_a_second_signal_ends_at_once(start: Start, tmp_path: Path, second: sign
     time.sleep(0.3)
     assert service.process.poll() is None
     service.process.send_signal(second)
-    assert service.ended(within=2) == 128 + second
+    assert service.ended(within=8) == 128 + second
     assert not any(map(alive, pids))
     assert list(service.folder.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_a_reader_who_takes_nothing_does_not_hold_the_stop(start: Start) -> None
         )
         time.sleep(0.2)
         service.process.send_signal(signal.SIGTERM)
-        assert service.ended(within=4) == 0
+        assert service.ended(within=8) == 0
 
 
 def test_children_end_when_the_server_is_killed(start: Start, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_all_ends_with_the_parent(start: Start, tmp_path: Path) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
-    assert service.ended(within=2) == 1
+    assert service.ended(within=8) == 1
     until_gone(pids)
     assert list(service.folder.iterdir()) == []
 
@@ -210,7 +210,7 @@ def test_it_ends_after_its_lifetime(start: Start) -> None:
     service = start(lifetime_seconds="1", stop_seconds="1")
     job = service.start({"do": "hang"})
     with events(service, job) as told:
-        assert service.ended(within=4) == 0
+        assert service.ended(within=8) == 0
     assert told[-1]["state"] == "interrupted"
 
 
@@ -226,7 +226,7 @@ def test_it_ends_when_idle_and_not_before(start: Start) -> None:
         with suppress(httpx.TransportError):
             httpx.get(f"{service.url}/health")  # a health check is no request
         time.sleep(0.05)
-    assert service.ended(within=2) == 0
+    assert service.ended(within=8) == 0
     assert 0.8 < time.monotonic() - began < 5
 
 
