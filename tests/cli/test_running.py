@@ -147,7 +147,7 @@ async def test_a_signal_stops_everything_and_keeps_what_is_done(
     display: OpenDisplay = partial(on_screen if moves else in_lines, console=console)
 
     async def strike() -> None:
-        while not any(line.startswith("encoded good") for line in cloud.log):
+        while not any(line.startswith("encoded good") for line in cloud.log):  # noqa: ASYNC110 - a list tells nobody
             await anyio.sleep(0.01)
         await anyio.sleep(0.5)  # it is fetched and written down
         os.kill(os.getpid(), signum)
