@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.errors import Remedy
-from cloudburst.models.failures.calls import CODES, EXPIRED, NO_SUCH_TASK, REASONS
+from cloudburst.models.failures.calls import CODES, EXPIRED, NO_SUCH_TASK, REASONS, WORDS
 from cloudburst.models.failures.lines import (
     ANEW,
     EXCEPTIONS,
@@ -80,10 +80,8 @@ def of_code(code: str, message: str, status: int, *, operation: str) -> Failure:
         status: Of HTTP.
         operation: The method of boto's client.
     """
-    if operation == "run_task":
-        known = [row for row in REASONS if row.match not in {("",), ("*",)}]
-        if (row := _first(known, message)) is not None:
-            return row
+    if operation == "run_task" and (row := _first(WORDS, message)) is not None:
+        return row
     *exact, run_task, other = CODES
     row = _first(exact, code, operation)
     row = row or _first(STATUSES, str(status), "aws")
