@@ -247,11 +247,12 @@ class FargateLauncher:
         except NoAnswerError:
             raise
         except CloudburstError as exc:
-            # A throttled request was not looked at: what an earlier one did is still not known.
-            if not (unsure and isinstance(exc, ThrottledError)):
+            # What asks too often or may not ask is not looked at: what an earlier request with this
+            # token did is still not known, and only the very same one finds out.
+            if isinstance(exc, CapacityError) or not unsure:
                 await self._runs.refused(token)
-            if not isinstance(exc, ThrottledError):
-                del self._asked[token]
+                if not isinstance(exc, ThrottledError):
+                    del self._asked[token]
             if isinstance(exc, CapacityError) and exc.remedy is Remedy.OTHER_SUBNET:
                 self._ladder.lacked(place.rung, str(exc))
             raise
