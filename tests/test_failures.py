@@ -248,6 +248,8 @@ def test_the_exit_code_that_says_most_counts():
     assert "failed" in of_stop(*ended, [143, 1]).means
     assert of_stop(*ended, [137, 0]).match == ("0",), "its lifetime was over, so all were stopped"
     assert of_stop(*ended, [137, 137]).match == ("137",)
+    for exits in ([137, 143], [143, 137]):  # one was killed, and the other ended in turn
+        assert of_stop(*ended, exits).match == ("137",)
     assert of_stop(*ended, []).match == ("EssentialContainerExited",)
 
 
