@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cloudburst import Settings, compat
+from cloudburst import Settings
+from cloudburst.compat import calls
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
@@ -77,5 +78,5 @@ class _Noting(FakeRenderer):
 def account(monkeypatch, **facts):
     """The calls of old render here."""
     cloud = Account(**facts)
-    monkeypatch.setattr(compat, "default_backend", cloud.chosen)
+    monkeypatch.setattr(calls, "default_backend", cloud.chosen)
     return cloud

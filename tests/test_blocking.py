@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import signal
 import threading
@@ -172,13 +173,14 @@ async def test_within_a_loop_it_is_refused(cloud, scenes):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_from_threads_while_a_loop_runs(cloud, scenes):
+@pytest.mark.parametrize("in_thread", [anyio.to_thread.run_sync, asyncio.to_thread])
+async def test_from_threads_while_a_loop_runs(cloud, scenes, in_thread):
     cloud.encode = 0.1
     ticks, results = 0, []
     some = scenes(1)
 
     async def one():
-        results.append(await anyio.to_thread.run_sync(blocking.execute_parallel_batches, some))
+        results.append(await in_thread(blocking.execute_parallel_batches, some))
 
     async def tick():
         nonlocal ticks

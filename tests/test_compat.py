@@ -21,9 +21,9 @@ from cloudburst import (
     Tier,
     Video,
     calculate_fargate_cost,
-    compat,
     execute_parallel_batches,
 )
+from cloudburst.compat.figures import batch_result
 from cloudburst.engine import ledger
 from cloudburst.models.prices import IPV4_SECOND, US_EAST_1
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
@@ -346,7 +346,7 @@ def told(*, billed):
 
 
 def test_the_figures_of_a_result():
-    result = compat._result(told(billed=True))
+    result = batch_result(told(billed=True))
     assert result.efficiency.speedup_factor == pytest.approx((20 + 15) / 20)
     assert result.efficiency.processing_efficiency == pytest.approx(100 * 14 / 35)
     assert result.efficiency.cost_per_scene == pytest.approx(0.1)
@@ -363,7 +363,7 @@ def test_the_figures_of_a_result():
 
 
 def test_where_nothing_is_billed_it_costs_0():
-    result = compat._result(told(billed=False))
+    result = batch_result(told(billed=False))
     assert result.total_cost_usd == result.efficiency.cost_per_scene == 0
     assert [task.total_cost_usd for task in result.task_results] == [0, 0]
 

@@ -135,6 +135,27 @@ def test_a_quota_is_known_by_its_words_whatever_the_code(code):
     )
 
 
+@pytest.mark.parametrize("operation", ["run_task", "stop_task", "describe_tasks"])
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("RequestTimeoutException", "", 408),
+        ("RequestAbortedException", "", 400),
+        ("408", "Request Timeout", 408),
+        ("ServerException", "Internal error.", 500),
+        ("InternalFailure", "Internal error", 500),
+    ],
+)
+def test_what_may_have_been_done_all_the_same_is_no_refusal(code, message, status, operation):
+    """As a refusal of RunTask, it would leave a task that nobody knows."""
+    assert of_code(code, message, status, operation=operation).error is NoAnswerError
+
+
+def test_a_status_counts_where_there_is_no_code():
+    assert of_code("429", "Too Many Requests", 429, operation="run_task").error is ThrottledError
+    assert of_code("502", "Bad Gateway", 502, operation="run_task").error is NoAnswerError
+
+
 def test_the_worst_of_several_reasons_counts():
     assert of_placement(["AGENT", "MISSING"]).error is ResourceMissingError
     assert of_placement(["RESOURCE:ENI", "AGENT"]).error is CapacityError
@@ -227,6 +248,8 @@ def test_the_exit_code_that_says_most_counts():
     assert "failed" in of_stop(*ended, [143, 1]).means
     assert of_stop(*ended, [137, 0]).match == ("0",), "its lifetime was over, so all were stopped"
     assert of_stop(*ended, [137, 137]).match == ("137",)
+    for exits in ([137, 143], [143, 137]):  # one was killed, and the other ended in turn
+        assert of_stop(*ended, exits).match == ("137",)
     assert of_stop(*ended, []).match == ("EssentialContainerExited",)
 
 

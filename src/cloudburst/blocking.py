@@ -7,6 +7,7 @@ always do; a program that has handlers of its own for them keeps those.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -106,17 +107,23 @@ def _run(call: Callable[[], Awaitable[T]]) -> T:
     else:
         msg = "an event loop runs in this thread: await the call of `cloudburst` that has this name"
         raise ConfigurationError(msg)
+    # Not `anyio.run`: in a thread that has the context of a loop (`asyncio.to_thread`) it may take
+    # that loop for one that runs here.
     if not (ours := _signals()):
-        return anyio.run(call)
+        return asyncio.run(_alone(call))
     answers: list[T] = []
     came: list[signal.Signals] = []
     try:
-        anyio.run(_guarded, call, ours, answers, came)
+        asyncio.run(_guarded(call, ours, answers, came))
     finally:
         if came:  # the loop has put back what the signal does
             signal.raise_signal(came[0])
             raise SystemExit(128 + came[0])  # nothing, where we are a container's first process
     return answers[0]
+
+
+async def _alone(call: Callable[[], Awaitable[T]]) -> T:
+    return await call()
 
 
 async def _guarded(

@@ -14,6 +14,7 @@ from cloudburst.account import taking_down as destroying
 from cloudburst.account.blueprint import (
     LOG_GROUP,
     ROLE,
+    ROLE_TRUST,
     Image,
     differences,
     families,
@@ -200,7 +201,7 @@ async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
     client(emulator, "logs").create_log_group(logGroupName=LOG_GROUP)
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     group = ec2.create_security_group(GroupName="cloudburst", Description="x", VpcId=vpc)
-    trust = json.dumps(pieces.ROLE_TRUST)
+    trust = json.dumps(ROLE_TRUST)
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust)
     with pytest.raises(ConfigurationError, match="AmazonECSTaskExecutionRolePolicy"):
         await set_up(emulator)

@@ -122,6 +122,24 @@ async def test_the_same_token_starts_one_task(kind):
             await backend.launcher.stop(task, reason="done")
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnrecognizedClientException"])
+async def test_a_refusal_does_not_undo_a_launch_without_answer(code):
+    """Who may not ask is told nothing: asked again, it is the very same request."""
+    with account(**NO_PROCESSES) as emulator:
+        emulator.add_fault(Fault(operation="RunTask", kind="lost"))
+        emulator.add_fault(Fault(operation="RunTask", code=code))
+        async with backend_of(emulator, capacity="FARGATE_SPOT:1,FARGATE:1") as backend:
+            one = request("one")
+            for error in (NoAnswerError, LaunchError):
+                with pytest.raises(error):
+                    await backend.launcher.launch(one)
+            assert len(await known_runs()) == 1, "there may be a task"
+            task = await backend.launcher.launch(one)
+            assert [it.arn for it in emulator.tasks] == [task]
+            await backend.launcher.stop(task, reason="done")
+    assert await known_runs() == ()
+
+
 @pytest.mark.parametrize(
     ("reason", "error"),
     [

@@ -14,6 +14,7 @@ from aiobotocore.config import AioConfig
 from emulated import account, backend_of, request, until
 from pydantic import SecretStr
 
+from cloudburst.adapters.aws import redaction
 from cloudburst.adapters.aws.redaction import LIBRARIES, clean, cover, hide
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.models.task import TaskState
@@ -110,6 +111,15 @@ async def test_tracebacks_and_arguments_are_cleaned_too(log):
     said = log.getvalue()
     assert "ValueError: invalid literal for int() with base 10: '***'" in said
     assert "hidden-value-1" not in said
+
+
+def test_what_is_hidden_anew_is_forgotten_last(monkeypatch):
+    """A page about an old task hides its key first, and then a certificate of many lines."""
+    monkeypatch.setattr(redaction, "_latest", {})
+    monkeypatch.setattr(redaction, "MOST", 8)
+    hide("old-key", *(f"other-key-{number}" for number in range(7)))
+    hide("old-key", "certificate")
+    assert clean("old-key and certificate") == "*** and ***"
 
 
 async def test_loggers_that_come_later_are_watched_with_the_next_secret(log):

@@ -353,7 +353,7 @@ async def test_cloudburst_ladder(emulated, monkeypatch, ladder, tasks):
     monkeypatch.setenv("CLOUDBURST_LADDER", ladder)
     with emulated(**ONLY_THERE, lacks=[Lack(provider="FARGATE_SPOT")]) as aws:
         async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
-            for number in range(4):
+            for number in range(8):  # more than there are rungs
                 with suppress(CapacityError):
                     await backend.launcher.launch(replace(REQUEST, token=f"token {number}"))
                     break

@@ -246,7 +246,9 @@ async def test_fault_09_lists_have_pages_and_tags_take_no_call_each(emulated):
 async def test_fault_10_the_bill_is_that_of_aws(emulated, scenes, monkeypatch):
     """By its own times, with the address, and with the task whose image could not be pulled."""
     monkeypatch.setattr(ledger, "MINIMUM_SECONDS", 0)  # a minute would hide the seconds
-    with emulated(task_faults={0: TaskFault(image_pull=True)}, pending=1.3) as aws:
+    with emulated(
+        task_faults={0: TaskFault(image_pull=True)}, provisioning=1.3, pending=1.3
+    ) as aws:
         result = await FargateOperationV1().execute_batch(scenes(1))
         assert result.success
         assert [task.started is None for task in aws.tasks] == [True, False]

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from cloudburst.account import pieces
+from cloudburst.account import pieces, roles
 from cloudburst.account.blueprint import (
     ARM_SUFFIX,
     Image,
@@ -223,10 +223,10 @@ def _on_arm(settings: Settings) -> bool:
 async def _make(
     hand: Hand, settings: Settings, plan: InitPlan, ground: _Ground, account: str
 ) -> dict[str, str]:
-    fresh = await pieces.service_role(hand)
+    fresh = await roles.service_role(hand)
     await pieces.cluster(hand, settings.cluster, fresh=fresh)
     await pieces.log_group(hand)
-    role, fresh = await pieces.execution_role(hand, account=account)
+    role, fresh = await roles.execution_role(hand, account=account)
     groups = await _groups(hand, plan, ground)
     for architecture in ground.architectures:
         wanted = task_definition(

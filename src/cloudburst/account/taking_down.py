@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from cloudburst.account import pieces
+from cloudburst.account import pieces, roles
 from cloudburst.account.arns import partition
 from cloudburst.account.blueprint import (
     GROUP,
@@ -203,7 +203,7 @@ class _Wrecker:
 
     async def role(self) -> None:
         """The execution role, unless another region uses it."""
-        role = await pieces.describe_role(self._hand)
+        role = await roles.describe_role(self._hand)
         if role is None:
             return
         tags = role.get("Tags") or ()
@@ -211,10 +211,10 @@ class _Wrecker:
             self._leave("execution role", ROLE)
             return
         region = self._hand.aws.region
-        used = {tag["Key"] for tag in tags} - {pieces.region_tag(region)}
-        others = sorted(key for key in used if key.startswith(pieces.region_tag("")))
+        used = {tag["Key"] for tag in tags} - {roles.region_tag(region)}
+        others = sorted(key for key in used if key.startswith(roles.region_tag("")))
         if others:
-            key = pieces.region_tag(region)
+            key = roles.region_tag(region)
             await self._hand.change("iam", "untag_role", RoleName=ROLE, TagKeys=[key])
             told = ", ".join(key.rpartition("/")[2] for key in others)
             self._hand.tell("execution role", ROLE, Outcome.LEFT, f"used in {told}")

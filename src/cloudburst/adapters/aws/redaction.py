@@ -71,8 +71,9 @@ def hide(*values: str, always: bool = False) -> None:
         always: Not only until many others have come.
     """
     kept = _always if always else _latest
-    for value in values:
-        kept.update(dict.fromkeys(_forms(value)))
+    for form in (form for value in values for form in _forms(value)):
+        kept.pop(form, None)  # one that is named again is among the latest again
+        kept[form] = None
     while len(_latest) > MOST:
         del _latest[next(iter(_latest))]
     cover()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.errors import Remedy
-from cloudburst.models.failures.calls import CODES, EXPIRED, NO_SUCH_TASK, REASONS
+from cloudburst.models.failures.calls import CODES, EXPIRED, NO_SUCH_TASK, REASONS, WORDS
 from cloudburst.models.failures.lines import (
     ANEW,
     EXCEPTIONS,
@@ -67,8 +67,9 @@ TABLE: tuple[Failure, ...] = (
 )
 """All rows, in the order in which they are tried."""
 
-_STOPPED_BY_STOP = ("137", "143")
-"""What containers end with that are told to end: it says nothing while another one says more."""
+_LEAST = {"137": 1, "143": 2}
+"""What containers end with that are told to end, as all are after the first: it says nothing while
+another one says more."""
 
 
 def of_code(code: str, message: str, status: int, *, operation: str) -> Failure:
@@ -80,10 +81,8 @@ def of_code(code: str, message: str, status: int, *, operation: str) -> Failure:
         status: Of HTTP.
         operation: The method of boto's client.
     """
-    if operation == "run_task":
-        known = [row for row in REASONS if row.match not in {("",), ("*",)}]
-        if (row := _first(known, message)) is not None:
-            return row
+    if operation == "run_task" and (row := _first(WORDS, message)) is not None:
+        return row
     *exact, run_task, other = CODES
     row = _first(exact, code, operation)
     row = row or _first(STATUSES, str(status), "aws")
@@ -111,7 +110,7 @@ def of_stop(code: str, reasons: Iterable[str], exits: Iterable[int]) -> Failure:
     for reason in reasons:
         if (row := _first(STOPPED_REASONS, reason)) is not None:
             return row
-    ended = sorted(map(str, exits), key=lambda exit_code: exit_code in _STOPPED_BY_STOP)
+    ended = sorted(map(str, exits), key=lambda exit_code: _LEAST.get(exit_code, 0))
     if ended and (row := _first(EXIT_CODES, ended[0])) is not None:
         return row
     row = _first(VAGUE, code)

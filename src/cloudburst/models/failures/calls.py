@@ -178,6 +178,9 @@ CODES: tuple[Failure, ...] = (
         match=(
             "InternalError",
             "InternalFailure",
+            "RequestAbortedException",
+            "RequestTimeout",
+            "RequestTimeoutException",
             "ServerException",
             "ServiceUnavailable",
             "ServiceUnavailableException",
@@ -185,7 +188,7 @@ CODES: tuple[Failure, ...] = (
         ),
         error=NoAnswerError,
         remedy=Remedy.AGAIN_HERE,
-        means="AWS is unwell; it may have done it all the same",
+        means="AWS is unwell, or the line to it; it may have done it all the same",
         source=f"{_COMMON}; {_EC2}",
     ),
     NO_SUCH_TASK,
@@ -237,10 +240,10 @@ CODES: tuple[Failure, ...] = (
     ),
 )
 
-REASONS: tuple[Failure, ...] = (
+WORDS: tuple[Failure, ...] = (
     Failure(
         where=Where.FAILURE,
-        # AWS's own pages have both apostrophes; the same words come as an exception's message.
+        # AWS's own pages have both apostrophes.
         match=(
             "You?ve reached the limit on the number of vCPUs*",
             "You?ve reached the limit on the number of tasks*",
@@ -269,6 +272,11 @@ REASONS: tuple[Failure, ...] = (
         "far as CLOUDBURST_LADDER allows",
         source=f"{_EVENTS}; https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity",
     ),
+)
+"""Reasons that come as the message of an exception too, whatever its code."""
+
+REASONS: tuple[Failure, ...] = (
+    *WORDS,
     Failure(
         where=Where.FAILURE,
         match=("Internal error*",),

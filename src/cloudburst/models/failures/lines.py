@@ -11,6 +11,7 @@ from cloudburst.errors import (
     NoAnswerError,
     Remedy,
     RenderFailedError,
+    ThrottledError,
     UploadError,
     WorkerError,
     WorkerStoppedError,
@@ -186,12 +187,21 @@ STATUSES: tuple[Failure, ...] = (
     STRANGER,
     Failure(
         where=Where.HTTP,
-        match=("5??",),
+        match=("429",),
+        on=("aws",),
+        error=ThrottledError,
+        remedy=Remedy.AGAIN_HERE,
+        means="AWS was asked too often",
+        source=_RFC,
+    ),
+    Failure(
+        where=Where.HTTP,
+        match=("408", "5??"),
         on=("aws",),
         error=NoAnswerError,
         remedy=Remedy.AGAIN_HERE,
-        means="AWS is unwell; it may have done it all the same",
-        source="Common errors, ECS API reference (2026-11)",
+        means="AWS is unwell, or the line to it; it may have done it all the same",
+        source=f"Common errors, ECS API reference (2026-11); {_RFC}",
     ),
 )
 
