@@ -149,6 +149,21 @@ async def test_nothing_to_resume_is_a_new_run(scenes, out):
     assert [path.stem for path in journals(out)] == [report.run]
 
 
+@pytest.mark.parametrize("name", [None, "fresh"])
+async def test_where_there_is_nothing_to_resume_no_file_is_replaced(name, scenes, out):
+    cloud = Cloud()
+    out.mkdir()
+    (out / "a.mp4").write_text("precious")
+    with pytest.raises(OutputExistsError, match=r"there already: .*a\.mp4"):
+        await rendered(cloud, scenes, out, name=name, resume=True)
+    assert (out / "a.mp4").read_text() == "precious"
+    assert not cloud.launched
+    assert videos(out) == ["a.mp4"]
+    assert not journals(out)
+    report = await rendered(cloud, scenes, out, name=name, resume=True, overwrite=True)
+    assert report.status is Status.COMPLETE
+
+
 async def test_a_name_begins_once(scenes, out):
     cloud = Cloud()
     await begun(cloud, scenes, out)

@@ -215,7 +215,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 claimed(folder, names, run=run_name, overwrite=overwrite, resume=resume) as paths,
                 client.book(folder, run_name, resume=resume) as book,
             ):
-                earlier = await book.earlier(checked, paths, overwrite=overwrite)
+                earlier = await book.earlier(checked, paths, overwrite=overwrite, resume=resume)
                 async with open_run(
                     run_name,
                     checked,
