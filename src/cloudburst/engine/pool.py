@@ -219,8 +219,11 @@ class WorkerPool:
                 raise
             lane.slot.doubted = True
             self._dispatcher.fleet.refresh(lane.slot)
-            error = await lane.worker.explain(exc, within=self._timeouts.call)
-            lane.slot.lose(error)
+            error = exc
+            try:
+                error = await lane.worker.explain(exc, within=self._timeouts.call)
+            finally:  # also when the scene is cut off here: others may be on that worker
+                lane.slot.lose(error)
             raise error from exc
         finally:
             if lane is not None:
