@@ -194,6 +194,24 @@ async def test_a_worker_that_nobody_needs_any_more_is_not_waited_for():
     assert not second.running
 
 
+async def test_nobody_waits_for_what_others_give_back():
+    """There is a run every other second, and a stop takes longer than that."""
+    cloud, seconds = FakeCloud(boot=1, encode=1, stop_takes=5), []
+
+    async def one(eng, number):
+        seconds.append((await eng.render([f"s{number}"], f"run{number}")).seconds)
+
+    async with (
+        engine(cloud, limits=Limits(workers=10)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        for number in range(20):
+            tasks.start_soon(one, eng, number)
+            await anyio.sleep(2)
+    # Two seconds and a stop, and at most as long again for what is being stopped then.
+    assert max(seconds) < 2 + 5 + 5 + 1
+
+
 async def test_idle_workers_are_kept_for_as_long_as_asked():
     cloud = FakeCloud(boot=40, encode=90)
     async with engine(cloud, limits=Limits(idle=120)) as eng:

@@ -137,11 +137,16 @@ class WorkerPool:
         self._keeper.scribes.note(record)
 
     async def drained(self, run: str) -> None:
-        """Wait until every worker that nobody will use is stopped; those kept warm stay."""
+        """Wait until every worker that nobody will use is stopped; those kept warm stay.
+
+        Nor for what other runs give back from now on: where they come and go, there is always some.
+        """
+        ended = {slot for slot in self._dispatcher.fleet if slot.retired}
 
         def ending(slot: Slot) -> bool:
-            unused = not slot.lanes and slot.record.run == run and not self._limits.idle
-            return slot.retired or unused
+            if slot.record.run != run:
+                return slot in ended
+            return slot.retired or not (slot.lanes or self._limits.idle)
 
         while any(map(ending, self._dispatcher.fleet)):
             await self._dispatcher.changed.wait()
