@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import anyio
 import anyio.lowlevel
@@ -465,3 +466,31 @@ async def test_a_task_that_this_life_asks_for_is_not_taken_for_one_of_the_last()
     hold(cloud, journal, events, report)
     assert len(cloud.launched) == 1
     assert sum(isinstance(event, WorkerLaunched) for event in events) == 1
+
+
+async def test_a_client_that_goes_on_with_its_own_run_counts_each_task_once():
+    """Seven lives, of 60 s each, that all leave the same scene to the next one."""
+    cloud, journal = billing(broken_scenes={"a"}), MemoryJournal()
+    limits = Limits(workers=1, attempts=1, max_usd=Decimal("0.016"))
+    async with engine(cloud, timeouts=TIMEOUTS, limits=limits) as e:
+        earlier = None
+        for number in range(7):
+            async with goes_on(e, journal, scenes("a"), earlier) as run:
+                await run.until_done()
+            report = await run.settled()
+            assert report.status is Status.FAILED, f"no lack of money in life {number}"
+            earlier = journal.earlier()
+    assert report.cost.seconds == 7 * 60
+
+
+async def test_the_budget_knows_tasks_that_the_backend_has_forgotten():
+    cloud, journal = billing(), MemoryJournal()
+    limits = Limits(workers=1, max_usd=Decimal("0.006"))
+    await killed(cloud, journal, scenes(), seconds=105, limits=limits, timeouts=Timeouts(stop=5))
+    (known,) = journal.of(TaskEntry)[-1:]
+    await cloud.stop(known.task, reason="cleanup")
+    cloud._requests.clear()  # hours later
+    _, report = await resumed(cloud, journal, scenes("abcdefghij"), limits=limits)
+    assert report.status is Status.BUDGET
+    assert len({worker.task for worker in report.workers}) == 2
+    assert Decimal("0.004") < report.cost.usd <= limits.max_usd

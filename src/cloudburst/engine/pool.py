@@ -133,8 +133,12 @@ class WorkerPool:
 
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
-        self._dispatcher.budget.closed(record)
+        self.spent(record)
         self._keeper.scribes.note(record)
+
+    def spent(self, record: WorkerRecord) -> None:
+        """The same of one that the backend has forgotten: nothing is new about it."""
+        self._dispatcher.budget.closed(record)
 
     async def drained(self, run: str) -> None:
         """Wait until every worker that nobody will use is stopped; those kept warm stay.

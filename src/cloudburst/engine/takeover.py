@@ -79,6 +79,9 @@ class Takeover:
                 return  # what is not known may be what this life asks for
             self._note(backend, found)
         self._looked_at = began
+        for task, record in self._records.items():
+            if task not in self._found:
+                self._pool.spent(record)
         self._warn_of_others()
 
     def _warn_of_others(self) -> None:
