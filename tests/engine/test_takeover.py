@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -494,3 +495,28 @@ async def test_the_budget_knows_tasks_that_the_backend_has_forgotten():
     assert report.status is Status.BUDGET
     assert len({worker.task for worker in report.workers}) == 2
     assert Decimal("0.004") < report.cost.usd <= limits.max_usd
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_client_that_goes_on_with_its_own_run_has_the_whole_bill(settled):
+    """Also of the task that has not stopped yet when the next life begins."""
+    cloud, journal = billing(), MemoryJournal()
+    async with engine(cloud, timeouts=TIMEOUTS, limits=Limits(workers=1)) as e:
+        async with goes_on(e, journal, scenes()) as run:
+            async for event in run:
+                if isinstance(event, SceneCompleted):
+                    break
+        if settled:
+            await run.settled()
+        async with goes_on(e, journal, scenes(), journal.earlier()) as run:
+            events = [event async for event in run]
+        report = await run.settled()
+    hold(cloud, journal, events, report)
+    assert [worker.scenes for worker in report.workers] == [1, 3]
+    assert report.cost.seconds == sum(cloud_seconds(cloud))
+
+
+def cloud_seconds(cloud):
+    """What is billed of each task."""
+    for task, (_, created) in cloud._requests.items():
+        yield max(60, math.ceil(round(cloud.ended[task] - created - cloud.pull_after, 3)))
