@@ -12,7 +12,7 @@ from decimal import Decimal
 import anyio
 import anyio.lowlevel
 import pytest
-from harness import checked, engine
+from harness import checked, engine, known, working
 from lives import EPOCH, MemoryJournal, Plug, goes_on, killed, life
 
 from cloudburst.errors import AccessDeniedError, NoAnswerError
@@ -488,8 +488,8 @@ async def test_the_budget_knows_tasks_that_the_backend_has_forgotten():
     cloud, journal = billing(), MemoryJournal()
     limits = Limits(workers=1, max_usd=Decimal("0.006"))
     await killed(cloud, journal, scenes(), seconds=105, limits=limits, timeouts=Timeouts(stop=5))
-    (known,) = journal.of(TaskEntry)[-1:]
-    await cloud.stop(known.task, reason="cleanup")
+    (last,) = journal.of(TaskEntry)[-1:]
+    await cloud.stop(last.task, reason="cleanup")
     cloud._requests.clear()  # hours later
     _, report = await resumed(cloud, journal, scenes("abcdefghij"), limits=limits)
     assert report.status is Status.BUDGET
@@ -520,3 +520,18 @@ def cloud_seconds(cloud):
     """What is billed of each task."""
     for task, (_, created) in cloud._requests.items():
         yield max(60, math.ceil(round(cloud.ended[task] - created - cloud.pull_after, 3)))
+
+
+async def test_workers_that_have_run_for_long_are_expected_at_once():
+    """Nobody takes them for starts that are late by an hour, and starts others in their place."""
+    cloud, journal = FakeCloud(boot=40, encode=50, rates=US_EAST_1), MemoryJournal()
+    these = [working(name, 50) for name in "abcd"]
+    settings = {"limits": Limits(workers=2), "timeouts": Timeouts(call=5, stop=0.1)}
+    await killed(cloud, journal, these[:2], seconds=45, **settings)
+    assert len(cloud.running) == 2
+    await anyio.sleep(3600)
+    settings = {"figures": known(cloud), "limits": Limits(workers=4)}
+    _, report = await resumed(cloud, journal, these, **settings)
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 2
+    assert [worker.scenes for worker in report.workers] == [2, 2]
