@@ -138,6 +138,16 @@ async def test_a_scene_that_takes_too_long_is_tried_elsewhere():
     assert report.videos[0].task == "fake-2"
 
 
+async def test_a_wait_for_others_costs_a_scene_no_time():
+    """As long as nothing was measured, the next scene is sent to a worker that encodes."""
+    cloud = FakeCloud(boot=1, encode=600)
+    async with engine(cloud, limits=Limits(workers=1, attempts=1)) as eng:
+        report = await eng.render("abc")
+    assert report.status is Status.COMPLETE
+    assert max(scene.waiting for scene in report.scenes) > 500
+    assert report.seconds < 1 + 3 * 600 + 1
+
+
 async def test_permission_denied_ends_the_run_at_once():
     cloud = FakeCloud(refuse=[AccessDeniedError("no")] * 50)
     async with engine(cloud) as eng:
