@@ -93,6 +93,35 @@ async def test_runs_take_turns():
     assert ends["large"] > ends["small"]
 
 
+class Full(FakeCloud):
+    """There is room for one task, and others are waited for in vain."""
+
+    first = ""
+
+    async def launch(self, request):
+        self.first = self.first or request.token
+        if request.token != self.first:
+            raise CapacityError("no room")
+        return await super().launch(request)
+
+
+async def test_a_small_run_is_not_left_to_a_worker_that_never_comes():
+    reports = {}
+
+    async def one(eng, name, scenes):
+        reports[name] = await eng.render([f"{name}{number}" for number in range(scenes)], name)
+
+    async with (
+        engine(Full(boot=1, encode=20), limits=Limits(workers=2)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(one, eng, "large", 50)
+        await anyio.sleep(45)
+        tasks.start_soon(one, eng, "small", 1)
+    assert {report.status for report in reports.values()} == {Status.COMPLETE}
+    assert reports["small"].seconds < 4 * 20
+
+
 async def test_a_dead_worker_is_replaced():
     cloud = FakeCloud(encode=5, dying_tasks={"fake-1": 3})
     async with engine(cloud, limits=Limits(workers=1)) as eng:
