@@ -251,6 +251,33 @@ async def test_nobody_waits_for_what_others_give_back():
     assert max(seconds) < 2 + 5 + 5 + 1
 
 
+class Uneven(FakeCloud):
+    """The second task takes long to start."""
+
+    async def describe(self, task, *, anew=False):
+        self.boot = 200 if task == "fake-2" else 1
+        return await super().describe(task, anew=anew)
+
+
+async def test_nobody_waits_for_a_start_that_others_want():
+    cloud, reports = Uneven(encode=20), {}
+
+    async def one(eng, name, scenes):
+        reports[name] = await eng.render([f"{name}{number}" for number in range(scenes)], name)
+
+    async with (
+        engine(cloud, limits=Limits(workers=2)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(one, eng, "small", 2)
+        await anyio.sleep(5)
+        tasks.start_soon(one, eng, "large", 16)
+    assert {report.status for report in reports.values()} == {Status.COMPLETE}
+    assert reports["small"].seconds < 70
+    assert [worker.scenes for worker in reports["large"].workers if worker.task == "fake-2"] > [2]
+    assert not cloud.running
+
+
 async def test_idle_workers_are_kept_for_as_long_as_asked():
     cloud = FakeCloud(boot=40, encode=90)
     async with engine(cloud, limits=Limits(idle=120)) as eng:

@@ -150,6 +150,8 @@ class WorkerPool:
         def ending(slot: Slot) -> bool:
             if slot.record.run != run:
                 return slot in ended
+            if slot.starting:  # others want it, or it would have been given up
+                return False
             return slot.retired or not (slot.lanes or self._limits.idle)
 
         while any(map(ending, self._dispatcher.fleet)):
