@@ -229,7 +229,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     earlier=earlier,
                 ) as book.run:
                     yield book.run
-            if not client.pool.still_billed(run_name):
+            if not (client.pool.still_billed(run_name) or client.pool.asking(run_name)):
                 await book.closed.wait()  # who has the report may remove the folder
             await save_history(client.pool.take_samples())
 
