@@ -535,3 +535,13 @@ async def test_workers_that_have_run_for_long_are_expected_at_once():
     assert report.status is Status.COMPLETE
     assert len(cloud.launched) == 2
     assert [worker.scenes for worker in report.workers] == [2, 2]
+
+
+async def test_a_clock_that_was_put_back_holds_up_nobody():
+    """A launch was asked for in an hour, as it seems: it is not waited for until then."""
+    cloud, journal = FakeCloud(boot=1, encode=1), MemoryJournal()
+    lost = LaunchEntry(token="lost", backend="fake", asked=journal.now() + 3600)
+    journal.entries.append(lost)
+    _, report = await resumed(cloud, journal)
+    assert report.status is Status.COMPLETE
+    assert report.seconds < 30
