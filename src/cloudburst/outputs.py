@@ -200,7 +200,8 @@ class _Claim:
 def _alone(home: Path) -> Generator[bool]:
     """Whether no other run looks into the folder meanwhile. Leaves no empty folder behind."""
     lock = _lock(home / "lock")
-    with suppress(Timeout, FileNotFoundError):  # not found: another run tidied up just now
+    # Not found, or there after all: another run tidied up just now, perhaps while FileLock looked.
+    with suppress(Timeout, FileNotFoundError, FileExistsError):
         lock.acquire(timeout=0)
     try:
         yield lock.is_locked
