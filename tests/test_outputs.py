@@ -57,6 +57,16 @@ def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+async def test_a_card_that_cannot_be_removed_costs_no_run_its_report(tmp_path: Path) -> None:
+    """The file system may have become one that can only be read, for which a folder stands."""
+    card = tmp_path / ".cloudburst" / "run.json"
+    async with claimed(tmp_path, ["a"], run="run", overwrite=False):
+        card.unlink()
+        card.mkdir()
+        assert list(holders(tmp_path)) == ["run"]
+    assert not holders(tmp_path)
+
+
 async def test_names_become_paths_and_nothing_is_left(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "out"
     async with claimed(folder, ["a", "場景"], run="r1", overwrite=False) as paths:

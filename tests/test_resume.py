@@ -24,7 +24,7 @@ from cloudburst import (
     RenderOptions,
     Status,
 )
-from cloudburst.errors import BusyError
+from cloudburst.errors import BusyError, CapacityError
 from cloudburst.journal import journal_path, journals, read_past
 from cloudburst.models.entries import ResultEntry
 from cloudburst.models.events import SceneCompleted
@@ -147,6 +147,21 @@ async def test_nothing_to_resume_is_a_new_run(scenes, out):
     report = await rendered(cloud, scenes, out, resume=True)
     assert report.status is Status.COMPLETE
     assert [path.stem for path in journals(out)] == [report.run]
+
+
+@pytest.mark.parametrize("name", [None, "fresh"])
+async def test_where_there_is_nothing_to_resume_no_file_is_replaced(name, scenes, out):
+    cloud = Cloud()
+    out.mkdir()
+    (out / "a.mp4").write_text("precious")
+    with pytest.raises(OutputExistsError, match=r"there already: .*a\.mp4"):
+        await rendered(cloud, scenes, out, name=name, resume=True)
+    assert (out / "a.mp4").read_text() == "precious"
+    assert not cloud.launched
+    assert videos(out) == ["a.mp4"]
+    assert not journals(out)
+    report = await rendered(cloud, scenes, out, name=name, resume=True, overwrite=True)
+    assert report.status is Status.COMPLETE
 
 
 async def test_a_name_begins_once(scenes, out):
@@ -331,6 +346,28 @@ async def test_a_folder_may_be_removed_when_its_run_is_over(scenes, out):
             assert {path.name for path in (out / ".cloudburst").iterdir()} == {f"r{number}.sqlite"}
             shutil.rmtree(out)
     assert not out.exists()
+
+
+class Full(Cloud):
+    """There is room for one task."""
+
+    first = ""
+
+    async def launch(self, request):
+        self.first = self.first or request.token
+        if request.token != self.first:
+            raise CapacityError("no room")
+        return await super().launch(request)
+
+
+async def test_a_run_that_is_over_waits_for_no_launch(scenes, out):
+    """A worker that is kept is started although nobody needs it any more."""
+    limits = Limits(workers=2, idle=60)
+    async with Client(Full().backend, limits=limits) as client:
+        began = anyio.current_time()
+        report = await client.render_all(scenes, to=out)
+        assert anyio.current_time() - began < 10
+    assert report.status is Status.COMPLETE
 
 
 async def test_many_small_runs_leave_nothing_open(scenes, out):

@@ -36,14 +36,21 @@ class Book:
     closed: anyio.Event = field(default_factory=anyio.Event)
 
     async def earlier(
-        self, scenes: Sequence[CheckedScene], paths: Mapping[str, Path], *, overwrite: bool
+        self,
+        scenes: Sequence[CheckedScene],
+        paths: Mapping[str, Path],
+        *,
+        overwrite: bool,
+        resume: bool,
     ) -> Earlier | None:
         """What earlier lives have left; ``None`` for a run that is new. See `taken_stock`."""
-        if not self.past.lives:
+        if not resume:
             return None
-        return await anyio.to_thread.run_sync(
+        # Also where there is nothing to resume: then all that is there is somebody else's.
+        earlier = await anyio.to_thread.run_sync(
             lambda: taken_stock(self.past, scenes, paths, overwrite=overwrite)
         )
+        return earlier if self.past.lives else None
 
 
 class Books:

@@ -215,7 +215,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 claimed(folder, names, run=run_name, overwrite=overwrite, resume=resume) as paths,
                 client.book(folder, run_name, resume=resume) as book,
             ):
-                earlier = await book.earlier(checked, paths, overwrite=overwrite)
+                earlier = await book.earlier(checked, paths, overwrite=overwrite, resume=resume)
                 async with open_run(
                     run_name,
                     checked,
@@ -229,7 +229,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     earlier=earlier,
                 ) as book.run:
                     yield book.run
-            if not client.pool.still_billed(run_name):
+            if not (client.pool.still_billed(run_name) or client.pool.asking(run_name)):
                 await book.closed.wait()  # who has the report may remove the folder
             await save_history(client.pool.take_samples())
 

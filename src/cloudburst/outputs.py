@@ -148,7 +148,8 @@ class _Claim:
         with self._turn:
             self._dropped = True
             if self._lock.is_locked:
-                self._card.unlink(missing_ok=True)
+                with suppress(OSError):  # a card that nobody holds is stale: it may stay
+                    self._card.unlink()
                 _let_go(self._lock)
                 with suppress(OSError), _alone(self.home):
                     pass  # for what it tidies up; another run that is there will do it too
@@ -199,7 +200,8 @@ class _Claim:
 def _alone(home: Path) -> Generator[bool]:
     """Whether no other run looks into the folder meanwhile. Leaves no empty folder behind."""
     lock = _lock(home / "lock")
-    with suppress(Timeout, FileNotFoundError):  # not found: another run tidied up just now
+    # Not found, or there after all: another run tidied up just now, perhaps while FileLock looked.
+    with suppress(Timeout, FileNotFoundError, FileExistsError):
         lock.acquire(timeout=0)
     try:
         yield lock.is_locked

@@ -71,7 +71,8 @@ def taken_stock(
     if foreign:
         told = ", ".join(map(str, foreign[:5]))
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-        msg = f"not as the run has left it: {told}{more}; overwrite=True replaces what is there"
+        why = "not as the run has left it" if past.lives else "there already"
+        msg = f"{why}: {told}{more}; overwrite=True replaces what is there"
         raise OutputExistsError(msg, paths=foreign)
     done = {
         scene.scene.name: replace(

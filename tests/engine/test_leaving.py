@@ -15,6 +15,7 @@ from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
 
 pytestmark = pytest.mark.anyio
 
@@ -207,3 +208,43 @@ async def test_a_scene_that_moves_is_told_to_wait_again():
         kinds = [e.type for e in events if getattr(e, "scene", None) == scene]
         starts = [place for place, kind in enumerate(kinds) if kind == "scene.started"]
         assert all(kinds[place - 1] == "scene.queued" for place in starts), kinds
+
+
+class Cut(FakeRenderer):
+    """The line breaks while one scene is sent."""
+
+    async def upload(self, scene, options):
+        await anyio.sleep(1)
+        if scene.name == "cut":
+            raise WorkerStoppedError("the line broke", task=self.task)
+        return await super().upload(scene, options)
+
+
+class Silent(FakeCloud):
+    """It takes its time to say what became of a task."""
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        yield Cut(self, address)
+
+    async def describe(self, task, *, anew=False):
+        await anyio.sleep(8 if anew else 0)
+        return await super().describe(task, anew=anew)
+
+
+async def test_a_run_that_is_left_while_its_worker_is_doubted_leaves_others_a_worker():
+    cloud, reports = Silent(boot=1, encode=5, encoders=2), []
+
+    async def beside(e):
+        reports.append(await e.render("abc", "other"))
+
+    async with (
+        engine(cloud, limits=Limits(workers=1, idle=1000)) as e,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(beside, e)
+        with anyio.move_on_after(5):
+            await e.render(["cut"])
+    assert reports[0].status is Status.COMPLETE
+    assert reports[0].seconds < 60
+    assert not cloud.running

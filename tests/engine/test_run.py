@@ -93,6 +93,35 @@ async def test_runs_take_turns():
     assert ends["large"] > ends["small"]
 
 
+class Full(FakeCloud):
+    """There is room for one task, and others are waited for in vain."""
+
+    first = ""
+
+    async def launch(self, request):
+        self.first = self.first or request.token
+        if request.token != self.first:
+            raise CapacityError("no room")
+        return await super().launch(request)
+
+
+async def test_a_small_run_is_not_left_to_a_worker_that_never_comes():
+    reports = {}
+
+    async def one(eng, name, scenes):
+        reports[name] = await eng.render([f"{name}{number}" for number in range(scenes)], name)
+
+    async with (
+        engine(Full(boot=1, encode=20), limits=Limits(workers=2)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(one, eng, "large", 50)
+        await anyio.sleep(45)
+        tasks.start_soon(one, eng, "small", 1)
+    assert {report.status for report in reports.values()} == {Status.COMPLETE}
+    assert reports["small"].seconds < 4 * 20
+
+
 async def test_a_dead_worker_is_replaced():
     cloud = FakeCloud(encode=5, dying_tasks={"fake-1": 3})
     async with engine(cloud, limits=Limits(workers=1)) as eng:
@@ -136,6 +165,16 @@ async def test_a_scene_that_takes_too_long_is_tried_elsewhere():
     assert report.status is Status.COMPLETE
     assert report.scenes[0].attempts == 2
     assert report.videos[0].task == "fake-2"
+
+
+async def test_a_wait_for_others_costs_a_scene_no_time():
+    """As long as nothing was measured, the next scene is sent to a worker that encodes."""
+    cloud = FakeCloud(boot=1, encode=600)
+    async with engine(cloud, limits=Limits(workers=1, attempts=1)) as eng:
+        report = await eng.render("abc")
+    assert report.status is Status.COMPLETE
+    assert max(scene.waiting for scene in report.scenes) > 500
+    assert report.seconds < 1 + 3 * 600 + 1
 
 
 async def test_permission_denied_ends_the_run_at_once():
@@ -192,6 +231,51 @@ async def test_a_worker_that_nobody_needs_any_more_is_not_waited_for():
     assert report.status is Status.COMPLETE
     assert report.seconds < 20
     assert not second.running
+
+
+async def test_nobody_waits_for_what_others_give_back():
+    """There is a run every other second, and a stop takes longer than that."""
+    cloud, seconds = FakeCloud(boot=1, encode=1, stop_takes=5), []
+
+    async def one(eng, number):
+        seconds.append((await eng.render([f"s{number}"], f"run{number}")).seconds)
+
+    async with (
+        engine(cloud, limits=Limits(workers=10)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        for number in range(20):
+            tasks.start_soon(one, eng, number)
+            await anyio.sleep(2)
+    # Two seconds and a stop, and at most as long again for what is being stopped then.
+    assert max(seconds) < 2 + 5 + 5 + 1
+
+
+class Uneven(FakeCloud):
+    """The second task takes long to start."""
+
+    async def describe(self, task, *, anew=False):
+        self.boot = 200 if task == "fake-2" else 1
+        return await super().describe(task, anew=anew)
+
+
+async def test_nobody_waits_for_a_start_that_others_want():
+    cloud, reports = Uneven(encode=20), {}
+
+    async def one(eng, name, scenes):
+        reports[name] = await eng.render([f"{name}{number}" for number in range(scenes)], name)
+
+    async with (
+        engine(cloud, limits=Limits(workers=2)) as eng,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(one, eng, "small", 2)
+        await anyio.sleep(5)
+        tasks.start_soon(one, eng, "large", 16)
+    assert {report.status for report in reports.values()} == {Status.COMPLETE}
+    assert reports["small"].seconds < 70
+    assert [worker.scenes for worker in reports["large"].workers if worker.task == "fake-2"] > [2]
+    assert not cloud.running
 
 
 async def test_idle_workers_are_kept_for_as_long_as_asked():

@@ -10,9 +10,10 @@ import pytest
 from harness import checked, engine
 from lives import MemoryJournal, Plug, life
 
-from cloudburst.errors import CapacityError, ClosedError, KeyRefusedError
+from cloudburst.errors import CapacityError, ClosedError, KeyRefusedError, NoAnswerError
 from cloudburst.models.entries import FaultEntry, LaunchEntry, ResultEntry, SceneEntry, TaskEntry
-from cloudburst.models.policy import Limits
+from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.prices import US_EAST_1
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
@@ -116,3 +117,21 @@ async def test_a_launch_that_is_asked_for_after_its_run_is_written_down():
     assert [entry.token for entry in first.of(LaunchEntry)][-1] == token
     assert {entry.task for entry in first.of(TaskEntry)} == {task}
     assert not second.of(LaunchEntry)
+
+
+class Deaf(FakeCloud):
+    """It answers no stop."""
+
+    async def stop(self, task, *, reason):
+        raise NoAnswerError("no")
+
+
+async def test_a_stop_that_is_not_accepted_holds_up_nobody():
+    """The run was cut off, so that its end does not wait for its workers."""
+    cloud, journal = Deaf(rates=US_EAST_1, boot=1, encode=100), MemoryJournal()
+    async with engine(cloud, timeouts=Timeouts(stop=5)) as e:
+        with anyio.move_on_after(20):
+            await e.render("a", journal=journal)
+        with anyio.fail_after(10):
+            await e.pool.given_back()
+    assert cloud.running

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import anyio
 import anyio.lowlevel
 import pytest
-from harness import checked, engine
+from harness import checked, engine, known, working
 from lives import EPOCH, MemoryJournal, Plug, goes_on, killed, life
 
 from cloudburst.errors import AccessDeniedError, NoAnswerError
@@ -465,3 +467,81 @@ async def test_a_task_that_this_life_asks_for_is_not_taken_for_one_of_the_last()
     hold(cloud, journal, events, report)
     assert len(cloud.launched) == 1
     assert sum(isinstance(event, WorkerLaunched) for event in events) == 1
+
+
+async def test_a_client_that_goes_on_with_its_own_run_counts_each_task_once():
+    """Seven lives, of 60 s each, that all leave the same scene to the next one."""
+    cloud, journal = billing(broken_scenes={"a"}), MemoryJournal()
+    limits = Limits(workers=1, attempts=1, max_usd=Decimal("0.016"))
+    async with engine(cloud, timeouts=TIMEOUTS, limits=limits) as e:
+        earlier = None
+        for number in range(7):
+            async with goes_on(e, journal, scenes("a"), earlier) as run:
+                await run.until_done()
+            report = await run.settled()
+            assert report.status is Status.FAILED, f"no lack of money in life {number}"
+            earlier = journal.earlier()
+    assert report.cost.seconds == 7 * 60
+
+
+async def test_the_budget_knows_tasks_that_the_backend_has_forgotten():
+    cloud, journal = billing(), MemoryJournal()
+    limits = Limits(workers=1, max_usd=Decimal("0.006"))
+    await killed(cloud, journal, scenes(), seconds=105, limits=limits, timeouts=Timeouts(stop=5))
+    (last,) = journal.of(TaskEntry)[-1:]
+    await cloud.stop(last.task, reason="cleanup")
+    cloud._requests.clear()  # hours later
+    _, report = await resumed(cloud, journal, scenes("abcdefghij"), limits=limits)
+    assert report.status is Status.BUDGET
+    assert len({worker.task for worker in report.workers}) == 2
+    assert Decimal("0.004") < report.cost.usd <= limits.max_usd
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_client_that_goes_on_with_its_own_run_has_the_whole_bill(settled):
+    """Also of the task that has not stopped yet when the next life begins."""
+    cloud, journal = billing(), MemoryJournal()
+    async with engine(cloud, timeouts=TIMEOUTS, limits=Limits(workers=1)) as e:
+        async with goes_on(e, journal, scenes()) as run:
+            async for event in run:
+                if isinstance(event, SceneCompleted):
+                    break
+        if settled:
+            await run.settled()
+        async with goes_on(e, journal, scenes(), journal.earlier()) as run:
+            events = [event async for event in run]
+        report = await run.settled()
+    hold(cloud, journal, events, report)
+    assert [worker.scenes for worker in report.workers] == [1, 3]
+    assert report.cost.seconds == sum(cloud_seconds(cloud))
+
+
+def cloud_seconds(cloud):
+    """What is billed of each task."""
+    for task, (_, created) in cloud._requests.items():
+        yield max(60, math.ceil(round(cloud.ended[task] - created - cloud.pull_after, 3)))
+
+
+async def test_workers_that_have_run_for_long_are_expected_at_once():
+    """Nobody takes them for starts that are late by an hour, and starts others in their place."""
+    cloud, journal = FakeCloud(boot=40, encode=50, rates=US_EAST_1), MemoryJournal()
+    these = [working(name, 50) for name in "abcd"]
+    settings = {"limits": Limits(workers=2), "timeouts": Timeouts(call=5, stop=0.1)}
+    await killed(cloud, journal, these[:2], seconds=45, **settings)
+    assert len(cloud.running) == 2
+    await anyio.sleep(3600)
+    settings = {"figures": known(cloud), "limits": Limits(workers=4)}
+    _, report = await resumed(cloud, journal, these, **settings)
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 2
+    assert [worker.scenes for worker in report.workers] == [2, 2]
+
+
+async def test_a_clock_that_was_put_back_holds_up_nobody():
+    """A launch was asked for in an hour, as it seems: it is not waited for until then."""
+    cloud, journal = FakeCloud(boot=1, encode=1), MemoryJournal()
+    lost = LaunchEntry(token="lost", backend="fake", asked=journal.now() + 3600)
+    journal.entries.append(lost)
+    _, report = await resumed(cloud, journal)
+    assert report.status is Status.COMPLETE
+    assert report.seconds < 30

@@ -202,3 +202,17 @@ async def test_lanes_bound_what_is_expected_of_a_worker():
         report = await e.render(scenes(*[10] * 24))
     assert report.status is Status.COMPLETE
     assert len(one.launched) == 2
+
+
+@pytest.mark.parametrize("cut", [20, None])
+async def test_a_start_that_was_given_up_does_not_tell_how_long_a_stop_takes(cut):
+    figures = Figures()
+    one = cloud([5], ends_after=15)
+    await anyio.sleep(50_000)  # the clock of a machine that has been up for long
+    async with engine(one, figures=figures) as e:
+        with anyio.move_on_after(cut):
+            await e.render(scenes(5))
+        await e.pool.given_back()
+    assert len(one.launched) == 1
+    learned = [sample.seconds for sample in figures._samples.get(("fake", "stop"), ())]
+    assert learned == ([] if cut else [pytest.approx(15, abs=1)])

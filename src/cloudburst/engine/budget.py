@@ -28,7 +28,7 @@ class Budget:
         self._start: float | None = None
         self._ratio: float | None = None
         self._refused: Decimal | None = None
-        self._closed: list[WorkerRecord] = []
+        self._closed: dict[str, WorkerRecord] = {}  # by task
 
     # What it learns.
 
@@ -43,9 +43,12 @@ class Budget:
         self._ratio = max(self._ratio or 0.0, took / max(sound, 0.1))
 
     def closed(self, worker: WorkerRecord) -> None:
-        """The stop of a worker was accepted."""
-        if self._most is not None:  # a client may live for weeks
-            self._closed.append(worker)
+        """The stop of a worker was accepted. Whoever tells of its task again adds nothing."""
+        if self._most is None or not worker.task:  # a client may live for weeks
+            return
+        known = self._closed.get(worker.task)
+        if known is None or not known.settled:
+            self._closed[worker.task] = worker
 
     # What it says.
 
@@ -74,7 +77,7 @@ class Budget:
         )
 
     def _spent(self) -> Decimal:
-        return sum(map(_spent, self._closed), Decimal())
+        return sum(map(_spent, self._closed.values()), Decimal())
 
     def _foreseen(self, slot: Slot, *, extra: float | None = None) -> Decimal:
         now, record = anyio.current_time(), slot.record

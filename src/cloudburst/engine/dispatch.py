@@ -357,7 +357,9 @@ class Dispatcher:
     def settled(self, slot: Slot) -> None:
         """A worker was seen to have stopped: how long it was billed after its last work."""
         usage, launched = slot.record.usage, slot.record.launched
-        if usage is None or usage.stopped is None or launched is None or slot.record.error:
+        if slot.worker is None or slot.record.error:  # it has never worked, or ended in another way
+            return
+        if usage is None or usage.stopped is None or launched is None:
             return
         # Both clocks are compared at the launch, which both have seen.
         took = launched + (usage.stopped - usage.created) - slot.last_used - self._limits.idle

@@ -100,7 +100,17 @@ class Keeper:
         self._tasks.start_soon(self._keep, slot, name=f"cloudburst {slot.backend.name} worker")
 
     async def _keep(self, slot: Slot) -> None:
-        """See one slot through, from launch to stop, whatever happens."""
+        """See one slot through, from launch to the end of its bill, whatever happens."""
+        try:
+            await self._until_given_back(slot)
+            await self._until_settled(slot)
+        finally:
+            if slot.record in self._unsettled:
+                self.scribes.note(slot.record)
+                del self._unsettled[slot.record]
+                self._dispatcher.decide()
+
+    async def _until_given_back(self, slot: Slot) -> None:
         record = slot.record
         try:
             with slot.scope:
@@ -125,24 +135,15 @@ class Keeper:
             self._dispatcher.decide()
             if scribe is not None:
                 await scribe.flush(within=self._timeouts.call)
-        await self._settle(slot)
 
-    async def _settle(self, slot: Slot) -> None:
+    async def _until_settled(self, slot: Slot) -> None:
         """Watch a task that was given back until it is seen to have stopped."""
         record = slot.record
-        if not record.task:
+        if not record.task or record.may_run:  # that may take as long as its lifetime
             return
-        if record.may_run:  # that may take as long as its lifetime
-            del self._unsettled[record]
-            return
-        try:
-            with anyio.move_on_after(self._timeouts.settle):
-                await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
-            self._dispatcher.settled(slot)
-        finally:
-            self.scribes.note(record)
-            del self._unsettled[record]
-            self._dispatcher.decide()
+        with anyio.move_on_after(self._timeouts.settle):
+            await until_stopped(slot.backend, TaskId(record.task), self._backoff, record.saw)
+        self._dispatcher.settled(slot)
 
     async def _open_and_tend(self, slot: Slot) -> None:
         record = slot.record

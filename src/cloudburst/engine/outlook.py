@@ -166,7 +166,8 @@ class Outlook:
         for slot in self._fleet.usable():
             pace = self.pace(slot.backend)
             frees = [0.0] * slot.encoders
-            if slot.worker is None:
+            # One that was found running answers in a moment, however long ago it was launched.
+            if slot.worker is None and not slot.found_running:
                 begun = now if slot.record.launched is None else slot.record.launched
                 frees = [_left(pace.start, now - begun)] * slot.encoders
             elif slot.lanes:

@@ -133,15 +133,26 @@ class WorkerPool:
 
     def ended(self, record: WorkerRecord) -> None:
         """A task of an earlier life has ended: it is on the bill as well."""
-        self._dispatcher.budget.closed(record)
+        self.spent(record)
         self._keeper.scribes.note(record)
 
+    def spent(self, record: WorkerRecord) -> None:
+        """The same of one that the backend has forgotten: nothing is new about it."""
+        self._dispatcher.budget.closed(record)
+
     async def drained(self, run: str) -> None:
-        """Wait until every worker that nobody will use is stopped; those kept warm stay."""
+        """Wait until every worker that nobody will use is stopped; those kept warm stay.
+
+        Nor for what other runs give back from now on: where they come and go, there is always some.
+        """
+        ended = {slot for slot in self._dispatcher.fleet if slot.retired}
 
         def ending(slot: Slot) -> bool:
-            unused = not slot.lanes and slot.record.run == run and not self._limits.idle
-            return slot.retired or unused
+            if slot.record.run != run:
+                return slot in ended
+            if slot.starting:  # others want it, or it would have been given up
+                return False
+            return slot.retired or not (slot.lanes or self._limits.idle)
 
         while any(map(ending, self._dispatcher.fleet)):
             await self._dispatcher.changed.wait()
@@ -219,8 +230,11 @@ class WorkerPool:
                 raise
             lane.slot.doubted = True
             self._dispatcher.fleet.refresh(lane.slot)
-            error = await lane.worker.explain(exc, within=self._timeouts.call)
-            lane.slot.lose(error)
+            error = exc
+            try:
+                error = await lane.worker.explain(exc, within=self._timeouts.call)
+            finally:  # also when the scene is cut off here: others may be on that worker
+                lane.slot.lose(error)
             raise error from exc
         finally:
             if lane is not None:

@@ -68,11 +68,13 @@ class TurnQueue:
     def take(self, fits: Callable[[Ticket], bool], *, leave: int = 0) -> Ticket | None:
         """The next ticket that fits, if any: of the run whose turn it is, the longest.
 
-        The first ``leave`` tickets, over all runs in turn, are left to others.
+        The first ``leave`` tickets are left to others, as long as only one run waits: a run whose
+        few scenes were left would be passed by all of another one's.
         """
-        for place, (run, tickets) in enumerate(self._runs.items()):
-            theirs = (leave + len(self._runs) - 1 - place) // len(self._runs)
-            for ticket in islice(tickets, theirs, None):
+        if len(self._runs) > 1:
+            leave = 0
+        for run, tickets in self._runs.items():
+            for ticket in islice(tickets, leave, None):
                 if fits(ticket):
                     self._runs.move_to_end(run)
                     self.remove(ticket)

@@ -180,6 +180,8 @@ async def open_run(
         ahead = journal.now() - anyio.current_time() if journal else 0.0
         spec = pool.spec(name, scenes[0].scene.name, options.language)
         takeover = Takeover(spec, earlier, pool, timeouts, ours=run.tasks, ahead=ahead)
+        # Of a life of this very client some may not have stopped yet.
+        run.knew([worker for worker in pool.records(name) if worker.task])
         run.knew(takeover.records)
     course = _Course(
         run=run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -252,8 +253,8 @@ async def _second(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
 
 async def _within_patience(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     seconds = _patience(job, lane)
-    with anyio.move_on_after(seconds):
-        return await _render_on(lane, job, pool)
+    with anyio.move_on_after(seconds) as patience:
+        return await _render_on(lane, job, pool, patience)
     raise SceneTimeoutError(f"not done within {seconds} s", scene=job.record.name)
 
 
@@ -265,7 +266,9 @@ def _patience(job: SceneJob, lane: Lane) -> float | None:
     return max(job.seconds, 60 + slowness * job.ticket.seconds)
 
 
-async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
+async def _render_on(
+    lane: Lane, job: SceneJob, pool: WorkerPool, patience: anyio.CancelScope
+) -> Video:
     record, scene = job.record, job.scene
     task, renderer, visit = lane.worker.task, lane.worker.renderer, lane.visit()
     job.tell(SceneStarted, task=task, attempt=record.attempts)
@@ -280,8 +283,11 @@ async def _render_on(lane: Lane, job: SceneJob, pool: WorkerPool) -> Video:
     job.tell(SceneUploaded, task=task, sent=upload.sent)
 
     uploaded = anyio.current_time()
+    # It is not the scene's fault how long others encode, each of which has a limit of its own.
+    left, patience.deadline = patience.deadline - uploaded, math.inf
     async with lane.encoder():
-        record.waiting = anyio.current_time() - uploaded
+        granted = anyio.current_time()
+        record.waiting, patience.deadline = granted - uploaded, granted + left
         job.tell(SceneEncoding, task=task)
         record.encoding = True
         with record.clock("generating", visit):

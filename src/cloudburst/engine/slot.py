@@ -255,6 +255,11 @@ class Slot:
         return self.worker is None and not self.retired
 
     @property
+    def found_running(self) -> bool:
+        """An earlier life of the run has started it, and it ran when it was found."""
+        return self.found is not None and self.found.status.state is TaskState.RUNNING
+
+    @property
     def usable(self) -> bool:
         """It has room for scenes, or will have."""
         return not (self.retired or self.draining or self.doubted)

@@ -63,6 +63,7 @@ class Takeover:
         self._found: dict[TaskId, tuple[Backend, FoundTask]] = {}
         self._slots: dict[TaskId, Slot] = {}
         self._looked_at = -math.inf  # on anyio's clock; not yet
+        self._began = anyio.current_time()
 
     @property
     def records(self) -> tuple[WorkerRecord, ...]:
@@ -79,6 +80,9 @@ class Takeover:
                 return  # what is not known may be what this life asks for
             self._note(backend, found)
         self._looked_at = began
+        for task, record in self._records.items():
+            if task not in self._found:
+                self._pool.spent(record)
         self._warn_of_others()
 
     def _warn_of_others(self) -> None:
@@ -182,7 +186,8 @@ class Takeover:
         missing = len(self._earlier.unanswered)
         since = max((entry.asked for entry in self._earlier.unanswered), default=-math.inf)
         known = {entry.task for entry in self._earlier.tasks}
-        late = self._looked_at >= since - self._ahead + GRACE
+        # None was asked for after the begin of this life, whatever the clocks say.
+        late = self._looked_at >= min(since - self._ahead, self._began) + GRACE
         found = len(self._found.keys() - known) >= missing
         if (late or found) and not self._unlisted():
             return False

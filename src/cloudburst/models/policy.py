@@ -27,7 +27,7 @@ class Timeouts:
     ready: Seconds | None = 300.0
     """From acceptance until the worker answers its health check."""
     scene: Seconds | None = 900.0
-    """One attempt at a scene, from its upload to its file."""
+    """One attempt at a scene, from its upload to its file, without its wait for others there."""
     silence: Seconds = 60.0
     """A worker that says nothing for so long while it works counts as lost."""
     stop: Seconds = 10.0
