@@ -180,7 +180,8 @@ async def open_run(
         ahead = journal.now() - anyio.current_time() if journal else 0.0
         spec = pool.spec(name, scenes[0].scene.name, options.language)
         takeover = Takeover(spec, earlier, pool, timeouts, ours=run.tasks, ahead=ahead)
-        run.knew(takeover.records)
+        # What an earlier life in this very client has given back may be gone by the end.
+        run.knew((*takeover.records, *pool.records(name)))
     course = _Course(
         run=run,
         pool=pool,
