@@ -64,11 +64,28 @@ async def test_no_run(capsys):
     assert "--to" in said
 
 
-async def test_complete_is_said_and_good(make_scene, capsys):
+async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
+    monkeypatch.setattr("cloudburst.resuming._is", lambda path, video: True)
     await render(make_scene, "cloudburst_results", "night")
     for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
         assert await command(*words) == 0
         assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
+
+
+async def test_a_video_that_is_gone_is_made_again_when_the_run_is_named(
+    make_scene, capsys, monkeypatch
+):
+    jobs = []
+    monkeypatch.setattr("cloudburst.cli.resume.run_job", lambda job, running: jobs.append(job) or 0)
+    monkeypatch.setattr("cloudburst.resuming._is", lambda path, video: video.scene != "a")
+    await render(make_scene, "out", "night", backend="local")
+    assert await command("--to", "out") == 0
+    said = told(capsys)
+    assert "Run night is complete: 2 videos in out 1 of them is gone" in said
+    assert "cloudburst resume night --to out" in said
+    assert not jobs
+    assert await command("night", "--to", "out") == 0
+    assert [job.run for job in jobs] == ["night"]
 
 
 async def test_the_newest_that_is_not_complete(make_scene, tmp_path):
