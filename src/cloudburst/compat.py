@@ -36,7 +36,7 @@ from cloudburst.models.batches import (
     TaskInfo,
     TaskResult,
 )
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, faults_of
 from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.prices import HOME
 from cloudburst.models.report import Report, Status, WorkerReport
@@ -383,8 +383,7 @@ def _options(**look: Any) -> RenderOptions:
     try:
         return RenderOptions.model_validate(look)
     except ValidationError as exc:
-        told = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise ConfigurationError("; ".join(told)) from exc
+        raise ConfigurationError("; ".join(faults_of(exc))) from exc
 
 
 def _tier(config_priority: int) -> Tier:
