@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
+from cloudburst.cli.running import Job
+from cloudburst.models.policy import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
 
@@ -232,3 +234,17 @@ def test_the_reader_of_the_output_goes_away(folder: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_timeouts_are_those_of_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr("cloudburst.cli.app.run_job", lambda job, _: jobs.append(job) or 0)
+    assert main(["render", "good"]) == 0
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
+    monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
+    assert main(["render", "good"]) == 0
+    usual, asked = (job.timeouts for job in jobs)
+    assert usual == Timeouts()
+    assert (asked.scene, asked.ready) == (120, 7)

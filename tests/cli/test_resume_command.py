@@ -134,6 +134,7 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
         @asynccontextmanager
         async def opened(timeouts: Timeouts, tier: Tier):
             made.append(tier)
+            made.append((timeouts.scene, timeouts.ready))
             async with cloud.backend(timeouts, tier) as backend:
                 yield backend
 
@@ -148,8 +149,10 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
     anyio.run(partial(render, make_scene, tmp_path / "out", "night", **more))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
+    monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
     assert run(["resume", "--to", "../out", "--budget", "5", "--quiet"]) == 0
-    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE]
+    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE, (120, 7)]
     first, second = read_past(journal_path(tmp_path / "out", "night")).lives
     assert second.options == first.options == options.model_copy(update={"watermark": mark})
     assert second.limits == Limits(workers=7, attempts=2, max_usd=Decimal(5))

@@ -17,7 +17,7 @@ from rich.text import Text
 from cloudburst.cli.ending import run_job
 from cloudburst.cli.options import RUN, Running
 from cloudburst.cli.running import RESULTS, Job
-from cloudburst.cli.settings import read_settings
+from cloudburst.cli.settings import read_settings, timeouts_of
 from cloudburst.cli.where import Where
 from cloudburst.cli.words import count, short_path, shown
 from cloudburst.errors import ConfigurationError
@@ -100,6 +100,7 @@ def resume_command(
         overwrite=overwrite,
         run=run,
         elsewhere=elsewhere,
+        timeouts=timeouts_of(settings),
         spot=spot,
     )
     return run_job(job, running)
