@@ -185,7 +185,7 @@ async def test_the_look_reaches_the_worker(cloud, scenes):
     ("arguments", "message"),
     [
         ({"language": "klingon"}, "language"),
-        ({"background_opacity": 2}, "background_opacity"),
+        ({"background_opacity": 2}, "background_opacity is 2; expected a number from 0"),
         ({"config_priority": 6}, "config_priority is 6"),
         ({"scenes_per_batch": 0}, "scenes_per_batch is 0"),
         ({"max_parallel_tasks": "english"}, "max_parallel_tasks is 'english'"),

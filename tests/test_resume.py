@@ -28,6 +28,7 @@ from cloudburst.errors import BusyError, CapacityError
 from cloudburst.journal import journal_path, journals, read_past
 from cloudburst.models.entries import ResultEntry
 from cloudburst.models.events import SceneCompleted
+from cloudburst.models.prices import US_EAST_1
 from cloudburst.models.task import Secrets
 from cloudburst.ports import Download, new_key
 from cloudburst.testing import FakeCloud
@@ -406,3 +407,16 @@ async def test_the_entry_is_there_before_the_name(scenes, out):
         assert isinstance(entry, ResultEntry)
         assert not exists
         assert [span.work for span in entry.spans] == ["uploading", "generating", "downloading"]
+
+
+async def test_a_task_that_still_stops_in_this_client_stays_on_the_bill(scenes, out):
+    cloud = Cloud(ends_after=0.3, rates=US_EAST_1)
+    async with Client(cloud.backend, limits=Limits(workers=1)) as client:
+        first = await client.render_all(scenes[:1], to=out, name="night")
+        second = await client.render_all(scenes[:2], to=out, name="night", resume=True)
+        final = await second.settled()
+    assert len(first.workers) == 1
+    for report in (second, final):
+        assert len(report.workers) == 2
+        assert all(entry.usd for entry in report.scenes)
+    assert final.cost.final

@@ -51,6 +51,17 @@ def is_complete(past: Past) -> bool:
     return past.end is not None and past.end.status is Status.COMPLETE
 
 
+def missing(past: Past, folder: Path) -> list[str]:
+    """Scenes whose videos are no longer in this folder as the run has left them."""
+    entries = list(past.results.values())
+    paths = [folder / entry.video.path.name for entry in entries]
+    with ThreadPoolExecutor(_THREADS, "cloudburst-stock") as threads:
+        there = list(threads.map(_is, paths, [entry.video for entry in entries]))
+    return [
+        entry.video.scene for entry, is_there in zip(entries, there, strict=True) if not is_there
+    ]
+
+
 def taken_stock(
     past: Past, scenes: Sequence[CheckedScene], paths: Mapping[str, Path], *, overwrite: bool
 ) -> Earlier:

@@ -173,6 +173,13 @@ async def test_a_foreign_task_definition_is_told():
         assert found["task definition"].found == "cloudburst-task:1 is deregistered"
 
 
+async def test_nothing_is_wrong_with_a_prepared_account():
+    with FargateEmulator(EmulatorConfig(protocol="native")) as emulator:
+        settings = Settings(**emulator.environment)
+        diagnosis = await doctor(settings, tasks=3, here=here, session=session())
+    assert [check for check in diagnosis.checks if check.state is State.FAILURE] == []
+
+
 async def test_the_log_group_and_the_role_must_be_there(emulator):
     _, settings = await set_up(emulator)
     client(emulator, "logs").delete_log_group(logGroupName="/ecs/cloudburst")

@@ -215,6 +215,11 @@ async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
     assert told["execution role", ROLE] == "found"
     assert told["security group", group["GroupId"]] == "left"
     assert group_rules(emulator, group["GroupId"]) == []
+    world = {"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535}
+    world["IpRanges"] = [{"CidrIp": "0.0.0.0/0"}]
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[world])
+    report, settings = await set_up(emulator)
+    assert outcomes(report)["security group", group["GroupId"]] == "found", "open to us as well"
     providers = ecs.describe_clusters(clusters=["cloudburst-cluster"])["clusters"][0]
     assert providers["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
 

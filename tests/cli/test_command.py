@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
+from cloudburst.cli.running import Job
+from cloudburst.models.policy import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
 
@@ -65,8 +67,13 @@ def unwrapped(text: str) -> str:
         (["render"], "SCENES requires an argument"),
         (["render", "good", "--workers", "0"], "Must be >= 1"),
         (["render", "good", "--language", "klingon"], "Invalid value"),
-        (["render", "good", "--background-opacity", "3"], "--background-opacity: Input should be"),
-        (["render", "good", "--effects", "random", "--no-zoom"], "either effects or enable_zoom"),
+        (["render", "good", "--background-opacity", "3"], "--background-opacity is 3.0; expected"),
+        (["render", "good", "--font-size", "500"], "--font-size is 500; expected a whole number"),
+        (["render", "good", "--outline-color", "red"], "--outline-color is 'red'; expected &HAABB"),
+        (
+            ["render", "good", "--effects", "random", "--no-zoom"],
+            "either --effects or --zoom (--no-zoom)",
+        ),
         (["render", "none.json"], "none.json: not found"),
         (["render", "good", "good"], "a name of its own"),
         (["render", "good", "--watermark", "none.png"], "no such file"),
@@ -227,3 +234,17 @@ def test_the_reader_of_the_output_goes_away(folder: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_timeouts_are_those_of_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr("cloudburst.cli.app.run_job", lambda job, _: jobs.append(job) or 0)
+    assert main(["render", "good"]) == 0
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
+    monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
+    assert main(["render", "good"]) == 0
+    usual, asked = (job.timeouts for job in jobs)
+    assert usual == Timeouts()
+    assert (asked.scene, asked.ready) == (120, 7)

@@ -64,11 +64,28 @@ async def test_no_run(capsys):
     assert "--to" in said
 
 
-async def test_complete_is_said_and_good(make_scene, capsys):
+async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
+    monkeypatch.setattr("cloudburst.resuming._is", lambda path, video: True)
     await render(make_scene, "cloudburst_results", "night")
     for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
         assert await command(*words) == 0
         assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
+
+
+async def test_a_video_that_is_gone_is_made_again_when_the_run_is_named(
+    make_scene, capsys, monkeypatch
+):
+    jobs = []
+    monkeypatch.setattr("cloudburst.cli.resume.run_job", lambda job, running: jobs.append(job) or 0)
+    monkeypatch.setattr("cloudburst.resuming._is", lambda path, video: video.scene != "a")
+    await render(make_scene, "out", "night", backend="local")
+    assert await command("--to", "out") == 0
+    said = told(capsys)
+    assert "Run night is complete: 2 videos in out 1 of them is gone" in said
+    assert "cloudburst resume night --to out" in said
+    assert not jobs
+    assert await command("night", "--to", "out") == 0
+    assert [job.run for job in jobs] == ["night"]
 
 
 async def test_the_newest_that_is_not_complete(make_scene, tmp_path):
@@ -117,6 +134,7 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
         @asynccontextmanager
         async def opened(timeouts: Timeouts, tier: Tier):
             made.append(tier)
+            made.append((timeouts.scene, timeouts.ready))
             async with cloud.backend(timeouts, tier) as backend:
                 yield backend
 
@@ -131,8 +149,10 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
     anyio.run(partial(render, make_scene, tmp_path / "out", "night", **more))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
+    monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
     assert run(["resume", "--to", "../out", "--budget", "5", "--quiet"]) == 0
-    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE]
+    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE, (120, 7)]
     first, second = read_past(journal_path(tmp_path / "out", "night")).lives
     assert second.options == first.options == options.model_copy(update={"watermark": mark})
     assert second.limits == Limits(workers=7, attempts=2, max_usd=Decimal(5))

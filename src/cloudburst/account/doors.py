@@ -32,6 +32,14 @@ class Door:
             return False
         return ipaddress.ip_address(address) in network
 
+    def covers(self, source: str) -> bool:
+        """Whether all of this IPv4 CIDR is let in; false where only AWS could tell."""
+        try:
+            network = ipaddress.IPv4Network(self.source, strict=False)
+            return ipaddress.IPv4Network(source, strict=False).subnet_of(network)
+        except ValueError:
+            return self.source == source
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityGroup:

@@ -148,8 +148,9 @@ async def security_group(
         await _let_in(hand, ident, sources)
         hand.tell("security group", ident or GROUP, Outcome.MADE, f"port 5000 open to {told}")
         return ident
-    missing = [source for source in sources if not any(d.source == source for d in found.doors)]
     stale = [d.source for d in found.doors if d.ours and d.source not in sources and not keep]
+    left = [door for door in found.doors if door.source not in stale]
+    missing = [source for source in sources if not any(door.covers(source) for door in left)]
     if not missing and not stale:
         hand.tell("security group", found.id, Outcome.FOUND, f"port 5000 open to {told}")
     elif not found.ours:

@@ -254,7 +254,7 @@ async def _groups(hand: Hand, plan: InitPlan, ground: _Ground) -> list[str]:
         ground.groups,
         key=lambda group: (
             not group.ours,
-            not {door.source for door in group.doors}.issuperset(ground.sources),
+            not all(any(d.covers(source) for d in group.doors) for source in ground.sources),
         ),
     )
     used = await pieces.security_group(

@@ -20,7 +20,7 @@ from cloudburst.cli.complaints import complaint
 from cloudburst.cli.ending import run_job
 from cloudburst.cli.options import RUN, Look, Running
 from cloudburst.cli.running import RESULTS, Job
-from cloudburst.cli.settings import read_settings
+from cloudburst.cli.settings import read_settings, timeouts_of
 from cloudburst.cli.where import Where
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.options import RenderOptions
@@ -101,6 +101,7 @@ def render_command(
         limits=replace(running.limits(), max_usd=where.budget),
         overwrite=overwrite,
         elsewhere=to is not None,
+        timeouts=timeouts_of(settings),
         spot=where.spot,
     )
     if where.deadline is not None or where.budget is not None:

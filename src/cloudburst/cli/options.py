@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cloudburst.cli.displays import OpenDisplay, as_json, in_lines, on_screen, silently
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.options import Effect, Language, RenderOptions
+from cloudburst.models.options import Effect, Language, RenderOptions, faults_of
 from cloudburst.models.policy import Limits
 
 LOOK = Group("Look", sort_key=1)
@@ -57,14 +57,13 @@ class Look:
 
     def options(self) -> RenderOptions:
         """As the client takes them. Raises `ConfigurationError` for values out of range."""
+        if self.effects is not None and self.enable_zoom is not None:
+            raise ConfigurationError("say either --effects or --zoom (--no-zoom), not both")
         given = {name: value for name, value in asdict(self).items() if value is not None}
         try:
             return RenderOptions.model_validate(given)
         except ValidationError as exc:
-            told = [
-                f"{_flag(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in exc.errors()
-            ]
-            raise ConfigurationError("\n".join(told)) from exc
+            raise ConfigurationError("\n".join(faults_of(exc, _flag))) from exc
 
 
 @Parameter(name="*", group=RUN)
@@ -97,6 +96,6 @@ class Running:
         return partial(on_screen if moves else in_lines, console=console)
 
 
-def _flag(place: tuple[int | str, ...]) -> str:
-    """The option as it was written; nothing when the fault is in several."""
-    return f"--{str(place[0]).replace('_', '-')}: " if place else ""
+def _flag(name: str) -> str:
+    """The option as it was written."""
+    return f"--{name.replace('_', '-')}"

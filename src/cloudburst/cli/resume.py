@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,11 +12,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
+from rich.text import Text
 
 from cloudburst.cli.ending import run_job
 from cloudburst.cli.options import RUN, Running
 from cloudburst.cli.running import RESULTS, Job
-from cloudburst.cli.settings import read_settings
+from cloudburst.cli.settings import read_settings, timeouts_of
 from cloudburst.cli.where import Where
 from cloudburst.cli.words import count, short_path, shown
 from cloudburst.errors import ConfigurationError
@@ -24,7 +26,7 @@ from cloudburst.models.policy import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.outputs import holders
-from cloudburst.resuming import is_complete, pasts
+from cloudburst.resuming import is_complete, missing, pasts
 
 _BACKENDS: dict[tuple[str, ...], str] = {
     ("local",): "local",
@@ -74,11 +76,15 @@ def resume_command(
     """
     settings, running = read_settings(), running or Running()
     folder = to or settings.results or RESULTS
+    named = run is not None
     run, folder, past = _chosen(run, folder.absolute(), elsewhere=to is not None)
+    elsewhere = to is not None or folder != _default(settings)
     if is_complete(past):
-        told = f"Run {run} is complete: {count(len(past.results), 'video')} in {short_path(folder)}"
-        Console(highlight=False).print(shown(told))
-        return 0
+        gone = missing(past, folder)
+        # Videos that were only moved away shall not be paid for once more unless that is said.
+        if not gone or not named:
+            _tell_complete(run, folder, past, gone=len(gone), elsewhere=elsewhere)
+            return 0
     life = past.lives[-1]
     limits = _limits(life.limits, running, budget)
     # A limit that is the usual one is no wish: this machine has its own.
@@ -93,10 +99,24 @@ def resume_command(
         limits=limits,
         overwrite=overwrite,
         run=run,
-        elsewhere=to is not None or folder != _default(settings),
+        elsewhere=elsewhere,
+        timeouts=timeouts_of(settings),
         spot=spot,
     )
     return run_job(job, running)
+
+
+def _tell_complete(run: str, folder: Path, past: Past, *, gone: int, elsewhere: bool) -> None:
+    console = Console(highlight=False)
+    videos = count(len(past.results), "video")
+    console.print(shown(f"Run {run} is complete: {videos} in {short_path(folder)}"))
+    if gone:
+        verb = "is" if gone == 1 else "are"
+        console.print(shown(f"{gone} of them {verb} gone or changed since.", "yellow"))
+        to = f" --to {shlex.quote(short_path(folder))}" if elsewhere else ""
+        again = Text.assemble("Again: ", (f"cloudburst resume {run}{to}", "bold"))
+        # Not wrapped: it is there to be copied.
+        console.print(again, soft_wrap=True)
 
 
 def _default(settings: Settings) -> Path:

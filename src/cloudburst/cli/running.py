@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cloudburst.cli.words import short_path
 from cloudburst.client import Client
 from cloudburst.engine.groups import unwrapped
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits
+from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
@@ -44,6 +44,7 @@ class Job:
     elsewhere: bool = False
     """``to`` is not where the command line looks unless it is told."""
 
+    timeouts: Timeouts = field(default_factory=Timeouts)
     spot: bool = False
     """Asked for on the command line, which no journal tells."""
 
@@ -94,7 +95,13 @@ async def render(job: Job, display: OpenDisplay) -> Outcome:
 
 
 async def _run(job: Job, view: RunView, tell: Tell, outcome: Outcome) -> None:
-    async with Client(job.backend, options=job.options, tier=job.tier, limits=job.limits) as client:
+    async with Client(
+        job.backend,
+        options=job.options,
+        tier=job.tier,
+        limits=job.limits,
+        timeouts=job.timeouts,
+    ) as client:
         run = None
         try:
             async with client.stream(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cloudburst.compat import read_settings
+from cloudburst.compat import read_settings, timeouts_of
 
-__all__ = ["read_settings"]
+__all__ = ["read_settings", "timeouts_of"]

@@ -94,16 +94,19 @@ def _faults(report: Report) -> Iterator[Text]:
 
 
 def _totals(report: Report) -> Iterator[Text]:
-    videos = report.videos
-    film = clock(sum(video.seconds for video in videos))
+    videos, skipped = report.videos, set(report.skipped)
+    film = clock(sum(video.seconds for video in videos if video.scene not in skipped))
     yield Text.assemble(
         _WORD[report.status],
         (f" {count(len(videos), 'video')} of {count(len(report.scenes), 'scene')}", "bold"),
+        f" ({len(skipped)} already there)" if skipped else "",
         f", {film} of video in {clock(report.seconds)}, speed-up {report.speedup:.1f}×",
     )
     if report.predicted is not None and report.status is Status.COMPLETE:
         yield Text(_against(report.predicted, report), "dim")
-    price = estimate(report.workers, seconds=report.seconds, tier=_TIER)
+    # Of this life alone, as the time is.
+    workers = [worker for worker in report.workers if worker.stopped is None or worker.stopped > 0]
+    price = estimate(workers, seconds=report.seconds, tier=_TIER)
     if price.tasks and _here(report):
         tasks = count(price.tasks, "task")
         line = f"On Fargate ≈ {usd(price.usd)} (estimate: {tasks} of {price.assumptions})"

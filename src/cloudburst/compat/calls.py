@@ -208,6 +208,13 @@ async def _account() -> tuple[Any, Settings]:
     return sweep, await anyio.to_thread.run_sync(read_settings)
 
 
+def timeouts_of(settings: Settings) -> Timeouts:
+    """The usual ones, but for what the old client's words say."""
+    return Timeouts(
+        scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
+    )
+
+
 async def _render(
     scenes: Sequence[AnyScene],
     options: RenderOptions,
@@ -217,9 +224,7 @@ async def _render(
     saving_dir: Path | str | None,
 ) -> BatchResult:
     settings = await anyio.to_thread.run_sync(read_settings)
-    timeouts = Timeouts(
-        scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
-    )
+    timeouts = timeouts_of(settings)
     limits, backend = Limits(workers=tasks), default_backend(settings)
     if settings.subnets and tasks * tier.vcpu > QUOTA:
         logger.warning(

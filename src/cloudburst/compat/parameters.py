@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from cloudburst.engine.shares import distribution
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Distribution
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, faults_of
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 
@@ -50,8 +50,7 @@ def options_of(**look: Any) -> RenderOptions:
     try:
         return RenderOptions.model_validate(look)
     except ValidationError as exc:
-        told = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise ConfigurationError("; ".join(told)) from exc
+        raise ConfigurationError("; ".join(faults_of(exc))) from exc
 
 
 def tier_of(config_priority: int) -> Tier:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 Language: TypeAlias = Literal["chinese", "english"]
 
@@ -79,3 +87,27 @@ class RenderOptions(BaseModel):
         rng = random.Random(scene)  # noqa: S311 - a choice of looks, not a secret
         effect = rng.choice(self.effects)
         return rng.choice(_MOVEMENTS) if effect is Effect.RANDOM else effect
+
+
+_WANTED = {
+    "language": "chinese or english",
+    "effects": f"some of {', '.join(Effect)}",
+    "watermark": "the path of a picture",
+    "is_portrait": "true, false or nothing",
+    "background_box": "true or false",
+    "background_opacity": "a number from 0 (black) to 1 (no box)",
+    "font_size": "a whole number from 8 to 120",
+    "outline_color": "&HAABBGGRR, such as &H00000000",
+}
+
+
+def faults_of(error: ValidationError, spelling: Callable[[str], str] = str) -> Iterator[str]:
+    """What is wrong with options, in words of ours; ``spelling`` is how the caller writes names."""
+    for one in error.errors():
+        name = str(one["loc"][0]) if one["loc"] else ""
+        if one["type"] == "extra_forbidden":
+            yield f"{spelling(name)} is no option; expected one of {', '.join(_WANTED)}"
+        elif wanted := _WANTED.get(name.removesuffix("_path")):
+            yield f"{spelling(name)} is {one['input']!r}; expected {wanted}"
+        else:
+            yield one["msg"].removeprefix("Value error, ")

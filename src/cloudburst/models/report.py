@@ -150,9 +150,17 @@ class Report(_Entry):
         return tuple(entry.video for entry in self.scenes if entry.video is not None)
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        """Finished scenes of workers that had stopped when this life of the run began."""
+        over = {w.task for w in self.workers if w.stopped is not None and w.stopped <= 0}
+        return tuple(s.scene for s in self.scenes if s.video is not None and s.task in over)
+
+    @property
     def speedup(self) -> float:
         """Seconds of uploading, encoding and downloading in one second of wall time."""
-        work = sum(s.uploading + s.generating + s.downloading for s in self.scenes)
+        skipped = set(self.skipped)
+        scenes = [s for s in self.scenes if s.scene not in skipped]
+        work = sum(s.uploading + s.generating + s.downloading for s in scenes)
         return work / self.seconds if self.seconds else 0.0
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -15,7 +15,7 @@ from cloudburst.testing.emulator.fleet import Fleet
 from cloudburst.testing.emulator.identity import Identity
 from cloudburst.testing.emulator.launching import Launching
 from cloudburst.testing.emulator.logs import Logs
-from cloudburst.testing.emulator.moto import Moto
+from cloudburst.testing.emulator.moto import EXECUTION_ROLE, Moto
 from cloudburst.testing.emulator.pricing import Pricing
 from cloudburst.testing.emulator.quotas import Quotas
 from cloudburst.testing.emulator.tasks import Tasks
@@ -130,7 +130,7 @@ class Account:
                 "requiresCompatibilities": ["FARGATE"],
                 "cpu": CPU,
                 "memory": MEMORY,
-                "executionRoleArn": f"arn:aws:iam::{config.account}:role/cloudburst-execution-role",
+                "executionRoleArn": f"arn:aws:iam::{config.account}:role/{EXECUTION_ROLE}",
                 "runtimePlatform": {
                     "cpuArchitecture": architecture or config.architecture,
                     "operatingSystemFamily": "LINUX",

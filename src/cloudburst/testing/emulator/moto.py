@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,22 @@ FROM_MOTO = {"content-length", "transfer-encoding", "connection", "server", "dat
 def moto_is_installed() -> bool:
     """Whether ``moto[server]`` is."""
     return all(importlib.util.find_spec(name) for name in ("moto", "flask"))
+
+
+EXECUTION_ROLE = "cloudburst-execution-role"
+"""The prepared one, which the prepared task definition names."""
+EXECUTION_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+"""Who may assume the prepared execution role."""
 
 
 class Moto:
@@ -119,7 +136,7 @@ class Moto:
         return None if status != 200 else [item for one in found for item in one.iter("item")]
 
     async def _furnish(self, url: str) -> None:
-        """Give its VPC a way out, as AWS's default one has, and the prepared security group."""
+        """Give its VPC a way out, as AWS's default one has, and what is prepared beside ECS."""
 
         async def first(operation: str, wanted: str, **query: str) -> list[str]:
             _, found = await self._ec2(url, operation, query)
@@ -154,15 +171,28 @@ class Moto:
                     "IpPermissions.1.IpRanges.1.CidrIp": "0.0.0.0/0",
                 }
                 await first("AuthorizeSecurityGroupIngress", "return", **rule)
+            role = {"RoleName": EXECUTION_ROLE}
+            await self._iam(
+                url, "CreateRole", {**role, "AssumeRolePolicyDocument": json.dumps(TRUST)}
+            )
+            await self._iam(url, "AttachRolePolicy", {**role, "PolicyArn": EXECUTION_POLICY})
         self._aliases = aliases
 
     async def _ec2(
         self, url: str, operation: str, query: Mapping[str, str]
     ) -> tuple[int, list[ET.Element]]:
+        return await self._ask(url, "ec2", {"Action": operation, "Version": "2016-11-15", **query})
+
+    async def _iam(self, url: str, operation: str, query: Mapping[str, str]) -> None:
+        await self._ask(url, "iam", {"Action": operation, "Version": "2010-05-08", **query})
+
+    async def _ask(
+        self, url: str, service: str, query: Mapping[str, str]
+    ) -> tuple[int, list[ET.Element]]:
         """Status, and the elements of the answer without their namespace."""
         assert self._session is not None
-        body = urlencode({"Action": operation, "Version": "2016-11-15", **query})
-        scope = f"EMULATOR/20260101/{self._config.region}/ec2/aws4_request"
+        body = urlencode(query)
+        scope = f"EMULATOR/20260101/{self._config.region}/{service}/aws4_request"
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
