@@ -284,8 +284,9 @@ async def test_a_subnet_makes_it_fargate_and_the_choice_is_logged(scenes, caplog
         pytest.raises(ConfigurationError, match="capacity is 'nonsense'"),
     ):
         await execute_parallel_batches(scenes(1))
-    assert "subnet subnet-1 is configured: rendering on Fargate" in caplog.text
-    assert "1 scene on 1 task: 1 × 1" in caplog.text
+    where, plan, *_ = caplog.messages
+    assert where == "subnet subnet-1 is configured: rendering on Fargate"
+    assert plan == "1 scene on 1 task: 1 × 1"
 
 
 async def test_one_task_for_a_batch(cloud, scenes, caplog):

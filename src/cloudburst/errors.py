@@ -91,7 +91,8 @@ class SceneFault(NamedTuple):
     """One thing that is wrong with one scene."""
 
     scene: str
-    """Name of the scene, or its place in the list (``scenes[3]``) when it has no usable name."""
+    """Name of the scene, or its place in the list (``scenes[3]``) when it has no usable name; empty
+    where there is no scene."""
     field: str
     """The field as the caller wrote it: ``image_path``, ``image``, ``name``…"""
     found: str
@@ -100,7 +101,8 @@ class SceneFault(NamedTuple):
     """What would be right."""
 
     def __str__(self) -> str:
-        return f"{self.scene}: {self.field}: {self.found}; expected {self.expected}"
+        place = f"{self.scene}: " if self.scene else ""
+        return f"{place}{self.field}: {self.found}; expected {self.expected}"
 
 
 class InvalidScenesError(ConfigurationError):

@@ -73,7 +73,7 @@ def check(
     """
     entries = [_entry(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
     _mark_duplicates(entries)
-    rest = _Entry("options") if entries else _Entry("scenes")
+    rest = _Entry("options") if entries else _Entry("")
     if not entries:
         rest.fault("scenes", "none", "at least one scene")
     if options.watermark is not None:
@@ -160,13 +160,14 @@ def _in_our_words(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str
 
 def _mark_duplicates(entries: Sequence[_Entry]) -> None:
     """Names that one file system or another takes for the same file."""
-    first: dict[str, _Entry] = {}
-    for entry in entries:
+    first: dict[str, int] = {}
+    for place, entry in enumerate(entries):
         if entry.scene is None:
             continue
-        earlier = first.setdefault(folded(entry.label), entry)
-        if earlier is not entry:
-            found = f"{entry.label!r} after {earlier.label!r}, which may be the same file"
+        earlier = first.setdefault(folded(entry.label), place)
+        if earlier != place:
+            other = f"{entries[earlier].label!r} of scenes[{earlier}]"
+            found = f"{entry.label!r} of scenes[{place}], which may be the same file as {other}"
             entry.fault("name", found, "a name of its own")
 
 

@@ -47,7 +47,7 @@ def test_scenes_over_tasks(scenes, batch, most, least, shares):
 
 @pytest.mark.parametrize("numbers", [(10, 10, 5), (1, 1, 1), (2, 4, 5)])
 def test_no_scenes_are_a_clear_error(numbers):
-    with pytest.raises(ConfigurationError, match="scenes is 0; expected a whole number from 1 on"):
+    with pytest.raises(ConfigurationError, match="total_scenes is 0; expected a whole number"):
         calculate_optimal_batch_distribution(0, *numbers)
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from cloudburst.compat.calls import FargateOperationV1, execute_parallel_batches
 from cloudburst.compat.figures import calculate_fargate_cost
-from cloudburst.compat.parameters import calculate_optimal_batch_distribution, read_settings
+from cloudburst.compat.parameters import (
+    calculate_optimal_batch_distribution,
+    read_settings,
+    timeouts_of,
+)
 from cloudburst.models.batches import (
     AccountValidity,
     BatchResult,
@@ -34,4 +38,5 @@ __all__ = [
     "execute_parallel_batches",
     "read_settings",
     "scan_scenes_from_folder",
+    "timeouts_of",
 ]

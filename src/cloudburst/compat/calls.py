@@ -19,6 +19,7 @@ from cloudburst.compat.parameters import (
     options_of,
     read_settings,
     tier_of,
+    timeouts_of,
 )
 from cloudburst.errors import CloudburstError
 from cloudburst.models.batches import (
@@ -30,7 +31,7 @@ from cloudburst.models.batches import (
     TaskInfo,
 )
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.policy import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.scenes import scan_scenes_from_folder
@@ -96,9 +97,14 @@ async def execute_parallel_batches(  # noqa: PLR0917 - as callers know it
         background_box=background_box,
         background_opacity=background_opacity,
     )
-    logger.info("%s", "; ".join([plan.strategy, *plan.warnings]))
-    tier = tier_of(config_priority)
-    return await _render(scenes, options, tasks=plan.num_tasks, tier=tier, saving_dir=saving_dir)
+    return await _render(
+        scenes,
+        options,
+        tasks=plan.num_tasks,
+        told="; ".join([plan.strategy, *plan.warnings]),
+        tier=tier_of(config_priority),
+        saving_dir=saving_dir,
+    )
 
 
 class FargateOperationV1:
@@ -141,7 +147,9 @@ class FargateOperationV1:
             logger.warning("auto_terminate=False has no effect: the task is stopped in the end")
         zoom = {} if "effects" in options else {"enable_zoom": enable_zoom}
         look = options_of(language=language, **zoom, **options)
-        return await _render(list(scenes), look, tasks=1, tier=self._tier, saving_dir=saving_dir)
+        return await _render(
+            list(scenes), look, tasks=1, told="", tier=self._tier, saving_dir=saving_dir
+        )
 
     async def list_running_tasks(self, filter_animagent_only: bool = True) -> list[TaskInfo]:
         """The tasks that run in the cluster; without the filter, those of others too.
@@ -208,24 +216,20 @@ async def _account() -> tuple[Any, Settings]:
     return sweep, await anyio.to_thread.run_sync(read_settings)
 
 
-def timeouts_of(settings: Settings) -> Timeouts:
-    """The usual ones, but for what the old client's words say."""
-    return Timeouts(
-        scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
-    )
-
-
 async def _render(
     scenes: Sequence[AnyScene],
     options: RenderOptions,
     *,
     tasks: int,
+    told: str,
     tier: Tier,
     saving_dir: Path | str | None,
 ) -> BatchResult:
     settings = await anyio.to_thread.run_sync(read_settings)
     timeouts = timeouts_of(settings)
     limits, backend = Limits(workers=tasks), default_backend(settings)
+    if told:  # after where it is: that is what comes first
+        logger.info("%s", told)
     if settings.subnets and tasks * tier.vcpu > QUOTA:
         logger.warning(
             "%d tasks of %d vCPU are %d; a new account may have %d: cloudburst doctor --workers %d "

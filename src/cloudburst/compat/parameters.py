@@ -10,6 +10,7 @@ from cloudburst.engine.shares import distribution
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Distribution
 from cloudburst.models.options import RenderOptions, faults_of
+from cloudburst.models.policy import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 
@@ -23,6 +24,13 @@ def read_settings() -> Settings:
         return Settings(_env_file=".env")  # pyright: ignore[reportCallIssue]
     except (ValueError, OSError) as exc:
         raise ConfigurationError(f".env or the environment: {exc}") from exc
+
+
+def timeouts_of(settings: Settings) -> Timeouts:
+    """The usual ones, but for what the old client's words say."""
+    return Timeouts(
+        scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
+    )
 
 
 def calculate_optimal_batch_distribution(

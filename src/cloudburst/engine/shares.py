@@ -32,7 +32,7 @@ def distribution(
     Raises `ConfigurationError` when a number is no whole one, or below 1.
     """
     for name, number in (
-        ("scenes", scenes),
+        ("total_scenes", scenes),
         ("scenes_per_batch", scenes_per_batch),
         ("max_parallel_tasks", max_parallel_tasks),
         ("min_scenes_per_batch", min_scenes_per_batch),
