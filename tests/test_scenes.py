@@ -83,13 +83,15 @@ def test_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
     ("name", "text", "message"),
     [
         ("a.json", "[\n{]", "a.json, line 2, column 2: no JSON"),
-        ("a.json", "", "a.json, line 1, column 1: no JSON"),
+        ("a.json", "", "a.json: no scenes in it; expected one at least"),
+        ("a.json", "[]", "a.json: no scenes in it; expected one at least"),
+        ("a.csv", "name,image,audio\n", "a.csv: no scenes in it; expected one at least"),
         ("a.json", '{"name": "a"}', "expected a list of scenes, or"),
         ("a.json", '{"scenes": 3}', "a.json: 3; expected a list"),
         ("a.json", '[{}, "a.png"]', r"a.json, scenes\[1\]: 'a.png'; expected"),
         ("a.yaml", "a: [1\nb: 2", "a.yaml, line 2, column 2: no YAML"),
         ("a.yaml", "a: 2026-13-45", "a.yaml: no YAML"),
-        ("a.yaml", "", "a.yaml: None; expected a list"),
+        ("a.yaml", "# none yet", "a.yaml: None; expected a list"),
         ("a.csv", "name,picture\n", "a.csv, line 1: an unknown column 'picture'"),
         ("a.csv", "name,image,name\n", "a.csv, line 1: twice column 'name'"),
         ("a.csv", "name,image\nx,y\n\nx,y,z\n", "a.csv, line 4: 3 cells under 2 columns"),
@@ -172,8 +174,10 @@ def test_a_folder_with_one_file_of_scenes(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_scenes_or_with_doubtful_ones(tmp_path: Path) -> None:
-    touch(tmp_path, "watermark.png")
     with pytest.raises(ConfigurationError, match="no scenes in it; expected a file of scenes"):
+        read_scenes(tmp_path)
+    touch(tmp_path, "watermark.png")
+    with pytest.raises(ConfigurationError, match="pictures, and no sounds, in it; expected a file"):
         read_scenes(tmp_path)
     touch(tmp_path, "a.mp3")
     with pytest.raises(ConfigurationError, match=r"a.mp3: no picture for it; expected a.png"):

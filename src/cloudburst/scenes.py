@@ -83,7 +83,11 @@ def _from_file(path: Path) -> list[SceneDict]:
     if (read := _READERS.get(path.suffix.lower())) is None:
         found = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
         raise ConfigurationError(f"{path}: {found}; expected .json, .yaml, .yml or .csv")
-    return [_with_paths(scene, path.parent) for scene in read(path, _text(path))]
+    text = _text(path)
+    scenes = read(path, text) if text.strip() else []
+    if not scenes:
+        raise ConfigurationError(f"{path}: no scenes in it; expected one at least")
+    return [_with_paths(scene, path.parent) for scene in scenes]
 
 
 def _from_folder(folder: Path) -> list[SceneDict]:
@@ -112,7 +116,8 @@ def _side_by_side(folder: Path, seen: Iterable[Path]) -> list[SceneDict]:
         elif suffix == ".srt":
             subtitles[file.stem] = file
     if not sounds:
-        raise ConfigurationError(f"{folder}: no scenes in it; expected {_LAYOUTS}")
+        found = "pictures, and no sounds," if pictures else "no scenes"
+        raise ConfigurationError(f"{folder}: {found} in it; expected {_LAYOUTS}")
     for name in _sorted(sounds):
         found = pictures.get(name, [])
         if not found:
