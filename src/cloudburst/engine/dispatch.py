@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import count
 
 import anyio
 
@@ -15,23 +13,14 @@ from cloudburst.engine.fleet import Fleet
 from cloudburst.engine.outlook import Outlook
 from cloudburst.engine.plan import Offer, Plan, usual
 from cloudburst.engine.queue import TurnQueue
-from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit, WorkerRecord
+from cloudburst.engine.slot import Lane, Slot, Stage, Ticket, Visit
 from cloudburst.engine.standing import Standing
+from cloudburst.engine.starts import Starts
 from cloudburst.engine.stragglers import stragglers
-from cloudburst.engine.worth import Worth
 from cloudburst.errors import CloudburstError
-from cloudburst.models.options import Language
 from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
-
-LAUNCHES = 100
-"""Launches that wait for an answer at once: as many as Fargate starts in a burst
-(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11)."""
-
-AT_ONCE = 10
-"""Launches that begin without a pause; each answer lets as many follow. Keys and certificates take
-a millisecond each, for which the loop stands still."""
 
 TICK = 2.0
 """Seconds after which things are looked at again although nothing has happened: an encode may have
@@ -39,9 +28,10 @@ become late, or a deadline come near."""
 
 
 class Dispatcher:
-    """Gives scenes to workers, and decides when there shall be another worker, or one less.
+    """Gives scenes to workers, as soon as anything changes.
 
-    ``start`` is called with each new worker that shall be. Nothing here awaits.
+    When there shall be another worker, for which ``start`` is called, is up to `Starts`. Nothing
+    here awaits.
     """
 
     def __init__(
@@ -58,6 +48,16 @@ class Dispatcher:
         self.budget = Budget(limits.max_usd)
         self.standing = Standing(backends, self.fleet, limits)
         self.outlook = Outlook(backends, self.fleet, self.queue, figures)
+        self.starts = Starts(
+            spec=spec,
+            limits=limits,
+            fleet=self.fleet,
+            queue=self.queue,
+            standing=self.standing,
+            budget=self.budget,
+            outlook=self.outlook,
+            begin=start,
+        )
         self.changed = anyio.Event()
         """Set, and replaced, after every decision."""
         self.closed = False
@@ -65,13 +65,9 @@ class Dispatcher:
         self._backends = backends
         self._spec = spec
         self._limits = limits
-        self._start = start
-        self._worth = Worth(self.outlook, self.fleet, self.queue)
         self._choosy = True  # scenes may wait for a worker that will be done sooner
         self._ticked = 0.0
-        self._numbers = count()
         self._runs = 0  # that go on
-        self._asking = 0  # launches that wait for an answer
 
     def decide(self, changed: Slot | None = None) -> None:
         """Something has changed: about this worker, or else about the queue."""
@@ -83,9 +79,10 @@ class Dispatcher:
             self.budget.begin()
             self.outlook.changed()
             self._place_all()
-            self._start_workers()
+            self.starts.begin_all()
+            self._turn_away_hopeless()
             self._move_waiting()
-            self._cancel_starts()
+            self.starts.give_up_needless()
             self._copy_stragglers()
         self.changed.set()
         self.changed = anyio.Event()
@@ -108,7 +105,7 @@ class Dispatcher:
     def queued(self, *tickets: Ticket) -> None:
         """Scenes wait for a worker."""
         self.queue.put(*tickets)
-        self._worth.reconsider()
+        self.starts.reconsider()
         self.decide()
 
     def tick(self) -> None:
@@ -117,7 +114,7 @@ class Dispatcher:
         if now < self._ticked + TICK or not (len(self.queue) or self.fleet.has_room):
             return
         self._ticked = now
-        self._worth.reconsider()
+        self.starts.reconsider()
         self.decide()
 
     def _place_all(self) -> None:
@@ -178,55 +175,10 @@ class Dispatcher:
     def _pays(self, slot: Slot, sound: float) -> bool:
         return self.budget.allows(self.fleet, slot, sound)
 
-    def _start_workers(self) -> None:
-        most = min(LAUNCHES, self._asking + AT_ONCE)
-        while len(self.queue) > self.fleet.encoders_starting and self._asking < most:
-            slot = self._next_slot()
-            if slot is None:
-                break
-            self.fleet.add(slot)
-            self.outlook.changed()
-            self._asking += 1
-            self._start(slot)
-        if len(self.queue) and not any(slot.lanes or slot.starting for slot in self.fleet):
-            self._give_up()
-
-    def _new_slot(self, backend: Backend, *, needed: bool) -> Slot:
-        first = self.queue.first()
-        return Slot(
-            backend=backend,
-            number=next(self._numbers),
-            spec=self.spec(first.run, first.scene, first.language),
-            record=WorkerRecord(backend=backend.name, run=first.run),
-            most_lanes=self._limits.lanes or 3 * backend.encoders,
-            expected=first.seconds,
-            needed=needed,
-        )
-
-    def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
-        """Of a task for a run; ``scene`` is the first one that it is for."""
-        return replace(self._spec, run=run, scene=scene, language=language)
-
-    def adopt(self, slot: Slot) -> None:
-        """A worker that is there already, and that somebody else has started."""
-        slot.number = next(self._numbers)
-        self.fleet.add(slot)
-        self.outlook.changed()
-        self._start(slot)
-
-    def _next_slot(self) -> Slot | None:
-        """One more worker, where it is worth its start and may be paid for."""
-        for backend in self.standing.with_room:
-            # Where there is no money for others, whoever may be paid for is wanted.
-            needed = self.budget.refusal() is not None or self._worth.is_short()
-            if needed or self._worth.is_worth(backend, room=self.standing.room(backend)):
-                slot = self._new_slot(backend, needed=needed)
-                if self._pays(slot, slot.expected):
-                    return slot
-        return None
-
-    def _give_up(self) -> None:
-        """Nothing is done or about to be: whoever still waits learns why it stays so."""
+    def _turn_away_hopeless(self) -> None:
+        """Where nothing is done or about to be, whoever still waits learns why it stays so."""
+        if not len(self.queue) or any(slot.lanes or slot.starting for slot in self.fleet):
+            return
         if error := self.budget.refusal():
             self.turn_away(error)
         if not len(self.fleet):
@@ -298,21 +250,8 @@ class Dispatcher:
                 if again:
                     self.queue.put(lane.ticket)
                 lane.scope.cancel()
-        self._worth.reconsider()
+        self.starts.reconsider()
         self.decide(slot)
-
-    def _cancel_starts(self) -> None:
-        """A worker that is not ready yet, and that no scene will be left for, is given up."""
-        if self._limits.idle or not self.fleet.encoders_starting:
-            return
-        wanted = len(self.queue) or self.fleet.waits_behind
-        for slot in self.outlook.needless() if wanted else self.fleet.starting():
-            self._cancel_start(slot)
-
-    def _cancel_start(self, slot: Slot) -> None:
-        slot.retired = True
-        slot.scope.cancel()
-        self.fleet.refresh(slot)
 
     def release(self, lane: Lane) -> None:
         """A scene is through with its worker, or will not use it."""
@@ -325,9 +264,7 @@ class Dispatcher:
 
     def answered(self, slot: Slot) -> None:
         """A launch was accepted or given up: others may ask."""
-        if slot.asking:
-            slot.asking = False
-            self._asking -= 1
+        if self.starts.answered(slot):
             self.decide(slot)
 
     def started(self, slot: Slot) -> None:
@@ -340,7 +277,7 @@ class Dispatcher:
         self.budget.ready(record)
         if record.ready is not None and record.launched is not None:
             self.outlook.learn(slot.backend, "start", record.ready - record.launched)
-            self._worth.reconsider()
+            self.starts.reconsider()
         self.decide(slot)
 
     def finished(self, visit: Visit, ticket: Ticket, slot: Slot) -> None:
@@ -352,7 +289,7 @@ class Dispatcher:
         moving = visit.seconds("uploading") + visit.seconds("downloading")
         self.outlook.learn(slot.backend, "encode", encode, ticket.work)
         self.outlook.learn(slot.backend, "move", moving, ticket.work)
-        self._worth.reconsider()
+        self.starts.reconsider()
 
     def settled(self, slot: Slot) -> None:
         """A worker was seen to have stopped: how long it was billed after its last work."""
@@ -368,13 +305,11 @@ class Dispatcher:
     def failed_to_start(self, slot: Slot, error: CloudburstError) -> None:
         """A worker will never be ready. What is ready there works on, whatever the reason."""
         if self.standing.failed_to_start(slot, error):
-            for other in self.fleet.starting():
-                if other.backend is slot.backend:
-                    self._cancel_start(other)
+            self.starts.give_up_on(slot.backend)
 
     def ended(self, slot: Slot) -> None:
         """A worker is no more."""
         self.fleet.remove(slot)
         self.budget.closed(slot.record)
-        self._worth.reconsider()
+        self.starts.reconsider()
         self.answered(slot)

@@ -74,7 +74,7 @@ class WorkerPool:
 
     def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
         """Of a task for a run."""
-        return self._dispatcher.spec(run, scene, language)
+        return self._dispatcher.starts.spec(run, scene, language)
 
     def journaled(self, run: str, journal: Journal | None) -> AbstractContextManager[Scribe | None]:
         """Write down what happens to the workers of a run, also after the block."""
@@ -112,7 +112,7 @@ class WorkerPool:
             found=found,
             retired=not wanted,
         )
-        self._dispatcher.adopt(slot)
+        self._dispatcher.starts.adopt(slot)
         return slot
 
     def asking(self, run: str) -> bool:
