@@ -8,7 +8,7 @@ import anyio
 import pytest
 from harness import checked, engine
 
-from cloudburst.errors import GenerateError, PoisonedSceneError, WorkerStoppedError
+from cloudburst.errors import CapacityError, GenerateError, PoisonedSceneError, WorkerStoppedError
 from cloudburst.models.events import SceneEncoding, SceneGenerated, SceneRetried
 from cloudburst.models.policy import Limits
 from cloudburst.models.report import Status
@@ -108,6 +108,29 @@ async def test_no_worker_is_emptied_for_a_suspect():
     busy = sum(worker.encoding for worker in report.workers)
     assert busy >= 10 * (12 - 2) / 2, "two at a time but for the suspects"
     assert report.seconds < 60
+
+
+async def test_a_suspect_that_waits_for_long_gets_a_worker_of_its_own():
+    """Scenes keep coming, and the only worker that is left would not be empty before their end."""
+    cloud = FakeCloud(boot=1, encoders=2, encode=10, dying_tasks={"fake-1": 6})
+    ends = {}
+    async with engine(cloud, limits=Limits(workers=2)) as e:
+
+        async def go(name, *scenes):
+            await e.render([checked(scene) for scene in scenes], name)
+            ends[name] = anyio.current_time() - began
+
+        async with anyio.create_task_group() as tasks:
+            began = anyio.current_time()
+            tasks.start_soon(go, "first", "a", "b", "c", "d")
+            await anyio.sleep(5)
+            cloud.refuse = [CapacityError("full")] * 1000
+            for number in range(100):
+                tasks.start_soon(go, f"run{number}", f"s{number}")
+                await anyio.sleep(4)
+    assert len(cloud.launched) == 2
+    assert ends["first"] < 200
+    assert ends["run99"] > 400
 
 
 async def test_spot_is_no_reason_to_suspect():

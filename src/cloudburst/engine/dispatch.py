@@ -22,6 +22,10 @@ from cloudburst.models.policy import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports import Backend
 
+PATIENCE = 120.0
+"""Seconds that a suspect waits for a worker that has nothing to do. A choice: long enough for most
+runs to leave one by themselves."""
+
 TICK = 2.0
 """Seconds after which things are looked at again although nothing has happened: an encode may have
 become late, or a deadline come near."""
@@ -146,11 +150,28 @@ class Dispatcher:
             return ticket.suspect and fits(ticket)
 
         ticket = self.queue.take(comes_first) if self.queue.picky and not slot.busy else None
-        ticket = ticket or self.queue.take(fits, leave=leave)
+        if ticket is None and not self._is_emptied(slot):
+            ticket = self.queue.take(fits, leave=leave)
         if ticket is None:
             return False
         self._give_lane(ticket, slot)
         return True
+
+    def _is_emptied(self, slot: Slot) -> bool:
+        """It gets nothing new, for a suspect has waited long enough for a worker without work.
+
+        Where scenes keep coming, none would be without by itself. It is the one with the least to
+        do, so that the one that is chosen has less and less.
+        """
+        if not slot.busy:
+            return False
+        before = anyio.current_time() - PATIENCE
+        for ticket in self.queue.picky:
+            if ticket.suspect and ticket.since is not None and ticket.since <= before:
+                fit = [s for s in self.fleet.ready() if s.record.task not in ticket.avoid]
+                if slot is min(fit, key=lambda s: (s.busy, s.number), default=None):
+                    return True
+        return False
 
     def _give_lane(self, ticket: Ticket, slot: Slot) -> None:
         ticket.lane = self._new_lane(ticket, slot)

@@ -74,6 +74,10 @@ class Fleet:
         """Workers that have room for scenes, or will have."""
         return tuple(self._usable)
 
+    def ready(self) -> tuple[Slot, ...]:
+        """Those of them that answer."""
+        return tuple(self._ready)
+
     @property
     def has_room(self) -> bool:
         """Whether there is an encoder slot that no scene will take."""
