@@ -29,14 +29,16 @@ import argparse
 import random
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import anyio
+from cloud.virtual import in_virtual_time, rendered
 
 from cloudburst.adapters.aws.prices import read_prices
 from cloudburst.engine.assumed import (
@@ -49,13 +51,11 @@ from cloudburst.engine.assumed import (
 )
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.ledger import seconds_billed
-from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.pace import PLACING_SECONDS, PULL_SECONDS, STOP_SECONDS
-from cloudburst.models.policy import READINESS, Limits, Timeouts
+from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.prices import HOME, Rates
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
     LaunchRequest,
     Protocol,
@@ -66,8 +66,8 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, OpenBackend, new_key
-from cloudburst.testing import FakeCloud, VirtualClockLoop
+from cloudburst.ports import Backend, new_key
+from cloudburst.testing import FakeCloud
 
 SCENES, TASKS, TIER = 8, 4, Tier.STANDARD
 PUBLIC = 110.0
@@ -81,6 +81,8 @@ VCPU_SECONDS = (
 """What the public image takes of vCPUs in that time: it does not keep two of them busy."""
 OURS = VCPU_SECONDS / SAVED
 """Seconds that our service needs for it on one vCPU, which is what each of its slots has."""
+SOUND = 12.0
+"""Seconds of sound of each: only that they are equal matters."""
 SPREAD = 0.2
 HUB_PULL = 57
 """Seconds from the start of the pull until the public image runs: 413 MB from elsewhere, see
@@ -139,6 +141,18 @@ class Cloud(FakeCloud):
     early: float = 0.0
     """So many seconds before they answer, tasks are RUNNING."""
 
+    @asynccontextmanager
+    async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
+        """With what the real one says of itself."""
+        async with super().backend(timeouts, tier) as backend:
+            yield replace(
+                backend,
+                kind=fargate_kind(tier, self.protocol, "X86_64"),
+                pace=fargate_pace(tier, self.protocol),
+                usd_per_second=self.rates.of(tier) if self.rates else Decimal(),
+                slowness=10.0 if self.protocol is Protocol.ONESTEP else 0.0,
+            )
+
     async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
         status = await super().describe(task, anew=anew)
         if status.usage is not None:
@@ -156,60 +170,10 @@ def rates(capacity: str) -> Rates:
     return read_prices().rates(HOME, capacity=capacity)
 
 
-def opener(cloud: FakeCloud, protocol: Protocol) -> OpenBackend:
-    """With what the real backend says of itself."""
-
-    @asynccontextmanager
-    async def opened(timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
-        async with cloud.backend(timeouts, tier) as backend:
-            yield replace(
-                backend,
-                kind=fargate_kind(tier, protocol, "X86_64"),
-                pace=fargate_pace(tier, protocol),
-                usd_per_second=cloud.rates.of(tier) if cloud.rates else Decimal(),
-                slowness=10.0 if protocol is Protocol.ONESTEP else 0.0,
-            )
-
-    return opened
-
-
-async def ours(cloud: Cloud, protocol: Protocol, figures: Figures) -> Came:
-    """A client's inside: without files, time can be virtual."""
-    timeouts, limits = Timeouts(), Limits(workers=TASKS)
-    scenes = [
-        CheckedScene(
-            scene=Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3")),
-            seconds=12.0,
-            bytes=4_000_000,
-        )
-        for name in NAMES
-    ]
-    async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(opener(cloud, protocol)(timeouts, TIER))
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        pool = WorkerPool(
-            tasks,
-            [backend],
-            spec=TaskSpec(tier=TIER),
-            timeouts=timeouts,
-            limits=limits,
-            backoff=READINESS,
-            figures=figures,
-        )
-        async with open_run(
-            "bench",
-            scenes,
-            pool,
-            to={name: Path(f"{name}.mp4") for name in NAMES},
-            options=RenderOptions(),
-            timeouts=timeouts,
-            limits=limits,
-        ) as run:
-            report = await run.until_done()
-            report = await run.settled()
-        report.raise_for_failures()
-        pool.close()
-        tasks.cancel_scope.cancel()
+async def ours(cloud: Cloud, figures: Figures) -> Came:
+    sounds = dict.fromkeys(NAMES, SOUND)
+    report = await rendered([cloud], sounds, limits=Limits(workers=TASKS), figures=figures)
+    report.raise_for_failures()
     billed = [worker for worker in report.workers if worker.cost is not None]
     return Came(report.seconds, report.cost.usd if report.cost else Decimal(), len(billed))
 
@@ -269,8 +233,8 @@ def new(
         figures = Figures()
         if twice:
             before = Luck(~luck.seed)
-            await ours(before.cloud(seconds, protocol, rates(capacity)), protocol, figures)
-        return await ours(luck.cloud(seconds, protocol, rates(capacity)), protocol, figures)
+            await ours(before.cloud(seconds, protocol, rates(capacity)), figures)
+        return await ours(luck.cloud(seconds, protocol, rates(capacity)), figures)
 
     return way
 
@@ -291,10 +255,7 @@ def main() -> int:
     first: Came | None = None
     met: list[bool] = []
     for name, way in ways.items():
-        came = [
-            anyio.run(way, Luck(seed), backend_options={"loop_factory": VirtualClockLoop})
-            for seed in range(said.seeds)
-        ]
+        came = [in_virtual_time(partial(way, Luck(seed))) for seed in range(said.seeds)]
         usual = Came(
             median(each.wall for each in came),
             median(each.usd for each in came),
