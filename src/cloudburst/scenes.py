@@ -116,8 +116,8 @@ def _side_by_side(folder: Path, seen: Iterable[Path]) -> list[SceneDict]:
         elif suffix == ".srt":
             subtitles[file.stem] = file
     if not sounds:
-        found = "pictures, and no sounds," if pictures else "no scenes"
-        raise ConfigurationError(f"{folder}: {found} in it; expected {_LAYOUTS}")
+        what = "pictures, and no sounds," if pictures else "no scenes"
+        raise ConfigurationError(f"{folder}: {what} in it; expected {_LAYOUTS}")
     for name in _sorted(sounds):
         found = pictures.get(name, [])
         if not found:
