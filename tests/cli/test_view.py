@@ -175,8 +175,9 @@ def test_the_summary_names_every_video_with_its_path_and_the_price() -> None:
 def test_the_summary_counts_no_work_of_earlier_lives() -> None:
     worker = WorkerReport(task="t", backend="local", launched=0, ready=1, stopped=12)
     killed = WorkerReport(task="k", backend="local", launched=-30, ready=-29, stopped=-9)
-    one, two = (done(name).model_copy(update={"task": of}) for name, of in ("ak", "bt"))
-    told = report(one, two, workers=(killed, worker))
+    told = report(
+        done("a").model_copy(update={"skipped": True}), done("b"), workers=(killed, worker)
+    )
     assert told.skipped == ("a",)
     lines = text(Summary(told), 80)
     expected = "✓ 2 videos of 2 scenes (1 already there), 6 s of video in 12 s, speed-up 0.5×"

@@ -236,6 +236,7 @@ def hold_scenes(world, run, life):
     assert told == Counter(done)
     skipped = {e.scene for e in events if isinstance(e, SceneCompleted) and e.skipped}
     assert skipped == life.before[run.name], "what was written down is not done again"
+    assert skipped == set(report.skipped)
     results = run.journal.of(ResultEntry)
     assert {entry.video.scene for entry in results} == set(done)
     assert {entry.video.scene: entry.video for entry in results} == {

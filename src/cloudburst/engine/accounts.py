@@ -96,6 +96,7 @@ def _scene_report(scene: SceneRecord, usd: Mapping[str, Decimal]) -> SceneReport
         sent=scene.sent,
         received=scene.video.size if scene.video else 0,
         usd=usd.get(scene.name),
+        skipped=scene.skipped,
     )
 
 

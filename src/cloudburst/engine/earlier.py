@@ -92,6 +92,6 @@ def restore(record: SceneRecord, earlier: Earlier) -> None:
             record.error = _error(f"{fault.kind}: {fault.message}") if same else poison
     if entry is not None:
         record.attempts = entry.attempts
-        record.task, record.video = entry.video.task, entry.video
+        record.task, record.video, record.skipped = entry.video.task, entry.video, True
         for work, began, ended in entry.spans:
             setattr(record, work, ended - began)

@@ -70,6 +70,8 @@ class SceneRecord:
     deaths: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
     """What was said of them."""
     video: Video | None = None
+    skipped: bool = False
+    """The video is that of an earlier life of the run."""
     error: CloudburstError | None = None
 
     @contextmanager

@@ -94,6 +94,8 @@ class SceneReport(_Entry):
     """Bytes of the video."""
     usd: Decimal | None = None
     """Its share of its task's bill, by the time that it took there; ``None``: nothing is billed."""
+    skipped: bool = False
+    """An earlier life of the run had made its video: nothing was done for it now."""
 
 
 class WorkerReport(_Entry):
@@ -151,15 +153,13 @@ class Report(_Entry):
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Finished scenes of workers that had stopped when this life of the run began."""
-        over = {w.task for w in self.workers if w.stopped is not None and w.stopped <= 0}
-        return tuple(s.scene for s in self.scenes if s.video is not None and s.task in over)
+        """Scenes whose videos were there already: an earlier life of the run had made them."""
+        return tuple(entry.scene for entry in self.scenes if entry.skipped)
 
     @property
     def speedup(self) -> float:
         """Seconds of uploading, encoding and downloading in one second of wall time."""
-        skipped = set(self.skipped)
-        scenes = [s for s in self.scenes if s.scene not in skipped]
+        scenes = [s for s in self.scenes if not s.skipped]
         work = sum(s.uploading + s.generating + s.downloading for s in scenes)
         return work / self.seconds if self.seconds else 0.0
 
