@@ -349,6 +349,25 @@ async def test_a_folder_may_be_removed_when_its_run_is_over(scenes, out):
     assert not out.exists()
 
 
+class Slow(Cloud):
+    """A launch takes a while to be answered."""
+
+    async def launch(self, request):
+        await anyio.sleep(0.5)
+        return await super().launch(request)
+
+
+async def test_a_folder_may_be_removed_when_its_run_was_cut_off(scenes, out):
+    """Also while a launch that is kept was not answered yet."""
+    limits = Limits(workers=1, idle=60)
+    async with Client(Slow(encode=30).backend, limits=limits) as client:
+        for number in range(3):
+            with anyio.move_on_after(0.2):
+                await client.render_all(scenes, to=out, name=f"r{number}")
+            assert {path.name for path in (out / ".cloudburst").iterdir()} == {f"r{number}.sqlite"}
+            shutil.rmtree(out)
+
+
 class Full(Cloud):
     """There is room for one task."""
 

@@ -25,6 +25,7 @@ from cloudburst.backends import default_backend
 from cloudburst.books import Book, Books, open_books
 from cloudburst.engine.figures import Figures
 from cloudburst.engine.groups import unwrapped
+from cloudburst.engine.polling import insist
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
@@ -44,6 +45,9 @@ from cloudburst.resuming import run_of
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """A scene, or the dictionary of one."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MOMENT = 2.0
+"""Seconds that the end of a run waits for its journal: it needs milliseconds, but for a launch that
+others want, which may be in vain for long, and for a task whose bill goes on."""
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -229,8 +233,6 @@ class Client(anyio.AsyncContextManagerMixin):
                     earlier=earlier,
                 ) as book.run:
                     yield book.run
-            if not (client.pool.still_billed(run_name) or client.pool.asking(run_name)):
-                await book.closed.wait()  # who has the report may remove the folder
             await save_history(client.pool.take_samples())
 
     def _first(
@@ -285,6 +287,14 @@ class _Open:
             else:
                 with suppress(RuntimeError):  # the client was left, and closes all of them
                     self.tasks.start_soon(self.books.close_later, book)
+                    await self._closed(book, run)
+
+    async def _closed(self, book: Book, run: str) -> None:
+        """Who leaves a run, also one that was cut off, may remove its folder."""
+        if self.pool.still_billed(run):
+            return
+        with suppress(TimeoutError):
+            await insist(book.closed.wait, seconds=MOMENT)
 
 
 async def render(
