@@ -143,7 +143,8 @@ class WorkerPool:
     async def drained(self, run: str) -> None:
         """Wait until every worker that nobody will use is stopped; those kept warm stay.
 
-        Nor for what other runs give back from now on: where they come and go, there is always some.
+        What other runs give back from now on is not waited for: where they come and go, there is
+        always some.
         """
         ended = {slot for slot in self._dispatcher.fleet if slot.retired}
 
