@@ -1,7 +1,9 @@
 # The render service. ffmpeg and the Chinese font come as wheels, so that one list, pyproject's,
-# says what is in here; no package of the system is added.
+# says what is in here; no package of the system is added. Every wheel is pinned by its hash in
+# docker/*.lock, which `nox -s lock` makes of pyproject.
 #
-#   docker build -t cloudburst .
+#   docker build -t cloudburst .         the base image by its tag
+#   sh docker/build.sh -t cloudburst     the base image by the digest in docker/base.lock
 #   docker run -p 5000:5000 -e AUTHENTICATION_KEY=… cloudburst
 
 ARG PYTHON=python:3.13-slim
@@ -9,22 +11,29 @@ ARG PYTHON=python:3.13-slim
 FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-RUN python -m venv /opt/cloudburst
-COPY pyproject.toml ./
+RUN python -m venv /opt/cloudburst && python -m venv tools
+COPY docker/requirements.lock docker/build.lock docker/
+RUN /opt/cloudburst/bin/pip install --require-hashes --only-binary :all: -r docker/requirements.lock \
+    && tools/bin/pip install --require-hashes --only-binary :all: -r docker/build.lock
+COPY pyproject.toml LICENSE README.md ./
 COPY docker docker
-RUN python docker/requirements.py > requirements.txt \
-    && /opt/cloudburst/bin/pip install --only-binary :all: -r requirements.txt
-COPY LICENSE README.md ./
 COPY examples examples
 COPY src src
-RUN /opt/cloudburst/bin/pip wheel --no-deps -w dist . \
+RUN tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /opt/cloudburst/bin/pip install --no-deps dist/*.whl \
     && sh docker/trim.sh /opt/cloudburst
 
 FROM ${PYTHON}
+LABEL org.opencontainers.image.licenses="MIT AND GPL-3.0-or-later AND OFL-1.1"
 COPY --from=build /opt/cloudburst /opt/cloudburst
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cloudburst
+COPY LICENSE docker/licenses /usr/share/licenses/cloudburst/
+# The service starts no program that changes its user, so none may be able to.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cloudburst \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 ENV PATH=/opt/cloudburst/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# The service writes here only. On Fargate, a volume that is mounted here takes its owner and mode from
+# this declaration; without it, the volume is root's.
+VOLUME /tmp
 USER cloudburst
 WORKDIR /tmp
 EXPOSE 5000

@@ -1,4 +1,4 @@
-"""Development tasks. Bare ``nox`` runs the tests on the Python that it runs on itself."""
+"""Sessions for development. ``nox`` without arguments runs the tests with its own Python."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 
+# Tests start hundreds of Python processes, which would all compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 nox.options.sessions = [f"tests-{HERE}"]
 
@@ -21,50 +24,63 @@ PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), HERE}, key=lambda v: 
 BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
 SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
-"""Two for each core: many tests wait for processes."""
+"""Arguments of pytest: two processes for each core, because many tests wait for processes."""
 SEEDED = {
-    "tests/engine/test_chaos_lives.py": 500,
-    "tests/fargate/test_fargate_chaos.py": 200,
-    "tests/fargate/test_fargate_lives.py": 40,
+    "tests/engine/test_chaos_resume.py": 500,
+    "tests/end_to_end/fargate/test_chaos.py": 200,
+    "tests/end_to_end/fargate/test_killed_clients.py": 40,
 }
-"""Tests of everything at once, and how many seeds there shall be; of all others, `SEEDS`."""
+"""Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""
 SEEDS = 30
+HOSTILE = "tests/hostile"
 EVERYTHING = ".[local,cli,web,testing]"
+
+IMAGE_PYTHON = "3.13"
+"""Python version of the Dockerfile."""
+LOCKS = {"requirements": (), "build": ("build",)}
+"""Lock files of the image, and the arguments with which docker/requirements.py lists them."""
 
 
 def group(name: str) -> tuple[str, ...]:
-    """The packages of a dependency group."""
+    """Return the packages of a dependency group."""
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The suite, against the built wheel."""
+    """Run the suite against the built wheel."""
     session.install(EVERYTHING, *group("tests"))
     session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=HERE)
 def chaos(session: nox.Session) -> None:
-    """Random cuts and kills, with the full number of repetitions."""
+    """Run the tests of random cancellations and kills with the full number of repetitions."""
     session.install(EVERYTHING, *group("tests"))
-    rest = ("-m", "chaos or real", *(f"--ignore={path}" for path in SEEDED))
-    session.run("pytest", *rest, *session.posargs, env={"CLOUDBURST_SEEDS": str(SEEDS)})
     for path, seeds in SEEDED.items():
         env = {"CLOUDBURST_SEEDS": str(seeds)}
         session.run("pytest", *SPREAD, path, *session.posargs, env=env)
+    rest = ("-m", "chaos or real", *(f"--ignore={path}" for path in SEEDED))
+    session.run("pytest", *SPREAD, *rest, *session.posargs, env={"CLOUDBURST_SEEDS": str(SEEDS)})
+
+
+@nox.session(python=HERE)
+def hostile(session: nox.Session) -> None:
+    """Try every hostile worker, file and answer; ``tests`` tries a few of each kind."""
+    session.install(EVERYTHING, *group("tests"))
+    session.run("pytest", *SPREAD, HOSTILE, *session.posargs, env={"CLOUDBURST_HOSTILE": "all"})
 
 
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
-    """The suite with the oldest dependencies that we promise."""
+    """Run the suite with the oldest supported dependencies."""
     session.install(EVERYTHING, *group("tests"), "--resolution=lowest-direct")
     session.run("pytest", *SPREAD, *session.posargs)
 
 
 @nox.session(python=HERE)
 def lint(session: nox.Session) -> None:
-    """Format, rules and the layers of the imports."""
+    """Check format, rules and imports."""
     session.install("-e", EVERYTHING, *group("lint"))
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
@@ -73,10 +89,43 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def types(session: nox.Session) -> None:
-    """Two strict checkers: they find different faults."""
+    """Check types with two strict checkers, which find different errors."""
     session.install("-e", EVERYTHING, *group("types"))
     session.run("mypy")
     session.run("pyright")
+
+
+@nox.session(python=False)
+def lock(session: nox.Session) -> None:
+    """Pin the packages of the image with hashes; ``-- --upgrade`` selects newer versions."""
+    for name, arguments in LOCKS.items():
+        listed = session.run("python", "docker/requirements.py", *arguments, silent=True)
+        wanted = Path(session.create_tmp(), f"{name}.in")
+        wanted.write_text(str(listed))
+        session.run(
+            *("uv", "pip", "compile", str(wanted), "--output-file", f"docker/{name}.lock"),
+            *("--generate-hashes", "--universal", "--python-version", IMAGE_PYTHON),
+            *("--only-binary", ":all:", "--no-annotate", "--quiet", *session.posargs),
+            env={"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"},
+            external=True,
+        )
+
+
+@nox.session(python=IMAGE_PYTHON, venv_backend="uv")
+def sbom(session: nox.Session) -> None:
+    """Write the image's bill of materials (CycloneDX 1.6, JSON), validated, to ``sbom.json``."""
+    session.install("--require-hashes", "-r", "docker/requirements.lock")
+    session.install("--no-deps", ".")
+    tools = Path(session.create_tmp(), "tools")
+    session.run("uv", "venv", "--quiet", "--allow-existing", str(tools), external=True)
+    python = str(tools / "bin" / "python")
+    session.run(
+        *("uv", "pip", "install", "--quiet", "--python", python, *group("sbom")), external=True
+    )
+    session.run(
+        *(python, "docker/sbom.py", f"{session.virtualenv.location}/bin/python", "sbom.json"),
+        external=True,
+    )
 
 
 @nox.session(python=HERE)
@@ -88,10 +137,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
-    """A benchmark and its arguments: ``nox -s bench -- render --peer``; without, all of them."""
+    """Run a benchmark with its arguments, ``nox -s bench -- render --peer``, or all benchmarks."""
     session.install(EVERYTHING, *group("tests"))
     name, *arguments = session.posargs or ("",)
     if name and name not in BENCHES:
-        session.error(f"{name} is no benchmark; there are {', '.join(BENCHES)}")
+        session.error(f"{name} is not a benchmark; choose from {', '.join(BENCHES)}")
     for bench_name in [name] if name else BENCHES:
         session.run("python", f"benchmarks/{bench_name}.py", *arguments)

@@ -5,7 +5,7 @@
 In virtual time, with `cloudburst.testing.FakeCloud`: two local workers with one core each, which
 answer after 1.5 s, and up to four tasks of 2 vCPU, which need 40 s and encode two scenes at once.
 Speeds are measured ones. A second of work, which is about a second of sound (see
-`cloudburst.engine.figures.work`), takes our service 0.345 s of a core
+`cloudburst.engine.forecast.measurements.scene_work`), takes our service 0.345 s of a core
 (``benchmarks/plan.py --work``); a vCPU does 0.63 of a core's work when all are busy (AWS's
 "Graviton performance runbook", of c6i, 2026-11); the public image takes 12.6 times as long as our
 service (``benchmarks/render.py --peer``) and encodes one scene at a time. Files take a second each
@@ -31,11 +31,11 @@ from functools import partial
 
 from cloud.virtual import in_virtual_time, log_normal, rendered, scene
 
-from cloudburst.engine.figures import Figures, work
+from cloudburst.engine.forecast.measurements import Measurements, scene_work
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.pace import Sample
-from cloudburst.models.policy import Limits
-from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.performance import Sample
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.testing import FakeCloud
 
@@ -91,23 +91,23 @@ def there(case: Case, taken: Mapping[str, float]) -> FakeCloud:
         download=1.0,
         stop_takes=0.2,
         ends_after=STOP,
-        rates=US_EAST_1,
+        rates=US_EAST_1_RATES,
     )
 
 
-def figures(case: Case) -> Figures:
-    """As an earlier run has left them."""
-    known = Figures()
+def earlier_run(case: Case) -> Measurements:
+    """Return the measurements that an earlier run has left."""
+    known = Measurements()
     for kind, start, ratio, moving, stop in (
         ("here", LOCAL_START, CORE, 0.2, 0.0),
         ("there", START, case.ratio, 2.0, STOP),
     ):
         for number in range(1, 41):
             took = ratio * number * (0.9 if number % 2 else 1.1)
-            known.learn(Sample(kind=kind, measure="encode", seconds=took, sound=number))
-        known.learn(Sample(kind=kind, measure="start", seconds=start))
-        known.learn(Sample(kind=kind, measure="move", seconds=moving))
-        known.learn(Sample(kind=kind, measure="stop", seconds=stop))
+            known.add(Sample(kind=kind, measure="encode", seconds=took, work=number))
+        known.add(Sample(kind=kind, measure="startup", seconds=start))
+        known.add(Sample(kind=kind, measure="transfer", seconds=moving))
+        known.add(Sample(kind=kind, measure="stop", seconds=stop))
     return known
 
 
@@ -115,7 +115,7 @@ async def three_ways(case: Case, seed: int) -> dict[str, Report]:
     sounds = {f"s{n}": s for n, s in enumerate(log_normal(seed, SCENES, middle=case.middle))}
     rng = random.Random(~seed)
     taken = {
-        name: work(scene(name, sound), RenderOptions()) * rng.uniform(0.9, 1.1)
+        name: scene_work(scene(name, sound), RenderOptions()) * rng.uniform(0.9, 1.1)
         for name, sound in sounds.items()
     }
     ways = {
@@ -124,7 +124,7 @@ async def three_ways(case: Case, seed: int) -> dict[str, Report]:
         "burst": [here(taken), there(case, taken)],
     }
     return {
-        way: await rendered(clouds, sounds, limits=LIMITS, figures=figures(case))
+        way: await rendered(clouds, sounds, limits=LIMITS, measurements=earlier_run(case))
         for way, clouds in ways.items()
     }
 
@@ -138,13 +138,13 @@ def measure(case: Case, seeds: int) -> list[bool]:
     assert all(r.status is Status.COMPLETE for ways in reports for r in ways.values())
     cells = list[str]()
     for way in ("local", "fargate", "burst"):
-        seconds = sum(ways[way].seconds for ways in reports) / seeds
+        seconds = sum(ways[way].wall_seconds for ways in reports) / seeds
         price = sum(usd(ways[way]) for ways in reports) / seeds
         tasks = sum(w.cost is not None for ways in reports for w in ways[way].workers) / seeds
         cells.append(f"{seconds:8.1f} s ${price:.4f} {tasks:4.1f}")
     print(f"{case.name:20} {'  '.join(cells)}", flush=True)
     slower = [
-        ways["burst"].seconds / min(ways["local"].seconds, ways["fargate"].seconds)
+        ways["burst"].wall_seconds / min(ways["local"].wall_seconds, ways["fargate"].wall_seconds)
         for ways in reports
     ]
     dearer = [usd(ways["burst"]) - usd(ways["fargate"]) for ways in reports]

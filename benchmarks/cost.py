@@ -17,10 +17,10 @@ all ways: a fifth more or less. Told are medians.
   have something to do; then figures of that run are.
 - the same on Spot, at the price table's factor.
 
-Starts and ends of tasks are those that are assumed of Fargate (`cloudburst.models.pace`); the
-public image comes from Docker Hub, which takes longer than ECR in the same region. Goals, from the
-second run with our service on: an eighth of the old bill and a third of its time, at most. Exits
-with 1 when one is missed.
+Starts and ends of tasks are those that are assumed of Fargate (`cloudburst.models.performance`);
+the public image comes from Docker Hub, which takes longer than ECR in the same region. Goals, from
+the second run with our service on: an eighth of the old bill and a third of its time, at most.
+Exits with 1 when one is missed.
 """
 
 from __future__ import annotations
@@ -40,21 +40,22 @@ from typing import NamedTuple
 import anyio
 from cloud.virtual import in_virtual_time, rendered
 
-from cloudburst.adapters.aws.prices import read_prices
-from cloudburst.engine.assumed import (
-    MOVING,
+from cloudburst.aws.client.price_list import read_prices
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.models import default_performance
+from cloudburst.models.billing import seconds_billed
+from cloudburst.models.default_performance import (
     ONESTEP_PARALLEL,
     ONESTEP_SERIAL,
-    encoders,
+    TRANSFER_SECONDS,
+    fargate_encoder_slots,
     fargate_kind,
-    fargate_pace,
+    fargate_performance,
 )
-from cloudburst.engine.figures import Figures
-from cloudburst.engine.ledger import seconds_billed
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.pace import PLACING_SECONDS, PULL_SECONDS, STOP_SECONDS
-from cloudburst.models.policy import Limits, Timeouts
-from cloudburst.models.prices import HOME, Rates
+from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_SECONDS
+from cloudburst.models.prices import DEFAULT_REGION, Rates
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
     LaunchRequest,
@@ -70,6 +71,7 @@ from cloudburst.ports import Backend, new_key
 from cloudburst.testing import FakeCloud
 
 SCENES, TASKS, TIER = 8, 4, Tier.STANDARD
+AWS = default_performance.Cloud.of(None, region=DEFAULT_REGION, account=None)
 PUBLIC = 110.0
 """Seconds that the public image needs for a scene on 2 vCPU."""
 SAVED = 14.1
@@ -110,7 +112,7 @@ class Luck:
 
     def start(self, task: TaskId, protocol: Protocol) -> float:
         pull = HUB_PULL if protocol is Protocol.ONESTEP else PULL_SECONDS
-        return self._factor(task) * (PLACING_SECONDS + pull)
+        return self._factor(task) * (PLACEMENT_SECONDS + pull)
 
     def encode(self, seconds: float) -> Callable[[str], float]:
         return lambda name: seconds * self._factor(name)
@@ -120,12 +122,12 @@ class Luck:
             luck=self,
             protocol=protocol,
             name="fargate",
-            pull_after=PLACING_SECONDS,
-            upload=MOVING / 2,
+            pull_after=PLACEMENT_SECONDS,
+            upload=TRANSFER_SECONDS / 2,
             encode=self.encode(seconds),
-            download=MOVING / 2,
-            encoders=encoders(TIER, protocol),
-            cancels=protocol is Protocol.NATIVE,
+            download=TRANSFER_SECONDS / 2,
+            encoders=fargate_encoder_slots(TIER, protocol),
+            cancels_encodes=protocol is Protocol.NATIVE,
             stop_takes=0.2,
             ends_after=STOP_SECONDS,
             rates=rates,
@@ -147,14 +149,14 @@ class Cloud(FakeCloud):
         async with super().backend(timeouts, tier) as backend:
             yield replace(
                 backend,
-                kind=fargate_kind(tier, self.protocol, "X86_64"),
-                pace=fargate_pace(tier, self.protocol),
-                usd_per_second=self.rates.of(tier) if self.rates else Decimal(),
-                slowness=10.0 if self.protocol is Protocol.ONESTEP else 0.0,
+                kind=fargate_kind(tier, self.protocol, "X86_64", AWS),
+                performance=fargate_performance(tier, self.protocol),
+                usd_per_second=self.rates.task_usd_per_second(tier) if self.rates else Decimal(),
+                encode_timeout_factor=10.0 if self.protocol is Protocol.ONESTEP else 0.0,
             )
 
-    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
-        status = await super().describe(task, anew=anew)
+    async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
+        status = await super().describe(task, refresh=refresh)
         if status.usage is not None:
             status = replace(status, usage=replace(status.usage, public_ipv4=True))
         launched = self.running.get(task)
@@ -167,19 +169,21 @@ class Cloud(FakeCloud):
 
 
 def rates(capacity: str) -> Rates:
-    return read_prices().rates(HOME, capacity=capacity)
+    return read_prices().rates(DEFAULT_REGION, capacity=capacity)
 
 
-async def ours(cloud: Cloud, figures: Figures) -> Came:
+async def ours(cloud: Cloud, measurements: Measurements) -> Came:
     sounds = dict.fromkeys(NAMES, SOUND)
-    report = await rendered([cloud], sounds, limits=Limits(workers=TASKS), figures=figures)
+    report = await rendered(
+        [cloud], sounds, limits=Limits(workers=TASKS), measurements=measurements
+    )
     report.raise_for_failures()
     billed = [worker for worker in report.workers if worker.cost is not None]
-    return Came(report.seconds, report.cost.usd if report.cost else Decimal(), len(billed))
+    return Came(report.wall_seconds, report.cost.usd if report.cost else Decimal(), len(billed))
 
 
 async def old(luck: Luck) -> Came:
-    """The old client on the public image."""
+    """Simulate the old client on the public image."""
     cloud = luck.cloud(PUBLIC, Protocol.ONESTEP, rates("FARGATE"))
     cloud.early = API
     began, bills, ends = anyio.current_time(), list[Decimal](), list[float]()
@@ -210,7 +214,7 @@ async def _batch(cloud: Cloud, luck: Luck, names: Sequence[str]) -> tuple[float,
         for name in names:
             scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
             upload = await renderer.upload(scene, RenderOptions())
-            output = await renderer.generate(upload, progress=lambda _: None)
+            output = await renderer.encode(upload, progress=lambda _: None)
             await renderer.download(output, Path(f"{name}.mp4"))
     await cloud.stop(task, reason="Batch processing completed")
     return anyio.current_time(), await _stopped(cloud, task)
@@ -230,11 +234,11 @@ def new(
     seconds = PUBLIC if protocol is Protocol.ONESTEP else OURS
 
     async def way(luck: Luck) -> Came:
-        figures = Figures()
+        measurements = Measurements()
         if twice:
             before = Luck(~luck.seed)
-            await ours(before.cloud(seconds, protocol, rates(capacity)), figures)
-        return await ours(luck.cloud(seconds, protocol, rates(capacity)), figures)
+            await ours(before.cloud(seconds, protocol, rates(capacity)), measurements)
+        return await ours(luck.cloud(seconds, protocol, rates(capacity)), measurements)
 
     return way
 

@@ -41,9 +41,9 @@ from cloud.measure import Pauses, watched
 
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
+from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import READINESS, Limits, Timeouts
-from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
@@ -97,7 +97,7 @@ def real(tasks: int, folder: Path, share: float) -> list[bool]:
     videos = sum(size > 0 for size in ran.videos.values())
     return [
         verdict(f"every scene is done: {videos} of {number}", met=videos == number),
-        verdict(f"never more tasks: {ran.most_live} at most", met=ran.most_live <= tasks),
+        verdict(f"never more tasks: {ran.max_live} at most", met=ran.max_live <= tasks),
         verdict(f"none left running: {ran.left_running}", met=ran.left_running == 0),
     ]
 
@@ -142,7 +142,7 @@ def encode(name: str) -> float:
 
 @asynccontextmanager
 async def opened(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]:
-    """What a client has inside: without files and threads, time can be virtual."""
+    """Open the pool of a client: without files and threads, time can be virtual."""
     timeouts = Timeouts()
     async with (
         cloud.backend(timeouts, TaskSpec().tier) as backend,
@@ -154,7 +154,7 @@ async def opened(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]
             spec=TaskSpec(),
             timeouts=timeouts,
             limits=limits,
-            backoff=READINESS,
+            backoff=READINESS_BACKOFF,
         )
         try:
             yield pool
@@ -164,12 +164,12 @@ async def opened(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]
 
 
 async def imagined(cloud: FakeCloud, tasks: int, number: int) -> tuple[Report, int, Pauses, float]:
-    """The report, how many events there were, the pauses, and seconds of CPU."""
+    """Return the report, the number of events, the pauses, and seconds of CPU."""
     scenes = [
         CheckedScene(
             scene=Scene(name=str(n), image=Path(f"{n}.png"), audio=Path(f"{n}.mp3")),
-            seconds=sound(n),
-            bytes=1000,
+            audio_seconds=sound(n),
+            total_bytes=1000,
         )
         for n in range(number)
     ]
@@ -201,7 +201,7 @@ def virtual(tasks: int, number: int) -> list[bool]:
         download=DOWNLOAD,
         stop_takes=0.1,
         ends_after=5.0,
-        rates=US_EAST_1,
+        rates=US_EAST_1_RATES,
     )
     report, events, pauses, cpu = anyio.run(
         imagined, cloud, tasks, number, backend_options={"loop_factory": VirtualClockLoop}
@@ -209,13 +209,14 @@ def virtual(tasks: int, number: int) -> list[bool]:
     encodes = [encode(str(n)) for n in range(number)]
     bound = START + UPLOAD + max(*encodes, sum(encodes) / tasks) + DOWNLOAD
     print(f"\n{number} scenes on {tasks} tasks in virtual time: {report.status}")
-    print(f"  {report.seconds:.1f} s, {report.seconds / bound:.3f} of the bound of {bound:.1f} s")
+    seconds = report.wall_seconds
+    print(f"  {seconds:.1f} s, {seconds / bound:.3f} of the bound of {bound:.1f} s")
     print(f"  {cpu:.1f} s of CPU, {1e3 * cpu / number:.2f} ms a scene; {events} events")
     show_pauses(pauses)
     met = pauses.own <= STALL_GOAL
     return [
         verdict(f"every scene is done: {report.status}", met=report.status is Status.COMPLETE),
-        verdict(f"never more tasks: {cloud.most_running} at most", met=cloud.most_running <= tasks),
+        verdict(f"never more tasks: {cloud.max_running} at most", met=cloud.max_running <= tasks),
         verdict(f"none left running: {len(cloud.running)}", met=not cloud.running),
         verdict(f"no pause over {1e3 * STALL_GOAL:.0f} ms: {1e3 * pauses.own:.1f} ms", met=met),
     ]

@@ -55,7 +55,7 @@ class Stage:
 
 
 def base_root(folder: Path) -> Path:
-    """A Debian with what ``python:3.13-slim`` has: Python and its certificates."""
+    """Make a Debian with the content of ``python:3.13-slim``: Python and its certificates."""
     root = folder / "base"
     if not (root / "usr/bin/python3").exists():
         run("debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "trixie", str(root))

@@ -12,6 +12,7 @@ a real render child with all that it starts: a minute at 1080p with zoom and sub
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def reset_peak(process: str) -> None:
 
 
 def server() -> str:
-    """The worker's process: the child of this one that serves."""
+    """Return the worker's process: the child of this one that serves."""
     wanted = "\0".join(SERVE)
     for children in Path("/proc/self/task").glob("*/children"):
         for child in children.read_text().split():
@@ -80,6 +81,7 @@ def main() -> int:
     parser.add_argument("--no-render", action="store_true", help="leave the real render out")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
+        os.environ["XDG_STATE_HOME"] = name  # the user's own measurements stay as they are
         folder = Path(name)
         client, service = anyio.run(growth, folder, said.scenes, said.megabytes * 1_000_000)
         met = [

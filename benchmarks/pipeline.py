@@ -13,6 +13,7 @@ when either is below 95 %.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections import defaultdict
@@ -27,7 +28,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 from stand_in.making import make_scenes, one_worker, spans
 
 from cloudburst import Client, Limits, Report
-from cloudburst.engine.ledger import covered
+from cloudburst.engine.cost_breakdown import covered_seconds
 from cloudburst.models.events import Event, SceneEvent
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskStatus
 from cloudburst.ports import Backend, Launcher
@@ -91,8 +92,8 @@ class SlowLauncher:
     async def post_mortem(self, task: TaskId) -> str | None:
         return await self.launcher.post_mortem(task)
 
-    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
-        status = await self.launcher.describe(task, anew=anew)
+    async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
+        status = await self.launcher.describe(task, refresh=refresh)
         if status.address is None:
             return status
         if status.address not in self.addresses:
@@ -130,20 +131,20 @@ def stages(events: Sequence[Event]) -> tuple[dict[str, Span], dict[str, Span], d
             at[event.scene][event.type.removeprefix("scene.")] = event.at
     return (
         {name: (when["started"], when["uploaded"]) for name, when in at.items()},
-        {name: (when["encoding"], when["generated"]) for name, when in at.items()},
-        {name: (when["generated"], when["completed"]) for name, when in at.items()},
+        {name: (when["encoding"], when["encoded"]) for name, when in at.items()},
+        {name: (when["encoded"], when["completed"]) for name, when in at.items()},
     )
 
 
 def shared(span: Span, others: Sequence[Span]) -> float:
     """Seconds of a span during which one of the others goes on."""
     cut = [(max(a, span[0]), min(b, span[1])) for a, b in others]
-    return covered([(a, b) for a, b in cut if a < b])
+    return covered_seconds([(a, b) for a, b in cut if a < b])
 
 
 def share(encodes: Sequence[Span]) -> float:
     began, ended = min(a for a, _ in encodes), max(b for _, b in encodes)
-    return covered(encodes) / (ended - began)
+    return covered_seconds(encodes) / (ended - began)
 
 
 def main() -> int:
@@ -152,6 +153,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=10, help="MB a second and connection")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
+        os.environ["XDG_STATE_HOME"] = name  # the user's own measurements stay as they are
         folder = Path(name)
         report, events = anyio.run(render, folder, said.scenes, said.rate * 1e6)
         encodes_there = spans(folder)

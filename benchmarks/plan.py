@@ -33,13 +33,13 @@ from PIL import Image
 from render import Cost, make_inputs, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
-from cloudburst.cli.offers import Knowledge
-from cloudburst.engine.assumed import NATIVE_CPU
-from cloudburst.engine.figures import work
-from cloudburst.engine.plan import Offer, usual
-from cloudburst.models.policy import Limits
+from cloudburst.cli.plan_candidates import PlanData
+from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.engine.forecast.plan import WorkerKind, default_plan
+from cloudburst.models.default_performance import NATIVE_CPU_SECONDS_PER_WORK
+from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
-from cloudburst.preflight import check
+from cloudburst.preflight import check_scenes
 
 GOAL = 0.15
 FIRST = 3
@@ -68,7 +68,7 @@ class Inputs:
         self.subtitle = folder / "subtitle.srt"
 
     def sound(self, seconds: float) -> Path:
-        """The first so many seconds."""
+        """Return a file with the first seconds of the audio."""
         path = self.folder / f"{seconds:.2f}.wav"
         if not path.exists():
             whole = (self.folder / "audio.wav").read_bytes()
@@ -112,12 +112,12 @@ def mixes(inputs: Inputs, number: int) -> Iterator[Mix]:
         yield Mix(scenes, RenderOptions() if run % 2 else RenderOptions(effects=()))
 
 
-def here() -> Offer:
-    """This machine, with what earlier runs have left behind."""
-    known = Knowledge().local(workers=None)
+def here() -> WorkerKind:
+    """Return this machine with the measurements of earlier runs."""
+    known = PlanData().local(workers=None)
     if known is None:
         sys.exit("this machine cannot render: pip install 'cloudburst-sdk[local]'")
-    return known.offer
+    return known.worker_kind
 
 
 async def rendered(mix: Mix, to: Path) -> Report:
@@ -132,22 +132,28 @@ def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
     print(f"{'run':>4} {'':38} {'predicted':>10} {'actual':>8} {'off':>7} {'load':>5}")
     off = list[float]()
     for run, mix in enumerate(mixes(inputs, FIRST + number), 1 - FIRST):
-        checked = check(mix.scenes, mix.options, Limits())
-        works = [work(scene, mix.options) for scene in checked]
-        plan = usual(works, [here()], most=1)
+        checked = check_scenes(mix.scenes, mix.options, Limits())
+        works = [scene_work(scene, mix.options) for scene in checked]
+        plan = default_plan(works, [here()], max_tasks=1)
         report = anyio.run(rendered, mix, folder / str(run))
-        error = report.seconds / plan.seconds - 1
+        error = report.wall_seconds / plan.seconds - 1
         if run > 0:
             off.append(abs(error))
         print(
-            f"{run if run > 0 else '':>4} {mix!s:38} {plan.seconds:8.1f} s {report.seconds:6.1f} s "
-            f"{error:+7.1%} {os.getloadavg()[0]:5.1f}",
+            f"{run if run > 0 else '':>4} {mix!s:38} {plan.seconds:8.1f} s "
+            f"{report.wall_seconds:6.1f} s {error:+7.1%} {os.getloadavg()[0]:5.1f}",
             flush=True,
         )
         shutil.rmtree(folder / str(run))
-    pace = here().pace
-    print(f"learned: start {pace.start:.2f} s, moving {pace.moving:.2f} s, ", end="")
-    print(f"encode {pace.scene:.2f} s + {pace.ratio:.3f} × work, within {pace.encodes}")
+    pace = here().performance
+    print(
+        f"learned: start {pace.startup_seconds:.2f} s, moving {pace.transfer_seconds:.2f} s, ",
+        end="",
+    )
+    print(
+        f"encode {pace.seconds_per_scene:.2f} s + {pace.seconds_per_work:.3f} × work, "
+        f"within {pace.encode_range}"
+    )
     met = median(off) <= GOAL
     print(f"{'met   ' if met else 'MISSED'} off by {median(off):.1%} (median), goal {GOAL:.0%}")
     return met
@@ -165,15 +171,17 @@ def works_of_scenes(inputs: Inputs, folder: Path) -> None:
             options = RenderOptions.model_validate({"effects": effects})
             scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
             files = sum(p.stat().st_size for p in (picture, scene.audio))
-            weight = work(CheckedScene(scene=scene, seconds=seconds, bytes=files), options)
+            weight = scene_work(
+                CheckedScene(scene=scene, audio_seconds=seconds, total_bytes=files), options
+            )
             cost = measured_child(scene, options, folder)
-            error = NATIVE_CPU * weight / cost.cpu - 1
+            error = NATIVE_CPU_SECONDS_PER_WORK * weight / cost.cpu - 1
             off.append(abs(error))
             busy.append(cost.cpu / cost.wall)
             moves, has = "moving" if effects else "still", "subtitles" if subtitled else ""
             print(
                 f"{seconds:7} {name:12} {moves:6} {has:9} {cost.cpu:6.2f} {cost.wall:6.2f} "
-                f"{NATIVE_CPU * weight:6.2f} {error:+7.1%}",
+                f"{NATIVE_CPU_SECONDS_PER_WORK * weight:6.2f} {error:+7.1%}",
                 flush=True,
             )
     print(f"off by {median(off):.1%} (median); {max(busy):.2f} cores busy at most")
@@ -187,7 +195,7 @@ def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
         shutil.copy(scene.subtitle, folder / "subtitle")
     job = {"name": "s", "options": options.model_dump(mode="json")}
     (folder / "job.json").write_text(json.dumps(job))
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.child", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
     cost = measured(command, folder, folder / "video.mp4")
     shutil.rmtree(folder)
     return cost

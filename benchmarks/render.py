@@ -42,9 +42,9 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cloudburst.models.options import Effect
+from cloudburst.models.camera_effects import Effect
+from cloudburst.service import camera_motion, media
 from cloudburst.service import ffmpeg as ff
-from cloudburst.service import media, motion
 
 SIZE = WIDTH, HEIGHT = 1920, 1080
 QUALITY_FRAMES = 150
@@ -111,7 +111,7 @@ class Row(NamedTuple):
 
 
 def make_inputs(folder: Path, seconds: int) -> None:
-    """A picture with detail at every scale and grain, a sound like a voice, subtitles."""
+    """Make a picture with detail at every scale and grain, audio like a voice, and subtitles."""
     rng = np.random.default_rng(7)
     total = np.full((HEIGHT, WIDTH, 3), 118, np.float32)
     for step, weight in ((256, 34), (96, 22), (32, 14), (12, 8), (4, 5), (2, 3)):
@@ -205,7 +205,7 @@ def run_ours(scenario: Scenario, inputs: Path, folder: Path) -> Cost:
         shutil.copy(inputs / "subtitle.srt", folder / "subtitle")
     job = {"name": scenario.name, "options": {"effects": scenario.effects}}
     (folder / "job.json").write_text(json.dumps(job))
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.child", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
     return measured(command, folder, folder / "video.mp4")
 
 
@@ -213,7 +213,7 @@ def run_alone(scenario: Scenario, seconds: int, folder: Path) -> float:
     """CPU-seconds of x264 on the frames of our finished job."""
     program = ff.find_ffmpeg().path
     frames = seconds * ff.FPS
-    scene = ff.Scene(*SIZE, frames, moving=True, subtitled=scenario.subtitled, mono=True)
+    scene = ff.EncodeSpec(*SIZE, frames, moving=True, subtitled=scenario.subtitled, mono=True)
     graph = ff.filter_graph(scene)
     inputs = [*RAW, "-i", "pipe:0", "-i", "audio", "-filter_complex", graph]
     outputs = ["-map", "[v]", "-f", "rawvideo", "pipe:1", "-map", "[a]", "-f", "null", "-"]
@@ -229,10 +229,10 @@ def run_alone(scenario: Scenario, seconds: int, folder: Path) -> float:
         assert maker.stdin is not None
         assert maker.stdout is not None
         maker.stdout.close()  # the encoder's alone: it sees the end when the maker ends
-        picture = media.planes(media.photo(folder / "image", 10**8, None))
-        camera = motion.Camera(picture)
-        still = motion.Window(0, 0, 1)
-        moving = motion.windows(Effect.ZOOM_IN, *SIZE, frames)
+        picture = media.to_planes(media.load_picture(folder / "image", 10**8, None))
+        camera = camera_motion.Camera(picture)
+        still = camera_motion.Window(0, 0, 1)
+        moving = camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, frames)
         with maker.stdin:
             for window in moving if scenario.effects else [still] * frames:
                 maker.stdin.write(camera.frame(window).data.data)
@@ -273,18 +273,18 @@ def run_peer(scenario: Scenario, inputs: Path, folder: Path) -> Cost:
     return measured([peer_python(), "-c", PEER, json.dumps(said)], folder, folder / "video.mp4")
 
 
-def ideal_frames(picture: Image.Image, windows: Iterator[motion.Window]) -> Iterator[bytes]:
+def ideal_frames(picture: Image.Image, windows: Iterator[camera_motion.Window]) -> Iterator[bytes]:
     """RGB frames of exact windows."""
     for left, top, zoom in windows:
         box = (left, top, min(left + WIDTH / zoom, WIDTH), min(top + HEIGHT / zoom, HEIGHT))
         yield picture.resize(SIZE, Image.Resampling.LANCZOS, box=box).tobytes()
 
 
-def peer_windows(frames: int) -> Iterator[motion.Window]:
-    """The peer's zoom: about (960, 540) counted from the middle of the first pixel."""
-    for left, top, zoom in motion.windows(Effect.ZOOM_IN, *SIZE, frames):
+def peer_windows(frames: int) -> Iterator[camera_motion.Window]:
+    """Return the peer's zoom: about (960, 540), counted from the middle of the first pixel."""
+    for left, top, zoom in camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, frames):
         aside = (1 - 1 / zoom) / 2
-        yield motion.Window(left + aside, top + aside, zoom)
+        yield camera_motion.Window(left + aside, top + aside, zoom)
 
 
 def score(program: str, metric: str, video: Path, matrix: str, frames: Iterator[bytes]) -> float:
@@ -334,11 +334,11 @@ def metrics() -> list[tuple[str, str]]:
 
 
 def quality(work: Path, seconds: int, *, peer: bool) -> None:
-    picture = media.photo(work / f"inputs{seconds}" / "image.png", 10**8, None)
+    picture = media.load_picture(work / f"inputs{seconds}" / "image.png", 10**8, None)
     frames = seconds * ff.FPS
-    still = [motion.Window(0, 0, 1)] * frames
-    sides: list[tuple[str, str, Callable[[int], Iterator[motion.Window]]]] = [
-        ("ours", "bt709", lambda count: motion.windows(Effect.ZOOM_IN, *SIZE, count))
+    still = [camera_motion.Window(0, 0, 1)] * frames
+    sides: list[tuple[str, str, Callable[[int], Iterator[camera_motion.Window]]]] = [
+        ("ours", "bt709", lambda count: camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, count))
     ]
     if peer:
         sides.append(("peer", "bt601", peer_windows))

@@ -35,9 +35,9 @@ import anyio
 from cloud.account import make_scenes, run_client
 from cloud.virtual import in_virtual_time, log_normal, rendered
 
-from cloudburst.engine.figures import Figures
-from cloudburst.models.policy import Limits
-from cloudburst.models.prices import US_EAST_1
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.models.limits import Limits
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.testing import EmulatorConfig, FakeCloud
 
@@ -62,7 +62,7 @@ def encodes(seed: int, sounds: Sequence[float]) -> dict[str, float]:
 
 def cloud(taken: dict[str, float]) -> FakeCloud:
     return FakeCloud(
-        boot=START, upload=MOVE, encode=taken.__getitem__, download=MOVE, rates=US_EAST_1
+        boot=START, upload=MOVE, encode=taken.__getitem__, download=MOVE, rates=US_EAST_1_RATES
     )
 
 
@@ -71,10 +71,10 @@ def bound(taken: Sequence[float], start: float) -> float:
 
 
 async def ours(taken: dict[str, float], sounds: Sequence[float]) -> tuple[Report, Report]:
-    """The first time, and again when it is known how fast tasks are."""
-    named, figures = dict(zip(taken, sounds, strict=True)), Figures()
-    first = await rendered([cloud(taken)], named, limits=LIMITS, figures=figures)
-    return first, await rendered([cloud(taken)], named, limits=LIMITS, figures=figures)
+    """Run once without measurements, and again with those of the first run."""
+    named, measurements = dict(zip(taken, sounds, strict=True)), Measurements()
+    first = await rendered([cloud(taken)], named, limits=LIMITS, measurements=measurements)
+    return first, await rendered([cloud(taken)], named, limits=LIMITS, measurements=measurements)
 
 
 async def shares(taken: dict[str, float], sounds: Sequence[float]) -> float:
@@ -84,7 +84,7 @@ async def shares(taken: dict[str, float], sounds: Sequence[float]) -> float:
 
     async def one(share: dict[str, float]) -> None:
         report = await rendered([cloud(taken)], share, limits=Limits(workers=1))
-        ends.append(report.seconds)
+        ends.append(report.wall_seconds)
 
     async with anyio.create_task_group() as tasks:
         for begin in range(0, SCENES, size):
@@ -105,12 +105,12 @@ def imagined(seeds: int) -> bool:
         first, second = in_virtual_time(partial(ours, taken, sounds))
         fixed = in_virtual_time(partial(shares, taken, sounds))
         assert first.status is second.status is Status.COMPLETE
-        ratios.append(second.seconds / least)
-        first_ratios.append(first.seconds / least)
+        ratios.append(second.wall_seconds / least)
+        first_ratios.append(first.wall_seconds / least)
         fixed_ratios.append(fixed / least)
         tasks.append(len(second.workers))
         print(
-            f"{seed:4} {least:8.1f} {second.seconds:8.1f} {ratios[-1]:6.3f} {tasks[-1]:6}"
+            f"{seed:4} {least:8.1f} {second.wall_seconds:8.1f} {ratios[-1]:6.3f} {tasks[-1]:6}"
             f" {fixed:8.1f} {fixed_ratios[-1]:6.3f}",
             flush=True,
         )

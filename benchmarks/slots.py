@@ -129,7 +129,7 @@ def told(way: Way, scenes: Sequence[Scene], numbers: Sequence[int], work: Path) 
 
 
 def measure(ways: Sequence[Way], runs: int, patience: float, work: Path) -> dict[Way, Told]:
-    """The median of each way; runs in which others worked too do not count."""
+    """Return the median of each setup; runs with load from other processes do not count."""
     every = sorted(os.sched_getaffinity(0))
     found: defaultdict[Way, list[Told]] = defaultdict(list)
     dropped, until = 0, time.monotonic() + 60 * patience
@@ -175,7 +175,7 @@ def show(found: Mapping[Way, Told]) -> None:
 
 
 def demand(sets: int, work: Path) -> list[float]:
-    """The share of the time with 0, 1, 2… threads of a slot that could run, on two cores."""
+    """Return the shares of the time with 0, 1, 2… runnable threads of a slot, on two cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     threads = Threads()
     threads.start()
@@ -222,7 +222,7 @@ def large(mode: str, work: Path) -> float:
     picture.save(path, compress_level=1)
     folder = work / mode.replace(";", "")
     put(Scene(scene.job, {**scene.files, IMAGE: path}), folder)
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.child", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
     return measured(command, folder, folder / "video.mp4").peak
 
 

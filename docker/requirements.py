@@ -1,8 +1,10 @@
 # ruff: noqa: INP001
-"""Print what the image installs: the declared dependencies without those the service may not use.
+"""Print what the image installs, as requirements of which ``nox -s lock`` makes the lock files.
 
-Both lists are pyproject's own: what the project, its extra ``service`` and its extra ``local``
-(ffmpeg and the font) depend on, and what the lint contract forbids ``cloudburst.service``.
+``python docker/requirements.py`` prints what the service needs: what the project, its extra
+``service`` and its extra ``local`` (ffmpeg and the font) depend on, without what the lint contract
+forbids ``cloudburst.service``. ``python docker/requirements.py build`` prints what builds the
+project's wheel. All of it is read from pyproject.toml.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def requirements(pyproject: dict[str, Any]) -> list[str]:
-    """Requirement lines, sorted."""
+    """Return the requirement lines of the service, sorted."""
     project = pyproject["project"]
     extras = project["optional-dependencies"]
     declared = {*project["dependencies"], *extras["service"], *extras["local"]}
@@ -30,6 +32,11 @@ def requirements(pyproject: dict[str, Any]) -> list[str]:
     return sorted(line for line in declared if _name(line) not in {*forbidden, project["name"]})
 
 
+def build_requirements(pyproject: dict[str, Any]) -> list[str]:
+    """Return the requirement lines of the build of the wheel, sorted."""
+    return sorted(pyproject["build-system"]["requires"])
+
+
 def _name(requirement: str) -> str:
     match = NAME.match(requirement)
     assert match, requirement
@@ -38,4 +45,5 @@ def _name(requirement: str) -> str:
 
 if __name__ == "__main__":
     path = Path(__file__).parent.parent / "pyproject.toml"
-    sys.stdout.write("\n".join(requirements(tomllib.loads(path.read_text()))) + "\n")
+    of = build_requirements if sys.argv[1:] == ["build"] else requirements
+    sys.stdout.write("\n".join(of(tomllib.loads(path.read_text()))) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import struct
 import wave
 from pathlib import Path
@@ -11,7 +13,11 @@ import trio.testing
 from hypothesis import settings
 from PIL import Image
 
+from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
+
+# Tests leave tasks of emulators behind, which end with them.
+atexit.unregister(run_registry._print_unstopped_tasks)
 
 # How long an example takes says more about the machine than about us.
 settings.register_profile("cloudburst", deadline=None)
@@ -35,6 +41,29 @@ def anyio_backend(request):
 def own_state(tmp_path, monkeypatch):
     """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+class Defects(logging.Handler):
+    """The exceptions that the engine did not expect and has survived."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        if getattr(record, "defect", False):
+            self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def defects():
+    """A test fails with the defects that it has not taken: ``defects.records.clear()``."""
+    handler = Defects()
+    logger = logging.getLogger("cloudburst.engine.defects")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    assert not [record.getMessage() for record in handler.records]
 
 
 @pytest.fixture

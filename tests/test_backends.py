@@ -36,8 +36,8 @@ def test_fargate_wants_a_subnet(monkeypatch):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({}, "an address at least"),
-        ({"addresses": ["http://a:5000"], "encoders": 0}, "encoders >= 1"),
+        ({}, "expected at least 1 of each"),
+        ({"addresses": ["http://a:5000"], "encoders": 0}, "expected at least 1 of each"),
         ({"addresses": ["http://a:5000"], "protocol": "ftp"}, "native or onestep"),
     ],
 )
@@ -48,6 +48,6 @@ def test_endpoints_that_make_no_sense(facts, message):
 
 @pytest.mark.anyio
 async def test_an_address_that_is_none():
-    with pytest.raises(ConfigurationError, match="no base URL"):
+    with pytest.raises(ConfigurationError, match="not the base URL"):
         async with endpoints("a:5000")(Settings(), Tier.STANDARD):
             pass

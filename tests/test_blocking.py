@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
+import logging
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 import cloudburst
 from cloudburst import ConfigurationError, blocking, compat
-from old_calls import account, without_settings
+from support.old_calls import account, without_settings
 
 OLD_IMPORTS = (
     "from cloudburst_fargate.fargate_operation import",
@@ -124,9 +127,56 @@ def test_every_parameter(cloud, scenes, run_old):
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_one_scene_on_this_machine(scenes, run_old, tmp_path):
-    assert "made 1 videos" in run_old(ONE_SCENE, scenes=scenes(1))
+    with pytest.warns(UserWarning, match="AWS_SUBNET_ID is not set: rendering on this machine"):
+        assert "made 1 videos" in run_old(ONE_SCENE, scenes=scenes(1))
     (video,) = tmp_path.glob("cloudburst_fargate_results/batch_*/场景_001.mp4")
     assert video.read_bytes()[4:8] == b"ftyp"
+
+
+def test_progress_is_written_to_a_terminal(cloud, scenes, terminal):
+    shown = terminal()
+    blocking.execute_parallel_batches(scenes(2), scenes_per_batch=1, min_scenes_per_batch=1)
+    lines = shown.getvalue().splitlines()
+    assert lines[0].startswith("cloudburst: worker ")
+    assert [line for line in lines if " done, " in line] == [
+        f"cloudburst: {n} of 2: 场景_00{n} done, 0 s" for n in (1, 2)
+    ]
+    assert not logging.getLogger("cloudburst.progress").handlers
+
+
+def test_nothing_is_written_twice_where_logging_is_set_up(
+    cloud, scenes, terminal, caplog, monkeypatch
+):
+    shown = terminal()
+    caplog.set_level(logging.INFO, "cloudburst")
+    monkeypatch.setattr(logging.getLogger("cloudburst"), "propagate", True)
+    blocking.execute_parallel_batches(scenes(1))
+    assert "1 of 1: 场景_001 done, 0 s" in caplog.messages
+    assert shown.getvalue() == ""
+
+
+def test_nothing_is_written_to_a_pipe(cloud, scenes, capsys):
+    blocking.execute_parallel_batches(scenes(1))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make standard error a terminal that a test can read. Called in the test: pytest replaces
+    standard error between fixtures and tests."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def opened():
+        shown = Terminal()
+        monkeypatch.setattr(sys, "stderr", shown)
+        # pytest's own handlers of the root logger count as logging that is set up.
+        monkeypatch.setattr(logging.getLogger("cloudburst"), "propagate", False)
+        return shown
+
+    return opened
 
 
 def parameters(call):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -19,11 +21,13 @@ from cloudburst import (
     Limits,
     OutputClaimedError,
     OutputExistsError,
+    Scene,
     Status,
+    execute_parallel_batches,
 )
-from cloudburst.engine.figures import Figures
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.history import load_history
-from cloudburst.models.pace import UNKNOWN
+from cloudburst.models.performance import UNKNOWN_PERFORMANCE
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
@@ -75,6 +79,40 @@ async def test_bad_scenes_start_nothing(make_scene, out):
     assert [(f.scene, f.field) for f in caught.value.faults] >= [("a", "image_path")]
     assert {f.scene for f in caught.value.faults} == {"a", "b"}
     assert not cloud.launched
+
+
+async def test_a_mistake_shows_one_traceback(make_scene, out):
+    async def program():
+        async with Client(FakeCloud().backend) as client:
+            await client.render_all([make_scene("a")], to=out)
+
+    out.mkdir()
+    (out / "a.mp4").touch()
+    with pytest.raises(OutputExistsError) as caught:
+        await program()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("Traceback") == 1
+    assert "ExceptionGroup" not in shown
+
+
+@pytest.mark.parametrize(
+    ("scenes", "message"),
+    [
+        ("a.json", "scenes: a str; expected a list of scenes; read_scenes(path) reads a file"),
+        (Path("a.json"), "Path; expected a list of scenes; read_scenes(path) reads a file"),
+        ({"name": "a"}, "scenes: a dict; expected a list of scenes"),
+        (Scene(name="a", image="a", audio="a"), "scenes: a Scene; expected a list of scenes"),
+        (3, "scenes: an int; expected a list of scenes"),
+        (None, "scenes: None; expected a list of scenes"),
+    ],
+)
+async def test_what_is_no_list_of_scenes_is_one_clear_error(out, scenes, message):
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all(scenes, to=out)
+    assert str(caught.value).endswith(message)
+    with pytest.raises(InvalidScenesError, match="expected a list of scenes"):
+        await execute_parallel_batches(scenes)
 
 
 async def test_an_existing_video_starts_nothing_unless_it_may_be_replaced(make_scene, out):
@@ -175,13 +213,10 @@ async def test_what_was_measured_is_known_to_the_next_client(make_scene, tmp_pat
             await client.render_all(scenes, to=tmp_path / folder)
     measures = [sample.measure for sample in await load_history()]
     assert measures.count("encode") == 6
-    assert measures.count("start") >= 2
+    assert measures.count("startup") >= 2
     assert {sample.kind for sample in await load_history()} == {"fake STANDARD"}
-    assert {"start", "encode"} <= Figures(await load_history()).pace(Named()).measured
-
-
-class Named:
-    kind, pace = "fake STANDARD", UNKNOWN
+    known = Measurements(await load_history()).performance("fake STANDARD", UNKNOWN_PERFORMANCE)
+    assert {"startup", "encode"} <= known.measured
 
 
 async def test_figures_of_no_kind_are_not_kept(make_scene, tmp_path):

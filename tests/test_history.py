@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -13,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from cloudburst import history
-from cloudburst.engine.figures import KEPT
+from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.history import (
     history_file,
     load_history,
@@ -21,11 +22,11 @@ from cloudburst.history import (
     save_history,
     write_history,
 )
-from cloudburst.models.pace import Sample
+from cloudburst.models.performance import Sample
 
 
-def sample(seconds=1.0, measure="encode", kind="fargate STANDARD native", sound=2.5):
-    return Sample(kind=kind, measure=measure, seconds=seconds, sound=sound)
+def sample(seconds=1.0, measure="encode", kind="fargate STANDARD native", work=2.5):
+    return Sample(kind=kind, measure=measure, seconds=seconds, work=work)
 
 
 def some(count, **more):
@@ -41,8 +42,8 @@ def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
 
 def test_what_was_saved_comes_back_in_its_order(tmp_path):
     assert history_file() == tmp_path / "state" / "cloudburst" / "history.sqlite"
-    first = [sample(3.0), sample(1.0, "start", sound=0.0), sample(2.0, kind="local")]
-    then = [sample(0.5), sample(7.25, "move")]
+    first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
+    then = [sample(0.5), sample(7.25, "transfer")]
     write_history(first)
     write_history(iter(then))
     assert read_history() == (*first, *then)
@@ -50,16 +51,18 @@ def test_what_was_saved_comes_back_in_its_order(tmp_path):
 
 def test_the_newest_of_each_kind_and_measure_stay():
     others = [sample(9.0, "stop"), sample(9.0, kind="local")]
-    write_history([*others, *some(KEPT - 10)])
+    write_history([*others, *some(MAX_SAMPLES_PER_MEASURE - 10)])
     write_history([replace(each, seconds=each.seconds + 1000) for each in some(30)])
     known = read_history()
     assert known[:2] == tuple(others)
     assert [each.seconds for each in known[2:]] == [
-        *(float(n) for n in range(20, KEPT - 10)),
+        *(float(n) for n in range(20, MAX_SAMPLES_PER_MEASURE - 10)),
         *(1000.0 + n for n in range(30)),
     ]
     with closing(sqlite3.connect(history_file())) as connection:  # the rest is gone
-        assert connection.execute("SELECT count(*) FROM samples").fetchone() == (KEPT + 2,)
+        assert connection.execute("SELECT count(*) FROM samples").fetchone() == (
+            MAX_SAMPLES_PER_MEASURE + 2,
+        )
 
 
 @pytest.mark.anyio
@@ -82,7 +85,12 @@ def without_a_table(path):
         connection.execute("DROP TABLE samples")
 
 
-@pytest.mark.parametrize("damage", [garbage, half, without_a_table])
+def of_an_older_format(path):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA user_version = 1")
+
+
+@pytest.mark.parametrize("damage", [garbage, half, without_a_table, of_an_older_format])
 @pytest.mark.parametrize("first", [read_history, lambda: write_history([sample(0.0)])])
 def test_a_damaged_file_is_set_aside_and_begun_anew(caplog, damage, first):
     write_history(some(50))
@@ -110,11 +118,11 @@ def test_an_empty_file_is_no_damage(caplog):
 def test_a_newer_file_is_left_alone():
     write_history(some(2))
     with closing(sqlite3.connect(history_file())) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     assert read_history() == ()
     write_history(some(3))
     with closing(sqlite3.connect(history_file())) as connection:
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute("PRAGMA user_version = 2")
     assert read_history() == tuple(some(2))
 
 
@@ -138,7 +146,7 @@ def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, ca
 
 
 def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr("cloudburst.history.PATIENCE", 0.05)
+    monkeypatch.setattr("cloudburst.history.HISTORY_LOCK_TIMEOUT", 0.05)
     write_history(some(2))
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -167,8 +175,8 @@ def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, cap
 WRITER = """
 import sys
 from cloudburst import history
-from cloudburst.models.pace import Sample
-history.PATIENCE = 30.0  # a machine that tests is busy with other things too
+from cloudburst.models.performance import Sample
+history.HISTORY_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
 for n in range(10):
     history.write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
 """
@@ -187,3 +195,43 @@ def test_processes_that_write_at_once_lose_nothing():
     known = read_history()
     for n in range(4):
         assert [s.seconds for s in known if s.kind == f"k{n}"] == [float(i) for i in range(10)]
+
+
+OTHER_WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    connection.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as exc:
+    print(exc)
+"""
+
+
+def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
+    """POSIX drops all locks that a process has on a file when it closes any descriptor of it."""
+    monkeypatch.setattr(history, "HISTORY_LOCK_TIMEOUT", 0.1)
+    write_history(some(1))
+    with closing(sqlite3.connect(history_file(), isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        write_history(some(1))  # gives up, for the file is locked
+        command = [sys.executable, "-c", OTHER_WRITER, str(history_file())]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout == "database is locked\n"
+
+
+def test_nobody_else_may_read_it():
+    before = os.umask(0)
+    try:
+        write_history(some(2))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(history_file().stat().st_mode) == 0o600
+    assert stat.S_IMODE(history_file().parent.stat().st_mode) == 0o700
+
+
+def test_a_pipe_in_its_place_stops_nobody():
+    history_file().parent.mkdir(parents=True)
+    os.mkfifo(history_file())
+    assert read_history() == ()
+    write_history(some(2))
+    assert read_history() == ()

@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -16,7 +17,7 @@ import pytest
 from cloudburst import (
     Client,
     ConfigurationError,
-    GenerateError,
+    EncodeError,
     JournalError,
     Limits,
     OutputClaimedError,
@@ -25,17 +26,19 @@ from cloudburst import (
     Status,
 )
 from cloudburst.errors import BusyError, CapacityError
-from cloudburst.journal import journal_path, journals, read_past
-from cloudburst.models.entries import ResultEntry
+from cloudburst.journal import journal_path, journal_paths, read_journal
 from cloudburst.models.events import SceneCompleted
-from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.task import Secrets
-from cloudburst.ports import Download, new_key
+from cloudburst.ports import DownloadedVideo, new_key
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
 NUMBERS = count()
-COLORS = {"a": "red", "b": "blue", "c": "teal"}
+COLORS = {"a": "navy", "b": "blue", "c": "teal"}
+"""Their pictures have the same size in bytes, so that scenes have the same work and keep their
+order."""
 
 pytestmark = pytest.mark.anyio
 
@@ -58,20 +61,31 @@ class Writing(FakeRenderer):
 
     async def upload(self, scene, options):
         self.made_of = f"{scene.image.read_bytes()}{options}"
-        return await super().upload(scene, options)
+        paths = {
+            "image": scene.image,
+            "audio": scene.audio,
+            "subtitle": scene.subtitle,
+            "watermark": options.watermark,
+        }
+        inputs = {
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in paths.items()
+            if path is not None
+        }
+        return replace(await super().upload(scene, options), input_hashes=inputs)
 
-    async def download(self, output, to, *, arrived=None):
+    async def download(self, output, to, *, on_verified=None):
         await anyio.lowlevel.checkpoint()
         self.cloud.made.append(output.scene)
         content = f"{output.scene}{self.made_of}{next(NUMBERS)}".encode()
         part = to.with_name(f"{to.name}.part")
         part.write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        download = Download(path=to, size=len(content), sha256=sha256)
-        if arrived is not None:
-            await arrived(download)
+        download = DownloadedVideo(path=to, size=len(content), sha256=sha256)
+        if on_verified is not None:
+            await on_verified(download)
         if output.scene in self.cloud.die_before_naming:
-            raise GenerateError("as if it was killed here", scene=output.scene)
+            raise EncodeError("as if it was killed here", scene=output.scene)
         part.replace(to)
         return download
 
@@ -134,9 +148,9 @@ async def test_what_is_done_is_not_done_again(scenes, out):
     assert [video.scene for video in report.videos] == ["a", "b", "c"]
     skipped = {e.scene: e.skipped for e in events if isinstance(e, SceneCompleted)}
     assert skipped == {"a": True, "b": False, "c": False}
-    assert [path.stem for path in journals(out)] == ["night"]
-    past = read_past(journal_path(out, "night"))
-    assert len(past.lives) == 2
+    assert [path.stem for path in journal_paths(out)] == ["night"]
+    past = read_journal(journal_path(out, "night"))
+    assert len(past.processes) == 2
     assert past.end.status is Status.COMPLETE
     again = await rendered(cloud, scenes, out, resume=True)
     assert (again.status, cloud.made) == (Status.COMPLETE, [])
@@ -147,7 +161,17 @@ async def test_nothing_to_resume_is_a_new_run(scenes, out):
     cloud = Cloud()
     report = await rendered(cloud, scenes, out, resume=True)
     assert report.status is Status.COMPLETE
-    assert [path.stem for path in journals(out)] == [report.run]
+    assert [path.stem for path in journal_paths(out)] == [report.run]
+
+
+async def test_a_video_that_was_changed_is_told_from_one_that_the_journal_lacks(scenes, out):
+    cloud = Cloud()
+    await begun(cloud, scenes, out)
+    with (out / "a.mp4").open("ab") as file:
+        file.write(b"cut by hand")
+    with pytest.raises(OutputExistsError, match="not as the run left them") as caught:
+        await rendered(cloud, scenes, out, resume=True)
+    assert caught.value.reason == "changed since the run made them"
 
 
 @pytest.mark.parametrize("name", [None, "fresh"])
@@ -155,12 +179,14 @@ async def test_where_there_is_nothing_to_resume_no_file_is_replaced(name, scenes
     cloud = Cloud()
     out.mkdir()
     (out / "a.mp4").write_text("precious")
-    with pytest.raises(OutputExistsError, match=r"there already: .*a\.mp4"):
+    with pytest.raises(OutputExistsError, match=r"videos already exist: .*a\.mp4") as caught:
         await rendered(cloud, scenes, out, name=name, resume=True)
+    assert "the folder has no journal of a run with these scenes" in caught.value.reason
+    assert caught.value.reason in str(caught.value)
     assert (out / "a.mp4").read_text() == "precious"
     assert not cloud.launched
     assert videos(out) == ["a.mp4"]
-    assert not journals(out)
+    assert not journal_paths(out)
     report = await rendered(cloud, scenes, out, name=name, resume=True, overwrite=True)
     assert report.status is Status.COMPLETE
 
@@ -242,8 +268,10 @@ async def test_a_file_of_somebody_else_is_not_touched(scenes, out):
     with pytest.raises(OutputExistsError, match="overwrite=True") as caught:
         await rendered(cloud, scenes, out, resume=True)
     assert [path.name for path in caught.value.paths] == ["a.mp4", "b.mp4"]
+    assert "the journal of the run does not mention them" in caught.value.reason
+    assert "a full disk" in caught.value.reason
     assert (out / "b.mp4").read_text() == "precious"
-    assert len(read_past(journal_path(out, "night")).lives) == 1, "no life began"
+    assert len(read_journal(journal_path(out, "night")).processes) == 1, "no life began"
     report = await rendered(cloud, scenes, out, resume=True, overwrite=True)
     assert report.status is Status.COMPLETE
     assert sorted(cloud.made) == ["a", "b", "c"]
@@ -277,7 +305,7 @@ async def test_a_run_that_is_alive_is_refused_with_who_holds_it(make_scene, scen
             with pytest.raises(OutputClaimedError) as caught:
                 await rendered(cloud, these, out, name="night", resume=True)
             assert str(os.getpid()) in caught.value.holder
-    assert len(read_past(journal_path(out, "night")).lives) == 1
+    assert len(read_journal(journal_path(out, "night")).processes) == 1
 
 
 async def test_two_runs_share_a_folder(make_scene, scenes, out):
@@ -286,8 +314,8 @@ async def test_two_runs_share_a_folder(make_scene, scenes, out):
     async with Client(cloud.backend) as client, anyio.create_task_group() as tasks:
         for these, name in ((scenes, "one"), (others, "two")):
             tasks.start_soon(lambda t=these, n=name: client.render_all(t, to=out, name=n))
-    assert [path.stem for path in journals(out)] == ["one", "two"]
-    pasts = [read_past(journal_path(out, name)) for name in ("one", "two")]
+    assert [path.stem for path in journal_paths(out)] == ["one", "two"]
+    pasts = [read_journal(journal_path(out, name)) for name in ("one", "two")]
     assert [past.end.status for past in pasts] == [Status.COMPLETE] * 2
     # One that worked on for the other run is not written about any more.
     assert sorted(task for past in pasts for task in past.tasks) == sorted(cloud.launched.values())
@@ -326,15 +354,15 @@ async def test_a_journal_that_cannot_be_read_starts_nothing(scenes, out):
 async def test_a_run_that_was_refused_leaves_no_journal(scenes, out):
     cloud = Cloud()
     with pytest.raises(BusyError):
-        await rendered(cloud, scenes, out, limits=Limits(waiting=1))
-    assert not journals(out)
+        await rendered(cloud, scenes, out, limits=Limits(queued_scenes=1))
+    assert not journal_paths(out)
     await rendered(cloud, scenes, out, name="night")
-    before = read_past(journal_path(out, "night"))
+    before = read_journal(journal_path(out, "night"))
     (out / "a.mp4").unlink()
     (out / "b.mp4").unlink()
     with pytest.raises(BusyError):
-        await rendered(cloud, scenes, out, limits=Limits(waiting=1), resume=True)
-    assert read_past(journal_path(out, "night")) == before, "no life began, and none has ended"
+        await rendered(cloud, scenes, out, limits=Limits(queued_scenes=1), resume=True)
+    assert read_journal(journal_path(out, "night")) == before, "no life began, and none has ended"
 
 
 async def test_a_folder_may_be_removed_when_its_run_is_over(scenes, out):
@@ -397,10 +425,10 @@ async def test_many_small_runs_leave_nothing_open(scenes, out):
             await client.render_all(scenes, to=out, name=f"r{number}", overwrite=True)
         await anyio.sleep(0.2)
         assert client._open is not None
-        assert not client._open.books._open, (
+        assert not client._open.run_journals._open, (
             "each is closed when its tasks are seen to have stopped"
         )
-        assert not client._open.pool._keeper.scribes
+        assert not client._open.pool._supervisors.writers._writers
 
 
 async def test_the_entry_is_there_before_the_name(scenes, out):
@@ -410,13 +438,15 @@ async def test_the_entry_is_there_before_the_name(scenes, out):
         @asynccontextmanager
         async def connect(self, address, *, secrets):
             class Renderer(Writing):
-                async def download(self, output, to, *, arrived=None):
+                async def download(self, output, to, *, on_verified=None):
                     async def then(download):
-                        await arrived(download)
-                        past = await anyio.to_thread.run_sync(read_past, journal_path(out, "night"))
+                        await on_verified(download)
+                        past = await anyio.to_thread.run_sync(
+                            read_journal, journal_path(out, "night")
+                        )
                         seen.append((past.results[output.scene], to.exists()))
 
-                    return await super().download(output, to, arrived=then)
+                    return await super().download(output, to, on_verified=then)
 
             yield Renderer(self, address)
 
@@ -425,11 +455,11 @@ async def test_the_entry_is_there_before_the_name(scenes, out):
     for entry, exists in seen:
         assert isinstance(entry, ResultEntry)
         assert not exists
-        assert [span.work for span in entry.spans] == ["uploading", "generating", "downloading"]
+        assert [span.phase for span in entry.phases] == ["upload", "encode", "download"]
 
 
 async def test_a_task_that_still_stops_in_this_client_stays_on_the_bill(scenes, out):
-    cloud = Cloud(ends_after=0.3, rates=US_EAST_1)
+    cloud = Cloud(ends_after=0.3, rates=US_EAST_1_RATES)
     async with Client(cloud.backend, limits=Limits(workers=1)) as client:
         first = await client.render_all(scenes[:1], to=out, name="night")
         second = await client.render_all(scenes[:2], to=out, name="night", resume=True)
@@ -439,3 +469,61 @@ async def test_a_task_that_still_stops_in_this_client_stays_on_the_bill(scenes, 
         assert len(report.workers) == 2
         assert all(entry.usd for entry in report.scenes)
     assert final.cost.final
+
+
+@pytest.fixture
+def full_scenes(scenes, tmp_path):
+    """Scenes with every kind of file."""
+    for scene in scenes:
+        path = tmp_path / f"{scene['scene_name']}.srt"
+        path.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+        scene["subtitle_path"] = str(path)
+    mark = tmp_path / "mark.png"
+    shutil.copy(scenes[0]["image_path"], mark)
+    return scenes, RenderOptions(watermark=mark)
+
+
+@pytest.mark.parametrize("kind", ["image_path", "audio_path", "subtitle_path", "watermark"])
+async def test_a_file_that_was_another_one_for_a_while_is_rendered_again(
+    full_scenes, out, tmp_path, kind, caplog
+):
+    """Swapped after the run has begun and put back after its end."""
+    scenes, options = full_scenes
+    path = options.watermark if kind == "watermark" else scenes[2][kind]
+    kept = shutil.copy2(path, tmp_path / "kept")
+
+    def encode(scene):
+        if scene == "a":  # the first one: the others are not sent yet
+            other = scenes[0]["audio_path" if kind == "audio_path" else "image_path"]
+            shutil.copy(other, path)
+            with Path(path).open("ab") as file:
+                file.write(b" ")
+        return 0
+
+    cloud = Cloud(encode=encode)
+    more = {"options": options, "limits": Limits(workers=1, scenes_per_worker=1)}
+    report = await rendered(cloud, scenes, out, name="night", **more)
+    assert report.status is Status.COMPLETE
+    assert "scene c: its files have changed since the run began" in caplog.text
+    shutil.copy2(kept, path)
+    cloud.encode = 0
+    report = await rendered(cloud, scenes, out, name="night", resume=True, **more)
+    assert report.status is Status.COMPLETE
+    again = {"a", "b", "c"} - set(report.skipped)
+    assert again == ({"b", "c"} if kind == "watermark" else {"c"})
+    assert set(cloud.made) == again
+
+
+async def test_a_file_that_stays_as_it_became_is_not_rendered_again(scenes, out):
+    """The video is made of what the file is now."""
+
+    def encode(scene):
+        if scene == "a":
+            shutil.copy(scenes[0]["image_path"], scenes[2]["image_path"])
+        return 0
+
+    cloud, limits = Cloud(encode=encode), Limits(workers=1, scenes_per_worker=1)
+    await rendered(cloud, scenes, out, name="night", limits=limits)
+    cloud.encode = 0
+    report = await rendered(cloud, scenes, out, name="night", resume=True, limits=limits)
+    assert set(report.skipped) == {"a", "b", "c"}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.errors import ConfigurationError
+from cloudburst import Limits, RenderOptions, Scene
+from cloudburst.errors import ConfigurationError, InvalidScenesError
+from cloudburst.preflight import check_scenes
 from cloudburst.scenes import read_scenes, scan_scenes_from_folder
 
 
@@ -57,6 +59,31 @@ def test_yaml(tmp_path: Path) -> None:
     ]
 
 
+def test_values_in_yaml_are_texts_as_in_csv(tmp_path: Path) -> None:
+    text = (
+        "base: &base {image: 1.5, audio: 0x10}\n"
+        "scenes:\n"
+        "- {name: 001, <<: *base, subtitle: }\n"
+        "- {name: no, image: 2026-01-01, audio: 1:30:00, subtitle: ~}\n"
+        "- {name: null, image: 'null', audio: '', <<: [*base]}\n"
+    )
+    assert read_scenes(write(tmp_path / "list.yaml", text)) == [
+        {
+            "name": "001",
+            "image": f"{tmp_path}/1.5",
+            "audio": f"{tmp_path}/0x10",
+            "subtitle": None,
+        },
+        {
+            "name": "no",
+            "image": f"{tmp_path}/2026-01-01",
+            "audio": f"{tmp_path}/1:30:00",
+            "subtitle": None,
+        },
+        {"name": None, "image": f"{tmp_path}/null", "audio": ""},
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
@@ -82,20 +109,28 @@ def test_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", "[\n{]", "a.json, line 2, column 2: no JSON"),
-        ("a.json", "", "a.json: no scenes in it; expected one at least"),
-        ("a.json", "[]", "a.json: no scenes in it; expected one at least"),
-        ("a.csv", "name,image,audio\n", "a.csv: no scenes in it; expected one at least"),
+        ("a.json", "[\n{]", "a.json, line 2, column 2: invalid JSON"),
+        ("a.json", "", "a.json: no scenes in it; expected at least one"),
+        ("a.json", "[]", "a.json: no scenes in it; expected at least one"),
+        ("a.csv", "name,image,audio\n", "a.csv: no scenes in it; expected at least one"),
         ("a.json", '{"name": "a"}', "expected a list of scenes, or"),
         ("a.json", '{"scenes": 3}', "a.json: 3; expected a list"),
-        ("a.json", '[{}, "a.png"]', r"a.json, scenes\[1\]: 'a.png'; expected"),
-        ("a.yaml", "a: [1\nb: 2", "a.yaml, line 2, column 2: no YAML"),
-        ("a.yaml", "a: 2026-13-45", "a.yaml: no YAML"),
+        ("a.json", '[{}, "a.png"]', r"a.json, scenes\[1\]: scene: 'a.png'; expected"),
+        ("a.yaml", "a: [1\nb: 2", "a.yaml, line 2, column 2: invalid YAML"),
+        ("a.yaml", "a: 2026-13-45", "a.yaml: {'a': '2026-13-45'}; expected a list"),
         ("a.yaml", "# none yet", "a.yaml: None; expected a list"),
+        ("a.yaml", "- a", r"a.yaml, scenes\[0\]: scene: 'a'; expected a Scene, or a mapping"),
+        ("a.yaml", "- name: !!int x", "a.yaml, line 1, column 9: the tag tag:yaml.org,2002:int"),
+        (
+            "a.yaml",
+            "a: &a [*a]",
+            "a.yaml, line 1, column 8: an alias of a list or mapping that contains it",
+        ),
+        ("a.yaml", "[" * 30, "a.yaml, line 1, column 21: nested more than 20 deep"),
         ("a.csv", "name,picture\n", "a.csv, line 1: an unknown column 'picture'"),
-        ("a.csv", "name,image,name\n", "a.csv, line 1: twice column 'name'"),
+        ("a.csv", "name,image,name\n", "a.csv, line 1: the column 'name' twice"),
         ("a.csv", "name,image\nx,y\n\nx,y,z\n", "a.csv, line 4: 3 cells under 2 columns"),
-        ("a.csv", 'name,image\n"x,y', "a.csv, line 2: no CSV"),
+        ("a.csv", 'name,image\n"x,y', "a.csv, line 2: invalid CSV"),
         ("a.txt", "", r"a.txt: a file ending in '.txt'; expected .json"),
         ("scenes", "", "scenes: a file without an ending"),
     ],
@@ -107,9 +142,47 @@ def test_a_faulty_file_is_named_with_the_place(
         read_scenes(write(tmp_path / name, text))
 
 
+def test_what_is_no_scene_is_reported_with_all_other_faults(tmp_path: Path) -> None:
+    text = "- just a string\n- {name: b, image: gone.png, audio: gone.mp3}\n- 7\n"
+    with pytest.raises(InvalidScenesError) as caught:
+        read_scenes(write(tmp_path / "a.yaml", text))
+    assert [(fault.scene, fault.field, fault.found) for fault in caught.value.faults] == [
+        (f"{tmp_path}/a.yaml, scenes[0]", "scene", "'just a string'"),
+        ("b", "image", f"no such file: {tmp_path}/gone.png"),
+        ("b", "audio", f"no such file: {tmp_path}/gone.mp3"),
+        (f"{tmp_path}/a.yaml, scenes[2]", "scene", "'7'"),
+    ]
+
+
+def test_the_home_folder_and_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    url = "https://example.com/a.mp3"
+    scene = {"name": "a", "image": "~/x.png", "audio": url}
+    (read,) = read_scenes(write(tmp_path / "a.json", json.dumps([scene])))
+    assert read == {"name": "a", "image": f"{tmp_path}/home/x.png", "audio": url}
+    for each in (read, Scene.model_validate(read)):
+        with pytest.raises(InvalidScenesError) as caught:
+            check_scenes([each], RenderOptions(), Limits())
+        fault = caught.value.faults[0]
+        assert str(fault) == f"a: audio: a URL: {url}; expected a file on this machine"
+
+
+def test_all_faults_of_a_folder_are_reported_at_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3", "b.mp3", "b.png", "b.jpg", "c.png", "c.mp3", "c.ass")
+    with pytest.raises(ConfigurationError) as caught:
+        read_scenes(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert ["a.mp3: no picture" in lines[0], "b.jpg, b.png" in lines[1]] == [True, True]
+    assert "c.ass: subtitles" in lines[2]
+    old = tmp_path / "old"
+    touch(old, "images/scene_1.png", "audio/scene_2.mp3")
+    with pytest.raises(ConfigurationError, match=r"(?s)scene_1.*no images/\*.png for scene_2"):
+        read_scenes(old)
+
+
 def test_what_is_no_text_or_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xff\xff")
-    with pytest.raises(ConfigurationError, match="no text"):
+    with pytest.raises(ConfigurationError, match="not text"):
         read_scenes(tmp_path / "a.json")
     with pytest.raises(ConfigurationError, match="none: not found; expected"):
         read_scenes(tmp_path / "none")
@@ -163,21 +236,73 @@ def test_pictures_and_sounds_side_by_side(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.VTT", "a.SRT"])
+def test_subtitles_beside_a_scene_are_found_in_both_layouts(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a.png", "a.mp3", name)
+    assert read_scenes(tmp_path)[0]["subtitle"] == f"{tmp_path}/{name}"
+    old = tmp_path / "old"
+    touch(old, "images/scene_a.png", "audio/scene_a.mp3", f"audio/scene_{name}")
+    assert read_scenes(old)[0]["subtitle_path"] == f"{old}/audio/scene_{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "a.ass",
+            r"a\.ass: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
+        ),
+        (
+            "a.LRC",
+            r"a\.LRC: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
+        ),
+        ("a.zh-CN.ttml", r"a\.zh-CN\.ttml: subtitles in an unsupported format"),
+        ("a.en.srt", r"a\.en\.srt: subtitles of (scene_)?a with another name; expected \w+\.srt"),
+        ("a.en.vtt", r"a\.en\.vtt: subtitles of (scene_)?a with another name; expected \w+\.vtt"),
+    ],
+)
+def test_subtitles_that_would_be_left_out_are_an_error(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    touch(tmp_path, "a.png", "a.mp3", name)
+    with pytest.raises(ConfigurationError, match=message):
+        read_scenes(tmp_path)
+    old = tmp_path / "old"
+    touch(old, "images/scene_a.png", "audio/scene_a.mp3", f"audio/scene_{name}")
+    with pytest.raises(ConfigurationError, match=message):
+        read_scenes(old)
+
+
+def test_two_subtitles_for_one_scene_are_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "a.mp3", "a.srt", "a.vtt")
+    with pytest.raises(ConfigurationError, match=r"a\.srt, a\.vtt for one scene; expected one"):
+        read_scenes(tmp_path)
+
+
+def test_texts_and_subtitles_of_no_scene_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "a.mp3", "a.txt", "film.ass", "b.srt")
+    assert read_scenes(tmp_path) == [
+        {"name": "a", "image": f"{tmp_path}/a.png", "audio": f"{tmp_path}/a.mp3"}
+    ]
+
+
 def test_a_folder_with_one_file_of_scenes(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "a.mp3", "b.png", "b.mp3")
     write(tmp_path / "story.json", '[{"name": "b", "image": "b.png", "audio": "b.mp3"}]')
     assert names(tmp_path) == ["b"]
     write(tmp_path / "story.csv", "name,image,audio\nc,a.png,a.mp3\n")
-    with pytest.raises(ConfigurationError, match=r"2 files of scenes, story.csv, story.json"):
+    with pytest.raises(ConfigurationError, match=r"2 scene files, story.csv, story.json"):
         read_scenes(tmp_path)
     assert names(tmp_path / "story.csv") == ["c"]
 
 
 def test_a_folder_without_scenes_or_with_doubtful_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no scenes in it; expected a file of scenes"):
+    with pytest.raises(ConfigurationError, match="no scenes in it; expected a scene file"):
         read_scenes(tmp_path)
     touch(tmp_path, "watermark.png")
-    with pytest.raises(ConfigurationError, match="pictures, and no sounds, in it; expected a file"):
+    with pytest.raises(
+        ConfigurationError, match="pictures but no audio files in it; expected a scene file"
+    ):
         read_scenes(tmp_path)
     touch(tmp_path, "a.mp3")
     with pytest.raises(ConfigurationError, match=r"a.mp3: no picture for it; expected a.png"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
 import importlib
@@ -17,12 +18,58 @@ from cloudburst import errors
 
 
 def test_all_is_sorted_and_complete():
+    for name in cloudburst.__all__:
+        getattr(cloudburst, name)  # imported when it is first used
     public = {
         name
         for name, value in vars(cloudburst).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
     assert cloudburst.__all__ == sorted(public)
+
+
+def test_what_type_checkers_see_is_what_is_imported():
+    """Three lists of the same names: a checker reads the first two and Python the third."""
+    imported = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(inspect.getsource(cloudburst)))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cloudburst.")
+        for alias in node.names
+    }
+    assert sorted(imported) == cloudburst.__all__
+    assert imported == cloudburst._MODULES
+
+
+def fresh(code):
+    """What a new interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_star_import_brings_every_name():
+    code = "from cloudburst import *; import cloudburst as c; print(*set(c.__all__) - set(dir()))"
+    assert fresh(code) == []
+
+
+def test_dir_lists_every_name_before_any_is_imported():
+    listed = fresh("import cloudburst; print(*dir(cloudburst))")
+    assert set(cloudburst.__all__) <= set(listed)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'cloudburst' has no attribute 'nonsense'"):
+        _ = cloudburst.nonsense
+
+
+def test_an_error_is_unpickled_where_nothing_was_imported_before():
+    raw = pickle.dumps(errors.WorkerStoppedError("gone", task="t", crashed=True))
+    code = f"import pickle; e = pickle.loads({raw!r}); print(type(e).__name__, e.task, e.crashed)"
+    assert fresh(code) == ["WorkerStoppedError", "t", "True"]
+
+
+def test_the_package_itself_imports_no_other_module_of_it():
+    code = "import sys, cloudburst; print(*(m for m in sys.modules if m.startswith('cloudburst.')))"
+    assert fresh(code) == []
 
 
 def test_everything_public_is_documented():
@@ -33,13 +80,13 @@ def test_everything_public_is_documented():
 
 
 def test_public_dataclasses_are_keyword_only():
-    for value in vars(cloudburst).values():
+    for value in (getattr(cloudburst, name) for name in cloudburst.__all__):
         if dataclasses.is_dataclass(value):
             kinds = {p.kind for p in inspect.signature(value).parameters.values()}
             assert kinds == {inspect.Parameter.KEYWORD_ONLY}, value
 
 
-@pytest.mark.parametrize("name", ["cloudburst.account", "cloudburst.testing"])
+@pytest.mark.parametrize("name", ["cloudburst.aws.setup", "cloudburst.testing"])
 def test_what_is_imported_when_it_is_wanted_is_there(name):
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__)
@@ -64,7 +111,7 @@ HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starl
 
 LIGHT = [
     "cloudburst",
-    "cloudburst.account",
+    "cloudburst.aws.setup",
     "cloudburst.blocking",
     "cloudburst.cli",
     "cloudburst.compat",

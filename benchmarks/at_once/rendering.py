@@ -16,10 +16,10 @@ from tinytag import TinyTag
 from at_once.watching import Cores
 from cloudburst.models.options import RenderOptions
 from cloudburst.service import ffmpeg as ff
-from cloudburst.service.children import Children
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import AUDIO, IMAGE, JOB, SUBTITLE, RenderJob
+from cloudburst.service.job import AUDIO, IMAGE, JOB_FILE, SUBTITLE, JobOptions, RenderJob
 from cloudburst.service.jobs import Job, Jobs
+from cloudburst.service.subprocesses import Subprocesses
 
 STORY = Path(__file__).parents[2] / "examples" / "story"
 LOOKS = tuple(SCENARIOS[place] for place in (3, 0, 2, 1))
@@ -43,7 +43,9 @@ def make_set(number: int) -> list[Scene]:
         if look.subtitled:
             files[SUBTITLE] = STORY / one["subtitle"]
         options = RenderOptions.model_validate({"effects": look.effects})
-        scenes.append(Scene(RenderJob(name=one["name"], options=options), files))
+        scenes.append(
+            Scene(RenderJob(name=one["name"], options=JobOptions.from_options(options)), files)
+        )
     return scenes
 
 
@@ -51,7 +53,7 @@ def put(scene: Scene, folder: Path) -> None:
     folder.mkdir()
     for name, path in scene.files.items():
         shutil.copy(path, folder / name)
-    (folder / JOB).write_text(scene.job.model_dump_json())
+    (folder / JOB_FILE).write_text(scene.job.to_json())
 
 
 class End(NamedTuple):
@@ -70,7 +72,7 @@ async def render_all(folder: Path, scenes: Sequence[Scene], slots: int, cores: C
             sys.exit(f"{job.folder.name}: {job.error}")
 
     async with anyio.create_task_group() as tasks:
-        jobs = Jobs(tasks, Children(), ServiceSettings(encoders=slots, waiting=len(scenes)))
+        jobs = Jobs(tasks, Subprocesses(), ServiceSettings(encoders=slots, waiting=len(scenes)))
         for place in range(len(scenes)):
             job = Job(str(place), folder / str(place))
             jobs.submit(job)
@@ -79,7 +81,7 @@ async def render_all(folder: Path, scenes: Sequence[Scene], slots: int, cores: C
 
 
 def wrapped(work: Path, threads: int) -> Path:
-    """An ffmpeg that filters with so many threads, however many cores it sees."""
+    """Return an ffmpeg that filters with this number of threads, for any number of cores."""
     path = work / f"ffmpeg-{threads}"
     if not path.exists():
         program = ff.find_ffmpeg().path

@@ -71,7 +71,7 @@ class Threads(threading.Thread):
             self._seen[sum(map(runnable, descendants("self")))] += 1
 
     def end(self) -> list[float]:
-        """The share of the time with 0, 1, 2… threads."""
+        """Return the shares of the time with 0, 1, 2… threads."""
         self._ended.set()
         self.join()
         total = self._seen.total()

@@ -15,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
+from cloudburst.emulator import programs
 from cloudburst.testing import Call, EmulatorConfig, FargateEmulator, Task
-from cloudburst.testing.emulator import programs
 
 OURS = Path(__file__).with_name("ours.py")
 WORKER = Path(__file__).with_name("worker.py")
@@ -35,7 +35,7 @@ class Ran:
     """Seconds from its start to its end: with imports, and whatever comes after the call."""
     tasks: Sequence[Task]
     """As they were when that process had ended."""
-    most_live: int
+    max_live: int
     calls: Sequence[Call]
     notes: Mapping[str, Sequence[tuple[float, str]]]
     """Of the worker at each address."""
@@ -90,7 +90,7 @@ class Ran:
 def make_scenes(
     folder: Path, sounds: Sequence[float], *, image_bytes: int
 ) -> list[dict[str, str | None]]:
-    """A picture of about ``image_bytes``, subtitles, and a sound of so many seconds, for each."""
+    """Make scenes with a picture of about ``image_bytes``, subtitles, and audio of ``sounds`` s."""
     folder.mkdir()
     side = max(16, int((image_bytes / 3) ** 0.5))
     picture, subtitle = folder / "image.bmp", folder / "subtitle.srt"
@@ -170,7 +170,7 @@ def run_client(
             figures=json.loads(result.read_text("utf-8")),
             process=process,
             tasks=aws.tasks,
-            most_live=aws.most_live,
+            max_live=aws.max_live,
             calls=aws.calls,
             notes={path.name: _read(path) for path in notes.iterdir()},
             videos={path.stem: _size(path) for path in out.rglob("*.mp4")},

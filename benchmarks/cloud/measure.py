@@ -21,7 +21,7 @@ BEAT = 0.02
 
 
 def peak_megabytes() -> float:
-    """The most resident memory that this process has had (``VmHWM``)."""
+    """Return the peak resident memory of this process (``VmHWM``)."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found
     return int(found[1]) / 1024

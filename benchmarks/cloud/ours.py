@@ -18,7 +18,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 # The old client loads AWS's libraries when it is imported; ours would when it is opened.
-import cloudburst.adapters.aws.fargate  # noqa: F401
+import cloudburst.aws.fargate.backend  # noqa: F401
 from cloud.measure import beat, cpu_seconds, peak_megabytes, watched
 from cloudburst import Client, Limits, fargate
 

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import anyio
 
-from cloudburst.engine.figures import Figures
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
+from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import READINESS, Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
@@ -35,14 +35,14 @@ def log_normal(seed: int, number: int, *, middle: float) -> list[float]:
 def scene(name: str, seconds: float) -> CheckedScene:
     """One without files."""
     files = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    return CheckedScene(scene=files, seconds=seconds, bytes=1_000_000)
+    return CheckedScene(scene=files, audio_seconds=seconds, total_bytes=1_000_000)
 
 
 @asynccontextmanager
 async def opened(
-    clouds: Sequence[FakeCloud], limits: Limits, figures: Figures
+    clouds: Sequence[FakeCloud], limits: Limits, measurements: Measurements
 ) -> AsyncGenerator[WorkerPool]:
-    """What a client has inside."""
+    """Open the pool of a client."""
     async with AsyncExitStack() as stack:
         backends = [
             await stack.enter_async_context(cloud.backend(TIMEOUTS, TaskSpec().tier))
@@ -55,8 +55,8 @@ async def opened(
             spec=TaskSpec(),
             timeouts=TIMEOUTS,
             limits=limits,
-            backoff=READINESS,
-            figures=figures,
+            backoff=READINESS_BACKOFF,
+            measurements=measurements,
         )
         try:
             yield pool
@@ -70,12 +70,12 @@ async def rendered(
     sounds: Mapping[str, float],
     *,
     limits: Limits,
-    figures: Figures | None = None,
+    measurements: Measurements | None = None,
 ) -> Report:
-    """The settled report of a run of scenes with such sounds, by name."""
+    """Return the settled report of a run of scenes with these lengths of audio, by name."""
     scenes = [scene(name, seconds) for name, seconds in sounds.items()]
     async with (
-        opened(clouds, limits, figures or Figures()) as pool,
+        opened(clouds, limits, measurements or Measurements()) as pool,
         open_run(
             "bench",
             scenes,

@@ -36,9 +36,13 @@ def mp4(size: int, content: bytes) -> bytes:
 
 def main() -> None:
     began = time.monotonic()
-    folder, seconds = Path(sys.argv[1]), float(os.environ["BENCH_SECONDS"])
+    seconds, size, times_file, folder = (
+        float(sys.argv[1]),
+        int(sys.argv[2]),
+        *map(Path, sys.argv[3:]),
+    )
     threading.Thread(target=end_with_server, daemon=True).start()
-    video = mp4(int(os.environ["BENCH_BYTES"]), (folder / "job.json").read_bytes())
+    video = mp4(size, (folder / "job.json").read_bytes())
     (folder / "video.mp4").write_bytes(video)
     digest = hashlib.sha256(video).hexdigest()
     for step in range(STEPS):
@@ -46,7 +50,7 @@ def main() -> None:
         time.sleep(max(0.0, began + seconds * (step + 1) / STEPS - time.monotonic()))
     facts = {"seconds": 3.0, "frames": 90, "width": 1920, "height": 1080, "scenario": "baseline"}
     say(done={**facts, "size": len(video), "sha256": digest})
-    with Path(os.environ["BENCH_TIMES"]).open("a", encoding="ascii") as times:
+    with times_file.open("a", encoding="ascii") as times:
         times.write(f"{began} {time.monotonic()}\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import wave
 from collections.abc import AsyncGenerator, Callable
@@ -12,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from cloudburst import Scene
-from cloudburst.adapters.local.processes import open_processes
-from cloudburst.models.policy import Timeouts
+from cloudburst.adapters.local.backend import open_local_backend
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
@@ -25,7 +24,7 @@ def make_scenes(folder: Path, number: int, size: int) -> list[Scene]:
     sound = folder / "sound.wav"
     with wave.open(str(sound), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
-        file.writeframes(bytes(6000))
+        file.writeframes(bytes(48_000))
     side = int((size / 3) ** 0.5)
     scenes = []
     for place in range(number):
@@ -49,13 +48,17 @@ def one_worker(
 
     ``through`` may put something between it and the client.
     """
-    times = str(folder / "times")
-    os.environ |= {"BENCH_SECONDS": str(seconds), "BENCH_BYTES": str(size), "BENCH_TIMES": times}
+    command = (*SERVE, str(seconds), str(size), str(folder / "times"))
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
-        async with open_processes(
-            workers=1, encoders=1, folder=folder, timeouts=timeouts, command=SERVE, needs=()
+        async with open_local_backend(
+            workers=1,
+            encoders=1,
+            folder=folder,
+            timeouts=timeouts,
+            command=command,
+            required_modules=(),
         ) as backend:
             if through is None:
                 yield backend

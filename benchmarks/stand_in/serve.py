@@ -7,13 +7,13 @@ from pathlib import Path
 
 import anyio
 
-from cloudburst.service.config import taken_settings
-from cloudburst.service.lifecycle import bound, serve
+from cloudburst.service.config import load_settings
+from cloudburst.service.lifecycle import listening_socket, serve
 
-RENDER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")))
+RENDER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), *sys.argv[1:])
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    settings = taken_settings()
-    with bound(settings) as listener:
+    settings = load_settings()
+    with listening_socket(settings) as listener:
         sys.exit(anyio.run(partial(serve, settings, listener, render=RENDER)))

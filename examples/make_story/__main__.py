@@ -1,8 +1,8 @@
 """Draw, speak and caption the picture-book story in ``examples/story``.
 
-Everything is made here from nothing: the pictures are layers of "cut paper" drawn with Pillow
-and numpy at twice their size, the voices come from espeak-ng, and every subtitle is timed by
-measuring the phrase it belongs to.
+No input files are needed: the pictures are layers of "cut paper", drawn with Pillow and numpy at
+twice their size, the voices are from espeak-ng, and the time of each subtitle is the measured
+length of its phrase.
 
 Debian packages: ``espeak-ng sox ffmpeg fonts-quicksand``.  Python packages: ``pillow numpy``.
 
@@ -29,7 +29,7 @@ OUT = Path(__file__).resolve().parents[1] / "story"
 
 @dataclass(frozen=True)
 class Scene:
-    """One page. A line is a phrase to speak and, after a ``|``, its translation to show as well."""
+    """Page of the story. A line is a spoken phrase and, after a ``|``, its translation to show."""
 
     name: str
     draw: Callable[[], Picture]
@@ -59,8 +59,8 @@ SCENES = (
 LEAD, PAUSE, TAIL = 0.35, 0.3, 0.6  # seconds of quiet before, between and after the phrases
 SPEED = {"en-gb": "128", "cmn": "130"}  # words per minute: a little slower than ordinary speech
 TRIM = "silence 1 0.01 0.6% reverse silence 1 0.01 0.6% reverse"
-# Softer: no rumble, no hiss, even loudness, a small room, no clicks at the ends.  (sox runs
-# with -D, without random dither, so that every run makes the same files.)
+# A softer sound: no rumble, no hiss, even loudness, a small room, no clicks at the ends. sox runs
+# with -D (no random dither), so that every run makes the same files.
 WARM = "highpass 90 lowpass 6500 compand 0.01,0.15 6:-60,-60,-36,-20,-18,-12,0,-7 0 -60 0.05"
 ROOM = "reverb 18 50 45 0 8 -2 fade t 0.05 -0 0.35"
 LEVEL = "loudnorm=I=-16:TP=-3:LRA=11,aresample=44100"
@@ -72,7 +72,7 @@ def run(*command: str | Path) -> str:
 
 
 def speak(scene: Scene, sound: Path) -> list[tuple[float, float]]:
-    """Record the lines of a scene; returns when each of them begins and ends."""
+    """Record the lines of a scene; return the begin and the end of each, in seconds."""
     times = []
     clock = LEAD
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def stamp(seconds: float) -> str:
 
 
 def caption(scene: Scene, times: Sequence[tuple[float, float]]) -> str:
-    """The lines as SubRip text; a cue lingers a moment, but never into the next one."""
+    """Return the lines as SubRip text. A cue ends after its phrase and before the next cue."""
     cues = []
     for i, (line, (start, end)) in enumerate(zip(scene.lines, times, strict=True)):
         span = f"{stamp(start)} --> {stamp(end + PAUSE / 2)}"

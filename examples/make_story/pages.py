@@ -1,4 +1,4 @@
-"""The six pictures of the story, and its watermark."""
+"""Pictures of the six scenes, and the watermark."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def hills(pic: Picture, y: float, seed: int, far: Sequence[str], near: Sequence[
 
 
 def bay(pic: Picture, tones: Sequence[str], waves: Sequence[str], lit: bool) -> None:
-    """The harbour that opens and closes the story; tones run from the far hills to the pines."""
+    """Draw the harbour of the first and last scene; ``tones`` are from far hills to near pines."""
     hills(pic, 680, 11, tones[0:2], tones[2:4])
     pic.sheet([hill(210, 585, 520)], *tones[4:6], spread=18)
     trees(
@@ -161,7 +161,7 @@ def morning() -> Picture:
 
 
 def watermark() -> Image.Image:
-    """A small cloud with a bolt and the name beside it, white with a faint dark edge."""
+    """Draw a small cloud with a bolt and the name beside it, white with a faint dark edge."""
     width, height, k = 480, 104, 4
     ink = Image.new("L", (width * k, height * k))
     pen = ImageDraw.Draw(ink)

@@ -1,4 +1,4 @@
-"""Cut paper: shapes, and a picture of sheets that throw shadows on each other."""
+"""Shapes of cut paper, and a picture of sheets that cast shadows on each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def disc(x: float, y: float, rx: float, ry: float | None = None) -> Shape:
 
 
 def arc(centre: Pair, radius: Pair, span: Pair, w: float) -> Shape:
-    """A stroke of width ``w`` along part of an ellipse (degrees, clockwise from the right)."""
+    """Return a stroke of width ``w`` along an arc (degrees, clockwise from the right)."""
     turn = np.radians(np.linspace(*span, 64))
     rx, ry = radius
     ring = np.column_stack([np.cos(turn), np.sin(turn)])
@@ -46,7 +46,7 @@ def place(shape: Shape, x: float, y: float, scale: float = 1, degrees: float = 0
 
 
 def ridge(width: float, base: float, height: float, seed: int, waves: float = 1.5) -> Shape:
-    """A hill or wave line across the picture, filled far down."""
+    """Return a hill or wave line across the picture, filled below."""
     rng = np.random.default_rng(seed)
     x = np.linspace(-40, width + 40, 300)
     y = np.zeros_like(x)
@@ -57,14 +57,14 @@ def ridge(width: float, base: float, height: float, seed: int, waves: float = 1.
 
 
 def hill(x: float, top: float, half: float) -> Shape:
-    """A broad, flat-topped headland whose foot is below the picture."""
+    """Return a broad, flat-topped headland whose foot is below the picture."""
     t = np.linspace(-2.2, 2.2, 120)
     slope = np.column_stack([x + half * t, top + 520 * (1 - np.exp(-(t**4)))])
     return np.concatenate([slope, poly((x + half * 2.2, top + 900), (x - half * 2.2, top + 900))])
 
 
 def blade(x: float, y: float, length: float, lean: float, width: float) -> Shape:
-    """One curved blade of grass growing up from (x, y)."""
+    """Return a curved blade of grass that grows up from (x, y)."""
     t = np.linspace(0, 1, 24)
     spine = np.column_stack([x + lean * t**2, y - length * (t - 0.18 * t**2 * abs(lean) / length)])
     half = np.column_stack([width / 2 * (1 - t) ** 0.7, np.zeros_like(t)])
@@ -72,7 +72,7 @@ def blade(x: float, y: float, length: float, lean: float, width: float) -> Shape
 
 
 class Picture:
-    """A sheet of sky on which further sheets of paper and light are laid."""
+    """Picture of a sky, on which sheets of paper and light are laid."""
 
     def __init__(self, size: tuple[int, int], seed: int, sky: Sequence[str]) -> None:
         self.width, self.height = size
@@ -88,7 +88,7 @@ class Picture:
         return Image.fromarray(strip).resize(size)
 
     def _mask(self, shapes: Iterable[Shape], pad: float) -> tuple[Image.Image, tuple[int, int]]:
-        """The shapes as one mask, cut to the part of the picture they can touch."""
+        """Return the shapes as one mask, cut to the part of the picture that they can cover."""
         shapes = list(shapes)
         points = np.concatenate(shapes)
         limit = np.array([self.width, self.height], dtype=float)

@@ -1,4 +1,4 @@
-"""What stands, floats and shines in the story's pictures."""
+"""Objects in the pictures of the story: cloud, lighthouse, boats, sea, lights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paper import Pair, Picture, Shape, arc, blade, box, disc, place, poly, ridg
 
 
 def orb(pic: Picture, at: Pair, r: float, light: str, ring: str) -> None:
-    """A sun or moon inside rings of thin paper."""
+    """Draw a sun or moon inside rings of thin paper."""
     x, y = at
     pic.glow(x, y, r * 6, light, 0.5)
     for i in range(5, 0, -1):
@@ -31,7 +31,7 @@ def stars(pic: Picture, count: int, floor: float, colour: str = "#fff6d8") -> No
 
 
 def cloud(pic: Picture, at: Pair, w: float, tones: Sequence[str], mood: str = "") -> None:
-    """The hero: sheets of paper in two pairs of tones and, given a mood, a face."""
+    """Draw the cloud: sheets of paper in two pairs of tones and, with a mood, a face."""
     x, y = at
     bumps = [(-0.36, 0.1, 0.15), (-0.19, -0.03, 0.2), (0.05, -0.12, 0.25), (0.27, 0.0, 0.19)]
     bumps += [(0.41, 0.12, 0.12), (-0.05, 0.1, 0.19), (0.15, 0.12, 0.17), (-0.23, 0.14, 0.15)]
@@ -48,7 +48,7 @@ def cloud(pic: Picture, at: Pair, w: float, tones: Sequence[str], mood: str = ""
 
 
 def face(pic: Picture, x: float, y: float, w: float, mood: str) -> None:
-    """Eyes, cheeks and mouth, drawn once around the origin for a cloud one unit wide."""
+    """Draw eyes, cheeks and mouth of a cloud of width ``w``."""
 
     def put(shape: Shape, colour: str = "#2c2a4a", alpha: float = 1) -> None:
         pic.flat([place(shape, x, y, w)], colour, alpha=alpha)
@@ -76,7 +76,7 @@ def face(pic: Picture, x: float, y: float, w: float, mood: str) -> None:
 
 
 def lighthouse(pic: Picture, x: float, y: float, h: float, lit: bool = True) -> None:
-    """A striped tower standing on (x, y); its lamp hangs 0.86 of its height above."""
+    """Draw a striped tower that stands on (x, y), with its lamp at 0.86 of its height."""
 
     def at(*shapes: Shape) -> list[Shape]:
         return [place(shape, x, y, h) for shape in shapes]
@@ -156,7 +156,7 @@ def trees(pic: Picture, spots: Iterable[tuple[float, float, float]], *colours: s
 
 
 def sea(pic: Picture, top: float, colours: Sequence[str], seed: int) -> None:
-    """Rows of waves from the horizon to the bottom edge, darker and larger as they come near."""
+    """Draw rows of waves from the horizon to the bottom edge, darker and larger when near."""
     rows = len(colours)
     for i, colour in enumerate(colours):
         y = top + 16 + (pic.height - top) * (i / rows) ** 1.25
@@ -168,7 +168,7 @@ def sea(pic: Picture, top: float, colours: Sequence[str], seed: int) -> None:
 
 
 def glitter(pic: Picture, x: float, top: float, bottom: float, colour: str) -> None:
-    """The broken reflection of a light on the water."""
+    """Draw the broken reflection of a light on the water."""
     for y in np.repeat(np.arange(top, bottom, 13), 2):
         t = (y - top) / (bottom - top)
         half = pic.rng.uniform(14, 60) * (1 - 0.4 * t)
@@ -177,7 +177,7 @@ def glitter(pic: Picture, x: float, top: float, bottom: float, colour: str) -> N
 
 
 def verge(pic: Picture, colours: Sequence[str], petals: Sequence[str], reach: float = 0.3) -> None:
-    """Grass and flowers in the two lower corners: the frame that a slow zoom slides past."""
+    """Draw grass and flowers in the two lower corners, which a slow zoom moves past."""
     rng, low = pic.rng, pic.height + 10
     tips: list[Shape] = []
     for layer, colour in enumerate(colours):

@@ -1,7 +1,7 @@
-"""Where workers run. Each name here returns what `cloudburst.Client` takes as its backend.
+"""Functions that create the backends on which a `cloudburst.Client` runs its workers.
 
-What a backend needs is imported when it is opened, in a thread: HTTP and AWS libraries take up
-to half a second, which an event loop must not stand still for.
+The modules of a backend are imported in a thread when the backend is opened, because importing HTTP
+and AWS libraries would block the event loop for up to half a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import anyio.to_thread
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.policy import Timeouts
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
@@ -25,34 +25,37 @@ from cloudburst.ports import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
 
-LOCAL = ("cv2", "numpy", "starlette", "uvicorn")
-"""What ``[local]`` installs and a worker on this machine cannot start without."""
+LOCAL_MODULES = ("cv2", "numpy", "starlette", "uvicorn")
+"""Modules of the ``[local]`` extra that a worker on this machine needs."""
 
 
 def local(
     *, workers: int | None = None, encoders: int | None = None, folder: Path | None = None
 ) -> OpenBackend:
-    """Render on this machine: each worker is a process. Needs the ``[local]`` extra.
+    """Return a backend whose workers are processes on this machine.
+
+    The ``[local]`` extra must be installed.
 
     Args:
-        workers: Processes at once; ``None``: four at most, and no more than there are cores.
-        encoders: Scenes that each encodes at once; ``None``: so many that there is one for each
-            core, or up to three more.
-        folder: Where workers put files and logs, in a folder that goes again when the backend is
-            closed; ``None`` is the system's place for temporary ones. The log of a worker that
-            failed stays.
+        workers: Maximum number of processes at once; ``None``: the number of cores, divided by
+            ``encoders`` if that is given, but at most four.
+        encoders: Encoder slots of each process; ``None``: the number of cores divided by the number
+            of processes, rounded up.
+        folder: Parent of the temporary folder with files and logs of the workers, which is removed
+            when the backend is closed; ``None``: the system's temporary folder. Logs of failed
+            workers are kept.
 
     Raises:
-        ConfigurationError: A count is below one.
+        ConfigurationError: ``workers`` or ``encoders`` is below 1.
     """
     if (workers is not None and workers < 1) or (encoders is not None and encoders < 1):
-        msg = f"workers={workers} and encoders={encoders}: at least 1, or None"
+        msg = f"workers={workers} and encoders={encoders}; expected at least 1, or None"
         raise ConfigurationError(msg)
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
-        processes = await _imported("cloudburst.adapters.local.processes")
-        async with processes.open_processes(
+        processes = await _imported("cloudburst.adapters.local.backend")
+        async with processes.open_local_backend(
             workers=workers, encoders=encoders, folder=folder, timeouts=timeouts
         ) as backend:
             yield backend
@@ -61,11 +64,13 @@ def local(
 
 
 def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBackend:
-    """Render on AWS ECS Fargate: each worker is a task, which is stopped on every way out.
+    """Return a backend whose workers are tasks on AWS ECS Fargate.
+
+    Every task is stopped: after success, after an error and after a cancellation.
 
     Args:
-        settings: Where and as whom; ``None``: those of the environment.
-        session: An ``aioboto3.Session`` in place of the credentials of the settings.
+        settings: Settings of the AWS account; ``None``: the settings in the environment variables.
+        session: An ``aioboto3.Session`` to use instead of the credentials in the settings.
 
     Raises:
         ConfigurationError: No subnet is configured, or a setting contradicts another one.
@@ -77,7 +82,7 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
-        module = await _imported("cloudburst.adapters.aws.fargate")
+        module = await _imported("cloudburst.aws.fargate.backend")
         async with module.open_fargate(settings, timeouts, tier, session=session) as backend:
             yield backend
 
@@ -91,19 +96,19 @@ def burst(
     folder: Path | None = None,
     session: Any = None,
 ) -> tuple[OpenBackend, ...]:
-    """Render on this machine at once, and on Fargate as well where that pays.
+    """Return two backends that share one queue: this machine, and Fargate where that saves time.
 
-    What `cloudburst.Client` takes as its backend: both places work on one queue. Workers of this
-    machine cost nothing, and ``Limits.workers`` tasks may run beside them.
+    Workers on this machine start at once and cost nothing. Up to ``Limits.workers`` tasks on
+    Fargate may run at the same time.
 
     Args:
-        settings: As for `fargate`.
-        workers: As for `local`, like the next one.
-        folder: The same.
-        session: As for `fargate`.
+        settings: See `fargate`.
+        workers: See `local`.
+        folder: See `local`.
+        session: See `fargate`.
 
     Raises:
-        ConfigurationError: What those two raise.
+        ConfigurationError: The same as in `local` and `fargate`.
     """
     return local(workers=workers, folder=folder), fargate(settings, session=session)
 
@@ -114,28 +119,34 @@ def endpoints(
     protocol: Protocol | str = Protocol.ONESTEP,
     encoders: int = 1,
 ) -> OpenBackend:
-    """Render in containers that already run somewhere: nothing is started, nothing stopped.
+    """Return a backend for containers that already run; it neither starts nor stops them.
 
     Args:
-        addresses: Their base URLs: ``http://host:5000``.
-        key: What they want in ``X-Authentication-Key``; ``None``: ``VIDEO_API_AUTH_KEY``.
-        protocol: What they speak. The public image speaks onestep, ours both.
-        encoders: Scenes that each encodes at once.
+        addresses: Base URLs of the containers, such as ``http://host:5000``.
+        key: Key to send in ``X-Authentication-Key``; ``None``: the value of ``VIDEO_API_AUTH_KEY``.
+        protocol: Protocol of the containers: ``onestep`` for the public image, ``onestep`` or
+            ``native`` for the render service of this package.
+        encoders: Encoder slots of each container.
 
     Raises:
-        ConfigurationError: An address is no base URL, there is none, or the protocol is unknown.
+        ConfigurationError: There is no address, an address is not a base URL, ``encoders`` is below
+            1, or the protocol is unknown.
     """
     secret = Settings().auth_key
     key = key or (secret.get_secret_value() if secret else "")
     if not addresses or encoders < 1:
-        raise ConfigurationError("endpoints() wants an address at least, and encoders >= 1")
+        msg = (
+            f"endpoints() has {len(addresses)} addresses and encoders={encoders}; expected at "
+            "least 1 of each"
+        )
+        raise ConfigurationError(msg)
     if protocol not in set(Protocol):
-        raise ConfigurationError(f"protocol={protocol!r}: expected {' or '.join(Protocol)}")
+        raise ConfigurationError(f"protocol={protocol!r}; expected {' or '.join(Protocol)}")
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
-        static = await _imported("cloudburst.adapters.static.endpoints")
-        async with static.open_endpoints(
+        static = await _imported("cloudburst.adapters.endpoints.backend")
+        async with static.open_endpoints_backend(
             addresses,
             key=key,
             protocol=Protocol(protocol),
@@ -148,11 +159,13 @@ def endpoints(
 
 
 def default_backend(settings: Settings | None = None, *, workers: int | None = None) -> OpenBackend:
-    """Fargate where a subnet is configured, else this machine. The choice is logged.
+    """Return the Fargate backend if a subnet is configured, otherwise the local backend.
+
+    The choice is logged.
 
     Args:
-        settings: ``None``: those of the environment.
-        workers: As for `local`.
+        settings: Settings of the AWS account; ``None``: the settings in the environment variables.
+        workers: Maximum number of workers of the local backend: see `local`.
     """
     settings = settings or Settings()
     if settings.subnets:
@@ -162,9 +175,9 @@ def default_backend(settings: Settings | None = None, *, workers: int | None = N
     return local(workers=workers)
 
 
-def renders_here() -> bool:
-    """Whether what the ``[local]`` extra installs is there."""
-    return all(importlib.util.find_spec(name) for name in LOCAL)
+def can_render_locally() -> bool:
+    """Return whether the ``[local]`` extra is installed."""
+    return all(importlib.util.find_spec(name) for name in LOCAL_MODULES)
 
 
 async def _imported(module: str) -> Any:

@@ -1,8 +1,11 @@
-"""The calls of ``cloudburst-fargate`` for programs without an event loop: they block.
+"""Blocking calls of ``cloudburst-fargate`` for programs without an event loop.
 
-Each runs the coroutine of the same name in an event loop of its own, in the thread that calls it.
-In the main thread SIGINT (Ctrl-C) and SIGTERM cancel it and stop its tasks before they do what they
-always do; a program that has handlers of its own for them keeps those.
+Each call runs the coroutine of the same name in a new event loop in the calling thread. In the main
+thread, SIGINT (Ctrl-C) and SIGTERM first cancel the call and stop its tasks, and then have their
+default effect. Signals for which the program has its own handler are left to that handler.
+
+The progress of a call is logged at level INFO by the logger ``cloudburst.progress``. If standard
+error is a terminal and the program has not configured logging, the progress is also printed there.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -30,15 +33,17 @@ from cloudburst.compat import (
     calculate_fargate_cost,
     calculate_optimal_batch_distribution,
 )
-from cloudburst.engine.groups import unwrapped
+from cloudburst.compat.progress import log_to_terminal
 from cloudburst.errors import ConfigurationError
 from cloudburst.scenes import scan_scenes_from_folder
+from cloudburst.signals import InterruptHandler
 
 __all__ = [
     "FargateOperationV1",
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
     "execute_parallel_batches",
+    "scan_and_test_folder",
     "scan_scenes_from_folder",
 ]
 
@@ -55,10 +60,11 @@ def _twin(call: Callable[P, Awaitable[T]]) -> Callable[P, T]:
 
 
 execute_parallel_batches = _twin(compat.execute_parallel_batches)
+scan_and_test_folder = _twin(compat.scan_and_test_folder)
 
 
 class FargateOperationV1:
-    """As `cloudburst.FargateOperationV1`, but its methods block."""
+    """Blocking variant of `cloudburst.FargateOperationV1`."""
 
     def __init__(self, config_priority: int = 1) -> None:
         self._operation = compat.FargateOperationV1(config_priority)
@@ -70,55 +76,76 @@ class FargateOperationV1:
         enable_zoom: bool = True,
         **options: Any,
     ) -> BatchResult:
-        """Render all scenes on one task; ``options`` are those of its namesake."""
+        """Render all scenes on one task.
+
+        `cloudburst.FargateOperationV1.execute_batch` describes ``options``.
+        """
         return _run(
             partial(self._operation.execute_batch, scenes, language, enable_zoom, **options)
         )
 
     def list_running_tasks(self, filter_animagent_only: bool = True) -> list[TaskInfo]:
-        """The tasks that run in the cluster; without the filter, those of others too."""
+        """Return the running tasks of the cluster that have the tag of this package.
+
+        With ``filter_animagent_only=False``, return all running tasks of the cluster.
+        """
         return _run(partial(self._operation.list_running_tasks, filter_animagent_only))
 
     def cleanup_all_tasks(
         self, reason: str = "Cleanup requested", filter_animagent_only: bool = True
     ) -> CleanupResult:
-        """Stop all tasks that run in the cluster; without the filter, those of others too."""
+        """Stop the running tasks of the cluster that have the tag of this package.
+
+        With ``filter_animagent_only=False``, stop all running tasks of the cluster.
+        """
         return _run(partial(self._operation.cleanup_all_tasks, reason, filter_animagent_only))
 
     def check_aws_account_validity(self) -> AccountValidity:
-        """Whether AWS takes the credentials."""
+        """Ask AWS whether it accepts the credentials, and return the result."""
         return _run(self._operation.check_aws_account_validity)
 
     def calculate_fargate_cost(self, seconds: float, task_count: int = 1) -> FargateCost:
-        """What tasks of this size cost: see the function of that name."""
+        """Return the cost of tasks of this size that each run for ``seconds``.
+
+        See `cloudburst.calculate_fargate_cost`.
+        """
         return self._operation.calculate_fargate_cost(seconds, task_count)
 
     def scan_scenes_from_folder(self, path: Path | str) -> list[dict[str, Any]]:
-        """The scenes of a folder: see the function of that name."""
+        """Return the scenes of a folder: see `cloudburst.scan_scenes_from_folder`."""
         return scan_scenes_from_folder(path)
 
 
 def _run(call: Callable[[], Awaitable[T]]) -> T:
-    """Call it in an event loop of its own. Raises `ConfigurationError` where one runs already."""
+    """Run the call in a new event loop and return its result.
+
+    Raises `ConfigurationError` if an event loop already runs in this thread.
+    """
     try:
         anyio.lowlevel.current_token()
     except RuntimeError:  # no loop in this thread
         pass
     else:
-        msg = "an event loop runs in this thread: await the call of `cloudburst` that has this name"
+        msg = "an event loop runs in this thread: await the call of the same name in `cloudburst`"
         raise ConfigurationError(msg)
-    # Not `anyio.run`: in a thread that has the context of a loop (`asyncio.to_thread`) it may take
-    # that loop for one that runs here.
+    with log_to_terminal():
+        return _run_here(call)
+
+
+def _run_here(call: Callable[[], Awaitable[T]]) -> T:
+    # Not `anyio.run`: in a thread with the context of a loop (`asyncio.to_thread`) it may assume
+    # that this loop runs here.
     if not (ours := _signals()):
         return asyncio.run(_alone(call))
     answers: list[T] = []
-    came: list[signal.Signals] = []
+    taken = InterruptHandler(ours)
     try:
-        asyncio.run(_guarded(call, ours, answers, came))
+        with taken:  # until the loop is closed
+            asyncio.run(_guarded(call, taken, answers))
     finally:
-        if came:  # the loop has put back what the signal does
-            signal.raise_signal(came[0])
-            raise SystemExit(128 + came[0])  # nothing, where we are a container's first process
+        if taken.first_signal is not None:  # the original handler is installed again
+            signal.raise_signal(taken.first_signal)
+            raise SystemExit(128 + taken.first_signal)  # as process 1, the signal has no effect
     return answers[0]
 
 
@@ -127,29 +154,18 @@ async def _alone(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _guarded(
-    call: Callable[[], Awaitable[T]],
-    ours: Sequence[signal.Signals],
-    answers: list[T],
-    came: list[signal.Signals],
+    call: Callable[[], Awaitable[T]], taken: InterruptHandler, answers: list[T]
 ) -> None:
-    """Cancel the call when a signal comes. Further ones change nothing: stops are bounded."""
-    work = anyio.CancelScope()
-
-    async def watch(signals: AsyncIterator[signal.Signals]) -> None:
-        async for signum in signals:
-            came.append(signum)
-            work.cancel()
-
-    with unwrapped(), anyio.open_signal_receiver(*ours) as signals:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch, signals)
-            with work:
-                answers.append(await call())
-            tasks.cancel_scope.cancel()
+    """Run the call and cancel it at the first signal; further signals have no effect."""
+    with anyio.CancelScope() as work, taken.call_on_first_signal(work.cancel):
+        answers.append(await call())
 
 
 def _signals() -> list[signal.Signals]:
-    """Those that would end this process, tasks or not; none outside of the main thread."""
+    """Return which of SIGINT and SIGTERM still have Python's default handler.
+
+    The list is empty outside the main thread and on Windows.
+    """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return []
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}

@@ -1,9 +1,9 @@
-"""The one object that users hold."""
+"""Client: the object that owns workers and runs scenes on them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -13,7 +13,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 from uuid import uuid4
 
 import anyio
@@ -22,51 +22,53 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.backends import default_backend
-from cloudburst.books import Book, Books, open_books
-from cloudburst.engine.figures import Figures
-from cloudburst.engine.groups import unwrapped
-from cloudburst.engine.polling import insist
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.earlier_runs import newest_run_with
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
-from cloudburst.errors import ClosedError, ConfigurationError
-from cloudburst.fingerprint import fingerprinted
+from cloudburst.errors import ClosedError, ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.history import load_history, save_history
-from cloudburst.models.entries import Entry, RunEntry, SceneEntry
+from cloudburst.journal import is_run_name
+from cloudburst.models.journal_entries import Entry, ProcessEntry, SceneEntry
+from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import READINESS, Backoff, Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.outputs import claimed
+from cloudburst.outputs import claim_outputs
 from cloudburst.ports import Backend, OpenBackend
-from cloudburst.resuming import run_of
+from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
+from cloudburst.scene_fingerprints import add_fingerprints
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
-"""A scene, or the dictionary of one."""
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-MOMENT = 2.0
-"""Seconds that the end of a run waits for its journal: it needs milliseconds, but for a launch that
-others want, which may be in vain for long, and for a task whose bill goes on."""
+"""`Scene`, or a dictionary with the fields of a scene."""
+_NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
+"""Types that are rejected as a list of scenes although their values may be iterable."""
+JOURNAL_CLOSE_TIMEOUT = 2.0
+"""Maximum number of seconds that the end of a run waits for its journal to close. Closing takes
+milliseconds, unless a launch for other runs is unanswered or a task of the run is still billed."""
 
 
 class Client(anyio.AsyncContextManagerMixin):
-    """Renders scenes on workers that it starts, shares among all calls, and stops.
+    """Client that starts workers, renders scenes on them, and stops them.
 
     >>> async with Client() as client:  # doctest: +SKIP
     ...     report = await client.render_all(scenes, to="out")
 
-    One client serves many concurrent calls of one event loop; their scenes take turns. Used
-    before it was entered, after it was left or from another loop, it raises `ClosedError`.
+    One client serves many concurrent calls of one event loop. The calls share its workers, and
+    their scenes take turns. Outside its ``async with`` block, or from another event loop, every
+    call raises `ClosedError`.
 
     Args:
-        backend: Where workers run, or several such places in the order of preference. The
-            default is Fargate where a subnet is configured (``AWS_SUBNET_ID``), else this machine.
-        options: How videos look, unless a call says otherwise.
-        tier: Size of a task, where the backend has sizes.
-        timeouts: Seconds that things may take.
-        limits: How much at once.
-        backoff: Delays between two questions whether a starting worker is ready.
+        backend: Backend of the workers, or several in the order of preference. The default is
+            Fargate if a subnet is configured (``AWS_SUBNET_ID``), otherwise this machine.
+        options: Appearance of the videos, unless a call passes its own options.
+        tier: Size of each task on Fargate; other backends ignore it.
+        timeouts: Timeouts of requests, start-up, scenes and stops.
+        limits: Limits of concurrency, sizes, attempts and cost.
+        backoff: Delays between two health checks of a starting worker.
     """
 
     def __init__(
@@ -77,25 +79,26 @@ class Client(anyio.AsyncContextManagerMixin):
         tier: Tier = Tier.STANDARD,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
-        backoff: Backoff = READINESS,
+        backoff: Backoff = READINESS_BACKOFF,
     ) -> None:
         self._backend = backend
         self._options = options or RenderOptions()
-        self._spec = TaskSpec(tier=tier)
         self._timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
+        self._spec = TaskSpec(tier=tier, limits=self._limits)
         self._backoff = backoff
         self._open: _Open | None = None
-        self._names: set[str] = set()  # of the runs that go on
+        self._names: set[str] = set()  # names of the active runs
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        with unwrapped():
+        with collapse_single():
             async with AsyncExitStack() as stack:
                 backends = [await stack.enter_async_context(b) for b in self._backends()]
-                books = await stack.enter_async_context(open_books())  # closed after all tasks
+                # Entered before the task group, so that journals are closed after all tasks.
+                run_journals = await stack.enter_async_context(open_run_journals())
                 tasks = await stack.enter_async_context(anyio.create_task_group())
-                figures = Figures(await load_history())
+                measurements = Measurements(await load_history())
                 pool = WorkerPool(
                     tasks,
                     backends,
@@ -103,14 +106,14 @@ class Client(anyio.AsyncContextManagerMixin):
                     timeouts=self._timeouts,
                     limits=self._limits,
                     backoff=self._backoff,
-                    figures=figures,
+                    measurements=measurements,
                 )
                 loop = anyio.lowlevel.current_token()
-                self._open = _Open(pool=pool, loop=loop, tasks=tasks, books=books)
+                self._open = _Open(pool=pool, loop=loop, tasks=tasks, run_journals=run_journals)
                 try:
                     yield self
                     self._open = None
-                    await pool.given_back()
+                    await pool.stop_all()
                     await save_history(pool.take_samples())
                 finally:
                     self._open = None
@@ -138,15 +141,15 @@ class Client(anyio.AsyncContextManagerMixin):
         """Render one scene into the folder ``to`` and wait for its video.
 
         Raises:
-            ConfigurationError: What `stream` raises before anything starts.
-            CloudburstError: What went wrong with the scene or its worker.
+            ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
+            CloudburstError: The scene or its worker failed.
         """
         async with self.stream([scene], to=to, options=options, overwrite=overwrite) as run:
             report = await run.until_done()
         if report.errors:
             raise report.errors[0]
         if not report.videos:
-            raise ClosedError("the client was left while the scene was rendered")
+            raise ClosedError("the client was closed while the scene was rendered")
         return report.videos[0]
 
     async def render_all(
@@ -159,20 +162,21 @@ class Client(anyio.AsyncContextManagerMixin):
         name: str | None = None,
         resume: bool = False,
     ) -> Report:
-        """Render all scenes into the folder ``to``; a scene that fails stops no other.
+        """Render all scenes into the folder ``to`` and return the report.
 
-        Returns when every video is verified and the stop of every task that is not kept warm
-        is accepted. `Report.raise_for_failures` turns failed scenes into an exception. ``name``
-        and ``resume`` are those of `stream`.
+        A failed scene does not stop the others. The call returns when every video is verified and
+        the stop of every task is accepted, except for tasks that are kept for ``Limits.idle``
+        seconds. `Report.raise_for_failures` raises the errors of failed scenes. For ``name`` and
+        ``resume`` see `stream`.
 
         Raises:
-            ConfigurationError: What `stream` raises before anything starts.
+            ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
         """
         async with self.stream(
             scenes, to=to, options=options, overwrite=overwrite, name=name, resume=resume
         ) as run:
             return await run.until_done()
-        raise AssertionError("unreachable: a stream swallows no exception")
+        raise AssertionError("unreachable: a stream does not suppress exceptions")
 
     @asynccontextmanager
     async def stream(
@@ -185,41 +189,46 @@ class Client(anyio.AsyncContextManagerMixin):
         name: str | None = None,
         resume: bool = False,
     ) -> AsyncGenerator[Run]:
-        """Render all scenes into ``to`` and iterate over what happens.
+        """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
-        Leaving the block early cancels what is not done; finished videos stay, and
-        ``run.report`` stays readable. ``name`` identifies the run in tags and file names: letters,
-        digits, dashes and underscores; no two runs may share one. ``None`` makes one up.
+        Leaving the block early cancels unfinished scenes; finished videos stay, and ``run.report``
+        remains available. ``name`` is a unique name of the run for tags and file names: letters,
+        digits, dashes and underscores. With ``None`` the client generates a name.
 
-        What happens is written down in ``.cloudburst`` within ``to``. ``resume=True`` goes on with
-        the run of that ``name``, or without a name with the newest run there that has one of these
-        scenes, however it ended; where there is none, a new run begins. Videos that it has made
-        and that are as it has made them are not made again, unless what goes into them has
-        changed; its tasks that still run are taken over, or stopped, and are on the bill.
+        The run has a journal in the folder ``.cloudburst`` below ``to``. ``resume=True`` resumes
+        the run with this ``name``, or without a name the newest run in ``to`` that has one of these
+        scenes; if no run matches, a new run begins. Finished videos are kept unless the file or its
+        inputs have changed. Running tasks of earlier processes are adopted or stopped, and are part
+        of the bill.
 
         Raises, before anything is started:
-            ConfigurationError: The name is none, a run has it, or its journal cannot be read.
-            InvalidScenesError: Everything that is wrong with the scenes and their files.
-            OutputExistsError: Videos of these names exist and ``overwrite`` is false; with
-                ``resume`` those of the run itself do not count.
-            OutputClaimedError: A run that is still alive writes to these names, or is the one to
-                go on with.
-            BusyError: More scenes would wait than ``Limits.waiting`` allows.
+            ConfigurationError: The name is invalid or in use, or the journal cannot be read.
+            InvalidScenesError: Scenes or their files have problems; the error lists all of them.
+            OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
+                the run itself do not count.
+            OutputClaimedError: Another process writes one of the videos, or works on this run.
+            BusyError: The queue would exceed ``Limits.queued_scenes``.
             ClosedError: The client is not open, or belongs to another event loop.
         """
         client = self._opened()
-        options = _absolute(options or self._options)
-        checked = await anyio.to_thread.run_sync(_check, list(scenes), options, self._limits)
-        names, folder = [scene.scene.name for scene in checked], _folder(to)
+        options = _with_absolute_paths(options or self._options)
+        checked = await anyio.to_thread.run_sync(_check, scene_list(scenes), options, self._limits)
+        names, folder = [scene.scene.name for scene in checked], _absolute_folder(to)
         if resume and name is None:
-            name = await anyio.to_thread.run_sync(run_of, folder, names)
+            name = await anyio.to_thread.run_sync(newest_run_with, folder, names)
         run_name = uuid4().hex[:12] if name is None else name
-        with unwrapped(), _alone(run_name, self._names):
+        with collapse_single(), _reserved_name(run_name, self._names):
             async with (
-                claimed(folder, names, run=run_name, overwrite=overwrite, resume=resume) as paths,
-                client.book(folder, run_name, resume=resume) as book,
+                claim_outputs(
+                    folder, names, run=run_name, overwrite=overwrite, resume=resume
+                ) as paths,
+                client.open_run_journal(
+                    folder, run_name, resume=resume, reclaim=paths.renew
+                ) as run_journal,
             ):
-                earlier = await book.earlier(checked, paths, overwrite=overwrite, resume=resume)
+                earlier = await run_journal.recover(
+                    checked, paths, overwrite=overwrite, resume=resume
+                )
                 async with open_run(
                     run_name,
                     checked,
@@ -228,11 +237,13 @@ class Client(anyio.AsyncContextManagerMixin):
                     options=options,
                     timeouts=self._timeouts,
                     limits=self._limits,
-                    journal=book.journal,
-                    first=self._first(client.pool, run_name, checked, options, book.journal.now()),
+                    journal=run_journal.journal,
+                    first=self._first(
+                        client.pool, run_name, checked, options, run_journal.journal.now()
+                    ),
                     earlier=earlier,
-                ) as book.run:
-                    yield book.run
+                ) as run_journal.run:
+                    yield run_journal.run
             await save_history(client.pool.take_samples())
 
     def _first(
@@ -243,20 +254,22 @@ class Client(anyio.AsyncContextManagerMixin):
         options: RenderOptions,
         now: float,
     ) -> Sequence[Entry]:
-        """What must be known of a run before anything of it begins."""
-        life = RunEntry(
+        """Return the journal entries that must be written before the run starts."""
+        process = ProcessEntry(
             run=run,
-            began=now,
+            started_at=now,
             options=options,
             tier=self._spec.tier,
             limits=self._limits,
             backends=tuple(backend.name for backend in pool.backends),
         )
         entries = [
-            SceneEntry(scene=one.scene, seconds=one.seconds, fingerprint=one.fingerprint)
+            SceneEntry(
+                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
+            )
             for one in scenes
         ]
-        return [life, *entries]
+        return [process, *entries]
 
     def _opened(self) -> _Open:
         if self._open is None:
@@ -268,33 +281,39 @@ class Client(anyio.AsyncContextManagerMixin):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Open:
-    """What there is only between entering and leaving a client."""
+    """Resources of an open client."""
 
     pool: WorkerPool
     loop: object
     tasks: TaskGroup
-    books: Books
+    run_journals: RunJournals
 
     @asynccontextmanager
-    async def book(self, folder: Path, run: str, *, resume: bool) -> AsyncGenerator[Book]:
-        """The journal of a run. It stays open while tasks are billed that were given back."""
-        book = await self.books.open(folder, run, resume=resume)
-        try:
-            yield book
-        finally:
-            if book.run is None:
-                await self.books.close(book)
-            else:
-                with suppress(RuntimeError):  # the client was left, and closes all of them
-                    self.tasks.start_soon(self.books.close_later, book)
-                    await self._closed(book, run)
+    async def open_run_journal(
+        self, folder: Path, run: str, *, resume: bool, reclaim: Callable[[], bool]
+    ) -> AsyncGenerator[RunJournal]:
+        """Open the journal of a run.
 
-    async def _closed(self, book: Book, run: str) -> None:
-        """Who leaves a run, also one that was cut off, may remove its folder."""
+        The journal stays open until the tasks of the run are settled, even if the
+        caller has left the ``async with`` block by then.
+        """
+        run_journal = await self.run_journals.open(folder, run, resume=resume, reclaim=reclaim)
+        try:
+            yield run_journal
+        finally:
+            if run_journal.run is None:
+                await self.run_journals.close(run_journal)
+            else:
+                with suppress(RuntimeError):  # the client is being closed, and closes every journal
+                    self.tasks.start_soon(self.run_journals.close_later, run_journal)
+                    await self._closed(run_journal, run)
+
+    async def _closed(self, run_journal: RunJournal, run: str) -> None:
+        """Wait for the journal to close, so that the caller may remove the folder of the run."""
         if self.pool.still_billed(run):
             return
         with suppress(TimeoutError):
-            await insist(book.closed.wait, seconds=MOMENT)
+            await finish_despite_cancel(run_journal.closed.wait, seconds=JOURNAL_CLOSE_TIMEOUT)
 
 
 async def render(
@@ -305,19 +324,22 @@ async def render(
     options: RenderOptions | None = None,
     overwrite: bool = False,
 ) -> Video:
-    """Render one scene with a client of its own: see `Client` and `Client.render`."""
+    """Render one scene with a new client; see `Client` and `Client.render`."""
     async with Client(backend, options=options, limits=Limits(workers=1)) as client:
         return await client.render(scene, to=to, overwrite=overwrite)
 
 
 @contextmanager
-def _alone(name: str, names: set[str]) -> Generator[None]:
-    """Have the name of a run to oneself: tasks and bills are told apart by it."""
-    if not _NAME.fullmatch(name):
-        expected = "1 to 64 letters, digits, dashes and underscores of ASCII"
-        raise ConfigurationError(f"the run's name is {name!r}; expected {expected}")
+def _reserved_name(name: str, names: set[str]) -> Generator[None]:
+    """Reserve the name of a run within the client while the block runs.
+
+    Raises `ConfigurationError` for an invalid name and for the name of another active run.
+    """
+    if not is_run_name(name):
+        expected = "1 to 64 ASCII letters, digits, dashes and underscores, and not lock"
+        raise ConfigurationError(f"the name of the run is {name!r}; expected {expected}")
     if name in names:
-        raise ConfigurationError(f"a run of this client is called {name!r} already")
+        raise ConfigurationError(f"this client already has a run with the name {name!r}")
     names.add(name)
     try:
         yield
@@ -325,21 +347,35 @@ def _alone(name: str, names: set[str]) -> Generator[None]:
         names.remove(name)
 
 
+def scene_list(scenes: object) -> list[AnyScene]:
+    """Return the scenes as a list.
+
+    Raises `InvalidScenesError` if the argument is not an iterable of scenes, for example a text, a
+    path or a single scene.
+    """
+    name = type(scenes).__name__
+    if isinstance(scenes, Iterable) and not isinstance(scenes, _NOT_LISTS):
+        return list(cast("Iterable[AnyScene]", scenes))
+    found = "None" if scenes is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
+    raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
+
+
 def _check(
     scenes: Sequence[AnyScene], options: RenderOptions, limits: Limits
 ) -> tuple[CheckedScene, ...]:
-    # Imported here, in a thread: Pillow takes its time, and not every program renders.
-    from cloudburst.preflight import check  # noqa: PLC0415
+    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+    from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
-    return fingerprinted(check(scenes, options, limits), options)
+    return add_fingerprints(check_scenes(scenes, options, limits), options)
 
 
-def _folder(to: Path | str) -> Path:
+def _absolute_folder(to: Path | str) -> Path:
     return Path(to).absolute()
 
 
-def _absolute(options: RenderOptions) -> RenderOptions:
-    """As another process, in another folder, would need them."""
+def _with_absolute_paths(options: RenderOptions) -> RenderOptions:
+    """Return the options with an absolute watermark path, so that other processes find the file."""
     if options.watermark is None:
         return options
     return options.model_copy(update={"watermark": options.watermark.absolute()})

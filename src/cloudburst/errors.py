@@ -1,39 +1,42 @@
-"""Everything this package raises on purpose.
+"""Exceptions that this package raises.
 
 * CloudburstError
-  * ConfigurationError      (also ValueError)       found before anything starts
-    * InvalidScenesError                            all faults of all scenes at once
-    * OutputExistsError     (also FileExistsError)  a video of that name is there already
-    * OutputClaimedError                            another run is writing that name
-    * JournalError                                  what a run wrote down cannot be read
+  * ConfigurationError      (also ValueError)       raised before anything starts
+    * InvalidScenesError                            every fault of every scene
+    * OutputExistsError     (also FileExistsError)  a video of that name already exists
+    * OutputClaimedError                            another process writes a video of that name
+    * JournalError                                  the journal of a run cannot be read or written
   * ClosedError             (also RuntimeError)     client used outside its ``async with``
-  * BusyError                                       more scenes wait than ``Limits.waiting`` allows
+  * BusyError                                       the queue would exceed its limit
   * LaunchError                                     a task could not be started
-    * CapacityError         retryable               no room now; ask again, or elsewhere
-    * ThrottledError        retryable               asked too often; the same request again
-    * NoAnswerError         retryable               outcome unknown; the same request again
-    * AccessDeniedError                             the credentials may not do this
-    * CredentialsError                              there are none, or they are wrong or expired
-    * ResourceMissingError                          a cluster, task definition, subnet… is not there
-  * AWSError                                        AWS refused something else
-  * BudgetError                                     it would cost more than ``Limits.max_usd``
-  * WorkerError                                     a task we own misbehaved
-    * WorkerNotReadyError   retryable (also TimeoutError)
-    * WorkerStoppedError    retryable
-    * KeyRefusedError       retryable               it wants another key than ours
-  * SceneError                                      one scene failed; the run goes on
-    * UploadError
-    * GenerateError
-      * RenderFailedError   retryable               the service's fault, not the scene's
-      * PoisonedSceneError                          it ended two workers, and will end no more
-    * DownloadError         retryable
+    * CapacityError         retryable               no capacity now; try later or elsewhere
+    * ThrottledError        retryable               too many requests; repeat the request
+    * NoAnswerError         retryable               outcome unknown; repeat the request
+    * AccessDeniedError                             the credentials do not allow the request
+    * CredentialsError                              missing, wrong or expired credentials
+    * ResourceMissingError                          a cluster, subnet… of the settings is missing
+  * AWSError                                        AWS refused a request that starts no task
+  * BudgetError                                     the scene would exceed ``Limits.max_usd``
+  * WorkerError                                     a worker failed
+    * WorkerNotReadyError   retryable               not healthy in time (also TimeoutError)
+    * WorkerStoppedError    retryable               the task stopped, or its connection broke
+    * KeyRefusedError       retryable               the worker expects a different key
+    * WorkerUnfitError                              a library, ffmpeg or a font is missing
+    * WorkerDiskFullError   retryable               the worker's disk is full
+    * WorkerProtocolError   retryable               an answer that the protocol does not allow
+  * SceneError                                      one scene failed; the run continues
+    * UploadError                                   the files could not be uploaded
+    * EncodeError                                   the scene could not be encoded
+      * RenderFailedError   retryable               a fault of the render service
+      * PoisonedSceneError                          two workers crashed while they encoded it
+    * DownloadError         retryable               the video could not be downloaded
       * OutputWriteError                            this machine cannot write the video
-    * SceneTimeoutError     retryable (also TimeoutError)
+    * SceneTimeoutError     retryable               no progress in time (also TimeoutError)
 
-``remedy`` says what may help, and ``retryable`` follows from it: whether the same work may succeed
-on another worker. Both are known of a class; of one error ``remedy`` may be told more exactly, for
-which `cloudburst.models.failures` has a table. Every error survives ``pickle`` and ``copy``: facts
-are keyword arguments with defaults, kept as attributes.
+The attribute ``remedy`` names the action that may help, and ``retryable`` is derived from it. Each
+class has a default remedy; a single error may have a more specific remedy from the table in
+`cloudburst.models.failures`. Every error survives ``pickle`` and ``copy``: its details are keyword
+arguments with defaults and are kept as attributes.
 """
 
 from __future__ import annotations
@@ -45,60 +48,62 @@ from typing import ClassVar, NamedTuple
 
 
 class Remedy(StrEnum):
-    """What helps against a failure."""
+    """Action that may help against a failure."""
 
-    AGAIN_HERE = "again here"
-    """The same request to the same side, after a while."""
-    ELSEWHERE = "again on another task"
-    OTHER_SUBNET = "another subnet"
-    """There is no room where it was asked for; the first step of a ladder."""
-    ON_DEMAND = "on demand instead of Spot"
-    OTHER_SIZE = "another size"
-    FEWER = "fewer at once"
-    """The account may not have more at the same time, wherever that be."""
-    WHOLE_RUN = "the whole run"
-    """Nothing helps until somebody has changed something."""
-    SCENE = "the scene itself"
-    """Every worker would say the same of it."""
+    REPEAT_REQUEST = "repeat the request"
+    """Send the same request to the same server again, after a delay."""
+    OTHER_WORKER = "try another worker"
+    """Try the work again on another worker."""
+    OTHER_SUBNET = "try another subnet"
+    """Start the task with another placement, first of all in another subnet."""
+    OTHER_SIZE = "try another size"
+    """Start a task of another size."""
+    FEWER_TASKS = "run fewer tasks"
+    """Run fewer tasks at once, because a quota of the account is used up; another subnet does not
+    help."""
+    FIX_SETUP = "fix the setup"
+    """Change settings, credentials or the account; until then every scene of the run fails."""
+    FIX_SCENE = "fix the scene"
+    """Change the scene or its files, which every worker would reject."""
 
     @property
-    def retries(self) -> bool:
-        """Whether it is worth a try that nobody has to prepare."""
-        return self not in {Remedy.WHOLE_RUN, Remedy.SCENE}
+    def retryable(self) -> bool:
+        """True if another attempt may succeed without a change by the user."""
+        return self not in {Remedy.FIX_SETUP, Remedy.FIX_SCENE}
 
 
 class _Retryable:
-    """Read from the remedy of an error, or of its class, so that there are no two truths."""
+    """Descriptor that derives ``retryable`` from the remedy of an error or of its class."""
 
     def __get__(self, error: CloudburstError | None, kind: type[CloudburstError]) -> bool:
-        return (kind if error is None else error).remedy.retries
+        return (kind if error is None else error).remedy.retryable
 
 
 class CloudburstError(Exception):
-    """Base class: ``except CloudburstError`` catches all that follows."""
+    """Base class of all exceptions of this package."""
 
-    remedy: Remedy = Remedy.WHOLE_RUN
-    """What helps against it."""
+    remedy: Remedy = Remedy.FIX_SETUP
+    """Action that may help against the failure."""
     retryable = _Retryable()
-    """Whether the same work may succeed on another worker."""
+    """True if another attempt may succeed without a change by the user."""
 
 
 class ConfigurationError(CloudburstError, ValueError):
-    """A setting is missing, wrong or contradicts another one."""
+    """Error for a setting that is missing or invalid, or that contradicts another one."""
 
 
 class SceneFault(NamedTuple):
-    """One thing that is wrong with one scene."""
+    """Problem of one scene that was found before the run began."""
 
     scene: str
-    """Name of the scene, or its place in the list (``scenes[3]``) when it has no usable name; empty
-    where there is no scene."""
+    """Name of the scene, or its place in the list (``scenes[3]``) if it has no valid name; empty
+    for a problem of the options."""
     field: str
-    """The field as the caller wrote it: ``image_path``, ``image``, ``name``…"""
+    """Name of the field as the caller wrote it: ``image_path``, ``image``, ``name``…"""
     found: str
-    """What is there."""
+    """Description of the value or file that was found."""
     expected: str
-    """What would be right."""
+    """Description of a valid value or file."""
 
     def __str__(self) -> str:
         place = f"{self.scene}: " if self.scene else ""
@@ -106,7 +111,7 @@ class SceneFault(NamedTuple):
 
 
 class InvalidScenesError(ConfigurationError):
-    """Scenes cannot be rendered as they are. Nothing was started."""
+    """Error that lists every problem of every scene. Nothing was started."""
 
     def __init__(self, message: str = "", *, faults: Sequence[SceneFault] = ()) -> None:
         super().__init__(message or "\n".join(map(str, faults)))
@@ -114,15 +119,17 @@ class InvalidScenesError(ConfigurationError):
 
 
 class OutputExistsError(ConfigurationError, FileExistsError):
-    """Videos of these names exist. Nothing was started; ``overwrite=True`` replaces them."""
+    """Error for videos that exist already; ``overwrite=True`` would replace them."""
 
-    def __init__(self, message: str, *, paths: Sequence[Path] = ()) -> None:
+    def __init__(self, message: str, *, paths: Sequence[Path] = (), reason: str = "") -> None:
         super().__init__(message)
         self.paths = tuple(paths)
+        self.reason = reason
+        """Reason why a resumed run does not accept the videos as its own; empty for a new run."""
 
 
 class OutputClaimedError(ConfigurationError):
-    """Another run that is still alive writes to these names."""
+    """Error for videos, or for a run, on which another process is working."""
 
     def __init__(self, message: str, *, paths: Sequence[Path] = (), holder: str = "") -> None:
         super().__init__(message)
@@ -131,7 +138,7 @@ class OutputClaimedError(ConfigurationError):
 
 
 class JournalError(ConfigurationError):
-    """What a run wrote down cannot be read, or not kept."""
+    """Error for a journal that cannot be read or written."""
 
     def __init__(self, message: str, *, path: Path | None = None) -> None:
         super().__init__(message)
@@ -139,51 +146,54 @@ class JournalError(ConfigurationError):
 
 
 class ClosedError(CloudburstError, RuntimeError):
-    """The client is used before it was entered, after it was left, or from another loop."""
+    """Error for a client used outside its ``async with`` block or from another event loop."""
 
 
 class BusyError(CloudburstError):
-    """The queue is full: nothing of this call was started."""
+    """Error for a call whose scenes would exceed ``Limits.queued_scenes``. Nothing was started."""
 
-    remedy = Remedy.AGAIN_HERE
+    remedy = Remedy.REPEAT_REQUEST
 
 
 class LaunchError(CloudburstError):
-    """A task could not be started."""
+    """Error for a task that could not be started."""
 
 
 class CapacityError(LaunchError):
-    """There is no room now; a later request, or one of another size or place, may succeed."""
+    """Error for a lack of capacity; a later request, or another subnet or size, may succeed."""
 
     remedy = Remedy.OTHER_SUBNET
 
 
 class ThrottledError(LaunchError):
-    """The backend asks for patience; the same request may be repeated."""
+    """Error for too many requests; the same request may be repeated after a delay."""
 
-    remedy = Remedy.AGAIN_HERE
+    remedy = Remedy.REPEAT_REQUEST
 
 
 class NoAnswerError(LaunchError):
-    """The request may or may not have arrived; the same request, same token, may be repeated."""
+    """Error for a launch request without an answer; it may be repeated with the same token."""
 
-    remedy = Remedy.AGAIN_HERE
+    remedy = Remedy.REPEAT_REQUEST
 
 
 class AccessDeniedError(LaunchError):
-    """The credentials may not do this; no retry will help."""
+    """Error for a request that the permissions of the credentials do not allow."""
 
 
 class CredentialsError(LaunchError):
-    """There are no credentials, or AWS takes them for wrong or expired."""
+    """Error for missing, invalid or expired credentials."""
 
 
 class ResourceMissingError(LaunchError):
-    """What the settings name is not there: ``cloudburst doctor`` says what, and what mends it."""
+    """Error for a resource that the settings name and that does not exist.
+
+    ``cloudburst doctor`` names the resource and the fix.
+    """
 
 
 class AWSError(CloudburstError):
-    """AWS refused a call that starts no task."""
+    """Error for a failed call to AWS, except for the launch of a task: see `LaunchError`."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
@@ -191,11 +201,11 @@ class AWSError(CloudburstError):
 
 
 class BudgetError(CloudburstError):
-    """The scene was not begun: it would have cost more than ``Limits.max_usd`` allows."""
+    """Error for a scene that was not started because it would exceed ``Limits.max_usd``."""
 
 
 class WorkerError(CloudburstError):
-    """A task that we launched misbehaved."""
+    """Error for a worker that failed."""
 
     def __init__(self, message: str, *, task: str = "") -> None:
         super().__init__(message)
@@ -203,35 +213,54 @@ class WorkerError(CloudburstError):
 
 
 class WorkerNotReadyError(WorkerError, TimeoutError):
-    """The worker did not answer its health check in time."""
+    """Error for a worker that did not pass its health check within ``Timeouts.ready`` seconds."""
 
-    remedy = Remedy.ELSEWHERE
+    remedy = Remedy.OTHER_WORKER
 
 
 class WorkerStoppedError(WorkerError):
-    """The task stopped, or the line to it broke, while we still needed it."""
+    """Error for a task that stopped, or whose connection broke, while it was needed."""
 
-    remedy = Remedy.ELSEWHERE
+    remedy = Remedy.OTHER_WORKER
 
     def __init__(
-        self, message: str, *, task: str = "", stop_code: str = "", died: bool = False
+        self, message: str, *, task: str = "", stop_code: str = "", crashed: bool = False
     ) -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
-        self.died = died
-        """It ended by itself: nobody stopped it."""
+        self.crashed = crashed
+        """True if the task crashed or was killed; false if it exited normally or was stopped."""
 
 
 class KeyRefusedError(WorkerError):
-    """The worker wants another key than the one that it was started with. Others may not."""
+    """Error for a worker that rejects the key that was sent to it; another worker may succeed."""
 
-    remedy = Remedy.ELSEWHERE
+    remedy = Remedy.OTHER_WORKER
+
+
+class WorkerUnfitError(WorkerError):
+    """Error for a worker without a library, ffmpeg or a font that rendering needs.
+
+    Every worker from the same image or installation has the same defect.
+    """
+
+
+class WorkerDiskFullError(WorkerError):
+    """Error for a worker whose disk has no room for the files or the video of a scene."""
+
+    remedy = Remedy.OTHER_WORKER
+
+
+class WorkerProtocolError(WorkerError):
+    """Error for an answer that the protocol does not allow: the server is not a render service."""
+
+    remedy = Remedy.OTHER_WORKER
 
 
 class SceneError(CloudburstError):
-    """One scene failed."""
+    """Error for a scene that failed; the other scenes of the run are still rendered."""
 
-    remedy = Remedy.SCENE
+    remedy = Remedy.FIX_SCENE
     stage: ClassVar[str] = "scene"
 
     def __init__(self, message: str, *, scene: str = "", field: str = "") -> None:
@@ -241,25 +270,25 @@ class SceneError(CloudburstError):
 
 
 class UploadError(SceneError):
-    """The worker did not take the scene's files."""
+    """Error for a scene whose files could not be uploaded."""
 
     stage = "upload"
 
 
-class GenerateError(SceneError):
-    """The worker could not make a video of the scene's files."""
+class EncodeError(SceneError):
+    """Error for a scene that could not be encoded."""
 
-    stage = "generate"
-
-
-class RenderFailedError(GenerateError):
-    """The service failed by a fault of its own; another worker may do better."""
-
-    remedy = Remedy.ELSEWHERE
+    stage = "encode"
 
 
-class PoisonedSceneError(GenerateError):
-    """Two workers ended by themselves while they encoded the scene: it is set aside."""
+class RenderFailedError(EncodeError):
+    """Error for a fault of the render service; another worker may succeed."""
+
+    remedy = Remedy.OTHER_WORKER
+
+
+class PoisonedSceneError(EncodeError):
+    """Error for a scene that is not tried again because two workers crashed while encoding it."""
 
     def __init__(
         self, message: str, *, scene: str = "", field: str = "", tasks: Sequence[str] = ()
@@ -269,19 +298,19 @@ class PoisonedSceneError(GenerateError):
 
 
 class DownloadError(SceneError):
-    """The video did not arrive whole."""
+    """Error for a video that could not be downloaded completely."""
 
     stage = "download"
-    remedy = Remedy.ELSEWHERE
+    remedy = Remedy.OTHER_WORKER
 
 
 class OutputWriteError(DownloadError):
-    """This machine cannot write the video: no room, no permission, no folder."""
+    """Error for a video that this machine cannot write: disk full, no permission or no folder."""
 
-    remedy = Remedy.WHOLE_RUN
+    remedy = Remedy.FIX_SETUP
 
 
 class SceneTimeoutError(SceneError, TimeoutError):
-    """The scene was not done within ``Timeouts.scene``."""
+    """Error for a scene that made no progress for ``Timeouts.scene`` seconds."""
 
-    remedy = Remedy.ELSEWHERE
+    remedy = Remedy.OTHER_WORKER

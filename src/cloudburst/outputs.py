@@ -1,14 +1,15 @@
-"""Who writes which video: runs that are alive never write to the same name.
+"""Claims of output files: two running processes never write the same video.
 
-Inside the output folder, ``.cloudburst/<run>.lock`` is locked for as long as its run lives, and
-``.cloudburst/<run>.json`` beside it says which names it writes and who it is. The operating system
-lets go of the lock when the process ends, however it ends: a claim that nobody holds is stale.
+Inside the output folder, ``.cloudburst/<run>.lock`` is locked while a process works on the run, and
+the claim file ``.cloudburst/<run>.json`` lists the videos it writes and identifies the process. The
+operating system releases the lock when the process ends, so a claim without a lock is stale.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import threading
@@ -19,225 +20,250 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import Timeout
 
-from cloudburst.engine.polling import insist, poll
+from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
-from cloudburst.models.policy import Backoff
-from cloudburst.models.scene import checked_name, folded
+from cloudburst.lock_files import (
+    acquire_at_once,
+    claim_lock,
+    exclusive_access,
+    file_lock,
+    metadata_folder,
+    read_claim,
+    release_and_remove,
+)
+from cloudburst.models.limits import Backoff
+from cloudburst.models.scene import fold_name
 
-_PATIENCE = 10.0
-"""Seconds for which another run may hold the folder's own lock; it needs milliseconds."""
-_AGAIN = Backoff(first=0.02, cap=0.1)
+logger = logging.getLogger(__name__)
+
+_FOLDER_LOCK_TIMEOUT = 10.0
+"""Maximum number of seconds to wait for the folder's lock. Processes hold it for milliseconds."""
+_NOT_RENEWED = (
+    "%s was removed while a run writes to this folder, and its videos cannot be claimed again "
+    "(%s): do not start another run with scenes of the same names before this one has ended"
+)
+_FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
+
+
+class ClaimedPaths(dict[str, Path]):
+    """Absolute paths of the videos that a run has claimed, by scene name."""
+
+    def __init__(self, claim: _Claim) -> None:
+        super().__init__(claim.paths)
+        self._claim = claim
+
+    def renew(self) -> bool:
+        """Claim the videos again if their claim files were removed.
+
+        Return false if the claim was already released. If the videos cannot be claimed again, a
+        warning is logged and the run continues, because its videos are already paid for. Blocks.
+        """
+        return self._claim.renew()
 
 
 @asynccontextmanager
-async def claimed(
+async def claim_outputs(
     folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool = False
-) -> AsyncGenerator[dict[str, Path]]:
-    """Own ``<folder>/<name>.mp4`` of every name while inside; yields name to absolute path.
+) -> AsyncGenerator[ClaimedPaths]:
+    """Claim ``<folder>/<name>.mp4`` for every name; yield the absolute paths by name.
 
-    Makes the folder. With ``resume`` what the run itself has left, videos and halves of them, is
-    the caller's affair. Raises `OutputClaimedError` when another run that is alive writes one of
-    the names, or this run is alive elsewhere, `OutputExistsError` when a video is there and
-    ``overwrite`` is false, and `ConfigurationError` when the folder cannot be written to.
+    Create the folder if needed. With ``resume``, existing videos and partial files are left to the
+    caller. Raises `OutputClaimedError` if another process writes one of the videos or works on this
+    run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
+    if the folder cannot be written to.
     """
     claim = _Claim(folder, names, run=run, overwrite=overwrite, resume=resume)
 
-    async def taken() -> bool | None:
+    async def try_claim() -> bool | None:
         return await anyio.to_thread.run_sync(claim.take) or None
 
     try:
-        with anyio.move_on_after(_PATIENCE) as waiting:
-            await poll(taken, backoff=_AGAIN)
+        with anyio.move_on_after(_FOLDER_LOCK_TIMEOUT) as waiting:
+            await poll(try_claim, delays=_FOLDER_LOCK_BACKOFF.delays())
         if waiting.cancelled_caught:
-            msg = f"{claim.home} has been locked for {_PATIENCE:g} s by a process that looks stuck"
+            msg = (
+                f"{claim.home} has been locked by another process for {_FOLDER_LOCK_TIMEOUT:g} s: "
+                "end that process, or choose another folder"
+            )
             raise ConfigurationError(msg)
-        yield claim.paths
+        yield ClaimedPaths(claim)
     finally:
-        await insist(lambda: anyio.to_thread.run_sync(claim.drop), seconds=_PATIENCE)
+        await finish_despite_cancel(
+            lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
+        )
 
 
-def holders(folder: Path) -> dict[str, str]:
-    """Who has claimed names in a folder and is alive, by run: its process and host. Blocks.
+def active_runs(folder: Path) -> dict[str, str]:
+    """Return the runs in a folder on which processes work, with a description of each process.
 
-    Empty where that cannot be told, for the folder is not ours to write to.
+    The result is empty if the folder cannot be written to, or if another process holds its lock for
+    10 seconds. Raises the same errors as `metadata_folder`. Blocks.
     """
-    home = folder.absolute() / ".cloudburst"
-    until = time.monotonic() + _PATIENCE
+    home = metadata_folder(folder)
+    until = time.monotonic() + _FOLDER_LOCK_TIMEOUT
     with suppress(OSError):
         while home.is_dir() and time.monotonic() < until:
-            # Alone, for a run that begins takes its own lock at once or not at all.
-            with _alone(home) as alone:
+            # With the folder's lock, because a starting run takes its own lock at once or fails.
+            with exclusive_access(home) as alone:
                 if alone:
                     return _held(home)
-            time.sleep(_AGAIN.first)
+            time.sleep(_FOLDER_LOCK_BACKOFF.first)
     return {}
 
 
 @contextmanager
-def unclaimed(folder: Path, runs: Iterable[str]) -> Generator[list[str]]:
-    """Those of the runs that nobody holds, and that nobody can begin while inside. Blocks.
+def lock_inactive_runs(folder: Path, runs: Iterable[str]) -> Generator[list[str]]:
+    """Lock those of the given runs on which no process works, and yield their names. Blocks.
 
-    None when another run is looking at this folder just now. Raises ``OSError`` where the folder
-    is not ours to write to.
+    The list is empty if another process holds the folder's lock. Raises ``OSError`` if the folder
+    cannot be written to, and the same errors as `metadata_folder`.
     """
-    home = folder.absolute() / ".cloudburst"
-    with _alone(home) as alone, ExitStack() as stack:
+    home = metadata_folder(folder)
+    with exclusive_access(home) as alone, ExitStack() as stack:
         ours = list[str]()
         for run in runs if alone else ():
-            lock = _lock(home / f"{run}.lock")
+            lock = file_lock(home / f"{run}.lock")
             with suppress(Timeout):
-                lock.acquire(timeout=0)
-                stack.callback(_let_go, lock)
+                acquire_at_once(lock)
+                stack.callback(release_and_remove, lock)
                 ours.append(run)
         yield ours
 
 
 def _held(home: Path) -> dict[str, str]:
     found = dict[str, str]()
-    for card in sorted(home.glob("*.json")):
-        lock = _lock_of(card)
+    for claim_file in sorted(home.glob("*.json")):
+        lock = claim_lock(claim_file)
         try:
-            lock.acquire(timeout=0)
+            acquire_at_once(lock)
         except Timeout:
-            found[card.stem] = _read(card)[1]
+            found[claim_file.stem] = read_claim(claim_file)[1]
         else:
             lock.release()
     return found
 
 
 class _Claim:
-    """Taken and dropped in threads; once it was dropped it cannot be taken any more."""
+    """Claim of the videos of one run, for use in threads; after `drop` it cannot be taken again."""
 
     def __init__(
         self, folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool
     ) -> None:
         folder = folder.absolute()
-        self.home = folder / ".cloudburst"
+        self.home = folder / ".cloudburst"  # checked for links before each use
         self.paths = {name: folder / f"{name}.mp4" for name in names}
         self._folder = folder
-        self._card = self.home / f"{run}.json"
-        self._lock = _lock_of(self._card)
+        self._claim_file = self.home / f"{run}.json"
+        self._run_lock = claim_lock(self._claim_file)
         self._overwrite = overwrite
         self._resume = resume
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._dropped = False
 
     def take(self) -> bool:
-        """Claim the names; false while another run is looking at this folder."""
-        with self._turn, _usable(self._folder):
+        """Claim the videos; return false if another process holds the folder's lock."""
+        with self._lock, _usable(self._folder):
             if self._dropped:
                 return True
+            metadata_folder(self._folder)
             try:
                 self.home.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
                 if self.home.is_file():
                     raise
-                return False  # it was there, and was tidied away while mkdir looked again
-            with _alone(self.home) as alone:
+                return False  # another process removed it during the call
+            with exclusive_access(self.home) as alone:
                 if alone:
-                    self._refuse_claimed()
+                    self._refuse_claimed(resume=self._resume)
                     if not self._resume:
                         self._refuse_existing()
-                    self._write_card()
+                    self._write_claim_file()
                 return alone
 
-    def drop(self) -> None:
-        """Give the names free, whether they were taken or not."""
-        with self._turn:
-            self._dropped = True
-            if self._lock.is_locked:
-                with suppress(OSError):  # a card that nobody holds is stale: it may stay
-                    self._card.unlink()
-                _let_go(self._lock)
-                with suppress(OSError), _alone(self.home):
-                    pass  # for what it tidies up; another run that is there will do it too
+    def renew(self) -> bool:
+        """Claim the videos again if their claim files were removed: see `ClaimedPaths.renew`."""
+        with self._lock:
+            if self._dropped:
+                return False
+            if not (self._claim_file.exists() and Path(self._run_lock.lock_file).exists()):
+                self._run_lock.release()  # its file was removed
+                try:
+                    self._take_again()
+                except (OSError, ConfigurationError) as exc:
+                    logger.warning(_NOT_RENEWED, self.home, exc)
+        return True
 
-    def _refuse_claimed(self) -> None:
-        ours = {folded(name): path for name, path in self.paths.items()}
-        for card in sorted(self.home.glob("*.json")):
-            lock = _lock_of(card)
+    def _take_again(self) -> None:
+        metadata_folder(self._folder)
+        self.home.mkdir(exist_ok=True)
+        until = time.monotonic() + _FOLDER_LOCK_TIMEOUT
+        while True:
+            with exclusive_access(self.home) as alone:
+                if alone:
+                    self._refuse_claimed(resume=True)
+                    self._claim_file.unlink(missing_ok=True)
+                    return self._write_claim_file()
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self.home} has been locked for {_FOLDER_LOCK_TIMEOUT:g} s")
+            time.sleep(_FOLDER_LOCK_BACKOFF.first)
+
+    def drop(self) -> None:
+        """Release the claim if there is one."""
+        with self._lock:
+            self._dropped = True
+            if self._run_lock.is_locked:
+                with suppress(OSError):  # a claim file without a lock is stale: it may stay
+                    self._claim_file.unlink()
+                release_and_remove(self._run_lock)
+                with suppress(OSError), exclusive_access(self.home):
+                    pass  # removes an empty folder; another process would do it as well
+
+    def _refuse_claimed(self, *, resume: bool) -> None:
+        ours = {fold_name(name): path for name, path in self.paths.items()}
+        for claim_file in sorted(self.home.glob("*.json")):
+            lock = claim_lock(claim_file)
             try:
-                lock.acquire(timeout=0)
+                acquire_at_once(lock)
             except Timeout:
-                names, holder = _read(card)
-                if card == self._card:
-                    msg = f"{holder} works on run {card.stem}"
+                names, holder = read_claim(claim_file)
+                if claim_file == self._claim_file:
+                    msg = f"{holder} already works on run {claim_file.stem}"
                     raise OutputClaimedError(msg, holder=holder) from None
-                if shared := [ours[key] for name in names if (key := folded(name)) in ours]:
+                if shared := [ours[key] for name in names if (key := fold_name(name)) in ours]:
                     msg = f"{holder} is writing {_listed(shared)}"
                     raise OutputClaimedError(msg, paths=shared, holder=holder) from None
-            else:  # its process is gone, and so is what it had not finished
-                names, _ = _read(card)
-                left = self._resume and card == self._card
+            else:  # the process has ended: remove its partial files
+                names, _ = read_claim(claim_file)
+                left = resume and claim_file == self._claim_file
                 for name in () if left else names:
-                    (self._folder / f"{name}.mp4.part").unlink(missing_ok=True)
-                card.unlink(missing_ok=True)
-                _let_go(lock)
+                    with suppress(OSError):  # not a file
+                        (self._folder / f"{name}.mp4.part").unlink()
+                with suppress(OSError):  # no permission, or not a file
+                    claim_file.unlink()
+                release_and_remove(lock)
 
     def _refuse_existing(self) -> None:
         there = [path for path in self.paths.values() if os.path.lexists(path)]
         if there and not self._overwrite:
-            msg = f"there already: {_listed(there)}; overwrite=True replaces what is there"
+            msg = f"videos already exist: {_listed(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, paths=there)
         if folders := [path for path in there if path.is_dir()]:
-            raise OutputExistsError(f"in the way, as folders: {_listed(folders)}", paths=folders)
+            msg = f"folders have the names of videos: {_listed(folders)}; move them away"
+            raise OutputExistsError(msg, paths=folders)
 
-    def _write_card(self) -> None:
+    def _write_claim_file(self) -> None:
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        card = {"pid": os.getpid(), "host": socket.gethostname(), "names": [*self.paths]}
+        claim = {"pid": os.getpid(), "host": socket.gethostname(), "names": [*self.paths]}
         try:
-            self._card.write_text(json.dumps(card), encoding="utf-8")
-            self._lock.acquire(timeout=0)
+            with self._claim_file.open("x", encoding="utf-8") as file:  # does not follow a link
+                json.dump(claim, file)
+            acquire_at_once(self._run_lock)
         except BaseException:
-            self._card.unlink(missing_ok=True)
+            self._claim_file.unlink(missing_ok=True)
             raise
-
-
-@contextmanager
-def _alone(home: Path) -> Generator[bool]:
-    """Whether no other run looks into the folder meanwhile. Leaves no empty folder behind."""
-    lock = _lock(home / "lock")
-    # Not found, or there after all: another run tidied up just now, perhaps while FileLock looked.
-    with suppress(Timeout, FileNotFoundError, FileExistsError):
-        lock.acquire(timeout=0)
-    try:
-        yield lock.is_locked
-    finally:
-        if lock.is_locked and any(home.glob("*.json")):
-            lock.release()
-        elif lock.is_locked:
-            _let_go(lock)
-            with suppress(OSError):  # another run may be making its claim
-                home.rmdir()
-
-
-def _lock_of(card: Path) -> BaseFileLock:
-    return _lock(card.with_suffix(".lock"))
-
-
-def _lock(path: Path) -> BaseFileLock:
-    # Not thread-local: one thread takes it, another lets it go.
-    return FileLock(path, thread_local=False)
-
-
-def _let_go(lock: BaseFileLock) -> None:
-    # Removed while it is still held, so that nobody locks a file that is about to vanish.
-    with suppress(OSError):  # Windows removes it with the release, and not before
-        Path(lock.lock_file).unlink()
-    lock.release()
-
-
-def _read(card: Path) -> tuple[list[str], str]:
-    """The names on a card, and who wrote it; no names when the card is gone or half written."""
-    try:
-        data = json.loads(card.read_text(encoding="utf-8"))
-        names = [checked_name(name) for name in data["names"]]
-        return names, f"process {data['pid']} on {data['host']}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return [], "an unknown process"
 
 
 @contextmanager
@@ -245,9 +271,13 @@ def _usable(folder: Path) -> Generator[None]:
     try:
         yield
     except ConfigurationError:
-        raise  # OutputExistsError is an OSError too
+        raise  # OutputExistsError is also an OSError
     except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
-        msg = f"videos cannot be written to {folder}: {getattr(exc, 'strerror', None) or exc}"
+        # The message names the file if it is not the folder itself.
+        name = getattr(exc, "filename", None)
+        inside = f"{name}: " if name and Path(os.fsdecode(name)) != folder else ""
+        why = getattr(exc, "strerror", None) or exc
+        msg = f"videos cannot be written to {folder}: {inside}{why}"
         raise ConfigurationError(msg) from exc
 
 

@@ -1,187 +1,241 @@
-"""What the engine needs from the outside world, and nothing more."""
+"""Ports of the engine: interfaces through which it uses backends, workers and journals."""
 
 from __future__ import annotations
 
+import math
 import secrets as random_secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cloudburst.models.entries import Entry
+from cloudburst.models.journal_entries import Entry
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.pace import UNKNOWN, Pace
-from cloudburst.models.policy import Timeouts
+from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
 
-Progress: TypeAlias = Callable[[float], None]
-"""Called with a share of the work between 0 and 1; never awaits, never raises."""
+OnProgress: TypeAlias = Callable[[float], None]
+"""Function that is called with the finished share of an encode, from 0 to 1. It must not block or
+raise."""
 
 
 class Launcher(Protocol):
-    """Starts and stops tasks. Every call may be repeated."""
+    """Part of a backend that starts and stops tasks. Every call can safely be repeated."""
 
     async def launch(self, request: LaunchRequest) -> TaskId:
-        """Start a task, or name the one that this very request started before."""
+        """Start a task and return its identifier.
+
+        A repeated request with the same token returns the task that the first request started.
+        """
         ...
 
-    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:
-        """What the backend knows of the task now; ``anew``: after it has looked once more."""
+    async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
+        """Return the status of a task.
+
+        Args:
+            task: Identifier of the task.
+            refresh: True to ask the backend again instead of using its last answer.
+        """
         ...
 
     async def stop(self, task: TaskId, *, reason: str) -> None:
-        """Return when the stop is accepted; a task that is gone already is no error."""
+        """Request the stop of a task, and return when the request is accepted.
+
+        A task that has already stopped is not an error.
+        """
         ...
 
     async def find(self, run: str) -> Sequence[FoundTask]:
-        """The tasks that were started for a run, by this process or one that is no more.
+        """Return the tasks that were started for a run, by this process or an earlier one.
 
-        Those that are alive and, for as long as the backend remembers them, those that have ended.
-        From here on each of them may be described and stopped.
+        Stopped tasks are included for as long as the backend remembers them. The returned tasks can
+        be passed to `describe` and `stop`.
         """
         ...
 
     async def post_mortem(self, task: TaskId) -> str | None:
-        """Why it failed, for a person, without secrets; ``None`` where nothing is known of it."""
+        """Return a text without secrets that explains why a task failed.
+
+        Return ``None`` if nothing is known about the failure.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A scene that has arrived at a worker."""
+class UploadedScene:
+    """Scene whose files are on a worker."""
 
     scene: str
-    token: str
-    """How the worker knows it."""
+    reference: str
+    """Identifier of the uploaded scene on the worker."""
     sent: int
-    """Bytes that travelled."""
+    """Number of bytes sent to the worker; files that the worker already had are not sent again."""
+    input_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of each input file of the video, by the role of the file: ``image``, ``audio``,
+    ``subtitle`` or ``watermark``. Empty if the hashes are not known."""
+    audio_seconds: float = math.inf
+    """Length of the audio, in seconds, from which the largest accepted size of the video is
+    computed; infinite if it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """A video that lies ready at a worker."""
+class EncodedVideo:
+    """Video that is ready on a worker."""
 
     scene: str
-    token: str
-    """How the worker knows it."""
+    reference: str
+    """Identifier of the video on the worker."""
     size: int
-    """Bytes."""
+    """Size of the video, in bytes."""
     sha256: str | None
-    """Hash of the video, where the worker tells it."""
+    """SHA-256 of the video, in hexadecimal; ``None`` if the worker does not report it."""
     seconds: float
-    """Length of the video; 0 where the worker does not tell it."""
+    """Length of the video, in seconds; 0 if the worker does not report it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Download:
-    """A video that was received, verified and lies under its final name."""
+class DownloadedVideo:
+    """Video that was received and verified, and has its final name."""
 
     path: Path
     size: int
+    """Size of the video, in bytes."""
     sha256: str
     seconds: float = 0.0
-    """Length by its own index; 0 where that does not tell it."""
+    """Length of the video according to the index in its file, in seconds; 0 if the index lacks
+    it."""
 
 
-Arrived: TypeAlias = Callable[[Download], Awaitable[None]]
-"""Called with a video that was received and verified, before it gets its final name."""
+OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]
+"""Function that is awaited with a received and verified video before the video gets its final
+name."""
 
 
 class Renderer(Protocol):
-    """One worker, ready to be talked to. Cancelled calls leave nothing running there."""
+    """Connection to one worker: uploads and encodes scenes, and downloads their videos.
+
+    A cancelled call leaves nothing running on the worker, unless `has_abandoned_encode` is true
+    afterwards.
+    """
 
     @property
-    def abandoned(self) -> bool:
-        """Whether it works on something that nobody waits for, and cannot be told to stop."""
+    def has_abandoned_encode(self) -> bool:
+        """True if the worker still encodes a cancelled scene because it cannot stop an encode."""
         ...
 
-    async def healthy(self) -> bool:
-        """Whether the worker answers; never raises for one that does not yet."""
+    async def is_healthy(self) -> bool:
+        """Return whether the worker passes its health check; false while it does not answer yet.
+
+        Raises:
+            KeyRefusedError: The worker does not accept the key.
+            WorkerUnfitError: The worker answers that it cannot render.
+        """
         ...
 
-    async def clear(self) -> None:
-        """Drop what another process has begun there: the worker was taken over from it."""
+    async def discard_jobs(self) -> None:
+        """Discard the jobs that an earlier process has left on the adopted worker."""
         ...
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
-        """Bring a scene's files to the worker."""
+    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+        """Send a scene's files to the worker."""
         ...
 
-    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
-        """Make the video; return when it is ready."""
+    async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
+        """Encode an uploaded scene, and return when the video is ready on the worker."""
         ...
 
     async def download(
-        self, output: Output, to: Path, *, arrived: Arrived | None = None
-    ) -> Download:
-        """Fetch the video to ``to``: written beside it, verified, then renamed."""
+        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+    ) -> DownloadedVideo:
+        """Download a video, verify it, and give it its final name.
+
+        It may be called again for the same video after an `OutputWriteError`.
+
+        Args:
+            output: The video on the worker.
+            to: Final path; the video is first written to another file beside it.
+            on_verified: Function that is awaited before the video gets its final name.
+        """
         ...
 
 
 class Connect(Protocol):
-    """Opens the line to a worker."""
+    """Function that opens connections to workers."""
 
     def __call__(self, address: str, *, secrets: Secrets) -> AbstractAsyncContextManager[Renderer]:
-        """Connect to the worker at a base URL, with the secrets of its launch request."""
+        """Return a context manager that opens a connection to the worker at a base URL.
+
+        ``secrets`` are those with which the worker was launched.
+        """
         ...
 
 
 def new_key() -> Secrets:
-    """A key that nobody else has, for a worker that is reached over plain HTTP."""
+    """Return secrets with a random key but no certificate, for a worker on plain HTTP."""
     return Secrets(key=random_secrets.token_urlsafe(32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """Where tasks run and how to talk to them."""
+    """Place where tasks run, with the functions that start them and connect to their workers."""
 
     name: str
-    """``local``, ``fargate``…: the word that reports use."""
+    """Name of the backend in reports and events: ``local``, ``fargate``…"""
     launcher: Launcher
     connect: Connect
     capacity: int | None = None
-    """Tasks that it can hold at once; ``None``: as many as the client's limit."""
-    encoders: int = 1
-    """Scenes that one of its tasks encodes at once."""
+    """Maximum number of tasks that the backend can run at once; ``None``: only the client's limit
+    counts."""
+    encoder_slots: int = 1
+    """Number of scenes that one task encodes at once."""
     new_secrets: Callable[[], Secrets] = new_key
-    """Makes those of a new launch request; must not block."""
+    """Function that creates the secrets of a new launch request; it must not block."""
     kind: str = ""
-    """What its figures are kept under: place, size and protocol, ``fargate STANDARD native``.
-    Empty: they are not kept for other runs of this machine."""
-    pace: Pace = UNKNOWN
-    """What is assumed of its tasks until it was measured."""
-    cancels: bool = False
-    """Its workers can be told to stop an encode."""
+    """Name under which measured times of the backend's workers are kept for later runs on this
+    machine: place, size and protocol, as in ``fargate STANDARD native``. Empty: they are not
+    kept."""
+    performance: Performance = UNKNOWN_PERFORMANCE
+    """Times of start-up, encode, transfer and stop that are assumed until they are measured."""
+    eager: bool = False
+    """True if a worker is started for every waiting scene, up to ``Limits.workers``, even if it
+    does not pay off: for callers that have planned the number of workers."""
+    cancels_encodes: bool = False
+    """True if a worker can stop an encode on request."""
     usd_per_second: Decimal = Decimal()
-    """The price of one of its tasks, as far as it is known before one is started; 0: none."""
-    most_usd_per_second: Decimal = Decimal()
-    """The same of the dearest one that may be started, where there is no room for others; 0: there
-    are no others."""
-    slowness: float = 0.0
-    """Seconds that a scene may need here for each second of its sound, and a minute besides, when
-    that is more than ``Timeouts.scene``."""
+    """Expected price of one task, in USD per second; 0 if nothing is billed."""
+    max_usd_per_second: Decimal = Decimal()
+    """Price of the most expensive task that may be started in place of the usual one if AWS lacks
+    capacity, in USD per second; 0 if there are no such fallbacks."""
+    lifetime: float | None = None
+    """Seconds from the first successful health check of a worker until its task ends by itself;
+    ``None``: the task does not end by itself."""
+    encode_timeout_factor: float = 0.0
+    """Encode timeout of workers that report no progress, in seconds per second of audio; one
+    minute is added. If ``Timeouts.scene`` is longer, it is used instead of this timeout. 0: the
+    workers report progress."""
 
 
 class Journal(Protocol):
-    """What a run writes down while it goes on, so that another process can go on with it."""
+    """Journal of a run, from which another process can resume the run."""
 
     def now(self) -> float:
-        """The clock of its entries: seconds since the epoch."""
+        """Return the time of the journal's clock, in seconds since the epoch."""
         ...
 
     async def write(self, *entries: Entry) -> None:
-        """Return when they would outlive the loss of power."""
+        """Write entries, and return when they would survive a power failure."""
         ...
 
-    async def keep(self, name: str, text: str) -> Path:
-        """Write a file of this name to a place of the run's own, beside its journal."""
+    async def save_file(self, name: str, text: str) -> Path:
+        """Write a text file to the run's folder beside its journal, and return its path."""
         ...
 
 
 OpenBackend: TypeAlias = Callable[[Timeouts, Tier], AbstractAsyncContextManager[Backend]]
-"""A backend that is opened, with the client's timeouts and tier, when the client is entered, and
-closed when it is left."""
+"""Function that gets the client's timeouts and tier and returns a context manager of a backend. The
+backend is opened and closed with the client."""

@@ -1,10 +1,9 @@
-"""Checks scenes before anything is started or paid for, and tells all their faults at once."""
+"""Check of all scenes before anything is started, which reports every fault at once."""
 
 from __future__ import annotations
 
 import difflib
 import os
-import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,48 +13,59 @@ from typing import Any, NamedTuple, cast
 from pydantic import AliasChoices, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloudburst.content import (
-    PICTURE,
-    SOUND,
-    SUBTITLES,
-    UnfitError,
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.media_probe import (
+    EXPECTED_AUDIO,
+    EXPECTED_PICTURE,
+    EXPECTED_SUBTITLES,
     check_picture,
     check_subtitles,
     file_size,
-    sound_seconds,
+    probe_audio_seconds,
 )
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits
-from cloudburst.models.scene import CheckedScene, Scene, folded
+from cloudburst.models.scene import CheckedScene, Scene, fold_name
+from cloudburst.safe_files import URL
+from cloudburst.text import short_repr, shorten
 
-_THREADS = 8
-"""Files looked at at once: a disk gains nothing from more."""
+_CHECK_THREADS = 8
+"""Number of files that are checked at once; more would not be faster."""
 _ALIASES = {
     name: tuple(str(choice) for choice in info.validation_alias.choices)
     for name, info in Scene.model_fields.items()
     if isinstance(info.validation_alias, AliasChoices)
 }
-"""Each field of a scene, and the names under which callers may write it: the old one last."""
-_WANTED = {"name": "a name", "image": PICTURE, "audio": SOUND, "subtitle": SUBTITLES}
+"""Names that callers may use for each field of a scene; the name in ``cloudburst-fargate`` is
+last."""
+_EXPECTED = {
+    "name": "a name",
+    "image": EXPECTED_PICTURE,
+    "audio": EXPECTED_AUDIO,
+    "subtitle": EXPECTED_SUBTITLES,
+}
 
 
-class _File(NamedTuple):
+class _CheckedFile(NamedTuple):
     size: int
     seconds: float = 0.0
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One scene, or the options, as far as it is understood."""
+class _CheckedEntry:
+    """Entry of the caller's list of scenes, or the render options, with the faults found in it."""
 
     label: str
+    """Name of the scene, or its position in the list if it has no valid name, such as
+    ``scenes[3]``."""
     spelling: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the caller calls each field; a field that is not in here has its own name."""
+    """Names of the fields as the caller wrote them, by the names in `Scene`. A field that is
+    missing here is reported under its name in `Scene`."""
     scene: Scene | None = None
-    """With absolute paths; ``None`` when its form is wrong."""
+    """Scene with absolute paths; ``None`` if its fields are invalid."""
     paths: dict[str, Path] = field(default_factory=dict[str, Path])
-    """The files of each field."""
+    """Path of each file of the entry, by field."""
     faults: list[SceneFault] = field(default_factory=list[SceneFault])
 
     def fault(self, name: str, found: str, expected: str) -> None:
@@ -63,45 +73,46 @@ class _Entry:
         self.faults.append(SceneFault(self.label, written, found, expected))
 
 
-def check(
+def check_scenes(
     scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
 ) -> tuple[CheckedScene, ...]:
-    """The scenes with absolute paths, in their order, with length and size.
+    """Check the scenes and return them in order, with absolute paths, audio length and file size.
 
-    Relative paths count from the current folder. Blocks while it reads the files: call it in a
-    thread. Raises `InvalidScenesError` with every fault of every scene and of the watermark.
+    Relative paths are relative to the current folder. The function blocks while it reads the files:
+    call it in a thread. Raises `InvalidScenesError` with every fault of every scene and of the
+    watermark.
     """
-    entries = [_entry(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
-    _mark_duplicates(entries)
-    rest = _Entry("options") if entries else _Entry("")
+    entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
+    _add_duplicate_faults(entries)
+    rest = _CheckedEntry("options") if entries else _CheckedEntry("")
     if not entries:
         rest.fault("scenes", "none", "at least one scene")
     if options.watermark is not None:
         rest.paths["watermark"] = options.watermark.absolute()
-    files = _look([*entries, rest], limits)
+    files = _check_files([*entries, rest], limits)
     if faults := [fault for entry in [*entries, rest] for fault in entry.faults]:
         raise InvalidScenesError(faults=faults)
     return tuple(
         CheckedScene(
             scene=entry.scene,
-            seconds=files["audio", entry.paths["audio"]].seconds,
-            bytes=sum(files[pair].size for pair in entry.paths.items()),
+            audio_seconds=files["audio", entry.paths["audio"]].seconds,
+            total_bytes=sum(files[pair].size for pair in entry.paths.items()),
         )
         for entry in entries
         if entry.scene is not None
     )
 
 
-def _entry(raw: object, place: str) -> _Entry:
+def _entry_of(raw: object, place: str) -> _CheckedEntry:
     if isinstance(raw, Scene):
-        return _understood(_Entry(raw.name), raw)
+        return _with_scene(_CheckedEntry(raw.name), raw)
     if not isinstance(raw, Mapping):
-        entry = _Entry(place)
-        entry.fault("scene", _shown(raw), "a Scene, or a mapping with the fields of one")
+        entry = _CheckedEntry(place)
+        entry.fault("scene", short_repr(raw), "a Scene, or a mapping with the fields of one")
         return entry
     fields = {str(key): value for key, value in cast("Mapping[object, object]", raw).items()}
     spelling = _spelling(fields)
-    # Blank would mean the current folder.
+    # An empty path would be the current folder.
     for name in (spelling["image"], spelling["audio"]):
         if fields.get(name) == "":
             del fields[name]
@@ -110,27 +121,43 @@ def _entry(raw: object, place: str) -> _Entry:
     except ValidationError as exc:
         errors = exc.errors()
         named = all(error["loc"][0] != spelling["name"] for error in errors)
-        entry = _Entry(str(fields[spelling["name"]]) if named else place, spelling)
+        entry = _CheckedEntry(str(fields[spelling["name"]]) if named else place, spelling)
         for error in errors:
-            entry.fault(*_in_our_words(error, spelling))
+            entry.fault(*_describe_error(error, spelling))
         bad = {error["loc"][0] for error in errors}
-        for name in ("image", "audio", "subtitle"):  # what has the right form is looked at anyway
+        for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
             path = fields.get(spelling[name])
             if spelling[name] not in bad and isinstance(path, str | os.PathLike) and path != "":
-                entry.paths[name] = Path(cast("str", path)).absolute()
+                entry.paths[name] = Path(cast("str", path))
+        _refuse_urls(entry)
+        entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
         return entry
-    return _understood(_Entry(scene.name, spelling), scene)
+    return _with_scene(_CheckedEntry(scene.name, spelling), scene)
 
 
-def _understood(entry: _Entry, scene: Scene) -> _Entry:
+def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
     paths = {"image": scene.image, "audio": scene.audio, "subtitle": scene.subtitle}
-    entry.paths = {name: path.absolute() for name, path in paths.items() if path is not None}
+    entry.paths = {name: path for name, path in paths.items() if path is not None}
+    _refuse_urls(entry)
+    entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
     entry.scene = scene.model_copy(update=entry.paths)
     return entry
 
 
+def _refuse_urls(entry: _CheckedEntry) -> None:
+    for name, path in list(entry.paths.items()):
+        if URL.match(str(path)) and not os.path.lexists(path):
+            url = str(path).replace(":/", "://", 1)
+            entry.fault(name, f"a URL: {shorten(url, 1000)}", "a file on this machine")
+            del entry.paths[name]
+
+
 def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
-    """How this caller names each field; what is left out is named in the style of the rest."""
+    """Return the name of each field of a scene as the caller writes it.
+
+    A missing field gets its name in ``cloudburst-fargate`` if the caller uses such a name for
+    another field.
+    """
     old = any(key in fields for known in _ALIASES.values() for key in known[1:])
     return {
         name: next((key for key in known if key in fields), known[-1 if old else 0])
@@ -138,13 +165,13 @@ def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _in_our_words(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str, str, str]:
-    """Field, what was found and what was expected, of one pydantic error."""
-    written = str(error["loc"][0])
+def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return field, found value and expected value of a pydantic error."""
+    written = shorten(str(error["loc"][0]), 40)
     name = next((name for name, known in _ALIASES.items() if written in known), written)
     match error["type"]:
         case "missing":
-            return name, "nothing", _WANTED[name]
+            return name, "nothing", _EXPECTED[name]
         case "extra_forbidden" if name in spelling:
             return written, "the field twice", f"{spelling[name]} only"
         case "extra_forbidden":
@@ -152,72 +179,75 @@ def _in_our_words(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str
             known = ", ".join(spelling.values())
             return written, "an unknown field", near[0] if near else f"one of {known}"
         case "value_error":
-            return name, _shown(error["input"]), str(error.get("ctx", {})["error"])
+            return name, short_repr(error["input"]), str(error.get("ctx", {})["error"])
         case _:
-            expected = "a text" if name == "name" else f"the path of {_WANTED[name]}"
-            return name, _shown(error["input"]), expected
+            expected = "a text" if name == "name" else f"the path of {_EXPECTED[name]}"
+            return name, short_repr(error["input"]), expected
 
 
-def _mark_duplicates(entries: Sequence[_Entry]) -> None:
-    """Names that one file system or another takes for the same file."""
+def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
+    """Add a fault to each scene that has the same name as an earlier scene.
+
+    Names that differ only in case, for example, are the same: some file systems ignore case.
+    """
     first: dict[str, int] = {}
     for place, entry in enumerate(entries):
         if entry.scene is None:
             continue
-        earlier = first.setdefault(folded(entry.label), place)
+        earlier = first.setdefault(fold_name(entry.label), place)
         if earlier != place:
-            other = f"{entries[earlier].label!r} of scenes[{earlier}]"
-            found = f"{entry.label!r} of scenes[{place}], which may be the same file as {other}"
-            entry.fault("name", found, "a name of its own")
+            first_label = entries[earlier].label
+            found = f"scenes[{earlier}] and scenes[{place}] both have the name {entry.label!r}"
+            if first_label != entry.label:
+                found = (
+                    f"scenes[{place}] has the name {entry.label!r} and scenes[{earlier}] "
+                    f"{first_label!r}, which are the same file on some systems"
+                )
+            entry.fault("name", found, "a unique name")
 
 
-def _look(entries: Iterable[_Entry], limits: Limits) -> dict[tuple[str, Path], _File]:
-    """Look at every file once, however many scenes share it; note faults in the entries."""
+def _check_files(
+    entries: Iterable[_CheckedEntry], limits: Limits
+) -> dict[tuple[str, Path], _CheckedFile]:
+    """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
 
-    def look(pair: tuple[str, Path]) -> _File | UnfitError:
+    def check(pair: tuple[str, Path]) -> _CheckedFile | InvalidInputError:
         try:
-            return _LOOK[pair[0]](pair[1], limits)
-        except UnfitError as exc:
+            return _CHECKS[pair[0]](pair[1], limits)
+        except InvalidInputError as exc:
             return exc
 
     entries = list(entries)
     pairs = list({pair: None for entry in entries for pair in entry.paths.items()})
-    with ThreadPoolExecutor(_THREADS, "cloudburst-preflight") as threads:
-        seen = dict(zip(pairs, threads.map(look, pairs), strict=True))
+    with ThreadPoolExecutor(_CHECK_THREADS, "cloudburst-preflight") as threads:
+        seen = dict(zip(pairs, threads.map(check, pairs), strict=True))
     for entry in entries:
         for name, path in entry.paths.items():
-            if isinstance(unfit := seen[name, path], UnfitError):
-                entry.fault(name, f"{unfit.found}: {path}", unfit.expected)
-    return {pair: file for pair, file in seen.items() if isinstance(file, _File)}
+            if isinstance(unfit := seen[name, path], InvalidInputError):
+                entry.fault(name, f"{unfit.found}: {shorten(str(path), 1000)}", unfit.expected)
+    return {pair: file for pair, file in seen.items() if isinstance(file, _CheckedFile)}
 
 
-def _picture(path: Path, limits: Limits) -> _File:
-    size = file_size(path, PICTURE, limits)
+def _picture(path: Path, limits: Limits) -> _CheckedFile:
+    size = file_size(path, EXPECTED_PICTURE, limits)
     check_picture(path, limits)
-    return _File(size)
+    return _CheckedFile(size)
 
 
-def _sound(path: Path, limits: Limits) -> _File:
-    size = file_size(path, SOUND, limits)
-    return _File(size, sound_seconds(path, limits))
+def _audio(path: Path, limits: Limits) -> _CheckedFile:
+    size = file_size(path, EXPECTED_AUDIO, limits)
+    return _CheckedFile(size, probe_audio_seconds(path, limits))
 
 
-def _subtitles(path: Path, limits: Limits) -> _File:
-    size = file_size(path, SUBTITLES, limits)
+def _subtitles(path: Path, limits: Limits) -> _CheckedFile:
+    size = file_size(path, EXPECTED_SUBTITLES, limits)
     check_subtitles(path)
-    return _File(size)
+    return _CheckedFile(size)
 
 
-_LOOK: Mapping[str, Callable[[Path, Limits], _File]] = {
+_CHECKS: Mapping[str, Callable[[Path, Limits], _CheckedFile]] = {
     "image": _picture,
     "watermark": _picture,
-    "audio": _sound,
+    "audio": _audio,
     "subtitle": _subtitles,
 }
-
-
-def _shown(value: object) -> str:
-    """The value as Python writes it, kept short."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    return short.repr(value)

@@ -1,43 +1,64 @@
-"""Finds scenes in files and folders: JSON, YAML, CSV, or pictures and sounds of the same name.
+"""Readers of scenes in JSON, YAML and CSV files and in folders of pictures and audio files.
 
-What is found are mappings that ``Client.render_all`` takes as they are; whether they can be
-rendered is for the check before a run to say.
+The result is a list of dictionaries for ``Client.render_all``, which checks the files of all scenes
+before a run.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import RenderOptions
+from cloudburst.safe_files import URL, parse_json, read_regular_file
+from cloudburst.text import short_repr
 
 SceneDict: TypeAlias = dict[str, Any]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-SOUNDS = (".mp3", ".wav", ".m4a", ".ogg", ".flac")
-_PATHS = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
-_COLUMNS = ("name", "scene_name", *_PATHS)
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".ogg", ".flac")
+MAX_SCENE_FILE_BYTES = 64 * 1024**2
+"""Largest size of a scene file in bytes: more than a kilobyte for each of `MAX_SCENES` scenes."""
+MAX_SCENES = 50_000
+"""Maximum number of scenes in one file. Checking 50,000 small scenes takes about 10 s on one core;
+without a limit, a file of a few megabytes could keep a command busy for minutes without output."""
+SUBTITLE_SUFFIXES = (".srt", ".vtt")
+UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
+    (".ass", ".ssa", ".sub", ".sbv", ".lrc", ".smi", ".sami", ".ttml", ".dfxp", ".stl", ".scc")
+)
+"""Suffixes of subtitle files that cannot be read. ``.txt`` is not among them: beside an audio file,
+a text file is usually the spoken text."""
+_PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
+_NODES_PER_SCENE = 12
+"""Maximum number of YAML nodes per scene, on average: a mapping, five keys and their values."""
+_CSV_COLUMNS = ("name", "scene_name", *_PATH_FIELDS)
 _LAYOUTS = (
-    "a file of scenes (JSON, YAML or CSV), images/scene_*.png with audio/scene_*.mp3, "
+    "a scene file (JSON, YAML or CSV), images/scene_*.png with audio/scene_*.mp3, "
     "or NAME.png with NAME.mp3 side by side"
 )
 
 
 def read_scenes(path: Path | str) -> list[SceneDict]:
-    """The scenes of a file, or of a folder, with absolute paths.
+    """Return the scenes of a file or folder, with absolute paths.
 
     A file is JSON or YAML (a list of scenes, or ``{"scenes": [...]}``) or CSV with a header row;
-    relative paths in it count from its folder. A folder holds ``images/scene_*.png`` and
-    ``audio/scene_*.mp3``, or one file of scenes, or pictures and sounds of the same name side by
-    side, with subtitles of that name where there are any; a picture without a sound, such as a
-    watermark, is no scene. Numbers in names sort as numbers. Blocks while it reads.
+    relative paths in it are relative to its folder, and ``~`` is the home folder. A folder has
+    ``images/scene_*.png`` and ``audio/scene_*.mp3``, or one scene file, or pictures and audio files
+    of the same name with optional subtitles of that name (``.srt`` or ``.vtt``). A picture without
+    audio, such as a watermark, is ignored (`pictures_without_audio` lists them), and so are text
+    files (``.txt``). Numbers in names are sorted as numbers. Blocks while it reads.
 
-    Raises `ConfigurationError` with the file, the place in it and what would be right.
+    A file may have 64 MB and 50,000 scenes. In YAML every value is text, as in CSV (``001`` is not
+    a number, ``no`` is not false); an empty value, ``~`` and ``null`` mean no value.
+
+    Raises `ConfigurationError` with the file, the position in it and the expected content.
     """
     path = Path(path).absolute()
     try:
@@ -48,30 +69,51 @@ def read_scenes(path: Path | str) -> list[SceneDict]:
         raise ConfigurationError(f"{path}: unreadable: {exc.strerror or exc}") from exc
 
 
-def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
-    """Scenes of ``images/scene_*.png`` beside ``audio/scene_*.mp3`` and ``audio/scene_*.srt``.
+def pictures_without_audio(path: Path | str) -> list[Path]:
+    """Return the pictures of a folder that `read_scenes` ignores, sorted by name.
 
-    In the dictionaries that ``cloudburst-fargate`` made; ``subtitle_path`` is ``None`` where
-    there is none. Raises `ConfigurationError` when a scene has no sound or no picture, or there
-    are none.
+    The list is empty unless the folder has pictures and audio files side by side.
+    """
+    folder = Path(path).absolute()
+    if not folder.is_dir() or any((folder / "images").glob("scene_*.png")):
+        return []
+    seen = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
+    if any(file.suffix.lower() in _READERS for file in seen):
+        return []
+    audio_files = {file.stem for file in seen if file.suffix.lower() in AUDIO_SUFFIXES}
+    lone = {
+        f.name for f in seen if f.suffix.lower() in PICTURE_SUFFIXES and f.stem not in audio_files
+    }
+    return [folder / name for name in _sorted(lone)]
+
+
+def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
+    """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
+
+    The dictionaries have the keys of ``cloudburst-fargate``; ``subtitle_path`` is ``None`` without
+    a file ``audio/scene_*.srt`` or ``.vtt``. Raises `ConfigurationError` if there are no scenes, or
+    a scene has no audio, no picture, or subtitles in another format.
     """
     folder = Path(path).absolute()
     pictures = {file.stem: file for file in (folder / "images").glob("scene_*.png")}
-    sounds = {file.stem: file for file in (folder / "audio").glob("scene_*.mp3")}
-    if not pictures and not sounds:
+    audio_files = {file.stem: file for file in (folder / "audio").glob("scene_*.mp3")}
+    if not pictures and not audio_files:
         msg = f"{folder}: no images/scene_*.png and no audio/scene_*.mp3 in it"
         raise ConfigurationError(msg)
-    if silent := _sorted(pictures.keys() - sounds.keys()):
-        raise ConfigurationError(f"{folder}: no audio/*.mp3 for {', '.join(silent)}")
-    if unseen := _sorted(sounds.keys() - pictures.keys()):
-        raise ConfigurationError(f"{folder}: no images/*.png for {', '.join(unseen)}")
-    subtitles = {file.stem: str(file) for file in (folder / "audio").glob("scene_*.srt")}
+    faults: list[str] = []
+    if without_audio := _sorted(pictures.keys() - audio_files.keys()):
+        faults.append(f"{folder}: no audio/*.mp3 for {', '.join(without_audio)}")
+    if without_picture := _sorted(audio_files.keys() - pictures.keys()):
+        faults.append(f"{folder}: no images/*.png for {', '.join(without_picture)}")
+    subtitles = _subtitles((folder / "audio").glob("scene_*"), audio_files, faults)
+    if faults:
+        raise ConfigurationError("\n".join(faults))
     return [
         {
             "scene_name": name,
             "image_path": str(pictures[name]),
-            "audio_path": str(sounds[name]),
-            "subtitle_path": subtitles.get(name),
+            "audio_path": str(audio_files[name]),
+            "subtitle_path": str(subtitles[name]) if name in subtitles else None,
         }
         for name in _sorted(pictures)
     ]
@@ -86,7 +128,9 @@ def _from_file(path: Path) -> list[SceneDict]:
     text = _text(path)
     scenes = read(path, text) if text.strip() else []
     if not scenes:
-        raise ConfigurationError(f"{path}: no scenes in it; expected one at least")
+        raise ConfigurationError(f"{path}: no scenes in it; expected at least one")
+    if len(scenes) > MAX_SCENES:
+        raise _too_many(path)
     return [_with_paths(scene, path.parent) for scene in scenes]
 
 
@@ -96,77 +140,106 @@ def _from_folder(folder: Path) -> list[SceneDict]:
     seen = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
     lists = [file.name for file in seen if file.suffix.lower() in _READERS]
     if len(lists) > 1:
-        msg = f"{folder}: {len(lists)} files of scenes, {', '.join(_sorted(lists))}; name one"
+        msg = f"{folder}: {len(lists)} scene files, {', '.join(_sorted(lists))}; name one of them"
         raise ConfigurationError(msg)
     if lists:
         return _from_file(folder / lists[0])
     return _side_by_side(folder, seen)
 
 
-def _side_by_side(folder: Path, seen: Iterable[Path]) -> list[SceneDict]:
+def _side_by_side(folder: Path, seen: Collection[Path]) -> list[SceneDict]:
     pictures: dict[str, list[Path]] = {}
-    sounds: dict[str, list[Path]] = {}
-    subtitles: dict[str, Path] = {}
+    audio_files: dict[str, list[Path]] = {}
     for file in seen:
         suffix = file.suffix.lower()
-        if suffix in PICTURES:
+        if suffix in PICTURE_SUFFIXES:
             pictures.setdefault(file.stem, []).append(file)
-        elif suffix in SOUNDS:
-            sounds.setdefault(file.stem, []).append(file)
-        elif suffix == ".srt":
-            subtitles[file.stem] = file
-    if not sounds:
-        what = "pictures, and no sounds," if pictures else "no scenes"
+        elif suffix in AUDIO_SUFFIXES:
+            audio_files.setdefault(file.stem, []).append(file)
+    if not audio_files:
+        what = "pictures but no audio files" if pictures else "no scenes"
         raise ConfigurationError(f"{folder}: {what} in it; expected {_LAYOUTS}")
-    for name in _sorted(sounds):
+    faults: list[str] = []
+    for name in _sorted(audio_files):
         found = pictures.get(name, [])
         if not found:
             wanted = f"{name}.png, .jpg or .webp beside it"
-            raise ConfigurationError(f"{sounds[name][0]}: no picture for it; expected {wanted}")
-        for files in (found, sounds[name]):
+            faults.append(f"{audio_files[name][0]}: no picture for it; expected {wanted}")
+        for files in (found, audio_files[name]):
             if len(files) > 1:
                 names = ", ".join(_sorted(file.name for file in files))
-                raise ConfigurationError(f"{folder}: {names} for one scene; expected one of them")
+                faults.append(f"{folder}: {names} for one scene; expected one of them")
+    subtitles = _subtitles(seen, audio_files, faults)
+    if faults:
+        raise ConfigurationError("\n".join(faults))
     return [
-        {"name": name, "image": str(pictures[name][0]), "audio": str(sounds[name][0])}
+        {"name": name, "image": str(pictures[name][0]), "audio": str(audio_files[name][0])}
         | ({"subtitle": str(subtitles[name])} if name in subtitles else {})
-        for name in _sorted(sounds)
+        for name in _sorted(audio_files)
     ]
 
 
+def _subtitles(seen: Iterable[Path], scenes: Collection[str], faults: list[str]) -> dict[str, Path]:
+    """Return the subtitle file of each scene that has one.
+
+    An error is added to ``faults`` for each subtitle file that would otherwise be ignored: a file
+    in an unsupported format, a second file for a scene, or a file with a longer name like
+    ``NAME.en.srt``.
+    """
+    expected = f"one of {', '.join(SUBTITLE_SUFFIXES)}"
+    found: dict[str, Path] = {}
+    for file in sorted(seen):
+        suffix, scene = file.suffix.lower(), _scene_of(file.stem, scenes)
+        if scene is None or suffix not in UNSUPPORTED_SUBTITLE_SUFFIXES.union(SUBTITLE_SUFFIXES):
+            continue
+        if suffix in UNSUPPORTED_SUBTITLE_SUFFIXES:
+            msg = f"{file}: subtitles in an unsupported format ({suffix}); expected {expected}"
+            faults.append(msg)
+        elif file.stem != scene:
+            msg = f"{file}: subtitles of {scene} with another name; expected {scene}{suffix}"
+            faults.append(msg)
+        elif other := found.get(scene):
+            msg = f"{file.parent}: {other.name}, {file.name} for one scene; expected one of them"
+            faults.append(msg)
+        else:
+            found[scene] = file
+    return found
+
+
+def _scene_of(stem: str, scenes: Collection[str]) -> str | None:
+    """Return the scene of a file: ``NAME`` for ``NAME``, ``NAME.en`` and ``NAME.zh-CN``.
+
+    Return ``None`` if no scene has this name.
+    """
+    while stem not in scenes:
+        stem, dot, _ = stem.rpartition(".")
+        if not dot:
+            return None
+    return stem
+
+
 def _text(path: Path) -> str:
-    """Text in UTF-8, or in GB 18030, as spreadsheets in China write it."""
-    data = path.read_bytes()
+    """Return the text of a file in UTF-8 or GB 18030, the encoding of Chinese spreadsheets."""
+    data = read_regular_file(path, limit=MAX_SCENE_FILE_BYTES)
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ConfigurationError(f"{path}: bytes that are no text; expected UTF-8")
+    raise ConfigurationError(f"{path}: not text; expected UTF-8")
 
 
 def _read_json(path: Path, text: str) -> list[SceneDict]:
-    try:
-        return _listed(path, json.loads(text))
-    except json.JSONDecodeError as exc:
-        msg = f"{path}, line {exc.lineno}, column {exc.colno}: no JSON: {exc.msg}"
-        raise ConfigurationError(msg) from exc
+    return _listed(path, parse_json(path, text))
 
 
 def _read_yaml(path: Path, text: str) -> list[SceneDict]:
     try:
-        import yaml  # noqa: PLC0415 - only the command line promises it
+        from cloudburst.yaml_strings import parse_yaml  # noqa: PLC0415 - needs PyYAML
     except ImportError as exc:
         msg = f"{path}: YAML needs PyYAML: pip install 'cloudburst-sdk[cli]'"
         raise ConfigurationError(msg) from exc
-    try:
-        return _listed(path, yaml.safe_load(text))
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigurationError(f"{path}{place}: no YAML: {exc.problem}") from exc
-    except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date that does not exist
-        raise ConfigurationError(f"{path}: no YAML: {exc}") from exc
+    return _listed(path, parse_yaml(path, text, max_nodes=MAX_SCENES * _NODES_PER_SCENE))
 
 
 def _read_csv(path: Path, text: str) -> list[SceneDict]:
@@ -177,19 +250,24 @@ def _read_csv(path: Path, text: str) -> list[SceneDict]:
     try:
         columns = [cell.strip().lower() for cell in next(rows, ())]
         for column in columns:
-            if column not in _COLUMNS or columns.count(column) > 1:
-                found = f"{'twice' if column in _COLUMNS else 'an unknown'} column {column!r}"
-                msg = f"{path}, line 1: {found}; expected name, image, audio and perhaps subtitle"
+            if column not in _CSV_COLUMNS or columns.count(column) > 1:
+                known, shown = column in _CSV_COLUMNS, short_repr(column)
+                found = f"the column {shown} twice" if known else f"an unknown column {shown}"
+                msg = (
+                    f"{path}, line 1: {found}; expected name, image, audio and optionally subtitle"
+                )
                 raise ConfigurationError(msg)
         for cells in rows:
             if len(cells) > len(columns):
                 found = f"line {rows.line_num}: {len(cells)} cells under {len(columns)} columns"
                 raise ConfigurationError(f"{path}, {found}; expected quotes around {delimiter!r}")
             if any(cell.strip() for cell in cells):
+                if len(scenes) == MAX_SCENES:
+                    raise _too_many(path)
                 pairs = zip(columns, (cell.strip() for cell in cells), strict=False)
                 scenes.append({column: cell for column, cell in pairs if cell})
     except csv.Error as exc:
-        raise ConfigurationError(f"{path}, line {rows.line_num}: no CSV: {exc}") from exc
+        raise ConfigurationError(f"{path}, line {rows.line_num}: invalid CSV: {exc}") from exc
     return scenes
 
 
@@ -203,26 +281,60 @@ _READERS: Mapping[str, Callable[[Path, str], list[SceneDict]]] = {
 
 def _listed(path: Path, data: object) -> list[SceneDict]:
     expected = 'a list of scenes, or {"scenes": [...]}'
-    if isinstance(data, dict) and "scenes" in data:
-        data = cast("SceneDict", data)["scenes"]
-    if not isinstance(data, list):
-        raise ConfigurationError(f"{path}: {data!r:.60}; expected {expected}")
-    for place, item in enumerate(cast("list[object]", data)):
-        if not isinstance(item, dict):
-            msg = f"{path}, scenes[{place}]: {item!r:.60}; expected name, image and audio"
-            raise ConfigurationError(msg)
-    return cast("list[SceneDict]", data)
+    found = cast("SceneDict", data).get("scenes", data) if isinstance(data, dict) else data
+    if not isinstance(found, list):
+        raise ConfigurationError(f"{path}: {short_repr(found)}; expected {expected}")
+    items = cast("list[object]", found)
+    if len(items) <= MAX_SCENES and not all(isinstance(item, dict) for item in items):
+        raise InvalidScenesError(faults=_faults(path, items))
+    return cast("list[SceneDict]", found)
+
+
+def _faults(path: Path, items: Sequence[object]) -> list[SceneFault]:
+    """Return the faults of all scenes of a file in which some are not mappings."""
+    from cloudburst.preflight import check_scenes  # noqa: PLC0415 - loads Pillow
+
+    scenes: list[Any] = [
+        _with_paths(cast("SceneDict", item), path.parent) if isinstance(item, dict) else item
+        for item in items
+    ]
+    try:
+        check_scenes(scenes, RenderOptions(), Limits())
+    except InvalidScenesError as exc:
+        return [
+            fault._replace(scene=f"{path}, {fault.scene}")
+            if fault.scene.startswith("scenes[")
+            else fault
+            for fault in exc.faults
+        ]
+    raise AssertionError("unreachable: an item is not a mapping")
+
+
+def _too_many(path: Path) -> ConfigurationError:
+    msg = f"{path}: more than {MAX_SCENES:,} scenes; split the file and render one part at a time"
+    return ConfigurationError(msg)
 
 
 def _with_paths(scene: SceneDict, folder: Path) -> SceneDict:
     return {
-        key: str(folder / value) if key in _PATHS and isinstance(value, str) and value else value
+        key: _path(value, folder)
+        if key in _PATH_FIELDS and isinstance(value, str) and value
+        else value
         for key, value in scene.items()
     }
 
 
+def _path(text: str, folder: Path) -> str:
+    """Return an absolute path; leave a URL unchanged, because a later check rejects it."""
+    if URL.match(text):
+        return text
+    with suppress(RuntimeError):  # ~NAME of an unknown user
+        return str(folder / Path(text).expanduser())
+    return str(folder / text)
+
+
 def _sorted(names: Iterable[str]) -> list[str]:
-    """Names in order, the numbers in them as numbers: ``scene_2`` before ``scene_10``."""
+    """Return the names sorted with numbers as numbers: ``scene_2`` before ``scene_10``."""
 
     def key(name: str) -> tuple[list[str | int], str]:
         parts = re.split(r"(\d+)", name.casefold())

@@ -1,13 +1,13 @@
-"""Threads and sockets need the real clock."""
+"""Fixtures of the adapters' tests, which use the real clock for threads and sockets."""
 
 from __future__ import annotations
 
 import pytest
 from blockbuster import blockbuster_ctx
-from studio import Studio
 
-from cloudburst.models.policy import Timeouts
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.scene import Scene
+from support.fake_native_service import Studio
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -28,7 +28,7 @@ def studio():
 
 @pytest.fixture
 def hasty():
-    """So little patience that a lost worker costs a test no time."""
+    """Return short timeouts, so that a stopped worker costs a test little time."""
     return Timeouts(silence=0.4, call=0.3)
 
 

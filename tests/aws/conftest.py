@@ -1,4 +1,4 @@
-"""Sockets and processes need the real clock, and nobody's home is touched."""
+"""Tests with sockets and processes use the real clock, and none reads the user's own files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def own_home(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop():
-    with blockbuster_ctx(scanned_modules=["cloudburst.adapters"]) as blockbuster:
+    with blockbuster_ctx(scanned_modules=["cloudburst.adapters", "cloudburst.aws"]) as blockbuster:
         for function in blockbuster.functions.values():
-            # It runs in a thread, on a loop of its own.
-            function.can_block_in("adapters/aws/clients.py", "_read")
+            # It runs in a thread, on an event loop of its own.
+            function.can_block_in("aws/client/boto_clients.py", "_fill_cache")
         yield

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
-from emulating import QUICK
 
 from cloudburst.testing import EmulatorConfig, FargateEmulator
+from support.emulator_calls import QUICK
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def emulate():
     with ExitStack() as stack:
 
         def start(**changes):
-            config = EmulatorConfig(**{**QUICK, **changes})
+            config = EmulatorConfig.quick(**{**QUICK, **changes})
             return stack.enter_context(FargateEmulator(config))
 
         yield start

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from emulating import ask, client, request, until
 from rich.console import Console
 
 from cloudburst.cli.emulate import StateLines, emulate_command
 from cloudburst.errors import ConfigurationError
 from cloudburst.testing import Task
+from support.emulator_calls import ask, client, request, until
 
 pytestmark = pytest.mark.real
 COMMAND = "import sys, cyclopts; from cloudburst.cli.emulate import emulate_command as e\n"
@@ -69,7 +69,7 @@ def test_tells_how_to_reach_it_and_what_tasks_do(tmp_path, signum):
     lines = told.read_text().splitlines()
     assert [line.split()[3] for line in lines[1:4]] == ["PROVISIONING", "PENDING", "RUNNING"]
     assert "2 vCPU, 4 GB, on demand" in lines[1]
-    assert lines[-1] == "Ended, with 1 task."
+    assert lines[-1] == "Stopped, together with 1 task."
 
 
 def test_runs_our_service_unless_told_otherwise(tmp_path):
@@ -82,7 +82,8 @@ def test_runs_our_service_unless_told_otherwise(tmp_path):
         ecs.run_task(**request(emulator))
         until(lambda: "RUNNING" in told.read_text())
         address = told.read_text().split(" at ")[-1].split(",")[0]
-        assert b"healthy" in ask(SimpleNamespace(address=address), timeout=15)[1]
+        worker = SimpleNamespace(address=address)
+        until(lambda: b'"healthy"' in ask(worker, timeout=15)[1], seconds=30)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):
@@ -98,7 +99,7 @@ def test_lines_tell_each_state_once_and_why_it_ended():
     facts = {"id": "a", "arn": "b", "cluster": "c", "main": "d", "vcpu": 1, "memory_mb": 2048}
     with console.capture() as captured:
         for status in ("PENDING", "PENDING", "STOPPED"):
-            lines.tell(
+            lines.on_change(
                 Task(
                     **facts,
                     number=7,

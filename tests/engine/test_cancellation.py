@@ -1,4 +1,4 @@
-"""Cut the work at every checkpoint, in every way: nothing may be left running."""
+"""Runs that are cancelled at every checkpoint, in every way: nothing is left running."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import asyncio
 import anyio
 import anyio.lowlevel
 import pytest
-from harness import engine
 
 from cloudburst.errors import CapacityError
-from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.testing import FakeCloud, VirtualClockLoop
+from support.harness import engine
 
 pytestmark = pytest.mark.anyio
 

@@ -1,10 +1,9 @@
-"""A task that may have been started is never forgotten."""
+"""Launches with lost answers: a task that may have been started is always stopped."""
 
 from __future__ import annotations
 
 import anyio
 import pytest
-from harness import engine
 
 from cloudburst.errors import (
     AccessDeniedError,
@@ -13,9 +12,10 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
-from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
+from support.harness import engine
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ async def test_a_refusal_after_no_answer_does_not_forget_the_task():
     assert report.status is Status.FAILED
     assert isinstance(report.errors[0], CredentialsError)
     assert not cloud.running, "found by its token, and stopped"
-    assert [w.may_run for w in report.workers] == [False]
+    assert [w.possibly_running for w in report.workers] == [False]
 
 
 async def test_what_cannot_be_found_may_still_run_and_that_is_told():
@@ -52,14 +52,14 @@ async def test_what_cannot_be_found_may_still_run_and_that_is_told():
     async with engine(cloud, limits=Limits(workers=1)) as e:
         report = await e.render("a")
     assert cloud.running
-    assert [w.may_run for w in report.workers] == [True]
+    assert [w.possibly_running for w in report.workers] == [True]
 
 
 async def test_a_refusal_of_the_first_request_leaves_nothing():
     cloud = FakeCloud(refuse=[AccessDeniedError("no")])
     async with engine(cloud) as e:
         report = await e.render("a")
-    assert [w.may_run for w in report.workers] == [False]
+    assert [w.possibly_running for w in report.workers] == [False]
 
 
 async def test_no_room_after_no_answer_means_that_there_is_none():
@@ -80,11 +80,11 @@ async def test_a_stop_that_is_refused_is_told():
     began = anyio.current_time()
     async with engine(cloud, limits=Limits(workers=1), timeouts=Timeouts(settle=500)) as e:
         report = await e.render("a")
-        assert [w.may_run for w in report.workers] == [True]
+        assert [w.possibly_running for w in report.workers] == [True]
         assert report.status is Status.COMPLETE
         final = await report.settled()
         assert anyio.current_time() - began < 60, "nobody waits for a task that nobody stopped"
-    assert [w.may_run for w in final.workers] == [True]
+    assert [w.possibly_running for w in final.workers] == [True]
 
 
 async def test_a_throttled_launch_is_not_asked_for_again_only_to_be_stopped():
@@ -92,7 +92,7 @@ async def test_a_throttled_launch_is_not_asked_for_again_only_to_be_stopped():
     async with engine(cloud, limits=Limits(workers=1)) as e, e.open("a") as run:
         await anyio.sleep(5)
     assert not cloud.launched
-    assert [w.may_run for w in run.report.workers] == []
+    assert [w.possibly_running for w in run.report.workers] == []
 
 
 async def test_an_answer_that_is_lost_again_on_the_way_out():

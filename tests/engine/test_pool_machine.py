@@ -1,4 +1,4 @@
-"""Anything happens to a pool in any order, in virtual time; its promises hold all the while.
+"""Any sequence of events in a pool, in virtual time; its guarantees hold after each of them.
 
 The engine lives on one asyncio loop whose clock jumps, and each rule lets that loop run for a
 while. Where the machine has found something, the steps are a test of their own below.
@@ -15,7 +15,6 @@ from itertools import repeat
 import anyio
 import hypothesis.strategies as st
 import pytest
-from harness import engine, known, working
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,12 +23,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from cloudburst.engine.figures import Figures
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.errors import BudgetError, CapacityError, ClosedError, CloudburstError
 from cloudburst.models.events import SceneCompleted, SceneCopied, SceneFailed
-from cloudburst.models.policy import Backoff, Limits, Timeouts
-from cloudburst.models.prices import US_EAST_1
+from cloudburst.models.limits import Backoff, Limits, Timeouts
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.testing import FakeCloud, VirtualClockLoop
+from support.harness import engine, known, working
 
 EXAMPLES = 8 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 LONG = 20_000.0
@@ -51,14 +51,14 @@ class Engine(RuleBasedStateMachine):
         workers=st.integers(1, 3),
         encoders=st.integers(1, 3),
         idle=st.sampled_from([0.0, 60.0]),
-        cancels=st.booleans(),
+        cancels_encodes=st.booleans(),
         priced=st.booleans(),
         measured=st.booleans(),
         max_usd=st.sampled_from([None, None, Decimal("0.01"), Decimal("0.1")]),
         deadline=st.sampled_from([None, 100.0]),
     )
     def begin(  # noqa: PLR0917
-        self, workers, encoders, idle, cancels, priced, measured, max_usd, deadline
+        self, workers, encoders, idle, cancels_encodes, priced, measured, max_usd, deadline
     ):
         self.works = {}
         self.slow = {}
@@ -72,15 +72,15 @@ class Engine(RuleBasedStateMachine):
             download=1,
             encode=self.seconds,
             encoders=encoders,
-            cancels=cancels,
-            rates=US_EAST_1 if priced else None,
+            cancels_encodes=cancels_encodes,
+            rates=US_EAST_1_RATES if priced else None,
             pull_after=5,
             ends_after=3,
             stop_takes=0.2,
         )
         self.clouds = [self.free, self.paid] if encoders != 2 else [self.paid]
         self.limits = Limits(workers=workers, idle=idle, max_usd=max_usd, deadline=deadline)
-        self.figures = known(*self.clouds) if measured else Figures()
+        self.measurements = known(*self.clouds) if measured else Measurements()
         self.runs = {}
         self.number = 0
         self.foreseeable = not idle
@@ -98,7 +98,7 @@ class Engine(RuleBasedStateMachine):
             *self.clouds,
             timeouts=TIMEOUTS,
             limits=self.limits,
-            figures=self.figures,
+            measurements=self.measurements,
             backoff=Steady(),
         ) as self.engine:
             await self.stop.wait()
@@ -152,7 +152,7 @@ class Engine(RuleBasedStateMachine):
             if number == deadly:
                 self.foreseeable = False
                 for cloud in self.clouds:
-                    cloud.deadly_scenes[scene] = 3.0
+                    cloud.crashing_scenes[scene] = 3.0
             if number == broken:
                 for cloud in self.clouds:
                     cloud.broken_scenes.add(scene)
@@ -168,7 +168,7 @@ class Engine(RuleBasedStateMachine):
             return
         self.foreseeable = False
         cloud = self.where(task)
-        cloud.dying_tasks[task] = self.loop.time() - cloud.running[task]
+        cloud.crashing_tasks[task] = self.loop.time() - cloud.running[task]
 
     @rule(which=st.integers(0, 9))
     def a_worker_falls_silent(self, which):
@@ -176,7 +176,7 @@ class Engine(RuleBasedStateMachine):
         if task is None:
             return
         self.foreseeable = False
-        self.where(task).mute_tasks.add(task)
+        self.where(task).silent_tasks.add(task)
 
     @rule(which=st.integers(0, 9), left=st.sampled_from([1.0, 30.0, 120.0]))
     def a_worker_will_be_taken(self, which, left):
@@ -185,7 +185,7 @@ class Engine(RuleBasedStateMachine):
             return
         self.foreseeable = False
         cloud = self.where(task)
-        cloud.taken_tasks.setdefault(task, (self.loop.time() - cloud.running[task], left))
+        cloud.interrupted_tasks.setdefault(task, (self.loop.time() - cloud.running[task], left))
 
     @rule(times=st.integers(1, 3))
     def launches_are_refused(self, times):
@@ -218,22 +218,22 @@ class Engine(RuleBasedStateMachine):
     def limits_hold(self):
         most = self.limits.workers
         for cloud in self.clouds:
-            assert cloud.most_running <= most, cloud.log
+            assert cloud.max_running <= most, cloud.log
         if self.paid.rates is None and len(self.clouds) == 2:  # they share the limit then
             running = sum(
-                not cloud._leaves(task, self.loop.time())
+                not cloud._stop_announced(task, self.loop.time())
                 for cloud in self.clouds
                 for task in cloud.running
             )
             assert running <= most
-        assert self.free.most_running <= 2
+        assert self.free.max_running <= 2
 
     @invariant()
     def copies_are_where_they_may_be(self):
         for run in self.runs.values():
             for event in run["events"]:
                 if isinstance(event, SceneCopied):
-                    assert self.where(event.task).cancels
+                    assert self.where(event.task).cancels_encodes
 
     @invariant()
     def each_scene_has_one_outcome(self):

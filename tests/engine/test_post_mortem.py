@@ -1,4 +1,4 @@
-"""A page about each task that failed, written aside: it costs no run anything."""
+"""Post-mortems of tasks that failed, which delay no run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 
 import anyio
 import pytest
-from harness import checked, engine
 
-from cloudburst.engine.postmortem import EXAMINE, LAST, file_name, page
+from cloudburst.engine.post_mortem_writer import POST_MORTEM_GRACE, POST_MORTEM_TIMEOUT
 from cloudburst.engine.run import open_run
 from cloudburst.errors import NoAnswerError
-from cloudburst.models.failures import of_stop
+from cloudburst.models.failures import classify_stop
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits
+from cloudburst.models.post_mortem_page import build_page, file_name
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskId
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
+from support.harness import checked, engine
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +38,7 @@ class Notes:
     async def write(self, *entries):
         """Nothing: pages are what counts here."""
 
-    async def keep(self, name, text):
+    async def save_file(self, name, text):
         await anyio.sleep(self.takes)
         if self.error is not None:
             raise self.error
@@ -68,7 +69,7 @@ async def rendered(cloud, scenes, journal, **limits):
 
 
 async def test_one_for_a_task_that_died(caplog):
-    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0})
+    cloud = FakeCloud(encode=10.0, crashing_tasks={"fake-1": 3.0})
     notes = Notes()
     report, _ = await rendered(cloud, ["a"], notes)
     assert report.status is Status.COMPLETE
@@ -84,7 +85,7 @@ async def test_one_for_a_task_that_died(caplog):
 
 
 async def test_one_for_a_task_that_never_answered():
-    cloud = FakeCloud(mute_tasks={"fake-1"})
+    cloud = FakeCloud(silent_tasks={"fake-1"})
     notes = Notes()
     await rendered(cloud, ["a"], notes)
     assert list(notes.pages) == ["post-mortem-fake-1.md"]
@@ -93,7 +94,7 @@ async def test_one_for_a_task_that_never_answered():
 async def test_none_for_our_own_stops_nor_for_spot_nor_without_a_task():
     notes = Notes()
     await rendered(FakeCloud(encode=1.0), ["a", "b"], notes)
-    spot = FakeCloud(encode=10.0, taken_tasks={"fake-1": (2.0, 3.0)})
+    spot = FakeCloud(encode=10.0, interrupted_tasks={"fake-1": (2.0, 3.0)})
     report, _ = await rendered(spot, ["a"], notes)
     assert "SpotInterruption" in str(report.model_dump()) or len(report.workers) == 2
     async with engine(FakeCloud(encode=10.0)) as e, opened(e, ["a"], notes):
@@ -108,7 +109,7 @@ class Busy(FakeRenderer):
     """A worker that is left with something that nobody waits for."""
 
     @property
-    def abandoned(self):
+    def has_abandoned_encode(self):
         return self.task == "fake-1"
 
 
@@ -122,12 +123,12 @@ async def test_none_for_a_worker_that_is_given_up_while_it_is_well():
     notes = Notes()
     report, _ = await rendered(Busied(encode=1.0), ["a", "b"], notes)
     assert report.status is Status.COMPLETE
-    assert "nobody waits for" in report.workers[0].error
+    assert "was cancelled" in report.workers[0].error
     assert not notes.pages
 
 
 async def test_none_where_nobody_keeps_it():
-    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0}, post_mortem_takes=4.0)
+    cloud = FakeCloud(encode=10.0, crashing_tasks={"fake-1": 3.0}, post_mortem_takes=4.0)
     without, ended = await rendered(cloud, ["a"], None)
     assert [worker.post_mortem for worker in without.workers] == [None, None]
     assert ended < 14 + 4
@@ -135,19 +136,19 @@ async def test_none_where_nobody_keeps_it():
 
 async def test_the_end_of_a_run_waits_for_it_a_few_seconds_and_no_longer():
     def cloud(takes):
-        return FakeCloud(dying_tasks={"fake-1": 0.0}, post_mortem_takes=takes)
+        return FakeCloud(crashing_tasks={"fake-1": 0.0}, post_mortem_takes=takes)
 
     _, without = await rendered(cloud(0.0), ["a"], Notes())
     report, ended = await rendered(cloud(3.0), ["a"], Notes())
     assert report.workers[0].post_mortem is not None
     assert ended <= without + 4
-    report, ended = await rendered(cloud(EXAMINE - 1), ["a"], Notes())
+    report, ended = await rendered(cloud(POST_MORTEM_TIMEOUT - 1), ["a"], Notes())
     assert report.status is Status.COMPLETE
-    assert ended <= without + LAST + 1
+    assert ended <= without + POST_MORTEM_GRACE + 1
 
 
 async def test_what_comes_late_is_in_a_later_report():
-    cloud = FakeCloud(dying_tasks={"fake-1": 0.0}, post_mortem_takes=LAST + 2)
+    cloud = FakeCloud(crashing_tasks={"fake-1": 0.0}, post_mortem_takes=POST_MORTEM_GRACE + 2)
     async with engine(cloud, limits=Limits(workers=1)) as e:
         async with opened(e, ["a"], Notes()) as run:
             assert (await run.until_done()).workers[0].post_mortem is None
@@ -156,16 +157,16 @@ async def test_what_comes_late_is_in_a_later_report():
 
 
 async def test_it_is_given_up_after_a_while(caplog):
-    cloud = FakeCloud(dying_tasks={"fake-1": 0.0}, encode=60.0, post_mortem_takes=1000.0)
+    cloud = FakeCloud(crashing_tasks={"fake-1": 0.0}, encode=60.0, post_mortem_takes=1000.0)
     report, ended = await rendered(cloud, ["a"], Notes())
     assert ended < 100
     assert report.workers[0].post_mortem is None
-    assert f"no post-mortem within {EXAMINE:g} s" in caplog.text
+    assert f"no post-mortem within {POST_MORTEM_TIMEOUT:g} s" in caplog.text
 
 
 @pytest.mark.parametrize("error", [OSError("full"), NoAnswerError("lost"), ZeroDivisionError()])
 async def test_what_goes_wrong_with_it_fails_nothing(error, caplog):
-    cloud = FakeCloud(encode=10.0, dying_tasks={"fake-1": 3.0})
+    cloud = FakeCloud(encode=10.0, crashing_tasks={"fake-1": 3.0})
     report, _ = await rendered(cloud, ["a", "b"], Notes(error=error))
     assert report.status is Status.COMPLETE
     assert "fake-1: no post-mortem" in caplog.text
@@ -173,7 +174,7 @@ async def test_what_goes_wrong_with_it_fails_nothing(error, caplog):
 
 async def test_it_begins_after_the_stop_and_holds_up_no_other():
     """Both workers fail; the second one is stopped while the first one's page is written."""
-    cloud = FakeCloud(encode=20.0, mute_tasks={"fake-1"}, post_mortem_takes=2.0)
+    cloud = FakeCloud(encode=20.0, silent_tasks={"fake-1"}, post_mortem_takes=2.0)
     asked = []
     plain = cloud.post_mortem
 
@@ -187,8 +188,8 @@ async def test_it_begins_after_the_stop_and_holds_up_no_other():
 
 
 def test_what_a_page_looks_like():
-    failure = of_stop("EssentialContainerExited", ["OutOfMemoryError: killed"], [137])
-    text = page(
+    failure = classify_stop("EssentialContainerExited", ["OutOfMemoryError: killed"], [137])
+    text = build_page(
         "abc",
         failure=failure,
         facts={"reason": "OutOfMemoryError: killed", "zone": "", "exit": 137},
@@ -198,7 +199,7 @@ def test_what_a_page_looks_like():
     assert text == (
         "# Task abc failed\n\n"
         "**The task had too little memory.**\n\n"
-        "What to do: choose a larger tier, or let CLOUDBURST_LADDER have size.\n\n"
+        "What to do: choose a larger tier, or add size to CLOUDBURST_FALLBACKS.\n\n"
         "- reason: OutOfMemoryError: killed\n- exit: 137\n\n"
         "## Last lines\n\n"
         "    one\n    ``` �[2J two\n\n"

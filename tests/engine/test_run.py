@@ -1,23 +1,23 @@
-"""What a run promises: every scene ends in a video or an error, and no task outlives its use."""
+"""Runs as a whole: every scene ends in a video or an error, and no task runs on."""
 
 from __future__ import annotations
 
 import anyio
 import pytest
-from harness import checked, engine
 
 from cloudburst.errors import (
     AccessDeniedError,
     BusyError,
     CapacityError,
     ClosedError,
-    GenerateError,
+    EncodeError,
     SceneTimeoutError,
     WorkerNotReadyError,
 )
-from cloudburst.models.policy import Limits, Timeouts
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
+from support.harness import checked, engine
 
 pytestmark = pytest.mark.anyio
 
@@ -29,15 +29,15 @@ async def test_all_scenes_become_videos_and_every_task_is_stopped():
         assert not cloud.running, "nothing is kept warm by default"
     assert report.status is Status.COMPLETE
     assert [video.scene for video in report.videos] == list("abcdefg")
-    assert cloud.most_running == 3
+    assert cloud.max_running == 3
     assert {w.task for w in report.workers} == {"fake-1", "fake-2", "fake-3"}
     assert sum(w.scenes for w in report.workers) == 7
     for entry in report.scenes:
         assert (entry.attempts, entry.error) == (1, None)
-        assert entry.uploading == pytest.approx(1)
-        assert entry.generating == pytest.approx(10)
-        assert entry.downloading == pytest.approx(1)
-        assert entry.queued >= 30
+        assert entry.upload_seconds == pytest.approx(1)
+        assert entry.encode_seconds == pytest.approx(10)
+        assert entry.download_seconds == pytest.approx(1)
+        assert entry.queued_seconds >= 30
 
 
 async def test_wall_time_is_that_of_an_ideal_pipeline():
@@ -46,7 +46,7 @@ async def test_wall_time_is_that_of_an_ideal_pipeline():
     async with engine(cloud, limits=Limits(workers=2)) as eng:
         report = await eng.render(["a", "b", "c", "d", "e", "f"])
     ideal = 30 + 4 + 3 * 10 + 4
-    assert ideal <= report.seconds <= ideal + 1
+    assert ideal <= report.wall_seconds <= ideal + 1
 
 
 async def test_a_scene_that_fails_stops_no_other():
@@ -55,17 +55,17 @@ async def test_a_scene_that_fails_stops_no_other():
         report = await eng.render(["a", "b", "c"])
     assert report.status is Status.PARTIAL
     assert [v.scene for v in report.videos] == ["a", "c"]
-    assert report.scenes[1].error == "GenerateError: the encoder said no"
+    assert report.scenes[1].error == "EncodeError: the encoder said no"
     assert report.scenes[1].attempts == 1, "no other worker would do better"
     with pytest.raises(ExceptionGroup, match="1 scenes failed") as caught:
         report.raise_for_failures()
-    assert isinstance(caught.value.exceptions[0], GenerateError)
+    assert isinstance(caught.value.exceptions[0], EncodeError)
 
 
 async def test_longest_sound_first():
     cloud = FakeCloud(encode=1)
     scenes = [checked("short", 1), checked("long", 9), checked("middle", 5)]
-    async with engine(cloud, limits=Limits(workers=1, lanes=1)) as eng:
+    async with engine(cloud, limits=Limits(workers=1, scenes_per_worker=1)) as eng:
         await eng.render(scenes)
     assert [line for line in cloud.log if line.startswith("encoded")] == [
         "encoded long on fake-1",
@@ -119,11 +119,11 @@ async def test_a_small_run_is_not_left_to_a_worker_that_never_comes():
         await anyio.sleep(45)
         tasks.start_soon(one, eng, "small", 1)
     assert {report.status for report in reports.values()} == {Status.COMPLETE}
-    assert reports["small"].seconds < 4 * 20
+    assert reports["small"].wall_seconds < 4 * 20
 
 
 async def test_a_dead_worker_is_replaced():
-    cloud = FakeCloud(encode=5, dying_tasks={"fake-1": 3})
+    cloud = FakeCloud(encode=5, crashing_tasks={"fake-1": 3})
     async with engine(cloud, limits=Limits(workers=1)) as eng:
         report = await eng.render(["a"])
     assert report.status is Status.COMPLETE
@@ -136,11 +136,11 @@ async def test_a_dead_worker_is_replaced():
 async def test_a_worker_that_dies_while_it_is_silent_is_noticed():
     """The line does not break (a machine that vanished): the backend's word is enough."""
     cloud = FakeCloud(encode=lambda _: 10_000 if "fake-1" in cloud.running else 5)
-    cloud.dying_tasks = {"fake-1": 7}
+    cloud.crashing_tasks = {"fake-1": 7}
     async with engine(cloud, limits=Limits(workers=1)) as eng:
         report = await eng.render(["a"])
     assert report.status is Status.COMPLETE
-    assert report.seconds < 30
+    assert report.wall_seconds < 30
     lost = next(w for w in report.workers if w.task == "fake-1")
     assert "exit code 137" in lost.error
 
@@ -173,8 +173,8 @@ async def test_a_wait_for_others_costs_a_scene_no_time():
     async with engine(cloud, limits=Limits(workers=1, attempts=1)) as eng:
         report = await eng.render("abc")
     assert report.status is Status.COMPLETE
-    assert max(scene.waiting for scene in report.scenes) > 500
-    assert report.seconds < 1 + 3 * 600 + 1
+    assert max(scene.slot_wait_seconds for scene in report.scenes) > 500
+    assert report.wall_seconds < 1 + 3 * 600 + 1
 
 
 async def test_permission_denied_ends_the_run_at_once():
@@ -204,21 +204,21 @@ async def test_a_lost_answer_starts_no_second_task():
 
 
 async def test_never_ready():
-    cloud = FakeCloud(mute_tasks={f"fake-{i}" for i in range(1, 20)})
+    cloud = FakeCloud(silent_tasks={f"fake-{i}" for i in range(1, 20)})
     async with engine(cloud, timeouts=Timeouts(ready=300), limits=Limits(workers=2)) as eng:
         report = await eng.render(["a", "b", "c"])
     assert {type(e) for e in report.errors} == {WorkerNotReadyError}
     assert len(cloud.launched) <= 4, "bounded tries"
     assert not cloud.running
-    assert 300 <= report.seconds < 1000
+    assert 300 <= report.wall_seconds < 1000
 
 
 async def test_one_worker_that_never_answers_costs_no_scene():
-    cloud = FakeCloud(boot=30, encode=10, mute_tasks={"fake-1"})
+    cloud = FakeCloud(boot=30, encode=10, silent_tasks={"fake-1"})
     async with engine(cloud, limits=Limits(workers=2)) as eng:
         report = await eng.render(list("abcdef"))
     assert report.status is Status.COMPLETE
-    assert report.seconds < 100, "the others do not wait for the one"
+    assert report.wall_seconds < 100, "the others do not wait for the one"
     assert not cloud.running
 
 
@@ -229,7 +229,7 @@ async def test_a_worker_that_nobody_needs_any_more_is_not_waited_for():
     async with engine(cloud, second, limits=Limits(workers=2)) as eng:
         report = await eng.render(["a", "b"])
     assert report.status is Status.COMPLETE
-    assert report.seconds < 20
+    assert report.wall_seconds < 20
     assert not second.running
 
 
@@ -238,7 +238,7 @@ async def test_nobody_waits_for_what_others_give_back():
     cloud, seconds = FakeCloud(boot=1, encode=1, stop_takes=5), []
 
     async def one(eng, number):
-        seconds.append((await eng.render([f"s{number}"], f"run{number}")).seconds)
+        seconds.append((await eng.render([f"s{number}"], f"run{number}")).wall_seconds)
 
     async with (
         engine(cloud, limits=Limits(workers=10)) as eng,
@@ -254,9 +254,9 @@ async def test_nobody_waits_for_what_others_give_back():
 class Uneven(FakeCloud):
     """The second task takes long to start."""
 
-    async def describe(self, task, *, anew=False):
+    async def describe(self, task, *, refresh=False):
         self.boot = 200 if task == "fake-2" else 1
-        return await super().describe(task, anew=anew)
+        return await super().describe(task, refresh=refresh)
 
 
 async def test_nobody_waits_for_a_start_that_others_want():
@@ -273,7 +273,7 @@ async def test_nobody_waits_for_a_start_that_others_want():
         await anyio.sleep(5)
         tasks.start_soon(one, eng, "large", 16)
     assert {report.status for report in reports.values()} == {Status.COMPLETE}
-    assert reports["small"].seconds < 70
+    assert reports["small"].wall_seconds < 70
     assert [worker.scenes for worker in reports["large"].workers if worker.task == "fake-2"] > [2]
     assert not cloud.running
 
@@ -286,7 +286,7 @@ async def test_idle_workers_are_kept_for_as_long_as_asked():
         assert cloud.running
         report = await eng.render(["b"], "second")
         assert len(cloud.launched) == 1
-        assert report.workers[0].launched < 0, "it was warm when this run began"
+        assert report.workers[0].launched_at < 0, "it was warm when this run began"
         await anyio.sleep(121)
         assert not cloud.running
 
@@ -316,10 +316,10 @@ async def test_a_waiting_scene_moves_to_a_worker_that_is_free():
         done = {e.scene: e.at async for e in run if e.type == "scene.completed"}
     report = run.report
     assert report.status is Status.COMPLETE
-    assert report.seconds < 110
+    assert report.wall_seconds < 110
     for entry in report.scenes:
-        waits = entry.queued + entry.waiting
-        spent = waits + entry.uploading + entry.generating + entry.downloading
+        waits = entry.queued_seconds + entry.slot_wait_seconds
+        spent = waits + entry.upload_seconds + entry.encode_seconds + entry.download_seconds
         assert spent == pytest.approx(done[entry.scene], abs=0.01), "no second is lost by a move"
     tasks = {video.scene: video.task for video in report.videos}
     assert tasks["long"] not in (tasks["short"], tasks["next"], tasks["last"])
@@ -330,13 +330,13 @@ async def test_encoder_slots_are_used_all_and_never_exceeded():
     cloud = FakeCloud(encoders=4, upload=1, encode=10)
     async with engine(cloud, limits=Limits(workers=1)) as eng:
         report = await eng.render([f"s{i}" for i in range(8)])
-    assert report.seconds == pytest.approx(1 + 10 + 10, abs=1.5)
+    assert report.wall_seconds == pytest.approx(1 + 10 + 10, abs=1.5)
 
 
 async def test_the_queue_is_bounded_if_asked():
     cloud = FakeCloud(encode=10)
-    async with engine(cloud, limits=Limits(workers=1, waiting=3)) as eng:
-        with pytest.raises(BusyError, match=r"Limits\.waiting=3"):
+    async with engine(cloud, limits=Limits(workers=1, queued_scenes=3)) as eng:
+        with pytest.raises(BusyError, match=r"Limits\.queued_scenes=3"):
             await eng.render(list("abcd"))
         assert not cloud.launched
         assert (await eng.render(list("abc"))).status is Status.COMPLETE
@@ -390,7 +390,7 @@ async def test_events_tell_the_whole_story_in_order():
         "scene.started",
         "scene.uploaded",
         "scene.encoding",
-        "scene.generated",
+        "scene.encoded",
         "scene.completed",
         "worker.stopped",
     ]

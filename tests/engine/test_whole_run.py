@@ -1,4 +1,4 @@
-"""What only somebody can mend ends a run at once, and says how; a quota only bounds it."""
+"""Failures that a person has to fix end a run at once; a quota only bounds it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from harness import checked, engine
 
 from cloudburst.engine.run import open_run
-from cloudburst.engine.standing import FEWER_FOR
+from cloudburst.engine.scheduler.backend_health import REDUCED_LIMIT_SECONDS
 from cloudburst.errors import (
     AccessDeniedError,
     CapacityError,
@@ -20,13 +19,14 @@ from cloudburst.errors import (
     KeyRefusedError,
     Remedy,
 )
-from cloudburst.models.failures import of_stop
+from cloudburst.models.failures import classify_stop
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
+from support.harness import checked, engine
 
 pytestmark = pytest.mark.anyio
 
@@ -42,8 +42,8 @@ class Ending(FakeCloud):
         super().__init__(**facts)
         self.reason, self.healthy, self.slow = reason, healthy, slow
 
-    async def describe(self, task, *, anew=False):
-        status = await super().describe(task, anew=anew)
+    async def describe(self, task, *, refresh=False):
+        status = await super().describe(task, refresh=refresh)
         if task in self.healthy or task not in self.running:
             return status
         after = 250 if task in self.slow else 20
@@ -53,7 +53,7 @@ class Ending(FakeCloud):
             state=TaskState.STOPPED,
             reason=self.reason,
             stop_code="TaskFailedToStart",
-            failure=of_stop("TaskFailedToStart", [self.reason], []),
+            failure=classify_stop("TaskFailedToStart", [self.reason], []),
         )
 
 
@@ -67,8 +67,8 @@ async def test_an_image_that_is_not_there_ends_the_run_with_the_first_task_that_
     assert len(report.scenes) == len(SCENES)
     for entry in report.scenes:
         assert entry.error.startswith("WorkerStoppedError: ")
-        assert "check DOCKER_IMAGE" in entry.error
-    assert "check DOCKER_IMAGE" in report.fault
+        assert "name and tag in DOCKER_IMAGE" in entry.error
+    assert "name and tag in DOCKER_IMAGE" in report.problem
     assert not any(error.retryable for error in report.errors)
     assert not cloud.running
 
@@ -78,7 +78,7 @@ async def test_an_image_that_does_not_come_is_tried_for_again():
     async with engine(cloud, limits=Limits(workers=1, attempts=3)) as e:
         report = await e.render(["a", "b"])
     assert len(cloud.launched) == 3
-    assert report.fault is None
+    assert report.problem is None
     assert "NAT gateway" in report.scenes[0].error
 
 
@@ -88,7 +88,7 @@ async def test_what_is_ready_finishes_what_it_can():
     async with engine(cloud, limits=Limits(workers=3)) as e:
         report = await e.render(SCENES[:5])
     assert report.status is Status.COMPLETE
-    assert report.fault is None
+    assert report.problem is None
     assert len(cloud.launched) == 3
     assert {entry.task for entry in report.scenes} == {"fake-1"}
 
@@ -110,8 +110,37 @@ async def test_a_refusal_that_nobody_can_wait_out_is_asked_for_once(kind):
         report = await e.render(SCENES)
         assert anyio.current_time() < 30
     assert len(cloud.refuse) == 19
-    assert report.fault == f"{kind.__name__}: no, and this is how"
-    assert {entry.error for entry in report.scenes} == {report.fault}
+    assert report.problem == f"{kind.__name__}: no, and this is how"
+    assert {entry.error for entry in report.scenes} == {report.problem}
+
+
+# A role that was just made.
+
+
+class YoungRole(Ending):
+    """Tasks stop because ECS may not assume their role, until a time."""
+
+    def __init__(self, until, **facts):
+        super().__init__(NOT_YET, **facts)
+        self.until = until
+
+    async def describe(self, task, *, refresh=False):
+        if self._requests[task][1] >= self.until:
+            return await FakeCloud.describe(self, task, refresh=refresh)
+        return await super().describe(task, refresh=refresh)
+
+
+NOT_YET = "ECS was unable to assume the role 'arn:aws:iam::1:role/r' that was provided for this"
+
+
+async def test_tasks_that_stop_for_a_young_role_are_no_failures():
+    """Each round of starts takes 20 s, and all workers of it stop for the same reason."""
+    cloud = YoungRole(anyio.current_time() + 50)
+    async with engine(cloud, limits=Limits(workers=4, attempts=3)) as e:
+        report = await e.render(SCENES)
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) > 2 * 4
+    assert not cloud.running
 
 
 # A quota.
@@ -132,7 +161,7 @@ class Quota(FakeCloud):
         if request.token not in self.granted and self.used() >= self.most:
             self.refused += 1
             error = CapacityError("the quota, and what to do")
-            error.remedy = Remedy.FEWER
+            error.remedy = Remedy.FEWER_TASKS
             raise error
         self.granted.add(request.token)
         return await super().launch(request)
@@ -150,7 +179,7 @@ async def test_no_more_are_asked_for_than_the_account_allows():
     assert ended == pytest.approx(90, abs=5)
     told = [worker.error for worker in report.workers if worker.error]
     assert told == ["CapacityError: the quota, and what to do"] * len(told)
-    assert report.fault is None
+    assert report.problem is None
 
 
 async def test_what_the_account_allows_is_found_out_again_after_a_while():
@@ -159,19 +188,37 @@ async def test_what_the_account_allows_is_found_out_again_after_a_while():
         await anyio.sleep(150)
         assert cloud.refused <= 2, "once while the other one was not there yet"
         cloud.most = 2
-        await anyio.sleep(FEWER_FOR)
+        await anyio.sleep(REDUCED_LIMIT_SECONDS)
         report = await run.until_done()
     assert report.status is Status.COMPLETE
-    assert cloud.most_running == 2
+    assert cloud.max_running == 2
 
 
-async def test_alone_it_waits_for_the_quota_and_says_why_when_it_waits_in_vain():
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_quota_without_any_room_is_waited_for_once_and_said_at_once(caplog, workers):
+    """No task of ours is alive, so that no end of one of ours can make room."""
+    cloud = Quota(0)
+    limits, timeouts = Limits(workers=workers), Timeouts(launch=60)
+    async with engine(cloud, limits=limits, timeouts=timeouts) as e, e.open(SCENES[:5]) as run:
+        began = anyio.current_time()
+        await anyio.sleep(1)
+        assert "the account's quota is used up; asking again: the quota, and what" in caplog.text
+        report = await run.until_done()
+        assert anyio.current_time() - began == pytest.approx(60, abs=25)
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"].count(
+        "the account's quota is used up; asking again: the quota, and what to do"
+    ) == workers, "once for each launch, and not each time that it is asked again"
+    assert report.status is Status.FAILED
+    assert {entry.error for entry in report.scenes} == {report.scenes[0].error}
+
+
+async def test_alone_it_waits_for_the_quota_and_says_why_there_was_no_task():
     cloud = Quota(0)
     async with engine(cloud, limits=Limits(workers=1), timeouts=Timeouts(launch=60)) as e:
         report = await e.render("a")
-        assert anyio.current_time() > 100, "attempts, each with its own patience"
+        assert anyio.current_time() < 100
     assert "no task was accepted within 60.0 s: the quota, and what to do" in report.scenes[0].error
-    assert report.errors[0].remedy is Remedy.FEWER
+    assert report.errors[0].remedy is Remedy.FEWER_TASKS
     assert report.errors[0].retryable
     cloud = Quota(0)
     async with engine(cloud, limits=Limits(workers=1)) as e, e.open("a") as run:
@@ -208,7 +255,7 @@ class Slow:
     async def write(self, *entries):
         await anyio.sleep(next(self.times))
 
-    async def keep(self, name, text):
+    async def save_file(self, name, text):
         return Path(name)
 
 

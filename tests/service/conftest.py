@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from blockbuster import BlockBuster
-from calling import KEY, STAND_IN, Caller, OpenCaller
 
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.service import open_service
+from support.service_caller import KEY, PROBE, STAND_IN, Caller, OpenCaller
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def caller(tmp_path: Path, _never_block: None) -> OpenCaller:
             "reserve_bytes": 0,
             **settings,
         }
-        async with open_service(ServiceSettings(**given), render=STAND_IN) as service:
+        async with open_service(ServiceSettings(**given), render=STAND_IN, probe=PROBE) as service:
             transport = httpx.ASGITransport(build_app(service))
             async with httpx.AsyncClient(
                 transport=transport,

@@ -10,17 +10,17 @@ import pytest
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.service.ffmpeg import (
+    MAX_ERROR_BYTES,
+    EncodeSpec,
     Ffmpeg,
-    Scene,
     encode_arguments,
     filter_graph,
     find_ffmpeg,
     find_font,
-    last_words,
-    running,
+    run_ffmpeg,
 )
 
-STILL = Scene(width=1920, height=1080, frames=90, moving=False, subtitled=False, mono=False)
+STILL = EncodeSpec(width=1920, height=1080, frames=90, moving=False, subtitled=False, mono=False)
 SOUND = (
     "[1:a:0]aformat=sample_rates=48000:channel_layouts=stereo,"
     "apad=whole_len=144000,atrim=end_sample=144000[a]"
@@ -80,7 +80,7 @@ def test_a_still_is_a_file_that_is_read_once():
 
 def test_sound_may_name_no_other_file():
     said = pairs(encode_arguments(STILL))
-    assert said["-protocol_whitelist"] == "file,pipe"
+    assert said["-protocol_whitelist"] == "file"
     assert not {"hls", "concat", "sdp", "dash"} & set(said["-format_whitelist"].split(","))
 
 
@@ -137,14 +137,25 @@ def test_font_of_the_wheel(tmp_path):
     assert font.family == "Noto Sans CJK SC"
 
 
+@pytest.fixture
+def script(tmp_path):
+    def write(body):
+        path = tmp_path / "script"
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return Ffmpeg(str(path), "script")
+
+    return write
+
+
 ENDLESS = ["-v", "error", "-f", "lavfi", "-i", "color", "-f", "null", "-"]
 
 
 @pytest.mark.real
 def test_ffmpeg_ends_at_its_deadline(tmp_path):
     began = time.monotonic()
-    with running(find_ffmpeg(), ENDLESS, tmp_path, seconds=0.3) as process:
-        assert process.wait() < 0
+    with run_ffmpeg(find_ffmpeg(), ENDLESS, tmp_path, seconds=0.3) as run:
+        assert run.process.wait() < 0
     assert time.monotonic() - began < 5
 
 
@@ -155,16 +166,26 @@ def test_ffmpeg_ends_with_the_block(tmp_path):
 
     with (
         pytest.raises(GivenUpError),
-        running(find_ffmpeg(), ENDLESS, tmp_path, seconds=60) as process,
+        run_ffmpeg(find_ffmpeg(), ENDLESS, tmp_path, seconds=60) as run,
     ):
         raise GivenUpError
-    assert process.returncode is not None
-    assert process.returncode < 0
+    assert run.process.returncode is not None
+    assert run.process.returncode < 0
 
 
 @pytest.mark.real
 def test_last_words_are_the_end_of_what_it_said(tmp_path):
-    with running(find_ffmpeg(), ["-i", "nowhere"], tmp_path, seconds=60) as process:
-        assert process.wait() != 0
-    assert "No such file" in last_words(tmp_path)
-    assert len(last_words(tmp_path, 1).splitlines()) == 1
+    with run_ffmpeg(find_ffmpeg(), ["-i", "nowhere"], tmp_path, seconds=60) as run:
+        assert run.process.wait() != 0
+    assert "No such file" in run.last_error_lines()
+    assert len(run.last_error_lines(1).splitlines()) == 1
+
+
+@pytest.mark.real
+def test_only_the_end_of_a_long_error_output_is_kept(tmp_path, script):
+    talkative = script("yes 'a broken packet' | head -c 20000000 >&2; echo 'the end' >&2; exit 1")
+    with run_ffmpeg(talkative, [], tmp_path, seconds=60) as run:
+        assert run.process.wait() == 1
+    assert run.last_error_lines(2) == "a broken packet\nthe end"
+    assert len(run.errors) == MAX_ERROR_BYTES
+    assert [path.name for path in tmp_path.iterdir()] == ["script"]  # nothing went to the disk

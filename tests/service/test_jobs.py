@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio import to_thread
-from calling import OpenCaller, alive, eventually, read_pids
+
+from support.service_caller import OpenCaller, alive, eventually, read_pids
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +25,9 @@ async def test_a_render_ends_with_a_video_and_keeps_nothing_else(caller: OpenCal
         assert done["progress"] == 1
         assert done["done"]["seconds"] == 3
         assert done["error"] is None
-        assert [f for f in to.files() if f.startswith("jobs")] == [f"jobs/{job}/video.mp4"]
+        assert [f for f in to.files() if f.startswith("jobs")] == [
+            f"jobs/{to.video(job).parent.name}/video.mp4"
+        ]
     assert not to.service.folder.exists()
 
 
@@ -37,7 +44,7 @@ async def test_an_input_fault_names_the_field(caller: OpenCaller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("do", "told"), [("crash", "exit -11: something broke"), ("lie", "exit 0: no word of it")]
+    ("do", "told"), [("crash", "exit -11: something broke"), ("lie", "exit 0: no error output")]
 )
 async def test_a_broken_child_is_the_services_fault(
     caller: OpenCaller, do: str, told: str, caplog: pytest.LogCaptureFixture
@@ -48,6 +55,35 @@ async def test_a_broken_child_is_the_services_fault(
         assert failed["error"]["field"] is None
     assert do == "lie" or "something broke" in caplog.text
     assert len(caplog.text) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        (signal.SIGKILL, "a file that takes too much memory to read"),
+        (signal.SIGXCPU, "a file that takes too much CPU time to read"),
+        (signal.SIGSEGV, "a file that crashes its decoder (SIGSEGV)"),
+    ],
+)
+async def test_the_file_that_a_child_was_reading_is_to_blame_for_its_death(
+    caller: OpenCaller, number: int, found: str
+) -> None:
+    todo = {"do": "killed", "reading": "watermark", "signal": number}
+    async with caller() as to:
+        failed = await to.until(await to.start(todo), "failed")
+        assert failed["error"]["field"] == "watermark"
+        assert failed["error"]["found"] == found
+        assert failed["error"]["expected"] == "a smaller picture"
+
+
+async def test_a_child_that_dies_after_it_has_read_everything_is_the_services_fault(
+    caller: OpenCaller,
+) -> None:
+    todo = {"do": "killed", "reading": "", "signal": signal.SIGKILL}
+    async with caller() as to:
+        failed = await to.until(await to.start(todo), "failed")
+        assert failed["error"]["field"] is None
+        assert failed["error"]["error"].startswith("the render failed (exit -9")
 
 
 async def test_noise_from_a_child_is_passed_over(caller: OpenCaller) -> None:
@@ -77,10 +113,19 @@ async def test_delete_kills_the_whole_group_before_it_answers(
         assert not [f for f in to.files() if f.startswith("jobs")]
 
 
-async def test_a_deadline_kills_what_ignores_signals(caller: OpenCaller) -> None:
+async def test_a_render_without_progress_is_killed_although_it_ignores_signals(
+    caller: OpenCaller,
+) -> None:
     async with caller(scene_seconds=0.3) as to:
         failed = await to.until(await to.start({"do": "hang"}), "failed")
-        assert failed["error"]["error"] == "the render was not done within 0.3 s"
+        assert failed["error"]["error"] == "the render made no progress for 0.3 s"
+
+
+async def test_a_render_may_take_any_time_as_long_as_it_makes_progress(caller: OpenCaller) -> None:
+    async with caller(scene_seconds=0.8) as to:
+        began = anyio.current_time()
+        await to.until(await to.start({"do": "render", "steps": 12, "seconds": 1.8}), "done")
+        assert anyio.current_time() - began > 1.5
 
 
 async def test_only_so_many_encode_at_once_and_in_order(caller: OpenCaller) -> None:
@@ -123,9 +168,22 @@ async def test_trouble_with_one_job_spares_the_others(
         await to_thread.run_sync(read_pids, tmp_path / "pids")
         to.service.jobs._render = (str(tmp_path / "no such program"),)
         failed = await to.until(await to.start({"do": "render"}), "failed")
-        assert failed["error"]["error"] == "the service failed; its log says why"
+        assert failed["error"]["error"] == "the service failed; see its log"
         assert (await to.state(other))["state"] == "running"
     assert "no such program" in caplog.text
+
+
+async def test_a_folder_that_cannot_be_listed_ends_nothing(
+    caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlisted(folder: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    async with caller() as to:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "iterdir", unlisted)
+            await to.until(await to.start({"do": "render"}), "done")
+        await to.until(await to.start({"do": "render"}), "done")
 
 
 async def test_ended_jobs_and_unused_contents_expire(caller: OpenCaller) -> None:

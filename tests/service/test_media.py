@@ -10,11 +10,17 @@ import wave
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from cloudburst.service.ffmpeg import find_ffmpeg
 from cloudburst.service.job import InputFaultError
-from cloudburst.service.media import Sound, mark, measure_sound, photo, planes
+from cloudburst.service.media import (
+    DecodedAudio,
+    load_picture,
+    load_watermark,
+    measure_audio,
+    to_planes,
+)
 
 PIXELS = 10_000_000
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -38,12 +44,12 @@ def near(picture, at, colour, tolerance=6):
         ((300, 300), None, (1920, 1080)),
         ((400, 300), True, (1080, 1920)),
         ((300, 400), False, (1920, 1080)),
-        ((5000, 1), None, (1920, 1080)),
+        ((5000, 50), None, (1920, 1080)),
     ],
 )
 def test_canvas(file, size, is_portrait, canvas):
     Image.new("RGB", size, RED).save(file, "PNG")
-    picture = photo(file, PIXELS, is_portrait)
+    picture = load_picture(file, PIXELS, is_portrait)
     assert picture.size == canvas
     assert picture.mode == "RGB"
     assert near(picture, (500, 500), RED)
@@ -53,7 +59,7 @@ def test_filled_by_a_centre_crop_never_stretched(file):
     image = Image.new("RGB", (1000, 1000), BLUE)
     image.paste(RED, (400, 400, 600, 600))
     image.save(file, "PNG")
-    picture = photo(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, None)
     reds = [x for x in range(1920) if near(picture, (x, 540), RED, 60)]
     rows = [y for y in range(1080) if near(picture, (960, y), RED, 60)]
     assert (reds[0], reds[-1]) == (768, 1151)  # 384 wide about 960
@@ -84,7 +90,7 @@ def test_turned_as_exif_says(file, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     quarters().save(file, "JPEG", exif=exif, quality=95, subsampling=0)
-    picture = photo(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, None)
     width, height = picture.size
     assert (width < height) == (orientation in (6, 8))
     corners = ((200, 200), (width - 200, 200), (200, height - 200))
@@ -97,7 +103,7 @@ def test_nonsense_in_exif_is_no_fault(file, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     quarters().save(file, "JPEG", exif=exif, quality=95)
-    assert near(photo(file, PIXELS, None), (200, 200), RED, 12)
+    assert near(load_picture(file, PIXELS, None), (200, 200), RED, 12)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_nonsense_in_exif_is_no_fault(file, orientation):
 )
 def test_modes_and_formats(file, mode, kind):
     quarters((640, 360)).convert(mode).save(file, kind)
-    picture = photo(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, None)
     assert near(picture, (300, 300), RED, 12)
     assert near(picture, (1600, 300), GREEN, 12)
     assert near(picture, (300, 900), BLUE, 12)
@@ -125,19 +131,19 @@ def test_greys(file, mode):
     high = 65535 if mode == "I;16" else 255
     image = Image.new(mode, (160, 90), (high, 255) if mode == "LA" else high)
     image.save(file, "PNG")
-    assert near(photo(file, PIXELS, None), (900, 500), (255, 255, 255), 1)
+    assert near(load_picture(file, PIXELS, None), (900, 500), (255, 255, 255), 1)
 
 
 def test_16_bits_of_grey_keep_their_middle(file):
     Image.new("I;16", (160, 90), 128 * 257).save(file, "PNG")
-    assert near(photo(file, PIXELS, None), (900, 500), (128, 128, 128), 1)
+    assert near(load_picture(file, PIXELS, None), (900, 500), (128, 128, 128), 1)
 
 
 def test_transparent_parts_are_black(file):
     image = Image.new("RGBA", (160, 90), (255, 255, 255, 0))
     image.paste((255, 0, 0, 128), (0, 0, 80, 90))
     image.save(file, "PNG")
-    picture = photo(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, None)
     assert near(picture, (1500, 500), BLACK, 1)
     assert near(picture, (300, 500), (128, 0, 0), 2)
 
@@ -147,7 +153,7 @@ def test_palette_with_a_transparent_colour(file):
     image.putpalette([255, 255, 255, 0, 0, 255])
     image.paste(0, (0, 0, 80, 90))
     image.save(file, "GIF", transparency=0)
-    picture = photo(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, None)
     assert near(picture, (300, 500), BLACK, 1)
     assert near(picture, (1500, 500), BLUE, 1)
 
@@ -173,14 +179,14 @@ def cut(kind):
     return out.getvalue()[: len(out.getvalue()) // 2]
 
 
-@pytest.mark.parametrize("maker", [photo, mark])
+@pytest.mark.parametrize("maker", [load_picture, load_watermark])
 @pytest.mark.parametrize(
     ("raw", "found"),
     [
         (b"", "an empty file"),
         (b"this is no picture", "cannot identify"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage", "cannot identify"),
-        (bomb(60_000), "60000x60000"),
+        (bomb(60_000), "60000×60000"),
         (bomb(20), ""),
         (cut("PNG"), ""),
         (cut("JPEG"), "truncated"),
@@ -191,28 +197,71 @@ def cut(kind):
 def test_bad_pictures_are_faults(file, maker, raw, found):
     file.write_bytes(raw)
     with pytest.raises(InputFaultError) as caught:
-        photo(file, PIXELS, None) if maker is photo else mark(file, PIXELS, (1920, 1080))
+        load_picture(file, PIXELS, None) if maker is load_picture else load_watermark(
+            file, PIXELS, (1920, 1080)
+        )
     fault = caught.value.fault
-    assert fault.field == ("image" if maker is photo else "watermark")
+    assert fault.field == ("image" if maker is load_picture else "watermark")
     assert found in fault.found
     assert str(file) not in fault.found
     assert "10,000,000 pixels" in fault.expected
 
 
+@pytest.mark.parametrize(
+    ("size", "kind", "found"),
+    [
+        ((33_000, 400), "PNG", "33000×400 pixels"),
+        ((101, 1), "PNG", "101×1 pixels"),
+        ((6000, 6000), "WEBP", "6000×6000 pixels of WebP, which take 648 MB"),
+    ],
+)
+def test_pictures_that_cost_too_much_are_faults(file, size, kind, found):
+    Image.new("L", size).save(file, kind)
+    for read in (
+        lambda: load_picture(file, 10**8, None),
+        lambda: load_watermark(file, 10**8, (1920, 1080)),
+    ):
+        with pytest.raises(InputFaultError) as caught:
+            read()
+        assert caught.value.fault.found.startswith(found)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "CMYK"])
+@pytest.mark.parametrize("size", [(4500, 3200), (900, 5000)])
+def test_a_large_picture_looks_as_if_it_had_been_resized_at_once(file, mode, size):
+    colours = Image.merge("RGB", [Image.linear_gradient("L").rotate(90 * n) for n in range(3)])
+    if mode == "I;16":
+        image = colours.convert("L").resize(size, Image.Resampling.BICUBIC).convert("I;16")
+        image = image.point(lambda value: value * 257)
+    else:
+        image = colours.convert(mode if mode not in {"P", "CMYK"} else "RGB")
+        image = image.resize(size, Image.Resampling.BICUBIC)
+        image = image.quantize(64) if mode == "P" else image.convert(mode)
+    image.save(file, "TIFF" if mode == "CMYK" else "PNG")
+    if mode == "I;16":
+        plain = image.point(lambda value: value / 257).convert("L").convert("RGB")
+    else:
+        plain = image.convert("RGB")
+    found = load_picture(file, 10**8, None)
+    expected = ImageOps.fit(plain, found.size, Image.Resampling.LANCZOS)
+    extrema = ImageChops.difference(found, expected).getextrema()
+    assert max(high for _, high in extrema) <= (12 if mode == "P" else 2)
+
+
 def test_mark_is_an_eighth_wide_and_keeps_its_transparency(file):
     Image.new("RGBA", (400, 100), (0, 255, 0, 100)).save(file, "PNG")
-    found = mark(file, PIXELS, (1920, 1080))
+    found = load_watermark(file, PIXELS, (1920, 1080))
     assert (found.size, found.mode) == ((240, 60), "RGBA")
     assert found.getpixel((100, 30)) == (0, 255, 0, 100)
-    assert mark(file, PIXELS, (1080, 1920)).size == (135, 34)
+    assert load_watermark(file, PIXELS, (1080, 1920)).size == (135, 34)
 
 
 def test_tall_marks_are_cut_and_endless_ones_refused(file):
     Image.new("RGB", (10, 100)).save(file, "PNG")
-    assert mark(file, PIXELS, (1920, 1080)).size == (240, 1070)
-    Image.new("RGB", (1, 9000)).save(file, "PNG")
+    assert load_watermark(file, PIXELS, (1920, 1080)).size == (240, 1070)
+    Image.new("RGB", (100, 9000)).save(file, "PNG")
     with pytest.raises(InputFaultError, match="less tall"):
-        mark(file, PIXELS, (1920, 1080))
+        load_watermark(file, PIXELS, (1920, 1080))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +276,7 @@ def test_tall_marks_are_cut_and_endless_ones_refused(file):
 )
 def test_colours_are_bt709(rgb, yuv):
     """Figures of ITU-R BT.709-6 for 100 % bars, 8 bits."""
-    frame = planes(Image.new("RGB", (16, 8), rgb))
+    frame = to_planes(Image.new("RGB", (16, 8), rgb))
     assert (set(frame.y), set(frame.u), set(frame.v)) == tuple({value} for value in yuv)
     assert (len(frame.y), len(frame.u), len(frame.v)) == (128, 32, 32)
 
@@ -237,16 +286,16 @@ def test_chroma_lies_on_even_columns():
     ramp = Image.new("RGB", (64, 2))
     for x in range(64):
         ramp.paste((0, 0, 4 * x), (x, 0, x + 1, 2))
-    frame = planes(ramp)
+    frame = to_planes(ramp)
     for sample in range(2, 30):
         blue = 4 * 2 * sample
         assert frame.u[sample] == pytest.approx(128 + 0.5 * 224 / 255 * blue, abs=1)
 
 
 def test_frames_cover_the_sound():
-    assert Sound(48_000, 48_000, 2).frames == 30
-    assert Sound(48_001, 48_000, 2).frames == 31
-    assert Sound(1, 8_000, 1).frames == 1
+    assert DecodedAudio(48_000, 48_000, 2).frames == 30
+    assert DecodedAudio(48_001, 48_000, 2).frames == 31
+    assert DecodedAudio(1, 8_000, 1).frames == 1
 
 
 def tone(path, seconds, rate=44_100):
@@ -286,7 +335,7 @@ def encode(tmp_path):
 )
 def test_sounds_are_as_long_as_they_decode(tmp_path, encode, options, slack):
     encode(*options)
-    sound = measure_sound(find_ffmpeg(), tmp_path, 60)
+    sound = measure_audio(find_ffmpeg(), tmp_path, 60)
     assert sound.samples / sound.rate == pytest.approx(2.5, abs=slack)
 
 
@@ -296,14 +345,14 @@ def test_the_header_is_not_believed(tmp_path):
     raw = bytearray((tmp_path / "audio").read_bytes())
     raw[40:44] = struct.pack("<I", 2**31)  # the length of the data: hours
     (tmp_path / "audio").write_bytes(raw)
-    assert measure_sound(find_ffmpeg(), tmp_path, 60) == Sound(8000, 8000, 1)
+    assert measure_audio(find_ffmpeg(), tmp_path, 60) == DecodedAudio(8000, 8000, 1)
 
 
 @pytest.mark.real
 def test_limit_counts_what_is_decoded(tmp_path, encode):
     encode("-f", "mp3", "-q:a", "7", "-write_xing", "0")
     with pytest.raises(InputFaultError) as caught:
-        measure_sound(find_ffmpeg(), tmp_path, 2)
+        measure_audio(find_ffmpeg(), tmp_path, 2)
     assert caught.value.fault.field == "audio"
     assert caught.value.fault.found == "more than 2 seconds"
 
@@ -324,10 +373,30 @@ def test_what_is_no_sound_is_a_fault(tmp_path, raw):
     tone(tmp_path / "other.wav", 0.5)
     (tmp_path / "audio").write_bytes(raw)
     with pytest.raises(InputFaultError) as caught:
-        measure_sound(find_ffmpeg(), tmp_path, 60)
+        measure_audio(find_ffmpeg(), tmp_path, 60)
     assert caught.value.fault.field == "audio"
     assert caught.value.fault.found
     assert "mp3, wav, m4a, ogg or flac" in caught.value.fault.expected
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("-af", "pan=16c|c0=c0", "-f", "wav"), "16 channels"),
+        (("-ar", "500000", "-f", "wav"), "500,000 samples per second"),
+        (("-ar", "500", "-f", "wav"), "500 samples per second"),
+        (("-c:a", "tta", "-f", "matroska"), ""),
+        (("-c:a", "wavpack", "-f", "matroska"), ""),
+    ],
+    ids=["channels", "high rate", "low rate", "unusual decoder", "another one"],
+)
+def test_sounds_that_are_not_taken(tmp_path, encode, options, found):
+    encode(*options)
+    with pytest.raises(InputFaultError) as caught:
+        measure_audio(find_ffmpeg(), tmp_path, 60)
+    assert caught.value.fault.field == "audio"
+    assert found in caught.value.fault.found
 
 
 @pytest.mark.real
@@ -335,4 +404,4 @@ def test_a_video_without_sound_is_a_fault(tmp_path):
     command = [find_ffmpeg().path, "-v", "error", "-f", "lavfi", "-i", "color=s=64x64:d=0.2"]
     subprocess.run([*command, "-f", "mp4", "audio"], cwd=tmp_path, check=True, timeout=15)
     with pytest.raises(InputFaultError):
-        measure_sound(find_ffmpeg(), tmp_path, 60)
+        measure_audio(find_ffmpeg(), tmp_path, 60)

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 from anyio import create_task_group
-from calling import Caller, OpenCaller
 
 from cloudburst.service.app import build_app
-from cloudburst.service.download import byte_range
+from cloudburst.service.file_response import parse_range
+from support.service_caller import Caller, OpenCaller
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +33,7 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
             ("GET", "/jobs/x/events"),
             ("GET", "/jobs/x/video"),
             ("POST", "/create_video_onestep"),
+            ("GET", "/cleanup"),
         ]
         for key in ("", "wrong", "correct hors", "correct horse "):
             for method, path in calls:
@@ -42,6 +43,17 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
                 assert answer.status_code == 401, (method, path)
                 assert method == "HEAD" or answer.json()["error"] == "Authentication failed"
         assert (await to.http.get("/health", headers={"X-Authentication-Key": ""})).is_success
+
+
+@pytest.mark.parametrize("path", ["/jobs/", "/health/", "/cleanup/"])
+async def test_a_path_with_a_slash_too_many_is_not_redirected(
+    caller: OpenCaller, path: str
+) -> None:
+    """A redirect would name whatever host the caller has named."""
+    async with caller() as to:
+        answer = await to.http.get(path, headers={"Host": "elsewhere.example"})
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers
 
 
 @pytest.mark.parametrize("key", [None, "", "your-authentication-key-placeholder-uuid-here"])
@@ -206,17 +218,17 @@ async def test_a_full_disk_is_507_until_used_contents_can_go(caller: OpenCaller)
 async def test_a_write_that_finds_the_disk_full_is_507(caller: OpenCaller) -> None:
     import errno
 
-    from cloudburst.service import body
+    from cloudburst.service import request_body
 
     class Full:
         def write(self, _: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     async with caller() as to:
-        sink = body._Sink(Full())  # type: ignore[arg-type]
+        sink = request_body._Sink(Full())  # type: ignore[arg-type]
         sink.waiting += b"x"
-        with pytest.raises(body.RefusedError) as caught:
-            async with body._translated():
+        with pytest.raises(request_body.RejectedRequestError) as caught:
+            async with request_body._translated():
                 sink.flush()
         assert caught.value.status == 507
         assert to.files() == []
@@ -367,7 +379,7 @@ async def test_odd_paths_are_refused_in_json(
 async def video(to: Caller) -> tuple[str, bytes]:
     job = await to.start({"do": "render"})
     await to.until(job, "done")
-    return f"/jobs/{job}/video", (to.service.folder / "jobs" / job / "video.mp4").read_bytes()
+    return f"/jobs/{job}/video", to.video(job).read_bytes()
 
 
 async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
@@ -417,7 +429,7 @@ async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
 
 def test_a_range_of_an_empty_file_is_unsatisfiable() -> None:
     with pytest.raises(ValueError, match="no byte of 0"):
-        byte_range("bytes=0-", 0)
+        parse_range("bytes=0-", 0)
 
 
 async def test_a_video_that_is_not_there_yet_is_409(caller: OpenCaller) -> None:

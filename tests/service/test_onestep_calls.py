@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from calling import Caller, OpenCaller
+
+from support.service_caller import Caller, OpenCaller
 
 pytestmark = pytest.mark.anyio
 

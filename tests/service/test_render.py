@@ -13,28 +13,23 @@ import struct
 import subprocess
 import sys
 import time
-import wave
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_motion import LANDSCAPE, chart, dot
 
+from cloudburst.models.options import RenderOptions
+from cloudburst.service import process_limits
 from cloudburst.service.ffmpeg import find_ffmpeg
+from cloudburst.service.job import JobOptions, RenderJob
+from support.dot_charts import LANDSCAPE, chart, dot
+from support.service_inputs import tone
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
 SRT = "1\n00:00:00,100 --> 00:00:00,300\n{text}\n"
-RATE = 44_100
-
-
-def tone(path, seconds, amplitude=9000):
-    count = round(seconds * RATE)
-    wave_ = np.rint(amplitude * np.sin(np.arange(count) / 12)).astype("<i2")
-    with wave.open(str(path), "wb") as out:
-        out.setparams((1, 2, RATE, 0, "NONE", ""))
-        out.writeframes(wave_.tobytes())
 
 
 @pytest.fixture
@@ -48,8 +43,9 @@ def job(tmp_path):
             (tmp_path / "subtitle").write_text(subtitle, "utf-8")
         if mark is not None:
             mark.save(tmp_path / "watermark", "PNG")
-        said = {"name": "scene", "options": {"effects": [], **options}, **dict(limits)}
-        (tmp_path / "job.json").write_text(json.dumps(said))
+        chosen = JobOptions.from_options(RenderOptions.model_validate({"effects": [], **options}))
+        said = RenderJob(name="scene", options=chosen, **dict(limits))
+        (tmp_path / "job.json").write_text(said.to_json())
         return tmp_path
 
     return lay
@@ -57,7 +53,7 @@ def job(tmp_path):
 
 def child(folder, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "cloudburst.service.child", str(folder)],
+        [sys.executable, "-m", "cloudburst.service.render_process", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -153,7 +149,7 @@ def test_loudness_is_untouched(job):
 
 def test_progress_grows_to_the_end(job):
     _, lines, _ = outcome(job(effects=["zoom_in"], seconds=3))
-    progress = [line["progress"] for line in lines[:-1]]
+    progress = [line["progress"] for line in lines[:-1] if "progress" in line]
     assert len(progress) >= 2
     assert progress == sorted(set(progress))
     assert 0 <= progress[0] <= progress[-1] <= 1
@@ -217,11 +213,64 @@ def test_letters_are_letters_and_not_empty_boxes(job):
 
 
 def test_braces_and_backslashes_show(job):
-    plain, braces = letters(job, "an8 Nb"), letters(job, "{\\an8} \\Nb")
+    plain, braces = letters(job, "an8 Nb"), letters(job, "{an8} \\Nb")
     assert box(plain)[1] > 800
     assert box(braces)[1] > 800
     assert box(braces)[1] == pytest.approx(box(plain)[1], abs=4)  # one line
     assert (braces > 180).sum() > (plain > 180).sum()
+
+
+def test_a_position_in_the_text_places_it_and_does_not_show(job):
+    """``\\an1`` to ``\\an9`` lie like the keys of a number pad; each is shown for two frames."""
+    cues = [
+        f"{n}\n00:00:00,{(n - 1) * 67:03} --> 00:00:00,{n * 67:03}\n{{\\an{n}}}一一\n"
+        for n in range(1, 10)
+    ]
+    folder = job(subtitle="\n".join(cues), seconds=0.6)
+    rendered(folder)
+    frames = lumas(folder, LANDSCAPE)
+    for n in range(9):
+        left, top, right, bottom = box(frames[2 * n + 1])
+        width = right - left
+        assert 100 < width < 300, n  # two letters and their box: the tag is not shown
+        assert int((left + right) / 2 // (1920 / 3)) == n % 3
+        assert int((top + bottom) / 2 // (1080 / 3)) == 2 - n // 3
+
+
+@pytest.mark.parametrize(
+    ("text", "short_word_first"),
+    [("אב WWWWWWWW", False), ("ab WWWWWWWW", True)],
+    ids=["right to left", "left to right"],
+)
+def test_the_first_strong_letter_of_a_line_sets_its_direction(job, text, short_word_first):
+    frame = letters(job, text)
+    left, top, right, bottom = box(frame)
+    drawn = (frame[top:bottom, left:right] > 200).any(axis=0)
+    changes = np.flatnonzero(np.diff(drawn.astype(int)))
+    gaps = [(b - a, (a + b) / 2) for a, b in pairwise(changes) if not drawn[a + 1]]
+    _, space = max(gaps)
+    assert (space < (right - left) / 2) == short_word_first
+
+
+def test_webvtt_is_drawn_with_its_settings(job):
+    text = "WEBVTT\n\n00:00.100 --> 00:00.300 line:0 align:start\n<v Bob>一一</v>\n"
+    folder = job(subtitle=text, seconds=0.2)
+    rendered(folder)
+    left, _, right, bottom = box(lumas(folder, LANDSCAPE)[4])
+    assert 100 < right - left < 300
+    assert right < 640
+    assert bottom < 360
+
+
+def test_white_letters_have_an_outline_where_the_box_is_clear(job):
+    folder = job(
+        picture=Image.new("RGB", (320, 180), (255, 255, 255)),
+        subtitle=SRT.format(text="一一"),
+        background_opacity=1,
+        seconds=0.2,
+    )
+    rendered(folder)
+    assert (lumas(folder, LANDSCAPE)[4] < 60).sum() > 500
 
 
 def test_opacity_is_transparency(job):
@@ -285,7 +334,7 @@ def test_zoom_steps_of_the_finished_video(job):
         ("image", b"GIF89a", ""),
         ("audio", b"no sound", "Invalid data"),
         ("subtitle", b"", "an empty file"),
-        ("subtitle", b"no cue", "no cue"),
+        ("subtitle", b"no cue", "without any line of timing"),
         ("watermark", b"\x89PNG", ""),
     ],
 )
@@ -305,7 +354,7 @@ def test_limits_are_the_jobs(job):
     code, lines, _ = outcome(job(limits={"audio_seconds": 0.2}))
     assert (code, lines[-1]["fault"]["found"]) == (2, "more than 0.2 seconds")
     code, lines, _ = outcome(job(limits={"image_pixels": 1000}))
-    assert (code, lines[-1]["fault"]["found"]) == (2, "320x180 pixels")
+    assert (code, lines[-1]["fault"]["found"]) == (2, "320×180 pixels, 57,600 in all")
 
 
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]])
@@ -337,7 +386,9 @@ def alive(group):
 def test_the_child_ends_with_its_ffmpeg(job, effects, end):
     folder = job(effects=effects, seconds=60)
     with child(folder) as process:
-        assert b"progress" in process.stdout.readline()
+        for line in process.stdout:
+            if b"progress" in line:
+                break
         assert len(alive(process.pid)) == 2  # ffmpeg is at work
         if end == "input ends":
             process.stdin.close()
@@ -352,10 +403,47 @@ def test_the_child_ends_with_its_ffmpeg(job, effects, end):
     assert not (folder / "video.mp4").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
+def test_memory_is_limited_and_processor_time_is_not_once_everything_was_read(job):
+    import resource
+
+    folder = job(effects=["zoom_in"], seconds=60)
+    with child(folder) as process:
+        for line in process.stdout:
+            if b"progress" in line:
+                break
+        pid = process.pid
+        (encoder,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        limits = {
+            (who, name): resource.prlimit(int(who), getattr(resource, name))[0]
+            for who in (str(pid), encoder)
+            for name in ("RLIMIT_DATA", "RLIMIT_CPU")
+        }
+        process.stdin.close()
+        process.wait(10)
+    assert limits == {
+        (str(pid), "RLIMIT_DATA"): process_limits.READ_MEMORY_BYTES,
+        (str(pid), "RLIMIT_CPU"): resource.RLIM_INFINITY,
+        (encoder, "RLIMIT_DATA"): process_limits.ENCODE_MEMORY_BYTES,
+        (encoder, "RLIMIT_CPU"): 140,  # 20 seconds, and 2 for each second of the video
+    }
+
+
+def test_large_letters_leave_room_for_fewer_of_them(job):
+    folder = job(subtitle=SRT.format(text="一" * 60), font_size=120)
+    code, lines, _ = outcome(folder)
+    assert code == 2
+    assert lines[-1]["fault"] == {
+        "field": "subtitle",
+        "found": "60 characters of 450 pixels at once at 00:00:00,100",
+        "expected": "at most 59 of that size at once, or a smaller font_size",
+    }
+
+
 def test_started_by_hand_it_kills_only_itself(job):
     """Without a session of its own it makes one: this test lives on."""
     folder = job(seconds=60)
-    command = [sys.executable, "-m", "cloudburst.service.child", str(folder)]
+    command = [sys.executable, "-m", "cloudburst.service.render_process", str(folder)]
     ended = subprocess.run(  # noqa: PLW1510 - it is killed
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30
     )

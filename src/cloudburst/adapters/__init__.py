@@ -1,1 +1,1 @@
-"""Where the engine's ports meet the world: HTTP, processes, AWS."""
+"""Implementations of the protocols in `cloudburst.ports`: backends, and HTTP clients of workers."""

@@ -1,4 +1,4 @@
-"""The command ``cloudburst``. Importing this loads none of what only the command needs."""
+"""The command ``cloudburst``. Importing this package imports none of the command's dependencies."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ _EXTRA = {"cyclopts", "rich", "yaml"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
+    """Run the command line; return the exit code.
 
-    0: every scene has its video. 1: a scene failed. 2: something was wrong with the request, and
-    nothing was started. 130, 143: stopped by Ctrl-C, by SIGTERM; finished videos are kept.
+    Exit codes of a run: 0 if every scene has its video, 1 if a scene failed or a task is possibly
+    still running, 2 if the request was invalid and nothing was started, 130 after Ctrl-C and 143
+    after SIGTERM. After a signal, finished videos are kept.
     """
     try:
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing
 
         return run(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:  # outside the run, which takes signals itself
+    except KeyboardInterrupt:  # outside of a run, which handles signals itself
         return 130
     except ModuleNotFoundError as exc:
         if exc.name not in _EXTRA:

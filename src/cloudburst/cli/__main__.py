@@ -1,4 +1,4 @@
-"""``python -m cloudburst.cli`` is ``cloudburst``."""
+"""Entry point of ``python -m cloudburst.cli``, the same as ``cloudburst``."""
 
 import sys
 

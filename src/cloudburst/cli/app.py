@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""The command-line application: its commands, and the output of errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from cloudburst.backends import local
-from cloudburst.cli.complaints import complaint
-from cloudburst.cli.ending import run_job
-from cloudburst.cli.options import RUN, Look, Running
-from cloudburst.cli.running import RESULTS, Job
-from cloudburst.cli.settings import read_settings, timeouts_of
-from cloudburst.cli.where import Where
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.options import RUN, RunOptions, VideoOptions, folder_only, scenes_of
+from cloudburst.cli.output import describe_error, print_error, safe_text
+from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
+from cloudburst.compat import read_settings, timeouts_of
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.tier import Tier
@@ -30,40 +29,35 @@ from cloudburst.scenes import read_scenes
 AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
-    help="Scenes in, videos out: rendered on machines that exist only while they work.",
+    help="Render scenes into videos, on this machine and on AWS Fargate.",
     version=version("cloudburst-sdk"),
     version_flags=["--version"],
     help_format="markdown",
     default_parameter=Parameter(show_default=False),
 )
-for _name, _help in {
-    "init": "Find or make what tasks need in an account, and write .env.",
-    "doctor": "Look at all that a run needs, and tell what mends it.",
-    "tasks": "List the tasks that run, and what they have cost so far.",
-    "cleanup": "Stop tasks that nobody needs.",
-    "logs": "Show what a task wrote.",
-    "prices": "Show the price list that counts, or refresh it.",
-    "emulate": "Emulate an account on this machine, with a real process for each task.",
-}.items():
-    # By name: each is imported when it is wanted, for boto takes its time.
-    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_help)
-app.command(
-    "cloudburst.cli.resume:resume_command",
-    name="resume",
-    help="Go on with a run that was interrupted, or in which scenes have failed.",
-)
-app.command(
-    "cloudburst.cli.runs:runs_command",
-    name="runs",
-    help="List the runs of a folder, and what has become of them.",
-)
-app.command(
-    "cloudburst.cli.plan:plan_command",
-    name="plan",
-    help="Say what rendering would take and cost; starts nothing and asks nobody.",
-)
-_NO_READER = 128 + 13
-"""What a shell says of a program that SIGPIPE ended."""
+_AWS_SUMMARIES = {
+    "init": "Set up an AWS account for tasks, and write .env.",
+    "doctor": "Check everything a run needs and print how to fix it.",
+    "tasks": "List running tasks and their cost so far.",
+    "cleanup": "Stop tasks of runs that no process continues.",
+    "logs": "Show the log of a task.",
+    "prices": "Show or refresh the price list.",
+    "emulate": "Run an emulator of ECS on this machine.",
+}
+_RUN_SUMMARIES = {
+    "resume": "Resume a run that was interrupted, or in which scenes failed.",
+    "runs": "List the runs of a folder and their state.",
+    "plan": "Predict the time and cost of rendering; starts nothing.",
+}
+"""Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command
+itself shows the command's whole docstring."""
+# By name, so that a command is imported on use: importing boto takes a quarter of a second.
+for _name, _summary in _AWS_SUMMARIES.items():
+    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_summary)
+for _name, _summary in _RUN_SUMMARIES.items():
+    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, help=_summary)
+_BROKEN_PIPE = 128 + 13
+"""Exit code that shells report for a program that was ended by SIGPIPE."""
 
 
 @app.command(name="render")
@@ -71,16 +65,16 @@ def render_command(
     scenes: Annotated[list[Path], Parameter(negative=())],
     /,
     *,
-    to: Annotated[Path | None, Parameter(group=RUN)] = None,
+    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    where: Where | None = None,
-    look: Look | None = None,
-    running: Running | None = None,
+    backend: BackendOptions | None = None,
+    video: VideoOptions | None = None,
+    run_options: RunOptions | None = None,
 ) -> int:
     """Render scenes into videos.
 
-    SCENES are files (JSON, YAML or CSV) or folders with pictures and sounds of the same name;
-    the scenes of several of them make one run.
+    SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
+    name. Scenes from several files and folders are rendered in one run.
 
     Parameters
     ----------
@@ -89,91 +83,112 @@ def render_command(
     to
         Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
-        Replace videos that exist.
+        Replace existing videos.
     """
-    settings, running, where = read_settings(), running or Running(), where or Where()
-    job = Job(
-        scenes=[scene for path in scenes for scene in read_scenes(path)],
-        to=to or settings.results or RESULTS,
-        options=(look or Look()).options(),
-        backend=where.opener(where.asked(settings), workers=running.workers),
-        tier=where.size(),
-        limits=replace(running.limits(), max_usd=where.budget),
+    settings = read_settings()
+    backend, run_options = backend or BackendOptions(), run_options or RunOptions()
+    options = (video or VideoOptions()).options()
+    request = RunRequest(
+        scenes=scenes_of(scenes, options),
+        to=to or settings.results or RESULTS_FOLDER,
+        options=options,
+        backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),
+        tier=backend.selected_tier(),
+        limits=replace(run_options.limits(), max_usd=backend.budget),
         overwrite=overwrite,
-        elsewhere=to is not None,
+        custom_folder=to is not None,
         timeouts=timeouts_of(settings),
-        spot=where.spot,
+        spot=backend.spot,
     )
-    if where.deadline is not None or where.budget is not None:
-        from cloudburst.cli.choice import as_planned  # noqa: PLC0415 - reads what others need not
+    if backend.deadline is not None or backend.budget is not None:
+        from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import
 
-        job = as_planned(job, where, settings, workers=running.workers)
-    return run_job(job, running)
+        request = apply_plan(request, backend, settings, workers=run_options.workers)
+    return run_and_report(request, run_options)
 
 
 @app.command
 def demo(
     *,
-    to: Annotated[Path, Parameter(group=RUN)] = Path("cloudburst-demo"),
-    running: Running | None = None,
+    to: Annotated[Path, Parameter(group=RUN, validator=folder_only)] = Path("cloudburst-demo"),
+    run_options: RunOptions | None = None,
 ) -> int:
     """Render a picture-book story of six scenes on this machine.
 
     Parameters
     ----------
     to
-        Folder for the videos, ./cloudburst-demo unless given; those of an earlier demo in it are
-        replaced.
+        Folder for the videos. Default: ./cloudburst-demo. Videos of an earlier demo are replaced.
     """
-    running, story = running or Running(), _story()
-    job = Job(
+    run_options, story = run_options or RunOptions(), _story_folder()
+    request = RunRequest(
         scenes=read_scenes(story),
         to=to,
         options=RenderOptions(watermark=story / "watermark.png"),
-        backend=local(workers=running.workers),
+        backend=local(workers=run_options.workers),
         tier=Tier.STANDARD,
-        limits=running.limits(),
+        limits=run_options.limits(),
         overwrite=True,
-        elsewhere=True,
+        custom_folder=True,
     )
-    return run_job(job, running)
+    return run_and_report(request, run_options)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a command; returns the exit code and tells errors on the standard error output."""
+    """Run a command, print its errors to standard error, and return the exit code."""
     console = Console(stderr=True)
     _log_to(console)
+    _use_docstrings_as_help(argv)
     try:
         return app(list(argv), exit_on_error=False, result_action="return_value") or 0
     except CycloptsError:
-        return 2  # told already
+        return 2  # cyclopts has printed it
     except (ConfigurationError, LaunchError) as exc:  # before anything was started
-        console.print(complaint(exc))
+        print_error(describe_error(exc), console)
         return 2
     except (CloudburstError, ExceptionGroup) as exc:
-        for error in _told(exc):
-            console.print(complaint(error))
+        texts = {str(error): error for error in _own_errors(exc)}
+        for error in texts.values():
+            print_error(describe_error(error), console)
         return 1
     except BrokenPipeError:
-        # The reader of our output has gone. Python would complain when it closes the output.
+        # The reader of the output has gone. Python would report an error when it closes the output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NO_READER
+        return _BROKEN_PIPE
 
 
-def _told(error: Exception) -> Iterator[CloudburstError]:
-    """The errors in a group that are ours; others are defects and leave with their traceback."""
+def _use_docstrings_as_help(argv: Sequence[str]) -> None:
+    """If ``--help`` is among the arguments, make it print the docstring of the given command.
+
+    By default it prints a one-line summary, because the docstring requires an import.
+
+    Args:
+        argv: Arguments of the command line.
+    """
+    arguments = set(argv)
+    if arguments.isdisjoint(app.help_flags):
+        return
+    for name in arguments & (_AWS_SUMMARIES.keys() | _RUN_SUMMARIES.keys()):
+        app[name].help = None  # cyclopts then uses the docstring
+
+
+def _own_errors(error: Exception) -> Iterator[CloudburstError]:
+    """Yield an exception of this package, or all of them if the exception is a group.
+
+    Any other exception is raised: it shows a defect, so its traceback must be printed.
+    """
     match error:
         case CloudburstError():
             yield error
         case ExceptionGroup(exceptions=inner):
             for one in inner:
-                yield from _told(one)
+                yield from _own_errors(one)
         case _:
             raise error
 
 
-def _story() -> Path:
-    """The story that comes with the package; in a checkout it lies among the examples."""
+def _story_folder() -> Path:
+    """Return the folder of the demo's scenes, in the installed package or in a Git checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "story", package.parents[1] / "examples" / "story"):
         if folder.is_dir():
@@ -181,7 +196,16 @@ def _story() -> Path:
     raise ConfigurationError(f"{package / 'story'}: not found; expected the scenes of the demo")
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Formatter that replaces control characters, which names and messages may contain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message, with its traceback if it has one."""
+        return safe_text(super().format(record)).plain
+
+
 def _log_to(console: Console) -> None:
-    """Warnings of the package, above the picture that moves."""
+    """Print the package's warnings and logged errors, above the live view of a run."""
     handler = RichHandler(logging.WARNING, console, show_time=False, show_path=False)
+    handler.setFormatter(_PrintableFormatter())
     logging.getLogger("cloudburst").addHandler(handler)

@@ -1,116 +1,106 @@
-"""``cloudburst cleanup``: stops the tasks that nobody needs."""
+"""``cloudburst cleanup``: stops tasks of runs that no process continues."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.tasks import TASK, by_run, grouped, sum_line
-from cloudburst.cli.words import count, first_line, shown
-from cloudburst.models.running import CleanupReport, RunningTask, Whose
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
-_PART = re.compile(r"([0-9.]+)([smhd])")
-
-
-def duration(text: str) -> float:
-    """Seconds of ``90s``, ``15m``, ``2h`` or ``1h30m``. Raises `ValueError` for anything else."""
-    if not _DURATION.fullmatch(text):
-        msg = f"{text!r} is no time: expected one like 90s, 15m, 2h or 1d"
-        raise ValueError(msg)
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-
-
-def _convert(_type: Any, tokens: Sequence[Token]) -> float:
-    return duration(tokens[0].value)
-
-
-Duration = Annotated[float | None, Parameter(converter=_convert, n_tokens=1)]
+from cloudburst.cli.options import Duration
+from cloudburst.cli.output import first_line, pluralize, print_output, safe_text
+from cloudburst.cli.tasks import (
+    TASK_ID_LENGTH,
+    group_by_run,
+    owner_text,
+    tables_by_run,
+    total_line,
+)
+from cloudburst.compat import read_settings
+from cloudburst.models.account_tasks import CleanupReport, RunningTask, TaskOwner
 
 
 def cleanup_command(
     *,
     run: str | None = None,
     everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
-    older_than: Duration = None,
+    older_than: Duration | None = None,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Stop tasks of cloudburst that nobody needs.
+    """Stop orphans: tasks of this machine's runs that no process continues.
 
-    Without options: those of runs of this machine whose process is gone. Tasks without
-    cloudburst's tag are never touched.
+    Tasks that cloudburst did not start are never stopped.
 
     Parameters
     ----------
     run
-        Those of this run instead, wherever it was started, and even if it goes on.
+        Stop the tasks of this run instead of orphans, on whichever machine the run was started and
+        even if it is in progress.
     everything
-        All tasks of cloudburst in the cluster instead.
+        Stop all tasks of cloudburst in the cluster, not only orphans.
     older_than
-        Only tasks that were launched so long ago (90s, 15m, 2h, 1d).
+        Stop only tasks that were launched at least this long ago, such as 90s, 15m, 2h or 1d.
     dry_run
-        Stop nothing; only tell what would be stopped.
+        Stop nothing; print what would be stopped.
     """
-    from cloudburst.account.sweep import cleanup  # noqa: PLC0415 - boto takes a while to import
+    from cloudburst.aws.setup.running_tasks import cleanup  # noqa: PLC0415 - boto takes a while to import
 
     work = partial(
         cleanup,
         read_settings(),
         run=run,
-        everything=everything,
+        all_tasks=everything,
         older_than=older_than,
         dry_run=dry_run,
     )
     report = anyio.run(work)
-    Console(highlight=False).print(Told(report))
+    print_output(CleanupSummary(report))
     return 0 if report.success else 1
 
 
-class Told:
-    """What a cleanup came to."""
+class CleanupSummary:
+    """Printed result of a cleanup: tasks that were stopped, could not be stopped, or were kept."""
 
     def __init__(self, report: CleanupReport) -> None:
         self._report = report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What was stopped, what was not, and what goes on."""
+        """Render the stopped, failed and kept tasks; failures with the same error share a line."""
         report = self._report
         if report.stopped:
-            yield from grouped(report.stopped)
+            yield from tables_by_run(report.stopped)
             head = "Would stop" if report.dry_run else "Stopped"
-            yield Text.assemble(f"{head} ", sum_line(report.stopped))
+            yield Text.assemble(f"{head} ", total_line(report.stopped))
         elif not report.failed:
             yield Text("Nothing to stop.")
+        by_error: dict[str, list[str]] = {}
         for entry in report.failed:
-            task = shown(entry.task.task_id[:TASK], "cyan")
-            error = shown(first_line(entry.error), "red")
-            yield Text.assemble(("✗ ", "red"), task, " still runs: ", error)
+            task_id = entry.task.task_id
+            error = first_line(entry.error).replace(task_id, "…")
+            by_error.setdefault(error, []).append(task_id[:TASK_ID_LENGTH])
+        for error, tasks in by_error.items():
+            names = safe_text(", ".join(tasks), "cyan")
+            verb = "runs" if len(tasks) == 1 else "run"
+            yield Text.assemble(("✗ ", "red"), names, f" still {verb}: ", safe_text(error, "red"))
         if report.failed:
-            number = count(len(report.failed), "task")
-            yield Text(f"{number} could not be stopped, and will cost on.", "red")
-        if report.left:
+            number = pluralize(len(report.failed), "task")
+            yield Text(f"{number} could not be stopped and will still be billed.", "red")
+        if report.kept:
             yield Text()
-            yield Text("Left alone:", "dim")
-            for name, tasks in by_run(report.left):
-                yield _left(name, tasks)
+            yield Text("Kept:", "dim")
+            for name, group in group_by_run(report.kept):
+                yield _kept_line(name, group)
 
 
-def _left(run: str, tasks: Sequence[RunningTask]) -> Text:
-    told = {
-        Whose.ALIVE: "on this machine",
-        Whose.DEAD: "left over, but younger than --older-than",
-        Whose.ELSEWHERE: "started elsewhere",
-        Whose.FOREIGN: "not of cloudburst",
-    }[tasks[0].whose]
-    number = count(len(tasks), "task")
-    name = shown(run or "unknown", "bold")
-    return Text.assemble(f"  {number} of run ", name, (f" ({told})", "dim"))
+def _kept_line(run: str, tasks: Sequence[RunningTask]) -> Text:
+    owner = tasks[0].owner
+    reason = owner_text(owner)
+    if owner is TaskOwner.ORPHAN:
+        reason = "orphan, but younger than --older-than"
+    number = pluralize(len(tasks), "task")
+    name = safe_text(run or "unknown", "bold")
+    return Text.assemble(f"  {number} of run ", name, (f" ({reason})", "dim"))

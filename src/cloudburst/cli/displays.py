@@ -1,52 +1,93 @@
-"""Where a run is told while it goes on. All of them write in threads: a terminal may be slow."""
+"""Displays of a run in progress: a live view, log lines, JSON lines, or none.
+
+Displays write in threads, because a slow terminal would otherwise delay the run.
+"""
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import anyio
 from anyio import to_thread
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from cloudburst.cli.lines import line, trouble
-from cloudburst.cli.live import picture
-from cloudburst.cli.view import RunView
-from cloudburst.models.events import Event
+from cloudburst.cli.output import (
+    first_line,
+    format_duration,
+    format_size,
+    pluralize,
+    safe_text,
+    short_path,
+    write_line,
+)
+from cloudburst.cli.progress import (
+    FailureEvent,
+    RunView,
+    SceneStage,
+    SceneView,
+    WorkerView,
+    failure_name,
+)
+from cloudburst.models.events import (
+    Event,
+    SceneCompleted,
+    SceneCopied,
+    SceneEncoded,
+    SceneEncoding,
+    SceneFailed,
+    SceneProgress,
+    SceneQueued,
+    SceneRetried,
+    SceneStarted,
+    SceneUploaded,
+    WorkerFailed,
+    WorkerLaunched,
+    WorkerReady,
+    WorkerStopped,
+)
 
-Tell: TypeAlias = Callable[[Event], Awaitable[None]]
-"""Called with each event, after the view has taken note of it."""
-OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[Tell]]
+ShowEvent: TypeAlias = Callable[[Event], Awaitable[None]]
+"""Function that shows an event, called after the `RunView` has been updated with the event."""
+OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[ShowEvent]]
 
-_REFRESH = 0.1
-"""Seconds between two pictures."""
+_REFRESH_INTERVAL = 0.1
+"""Seconds between two updates of the live view."""
+_BAR_WIDTH = 12
+"""Width of the progress bar of a scene, in cells."""
+_MIN_WIDTH_FOR_BARS = 64
+"""Minimum width of a terminal, in cells, for progress bars of workers. A narrower terminal needs
+the room for names."""
 
 
 @asynccontextmanager
-async def on_screen(view: RunView, *, console: Console) -> AsyncGenerator[Tell]:
-    """A picture that moves, and above it what went wrong; the picture goes when the run is over."""
+async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[ShowEvent]:
+    """Show a live view with failures above it, and remove the live view at the end of the run."""
     live = Live(console=console, auto_refresh=False, transient=True)
-    began = anyio.current_time()
+    started_at, reasons = anyio.current_time(), not summary_follows()
 
     async def refresh() -> None:
         while True:
-            now = anyio.current_time() - began
-            await to_thread.run_sync(partial(live.update, picture(view, now=now), refresh=True))
-            await anyio.sleep(_REFRESH)
+            now = anyio.current_time() - started_at
+            await to_thread.run_sync(partial(live.update, live_view(view, now=now), refresh=True))
+            await anyio.sleep(_REFRESH_INTERVAL)
 
-    async def tell(event: Event) -> None:
-        if (text := trouble(event, view)) is not None:
+    async def show(event: Event) -> None:
+        if (text := failure_line(event, view, reasons=reasons)) is not None:
             await to_thread.run_sync(console.print, text)
 
     await to_thread.run_sync(live.start)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(refresh)
-            yield tell
+            yield show
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
@@ -54,37 +95,183 @@ async def on_screen(view: RunView, *, console: Console) -> AsyncGenerator[Tell]:
 
 
 @asynccontextmanager
-async def in_lines(view: RunView, *, console: Console) -> AsyncGenerator[Tell]:
-    """A line for each step, for logs and pipes."""
+async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[ShowEvent]:
+    """Print a line for each important event, for logs and pipes."""
+    reasons = not summary_follows()
 
-    async def tell(event: Event) -> None:
-        if (text := line(event, view)) is not None:
+    async def show(event: Event) -> None:
+        if (text := log_line(event, view, reasons=reasons)) is not None:
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
-    yield tell
+    yield show
 
 
 @asynccontextmanager
-async def as_json(_view: RunView) -> AsyncGenerator[Tell]:
-    """Every event as a line of JSON on the standard output."""
+async def json_display(_view: RunView) -> AsyncGenerator[ShowEvent]:
+    """Print every event as a line of JSON on the standard output."""
 
-    async def tell(event: Event) -> None:
+    async def show(event: Event) -> None:
         await to_thread.run_sync(write_line, event.model_dump_json(), abandon_on_cancel=True)
 
-    yield tell
+    yield show
 
 
 @asynccontextmanager
-async def silently(_view: RunView) -> AsyncGenerator[Tell]:
-    """Nothing at all."""
+async def no_display(_view: RunView) -> AsyncGenerator[ShowEvent]:
+    """Print nothing."""
 
-    async def tell(event: Event) -> None:
+    async def show(event: Event) -> None:
         pass
 
-    yield tell
+    yield show
 
 
-def write_line(text: str) -> None:
-    """Write a line to the standard output and send it off."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def summary_follows() -> bool:
+    """Return whether standard output, which gets the summary, and standard error are the same file.
+
+    In this case, failures are displayed without the reasons that the summary will contain.
+    """
+    try:
+        return os.path.samestat(os.fstat(1), os.fstat(2))
+    except OSError:  # one of them is closed
+        return False
+
+
+def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | None:
+    """Return the log line for an event; ``None`` for an event that is not logged.
+
+    Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
+    """
+    match event:
+        case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded():
+            return None
+        case WorkerLaunched(task=task, backend=backend):
+            text = Text(f"{view.worker_name(task)} is starting ({backend})")
+        case WorkerReady(task=task):
+            text = Text(f"{view.worker_name(task)} is ready")
+        case WorkerStopped(task=task, reason=reason):
+            text = safe_text(f"{view.worker_name(task)} stopped: {first_line(reason)}")
+        case SceneStarted(scene=scene, task=task):
+            text = safe_text(f"{scene}: started on {view.worker_name(task)}")
+        case SceneEncoding(scene=scene, task=task):
+            text = safe_text(f"{scene}: encoding on {view.worker_name(task)}")
+        case SceneCompleted(scene=scene, video=video, skipped=skipped):
+            done = "done already" if skipped else "done"
+            size = format_size(video.size)
+            text = safe_text(f"{scene}: {done}, {size}, {short_path(video.path)}")
+        case SceneCopied(scene=scene, task=task):
+            text = safe_text(f"{scene}: slow, encoding on {view.worker_name(task)} too")
+        case WorkerFailed() | SceneRetried() | SceneFailed():
+            text = _failure_text(event, view, reasons=reasons)
+        case _:
+            assert_never(event)
+    return Text.assemble((f"{format_duration(event.at):>6}  ", "dim"), text)
+
+
+def failure_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | None:
+    """Return the line for a failure; ``None`` for any other event.
+
+    Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
+    """
+    if isinstance(event, WorkerFailed | SceneRetried | SceneFailed):
+        return _failure_text(event, view, reasons=reasons)
+    return None
+
+
+def _failure_text(event: FailureEvent, view: RunView, *, reasons: bool) -> Text:
+    """Return the text of a failure, with its message only if no earlier one had the same cause."""
+    match event:
+        case SceneFailed(scene=scene, kind=kind) if not reasons:
+            return safe_text(f"{scene}: failed: {kind}; the reason is in the summary", "red")
+        case WorkerFailed(task=task):
+            head, style = f"{view.worker_name(task)} failed", "yellow"
+        case SceneRetried(scene=scene):
+            head, style = f"{scene}: attempt failed, retrying", "yellow"
+        case SceneFailed(scene=scene):
+            head, style = f"{scene}: failed", "red"
+    first = view.first_failure(event)
+    if first is event:
+        return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
+    return safe_text(f"{head}: {event.kind}, as above for {failure_name(first, view)}", style)
+
+
+def live_view(view: RunView, *, now: float) -> RenderableType:
+    """Return the live view at ``now`` seconds after the start of the run.
+
+    The bar for the whole run comes first, because only the first lines fit into a small terminal.
+    """
+    if not view.scenes:
+        return Text("checking the scenes", "dim")
+    return Group(_overall_line(view, now), _WorkerLines(view, now))
+
+
+def _overall_line(view: RunView, now: float) -> Table:
+    state = Text(f"{view.done} of {pluralize(len(view.scenes), 'scene')}")
+    if view.failed:
+        state.append(f" · {view.failed} failed", "red")
+    if view.stopping:
+        state.append(" · stopping", "yellow")
+    elif view.settling:
+        state.append(" · waiting for the final bill", "dim")
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right", min_width=5)
+    grid.add_row(_bar(view.share), state, Text(format_duration(now), "dim"))
+    return grid
+
+
+class _WorkerLines:
+    """Lines of the live view, one for each worker, without progress bars on a narrow terminal."""
+
+    def __init__(self, view: RunView, now: float) -> None:
+        self._view = view
+        self._now = now
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the lines of the workers for the width of the terminal."""
+        wide = options.max_width >= _MIN_WIDTH_FOR_BARS
+        grid = Table.grid(padding=(0, 2 if wide else 1), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+        grid.add_column(no_wrap=True)
+        if wide:
+            grid.add_column(no_wrap=True, width=_BAR_WIDTH)
+        grid.add_column(no_wrap=True, justify="right", width=5 if wide else 4)
+        for task, worker in self._view.workers.items():
+            cells = _worker_cells(worker, self._view.scenes_on(task), self._now)
+            scene, stage, bar, percent = cells
+            name = Text(f"worker {worker.number}", "cyan")
+            grid.add_row(name, scene, stage, *([bar] if wide else []), percent)
+        yield grid
+
+
+def _worker_cells(
+    worker: WorkerView, scenes: list[SceneView], now: float
+) -> tuple[RenderableType, ...]:
+    """Return the cells of a worker's line: scene, stage, progress bar and percentage."""
+    blank = Text()
+    if not worker.ready:
+        waited = format_duration(max(now - worker.since, 0))
+        return Text(f"starting, {waited}", "dim"), blank, blank, blank
+    if not scenes:
+        return Text("waiting for a scene", "dim"), blank, blank, blank
+    scene = scenes[0]
+    stage = Text(scene.stage.value)
+    if len(scenes) > 1:
+        stage.append(f" +{len(scenes) - 1}", "dim")
+    if scene.stage is not SceneStage.ENCODING:
+        return safe_text(scene.name, "bold"), stage, blank, blank
+    percent = Text(f"{scene.progress:.0%}")
+    return safe_text(scene.name, "bold"), stage, _bar(scene.progress, _BAR_WIDTH), percent
+
+
+def _bar(share: float, width: int | None = None) -> ProgressBar:
+    return ProgressBar(
+        total=1,
+        completed=share,
+        width=width,
+        complete_style="cyan",
+        finished_style="green",
+        style="bright_black",
+    )

@@ -1,4 +1,4 @@
-"""``cloudburst doctor``: looks at everything that a run on Fargate needs."""
+"""``cloudburst doctor``: checks everything that a run on Fargate needs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.examination import Check, Diagnosis, State, doctor
-from cloudburst.cli.displays import write_line
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.where import Where
-from cloudburst.cli.words import count, shown
+from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_line
+from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.tier import Tier
 
-_SIGNS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.FAILURE: ("✗", "red")}
+_SIGNS = {
+    CheckStatus.PASSED: ("✓", "green"),
+    CheckStatus.WARNING: ("!", "yellow"),
+    CheckStatus.FAILED: ("✗", "red"),
+}
 
 
 def doctor_command(
@@ -35,88 +39,104 @@ def doctor_command(
     address: Annotated[str | None, Parameter(name="--from")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Check whether a run on Fargate would work, and say what mends it if not.
+    """Check whether a run on Fargate would work, and print how to fix any problems.
 
-    Changes nothing. The exit code is 0 when a run would work, warnings or not, and 1 for a
-    failure.
+    Changes nothing. The exit code is 0 if no check failed, and 1 otherwise; warnings do not count.
 
     Parameters
     ----------
     workers
-        Tasks at once that a run would ask for. Default: 4, as a run does.
+        Number of tasks that the run starts at once. Default: 4, as for a run.
     tier
-        Their size: a name or its priority, 1 to 5.
+        Size of these tasks: a name or its priority, 1 to 5.
     address
-        This machine's address, as workers see it. Default: what https://checkip.amazonaws.com
-        says.
+        Address of this machine, as workers see it. Default: the answer of
+        https://checkip.amazonaws.com.
     as_json
-        One JSON object on the standard output.
+        Print one JSON object.
     """
-    size = Where(tier=tier).size()
-    here = None if address is None else _always(address)
-    diagnosis = anyio.run(partial(doctor, read_settings(), tasks=workers, tier=size, here=here))
+    size = BackendOptions(tier=tier).selected_tier()
+    find_address = None if address is None else _fixed_address(address)
+    check = partial(doctor, read_settings(), tasks=workers, tier=size, find_address=find_address)
+    report = anyio.run(check)
     if as_json:
-        write_line(json.dumps({"healthy": diagnosis.healthy, **asdict(diagnosis)}))
+        write_line(json.dumps({"success": report.success, **asdict(report)}))
     else:
-        Console(highlight=False).print(Told(diagnosis))
-    return 0 if diagnosis.healthy else 1
+        print_output(DoctorSummary(report))
+    return 0 if report.success else 1
 
 
-def _always(text: str) -> Callable[[], Awaitable[str]]:
-    """The address without asking anybody. Raises `ConfigurationError` when it is none."""
+def _fixed_address(text: str) -> Callable[[], Awaitable[str]]:
+    """Return an asynchronous function that returns a given address of this machine.
+
+    Raises:
+        ConfigurationError: The text is not an IPv4 address.
+    """
     try:
         address = str(ipaddress.IPv4Address(text))
     except ValueError as exc:
-        raise ConfigurationError(f"--from: {text!r} is no IPv4 address") from exc
+        raise ConfigurationError(f"--from: {text!r}; expected an IPv4 address") from exc
 
-    async def here() -> str:
+    async def find_address() -> str:
         return address
 
-    return here
+    return find_address
 
 
-class Told:
-    """All checks, and what they come to."""
+class DoctorSummary:
+    """Printed result of ``cloudburst doctor``: checks with their fixes, and a conclusion."""
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        self._diagnosis = diagnosis
+    def __init__(self, report: DoctorReport) -> None:
+        self._report = report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A line for each check; what mends it below."""
-        diagnosis = self._diagnosis
-        yield _table(diagnosis.checks)
+        """Render a line for each check, with its fix below."""
+        checks = self._report.checks
+        groups = list(_grouped(checks))
+        width = max((len(names[0]) for names, _ in groups), default=0)
+        for names, check in groups:
+            yield from _check_lines(names, check, name_width=width, max_width=options.max_width)
         yield Text()
-        failures, warnings = len(diagnosis.failures), len(diagnosis.warnings)
-        told = [
-            *([count(failures, "failure")] if failures else []),
-            *([count(warnings, "warning")] if warnings else []),
+        statuses = [check.status for _, check in groups]
+        failures = statuses.count(CheckStatus.FAILED)
+        warnings = statuses.count(CheckStatus.WARNING)
+        counts = [
+            *([pluralize(failures, "failure")] if failures else []),
+            *([pluralize(warnings, "warning")] if warnings else []),
         ]
         if failures:
-            yield Text(f"{', '.join(told)}: a run on Fargate would not work.", "red")
+            yield Text(f"{', '.join(counts)}: a run on Fargate would not work.", "red")
         elif warnings:
-            yield Text(f"{', '.join(told)}; a run on Fargate would work.", "yellow")
+            yield Text(f"{', '.join(counts)}; a run on Fargate would work.", "yellow")
         else:
             yield Text("A run on Fargate would work.", "green")
 
 
-def _table(checks: Sequence[Check]) -> Table:
+def _check_lines(
+    names: Sequence[str], check: Check, *, name_width: int, max_width: int
+) -> Iterator[RenderableType]:
+    sign, style = _SIGNS[check.status]
+    found = safe_text(check.found, "" if check.status is CheckStatus.PASSED else style)
+    if len(names) > 1:
+        found = Text.assemble(found, (f" (also: {', '.join(names[1:])})", "dim"))
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, min_width=name_width)
     grid.add_column(overflow="fold")
-    for names, check in _folded(checks):
-        sign, style = _SIGNS[check.state]
-        told = shown(check.found, "" if check.state is State.OK else style)
-        if len(names) > 1:
-            told = Text.assemble(told, (f" ({', '.join(names[1:])}, too)", "dim"))
-        grid.add_row(Text(sign, style), names[0], told)
-        if check.mend:
-            grid.add_row("", "", Text.assemble(("→ ", "dim"), shown(check.mend, "cyan")))
-    return grid
+    grid.add_row(Text(sign, style), names[0], found)
+    yield grid
+    if check.fix:
+        advice, indent = advice_text(f"→ {check.fix}", "cyan"), name_width + 3
+        # A long line that must not be wrapped begins at the left, so that the command can be read.
+        too_long = advice.no_wrap and indent + advice.cell_len > max_width
+        yield advice if too_long else Padding(advice, (0, 0, 0, indent))
 
 
-def _folded(checks: Sequence[Check]) -> Iterator[tuple[list[str], Check]]:
-    """Checks one after the other of which there is the same to tell."""
-    for _, same in groupby(checks, key=lambda check: (check.state, check.found, check.mend)):
+def _grouped(checks: Sequence[Check]) -> Iterator[tuple[list[str], Check]]:
+    """Group consecutive checks with the same result.
+
+    Yields the names of all checks in a group, and its first check.
+    """
+    for _, same in groupby(checks, key=lambda check: (check.status, check.found, check.fix)):
         group = list(same)
         yield [check.name for check in group], group[0]

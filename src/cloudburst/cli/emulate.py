@@ -1,4 +1,4 @@
-"""``cloudburst emulate``: Fargate on this machine, for as long as it is wanted."""
+"""``cloudburst emulate``: runs an emulator of AWS Fargate on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.util
 import shlex
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from cloudburst.cli.words import count, shown
+from cloudburst.cli.options import Delay
+from cloudburst.cli.output import pluralize, safe_text
 from cloudburst.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
 STUB = "stub"
 STYLES = {"RUNNING": "green", "STOPPED": "dim", "STOPPING": "yellow", "DEACTIVATING": "yellow"}
-_Seconds = Annotated[float, Parameter(validator=Number(gte=0))]
 
 
 def emulate_command(
@@ -31,32 +33,32 @@ def emulate_command(
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     worker: str | None = None,
     tasks: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    provisioning: _Seconds = 1.0,
-    pending: _Seconds = 5.0,
-    throttled: Annotated[bool, Parameter(negative=())] = False,
+    provisioning: Delay = 1.0,
+    pending: Delay = 5.0,
 ) -> int:
     """Emulate AWS Fargate on this machine until Ctrl-C.
 
-    Prints lines to export, with which other commands and boto3 find it, and then a line for each
-    state of a task. Each task is a process with an address of its own; Linux only.
+    First prints shell commands: they export the settings with which other commands and boto3 use
+    the emulator. Then prints a line for each change of a task. The emulator accepts only calls that
+    are signed with the key in these settings, and creates a new key at each start. Each task is a
+    process with an address of its own. Linux only.
 
     Parameters
     ----------
     port
-        Of AWS's API, on 127.0.0.1. Default: a free one.
+        Port of the API on 127.0.0.1. Default: an unused port.
     worker
-        What runs in a task: a command that listens where CLOUDBURST_HOST and CLOUDBURST_PORT say,
-        and speaks onestep, or "stub" for a worker that only pretends. Default: our own service.
+        Command that runs in each task, listens at CLOUDBURST_HOST and CLOUDBURST_PORT, and uses the
+        protocol onestep; or "stub" for a worker that only simulates encodes. Default: the render
+        service of this package.
     tasks
-        Tasks that find capacity at once. Default: no limit.
+        Largest number of tasks at once. Default: no limit.
     provisioning
-        Seconds of a task until it has its network interface. Default: 1.
+        Time until a task has its network interface, such as 10s or 1m. Default: 1s.
     pending
-        Seconds of its image pull. Default: 5.
-    throttled
-        Throttle calls as AWS does.
+        Time that the image pull takes, such as 10s or 1m. Default: 5s.
     """
-    from cloudburst.testing import AWS_BUCKETS, EmulatorConfig  # noqa: PLC0415 - loads a web server
+    from cloudburst.testing import EmulatorConfig  # noqa: PLC0415 - loads a web server
 
     config = EmulatorConfig(
         api_port=port,
@@ -65,7 +67,6 @@ def emulate_command(
         max_running=tasks,
         provisioning=provisioning,
         pending=pending,
-        buckets=AWS_BUCKETS if throttled else (),
     )
     return anyio.run(_emulate, config)
 
@@ -77,8 +78,8 @@ def _command(worker: str | None) -> tuple[str, ...]:
         return tuple(shlex.split(worker))
     if not all(importlib.util.find_spec(name) for name in ("cv2", "numpy", "starlette", "uvicorn")):
         raise ConfigurationError(
-            "worker: the service is not installed here; expected cloudburst-sdk[local], "
-            "or another command with --worker"
+            "worker: the render service is not installed; install cloudburst-sdk[local], "
+            "or pass another command with --worker"
         )
     return (sys.executable, "-m", "cloudburst.service")
 
@@ -88,54 +89,65 @@ async def _emulate(config: EmulatorConfig) -> int:
 
     console = Console(stderr=True, highlight=False)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        with FargateEmulator(config) as emulator:
-            emulator.on_change(StateLines(console).tell)
+        with _configured(), FargateEmulator(config) as emulator:
+            emulator.on_change(StateLines(console).on_change)
             for name, value in emulator.environment.items():
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
-            console.print(Text(f"Fargate is at {emulator.url} until Ctrl-C.", "dim"))
+            console.print(Text(f"The emulator is at {emulator.url} until Ctrl-C.", "dim"))
             async for _ in signals:
                 break
             left = len(emulator.live)
         if left:
-            console.print(Text(f"Ended, with {count(left, 'task')}.", "dim"))
+            console.print(Text(f"Stopped, together with {pluralize(left, 'task')}.", "dim"))
     return 0
 
 
+@contextmanager
+def _configured() -> Generator[None]:
+    """Convert errors of the emulator to `ConfigurationError` for the command line."""
+    from cloudburst.emulator.errors import EmulatorError  # noqa: PLC0415 - loads a web server
+
+    try:
+        yield
+    except EmulatorError as error:
+        raise ConfigurationError(str(error)) from error
+
+
 class StateLines:
-    """One line for each state that a task comes to."""
+    """Printer of status changes of tasks, one line for each change."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
-    def tell(self, task: Task) -> None:
-        """Tell of a task, unless that is told already."""
-        if self._told.get(task.id) != task.last_status:
-            self._told[task.id] = task.last_status
+    def on_change(self, task: Task) -> None:
+        """Print the status of a task, unless it was printed already."""
+        if self._printed.get(task.id) != task.last_status:
+            self._printed[task.id] = task.last_status
             self._console.print(self.line(task))
 
     @staticmethod
     def line(task: Task) -> Text:
-        """When, which task, its state, and what is worth knowing of it then."""
+        """Return a line with the time, the task, its status and details of that status."""
         now = datetime.now().astimezone().strftime("%H:%M:%S")
         status = (f"{task.last_status:<14}", STYLES.get(task.last_status, ""))
         return Text.assemble(
-            (now, "dim"), "  ", (f"task {task.number:<4}", "cyan"), " ", status, " ", _facts(task)
+            (now, "dim"), "  ", (f"task {task.number:<4}", "cyan"), " ", status, " ", _details(task)
         )
 
 
-def _facts(task: Task) -> Text:
+def _details(task: Task) -> Text:
     match task.last_status:
         case "PROVISIONING":
             where = "Spot" if task.spot else "on demand"
             return Text(f"{task.vcpu:g} vCPU, {task.memory_mb / 1024:g} GB, {where}", "dim")
         case "PENDING":
-            return Text("pulls its image", "dim")
+            return Text("pulling its image", "dim")
         case "RUNNING":
             return Text(f"at {task.address}, process {task.pid}")
         case "STOPPED":
             code = "" if task.exit_code is None else f", exit code {task.exit_code}"
-            return shown(f"{task.stop_code}: {task.stopped_reason}{code}")
+            return safe_text(f"{task.stop_code}: {task.stopped_reason}{code}")
         case _:
             return Text("")

@@ -1,50 +1,49 @@
-"""``cloudburst init``: makes in an account what tasks need, or takes it away again."""
+"""``cloudburst init``: creates the AWS resources that tasks need, or removes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.account.permissions import Purpose, policy
-from cloudburst.account.setting_up import InitPlan, InitReport, Outcome, Step, init
-from cloudburst.account.taking_down import DestroyReport, destroy
-from cloudburst.cli.displays import write_line
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import shown
+from cloudburst.aws.setup.destroy_account import DestroyReport, destroy
+from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
+from cloudburst.aws.setup.permissions import Purpose, policy
+from cloudburst.cli.output import advice_text, print_output, safe_text, write_line
+from cloudburst.compat import read_settings
+from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 
-ENV = Path(".env")
-
 _SIGNS = {
-    Outcome.FOUND: ("✓", "green"),
-    Outcome.MADE: ("+", "green"),
-    Outcome.CHANGED: ("~", "yellow"),
-    Outcome.REMOVED: ("-", "yellow"),
-    Outcome.LEFT: ("·", "dim"),
-    Outcome.FAILED: ("✗", "red"),
+    StepOutcome.FOUND: ("✓", "green"),
+    StepOutcome.CREATED: ("+", "green"),
+    StepOutcome.UPDATED: ("~", "yellow"),
+    StepOutcome.REMOVED: ("-", "yellow"),
+    StepOutcome.KEPT: ("·", "dim"),
+    StepOutcome.FAILED: ("✗", "red"),
 }
 _WOULD = {
-    Outcome.MADE: "to make",
-    Outcome.CHANGED: "to change",
-    Outcome.REMOVED: "to remove",
+    StepOutcome.CREATED: "to create",
+    StepOutcome.UPDATED: "to update",
+    StepOutcome.REMOVED: "to remove",
 }
 _COST = (
-    "It costs nothing while no task runs; what tasks write to CloudWatch, $0.50 a GB and $0.03 a "
-    "GB and month (us-east-1, 2026-11)."
+    "While no task runs, only stored logs cost anything: $0.03 a GB and month. Writing logs costs "
+    "$0.50 a GB (us-east-1, 2026-11)."
 )
-"""https://aws.amazon.com/cloudwatch/pricing/ (us-east-1, 2026-11)."""
+"""Note about costs, printed after ``init``. Source: https://aws.amazon.com/cloudwatch/pricing/
+(us-east-1, 2026-11)."""
 
 
 def init_command(
@@ -57,7 +56,7 @@ def init_command(
     arm64: bool | None = None,
     env: bool = True,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
-    undo: Annotated[bool, Parameter(name="--destroy", negative=())] = False,
+    destroy: Annotated[bool, Parameter(negative=())] = False,
     keep_logs: Annotated[bool, Parameter(negative=())] = False,
     purposes: Annotated[
         list[Purpose] | None, Parameter(name="--policy", negative=(), consume_multiple=True)
@@ -66,70 +65,74 @@ def init_command(
 ) -> int:
     """Set up an AWS account for rendering on Fargate, and write its settings to .env.
 
-    Finds or makes a cluster, a log group, the roles, a security group and the task definitions;
-    a second time it changes only what is not as it should be. Nothing of it costs anything while
-    no task runs.
+    Creates a cluster, a log group, the roles, a security group and the task definitions, if they
+    are missing. A second run updates only resources that differ. While no task runs, only stored
+    logs cost anything.
 
     Parameters
     ----------
     sources
-        Address or CIDR from which workers are reached; repeat it for several. Default: this
-        machine's address, as https://checkip.amazonaws.com sees it.
+        IPv4 address or CIDR from which workers can be reached; repeat the option for several.
+        Default: the address of this machine, as https://checkip.amazonaws.com returns it.
     open_to_world
-        Let everybody reach workers; only their keys keep others out.
+        Let every address reach the workers, which are then protected by their keys only.
     add
-        Keep the addresses of an earlier init.
+        Also keep the addresses that an earlier init allowed.
     image
         Image of the workers. Default: DOCKER_IMAGE, else the public one.
     protocol
-        What it speaks. Default: native for images named cloudburst, else onestep.
+        Protocol of the image. Default: native for images named cloudburst, else onestep.
     arm64
-        Whether it runs on ARM64 too. Default: images named cloudburst do.
+        Whether the image is available for ARM64. Default: yes for images named cloudburst.
     env
-        Whether the settings go to .env in this folder.
+        Whether to write the settings to .env in this folder.
     dry_run
-        Change nothing; only tell what would be changed.
-    undo
-        Remove what init made, and nothing else. Refused while tasks run.
+        Change nothing; print what would be changed.
+    destroy
+        Remove what init created, and nothing else. Refused while tasks run.
     keep_logs
-        With --destroy: leave the log group and its lines.
+        With --destroy: keep the log group and its lines.
     purposes
-        Print the IAM policy that allows the least, and do nothing else: for run (the default),
-        init, destroy, doctor or prices; several make one policy.
+        Only print the IAM policy with the least permissions for run (the default), init, destroy,
+        doctor or prices. Several of them are printed as one policy.
     as_json
-        The report as JSON on the standard output.
+        Print the report as JSON.
     """
     settings = _with_image(read_settings(), image)
     if purposes is not None:
         document = anyio.run(partial(policy, settings, purposes=purposes or [Purpose.RUN]))
         write_line(json.dumps(document, indent=2))
         return 0
-    if undo:
+    if destroy:
         return _destroy(settings, dry_run=dry_run, keep_logs=keep_logs, env=env, as_json=as_json)
     if keep_logs:
-        raise ConfigurationError("--keep-logs goes with --destroy")
-    plan = InitPlan(
+        raise ConfigurationError("--keep-logs without --destroy; expected both")
+    options = InitOptions(
         sources=tuple(sources or ()),
         open_to_world=open_to_world,
         keep_sources=add,
         protocol=protocol,
         arm64=arm64,
-        env_file=ENV if env else None,
+        env_file=ENV_FILE if env else None,
         dry_run=dry_run,
     )
-    report = anyio.run(partial(init, settings, plan=plan))
-    _tell(report, as_json=as_json)
+    report = anyio.run(partial(init, settings, options=options, on_wait=_print_wait))
+    _print_report(report, as_json=as_json)
     return 0
+
+
+def _print_wait(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _destroy(
     settings: Settings, *, dry_run: bool, keep_logs: bool, env: bool, as_json: bool
 ) -> int:
-    work = partial(
-        destroy, settings, dry_run=dry_run, keep_logs=keep_logs, env_file=ENV if env else None
-    )
+    env_file = ENV_FILE if env else None
+    work = partial(destroy, settings, dry_run=dry_run, keep_logs=keep_logs, env_file=env_file)
     report = anyio.run(work)
-    _tell(report, as_json=as_json)
+    _print_report(report, as_json=as_json)
     return 0 if report.success else 1
 
 
@@ -137,71 +140,84 @@ def _with_image(settings: Settings, image: str | None) -> Settings:
     return settings if image is None else settings.model_copy(update={"image": image})
 
 
-def _tell(report: InitReport | DestroyReport, *, as_json: bool) -> None:
+def _print_report(report: InitReport | DestroyReport, *, as_json: bool) -> None:
     if as_json:
         write_line(json.dumps(asdict(report), default=str))
     else:
-        Console(highlight=False).print(Told(report))
+        print_output(SetupSummary(report))
 
 
-class Told:
-    """What was done to an account, a line for each thing."""
+class SetupSummary:
+    """Printed result of ``init`` or ``destroy``: a line for each step, and totals."""
 
     def __init__(self, report: InitReport | DestroyReport) -> None:
         self._report = report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Where, what, and what it came to."""
+        """Render account and region, steps, totals and the next command."""
         report = self._report
-        where = Text.assemble("AWS account ", (report.account, "bold"), f", {report.region}")
+        account = Text.assemble(
+            "AWS account ", safe_text(report.account, "bold"), ", ", safe_text(report.region)
+        )
         if report.dry_run:
-            where.append("  (dry run: nothing is changed)", "yellow")
-        yield where
-        yield _table(report.steps, rehearsal=report.dry_run)
-        yield Text(_sum(report.steps, rehearsal=report.dry_run), "bold")
+            account.append("  (dry run: nothing is changed)", "yellow")
+        yield account
+        yield from _step_lines(report.steps, dry_run=report.dry_run)
+        yield Text(_totals(report.steps, dry_run=report.dry_run), "bold")
         if isinstance(report, DestroyReport):
-            yield from self._after_destroy()
+            yield from self._notes_after_destroy()
         else:
             yield Text(_COST, "dim")
             if not report.dry_run:
                 yield Text.assemble("Next: ", ("cloudburst doctor", "cyan"))
 
-    def _after_destroy(self) -> Iterable[Text]:
-        if any(step.outcome is Outcome.FAILED for step in self._report.steps):
-            yield Text("Run it again when what is in the way is gone.", "red")
+    def _notes_after_destroy(self) -> Iterator[Text]:
+        if any(step.outcome is StepOutcome.FAILED for step in self._report.steps):
+            yield Text("Remove what uses these resources, then run the command again.", "red")
         elif self._report.steps:
-            told = "AWS_SUBNET_ID in .env still makes Fargate the place where scenes are rendered."
-            yield Text(told, "dim")
+            note = "AWS_SUBNET_ID is still set in .env: scenes are rendered on Fargate by default."
+            yield Text(note, "dim")
 
 
-def _table(steps: Sequence[Step], *, rehearsal: bool) -> Table:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for _ in range(3):
-        grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+def _step_lines(steps: Sequence[SetupStep], *, dry_run: bool) -> Iterator[RenderableType]:
+    """Yield a line for each step; a command in its detail gets an unwrapped line of its own."""
+    resources = max((len(step.resource) for step in steps), default=0)
+    outcomes = max((len(_outcome_text(step, dry_run=dry_run)) for step in steps), default=0)
     for step in steps:
         sign, style = _SIGNS[step.outcome]
-        word = _WOULD.get(step.outcome, step.outcome) if rehearsal else step.outcome
-        told = Text.assemble(shown(step.name, "cyan"), " · " if step.detail else "")
-        told.append_text(shown(step.detail, "red" if step.outcome is Outcome.FAILED else "dim"))
-        grid.add_row(Text(sign, style), step.what, Text(word, style), told)
-    return grid
+        detail, _, command = step.detail.partition("aws ")
+        text = Text.assemble(safe_text(step.name, "cyan"), " · " if step.detail else "")
+        failed = step.outcome is StepOutcome.FAILED
+        text.append_text(safe_text(detail, "red" if failed else "dim"))
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for width in (1, resources, outcomes):
+            grid.add_column(no_wrap=True, min_width=width)
+        grid.add_column(overflow="fold")
+        outcome = Text(_outcome_text(step, dry_run=dry_run), style)
+        grid.add_row(Text(sign, style), step.resource, outcome, text)
+        yield grid
+        if command:
+            yield advice_text(f"aws {command}", "cyan")
 
 
-def _sum(steps: Sequence[Step], *, rehearsal: bool) -> str:
-    """As in ``2 made, 1 changed, 8 found``."""
+def _outcome_text(step: SetupStep, *, dry_run: bool) -> str:
+    return _WOULD.get(step.outcome, step.outcome) if dry_run else step.outcome
+
+
+def _totals(steps: Sequence[SetupStep], *, dry_run: bool) -> str:
+    """Return the number of steps by outcome: ``2 created, 1 updated, 8 found``."""
     order = [
-        Outcome.MADE,
-        Outcome.CHANGED,
-        Outcome.REMOVED,
-        Outcome.FAILED,
-        Outcome.FOUND,
-        Outcome.LEFT,
+        StepOutcome.CREATED,
+        StepOutcome.UPDATED,
+        StepOutcome.REMOVED,
+        StepOutcome.FAILED,
+        StepOutcome.FOUND,
+        StepOutcome.KEPT,
     ]
     numbers = {kind: sum(step.outcome is kind for step in steps) for kind in order}
-    told = [
-        f"{number} {_WOULD.get(kind, kind) if rehearsal else kind}"
+    totals = [
+        f"{number} {_WOULD.get(kind, kind) if dry_run else kind}"
         for kind, number in numbers.items()
         if number
     ]
-    return f"{', '.join(told)}." if told else "Nothing of cloudburst is there."
+    return f"{', '.join(totals)}." if totals else "There are no resources of cloudburst."

@@ -1,4 +1,4 @@
-"""``cloudburst logs``: what a task has written."""
+"""``cloudburst logs``: prints the log of a task."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import shown
-from cloudburst.models.running import LogLine
+from cloudburst.cli.output import safe_text
+from cloudburst.compat import read_settings
+from cloudburst.models.account_tasks import LogLine
 
 _STYLES = ("cyan", "magenta", "yellow", "blue")
 
@@ -30,38 +30,38 @@ def logs_command(
         int | None, Parameter(name=("--lines", "-n"), validator=Number(gte=0, lte=10_000))
     ] = None,
 ) -> int:
-    """Show what the containers of a task have written; it may have stopped long ago.
+    """Print the log lines of all containers of a task, even of a task that has stopped.
 
     Parameters
     ----------
     task
-        Its ARN, its id, or the beginning of its id.
+        ARN or id of the task, or the beginning of the id.
     follow
-        Go on until the task has stopped.
+        Continue with new lines until the task has stopped.
     lines
-        Only so many of the last lines.
+        Number of lines to print, counted from the end of the log. Default: all.
     """
-    from cloudburst.account.logs import read_logs  # noqa: PLC0415 - boto takes a while to import
+    from cloudburst.aws.setup.logs import read_logs  # noqa: PLC0415 - boto takes a while to import
 
-    wanted = read_logs(read_settings(), task, follow=follow, lines=lines)
-    anyio.run(_show, wanted)
+    lines_of_task = read_logs(read_settings(), task, follow=follow, lines=lines)
+    anyio.run(_print_lines, lines_of_task)
     return 0
 
 
-async def _show(wanted: AbstractAsyncContextManager[AsyncIterator[LogLine]]) -> None:
+async def _print_lines(opened: AbstractAsyncContextManager[AsyncIterator[LogLine]]) -> None:
     console = Console(highlight=False)
     styles: dict[str, str] = {}
-    async with wanted as written:
-        async for line in written:
+    async with opened as lines:
+        async for line in lines:
             style = styles.setdefault(line.container, _STYLES[len(styles) % len(_STYLES)])
-            text = _told(line, style)
+            text = _format_line(line, style)
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
     if not styles:
-        nothing = Text("Nothing was written.", "dim")
-        await to_thread.run_sync(Console(stderr=True).print, nothing)
+        message = Text("The task has written no lines.", "dim")
+        await to_thread.run_sync(Console(stderr=True).print, message)
 
 
-def _told(line: LogLine, style: str) -> Text:
-    at = line.at.astimezone().strftime("%m-%d %H:%M:%S")
+def _format_line(line: LogLine, style: str) -> Text:
+    time = line.time.astimezone().strftime("%m-%d %H:%M:%S")
     name = line.container.removeprefix("cloudburst-")
-    return Text.assemble((f"{at} ", "dim"), shown(f"{name} ", style), shown(line.text))
+    return Text.assemble((f"{time} ", "dim"), safe_text(f"{name} ", style), safe_text(line.text))

@@ -1,101 +1,188 @@
-"""Options that commands share, and what they mean to the client."""
+"""Command-line options that commands share: durations, look of videos, and display of a run."""
 
 from __future__ import annotations
 
+import logging
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 from pydantic import ValidationError
 from rich.console import Console
 
-from cloudburst.cli.displays import OpenDisplay, as_json, in_lines, on_screen, silently
+from cloudburst.cli.displays import (
+    OpenDisplay,
+    json_display,
+    line_display,
+    no_display,
+    screen_display,
+)
+from cloudburst.cli.output import short_path
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.options import Effect, Language, RenderOptions, faults_of
-from cloudburst.models.policy import Limits
+from cloudburst.models.camera_effects import Effect
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import Language, RenderOptions, describe_option_errors
+from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
+
+logger = logging.getLogger(__name__)
 
 LOOK = Group("Look", sort_key=1)
 RUN = Group("Run", sort_key=2)
 
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_DURATION = re.compile(
+    rf"(?P<only>{_NUMBER})|"
+    rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m(?:in)?)?(?:(?P<s>{_NUMBER})s)?",
+    re.IGNORECASE,
+)
+_SECONDS = {"only": 1, "d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def parse_duration(text: str, *, may_be_zero: bool = False) -> float:
+    """Convert a text such as ``90``, ``90s``, ``10m``, ``1h30m`` or ``2d`` to seconds.
+
+    A number without a unit is in seconds. Raises `ValueError` for any other text, and for zero
+    unless ``may_be_zero`` is true.
+    """
+    found = _DURATION.fullmatch("".join(text.split()))
+    parts = {unit: float(n) for unit, n in found.groupdict().items() if n} if found else {}
+    seconds = sum(number * _SECONDS[unit] for unit, number in parts.items())
+    allowed = seconds > 0 or (may_be_zero and bool(parts))
+    if not allowed or not math.isfinite(seconds):
+        msg = f"{text!r}; expected a time such as 90s, 10m, 1h30m or 2d"
+        raise ValueError(msg)
+    return seconds
+
+
+def _convert_duration(_type: Any, tokens: Sequence[Token]) -> float:
+    return parse_duration(tokens[0].value)
+
+
+def _convert_delay(_type: Any, tokens: Sequence[Token]) -> float:
+    return parse_duration(tokens[0].value, may_be_zero=True)
+
+
+def folder_only(_type: object, to: Path | None) -> None:
+    """Raise `ValueError` if ``--to`` names an existing file that is not a folder."""
+    if to is not None and to.exists() and not to.is_dir():
+        raise ValueError(f"{to} is a file; --to names a folder")
+
+
+def scenes_of(paths: Sequence[Path], options: RenderOptions) -> list[SceneDict]:
+    """Return the scenes of files and folders; log a warning for each picture without audio.
+
+    Raises:
+        ConfigurationError: A file or folder cannot be read as scenes.
+    """
+    scenes = [scene for path in paths for scene in read_scenes(path)]
+    watermark = options.watermark and options.watermark.absolute()
+    for picture in (one for path in paths for one in pictures_without_audio(path)):
+        if picture != watermark and picture.stem.lower() != "watermark":
+            reason = "a picture without an audio file of the same name; it becomes no video"
+            logger.warning("%s: %s", short_path(picture), reason)
+    return scenes
+
+
+Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, n_tokens=1)]
+"""Number of seconds, written on the command line in a form such as ``90s`` or ``1h30m``."""
+Delay: TypeAlias = Annotated[float, Parameter(converter=_convert_delay, n_tokens=1)]
+"""Number of seconds, written in the same form as a `Duration`; zero is allowed."""
+
 
 @Parameter(name="*", group=LOOK)
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """How the videos shall look; what is not given keeps the default of `RenderOptions`."""
+class VideoOptions:
+    """Command-line options for the look of the videos, with the defaults of `RenderOptions`."""
 
     language: Annotated[Language | None, Parameter(help="Chinese subtitles are bold.")] = None
     enable_zoom: Annotated[
         bool | None,
-        Parameter(name="--zoom", help="Zoom in or out, as drawn for each scene; or keep still."),
+        Parameter(
+            name="--zoom", help="Zoom in or out, chosen at random for each scene; or keep still."
+        ),
     ] = None
     effects: Annotated[
         tuple[Effect, ...] | None,
         Parameter(
-            negative=(), help="A movement to draw from in place of zooms; repeat it for several."
+            negative=(), help="A movement to choose from in place of zooms; repeat for several."
         ),
     ] = None
-    watermark: Annotated[Path | None, Parameter(help="A picture for the top left corner.")] = None
+    watermark: Annotated[Path | None, Parameter(help="Picture for the top left corner.")] = None
     is_portrait: Annotated[
         bool | None,
         Parameter(
-            name="--portrait", negative="--landscape", help="Else by the picture of each scene."
+            name="--portrait",
+            negative="--landscape",
+            help="Orientation of the videos. Default: that of each picture.",
         ),
     ] = None
-    background_box: Annotated[bool | None, Parameter(help="A box behind the subtitles.")] = None
-    background_opacity: Annotated[
-        float | None, Parameter(help="Of that box, from 0 (black) to 1 (none).")
-    ] = None
-    font_size: Annotated[int | None, Parameter(help="Of the subtitles, 8 to 120; 20 is usual.")] = (
+    background_box: Annotated[bool | None, Parameter(help="Draw a box behind the subtitles.")] = (
         None
     )
+    background_opacity: Annotated[
+        float | None,
+        Parameter(help="Transparency of that box, from 0 (black) to 1 (no box)."),
+    ] = None
+    font_size: Annotated[
+        int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
+    ] = None
     outline_color: Annotated[
-        str | None, Parameter(help="Of the letters, as &HAABBGGRR (AA = 00 is opaque).")
+        str | None,
+        Parameter(help="Outline colour as &HAABBGGRR; AA = 00 is opaque."),
     ] = None
 
     def options(self) -> RenderOptions:
-        """As the client takes them. Raises `ConfigurationError` for values out of range."""
+        """Return the render options that these command-line options define.
+
+        Raises:
+            ConfigurationError: A value is out of range, or two options contradict each other.
+        """
         if self.effects is not None and self.enable_zoom is not None:
-            raise ConfigurationError("say either --effects or --zoom (--no-zoom), not both")
+            raise ConfigurationError("expected either --effects or --zoom (--no-zoom), not both")
         given = {name: value for name, value in asdict(self).items() if value is not None}
         try:
             return RenderOptions.model_validate(given)
         except ValidationError as exc:
-            raise ConfigurationError("\n".join(faults_of(exc, _flag))) from exc
+            raise ConfigurationError("\n".join(describe_option_errors(exc, _option_name))) from exc
 
 
 @Parameter(name="*", group=RUN)
 @dataclass(frozen=True, kw_only=True)
-class Running:
-    """How the run goes and what it tells."""
+class RunOptions:
+    """Command-line options for the number of workers and the form of the output."""
 
     workers: Annotated[
         int | None,
         Parameter(
-            validator=Number(gte=1), help="Workers at once; else one for each core, up to 4."
+            validator=Number(gte=1),
+            help="Workers at once. Default: one per core, at most 4.",
         ),
     ] = None
     json: Annotated[
-        bool, Parameter(negative=(), help="Events as lines of JSON, and the report as the last.")
+        bool, Parameter(negative=(), help="Print events as lines of JSON, the report last.")
     ] = False
-    quiet: Annotated[bool, Parameter(negative=(), help="Only say what went wrong.")] = False
+    quiet: Annotated[bool, Parameter(negative=(), help="Print errors only.")] = False
 
     def limits(self) -> Limits:
-        """As the client takes them."""
+        """Return the client's limits, with the number of workers if ``--workers`` was given."""
         return Limits() if self.workers is None else Limits(workers=self.workers)
 
     def display(self, console: Console) -> OpenDisplay:
-        """Where to tell the run while it goes on."""
+        """Return the display of a run in progress, chosen by the options and the console."""
         if self.json:
-            return as_json
+            return json_display
         if self.quiet:
-            return silently
-        moves = console.is_terminal and not console.is_dumb_terminal
-        return partial(on_screen if moves else in_lines, console=console)
+            return no_display
+        live = console.is_terminal and not console.is_dumb_terminal
+        return partial(screen_display if live else line_display, console=console)
 
 
-def _flag(name: str) -> str:
-    """The option as it was written."""
+def _option_name(name: str) -> str:
+    """Return the command-line option for a field, such as ``--font-size`` for ``font_size``."""
     return f"--{name.replace('_', '-')}"

@@ -1,9 +1,8 @@
-"""``cloudburst plan``: what a run would take and cost, before anything is started."""
+"""``cloudburst plan``: forecasts the time and cost of a run without starting anything."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,102 +11,109 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.choice import NEW_ACCOUNT, Choice, candidates, choose, nothing_fits, vcpu, who
-from cloudburst.cli.choice import told as told_plan
-from cloudburst.cli.displays import write_line
-from cloudburst.cli.offers import Knowledge, Known, price_note
-from cloudburst.cli.options import RUN, Look
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.where import Where
-from cloudburst.cli.words import clock, count, usd
-from cloudburst.engine.figures import work
-from cloudburst.engine.plan import Plan
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.options import RUN, VideoOptions, scenes_of
+from cloudburst.cli.output import (
+    format_duration,
+    format_usd,
+    plain_table,
+    pluralize,
+    print_output,
+    write_line,
+)
+from cloudburst.cli.plan_candidates import Candidate, PlanData, price_note
+from cloudburst.cli.plan_choice import (
+    Choice,
+    choose,
+    find_candidates,
+    no_plan_text,
+    plan_text,
+    total_vcpu,
+    workers_text,
+)
+from cloudburst.compat import read_settings
+from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.engine.forecast.plan import Plan
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits
 from cloudburst.models.scene import CheckedScene
-from cloudburst.models.settings import Settings
-from cloudburst.preflight import check
-from cloudburst.scenes import read_scenes
+from cloudburst.models.tier import NEW_ACCOUNT_VCPU
+from cloudburst.preflight import check_scenes
 
-MOST_ROWS = 8
-EXAMPLE = 10.0
-"""Seconds of sound of the scene by which it is told how fast encoders are."""
-_RANGE, _CORES = 72, 84
-"""Cells below which these columns are left out."""
-
-logger = logging.getLogger(__name__)
+MAX_ROWS = 8
+EXAMPLE_SECONDS = 10.0
+"""Length of the example scene whose encode time is printed, in seconds of audio."""
+_RANGE_WIDTH, _VCPU_WIDTH = 80, 92
+"""Minimum widths of a terminal, in cells, for the column with the cost range and for the column
+with vCPUs."""
 
 
 def plan_command(
     scenes: Annotated[list[Path], Parameter(negative=())],
     /,
     *,
-    where: Where | None = None,
-    look: Look | None = None,
+    backend: BackendOptions | None = None,
+    video: VideoOptions | None = None,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
-    """Say what rendering would take and cost. Starts nothing and asks nobody.
+    """Predict how long rendering would take and what it would cost. Starts nothing.
 
-    Without --backend, this machine and Fargate count, also where no AWS account is set up. The
-    cheapest plan that meets --deadline comes first, or the fastest within --budget; then all that
-    are worth a thought: no other one is both cheaper and faster.
+    Without --backend, plans for this machine and for Fargate are compared, whether or not an AWS
+    account is set up. The chosen plan comes first: the cheapest one that meets --deadline, or the
+    fastest one within --budget. The table lists every plan that no other plan beats in both time
+    and cost.
 
     Parameters
     ----------
     scenes
         Files or folders of scenes, as for render.
     workers
-        Tasks at once, at most; else 16 are thought of.
+        Largest number of tasks to consider. Default: 16.
     json
-        All of it as one line of JSON.
+        Print the plan as one line of JSON.
     """
-    settings, where = read_settings(), where or Where()
-    options = (look or Look()).options()
-    checked = check([s for path in scenes for s in read_scenes(path)], options, Limits())
-    knowledge = Knowledge()
-    everywhere, usual = (
-        candidates(knowledge, where, settings, workers=workers, everywhere=each)
+    settings, backend = read_settings(), backend or BackendOptions()
+    options = (video or VideoOptions()).options()
+    checked = check_scenes(scenes_of(scenes, options), options, Limits())
+    data = PlanData()
+    everywhere, configured = (
+        find_candidates(data, backend, settings, workers=workers, everywhere=each)
         for each in (True, False)
     )
     choice = choose(
-        [work(scene, options) for scene in checked],
+        [scene_work(scene, options) for scene in checked],
         everywhere,
-        deadline=where.deadline,
-        budget=where.budget,
-        usual_known=usual,
-        most=workers or Limits().workers,
+        deadline=backend.deadline,
+        budget=backend.budget,
+        default_candidates=configured,
+        max_tasks=workers or Limits().workers,
     )
-    outlook = PlanView(choice, checked, options, where, _note(knowledge, settings))
+    view = PlanView(choice, checked, options, backend, price_note(data.prices, settings))
     if json:
-        write_line(outlook.json())
+        write_line(view.json())
     else:
-        Console(highlight=False).print(outlook)
+        print_output(view)
     return 0 if choice.fits else 2
-
-
-def _note(knowledge: Knowledge, settings: Settings) -> str:
-    return price_note(knowledge.prices, settings)
 
 
 @dataclass(frozen=True)
 class PlanView:
-    """The choice in words, what else there is, and where the figures are from."""
+    """Printed result of ``cloudburst plan``: chosen plan, table of plans, sources of figures."""
 
     choice: Choice
     scenes: Sequence[CheckedScene]
     options: RenderOptions
-    where: Where
+    backend: BackendOptions
     note: str
-    """About prices; may be empty."""
+    """Note about prices; may be empty."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay it out for the width that there is."""
+        """Render the plans for the width of the terminal."""
         yield from self._chosen()
         yield Text()
         yield self._table(options.max_width)
@@ -117,74 +123,78 @@ class PlanView:
             yield Text(self.note, "yellow")
 
     def json(self) -> str:
-        """The same for programs."""
+        """Return the chosen plan, the Pareto-optimal plans and the figures behind them as JSON."""
         choice = self.choice
         return json.dumps(
             {
                 "type": "plan",
                 "scenes": len(self.scenes),
-                "sound": round(sum(scene.seconds for scene in self.scenes), 3),
+                "audio_seconds": round(sum(scene.audio_seconds for scene in self.scenes), 3),
                 "fits": choice.fits,
-                "why": choice.why,
-                "chosen": _as_json(choice.plan),
-                "frontier": [_as_json(plan) for plan in choice.every.frontier],
-                "figures": [_figures_as_json(each) for each in choice.known],
+                "reason": choice.reason,
+                "chosen": _plan_to_json(choice.plan),
+                "frontier": [_plan_to_json(plan) for plan in choice.plans.frontier],
+                "figures": [_figures_to_json(each) for each in choice.candidates],
             }
         )
 
     def _chosen(self) -> Iterator[Text]:
         choice, plan = self.choice, self.choice.plan
-        film = clock(sum(scene.seconds for scene in self.scenes))
-        yield Text(f"{count(len(self.scenes), 'scene')}, {film} of sound", "dim")
+        audio = format_duration(sum(scene.audio_seconds for scene in self.scenes))
+        yield Text(f"{pluralize(len(self.scenes), 'scene')}, {audio} of audio", "dim")
         if choice.fits:
-            yield Text.assemble((told_plan(plan), "bold"), f" ({choice.why})")
+            text = plan_text(plan, spot=self.backend.spot)
+            yield Text.assemble((text, "bold"), f" ({choice.reason})")
         else:
-            where = self.where
-            message = nothing_fits(choice, deadline=where.deadline, budget=where.budget)
+            backend = self.backend
+            message = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
             yield Text(message[0].upper() + message[1:], "red")
-        if plan.paid and plan.usd_low < plan.usd_high:
-            yield Text(f"The bill may be from {usd(plan.usd_low)} to {usd(plan.usd_high)}.")
-        if (cores := vcpu(plan)) > NEW_ACCOUNT:
+        if plan.paid_group and plan.usd_low < plan.usd_high:
             yield Text(
-                f"It needs {cores} vCPU at once; a new account may have {NEW_ACCOUNT}.", "yellow"
+                f"The bill is between {format_usd(plan.usd_low)} and {format_usd(plan.usd_high)}."
             )
+        if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
+            note = f"The plan needs {vcpu} vCPU at once; a new account has {NEW_ACCOUNT_VCPU}."
+            yield Text(note, "yellow")
 
     def _table(self, width: int) -> Table:
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            header_style="dim",
-            border_style="dim",
-        )
+        table = plain_table()
         table.add_column("", width=1)
         names = ["time", "cost"]
-        names += ["from", "to"] if width >= _RANGE else []
-        names += ["vCPU"] if width >= _CORES else []
+        names += ["cost from", "cost to"] if width >= _RANGE_WIDTH else []
+        names += ["vCPU"] if width >= _VCPU_WIDTH else []
         for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
         for plan in self._rows():
             chosen = plan == self.choice.plan
             cells = {
-                "time": clock(plan.seconds),
-                "cost": usd(plan.usd) if plan.paid else "nothing",
-                "from": usd(plan.usd_low) if plan.paid else "",
-                "to": usd(plan.usd_high) if plan.paid else "",
-                "vCPU": str(vcpu(plan) or ""),
+                "time": format_duration(plan.seconds),
+                "cost": format_usd(plan.usd) if plan.paid_group else "free",
+                "cost from": format_usd(plan.usd_low) if plan.paid_group else "",
+                "cost to": format_usd(plan.usd_high) if plan.paid_group else "",
+                "vCPU": str(total_vcpu(plan) or ""),
             }
             row = [cells[name] for name in names]
-            table.add_row("▸" if chosen else "", *row, who(plan), style="bold" if chosen else "")
+            table.add_row(
+                "▸" if chosen else "",
+                *row,
+                workers_text(plan, spot=self.backend.spot),
+                style="bold" if chosen else "",
+            )
         return table
 
     def _rows(self) -> list[Plan]:
-        """The frontier and the chosen one; of many, some at about equal steps of time."""
-        plans = list(self.choice.every.frontier)
+        """Return the plans for the table: the chosen plan and the Pareto-optimal plans.
+
+        If there are more than `MAX_ROWS`, plans with clearly different times are selected.
+        """
+        plans = list(self.choice.plans.frontier)
         if self.choice.plan not in plans:
             plans.append(self.choice.plan)
         plans.sort(key=lambda plan: (-plan.seconds, plan.usd))
-        kept = {plans[0], plans[-1], self.choice.plan} if len(plans) > MOST_ROWS else set(plans)
-        while len(kept) < min(MOST_ROWS, len(plans)):
+        kept = {plans[0], plans[-1], self.choice.plan} if len(plans) > MAX_ROWS else set(plans)
+        while len(kept) < min(MAX_ROWS, len(plans)):
             shown = sorted(plan.seconds for plan in kept)
             kept.add(
                 max(
@@ -195,56 +205,59 @@ class PlanView:
         return [plan for plan in plans if plan in kept]
 
     def _figures(self) -> Iterator[Text]:
-        listed = {crew.offer for plan in self._rows() for crew in plan.crews}
-        for each in self.choice.known:
-            if each.offer not in listed:
+        listed = {group.kind for plan in self._rows() for group in plan.groups}
+        for each in self.choice.candidates:
+            if each.worker_kind not in listed:
                 continue
-            pace, name = each.offer.pace, _name(each)
-            scene = pace.encode(work(_example(self.scenes[0]), self.options))
-            told = Text.assemble(
-                (f"{name}: ", "cyan"),
-                f"start {clock(pace.start)} ",
-                _how(each.starts),
-                f", a scene of {EXAMPLE:.0f} s in {scene:.1f} s ",
-                _how(each.encodes),
+            performance = each.worker_kind.performance
+            scene = scene_work(_example_scene(self.scenes[0]), self.options)
+            text = Text.assemble(
+                (f"{_kind_name(each)}: ", "cyan"),
+                f"start-up {format_duration(performance.startup_seconds)} ",
+                _source(each.starts),
+                f", a scene of {EXAMPLE_SECONDS:.0f} s in ",
+                f"{performance.encode_seconds(scene):.1f} s ",
+                _source(each.encodes),
             )
-            if each.offer.encoders > 1:
-                told.append(f", {each.offer.encoders} at once")
-            yield told
+            if each.worker_kind.encoder_slots > 1:
+                text.append(f", {each.worker_kind.encoder_slots} at once")
+            yield text
 
 
 def _ratio(one: float, other: float) -> float:
     return one / max(other, 1e-9) - 1
 
 
-def _example(scene: CheckedScene) -> CheckedScene:
-    return scene.model_copy(update={"seconds": EXAMPLE, "bytes": 0})
+def _example_scene(scene: CheckedScene) -> CheckedScene:
+    return scene.model_copy(update={"audio_seconds": EXAMPLE_SECONDS, "total_bytes": 0})
 
 
-def _how(samples: int) -> tuple[str, str]:
+def _source(samples: int) -> tuple[str, str]:
     if not samples:
         return "(assumed)", "dim"
-    return f"(measured {count(samples, 'time')})", "green"
+    return f"(measured {pluralize(samples, 'time')})", "green"
 
 
-def _name(known: Known) -> str:
-    tier = known.offer.tier
-    return tier.name if tier else "here" if known.offer.backend == "local" else known.offer.backend
+def _kind_name(candidate: Candidate) -> str:
+    kind = candidate.worker_kind
+    if kind.tier:
+        return kind.tier.name
+    return "here" if kind.backend == "local" else kind.backend
 
 
-def _as_json(plan: Plan) -> dict[str, Any]:
+def _plan_to_json(plan: Plan) -> dict[str, Any]:
     return {
         "seconds": round(plan.seconds, 3),
         **{name: _plain(getattr(plan, name)) for name in ("usd", "usd_low", "usd_high")},
         "tasks": plan.tasks,
-        "vcpu": vcpu(plan),
+        "vcpu": total_vcpu(plan),
         "workers": [
             {
-                "backend": crew.offer.backend,
-                "tier": crew.offer.tier.name if crew.offer.tier else None,
-                "number": crew.number,
+                "backend": group.kind.backend,
+                "tier": group.kind.tier.name if group.kind.tier else None,
+                "count": group.count,
             }
-            for crew in plan.crews
+            for group in plan.groups
         ],
     }
 
@@ -253,18 +266,18 @@ def _plain(amount: Decimal) -> str:
     return f"{amount:f}"
 
 
-def _figures_as_json(known: Known) -> dict[str, Any]:
-    pace = known.offer.pace
+def _figures_to_json(candidate: Candidate) -> dict[str, Any]:
+    performance = candidate.worker_kind.performance
     return {
-        "kind": known.kind,
-        "start": round(pace.start, 3),
-        "scene": round(pace.scene, 3),
-        "ratio": round(pace.ratio, 4),
-        "moving": round(pace.moving, 3),
-        "stop": round(pace.stop, 3),
-        "encoders": known.offer.encoders,
-        "usd_per_second": _plain(known.offer.usd_per_second),
-        "measured": sorted(pace.measured),
-        "starts": known.starts,
-        "encodes": known.encodes,
+        "kind": candidate.kind_name,
+        "startup_seconds": round(performance.startup_seconds, 3),
+        "seconds_per_scene": round(performance.seconds_per_scene, 3),
+        "seconds_per_work": round(performance.seconds_per_work, 4),
+        "transfer_seconds": round(performance.transfer_seconds, 3),
+        "stop_seconds": round(performance.stop_seconds, 3),
+        "encoder_slots": candidate.worker_kind.encoder_slots,
+        "usd_per_second": _plain(candidate.worker_kind.usd_per_second),
+        "measured": sorted(performance.measured),
+        "starts": candidate.starts,
+        "encodes": candidate.encodes,
     }

@@ -1,4 +1,4 @@
-"""``cloudburst prices``: what an hour of a task costs."""
+"""``cloudburst prices``: prints the hourly prices of tasks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import shown
-from cloudburst.models.prices import HOME, PriceTable
+from cloudburst.cli.output import plain_table, print_output, safe_text
+from cloudburst.compat import read_settings
+from cloudburst.models.prices import DEFAULT_REGION, PriceTable
 from cloudburst.models.tier import Tier
 
 _COLUMNS = (
@@ -32,26 +31,26 @@ def prices_command(
     refresh: Annotated[bool, Parameter(negative=())] = False,
     region: str | None = None,
 ) -> int:
-    """Show what an hour of a task of each size costs, and since when that is known.
+    """Print the hourly price of a task of each size, and the date of the prices.
 
     Parameters
     ----------
     refresh
-        Ask AWS first (pricing:GetProducts), and keep the answer for this user.
+        Load the prices from AWS first (pricing:GetProducts), and save them for this user.
     region
-        In place of AWS_REGION.
+        Region of the prices. Default: AWS_REGION.
     """
-    from cloudburst.account.prices import load_prices, refresh_prices  # noqa: PLC0415 - boto takes a while to import
+    from cloudburst.aws.setup.prices import load_prices, refresh_prices  # noqa: PLC0415 - boto takes a while to import
 
     settings = read_settings()
     table = anyio.run(refresh_prices, settings) if refresh else anyio.run(load_prices)
-    shows = PriceList(table, region or settings.region or HOME, public=settings.public_address)
-    Console(highlight=False).print(shows)
+    name = region or settings.region or DEFAULT_REGION
+    print_output(PriceList(table, name, public=settings.public_address))
     return 0
 
 
 class PriceList:
-    """The tiers in one region."""
+    """Printed table of the hourly prices of all tiers in one region."""
 
     def __init__(self, table: PriceTable, region: str, *, public: bool) -> None:
         self._table = table
@@ -59,19 +58,13 @@ class PriceList:
         self._public = public
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One row for each tier; then what is in it, and where it is from."""
+        """Render a row for each tier, then notes on what the prices include and on their source."""
         yield self._tiers()
         yield Text()
         yield from self._notes()
 
     def _tiers(self) -> Table:
-        grid = Table(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            header_style="dim",
-            border_style="dim",
-        )
+        grid = plain_table()
         grid.add_column("tier", no_wrap=True)
         for name in ("vCPU", "GB", *(name for name, *_ in _COLUMNS)):
             grid.add_column(name, justify="right", no_wrap=True)
@@ -84,8 +77,8 @@ class PriceList:
 
     def _hour(self, tier: Tier, architecture: str, capacity: str) -> Text:
         rates = self._table.rates(self._region, architecture=architecture, capacity=capacity)
-        known = self._table.knows(self._region, architecture=architecture)
-        hour = rates.of(tier, public_ipv4=self._public) * _HOUR
+        known = self._table.has_region(self._region, architecture=architecture)
+        hour = rates.task_usd_per_second(tier, public_ipv4=self._public) * _HOUR
         return Text(f"{'' if known else '≈'}${hour:.4f}", "" if known else "yellow")
 
     def _notes(self) -> Iterator[Text]:
@@ -94,14 +87,14 @@ class PriceList:
         with_address = f", with a public address (${ipv4.quantize(Decimal('0.001'))})"
         yield Text.assemble(
             "USD for an hour in ",
-            shown(region, "bold"),
+            safe_text(region, "bold"),
             with_address if self._public else ", without a public address",
-            "; billed by the second, a minute at least.",
+            "; billed by the second, for at least a minute.",
         )
-        if not table.knows(region, architecture="ARM64"):
-            what = "ARM's prices" if table.knows(region) else "Its prices"
-            yield Text(f"≈ {what} are not known: those of {HOME} are shown.", "yellow")
-        known = table.regions[region if table.knows(region) else HOME]
-        yield shown(f"Prices of {known.date}: {known.source}", "dim")
-        spot = f"Spot at {table.spot_factor} of that, as of {table.spot_date}; it moves."
-        yield Text(spot, "dim")
+        if not table.has_region(region, architecture="ARM64"):
+            what = "ARM's prices" if table.has_region(region) else "Its prices"
+            yield Text(f"≈ {what} are not known: those of {DEFAULT_REGION} are shown.", "yellow")
+        known = table.regions[region if table.has_region(region) else DEFAULT_REGION]
+        yield safe_text(f"Prices of {known.date}: {known.source}", "dim")
+        spot = f"Spot at {table.spot_factor} of that, as of {table.spot_date}; it changes."
+        yield safe_text(spot, "dim")

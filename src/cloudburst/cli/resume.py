@@ -1,9 +1,8 @@
-"""``cloudburst resume``: go on with a run, by what it has written down."""
+"""``cloudburst resume``: continues a run from its journal."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,36 +10,39 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.text import Text
 
-from cloudburst.cli.ending import run_job
-from cloudburst.cli.options import RUN, Running
-from cloudburst.cli.running import RESULTS, Job
-from cloudburst.cli.settings import read_settings, timeouts_of
-from cloudburst.cli.where import Where
-from cloudburst.cli.words import count, short_path, shown
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.options import RUN, RunOptions, folder_only
+from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
+from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
+from cloudburst.compat import read_settings, timeouts_of
+from cloudburst.earlier_runs import (
+    folders_to_search,
+    is_complete,
+    missing_videos,
+    runs_in,
+    successor,
+)
 from cloudburst.errors import ConfigurationError
-from cloudburst.journal import Past, journal_path, read_past
-from cloudburst.models.policy import Limits
+from cloudburst.journal import JournalState, is_run_name, journal_path, read_journal
+from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
-from cloudburst.outputs import holders
-from cloudburst.resuming import is_complete, missing, pasts
+from cloudburst.outputs import active_runs
 
 _BACKENDS: dict[tuple[str, ...], str] = {
     ("local",): "local",
     ("fargate",): "fargate",
     ("local", "fargate"): "burst",
 }
-"""What to ask for to get the backends that a journal names."""
+"""Value of ``--backend`` for each combination of backends that a journal can name."""
 
 
 def resume_command(
     run: str | None = None,
     /,
     *,
-    to: Annotated[Path | None, Parameter(group=RUN)] = None,
+    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: Annotated[str | None, Parameter(group=RUN)] = None,
     protocol: Annotated[Protocol, Parameter(group=RUN)] = Protocol.ONESTEP,
@@ -49,129 +51,145 @@ def resume_command(
         Decimal | None,
         Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0), group=RUN),
     ] = None,
-    running: Running | None = None,
+    run_options: RunOptions | None = None,
 ) -> int:
-    """Go on with a run that was interrupted, or in which scenes have failed.
+    """Resume a run that was interrupted, or in which scenes failed.
 
-    Videos that are there are not made again, unless what goes into them has changed. Tasks that
-    still run are taken over, or stopped. Scenes, looks, size of tasks and limits are those that the
-    run began with; keys and credentials come from the environment.
+    Existing videos are kept, unless their inputs have changed. Tasks that still run are used again
+    or stopped. Scenes, look, size of tasks and limits are those with which the run was started;
+    keys and credentials come from the environment.
 
     Parameters
     ----------
     run
-        Its name, as `cloudburst runs` lists it. Default: the newest that is not complete.
+        Name of the run, as `cloudburst runs` lists it. Default: the newest incomplete run.
     to
-        The folder of its videos. Default: RESULTS_DIR, else ./cloudburst_results.
+        Folder of the videos. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
-        Replace files that are there in place of its videos.
+        Replace files that have the names of the videos but are not from this run.
     backend
-        Where to render, as for `render`. Default: where the run began.
+        Backend, as for `render`. Default: the backend with which the run was started.
     protocol
-        What containers speak whose addresses are given.
+        Protocol of the containers, if --backend names addresses.
     spot
-        Fargate Spot for tasks that are started now.
+        Use Fargate Spot for new tasks.
     budget
-        In USD. Begin nothing by which the bill of all its tasks, earlier ones too, would pass this.
+        Largest bill in USD, including the tasks of earlier processes of the run: nothing is
+        started that would take the bill over it.
     """
-    settings, running = read_settings(), running or Running()
-    folder = to or settings.results or RESULTS
+    settings, run_options = read_settings(), run_options or RunOptions()
+    folder = to or settings.results or RESULTS_FOLDER
     named = run is not None
-    run, folder, past = _chosen(run, folder.absolute(), elsewhere=to is not None)
-    elsewhere = to is not None or folder != _default(settings)
-    if is_complete(past):
-        gone = missing(past, folder)
-        # Videos that were only moved away shall not be paid for once more unless that is said.
-        if not gone or not named:
-            _tell_complete(run, folder, past, gone=len(gone), elsewhere=elsewhere)
+    run, folder, state = _find_run(run, folder.absolute(), custom_folder=to is not None)
+    custom_folder = to is not None or folder != _default_folder(settings)
+    if is_complete(state):
+        missing = missing_videos(state, folder)
+        # Videos that were only moved away are rendered again only if the run is named.
+        if not missing or not named:
+            _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             return 0
-    life = past.lives[-1]
-    limits = _limits(life.limits, running, budget)
-    # A limit that is the usual one is no wish: this machine has its own.
-    workers = running.workers or (None if limits.workers == Limits().workers else limits.workers)
-    where = Where(backend=backend or _backend(life.backends), protocol=protocol, spot=spot)
-    job = Job(
-        scenes=[entry.scene.model_dump() for entry in past.scenes.values()],
+    process = state.processes[-1]
+    limits = _limits(process.limits, run_options, budget)
+    # The default limit is not passed on, so that this machine uses its own default.
+    workers = run_options.workers
+    if workers is None and limits.workers != Limits().workers:
+        workers = limits.workers
+    backend_options = BackendOptions(
+        backend=backend or _backend_name(process.backends), protocol=protocol, spot=spot
+    )
+    request = RunRequest(
+        scenes=[entry.scene.model_dump() for entry in state.scenes.values()],
         to=folder,
-        options=life.options,
-        backend=where.opener(where.asked(settings), workers=workers),
-        tier=life.tier,
+        options=process.options,
+        backend=backend_options.open_backend(backend_options.apply_to(settings), workers=workers),
+        tier=process.tier,
         limits=limits,
         overwrite=overwrite,
         run=run,
-        elsewhere=elsewhere,
+        custom_folder=custom_folder,
         timeouts=timeouts_of(settings),
         spot=spot,
     )
-    return run_job(job, running)
+    return run_and_report(request, run_options)
 
 
-def _tell_complete(run: str, folder: Path, past: Past, *, gone: int, elsewhere: bool) -> None:
-    console = Console(highlight=False)
-    videos = count(len(past.results), "video")
-    console.print(shown(f"Run {run} is complete: {videos} in {short_path(folder)}"))
-    if gone:
-        verb = "is" if gone == 1 else "are"
-        console.print(shown(f"{gone} of them {verb} gone or changed since.", "yellow"))
-        to = f" --to {shlex.quote(short_path(folder))}" if elsewhere else ""
-        again = Text.assemble("Again: ", (f"cloudburst resume {run}{to}", "bold"))
-        # Not wrapped: it is there to be copied.
-        console.print(again, soft_wrap=True)
+def _print_complete(
+    run: str, folder: Path, state: JournalState, *, missing: int, custom_folder: bool
+) -> None:
+    videos = pluralize(len(state.results), "video")
+    path = safe_text(short_path(folder))
+    print_output(unwrapped(f"Run {run} is complete: {videos} in ", path))
+    if missing:
+        verb = "is" if missing == 1 else "are"
+        print_output(safe_text(f"{missing} of them {verb} missing or changed.", "yellow"))
+        to = ["--to", short_path(folder)] if custom_folder else []
+        command = safe_text(shlex.join(["cloudburst", "resume", run, *to]), "bold")
+        print_output(unwrapped("Render again with: ", command))
 
 
-def _default(settings: Settings) -> Path:
-    return (settings.results or RESULTS).absolute()
+def _default_folder(settings: Settings) -> Path:
+    return (settings.results or RESULTS_FOLDER).absolute()
 
 
-def _limits(limits: Limits, running: Running, budget: Decimal | None) -> Limits:
-    if running.workers is not None:
-        limits = replace(limits, workers=running.workers)
+def _limits(limits: Limits, options: RunOptions, budget: Decimal | None) -> Limits:
+    if options.workers is not None:
+        limits = replace(limits, workers=options.workers)
     return limits if budget is None else replace(limits, max_usd=budget)
 
 
-def _backend(names: tuple[str, ...]) -> str:
+def _backend_name(names: tuple[str, ...]) -> str:
     if (known := _BACKENDS.get(names)) is not None:
         return known
     msg = (
-        f"the run began on {', '.join(names)}, whose addresses and keys are not written down: "
-        "say --backend"
+        f"the run was started on {', '.join(names)}, whose addresses and keys are not saved: "
+        "name them with --backend"
     )
     raise ConfigurationError(msg)
 
 
-def _chosen(run: str | None, folder: Path, *, elsewhere: bool) -> tuple[str, Path, Past]:
-    """Name, folder and past of the run that is meant."""
+def _find_run(
+    run: str | None, folder: Path, *, custom_folder: bool
+) -> tuple[str, Path, JournalState]:
+    """Return name, folder and journal state of a run; find a run to resume if ``run`` is ``None``.
+
+    Raises:
+        ConfigurationError: There is no such run.
+    """
     if run is None:
-        return _newest(folder)
-    for home in _homes(folder):
-        path = journal_path(home, run)
+        return _newest_run(folder)
+    for candidate in folders_to_search(folder) if is_run_name(run) else ():
+        path = journal_path(candidate, run)
         if path.is_file():
-            past = read_past(path)
-            if past.lives:
-                return run, home, past
-    hint = "cloudburst runs lists those that are there"
-    hint += "" if elsewhere else "; --to says in which folder a run's videos are"
+            state = read_journal(path)
+            if state.processes:
+                return run, candidate, state
+    hint = "list the runs with: cloudburst runs"
+    hint += "" if custom_folder else "; name the folder of the videos with --to"
     raise ConfigurationError(f"there is no run {run} in {short_path(folder)}: {hint}")
 
 
-def _newest(folder: Path) -> tuple[str, Path, Past]:
-    """The newest that is neither complete nor alive."""
-    found = [(run, home, past) for home in _homes(folder) for run, past in pasts(home)]
-    found.sort(key=lambda one: one[2].lives[0].began, reverse=True)
+def _newest_run(folder: Path) -> tuple[str, Path, JournalState]:
+    """Return the newest run that can be resumed, or the newest run if none needs to be resumed.
+
+    A run need not be resumed if it is complete or a later run made its videos.
+
+    Raises:
+        ConfigurationError: There is no run, or other processes continue all incomplete runs.
+    """
+    found, superseded = list[tuple[str, Path, JournalState]](), set[tuple[str, Path]]()
+    for candidate in folders_to_search(folder):
+        runs = runs_in(candidate)
+        found += [(run, candidate, state) for run, state in runs]
+        superseded |= {(run, candidate) for run, state in runs if successor(state, runs)}
+    found.sort(key=lambda one: one[2].processes[0].started_at, reverse=True)
     if not found:
         raise ConfigurationError(f"there is no run in {short_path(folder)}")
-    waiting = [one for one in found if not is_complete(one[2])]
-    if not waiting:
+    incomplete = [one for one in found if not is_complete(one[2]) and one[:2] not in superseded]
+    if not incomplete:
         return found[0]
-    alive = {home: holders(home) for _, home, _ in waiting}
-    for run, home, past in waiting:
-        if run not in alive[home]:
-            return run, home, past
-    run, home, _ = waiting[0]
-    raise ConfigurationError(f"run {run} goes on: {alive[home][run]} works on it")
-
-
-def _homes(folder: Path) -> Iterator[Path]:
-    """The folder, and those of its folders in which there are runs."""
-    yield folder
-    yield from sorted(path.parent for path in folder.glob("*/.cloudburst"))
+    active = {candidate: active_runs(candidate) for _, candidate, _ in incomplete}
+    for run, candidate, state in incomplete:
+        if run not in active[candidate]:
+            return run, candidate, state
+    run, candidate, _ = incomplete[0]
+    raise ConfigurationError(f"run {run} is in progress: {active[candidate][run]} continues it")

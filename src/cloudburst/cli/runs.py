@@ -1,4 +1,4 @@
-"""``cloudburst runs``: which runs a folder knows of, and what has become of them."""
+"""``cloudburst runs``: lists the runs of a folder and their state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -17,19 +17,27 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.displays import write_line
-from cloudburst.cli.running import RESULTS
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import short_path, shown, usd
-from cloudburst.engine.ledger import usd_billed
+from cloudburst.cli.options import folder_only
+from cloudburst.cli.output import (
+    format_usd,
+    print_output,
+    safe_text,
+    short_path,
+    unwrapped,
+    write_line,
+)
+from cloudburst.cli.render import RESULTS_FOLDER
+from cloudburst.compat import read_settings
+from cloudburst.earlier_runs import folders_to_search, successor
 from cloudburst.errors import JournalError
-from cloudburst.journal.reading import journals, read_past
-from cloudburst.models.past import Past
+from cloudburst.journal.reader import journal_paths, read_journal
+from cloudburst.models.billing import usd_billed
+from cloudburst.models.journal_state import JournalState
 from cloudburst.models.report import Status
-from cloudburst.outputs import holders
+from cloudburst.outputs import active_runs
 
-WIDE = 76
-"""Cells in which there is room for everything."""
+MIN_WIDTH_FOR_ALL_COLUMNS = 76
+"""Minimum width of a terminal, in cells, at which all columns are shown."""
 RUNNING, UNREADABLE = "running", "unreadable"
 
 _STYLES = {
@@ -45,35 +53,38 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRun:
-    """A run as its journal tells it."""
+    """A run, as its journal describes it."""
 
     run: str
     folder: Path
-    """Where its videos are."""
+    """Folder of the videos."""
     state: str
-    """`Status`, or ``running`` or ``unreadable``."""
-    holder: str = ""
-    """The process that works on it."""
-    began: dt.datetime | None = None
-    ended: dt.datetime | None = None
-    """The last time that it ended in order."""
-    lives: int = 0
-    """Processes that have worked on it."""
+    """A value of `Status`, or ``running`` or ``unreadable``."""
+    process: str = ""
+    """Process that continues the run; empty if there is none."""
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    """Time at which the last process ended normally; ``None`` if it did not."""
+    processes: int = 0
+    """Number of processes that have worked on the run."""
     scenes: int = 0
-    done: int = 0
+    videos: int = 0
+    """Number of scenes whose video is up to date with its inputs."""
     tasks: int = 0
-    """Without those whose launch was never answered."""
+    """Number of tasks, without launches that were never answered."""
     usd: Decimal | None = None
-    """Billed so far, as far as it was seen; ``None``: nothing is."""
+    """Known cost so far, in USD; ``None`` if nothing is billed."""
     final: bool = False
-    """All tasks were seen to have stopped."""
+    """True if every task is known to have stopped, so that the cost is final."""
     error: str = ""
-    """Why it cannot be read."""
+    """Reason why the journal cannot be read; empty if it can."""
+    successor: str = ""
+    """Name of a later, complete run that made the videos of all scenes; empty if there is none."""
 
 
 def runs_command(
     *,
-    to: Path | None = None,
+    to: Annotated[Path | None, Parameter(validator=folder_only)] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """List the runs of a folder, the newest one first.
@@ -81,67 +92,74 @@ def runs_command(
     Parameters
     ----------
     to
-        The folder of their videos; those in its folders are listed too. Default: RESULTS_DIR, else
+        Folder of the videos; the runs of its subfolders are listed too. Default: RESULTS_DIR, else
         ./cloudburst_results.
     as_json
-        One JSON list on the standard output.
+        Print one JSON list.
     """
-    folder = to or read_settings().results or RESULTS
+    folder = to or read_settings().results or RESULTS_FOLDER
     runs = list_runs(folder)
     if as_json:
-        write_line(json.dumps([asdict(run) for run in runs], default=_as_json))
+        write_line(json.dumps([asdict(run) for run in runs], default=_to_json))
         return 0
-    Console(highlight=False).print(Listing(runs, folder, default=to is None))
+    print_output(RunList(runs, folder, default=to is None))
     return 0
 
 
 def list_runs(folder: Path) -> list[ListedRun]:
-    """Those with a journal in the folder or in a folder of it, the newest first. Blocks."""
-    homes = [folder, *sorted(path.parent for path in folder.glob("*/.cloudburst"))]
-    return [run for home in homes for run in _newest_first(home)]
+    """Return the runs with a journal in a folder or its subfolders, the newest first. Blocks."""
+    return [run for each in folders_to_search(folder) for run in _newest_first(each)]
 
 
 def _newest_first(folder: Path) -> list[ListedRun]:
-    paths = journals(folder)
-    alive = holders(folder) if paths else {}
-    runs = [_listed(path, holder=alive.get(path.stem, "")) for path in paths]
-    return sorted(runs, key=_began, reverse=True)
+    paths = journal_paths(folder)
+    active = active_runs(folder) if paths else {}
+    journals, runs = list[tuple[str, JournalState]](), list[ListedRun]()
+    folder = folder.absolute()
+    for path in paths:
+        name, process = path.stem, active.get(path.stem, "")
+        try:
+            journals.append((name, read_journal(path)))
+        except JournalError as exc:
+            state = RUNNING if process else UNREADABLE
+            runs.append(
+                ListedRun(run=name, folder=folder, state=state, process=process, error=str(exc))
+            )
+    for name, journal in journals:
+        listed = _listed_run(name, folder, journal, process=active.get(name, ""))
+        runs.append(replace(listed, successor=successor(journal, journals) or ""))
+    return sorted(runs, key=_start_time, reverse=True)
 
 
-def _listed(path: Path, *, holder: str) -> ListedRun:
-    name, folder = path.stem, path.parent.parent
-    try:
-        past = read_past(path)
-    except JournalError as exc:
-        state = RUNNING if holder else UNREADABLE
-        return ListedRun(run=name, folder=folder, state=state, holder=holder, error=str(exc))
-    usages = [task.usage for task in past.tasks.values() if task.usage is not None]
+def _listed_run(name: str, folder: Path, journal: JournalState, *, process: str) -> ListedRun:
+    usages = [task.usage for task in journal.tasks.values() if task.usage is not None]
+    status = journal.end.status if journal.end else Status.INTERRUPTED
     return ListedRun(
         run=name,
         folder=folder,
-        state=RUNNING if holder else str(past.end.status if past.end else Status.INTERRUPTED),
-        holder=holder,
-        began=_moment(past.lives[0].began) if past.lives else None,
-        ended=_moment(past.end.ended) if past.end else None,
-        lives=len(past.lives),
-        scenes=len(past.scenes),
-        done=_done(past),
-        tasks=len(past.tasks),
+        state=RUNNING if process else str(status),
+        process=process,
+        started_at=_to_datetime(journal.processes[0].started_at) if journal.processes else None,
+        ended_at=_to_datetime(journal.end.ended_at) if journal.end else None,
+        processes=len(journal.processes),
+        scenes=len(journal.scenes),
+        videos=_count_videos(journal),
+        tasks=len(journal.tasks),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
-        final=all(task.settled for task in past.tasks.values()),
+        final=all(task.settled for task in journal.tasks.values()),
     )
 
 
-def _done(past: Past) -> int:
-    """Scenes whose video is of what they are now."""
+def _count_videos(journal: JournalState) -> int:
+    """Return the number of scenes whose video is up to date with its inputs."""
     return sum(
-        name in past.results and past.results[name].fingerprint == scene.fingerprint
-        for name, scene in past.scenes.items()
+        name in journal.results and journal.results[name].fingerprint == scene.fingerprint
+        for name, scene in journal.scenes.items()
     )
 
 
-class Listing:
-    """Runs by folder, and how to go on with those that are not complete."""
+class RunList:
+    """Printed list of runs by folder, with the command that resumes the newest incomplete run."""
 
     def __init__(self, runs: Sequence[ListedRun], folder: Path, *, default: bool) -> None:
         self._runs = runs
@@ -149,91 +167,97 @@ class Listing:
         self._default = default
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay it out for the width that there is."""
+        """Render the tables of runs for the width of the terminal."""
         if not self._runs:
-            yield shown(f"No runs in {short_path(self._folder)}.")
+            yield unwrapped("No runs in ", safe_text(short_path(self._folder)), ".")
             return
         columns = _Columns(self._runs, width=options.max_width)
-        yield columns.table((), head=True)
-        for folder, some in groupby(self._runs, key=lambda run: run.folder):
-            group = list(some)
-            yield shown(f"in {short_path(folder)}", "bold")
-            yield columns.table(group)
-        yield from self._words()
+        yield columns.table((), header=True)
+        for folder, group in groupby(self._runs, key=lambda run: run.folder):
+            yield unwrapped(safe_text(f"in {short_path(folder)}", "bold"))
+            yield columns.table(list(group))
+        yield from self._notes()
 
-    def _words(self) -> Iterator[RenderableType]:
-        """What a table has no room for."""
+    def _notes(self) -> Iterator[RenderableType]:
+        """Yield notes below the tables: active processes, errors, and the command to resume."""
         yield Text()
         for run in self._runs:
-            if run.holder:
-                yield shown(f"{run.run}: {run.holder} works on it")
+            if run.process:
+                yield safe_text(f"{run.run}: {run.process} continues it")
+            if run.successor:
+                by = f"its videos are from run {run.successor}, which is complete"
+                yield safe_text(f"{run.run}: {by}")
             if run.error:
-                yield shown(run.error, "red")
-        done = {RUNNING, UNREADABLE, Status.COMPLETE}
-        waiting = [run for run in self._runs if run.began and run.state not in done]
-        for run in sorted(waiting, key=_began, reverse=True)[:1]:
+                yield safe_text(run.error, "red")
+        not_resumable = {RUNNING, UNREADABLE, Status.COMPLETE}
+        resumable = [
+            run
+            for run in self._runs
+            if run.started_at and run.state not in not_resumable and not run.successor
+        ]
+        if resumable:
+            run = max(resumable, key=_start_time)
             default = self._default and run.folder == self._folder.absolute()
-            to = "" if default else f" --to {shlex.quote(short_path(run.folder))}"
-            told = shown(f"cloudburst resume {run.run}{to}", "bold")
-            # Not wrapped: it is there to be copied.
-            yield Text.assemble("resume with: ", told, no_wrap=True, overflow="ignore")
+            to = [] if default else ["--to", short_path(run.folder)]
+            command = shlex.join(["cloudburst", "resume", run.run, *to])
+            yield unwrapped("resume with: ", safe_text(command, "bold"))
 
 
 class _Columns:
-    """The columns that all tables of a listing share."""
+    """Widths of the columns, which are the same for the tables of all folders."""
 
     def __init__(self, runs: Sequence[ListedRun], *, width: int) -> None:
-        self._wide = width >= WIDE
-        self._scenes = max(*(len(_scenes(run)) for run in runs), 7)
-        self._cost = max(*(len(_cost(run)) for run in runs), 7)
-        self._begun = 16 if self._wide else 11
-        others = [11, self._scenes, self._cost, self._begun, *([5] if self._wide else [])]
-        room = width - sum(column + 2 for column in others) - 2
-        self._name = max(12, min(room, max(len(run.run) for run in runs)))
+        self._wide = width >= MIN_WIDTH_FOR_ALL_COLUMNS
+        self._scenes = max(*(len(_scenes_cell(run)) for run in runs), 7)
+        self._cost = max(*(len(_cost_cell(run)) for run in runs), 7)
+        self._started = 16 if self._wide else 11
+        others = [11, self._scenes, self._cost, self._started, *([5] if self._wide else [])]
+        available = width - sum(column + 2 for column in others) - 2
+        self._name = max(12, min(available, max(len(run.run) for run in runs)))
 
-    def table(self, runs: Sequence[ListedRun], *, head: bool = False) -> Table:
-        """One row for each run."""
-        table = Table(box=None, show_header=head, padding=(0, 2, 0, 0), header_style="dim")
+    def table(self, runs: Sequence[ListedRun], *, header: bool = False) -> Table:
+        """Return a table with a row for each run."""
+        table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("run", overflow="fold", width=self._name)
         table.add_column("state", no_wrap=True, width=11)
         table.add_column("scenes", no_wrap=True, width=self._scenes, justify="right")
         if self._wide:
             table.add_column("tasks", no_wrap=True, width=5, justify="right")
         table.add_column("cost", no_wrap=True, width=self._cost, justify="right")
-        table.add_column("begun", no_wrap=True, width=self._begun)
+        table.add_column("started", no_wrap=True, width=self._started)
         for run in runs:
             table.add_row(
-                shown(run.run),
-                shown(run.state, _STYLES[run.state]),
-                _scenes(run),
+                safe_text(run.run),
+                safe_text(run.state, _STYLES[run.state]),
+                _scenes_cell(run),
                 *([str(run.tasks or "")] if self._wide else []),
-                _cost(run),
-                Text(self._when(run), "dim"),
+                _cost_cell(run),
+                Text(self._start_cell(run), "dim"),
             )
         return table
 
-    def _when(self, run: ListedRun) -> str:
-        if run.began is None:
+    def _start_cell(self, run: ListedRun) -> str:
+        if run.started_at is None:
             return ""
-        told = run.began.astimezone().strftime("%Y-%m-%d %H:%M")
-        return told if self._wide else told[5:]
+        text = run.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        return text if self._wide else text[5:]
 
 
-def _scenes(run: ListedRun) -> str:
-    return f"{run.done}/{run.scenes}" if run.began else ""
+def _scenes_cell(run: ListedRun) -> str:
+    return f"{run.videos}/{run.scenes}" if run.started_at else ""
 
 
-def _cost(run: ListedRun) -> str:
-    return "" if run.usd is None else f"{'' if run.final else '≥'}{usd(run.usd)}"
+def _cost_cell(run: ListedRun) -> str:
+    return "" if run.usd is None else f"{'' if run.final else '≥'}{format_usd(run.usd)}"
 
 
-def _began(run: ListedRun) -> float:
-    return run.began.timestamp() if run.began else 0.0
+def _start_time(run: ListedRun) -> float:
+    return run.started_at.timestamp() if run.started_at else 0.0
 
 
-def _moment(seconds: float) -> dt.datetime:
+def _to_datetime(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
-def _as_json(value: object) -> str:
+def _to_json(value: object) -> str:
     return value.isoformat() if isinstance(value, dt.datetime) else str(value)

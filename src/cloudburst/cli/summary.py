@@ -1,139 +1,321 @@
-"""What a run came to, in a table and a few lines."""
+"""Summary of a run: its videos, its failures, its time and its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.bill import bill
-from cloudburst.cli.words import clock, count, first_line, short_path, shown, size, usd
-from cloudburst.engine.estimate import estimate
-from cloudburst.models.report import Prediction, Report, SceneReport, Status
+from cloudburst.cli.output import (
+    WordWrapped,
+    failure_key,
+    first_line,
+    format_duration,
+    format_size,
+    format_usd,
+    plain_table,
+    pluralize,
+    safe_text,
+    short_path,
+    unwrapped,
+)
+from cloudburst.engine.cost_breakdown import COST_PARTS
+from cloudburst.engine.forecast.billing_forecast import billed_seconds
+from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
+from cloudburst.models.performance import PULL_SECONDS
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.report import (
+    Cost,
+    Prediction,
+    Report,
+    SceneReport,
+    Status,
+    WorkerReport,
+)
 from cloudburst.models.tier import Tier
 
 _TIER = Tier.STANDARD
-_NUMBERS = 36
-"""Cells that the columns of numbers take, with what is between columns."""
-_COST = 10
-"""Cells of one more."""
-_REASON = 30
-"""Cells below which a reason is no pleasure to read."""
+"""Tier of the Fargate tasks in the cost estimate for a run on this machine."""
+_NUMBERS_WIDTH = 36
+"""Width of the columns with numbers, including the space between columns, in cells."""
+_COST_WIDTH = 10
+"""Width of the column with costs, in cells."""
+_MAX_NAMES_SHOWN = 100
+"""Maximum number of scenes that are listed for each failure."""
+_TASK_ID_LENGTH = 12
+"""Number of characters that are shown of a task id."""
+_SHOWN_USD = Decimal("0.0001")
 
 
 class Summary:
-    """One row for each scene; then what it took, and what it would have cost on Fargate.
+    """Printed summary of a run: a table of videos, failures by cause, totals, and the bill.
 
-    Where names and paths find no room beside each other, the folder is told once below.
+    If paths of videos make the table too wide, only their folder is shown, below the table.
     """
 
     def __init__(self, report: Report) -> None:
         self._report = report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay it out for the width that there is."""
+        """Render the summary for the width of the terminal."""
         report = self._report
-        paths = [short_path(video.path) for video in report.videos]
-        wanted = [_REASON for entry in report.scenes if entry.error] + [*map(cell_len, paths)]
-        names = [cell_len(entry.scene) for entry in report.scenes]
-        numbers = _NUMBERS + (_COST if report.cost else 0)
-        wide = max(names) + numbers + max(wanted, default=0) <= options.max_width
-        yield _table(report, wide=wide)
-        yield Text()
-        if paths and not wide:
-            folder = shown(short_path(report.videos[0].path.parent), "green")
-            yield Text.assemble("Videos in ", folder)
-        yield from _faults(report)
+        if report.videos:
+            yield from _videos(report, width=options.max_width)
+        yield from _failures(report)
         yield from _totals(report)
-        yield from bill(report)
+        yield from _bill(report)
 
 
-def _table(report: Report, *, wide: bool) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim"
-    )
+def _videos(report: Report, *, width: int) -> Iterator[RenderableType]:
+    entries = [entry for entry in report.scenes if entry.video is not None]
+    names = max(cell_len(entry.scene) for entry in entries)
+    paths = max(cell_len(short_path(video.path)) for video in report.videos)
+    numbers = _NUMBERS_WIDTH + (_COST_WIDTH if report.cost else 0)
+    with_paths = names + numbers + paths <= width
+    table = plain_table()
     table.add_column("scene", overflow="fold")
     for name in ("length", "render", "size", *(["cost"] if report.cost else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("video", overflow="fold")
-    for entry in report.scenes:
-        scene, told, numbers = _row(entry)
-        if wide:
-            table.add_row(scene, *numbers, told)
-        elif entry.video is not None:
-            table.add_row(scene, *numbers)
-        else:
-            table.add_row(Text.assemble(scene, "\n" if entry.error else " · ", told), *numbers)
-    return table
+    if with_paths:
+        table.add_column("video", no_wrap=True)
+    for entry in entries:
+        table.add_row(*_video_row(entry, with_path=with_paths))
+    yield table
+    yield Text()
+    if not with_paths:
+        folder = safe_text(short_path(report.videos[0].path.parent), "green")
+        yield unwrapped("Videos in ", folder)
 
 
-def _row(entry: SceneReport) -> tuple[Text, Text, list[str]]:
-    """Name, path or reason, and the numbers."""
+def _video_row(entry: SceneReport, *, with_path: bool) -> Iterator[str | Text]:
+    yield safe_text(entry.scene)
     if (video := entry.video) is not None:
-        numbers = [f"{video.seconds:.1f} s", f"{entry.generating:.1f} s", size(video.size)]
+        yield f"{video.seconds:.1f} s"
+        yield f"{entry.encode_seconds:.1f} s"
+        yield format_size(video.size)
         if entry.usd is not None:
-            numbers.append(usd(entry.usd))
-        return shown(entry.scene), shown(short_path(video.path), "green"), numbers
-    style, reason = ("yellow", "not done") if entry.error is None else ("red", entry.error)
-    return shown(entry.scene, style), shown(first_line(reason), style), [""] * 3
+            yield format_usd(entry.usd)
+        if with_path:
+            yield safe_text(short_path(video.path), "green")
 
 
-def _faults(report: Report) -> Iterator[Text]:
-    """What somebody has to mend, and where it is told why workers failed."""
-    if report.fault is not None:
-        yield Text.assemble(("To be mended: ", "bold red"), shown(report.fault, "red"))
+@dataclass(slots=True)
+class FailureGroup:
+    """Failures of scenes and tasks with the same cause."""
+
+    text: str
+    scenes: list[str] = field(default_factory=list[str])
+    tasks: list[str] = field(default_factory=list[str])
+
+
+def group_failures(report: Report) -> list[FailureGroup]:
+    """Return the failures of a report, grouped by cause; failures of scenes come first."""
+    found: dict[str, FailureGroup] = {}
+    for entry in report.scenes:
+        if entry.error is not None:
+            key = failure_key(entry.error, entry.scene)
+            found.setdefault(key, FailureGroup(entry.error)).scenes.append(entry.scene)
+    for worker in report.workers:
+        if worker.error is not None:
+            key = failure_key(worker.error)
+            # Tasks that cost nothing are listed only if scenes failed for the same reason.
+            if worker.cost is not None or key in found:
+                failure = found.setdefault(key, FailureGroup(worker.error))
+                failure.tasks.append(_task_name(worker))
+    return list(found.values())
+
+
+def _failures(report: Report) -> Iterator[RenderableType]:
+    """Yield each cause of failures with its scenes and tasks, then other unfinished scenes."""
+    for failure in group_failures(report):
+        style = "red" if failure.scenes else "yellow"
+        subject = (
+            pluralize(len(failure.scenes), "scene")
+            if failure.scenes
+            else pluralize(len(failure.tasks), "task")
+        )
+        fix = "; fix this, then resume" if failure.text == report.problem else ""
+        head = (f"{subject} failed{fix}: ", f"bold {style}")
+        yield WordWrapped(head, safe_text(first_line(failure.text), style))
+        yield from _names(failure.scenes)
+        yield from _names(failure.tasks, "tasks: " if failure.scenes else "")
+    unfinished = [entry.scene for entry in report.scenes if not (entry.video or entry.error)]
+    if unfinished:
+        yield Text(f"{pluralize(len(unfinished), 'scene')} not done:", "bold yellow")
+        yield from _names(unfinished)
     for worker in report.workers:
         if worker.post_mortem is not None:
-            task, path = worker.task.rpartition("/")[2], short_path(worker.post_mortem)
-            yield Text.assemble("Why ", shown(task), " failed: ", shown(path, "yellow"))
+            task, path = safe_text(_task_name(worker)), short_path(worker.post_mortem)
+            yield unwrapped("Post-mortem of task ", task, ": ", safe_text(path, "yellow"))
+
+
+def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
+    if names:
+        more = len(names) - _MAX_NAMES_SHOWN
+        shown = ", ".join(names[:_MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        yield Padding(safe_text(f"{head}{shown}"), (0, 0, 0, 2))
+
+
+def _task_name(worker: WorkerReport) -> str:
+    return worker.task.rpartition("/")[2][:_TASK_ID_LENGTH] or "a task that was not accepted"
 
 
 def _totals(report: Report) -> Iterator[Text]:
     videos, skipped = report.videos, set(report.skipped)
-    film = clock(sum(video.seconds for video in videos if video.scene not in skipped))
+    length = sum(video.seconds for video in videos if video.scene not in skipped)
+    rendered = len(videos) > len(skipped)
+    wall = format_duration(report.wall_seconds)
+    speed = f", {format_duration(length)} of video in {wall}, speed-up {report.speedup:.1f}×"
     yield Text.assemble(
-        _WORD[report.status],
-        (f" {count(len(videos), 'video')} of {count(len(report.scenes), 'scene')}", "bold"),
+        _STATUS_TEXT[report.status],
+        (f" {pluralize(len(videos), 'video')} of {pluralize(len(report.scenes), 'scene')}", "bold"),
         f" ({len(skipped)} already there)" if skipped else "",
-        f", {film} of video in {clock(report.seconds)}, speed-up {report.speedup:.1f}×",
+        speed if rendered else f" after {wall}",
     )
-    if report.predicted is not None and report.status is Status.COMPLETE:
-        yield Text(_against(report.predicted, report), "dim")
-    # Of this life alone, as the time is.
-    workers = [worker for worker in report.workers if worker.stopped is None or worker.stopped > 0]
-    price = estimate(workers, seconds=report.seconds, tier=_TIER)
-    if price.tasks and _here(report):
-        tasks = count(price.tasks, "task")
-        line = f"On Fargate ≈ {usd(price.usd)} (estimate: {tasks} of {price.assumptions})"
-        yield Text(line, "dim")
+    predictable = report.status is Status.COMPLETE and not _is_resumed(report)
+    if report.predicted is not None and predictable:
+        yield Text(_prediction_text(report.predicted, report), "dim")
+    if not rendered:
+        return
+    # Like the time, the estimate is for this process only.
+    workers = [
+        worker for worker in report.workers if worker.stopped_at is None or worker.stopped_at > 0
+    ]
+    price = estimate(workers, seconds=report.wall_seconds, tier=_TIER)
+    if price.tasks and all(worker.backend == "local" for worker in report.workers):
+        tasks = pluralize(price.tasks, "task")
+        basis = f"this package's image, {tasks} of {price.assumptions}"
+        yield Text(f"On Fargate ≈ {format_usd(price.usd)} (estimate: {basis})", "dim")
 
 
-def _against(predicted: Prediction, report: Report) -> str:
-    """What was expected, and what came of it."""
-    told = f"Predicted {clock(predicted.seconds)}"
-    if predicted.seconds:
-        off = report.seconds / predicted.seconds - 1
-        told += f" ({abs(off):.0%} {'longer' if off > 0 else 'shorter'} in fact)"
+def _is_resumed(report: Report) -> bool:
+    """Return whether an earlier process worked on the run.
+
+    In this case, the prediction, which covers only this process, cannot be compared with the bill
+    and the videos, which cover all processes.
+    """
+    earlier = (w for w in report.workers if w.launched_at is not None and w.launched_at < 0)
+    return bool(report.skipped) or any(earlier)
+
+
+def _prediction_text(predicted: Prediction, report: Report) -> str:
+    """Return the prediction and the result: ``16 s predicted, 24 s taken; $0.0017 …``."""
+    taken = format_duration(report.wall_seconds)
+    text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
     if predicted.usd_high or report.cost:
-        told += f" and {usd(predicted.usd_low)} to {usd(predicted.usd_high)}"
-        told += f" ({usd(report.cost.usd)} in fact)" if report.cost else " (nothing in fact)"
-    return told
+        low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
+        billed = format_usd(report.cost.usd) if report.cost else "nothing"
+        text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed} billed"
+    return text
 
 
-def _here(report: Report) -> bool:
-    """Whether all of it was rendered on this machine."""
-    return all(worker.backend == "local" for worker in report.workers)
-
-
-_WORD = {
+_STATUS_TEXT = {
     Status.COMPLETE: ("✓", "green"),
     Status.PARTIAL: ("✗", "red"),
     Status.FAILED: ("✗", "red"),
     Status.BUDGET: ("Out of budget:", "yellow"),
     Status.INTERRUPTED: ("Interrupted:", "yellow"),
 }
+
+
+def _bill(report: Report) -> Iterator[RenderableType]:
+    """Yield warnings about tasks possibly still running, a table of billed tasks, and the total."""
+    for worker in report.workers:
+        if worker.possibly_running:
+            name = safe_text(worker.task or "a task whose launch was not answered")
+            hint = " may still run; stop it: cloudburst cleanup"
+            yield Text.assemble(name, hint, style="bold red", no_wrap=True, overflow="ignore")
+    if report.cost is None:
+        return
+    yield Text()
+    yield _task_table(report)
+    yield Text()
+    yield _cost_text(report.cost)
+
+
+def _task_table(report: Report) -> Table:
+    table = plain_table()
+    table.add_column("task", no_wrap=True)
+    for name in ("ready", "billed", "scenes", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for worker in report.workers:
+        if worker.cost is not None:
+            table.add_row(*_task_row(worker, worker.cost))
+    return table
+
+
+def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
+    ready = "never"
+    if worker.launched_at is not None and worker.ready_at is not None:
+        ready = format_duration(worker.ready_at - worker.launched_at)
+    yield safe_text(worker.task.rpartition("/")[2][:_TASK_ID_LENGTH], "cyan")
+    yield Text(ready)
+    yield Text(format_duration(cost.billed_seconds))
+    yield Text(str(worker.scenes))
+    yield Text(format_usd(cost.usd))
+    yield Text("failed", "red") if worker.error else Text()
+
+
+def _cost_text(cost: Cost) -> Text:
+    billed = format_duration(cost.billed_seconds)
+    text = Text.assemble("Cost ", (format_usd(cost.usd), "bold"), f" for {billed} billed")
+    text.append(" (final): " if cost.final else " (estimate, tasks are stopping): ", "dim")
+    parts = [
+        f"{part} {getattr(cost, part) / cost.usd:.0%}"
+        for part in COST_PARTS
+        if cost.usd and getattr(cost, part)
+    ]
+    text.append(", ".join(parts), "dim")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Estimated cost of a local run on Fargate. Nothing was billed."""
+
+    usd: Decimal
+    tasks: int
+    billed_seconds: Decimal
+    """Seconds that would have been billed on Fargate, for all tasks together."""
+    assumptions: str
+    """Assumptions of the estimate, in one line."""
+
+
+def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> Estimate:
+    """Estimate the cost of a local run if it had used a Fargate task in place of each worker.
+
+    Each task is assumed to render for as long as the worker did, after the billed start-up time of
+    a Fargate task. For a worker that never became ready, only this start-up time counts.
+
+    Args:
+        workers: Workers of the report. A worker that has not stopped counts up to the end of the
+            run.
+        seconds: Wall time of the run, in seconds.
+        tier: Tier of the tasks.
+    """
+    billed: list[Decimal] = []
+    for worker in workers:
+        if worker.launched_at is None:
+            continue
+        end = seconds if worker.stopped_at is None else worker.stopped_at
+        begin = end if worker.ready_at is None else max(worker.ready_at, 0.0)
+        task_seconds = billed_seconds(max(end - begin, 0.0) + PULL_SECONDS)
+        billed.append(Decimal(str(round(task_seconds, 3))))
+    total = sum(billed, Decimal())
+    cost = total * US_EAST_1_RATES.task_usd_per_second(tier)
+    return Estimate(
+        usd=cost.quantize(_SHOWN_USD, ROUND_HALF_UP),
+        tasks=len(billed),
+        billed_seconds=total,
+        assumptions=(
+            f"{tier.vcpu} vCPU, {tier.memory_gb} GB, x86 on demand in us-east-1, "
+            f"{PULL_SECONDS} s start, {MINIMUM_BILLED_SECONDS} s minimum, IPv4"
+        ),
+    )

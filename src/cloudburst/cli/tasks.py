@@ -1,4 +1,4 @@
-"""``cloudburst tasks``: what runs in the cluster, whose it is and what it has cost."""
+"""``cloudburst tasks``: lists the tasks in the cluster, their owners and their cost."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.displays import write_line
-from cloudburst.cli.settings import read_settings
-from cloudburst.cli.words import clock, count, shown, usd
-from cloudburst.models.running import RunningTask, Whose
+from cloudburst.cli.output import (
+    format_duration,
+    format_usd,
+    pluralize,
+    print_output,
+    safe_text,
+    write_line,
+)
+from cloudburst.compat import read_settings
+from cloudburst.models.account_tasks import RunningTask, TaskOwner
 
-TASK = 12
-"""Characters of an id: enough to tell it from others, and for ``cloudburst logs``."""
-WIDE = 100
-"""Cells in which there is room for scenes."""
+TASK_ID_LENGTH = 12
+"""Characters of a task id that are shown: enough for ``cloudburst logs`` to find a task."""
+MIN_WIDTH_FOR_SCENES = 100
+"""Minimum width of a terminal, in cells, at which scenes are shown."""
 
-_WHOSE = {
-    Whose.ALIVE: ("on this machine", "green"),
-    Whose.DEAD: ("left over on this machine", "red"),
-    Whose.ELSEWHERE: ("started elsewhere", "yellow"),
-    Whose.FOREIGN: ("not of cloudburst", "dim"),
+_OWNERS = {
+    TaskOwner.ACTIVE: ("in progress on this machine", "green"),
+    TaskOwner.ORPHAN: ("orphan of this machine", "red"),
+    TaskOwner.OTHER_MACHINE: ("started on another machine", "yellow"),
+    TaskOwner.FOREIGN: ("not started by cloudburst", "dim"),
 }
 
 
@@ -40,76 +46,79 @@ def tasks_command(
     everything: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """List the tasks that run in the cluster, and what they have cost so far.
+    """List the tasks that run in the cluster, and their cost so far.
 
     Parameters
     ----------
     everything
-        Tasks without cloudburst's tag too.
+        Include tasks that cloudburst did not start.
     as_json
-        One JSON list on the standard output.
+        Print one JSON list.
     """
-    from cloudburst.account.sweep import list_tasks  # noqa: PLC0415 - boto takes a while to import
+    from cloudburst.aws.setup.running_tasks import list_tasks  # noqa: PLC0415 - boto takes a while to import
 
-    tasks = anyio.run(partial(list_tasks, read_settings(), everything=everything))
+    tasks = anyio.run(partial(list_tasks, read_settings(), include_foreign=everything))
     if as_json:
-        write_line(json.dumps([as_dict(task) for task in tasks], default=_as_json))
+        write_line(json.dumps([asdict(task) for task in tasks], default=_to_json))
         return 0
-    Console(highlight=False).print(Listing(tasks))
+    print_output(TaskList(tasks))
     return 0
 
 
-def as_dict(task: RunningTask) -> dict[str, object]:
-    """For JSON: money as text, so that no cent is lost; times as ISO 8601."""
-    return asdict(task)
-
-
-class Listing:
-    """Tasks by run, and their sum."""
+class TaskList:
+    """Printed list of tasks by run, with their total cost."""
 
     def __init__(self, tasks: Sequence[RunningTask]) -> None:
         self._tasks = tasks
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay it out for the width that there is."""
+        """Render the tables of tasks for the width of the terminal."""
         if not self._tasks:
             yield Text("No tasks run.")
             return
-        yield from grouped(self._tasks, wide=options.max_width >= WIDE)
-        yield sum_line(self._tasks)
-        if any(task.whose is Whose.DEAD for task in self._tasks):
-            yield Text("cloudburst cleanup stops what is left over.", "red")
+        yield from tables_by_run(self._tasks, wide=options.max_width >= MIN_WIDTH_FOR_SCENES)
+        yield total_line(self._tasks)
+        if any(task.owner is TaskOwner.ORPHAN for task in self._tasks):
+            yield Text("Stop the orphans with: cloudburst cleanup", "red")
 
 
-def grouped(tasks: Sequence[RunningTask], *, wide: bool = False) -> Iterator[RenderableType]:
-    """The runs with their tasks, under one head."""
-    yield task_table((), wide=wide, head=True)
-    for run, some in by_run(tasks):
-        yield run_line(run, some[0].whose)
-        yield task_table(some, wide=wide)
+def tables_by_run(tasks: Sequence[RunningTask], *, wide: bool = False) -> Iterator[RenderableType]:
+    """Yield a table header; then, for each run, a line about the run and a table of its tasks."""
+    yield task_table((), wide=wide, header=True)
+    for run, group in group_by_run(tasks):
+        yield run_line(run, group[0].owner)
+        yield task_table(group, wide=wide)
     yield Text()
 
 
-def by_run(tasks: Sequence[RunningTask]) -> Iterator[tuple[str, list[RunningTask]]]:
-    """The run that is dead first, foreign tasks last; within a run, oldest first."""
-    order = [Whose.DEAD, Whose.ALIVE, Whose.ELSEWHERE, Whose.FOREIGN]
-    ordered = sorted(tasks, key=lambda task: (order.index(task.whose), task.run, task.created_at))
-    for (_, run), group in groupby(ordered, key=lambda task: (task.whose, task.run)):
+def group_by_run(tasks: Sequence[RunningTask]) -> Iterator[tuple[str, list[RunningTask]]]:
+    """Yield runs with their tasks: runs of orphans first, tasks of other programs last.
+
+    The tasks of a run are in the order of their launches.
+    """
+    order = [TaskOwner.ORPHAN, TaskOwner.ACTIVE, TaskOwner.OTHER_MACHINE, TaskOwner.FOREIGN]
+    ordered = sorted(tasks, key=lambda task: (order.index(task.owner), task.run, task.created_at))
+    for (_, run), group in groupby(ordered, key=lambda task: (task.owner, task.run)):
         yield run, list(group)
 
 
-def run_line(run: str, whose: Whose) -> Text:
-    """The run and who would miss it."""
-    told, style = _WHOSE[whose]
-    if whose is Whose.FOREIGN and not run:
-        return Text(told, style)
-    return Text.assemble("run ", shown(run or "unknown", "bold"), " ", (f"({told})", style))
+def run_line(run: str, owner: TaskOwner) -> Text:
+    """Return a line with the name of a run and its relation to this machine."""
+    text, style = _OWNERS[owner]
+    if owner is TaskOwner.FOREIGN and not run:
+        return Text(text, style)
+    return Text.assemble("run ", safe_text(run or "unknown", "bold"), " ", (f"({text})", style))
 
 
-def task_table(tasks: Sequence[RunningTask], *, wide: bool = False, head: bool = False) -> Table:
-    """One row for each task; all such tables have the same columns."""
-    table = Table(box=None, show_header=head, padding=(0, 2, 0, 0), header_style="dim")
-    for name, width in (("task", TASK), ("status", 12), ("vCPU/GB", 10)):
+def owner_text(owner: TaskOwner) -> str:
+    """Return the text that describes an owner of tasks, such as ``orphan of this machine``."""
+    return _OWNERS[owner][0]
+
+
+def task_table(tasks: Sequence[RunningTask], *, wide: bool = False, header: bool = False) -> Table:
+    """Return a table with a row for each task; all such tables have the same columns."""
+    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
+    for name, width in (("task", TASK_ID_LENGTH), ("status", 12), ("vCPU/GB", 10)):
         table.add_column(name, no_wrap=True, min_width=width)
     for name, width in (("age", 10), ("cost", 8)):
         table.add_column(name, no_wrap=True, min_width=width, justify="right")
@@ -118,19 +127,19 @@ def task_table(tasks: Sequence[RunningTask], *, wide: bool = False, head: bool =
         table.add_column("scene", overflow="fold")
     for task in tasks:
         row = [
-            shown(task.task_id[:TASK], "cyan"),
-            shown(task.status.lower()),
-            Text(size_of(task)),
-            Text(clock(task.age)),
-            Text(usd(task.usd)),
-            shown(task.public_ip or task.private_ip or "", "dim"),
+            safe_text(task.task_id[:TASK_ID_LENGTH], "cyan"),
+            safe_text(task.status.lower()),
+            Text(size_text(task)),
+            Text(format_duration(task.age_seconds)),
+            Text(format_usd(task.usd)),
+            safe_text(task.public_ip or task.private_ip or "", "dim"),
         ]
-        table.add_row(*row, *([shown(task.scene)] if wide else []))
+        table.add_row(*row, *([safe_text(task.scene)] if wide else []))
     return table
 
 
-def size_of(task: RunningTask) -> str:
-    """``2/4``, with what is not usual about it."""
+def size_text(task: RunningTask) -> str:
+    """Return vCPU and GB of a task, followed by ARM and Spot if they apply: ``2/4 ARM Spot``."""
     size = f"{int(task.cpu or 0) / 1024:g}/{int(task.memory or 0) / 1024:g}"
     return " ".join(
         [
@@ -141,16 +150,16 @@ def size_of(task: RunningTask) -> str:
     )
 
 
-def sum_line(tasks: Sequence[RunningTask]) -> Text:
-    """How many, and what they have cost."""
+def total_line(tasks: Sequence[RunningTask]) -> Text:
+    """Return the number of tasks and their cost so far."""
     cost = sum((task.usd for task in tasks), Decimal())
-    told = Text.assemble((count(len(tasks), "task"), "bold"), f", {usd(cost)} so far")
-    if any(task.assumed for task in tasks):
-        told.append(" (at us-east-1's prices: those of this region are not known)", "yellow")
+    text = Text.assemble((pluralize(len(tasks), "task"), "bold"), f", {format_usd(cost)} so far")
+    if any(task.price_assumed for task in tasks):
+        text.append(" (at us-east-1's prices: those of this region are not known)", "yellow")
     else:
-        told.append(" (list prices)", "dim")
-    return told
+        text.append(" (list prices)", "dim")
+    return text
 
 
-def _as_json(value: object) -> str:
+def _to_json(value: object) -> str:
     return value.isoformat() if isinstance(value, dt.datetime) else str(value)

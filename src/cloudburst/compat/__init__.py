@@ -1,18 +1,23 @@
-"""The calls of ``cloudburst-fargate``, as coroutines: parameters, defaults and keys of old.
+"""Functions of the older package ``cloudburst-fargate``, as coroutines.
 
-Their blocking twins are in `cloudburst.blocking`. Unlike `cloudburst.Client` they read ``.env`` in
-the current folder besides the environment.
+Parameters, defaults and keys of the results are those of that package. Blocking variants are in
+`cloudburst.blocking`. Unlike `cloudburst.Client`, these functions also read ``.env`` in the current
+folder.
 """
 
 from __future__ import annotations
 
-from cloudburst.compat.calls import FargateOperationV1, execute_parallel_batches
-from cloudburst.compat.figures import calculate_fargate_cost
+from cloudburst.compat.calls import (
+    FargateOperationV1,
+    execute_parallel_batches,
+    scan_and_test_folder,
+)
 from cloudburst.compat.parameters import (
     calculate_optimal_batch_distribution,
     read_settings,
     timeouts_of,
 )
+from cloudburst.compat.results import calculate_fargate_cost
 from cloudburst.models.batches import (
     AccountValidity,
     BatchResult,
@@ -37,6 +42,7 @@ __all__ = [
     "calculate_optimal_batch_distribution",
     "execute_parallel_batches",
     "read_settings",
+    "scan_and_test_folder",
     "scan_scenes_from_folder",
     "timeouts_of",
 ]

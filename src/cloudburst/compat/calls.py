@@ -1,9 +1,11 @@
-"""The calls of old themselves: what each asks of a client or of an account."""
+"""Functions of ``cloudburst-fargate``, implemented with `cloudburst.Client` and the AWS API."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,19 @@ from uuid import uuid4
 
 import anyio.to_thread
 
-from cloudburst.backends import default_backend
-from cloudburst.client import AnyScene, Client
-from cloudburst.compat.figures import batch_result, calculate_fargate_cost
+from cloudburst.client import AnyScene, Client, scene_list
 from cloudburst.compat.parameters import (
+    backend_of,
     calculate_optimal_batch_distribution,
     options_of,
     read_settings,
+    require_subnet,
     tier_of,
     timeouts_of,
 )
-from cloudburst.errors import CloudburstError
+from cloudburst.compat.progress import Progress
+from cloudburst.compat.results import batch_result, calculate_fargate_cost
+from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.batches import (
     AccountValidity,
     BatchResult,
@@ -30,23 +34,21 @@ from cloudburst.models.batches import (
     FargateCost,
     TaskInfo,
 )
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits
 from cloudburst.models.settings import Settings
-from cloudburst.models.tier import Tier
+from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
+from cloudburst.ports import Backend, OpenBackend
 from cloudburst.scenes import scan_scenes_from_folder
 
 logger = logging.getLogger(__name__)
 
-QUOTA = 6
-"""vCPU that a new account may have on demand, by ``L-3032A538``: "Amazon ECS endpoints and quotas",
-AWS general reference (2026-11)."""
 
-RESULTS = Path("cloudburst_fargate_results")
-"""Where videos go when neither the caller nor ``RESULTS_DIR`` says it."""
+DEFAULT_RESULTS_FOLDER = Path("cloudburst_fargate_results")
+"""Output folder if neither the caller nor ``RESULTS_DIR`` names one."""
 
 
-async def execute_parallel_batches(  # noqa: PLR0917 - as callers know it
+async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-fargate
     scenes: Iterable[AnyScene],
     scenes_per_batch: int = 10,
     max_parallel_tasks: int = 10,
@@ -60,32 +62,45 @@ async def execute_parallel_batches(  # noqa: PLR0917 - as callers know it
     background_box: bool = True,
     background_opacity: float = 0.2,
 ) -> BatchResult:
-    """Render all scenes, on Fargate where a subnet is configured, else on this machine.
+    """Render all scenes on Fargate if a subnet is configured, otherwise on this machine.
 
-    As many tasks are started at most as `calculate_optimal_batch_distribution` plans; all of them
-    take scenes from one queue, and each is stopped on every way out. A scene that fails stops no
-    other.
+    The call starts as many tasks as `calculate_optimal_batch_distribution` plans, even if fewer
+    would be as fast. The tasks take scenes from one queue, and all tasks are stopped on success,
+    error and cancellation. If a scene fails, the others are still rendered. The logger
+    ``cloudburst.progress`` reports progress at level INFO.
 
     Args:
         scenes: Scenes, or dictionaries with ``scene_name``, ``image_path``, ``audio_path`` and
-            perhaps ``subtitle_path``.
-        scenes_per_batch: Scenes for which a task is worth it.
-        max_parallel_tasks: Tasks at once.
-        min_scenes_per_batch: So many scenes a task shall have at least.
-        language: ``chinese`` or ``english``: how subtitles look.
-        enable_zoom: Zoom in or out, as drawn for each scene.
-        config_priority: Size of a task on Fargate: see `Tier`.
-        watermark_path: A picture for the top left corner.
-        is_portrait: 9:16; else as the picture is.
-        saving_dir: Where the folder ``batch_<run>`` with the videos is made; else ``RESULTS_DIR``,
-            else ``cloudburst_fargate_results`` in the current folder.
-        background_box: A box behind subtitles.
-        background_opacity: Its *transparency*: 0 is black, 1 is no box.
+            optionally ``subtitle_path``.
+        scenes_per_batch: Number of scenes per task to aim for.
+        max_parallel_tasks: Maximum number of tasks at once.
+        min_scenes_per_batch: Minimum number of scenes per task.
+        language: Subtitle style: ``chinese`` or ``english``.
+        enable_zoom: True to zoom in or out, chosen at random for each scene.
+        config_priority: Size of a task on Fargate, as the priority of a `Tier`, from 1 to 5.
+        watermark_path: Picture for the top left corner.
+        is_portrait: True for portrait videos (9:16), false for the orientation of each picture.
+        saving_dir: Parent of the new folder ``batch_<run>`` with the videos. The default is
+            ``RESULTS_DIR``, or ``cloudburst_fargate_results`` in the current folder.
+        background_box: True for a box behind the subtitles.
+        background_opacity: *Transparency* of the box, despite the name: 0 is black, 1 is no box.
 
     Raises:
-        ConfigurationError: What is wrong with parameters, settings or scenes; nothing was started.
+        ConfigurationError: Parameters, settings or scenes are invalid; nothing was started.
     """
-    scenes = list(scenes)
+    scenes = scene_list(scenes)
+    numbers = {
+        "max_parallel_tasks": max_parallel_tasks,
+        "min_scenes_per_batch": min_scenes_per_batch,
+    }
+    wrong = [f"{k} is {v!r}" for k, v in numbers.items() if isinstance(v, str | bool)]
+    if wrong:
+        expected = "a whole number" if len(wrong) == 1 else "whole numbers"
+        msg = (
+            f"{' and '.join(wrong)}; expected {expected}. The order of parameters differs "
+            "between releases of cloudburst-fargate: pass all but the first two as keywords"
+        )
+        raise ConfigurationError(msg)
     plan = calculate_optimal_batch_distribution(
         len(scenes), scenes_per_batch, max_parallel_tasks, min_scenes_per_batch
     )
@@ -101,19 +116,19 @@ async def execute_parallel_batches(  # noqa: PLR0917 - as callers know it
         scenes,
         options,
         tasks=plan.num_tasks,
-        told="; ".join([plan.strategy, *plan.warnings]),
+        message="; ".join([plan.strategy, *plan.warnings]),
         tier=tier_of(config_priority),
         saving_dir=saving_dir,
     )
 
 
 class FargateOperationV1:
-    """One task, and all tasks of the account.
+    """Class of ``cloudburst-fargate`` that renders on one task and manages the account's tasks.
 
     Args:
-        config_priority: Size of a task on Fargate: see `Tier`.
+        config_priority: Size of a task on Fargate, as the priority of a `Tier`, from 1 to 5.
 
-    Raises `ConfigurationError` for a size that does not exist.
+    Raises `ConfigurationError` for an unknown size.
     """
 
     def __init__(self, config_priority: int = 1) -> None:
@@ -132,46 +147,51 @@ class FargateOperationV1:
         """Render all scenes on one task; see `execute_parallel_batches`.
 
         Args:
-            scenes: The same.
-            language: The same.
-            enable_zoom: The same.
-            auto_terminate: Has no effect: a task is always stopped.
-            saving_dir: The same.
+            scenes: See `execute_parallel_batches`.
+            language: See `execute_parallel_batches`.
+            enable_zoom: See `execute_parallel_batches`.
+            auto_terminate: Ignored: a task is always stopped.
+            saving_dir: See `execute_parallel_batches`.
             options: ``watermark_path``, ``is_portrait``, ``background_box``,
-                ``background_opacity``, and what else `RenderOptions` has.
+                ``background_opacity``, and any other field of `RenderOptions`.
 
         Raises:
-            ConfigurationError: What is wrong with parameters, settings or scenes.
+            ConfigurationError: Parameters, settings or scenes are invalid.
         """
         if not auto_terminate:
-            logger.warning("auto_terminate=False has no effect: the task is stopped in the end")
+            logger.warning("auto_terminate=False has no effect: the task is stopped at the end")
         zoom = {} if "effects" in options else {"enable_zoom": enable_zoom}
         look = options_of(language=language, **zoom, **options)
         return await _render(
-            list(scenes), look, tasks=1, told="", tier=self._tier, saving_dir=saving_dir
+            scene_list(scenes), look, tasks=1, message="", tier=self._tier, saving_dir=saving_dir
         )
 
     async def list_running_tasks(self, filter_animagent_only: bool = True) -> list[TaskInfo]:
-        """The tasks that run in the cluster; without the filter, those of others too.
+        """Return the tasks that run in the cluster and were started by this package.
+
+        With ``filter_animagent_only=False``, tasks that other programs started are included.
 
         Raises:
-            LaunchError: AWS cannot be asked, does not answer us, or has no such cluster.
+            LaunchError: AWS does not answer, denies the request, or does not have the cluster.
         """
         sweep, settings = await _account()
-        tasks = await sweep.list_tasks(settings, everything=not filter_animagent_only)
+        tasks = await sweep.list_tasks(settings, include_foreign=not filter_animagent_only)
         return [TaskInfo.model_validate(task, from_attributes=True) for task in tasks]
 
     async def cleanup_all_tasks(
         self, reason: str = "Cleanup requested", filter_animagent_only: bool = True
     ) -> CleanupResult:
-        """Stop all tasks that run in the cluster; without the filter, those of others too.
+        """Stop all tasks that run in the cluster and were started by this package.
+
+        With ``filter_animagent_only=False``, tasks that other programs started are stopped, too.
+        AWS records ``reason`` as the reason for the stop.
 
         Raises:
             LaunchError: The tasks cannot be listed.
         """
         sweep, settings = await _account()
         report = await sweep.cleanup(
-            settings, everything=True, tagged_only=filter_animagent_only, reason=reason
+            settings, all_tasks=True, tagged_only=filter_animagent_only, reason=reason
         )
         stopped, failed = len(report.stopped), len(report.failed)
         return CleanupResult(
@@ -186,8 +206,11 @@ class FargateOperationV1:
         )
 
     async def check_aws_account_validity(self) -> AccountValidity:
-        """Whether AWS takes the credentials; ``cloudburst doctor`` looks at everything else."""
-        session = await anyio.to_thread.run_sync(import_module, "cloudburst.adapters.aws.session")
+        """Return whether AWS accepts the credentials, and to which account they belong.
+
+        ``cloudburst doctor`` checks everything else that a run needs.
+        """
+        session = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
         try:
             settings = await anyio.to_thread.run_sync(read_settings)
             async with session.open_aws(settings) as aws:
@@ -202,18 +225,58 @@ class FargateOperationV1:
         )
 
     def calculate_fargate_cost(self, seconds: float, task_count: int = 1) -> FargateCost:
-        """What tasks of this size cost: see the function of that name."""
+        """Return the cost of tasks of this size: see `cloudburst.compat.calculate_fargate_cost`."""
         return calculate_fargate_cost(seconds, task_count, self._tier.priority)
 
     def scan_scenes_from_folder(self, path: Path | str) -> list[dict[str, Any]]:
-        """The scenes of a folder: see the function of that name."""
+        """Return the scenes of a folder: see `cloudburst.scan_scenes_from_folder`."""
         return scan_scenes_from_folder(path)
 
 
+async def scan_and_test_folder(
+    folder_path: Path | str,
+    language: str = "english",
+    enable_zoom: bool = True,
+    saving_dir: Path | str | None = None,
+) -> BatchResult:
+    """Render the scenes that `scan_scenes_from_folder` finds in a folder, on one task of tier 1.
+
+    Raises:
+        ConfigurationError: The folder has no scenes, or parameters or settings are invalid.
+    """
+    scenes = await anyio.to_thread.run_sync(scan_scenes_from_folder, folder_path)
+    operation = FargateOperationV1()
+    return await operation.execute_batch(scenes, language, enable_zoom, saving_dir=saving_dir)
+
+
 async def _account() -> tuple[Any, Settings]:
-    """What looks at an account, imported in a thread for boto takes its time; and whose it is."""
-    sweep = await anyio.to_thread.run_sync(import_module, "cloudburst.account.sweep")
+    """Import the module that manages running tasks, read the settings, and return both.
+
+    The work is done in a thread, because it blocks.
+    """
+    sweep = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.setup.running_tasks")
     return sweep, await anyio.to_thread.run_sync(read_settings)
+
+
+def _checked_settings() -> Settings:
+    """Return the settings; raise `ConfigurationError` if they are for Fargate but lack a subnet.
+
+    The call blocks.
+    """
+    settings = read_settings()
+    require_subnet(settings)
+    return settings
+
+
+def _eager(open_backend: OpenBackend) -> OpenBackend:
+    """Return the backend, changed to start all planned workers even if fewer would be as fast."""
+
+    @asynccontextmanager
+    async def opened(timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
+        async with open_backend(timeouts, tier) as backend:
+            yield replace(backend, eager=True)
+
+    return opened
 
 
 async def _render(
@@ -221,27 +284,29 @@ async def _render(
     options: RenderOptions,
     *,
     tasks: int,
-    told: str,
+    message: str,
     tier: Tier,
     saving_dir: Path | str | None,
 ) -> BatchResult:
-    settings = await anyio.to_thread.run_sync(read_settings)
+    settings = await anyio.to_thread.run_sync(_checked_settings)
     timeouts = timeouts_of(settings)
-    limits, backend = Limits(workers=tasks), default_backend(settings)
-    if told:  # after where it is: that is what comes first
-        logger.info("%s", told)
-    if settings.subnets and tasks * tier.vcpu > QUOTA:
+    limits, backend = Limits(workers=tasks), _eager(backend_of(settings))
+    if message:  # logged after the choice of the backend
+        logger.info("%s", message)
+    if settings.subnets and tasks * tier.vcpu > NEW_ACCOUNT_VCPU:
         logger.warning(
-            "%d tasks of %d vCPU are %d; a new account may have %d: cloudburst doctor --workers %d "
-            "--tier %d tells what this one may",
-            *(tasks, tier.vcpu, tasks * tier.vcpu, QUOTA, tasks, tier.priority),
+            "%d tasks of %d vCPUs need %d vCPUs; the quota of a new account is %d: check yours "
+            "with cloudburst doctor --workers %d --tier %d",
+            *(tasks, tier.vcpu, tasks * tier.vcpu, NEW_ACCOUNT_VCPU, tasks, tier.priority),
         )
-    name = uuid4().hex[:12]
-    to = Path(saving_dir or settings.results or RESULTS) / f"batch_{name}"
+    name, progress = uuid4().hex[:12], Progress(len(scenes))
+    to = Path(saving_dir or settings.results or DEFAULT_RESULTS_FOLDER) / f"batch_{name}"
     async with Client(
         backend, options=options, tier=tier, timeouts=timeouts, limits=limits
     ) as client:
         async with client.stream(scenes, to=to, name=name) as run:
+            async for event in run:
+                progress.log(event)
             await run.until_done()
-        # Leaving the client would wait for this as well, and then the bill is final.
+        # Closing the client would wait for this as well, and then the bill is final.
         return batch_result(await run.settled())

@@ -1,33 +1,102 @@
-"""What the parameters of old mean here, and which settings the calls of old read."""
+"""Conversion of parameters and settings of ``cloudburst-fargate`` to those of this package."""
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from traceback import walk_stack
 from typing import Any
 
 from pydantic import ValidationError
 
-from cloudburst.engine.shares import distribution
+from cloudburst.backends import default_backend
+from cloudburst.compat.batch_distribution import distribute_scenes
+from cloudburst.env_file import ENV_FILE, read_env_file
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Distribution
-from cloudburst.models.options import RenderOptions, faults_of
-from cloudburst.models.policy import Timeouts
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
+from cloudburst.ports import OpenBackend
+
+_FARGATE_FIELDS = {
+    "cluster": "ECS_CLUSTER_NAME",
+    "task_definition": "ECS_TASK_DEFINITION",
+    "security_groups": "AWS_SECURITY_GROUP_ID",
+}
+"""Fields of `Settings` that only the Fargate backend uses, and their environment variables."""
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+)
 
 
 def read_settings() -> Settings:
-    """From the environment and from ``.env`` in the current folder.
+    """Return the settings from environment variables and from ``.env`` in the current folder.
 
-    Raises `ConfigurationError` when they cannot be read.
+    Raises `ConfigurationError` if they cannot be read.
     """
     try:
-        return Settings(_env_file=".env")  # pyright: ignore[reportCallIssue]
+        return Settings(_env_file=ENV_FILE)
     except (ValueError, OSError) as exc:
         raise ConfigurationError(f".env or the environment: {exc}") from exc
 
 
+def require_subnet(settings: Settings) -> None:
+    """Raise `ConfigurationError` if there is no subnet although other settings are for Fargate."""
+    if not settings.subnets and (given := _made_for_fargate(settings)):
+        msg = (
+            f"{given} is set, but AWS_SUBNET_ID is not: add a subnet (`cloudburst init` finds "
+            f"one) to render on Fargate, or remove {given} to render on this machine"
+        )
+        raise ConfigurationError(msg)
+
+
+def backend_of(settings: Settings) -> OpenBackend:
+    """Return the Fargate backend if a subnet is configured, otherwise the local backend.
+
+    A `UserWarning` announces the local backend, because the program may not have configured
+    logging.
+    """
+    if not settings.subnets:
+        warnings.warn(
+            "AWS_SUBNET_ID is not set: rendering on this machine, not on Fargate",
+            stacklevel=_callers_level(),
+        )
+    return default_backend(settings)
+
+
+def _callers_level() -> int:
+    """Return the ``stacklevel`` for a warning that points to the user's program.
+
+    The warning then names the line that called this package, directly or through an event loop.
+    """
+    frames = [frame for frame, _ in walk_stack(inspect.currentframe())][1:]
+    roots = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame in frames]
+    level = max(place for place, root in enumerate(roots) if root == "cloudburst") + 1
+    while level < len(roots) and roots[level] in {"asyncio", "anyio"}:
+        level += 1
+    return level + 1
+
+
+def _made_for_fargate(settings: Settings) -> str:
+    """Return the name of an environment variable that is set and has an effect only on Fargate.
+
+    Return an empty text if there is no such variable.
+    """
+    for field, variable in _FARGATE_FIELDS.items():
+        if field in settings.model_fields_set and getattr(settings, field):
+            return variable
+    file = {name.upper(): value for name, value in read_env_file(ENV_FILE).items()}
+    return next((f"{name} in {ENV_FILE}" for name in _CREDENTIALS if file.get(name)), "")
+
+
 def timeouts_of(settings: Settings) -> Timeouts:
-    """The usual ones, but for what the old client's words say."""
+    """Return the client's timeouts according to the settings of ``cloudburst-fargate``."""
     return Timeouts(
         scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
     )
@@ -39,11 +108,11 @@ def calculate_optimal_batch_distribution(
     max_parallel_tasks: int = 10,
     min_scenes_per_batch: int = 5,
 ) -> Distribution:
-    """Plan how many tasks to start, and how many scenes each shall take.
+    """Plan the number of tasks and the number of scenes of each; see `execute_parallel_batches`.
 
-    Raises `ConfigurationError` when a number is below 1.
+    Raises `ConfigurationError` for a number below 1.
     """
-    return distribution(
+    return distribute_scenes(
         total_scenes,
         scenes_per_batch=scenes_per_batch,
         max_parallel_tasks=max_parallel_tasks,
@@ -52,17 +121,21 @@ def calculate_optimal_batch_distribution(
 
 
 def options_of(**look: Any) -> RenderOptions:
-    """As the old parameters say: false means "by the picture", and nothing means no watermark."""
+    """Return the render options for parameters of ``cloudburst-fargate``.
+
+    If ``is_portrait`` is false, each video has the orientation of its picture. An empty watermark
+    means no watermark. Raises `ConfigurationError` for invalid parameters.
+    """
     for name in look.keys() & {"is_portrait", "watermark", "watermark_path"}:
         look[name] = look[name] or None
     try:
         return RenderOptions.model_validate(look)
     except ValidationError as exc:
-        raise ConfigurationError("; ".join(faults_of(exc))) from exc
+        raise ConfigurationError("; ".join(describe_option_errors(exc))) from exc
 
 
 def tier_of(config_priority: int) -> Tier:
-    """The size of that number. Raises `ConfigurationError` where there is none."""
+    """Return the tier with a priority. Raises `ConfigurationError` unless it is 1 to 5."""
     try:
         return Tier.by_priority(config_priority)
     except ValueError as exc:

@@ -1,125 +1,173 @@
-"""From a request to a task that somebody stops, whatever happens in between."""
+"""Launch and stop of tasks. Every task that may have been started is stopped in the end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
 
-from cloudburst.engine.polling import insist, poll
+from cloudburst.concurrency import despite_cancel, finish_despite_cancel, poll
+from cloudburst.engine.defects import log_defect
 from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, Remedy, ThrottledError
-from cloudburst.models.policy import PATIENT, Timeouts
-from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskSpec
+from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
+from cloudburst.models.task import (
+    FoundTask,
+    LaunchRequest,
+    Secrets,
+    TaskId,
+    TaskSpec,
+    TaskStatus,
+)
 from cloudburst.ports import Backend
 
 logger = logging.getLogger(__name__)
 
-REASON = "cloudburst: done"
-"""What the backend shows as the reason of a stop."""
+_REFUSED_BECAUSE = {
+    Remedy.REPEAT_REQUEST: "not yet possible",
+    Remedy.FEWER_TASKS: "the account's quota is used up",
+}
+"""Reasons for a refused launch in log messages, by the remedy of the error."""
+STOP_REASON = "cloudburst: done"
+"""Reason of a stop request, which the backend shows with the stopped task."""
+
+
+class LaunchObserver(Protocol):
+    """Observer that is notified of all events of one task, from the launch request to the stop."""
+
+    async def before_request(self, token: str) -> None:
+        """Record the token of a new launch request, which is sent after this returns."""
+        ...
+
+    def on_launch(self, task: TaskId) -> None:
+        """Handle the id of the launched task.
+
+        After a launch without an answer, the id may become known only when the task is stopped.
+        """
+        ...
+
+    def on_status(self, status: TaskStatus) -> None:
+        """Handle a status of the task that the backend has reported."""
+        ...
+
+    def on_stop(self, accepted: bool) -> None:
+        """Handle the end of the stop; ``accepted`` is False if the task may still run."""
+        ...
+
+    def has_other_tasks(self) -> bool:
+        """Return whether the backend has other tasks, which can render in place of this one."""
+        ...
 
 
 @asynccontextmanager
 async def launched(
-    backend: Backend,
-    spec: TaskSpec,
-    timeouts: Timeouts,
-    *,
-    before: Callable[[str], Awaitable[None]],
-    on_launch: Callable[[TaskId], None],
-    on_stop: Callable[[bool], None],
-    others: Callable[[], bool] = lambda: False,
+    backend: Backend, spec: TaskSpec, timeouts: Timeouts, observer: LaunchObserver
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
-    """A task and its secrets. The task is stopped on every way out, known or not.
+    """Launch a task, yield its id and secrets, and stop it when the ``with`` block ends.
 
-    Each new request waits for ``before`` with its token. ``on_launch`` is told of the task as soon
-    as it is known, be that on the way out, and ``on_stop`` at the end whether its stop was
-    accepted. While there are ``others`` to do the work, nobody waits for what the account may not
-    have besides them.
+    The task is stopped also if the block raises, or if the answer to the launch was lost.
+
+    Raises:
+        CapacityError: No request was accepted within ``Timeouts.launch``; or the account's quota is
+            used up, and other tasks of the backend can do the work.
+        LaunchError: The backend refused the request.
     """
-    launch = _Launch(backend, spec, timeouts, before=before, on_launch=on_launch, others=others)
+    launch = _Launch(backend, spec, timeouts, observer)
     try:
         yield await launch.accepted(), launch.request.secrets
     finally:
         try:
-            await launch.ended()
+            await launch.stop()
         finally:
-            on_stop(launch.stopped)
+            observer.on_stop(launch.stopped)
 
 
 @asynccontextmanager
-async def taken_over(
-    backend: Backend, found: FoundTask, timeouts: Timeouts, on_stop: Callable[[bool], None]
+async def adopted(
+    backend: Backend, found: FoundTask, timeouts: Timeouts, observer: LaunchObserver
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
-    """The same for a task that another process has launched: from here on it is ours."""
-    stop = Stop(backend, found.task, timeouts)
+    """Yield the id and secrets of a task that another process launched, and stop it at the end.
+
+    The task is stopped when the ``with`` block ends, also if the block raises. If the secrets
+    are not known, secrets with an empty key are yielded.
+    """
+    stop = TaskStop(backend, found.task, timeouts)
     try:
         yield found.task, found.secrets or Secrets(key="")
     finally:
         try:
-            await stop.insist()
+            await stop.finish()
         finally:
-            on_stop(stop.accepted)
+            observer.on_stop(stop.accepted)
 
 
-class Stop:
-    """The stop of one task that is known."""
+class TaskStop:
+    """Stop request for a task whose id is known, repeated until the backend accepts it."""
 
     def __init__(self, backend: Backend, task: TaskId, timeouts: Timeouts) -> None:
         self._launcher = backend.launcher
         self._task = task
         self._seconds = timeouts.stop
+        self._last_error: Exception | None = None
         self.accepted = False
+        """True once the backend has accepted the stop."""
 
-    async def insist(self) -> None:
-        """Stop it although we are being cancelled. What goes wrong is logged."""
+    async def finish(self) -> None:
+        """Stop the task, even if the calling task is being cancelled.
+
+        Errors are logged, not raised.
+        """
         try:
-            await insist(lambda: poll(self._try, backoff=PATIENT), seconds=self._seconds)
+            await finish_despite_cancel(
+                lambda: poll(self._try, delays=RETRY_BACKOFF.delays()), seconds=self._seconds
+            )
         except TimeoutError:
-            logger.exception("task %s: stop not accepted in %s s", self._task, self._seconds)
+            _log_not_stopped(self._task, self._seconds, self._last_error)
 
     async def _try(self) -> bool | None:
         try:
-            await self._launcher.stop(self._task, reason=REASON)
+            await self._launcher.stop(self._task, reason=STOP_REASON)
         except (NoAnswerError, ThrottledError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
+            self._last_error = exc
             return None
         except CloudburstError:
             logger.exception("stop of %s refused", self._task)
+        except Exception as exc:  # noqa: BLE001 - the task may still run, and is billed
+            log_defect(exc, f"stop of {self._task}")
+            return None
         else:
             self.accepted = True
         return True
 
 
+def _log_not_stopped(task: str, seconds: float, error: Exception | None) -> None:
+    msg = "task %s: stop not accepted in %s s: %s"
+    logger.error(msg, task, seconds, error or "no answer", exc_info=error)
+
+
 class _Launch:
-    """One wish for a task: the request that is open, and the task once it is known."""
+    """Launch of one task: the current launch request, and the task's id once it is known."""
 
     def __init__(
-        self,
-        backend: Backend,
-        spec: TaskSpec,
-        timeouts: Timeouts,
-        *,
-        before: Callable[[str], Awaitable[None]],
-        on_launch: Callable[[TaskId], None],
-        others: Callable[[], bool],
+        self, backend: Backend, spec: TaskSpec, timeouts: Timeouts, observer: LaunchObserver
     ) -> None:
         self._backend = backend
-        self._before = before
-        self._told = ""  # the token that ``before`` knows
-        self._on_launch = on_launch
-        self._others = others
-        self._lack: CapacityError | None = None
         self._spec = spec
         self._timeouts = timeouts
+        self._observer = observer
         self._task: TaskId | None = None
-        self._asked = False  # and not refused: there may be a task that we cannot name
-        self._unsure = False  # it was asked, and there was no answer
+        self._announced_token = ""  # the token that the observer knows
+        self._maybe_launched = False  # a request was made and not refused: there may be a task
+        self._unanswered = False  # the open request was made before, without an answer
+        self._lack: CapacityError | None = None  # the last refusal for want of capacity
+        self._last_stop_error: Exception | None = None
         self.stopped = False
-        """There is no task, or its stop was accepted."""
+        """True once it is certain that no task was started, or that the stop was accepted."""
         self.request = self._new_request()
 
     def _new_request(self) -> LaunchRequest:
@@ -127,74 +175,105 @@ class _Launch:
         return LaunchRequest(spec=self._spec, token=uuid4().hex, secrets=secrets)
 
     async def accepted(self) -> TaskId:
+        """Send launch requests until one is accepted, and return the id of the task.
+
+        A request without an answer is repeated unchanged, because it may have been accepted. After
+        a refusal for lack of capacity, a new request is made.
+        """
         with anyio.move_on_after(self._timeouts.launch):
-            return await poll(self._try, backoff=PATIENT)
+            for delay in RETRY_BACKOFF.delays():
+                if self._announced_token != self.request.token:
+                    await self._observer.before_request(self.request.token)
+                    self._announced_token = self.request.token
+                await anyio.lowlevel.checkpoint_if_cancelled()  # what follows is shielded
+                with self._refusals_handled():
+                    self._maybe_launched = True
+                    for attempt in despite_cancel(self._timeouts.call):
+                        with attempt:
+                            self._note_task(await self._backend.launcher.launch(self.request))
+                if self._task is not None:
+                    return self._task
+                await anyio.sleep(delay)
+        raise self._not_accepted() from self._lack
+
+    @contextmanager
+    def _refusals_handled(self) -> Generator[None]:
+        """Handle the error of a launch request: prepare the next request, or raise the error.
+
+        The next request repeats the previous one with the same client token. After a refusal for
+        lack of capacity, it is a new request with a new token.
+        """
+        try:
+            yield
+        except (NoAnswerError, TimeoutError):
+            self._unanswered = True
+            logger.warning("no answer to a launch; asking again with the same token")
+        except ThrottledError as exc:
+            self._maybe_launched = self._unanswered  # a throttled request is not executed
+            logger.info("launch throttled: %s", exc)
+        except CapacityError as exc:
+            known = self._lack is not None and str(self._lack) == str(exc)
+            level = logging.DEBUG if known else logging.WARNING
+            reason = _REFUSED_BECAUSE.get(exc.remedy, "no room")
+            logger.log(level, "%s; asking again: %s", reason, exc)
+            self._lack = exc
+            self._maybe_launched = self._unanswered = False
+            self.request = self._new_request()
+            if exc.remedy is Remedy.FEWER_TASKS and self._observer.has_other_tasks():
+                raise
+        except CloudburstError:
+            # This request was refused. The same one may have been executed before.
+            self._maybe_launched = self._unanswered
+            raise
+
+    def _note_task(self, task: TaskId) -> None:
+        if self._task is None:
+            self._task = task
+            self._observer.on_launch(task)
+
+    def _not_accepted(self) -> CapacityError:
         why = f": {self._lack}" if self._lack else ""
         error = CapacityError(f"no task was accepted within {self._timeouts.launch} s{why}")
         if self._lack is not None:
             error.remedy = self._lack.remedy
-        raise error from self._lack
+        return error
 
-    async def _try(self) -> TaskId | None:
-        """Ask once. No answer leaves the request open; a refusal calls for a new one."""
-        if self._told != self.request.token:
-            await self._before(self.request.token)
-            self._told = self.request.token
-        await anyio.lowlevel.checkpoint_if_cancelled()  # what follows is shielded
-        try:
-            await insist(self._ask, seconds=self._timeouts.call)
-        except (NoAnswerError, TimeoutError):
-            self._unsure = True
-            logger.warning("no answer to a launch; asking again with the same token")
-        except ThrottledError as exc:
-            self._asked = self._unsure  # this one was not looked at
-            logger.info("launch throttled: %s", exc)
-        except CapacityError as exc:
-            logger.warning("no capacity: %s", exc)
-            self._lack = exc
-            self._asked = self._unsure = False
-            self.request = self._new_request()
-            if exc.remedy is Remedy.FEWER and self._others():
-                raise
-        except CloudburstError:
-            self._asked = self._unsure  # this was refused; what came before may have been done
-            raise
-        return self._task
+    async def stop(self) -> None:
+        """Stop the task, even if the calling task is being cancelled.
 
-    async def _ask(self) -> None:
-        self._asked = True
-        task = await self._backend.launcher.launch(self.request)
-        if self._task is None:
-            self._task = task
-            self._on_launch(task)
-
-    async def ended(self) -> None:
-        """Stop the task; one whose launch was never answered is found by its token first."""
-        self.stopped = not self._asked
+        If the launch was not answered, the request is first repeated with the same token, to learn
+        the id of the task.
+        """
+        self.stopped = not self._maybe_launched
         if self.stopped:
             return
         try:
-            await insist(self._stop, seconds=self._timeouts.stop)
+            await finish_despite_cancel(
+                lambda: poll(self._try_stop, delays=RETRY_BACKOFF.delays()),
+                seconds=self._timeouts.stop,
+            )
         except TimeoutError:
             name = self._task or f"launched with token {self.request.token}"
-            logger.exception("task %s: stop not accepted in %s s", name, self._timeouts.stop)
-
-    async def _stop(self) -> None:
-        await poll(self._try_stop, backoff=PATIENT)
+            _log_not_stopped(name, self._timeouts.stop, self._last_stop_error)
 
     async def _try_stop(self) -> bool | None:
+        launcher = self._backend.launcher
         try:
             if self._task is None:
                 with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
-                    await self._ask()
+                    self._note_task(await launcher.launch(self.request))
             if self._task is not None:
-                await self._backend.launcher.stop(self._task, reason=REASON)
+                await launcher.stop(self._task, reason=STOP_REASON)
             self.stopped = True
         except (NoAnswerError, ThrottledError, TimeoutError) as exc:
             logger.warning("stop of %s not answered: %s", self._task, exc)
+            self._last_stop_error = exc
             return None
         except CapacityError:
-            self.stopped = True  # the open request never started anything
+            self.stopped = True  # the open request has never started a task
         except CloudburstError:
             logger.exception("stop of %s refused", self._task or self.request.token)
+        except Exception as exc:  # noqa: BLE001 - the task may still run, and is billed
+            log_defect(exc, f"stop of {self._task or self.request.token}")
+            return None
         return True

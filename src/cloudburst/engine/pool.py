@@ -1,4 +1,4 @@
-"""Workers shared by all scenes of one client."""
+"""Pool of workers that all scenes of one client share."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from cloudburst.engine.dispatch import Dispatcher
-from cloudburst.engine.figures import Figures
-from cloudburst.engine.keeper import Keeper, Observer
-from cloudburst.engine.scribe import Scribe
-from cloudburst.engine.slot import Lane, MovedError, Slot, Ticket, Visit, WorkerRecord
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.journal_writer import JournalWriter
+from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.scheduler.scheduler import Scheduler
+from cloudburst.engine.supervisor import Supervisors, WorkerObserver
+from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import (
     BusyError,
     ClosedError,
+    CloudburstError,
+    WorkerDiskFullError,
     WorkerError,
     WorkerStoppedError,
 )
+from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.options import Language
-from cloudburst.models.pace import Sample
-from cloudburst.models.policy import Backoff, Limits, Timeouts
+from cloudburst.models.performance import Sample
 from cloudburst.models.report import Prediction
 from cloudburst.models.task import FoundTask, TaskSpec
 from cloudburst.ports import Backend, Journal
 
 
 class WorkerPool:
-    """One queue over one or more backends. ``Limits.workers`` bounds the tasks alive at once.
+    """Workers of a client, from one or more backends, and the queue of scenes that wait for them.
 
-    Scenes come here for a worker. Who goes where is decided by the `Dispatcher`, and each worker is
-    seen through from its launch to its stop by the `Keeper`.
+    `lease` assigns a worker to a scene. The `Scheduler` decides which scene goes to which worker,
+    and a `Supervisor` owns each worker from its launch to its stop. ``Limits.workers`` limits the
+    number of running tasks.
     """
 
     def __init__(
@@ -44,49 +48,150 @@ class WorkerPool:
         timeouts: Timeouts,
         limits: Limits,
         backoff: Backoff,
-        figures: Figures | None = None,
+        measurements: Measurements | None = None,
     ) -> None:
-        # More scenes than may be on a worker cannot encode there.
+        # No more scenes can encode on a worker than may be assigned to it.
         self._backends = [
-            replace(each, encoders=min(each.encoders, limits.lanes or each.encoders))
+            replace(
+                each,
+                encoder_slots=min(
+                    each.encoder_slots, limits.scenes_per_worker or each.encoder_slots
+                ),
+            )
             for each in backends
         ]
         self._timeouts = timeouts
         self._limits = limits
-        self._dispatcher = Dispatcher(
+        # Each of the two needs the other one: the scheduler has workers started, the supervisors
+        # report what becomes of them. The scheduler starts none before scenes are queued.
+        self._scheduler = Scheduler(
             self._backends,
             spec=spec,
             limits=limits,
-            figures=figures or Figures(),
-            start=self._begin,
+            measurements=measurements or Measurements(),
+            start=self._start,
         )
-        self._keeper = Keeper(
-            tasks, self._dispatcher, timeouts=timeouts, limits=limits, backoff=backoff
+        self._supervisors = Supervisors(
+            tasks, self._scheduler, timeouts=timeouts, limits=limits, backoff=backoff
         )
 
-    def _begin(self, slot: Slot) -> None:
-        self._keeper.begin(slot)
+    def _start(self, worker: PoolWorker) -> None:
+        self._supervisors.start(worker)
 
     @property
     def backends(self) -> Sequence[Backend]:
-        """In the order of preference."""
+        """Backends of the pool, in the order of preference."""
         return self._backends
 
-    def spec(self, run: str, scene: str, language: Language) -> TaskSpec:
-        """Of a task for a run."""
-        return self._dispatcher.starts.spec(run, scene, language)
+    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Return the specification of a task that is started for a scene of a run."""
+        return self._scheduler.task_spec(run, scene, language)
 
-    def journaled(self, run: str, journal: Journal | None) -> AbstractContextManager[Scribe | None]:
-        """Write down what happens to the workers of a run, also after the block."""
-        return nullcontext() if journal is None else self._keeper.journaled(run, journal)
+    # Runs.
 
-    def observed(self, observer: Observer) -> AbstractContextManager[None]:
-        """Tell of what happens to workers, beginning with those that are ready already."""
-        return self._keeper.observed(observer)
+    @contextmanager
+    def admit(
+        self, run: str, tickets: Sequence[Ticket]
+    ) -> Generator[Callable[[], AbstractContextManager[None]]]:
+        """Admit the scenes of a run, and yield a function that queues them.
 
-    def still_billed(self, run: str) -> bool:
-        """Whether tasks of a run were given back and not seen to stop: their bill is not final."""
-        return self._keeper.still_billed(run)
+        The function returns a context manager. On entry it queues all scenes at once, so that the
+        longest one comes first; on exit it removes the scenes that still wait. When the block of
+        `admit` has ended, no scene of the run is queued or has a worker.
+
+        Raises:
+            BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows.
+        """
+        waiting, limit = self._scheduler.queue_length, self._limits.queued_scenes
+        if limit is not None and waiting + len(tickets) > limit:
+            msg = (
+                f"{waiting} scenes wait; {len(tickets)} more would pass "
+                f"Limits.queued_scenes={limit}"
+            )
+            raise BusyError(msg)
+
+        @contextmanager
+        def queued() -> Generator[None]:
+            self._scheduler.enqueue(*tickets)
+            try:
+                yield
+            finally:
+                self._scheduler.withdraw(tickets)
+
+        try:
+            with self._scheduler.active_run(run):
+                yield queued
+        finally:
+            self._scheduler.withdraw(tickets)
+            for ticket in tickets:
+                if ticket.assignment is not None:  # assigned, and never used
+                    self._scheduler.release(ticket.assignment)
+
+    def pause(self, run: str) -> None:
+        """Start no scene of a run until it is resumed; running encodes and downloads continue."""
+        self._scheduler.pause(run)
+
+    def resume(self, run: str) -> None:
+        """Start scenes of a paused run again."""
+        self._scheduler.resume(run)
+
+    def abort(self, run: str, error: CloudburstError) -> None:
+        """Start no further scene of a run, and cancel the encodes of the run.
+
+        Running downloads continue. All other unfinished scenes fail with this error.
+        """
+        self._scheduler.abort(run, error)
+
+    def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
+        """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
+        self._scheduler.check_lifetimes(tickets)
+
+    def predict(self, works: Iterable[float]) -> Prediction:
+        """Return the predicted time and cost of a run.
+
+        Args:
+            works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        """
+        return self._scheduler.plan_for(works).prediction
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return the times of workers that were measured since the last call."""
+        return self._scheduler.take_samples()
+
+    def journaled(
+        self, run: str, journal: Journal | None
+    ) -> AbstractContextManager[JournalWriter | None]:
+        """Record the workers of a run in its journal, and yield the journal's writer.
+
+        After the ``with`` block has ended, workers are recorded until they are settled. Without a
+        journal, nothing is recorded, and ``None`` is yielded.
+        """
+        return nullcontext() if journal is None else self._supervisors.writers.writing(run, journal)
+
+    def observed(self, observer: WorkerObserver) -> AbstractContextManager[None]:
+        """Call the observer for every event of a worker until the ``with`` block ends.
+
+        Workers that are ready already are reported to the observer at once.
+        """
+        return self._supervisors.observed(observer)
+
+    # Tasks of a run.
+
+    def room(self, backend: Backend) -> int:
+        """Return the number of further tasks that may be started on a backend."""
+        return self._scheduler.room(backend)
+
+    def has_unanswered_launch(self, run: str) -> bool:
+        """Return whether a launch for a run is unanswered, so that an unknown task may exist."""
+        return self._scheduler.has_unanswered_launch(run)
+
+    def records(self, run: str) -> tuple[WorkerRecord, ...]:
+        """Return the records of a run's workers that may not have stopped yet."""
+        return tuple(record for record in self._supervisors.records() if record.run == run)
+
+    def tasks(self, run: str) -> set[str]:
+        """Return the ids of a run's tasks that may not have stopped yet."""
+        return {record.task for record in self.records(run)}
 
     def adopt(
         self,
@@ -96,188 +201,170 @@ class WorkerPool:
         *,
         wanted: bool,
         spec: TaskSpec,
-    ) -> Slot:
-        """Take over a task that another process has started: to work on, or else only to stop it.
+    ) -> PoolWorker:
+        """Supervise a task that another process started, and return its worker.
 
-        Its slot is ``held`` once its stop is certain.
+        Args:
+            backend: Backend of the task.
+            found: Task that was found, with its status and secrets.
+            record: Existing record of the task's worker. It is updated from now on.
+            wanted: True if scenes may use the worker, False if its task is only to be stopped.
+            spec: Specification of a task of the run.
         """
-        slot = Slot(
+        worker = PoolWorker(
             backend=backend,
             number=0,
             spec=spec,
             record=record,
-            most_lanes=self._limits.lanes or 3 * backend.encoders,
-            expected=0.0,
-            asking=False,
+            max_assignments=self._limits.scenes_per_worker or 3 * backend.encoder_slots,
+            expected_audio_seconds=0.0,
+            state=WorkerState.STARTING if wanted else WorkerState.STOPPING,
             found=found,
-            retired=not wanted,
         )
-        self._dispatcher.starts.adopt(slot)
-        return slot
+        self._scheduler.adopt(worker)
+        return worker
 
-    def asking(self, run: str) -> bool:
-        """Whether there may be tasks for a run whose launch was not answered yet."""
-        return self._dispatcher.fleet.asking(run)
+    def record_stopped_task(self, record: WorkerRecord) -> None:
+        """Count the cost of a stopped task of an earlier process, and write it to the journal."""
+        self.add_to_bill(record)
+        self._supervisors.writers.note(record)
 
-    def records(self, run: str) -> tuple[WorkerRecord, ...]:
-        """Of a run's workers that are there, or may not have stopped yet."""
-        return tuple(record for record in self._keeper.records() if record.run == run)
+    def add_to_bill(self, record: WorkerRecord) -> None:
+        """Count the cost of a task against the budget, also if the backend has forgotten the task.
 
-    def tasks(self, run: str) -> set[str]:
-        """Those of a run that are there, or may not have stopped yet."""
-        return {record.task for record in self.records(run)}
-
-    def room(self, backend: Backend) -> int:
-        """How many more tasks there may be."""
-        return self._dispatcher.standing.room(backend)
-
-    def ended(self, record: WorkerRecord) -> None:
-        """A task of an earlier life has ended: it is on the bill as well."""
-        self.spent(record)
-        self._keeper.scribes.note(record)
-
-    def spent(self, record: WorkerRecord) -> None:
-        """The same of one that the backend has forgotten: nothing is new about it."""
-        self._dispatcher.budget.closed(record)
-
-    async def drained(self, run: str) -> None:
-        """Wait until every worker that nobody will use is stopped; those kept warm stay.
-
-        What other runs give back from now on is not waited for: where they come and go, there is
-        always some.
+        Repeated calls change nothing.
         """
-        ended = {slot for slot in self._dispatcher.fleet if slot.retired}
+        self._scheduler.add_to_bill(record)
 
-        def ending(slot: Slot) -> bool:
-            if slot.record.run != run:
-                return slot in ended
-            if slot.starting:  # others want it, or it would have been given up
+    def still_billed(self, run: str) -> bool:
+        """Return whether any task of a run is being stopped, so that its bill is not final yet."""
+        return self._supervisors.still_billed(run)
+
+    async def wait_drained(self, run: str) -> None:
+        """Wait until the run's unneeded workers are stopped and its post-mortems are written.
+
+        Workers that are kept warm or that other runs use are not waited for. Workers that were
+        started for other runs are waited for only if their stop has begun before this call: if
+        runs overlap, a worker may be stopping at any time, and the wait might never end.
+        """
+        stopping = {worker for worker in self._scheduler.workers if worker.stopping}
+
+        def ending(worker: PoolWorker) -> bool:
+            if worker.record.run != run:
+                return worker in stopping
+            if worker.starting:  # other runs need it, or it would have been given up
                 return False
-            return slot.retired or not (slot.lanes or self._limits.idle)
+            return worker.stopping or not (worker.assignments or self._limits.idle)
 
-        while any(map(ending, self._dispatcher.fleet)):
-            await self._dispatcher.changed.wait()
-        await self._keeper.post_mortems.done(run)
+        while any(map(ending, self._scheduler.workers)):
+            await self._scheduler.decision_made.wait()
+        await self._supervisors.post_mortems.done(run)
 
-    async def settled(self, run: str | None = None) -> None:
-        """Wait until every task that was given back is seen to have stopped, for a while."""
-        with anyio.move_on_after(self._timeouts.settle):
-            while self._keeper.is_unsettled(run):
-                await self._dispatcher.changed.wait()
+    async def wait_settled(self, run: str | None = None) -> None:
+        """Wait until every stopped task is settled, for `Timeouts.settle` at most.
 
-    @contextmanager
-    def room_for(
-        self, tickets: Sequence[Ticket]
-    ) -> Generator[Callable[[], AbstractContextManager[None]]]:
-        """What queues a run's scenes, all at once, so that the longest of them comes first.
-
-        They wait there for as long as its block lasts, within which they may begin. When the
-        outer block is left, none has a worker any more. Raises `BusyError` when they are more
-        than may wait.
+        Args:
+            run: Name of the run whose tasks are waited for; ``None``: tasks of all runs.
         """
-        waiting, most = len(self._dispatcher.queue), self._limits.waiting
-        if most is not None and waiting + len(tickets) > most:
-            msg = f"{waiting} scenes wait; {len(tickets)} more would pass Limits.waiting={most}"
-            raise BusyError(msg)
+        with anyio.move_on_after(self._timeouts.settle):
+            while self._supervisors.is_unsettled(run):
+                await self._scheduler.decision_made.wait()
 
-        @contextmanager
-        def queued() -> Generator[None]:
-            self._dispatcher.queued(*tickets)
-            try:
-                yield
-            finally:
-                self._withdraw(tickets)
-
-        try:
-            with self._dispatcher.run():
-                yield queued
-        finally:
-            self._withdraw(tickets)
-            for ticket in tickets:
-                if ticket.lane is not None:  # reserved, and never used
-                    self._dispatcher.release(ticket.lane)
-
-    def _withdraw(self, tickets: Iterable[Ticket]) -> None:
-        for ticket in tickets:
-            self._dispatcher.queue.remove(ticket)
-        self._dispatcher.decide()
-
-    def foresee(self, works: Iterable[float]) -> Prediction:
-        """What a run of scenes with so much work will take and cost: see `Report.predicted`."""
-        return self._dispatcher.foresee(works).prediction
-
-    def take_samples(self) -> tuple[Sample, ...]:
-        """What was measured since this was last asked."""
-        learned = self._dispatcher.outlook.learned
-        samples = tuple(learned)
-        learned.clear()
-        return samples
+    # Scenes.
 
     @asynccontextmanager
-    async def lease(self, ticket: Ticket, lane: Lane | None = None) -> AsyncGenerator[Lane]:
-        """A lane on a ready worker, launched if need be, or the ``lane`` that it has already.
+    async def lease(
+        self, ticket: Ticket, assignment: Assignment | None = None
+    ) -> AsyncGenerator[Assignment]:
+        """Wait for a ready worker, and yield the assignment of the scene to the worker.
 
-        Raises when none can be had. `MovedError` means that the lane is not the scene's any more:
-        it is wanted elsewhere, or was encoded there first.
+        If the scheduler takes the scene off the worker, the ``with`` block is cancelled and left
+        without an error. The scene was then assigned to another worker, returned to the queue, or
+        encoded elsewhere first.
+
+        Args:
+            ticket: Ticket of the scene.
+            assignment: Existing assignment, for a speculative copy; ``None``: wait for an
+                assignment.
+
+        Raises:
+            CloudburstError: The scene cannot get a worker, or its worker has failed.
         """
         try:
-            lane = lane or await self._lane_for(ticket)
-            with lane.scope:
-                yield lane
-            if lane.scope.cancelled_caught:
-                raise lane.slot.record.error or MovedError
+            assignment = assignment or await self._assignment_for(ticket)
+            with assignment.scope:
+                yield assignment
+            error = assignment.worker.record.error
+            if assignment.scope.cancelled_caught and error is not None:
+                raise error
         except WorkerError as exc:
-            if lane is None or lane.slot.record.error is exc:
+            if assignment is None or assignment.worker.record.error is exc:
                 raise
-            lane.slot.doubted = True
-            self._dispatcher.fleet.refresh(lane.slot)
-            error = exc
-            try:
-                error = await lane.worker.explain(exc, within=self._timeouts.call)
-            finally:  # also when the scene is cut off here: others may be on that worker
-                lane.slot.lose(error)
-            raise error from exc
+            if isinstance(exc, WorkerDiskFullError):
+                self._scheduler.on_disk_full(assignment, exc)
+                raise
+            raise await self._explained(assignment, exc) from exc
         finally:
-            if lane is not None:
-                if lane.worker.renderer.abandoned:
-                    msg = "it still encodes a scene that nobody waits for"
-                    lane.slot.lose(WorkerStoppedError(msg, task=lane.worker.task), ours=True)
-                self._dispatcher.release(lane)
+            if assignment is not None:
+                if assignment.connection.renderer.has_abandoned_encode:
+                    task = assignment.connection.task
+                    msg = "it still encodes a scene that was cancelled"
+                    error = WorkerStoppedError(msg, task=task)
+                    assignment.worker.give_up(error, deliberate=True)
+                self._scheduler.release(assignment)
 
-    async def _lane_for(self, ticket: Ticket) -> Lane:
-        if self._dispatcher.closed:
+    async def _explained(self, assignment: Assignment, error: WorkerError) -> WorkerError:
+        """Give up a failed worker, and return its error with the backend's reason, if any."""
+        worker = assignment.worker
+        worker.move_to(WorkerState.FAILING)
+        self._scheduler.refresh(worker)
+        try:
+            error = await assignment.connection.explain(error, within=self._timeouts.call)
+        finally:  # also when the scene is cancelled meanwhile: others may be on that worker
+            worker.give_up(error)
+        return error
+
+    async def _assignment_for(self, ticket: Ticket) -> Assignment:
+        if self._scheduler.closed:
             raise ClosedError("the client was left")
-        if not (ticket.waiting or ticket.lane or ticket.error):  # an attempt used up its lane
-            self._dispatcher.queued(ticket)
-        while ticket.waiting:  # again, if the lane was taken away before this went on
-            ticket.called = anyio.Event()
-            await ticket.called.wait()
+        if not (ticket.queued or ticket.assignment or ticket.error):  # a further attempt
+            self._scheduler.enqueue(ticket)
+        while ticket.queued:  # again, if the assignment was taken away before this task ran
+            ticket.notified = anyio.Event()
+            await ticket.notified.wait()
         if ticket.error is not None:
             raise ticket.error
-        assert ticket.lane is not None, "called with an error or a lane"
-        return ticket.lane
+        assert ticket.assignment is not None, "notified with an error or an assignment"
+        return ticket.assignment
 
-    def finished(self, visit: Visit, lane: Lane) -> None:
-        """A scene has its video."""
-        self._dispatcher.finished(visit, lane.ticket, lane.slot)
+    def finished(self, attempt: Attempt, assignment: Assignment) -> None:
+        """Record that an attempt has made the video of its scene."""
+        self._scheduler.on_scene_finished(attempt, assignment.ticket, assignment.worker)
+
+    # The end of the pool.
 
     def close(self) -> None:
-        """Turn away who waits and take the workers from who has one."""
-        self._dispatcher.closed = True
-        self._dispatcher.turn_away(ClosedError("the client was left"))
-        for slot in self._dispatcher.fleet:
-            if slot.lanes:
-                slot.lose(ClosedError("the client was left"))
-            elif slot.worker is None:
-                slot.scope.cancel()
-            else:
-                slot.retired = True
-                slot.changed.set()
+        """Fail all waiting scenes with `ClosedError`, and have all workers stopped.
 
-    async def given_back(self) -> None:
-        """Close, and wait until every task is stopped and, for a while, seen to have stopped."""
+        This does not wait for the stops.
+        """
+        self._scheduler.close(ClosedError("the client was left"))
+        for worker in self._scheduler.workers:
+            if worker.assignments:
+                worker.give_up(ClosedError("the client was left"))
+            elif worker.connection is None:
+                worker.scope.cancel()
+            else:
+                worker.move_to(WorkerState.STOPPING)
+                worker.changed.set()
+
+    async def stop_all(self) -> None:
+        """Close the pool, and wait until its tasks are stopped and its journals are written.
+
+        The wait for the tasks to be settled is limited by `Timeouts.settle`.
+        """
         self.close()
-        while len(self._dispatcher.fleet):
-            await self._dispatcher.changed.wait()
-        await self.settled()
-        await self._keeper.scribes.done()
+        while self._scheduler.workers:
+            await self._scheduler.decision_made.wait()
+        await self.wait_settled()
+        await self._supervisors.writers.done()

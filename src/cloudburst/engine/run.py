@@ -1,4 +1,4 @@
-"""Many scenes at once, told as one stream of events and summed up in one report."""
+"""Run of all scenes of one call, with one stream of events and one report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
-    Generator,
     Iterable,
     Mapping,
     Sequence,
@@ -20,132 +19,137 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from cloudburst.engine import accounts
-from cloudburst.engine.earlier import Earlier, restore
-from cloudburst.engine.figures import work
-from cloudburst.engine.groups import unwrapped
+from cloudburst.concurrency import collapse_single
+from cloudburst.engine.attempt import SceneContext, render_scene
+from cloudburst.engine.defects import scene_defect
+from cloudburst.engine.event_stream import EventStream
+from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.engine.journal_writer import JournalWriter
+from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.scene import SceneJob, SceneRecord, render_scene
-from cloudburst.engine.scribe import Scribe
-from cloudburst.engine.slot import Ticket, WorkerRecord
-from cloudburst.engine.stream import EventStream
-from cloudburst.engine.takeover import Takeover, taking_over
+from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.recovery import (
+    RecoveredState,
+    TaskRecovery,
+    recover_scene,
+    stopping_leftovers,
+)
+from cloudburst.engine.report import ReportBuilder, status
+from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import ClosedError, CloudburstError
-from cloudburst.models.entries import Entry
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
+from cloudburst.models.journal_entries import Entry
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Limits, Timeouts
 from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Journal
 
-SOME = 100
-"""Scenes that are told of without a pause: some milliseconds."""
+EVENTS_PER_CHECKPOINT = 100
+"""Number of events that are emitted before other tasks may run, which takes a few milliseconds."""
 
 
 class Run:
-    """Iterate for events as they happen; `report` sums them up at any time."""
+    """Run that was started. Iterating over it yields its events; `report` is always available."""
 
     def __init__(self, name: str, scenes: Sequence[SceneRecord], pool: WorkerPool) -> None:
         self.name = name
-        """Identifier of the run: in tags, reports and file names."""
+        """Name of the run, in tags, reports and file names."""
+        self.writer: JournalWriter | None = None
+        """Writer of the run's journal; ``None`` if the run has no journal."""
+        self.predicted: Prediction | None = None
+        """Time and cost that were predicted when the run started."""
         self._pool = pool
-        self._began = anyio.current_time()
-        self._ended: float | None = None
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
-        self._expected: tuple[WorkerRecord, ...] = ()
+        self._launching: tuple[WorkerRecord, ...] = ()  # when the run ended
         self._events = EventStream()
-        self.scribe: Scribe | None = None
-        """Writes down what happens."""
-        self.predicted: Prediction | None = None
-        """What was expected of it when it began."""
+        self._started_at = anyio.current_time()
+        self._seconds: float | None = None  # wall time, once the run has ended
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
 
     async def until_done(self) -> Report:
-        """Drop the events and wait for the end. Never raises for a scene."""
+        """Wait for the end of the run, discard its events, and return its report.
+
+        Failed scenes raise no error here; the report lists them.
+        """
         async for _ in self:
             pass
-        return await self._summed_up()
+        return await self._build_report()
 
     @property
     def report(self) -> Report:
-        """What is known now: readable while the run goes on and after it was cut off."""
-        making = self._making()
-        while True:
-            try:
-                next(making)
-            except StopIteration as end:
-                return self._signed(end.value)
+        """Current report, also available during the run and after a cancellation."""
+        builder = self._report_builder()
+        for _ in builder.steps():
+            pass
+        return builder.finish().with_settlement(self.settled)
 
-    async def _summed_up(self) -> Report:
-        """As `report`, in several goes: a thousand scenes must not hold up the loop."""
-        making = self._making()
-        while True:
+    async def settled(self) -> Report:
+        """Return the report once every task of the run has stopped: see `Report.settled`."""
+        await self._pool.wait_settled(self.name)
+        return await self._build_report()
+
+    async def _build_report(self) -> Report:
+        builder = self._report_builder()
+        await anyio.lowlevel.checkpoint()
+        for _ in builder.steps():
             await anyio.lowlevel.checkpoint()
-            try:
-                next(making)
-            except StopIteration as end:
-                return self._signed(end.value)
+        return builder.finish().with_settlement(self.settled)
 
-    def _making(self) -> Generator[None, None, Report]:
-        return accounts.report(
+    def _report_builder(self) -> ReportBuilder:
+        launched = (worker for worker in self._launching if worker.task)
+        return ReportBuilder(
             self.name,
             self._scenes,
-            (*self._workers, *(worker for worker in self._expected if worker.task)),
-            began=self._began,
-            seconds=self._now() if self._ended is None else self._ended,
+            (*self._workers, *launched),
+            started_at=self._started_at,
+            seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
         )
 
-    def _signed(self, report: Report) -> Report:
-        report._settle = self.settled  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return report
-
-    async def settled(self) -> Report:
-        """The report once every task of the run was seen to have stopped: see `Report.settled`."""
-        await self._pool.settled(self.name)
-        return await self._summed_up()
-
-    async def written(self) -> None:
-        """Wait until nothing more will happen to the run's workers, and all is written down."""
-        if self.scribe is not None:
-            await self.scribe.done.wait()
-
     def _now(self) -> float:
-        return anyio.current_time() - self._began
-
-    def tell(self, event: type[Any], **facts: Any) -> None:
-        """Write an event of this class into the stream, stamped with the run's own clock."""
-        self._events.write(event(at=self._now(), **facts))
-
-    def saw(self, worker: WorkerRecord, event: type[Any], facts: Mapping[str, Any]) -> None:
-        """Take note of a worker of the pool."""
-        self._workers[worker] = None
-        self.tell(event, **facts)
-
-    def tasks(self) -> set[str]:
-        """Of all its workers so far."""
-        return self._pool.tasks(self.name) | {worker.task for worker in self._workers}
-
-    def knew(self, workers: Sequence[WorkerRecord]) -> None:
-        """Take note of tasks of the run's earlier lives."""
-        self._workers |= dict.fromkeys(workers)
-
-    def expect(self, workers: Iterable[WorkerRecord]) -> None:
-        """Nobody is told of them any more, and what their launches have started is on the bill."""
-        self._expected = tuple(worker for worker in workers if worker not in self._workers)
+        return anyio.current_time() - self._started_at
 
     @property
     def status(self) -> Status:
-        """How it stands."""
-        return accounts.status(self._scenes)
+        """Current status of the run."""
+        return status(self._scenes)
+
+    def task_ids(self) -> set[str]:
+        """Return the ids of all tasks that this process has started for the run or used in it."""
+        return self._pool.tasks(self.name) | {worker.task for worker in self._workers}
+
+    async def wait_written(self) -> None:
+        """Wait until the workers of the run are settled, and its journal is written."""
+        if self.writer is not None:
+            await self.writer.done.wait()
+
+    def emit(self, event: type[Any], **fields: Any) -> None:
+        """Add an event of this class to the stream, with the seconds since the run started."""
+        self._events.write(event(at=self._now(), **fields))
+
+    def on_worker_event(
+        self, worker: WorkerRecord, event: type[Any], fields: Mapping[str, Any]
+    ) -> None:
+        """Emit an event of a worker, and include the worker in the report from then on."""
+        self._workers[worker] = None
+        self.emit(event, **fields)
+
+    def add_workers(self, workers: Iterable[WorkerRecord]) -> None:
+        """Add workers of earlier processes to the report."""
+        self._workers |= dict.fromkeys(workers)
+
+    def add_launching(self, workers: Iterable[WorkerRecord]) -> None:
+        """Include workers that are being launched in the report, once their launch is answered."""
+        self._launching = tuple(worker for worker in workers if worker not in self._workers)
 
     def end(self) -> None:
-        """Nothing more will happen."""
-        self._ended = self._now()
+        """End the stream of events, and fix the wall time of the run."""
+        self._seconds = self._now()
         self._events.close()
 
 
@@ -161,189 +165,199 @@ async def open_run(
     limits: Limits,
     journal: Journal | None = None,
     first: Sequence[Entry] = (),
-    earlier: Earlier | None = None,
+    earlier: RecoveredState | None = None,
 ) -> AsyncGenerator[Run]:
-    """Start all scenes; leaving the block early cancels what is not done.
+    """Start the scenes of a run, and yield the run.
 
-    What happens is written into the ``journal``, after the ``first`` entries. ``to`` has the final
-    path of every scene's video, by the scene's name. ``earlier`` is what other lives of the run
-    have left, if there were any: what they have finished is skipped, and their tasks are taken
-    over or stopped. Raises `BusyError` before anything starts when the queue has no room for all
-    scenes.
+    If the ``with`` block ends before the run does, unfinished scenes are cancelled.
+
+    Args:
+        name: Name of the run.
+        scenes: Scenes that have passed all checks.
+        pool: Pool whose workers render the scenes.
+        to: Path of each scene's video, by the name of the scene.
+        options: Options that determine how the videos look.
+        timeouts: ``scene`` bounds an attempt without progress.
+        limits: ``attempts`` bounds the attempts at a scene; ``deadline`` is the wanted end of the
+            run.
+        journal: Journal of the run; ``None``: the run cannot be resumed.
+        first: Journal entries to write before anything starts.
+        earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
+            they finished are kept, and their tasks are used or stopped.
+
+    Raises:
+        BusyError: The queue has no room for all scenes. Nothing was started.
+        ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
     """
     records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
+    checked = {scene.scene.name: scene for scene in scenes}
     run = Run(name, tuple(records.values()), pool)
-    takeover: Takeover | None = None
+    output = OutputFolder(name, pool)
+    recovery: TaskRecovery | None = None
     if earlier is not None:
         for record in records.values():
-            restore(record, earlier)
+            recover_scene(record, earlier)
         ahead = journal.now() - anyio.current_time() if journal else 0.0
-        spec = pool.spec(name, scenes[0].scene.name, options.language)
-        takeover = Takeover(spec, earlier, pool, timeouts, ours=run.tasks, ahead=ahead)
-        # Of a life of this very client some may not have stopped yet.
-        run.knew([worker for worker in pool.records(name) if worker.task])
-        run.knew(takeover.records)
-    course = _Course(
-        run=run,
-        pool=pool,
-        scenes={scene.scene.name: scene for scene in scenes},
-        records=records,
-        to=to,
-        options=options,
-        timeouts=timeouts,
-        limits=limits,
-        takeover=takeover,
-    )
-    tickets = course.tickets()
-    run.predicted = pool.foresee(ticket.work for ticket in tickets)
-    with unwrapped(), pool.journaled(name, journal) as scribe, pool.observed(run.saw):
-        run.scribe, began = scribe, False
+        spec = pool.task_spec(name, scenes[0].scene.name, options.language)
+        recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
+        # An earlier use of the run in this client may not be done with its workers.
+        run.add_workers(worker for worker in pool.records(name) if worker.task)
+        run.add_workers(recovery.records)
+
+    def context(ticket: Ticket) -> SceneContext:
+        return SceneContext(
+            scene=checked[ticket.scene].scene,
+            ticket=ticket,
+            to=to[ticket.scene],
+            options=options,
+            record=records[ticket.scene],
+            emit=partial(run.emit, scene=ticket.scene),
+            timeout=timeouts.scene,
+            max_attempts=limits.attempts,
+            output=output,
+            fingerprint=checked[ticket.scene].fingerprint,
+            writer=run.writer,
+        )
+
+    progress = _RunProgress(run, pool, records, context, recovery)
+    deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
+    tickets = [
+        Ticket(
+            run=name,
+            scene=scene,
+            language=options.language,
+            audio_seconds=checked[scene].audio_seconds,
+            work=scene_work(checked[scene], options),
+            deadline=deadline,
+            suspect=record.worker_losses > 0,
+            start=progress.start_scene,
+        )
+        for scene, record in records.items()
+        if scene in progress.unfinished
+    ]
+    pool.check_lifetimes(tickets)
+    run.predicted = pool.predict(ticket.work for ticket in tickets)
+    with (
+        collapse_single(),
+        pool.journaled(name, journal) as run.writer,
+        pool.observed(run.on_worker_event),
+    ):
+        started = False
         try:
-            with pool.room_for(tickets) as queued:
-                if scribe is not None:
-                    await scribe.write(*first)
-                began = True
-                async with taking_over(takeover, timeouts), anyio.create_task_group() as tasks:
-                    tasks.start_soon(course.through, tasks, queued)
+            with pool.admit(name, tickets) as queued:
+                if run.writer is not None:
+                    await run.writer.write(*first)
+                started = True
+                async with (
+                    stopping_leftovers(recovery, timeouts),
+                    anyio.create_task_group() as tasks,
+                ):
+                    tasks.start_soon(progress.run, tasks, queued)
                     yield run
                     tasks.cancel_scope.cancel()
-            await pool.drained(name)
+            await pool.wait_drained(name)
         finally:
             run.end()
-            run.expect(pool.records(name))
-            if began and scribe is not None:
-                await scribe.end(run.status, within=timeouts.call)
+            run.add_launching(pool.records(name))
+            if started and run.writer is not None:
+                await run.writer.end(run.status, within=timeouts.call)
 
 
-class _Course:
-    """What is done for a run while its block is open."""
+class _RunProgress:
+    """Concurrent work of a run: its recovery, and an anyio task for each scene with a worker."""
 
     def __init__(
         self,
-        *,
         run: Run,
         pool: WorkerPool,
-        scenes: Mapping[str, CheckedScene],
         records: Mapping[str, SceneRecord],
-        to: Mapping[str, Path],
-        options: RenderOptions,
-        timeouts: Timeouts,
-        limits: Limits,
-        takeover: Takeover | None,
+        context: Callable[[Ticket], SceneContext],
+        recovery: TaskRecovery | None,
     ) -> None:
         self._run = run
         self._pool = pool
-        self._scenes = scenes
         self._records = records
-        self._to = to
-        self._options = options
-        self._timeouts = timeouts
-        self._limits = limits
-        self._takeover = takeover
+        self._context = context
+        self._recovery = recovery
         self._tasks: TaskGroup | None = None
-        self._left = {
-            record.name
-            for record in records.values()
+        self.unfinished = {
+            name
+            for name, record in records.items()
             if record.video is None and record.error is None
         }
-        self._done = anyio.Event()
-        self._caught_up = anyio.Event()
+        """Names of the scenes that have neither video nor error."""
+        self._finished = anyio.Event()
+        self._recovered = anyio.Event()
 
-    def tickets(self) -> list[Ticket]:
-        """Of the scenes that are to be rendered."""
-        deadline = self._limits.deadline
-        due = None if deadline is None else anyio.current_time() + deadline
-        return [
-            Ticket(
-                run=self._run.name,
-                scene=name,
-                language=self._options.language,
-                seconds=self._scenes[name].seconds,
-                work=work(self._scenes[name], self._options),
-                due=due,
-                suspect=self._records[name].kills > 0,
-                begin=self._begin,
-            )
-            for name in self._records
-            if name in self._left
-        ]
-
-    async def through(
+    async def run(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """See all scenes through. None begins in ``tasks`` any more when this has ended."""
+        """Recover earlier tasks, render all scenes, and wait for the end of the run.
+
+        Args:
+            tasks: Task group in which the scenes are rendered.
+            queued: Function that queues the scenes: see `WorkerPool.admit`.
+        """
         self._tasks = tasks
         for number, record in enumerate(self._records.values(), 1):
-            self._tell_begin(record)
-            if not number % SOME:
+            self._emit_start(record)
+            if not number % EVENTS_PER_CHECKPOINT:
                 await anyio.lowlevel.checkpoint()
-        if self._takeover is not None:
-            await self._takeover.look()
-            self._take_over(self._takeover, len(self._left))
-            tasks.start_soon(self._catch_up, self._takeover)
-        with queued():  # at once, or else nobody would want the workers that were taken over
-            if self._left:
-                await self._done.wait()
-        if self._takeover is not None:
-            await self._caught_up.wait()
-        await self._pool.drained(self._run.name)
+        if self._recovery is not None:
+            await self._recovery.look()
+            self._adopt(self._recovery, len(self.unfinished))
+            tasks.start_soon(self._keep_looking, self._recovery)
+        with queued():  # without a pause, or the adopted workers would be given up as needless
+            if self.unfinished:
+                await self._finished.wait()
+        if self._recovery is not None:
+            await self._recovered.wait()
+        await self._pool.wait_drained(self._run.name)
         self._run.end()
 
-    async def _catch_up(self, takeover: Takeover) -> None:
-        while await takeover.look_again():
-            self._take_over(takeover, 0)
-        self._caught_up.set()
+    async def _keep_looking(self, recovery: TaskRecovery) -> None:
+        while await recovery.look_again():
+            self._adopt(recovery, 0)
+        self._recovered.set()
 
-    def _take_over(self, takeover: Takeover, scenes: int) -> None:
-        takeover.adopt(scenes)
-        self._run.knew(takeover.records)
+    def _adopt(self, recovery: TaskRecovery, scenes: int) -> None:
+        recovery.adopt(scenes)
+        self._run.add_workers(recovery.records)
 
-    def _tell_begin(self, record: SceneRecord) -> None:
-        """How the scene stands when this life of the run begins."""
-        if record.video is not None:
-            self._run.tell(SceneCompleted, scene=record.name, video=record.video, skipped=True)
-        elif record.error is not None:
-            self._tell_failed(record, record.error)
-        else:
-            self._run.tell(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+    def start_scene(self, ticket: Ticket) -> None:
+        """Start the anyio task of a scene that has its first assignment or an error."""
+        assert self._tasks is not None, "no ticket is notified before it is queued"
+        self._tasks.start_soon(self._render, ticket, name=f"scene {ticket.scene}")
 
-    def _tell_failed(self, record: SceneRecord, error: CloudburstError) -> None:
-        kind, message = type(error).__name__, str(error)
-        self._run.tell(
-            SceneFailed,
-            scene=record.name,
-            kind=kind,
-            message=message,
-            retryable=error.retryable,
-        )
-
-    def _begin(self, ticket: Ticket) -> None:
-        assert self._tasks is not None, "nobody is called before the tickets are queued"
-        self._tasks.start_soon(self._one, ticket, name=f"scene {ticket.scene}")
-
-    async def _one(self, ticket: Ticket) -> None:
-        record, scene = self._records[ticket.scene], self._scenes[ticket.scene]
-        job = SceneJob(
-            scene=scene.scene,
-            ticket=ticket,
-            to=self._to[record.name],
-            options=self._options,
-            record=record,
-            tell=partial(self._run.tell, scene=record.name),
-            seconds=self._timeouts.scene,
-            attempts=self._limits.attempts,
-            fingerprint=scene.fingerprint,
-            scribe=self._run.scribe,
-        )
+    async def _render(self, ticket: Ticket) -> None:
+        record, context = self._records[ticket.scene], self._context(ticket)
         try:
-            record.video = await render_scene(job, self._pool)
+            record.video = await render_scene(context, self._pool)
         except CloudburstError as exc:
             record.error = exc
-            if not isinstance(exc, ClosedError):  # which is no fault of the scene
-                job.write_fault(exc, given_up=True)
-            self._tell_failed(record, exc)
+        except Exception as exc:  # noqa: BLE001 - the other scenes go on
+            record.error = scene_defect(exc, record.name)
+        if (error := record.error) is None:
+            context.emit(SceneCompleted, video=record.video)
         else:
-            job.tell(SceneCompleted, video=record.video)
-        self._left.remove(ticket.scene)
-        if not self._left:
-            self._done.set()
+            if not isinstance(error, ClosedError):  # which is no failure of the scene
+                context.write_failure(error, final=True)
+            self._emit_failed(record, error)
+        self.unfinished.remove(ticket.scene)
+        if not self.unfinished:
+            self._finished.set()
+
+    def _emit_start(self, record: SceneRecord) -> None:
+        """Emit the first event of a scene: queued, or finished or failed in an earlier process."""
+        run = self._run
+        if record.video is not None:
+            run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
+        elif record.error is not None:
+            self._emit_failed(record, record.error)
+        else:
+            run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+
+    def _emit_failed(self, record: SceneRecord, error: CloudburstError) -> None:
+        kind, message, retryable = type(error).__name__, str(error), error.retryable
+        facts = {"kind": kind, "message": message, "retryable": retryable}
+        self._run.emit(SceneFailed, scene=record.name, **facts)

@@ -1,17 +1,17 @@
-"""The life of one worker: launch, wait, use, stop."""
+"""Connections to workers: waiting until a worker is ready, and asking why a worker failed."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
 
 import anyio
 
-from cloudburst.engine.launch import launched, taken_over
-from cloudburst.engine.polling import poll
+from cloudburst.concurrency import poll
+from cloudburst.engine.defects import log_defect
+from cloudburst.engine.guarded_renderer import guarded
 from cloudburst.errors import (
     CloudburstError,
     NoAnswerError,
@@ -20,112 +20,187 @@ from cloudburst.errors import (
     WorkerNotReadyError,
     WorkerStoppedError,
 )
-from cloudburst.models.failures import by_others
-from cloudburst.models.policy import Backoff, Timeouts
-from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
+from cloudburst.models.failures import is_external_stop
+from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
+from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
 from cloudburst.ports import Backend, Renderer
 
 logger = logging.getLogger(__name__)
 
-Look: TypeAlias = Callable[[bool], Awaitable[TaskStatus]]
-"""What the backend says of a task now, or anew; raises `WorkerStoppedError` if it has ended."""
+STOP_NEWS_TIMEOUT = 5.0
+"""Seconds for which the backend is asked whether the task of an unresponsive worker is being
+stopped. ECS announces an interruption in the same minute:
+https://github.com/aws/containers-roadmap/issues/2673 (2025-09)."""
 
 
-class Worker:
-    """A task that answers, and the line to it."""
+class TaskProbe:
+    """Reader of the status of one task, as the backend reports it."""
 
-    def __init__(self, task: TaskId, look: Look, renderer: Renderer) -> None:
+    def __init__(
+        self, backend: Backend, task: TaskId, on_status: Callable[[TaskStatus], None]
+    ) -> None:
         self.task = task
-        self.renderer = renderer
-        self._look = look
+        self._launcher = backend.launcher
+        self._on_status = on_status
+        self._reason = ""  # of the last status
 
-    async def leaving(self) -> bool:
-        """Whether the backend is about to take the task away.
+    async def status(self, *, refresh: bool = False) -> TaskStatus:
+        """Return the status of a task that has not stopped.
 
-        Raises `WorkerStoppedError` if it has ended.
+        Args:
+            refresh: True to wait for a status that is newer than this call.
+
+        Raises:
+            WorkerStoppedError: The task has stopped.
         """
-        return (await self._look(False)).leaving
+        status = await self._launcher.describe(self.task, refresh=refresh)
+        self._reason = status.reason
+        self._on_status(status)
+        if status.state is TaskState.STOPPED:
+            raise stopped_error(self.task, "stopped", status)
+        return status
+
+    async def address(self) -> str | None:
+        """Return the base URL of the worker; ``None`` if the task has none yet."""
+        return (await self.status()).address
+
+    @contextmanager
+    def ready_by(self, deadline: float) -> Generator[None]:
+        """Cancel the ``with`` block at the deadline, a time on anyio's clock.
+
+        Raises:
+            WorkerNotReadyError: The deadline has passed.
+        """
+        with anyio.CancelScope(deadline=deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            why = f": {self._reason}" if self._reason else ""
+            msg = f"{self.task} did not become ready in time{why}"
+            raise WorkerNotReadyError(msg, task=self.task)
+
+
+class WorkerConnection:
+    """Connection to the worker of a task, with the renderer that sends requests to the worker."""
+
+    def __init__(self, probe: TaskProbe, renderer: Renderer) -> None:
+        self.task = probe.task
+        self.renderer = renderer
+        self._probe = probe
+
+    async def is_leaving(self) -> bool:
+        """Return whether the backend has announced that it will stop the task.
+
+        Raises:
+            WorkerStoppedError: The task has stopped.
+        """
+        return (await self._probe.status()).stop_announced
+
+    async def is_healthy(self) -> bool | None:
+        """Return True if the worker answers, else ``None``, which makes `poll` ask again.
+
+        Raises:
+            WorkerStoppedError: The task has stopped.
+        """
+        if await self.renderer.is_healthy():
+            return True
+        await self.is_leaving()
+        return None
 
     async def explain(self, error: WorkerError, *, within: float) -> WorkerError:
-        """The same error, or the backend's own reason where it knows one."""
+        """Ask the backend why a call to the worker failed, and return the error to report.
+
+        Args:
+            error: Error of the call to the worker.
+            within: Seconds to wait for the backend.
+
+        Returns:
+            Error with the backend's reason if the task has stopped or will be stopped, else
+            ``error``.
+        """
+        status: TaskStatus | None = None
         try:
             with anyio.move_on_after(within):
-                status = await self._look(True)
-                if status.leaving:
-                    raise _stopped(self.task, "is being stopped", status)
+                status = await self._stop_news()
+            if status is not None and status.stop_announced:
+                return _caused(stopped_error(self.task, "is being stopped", status), error)
         except WorkerStoppedError as stopped:
-            stopped.__cause__ = error
-            return stopped
+            return _caused(stopped, error)
         except CloudburstError:
-            pass  # no word from the backend: what we have must do
+            pass  # the backend does not answer, and the error stands
+        except Exception as exc:  # noqa: BLE001 - the first error stands
+            log_defect(exc, f"state of {self.task}")
         return error
+
+    async def _stop_news(self) -> TaskStatus:
+        """Wait until the task's status announces a stop, and return the last status.
+
+        The wait also ends when the worker answers, or after `STOP_NEWS_TIMEOUT`. It is needed
+        because a backend may report a stop late: the processes of a Spot task have ended by SIGTERM
+        before ECS reports the interruption.
+
+        Raises:
+            WorkerStoppedError: The task has stopped.
+        """
+        deadline = anyio.current_time() + STOP_NEWS_TIMEOUT
+        for delay in READINESS_BACKOFF.delays():
+            status = await self._probe.status(refresh=True)
+            over = anyio.current_time() >= deadline
+            if over or status.stop_announced or await self.renderer.is_healthy():
+                return status
+            await anyio.sleep(delay)
+        raise AssertionError("unreachable: delays() never ends")
 
 
 @asynccontextmanager
-async def open_worker(
+async def connected(
     backend: Backend,
-    spec: TaskSpec,
+    task: TaskId,
+    secrets: Secrets,
     *,
+    found: TaskState | None,
     timeouts: Timeouts,
     backoff: Backoff,
-    found: FoundTask | None,
-    before: Callable[[str], Awaitable[None]],
-    on_launch: Callable[[TaskId], None],
-    on_stop: Callable[[bool], None],
     on_status: Callable[[TaskStatus], None],
-    others: Callable[[], bool] = lambda: False,
-) -> AsyncGenerator[Worker]:
-    """A ready worker; its task is stopped on every way out.
+) -> AsyncGenerator[WorkerConnection]:
+    """Wait until the worker of a task is ready, and yield a connection to it.
 
-    ``before`` is awaited with the token of a launch, ``on_launch`` is told of the task,
-    ``on_stop`` whether its stop was accepted, and ``on_status`` whatever is learned of it. A task
-    that was ``found`` is taken over in place of a launch; one that runs must answer at once.
-    ``others`` as for `launched`.
+    Args:
+        backend: Backend of the task.
+        task: Id of the task.
+        secrets: Secrets of the task's launch request.
+        found: State in which a task of another process was found; the jobs on its worker are
+            discarded. ``None``: this process launched the task.
+        timeouts: ``ready`` bounds the start-up; for a task that was found running, ``call`` bounds
+            the wait for its first answer.
+        backoff: Delays between two health checks.
+        on_status: Function that is called with every status of the task.
+
+    Raises:
+        WorkerNotReadyError: The worker was not ready in time.
+        WorkerStoppedError: The task has stopped.
     """
-    holding = (
-        launched(
-            backend,
-            spec,
-            timeouts,
-            before=before,
-            on_launch=on_launch,
-            on_stop=on_stop,
-            others=others,
-        )
-        if found is None
-        else taken_over(backend, found, timeouts, on_stop)
-    )
-    async with holding as (task, secrets):
-        said = ""
-
-        async def look(anew: bool = False) -> TaskStatus:
-            nonlocal said
-            status = await backend.launcher.describe(task, anew=anew)
-            said = status.reason
-            on_status(status)
-            if status.state is TaskState.STOPPED:
-                raise _stopped(task, "stopped", status)
-            return status
-
-        runs = found is not None and found.status.state is TaskState.RUNNING
-        patience = timeouts.call if runs else timeouts.ready
-        deadline = anyio.current_time() + (math.inf if patience is None else patience)
-        with _ready_by(deadline, task, lambda: said):
-            address = await poll(lambda: _address(look), backoff=backoff)
-        async with backend.connect(address, secrets=secrets) as renderer:
-            worker = Worker(task, look, renderer)
-            # The backoff starts anew here: from now on the machine may answer at any moment.
-            with _ready_by(deadline, task, lambda: said):
-                await poll(lambda: _answers(worker), backoff=backoff)
-                if found is not None:
-                    await renderer.clear()
-            yield worker
+    probe = TaskProbe(backend, task, on_status)
+    patience = timeouts.call if found is TaskState.RUNNING else timeouts.ready
+    deadline = anyio.current_time() + (math.inf if patience is None else patience)
+    with probe.ready_by(deadline):
+        address = await poll(probe.address, delays=backoff.delays())
+    async with guarded(backend.connect(address, secrets=secrets)) as renderer:
+        connection = WorkerConnection(probe, renderer)
+        # The delays start again: from now on the worker may answer at any moment.
+        with probe.ready_by(deadline):
+            await poll(connection.is_healthy, delays=backoff.delays())
+            if found is not None:
+                await renderer.discard_jobs()
+        yield connection
 
 
-async def until_stopped(
+async def wait_until_stopped(
     backend: Backend, task: TaskId, backoff: Backoff, on_status: Callable[[TaskStatus], None]
 ) -> None:
-    """Watch a task that was given back until the backend says that it has ended."""
+    """Wait until the backend reports that a task has stopped, after it has accepted the stop.
+
+    Errors of the backend are logged, not raised. ``on_status`` is called with every status.
+    """
 
     async def stopped() -> bool | None:
         try:
@@ -136,43 +211,39 @@ async def until_stopped(
         return True if status.state is TaskState.STOPPED else None
 
     try:
-        await poll(stopped, backoff=backoff)
+        await poll(stopped, delays=backoff.delays())
     except CloudburstError as exc:
         logger.warning("%s: not seen to have stopped: %s", task, exc)
+    except Exception as exc:  # noqa: BLE001 - the stop was accepted
+        log_defect(exc, f"stop of {task}")
 
 
-def _stopped(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
+def _caused(stopped: WorkerStoppedError, error: WorkerError) -> WorkerStoppedError:
+    stopped.__cause__ = error
+    return stopped
+
+
+def stopped_error(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
+    """Return the error of a task that has stopped or will be stopped, with the backend's reason.
+
+    Args:
+        task: Id of the task.
+        how: Verb of the error message, such as "stopped".
+        status: Status that shows or announces the stop.
+    """
     reason, failure = status.reason or "no reason given", status.failure
-    if failure is not None and failure.do:
-        reason = f"{reason} ({failure.told})"
+    if failure is not None and failure.action:
+        reason = f"{reason} ({failure.summary})"
     code = status.stop_code
     over = bool(code) or status.state is TaskState.STOPPED
     error = WorkerStoppedError(
         f"{task} {how}: {reason}",
         task=task,
         stop_code=code,
-        died=over and not by_others(code),
+        crashed=over
+        and not is_external_stop(code)
+        and not (failure is not None and failure.normal_exit),
     )
     if failure is not None:
         error.remedy = failure.remedy
     return error
-
-
-async def _address(look: Look) -> str | None:
-    return (await look(False)).address
-
-
-async def _answers(worker: Worker) -> bool | None:
-    if await worker.renderer.healthy():
-        return True
-    await worker.leaving()
-    return None
-
-
-@contextmanager
-def _ready_by(deadline: float, task: TaskId, said: Callable[[], str]) -> Generator[None]:
-    with anyio.CancelScope(deadline=deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        why = f": {reason}" if (reason := said()) else ""
-        raise WorkerNotReadyError(f"{task} did not become ready in time{why}", task=task)

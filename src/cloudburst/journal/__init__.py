@@ -1,13 +1,21 @@
-"""What each run writes down, in ``.cloudburst/<run>.sqlite`` of its output folder.
+"""Journal of a run in ``.cloudburst/<run>.sqlite`` of its output folder.
 
-One file for each run, which outlives the process: SIGKILL, loss of power, a full disk. Files that
-a run keeps for people lie beside it, in ``.cloudburst/<run>/``.
+The file survives SIGKILL, a power failure and a full disk. Files for people, such as post-mortems,
+are beside it in ``.cloudburst/<run>/``.
 """
 
 from __future__ import annotations
 
-from cloudburst.journal.reading import journal_path, journals, read_past
-from cloudburst.journal.writing import SqliteJournal, open_journal
-from cloudburst.models.past import Past
+from cloudburst.journal.reader import is_run_name, journal_path, journal_paths, read_journal
+from cloudburst.journal.writer import SqliteJournal, open_journal
+from cloudburst.models.journal_state import JournalState
 
-__all__ = ["Past", "SqliteJournal", "journal_path", "journals", "open_journal", "read_past"]
+__all__ = [
+    "JournalState",
+    "SqliteJournal",
+    "is_run_name",
+    "journal_path",
+    "journal_paths",
+    "open_journal",
+    "read_journal",
+]

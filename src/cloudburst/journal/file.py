@@ -1,7 +1,8 @@
-"""A journal's file: opened, written, read and closed. Everything here blocks."""
+"""Journal file: creating, opening, reading, writing and closing it. Every function blocks."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -11,20 +12,38 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from cloudburst.errors import JournalError
+from cloudburst.journal.disk_reserve import reserve_disk_space
 from cloudburst.journal.mounts import network_file_system
-from cloudburst.journal.tables import APPLICATION, SCHEMA, DamagedError, create, insert, select
-from cloudburst.models.entries import Entry
-from cloudburst.models.past import Past
+from cloudburst.journal.tables import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    DamagedRowError,
+    create_tables,
+    has_our_tables,
+    insert,
+    insert_all,
+    select,
+)
+from cloudburst.models.journal_entries import Entry
+from cloudburst.models.journal_state import JournalState
+from cloudburst.safe_sqlite import DATABASE_FILE_SUFFIXES, distrust_schema, require_safe_files
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0
-"""Seconds to wait for another process that reads or writes the same file; it needs milliseconds."""
+MAX_JOURNAL_BYTES = 512 * 1024**2
+"""Largest size of a journal in bytes; ten thousand scenes take 8 MB."""
+BUSY_TIMEOUT = 5.0
+"""Maximum seconds to wait while another process uses the file, usually for milliseconds."""
 _NO_WAL = (
-    "%s lies %s: it is written the slow way, which trusts that system's locks. Let no two machines "
-    "work on the same run"
+    "%s is %s: it is written without a WAL, more slowly, and depends on the locks of that file "
+    "system. Do not run two machines on the same run"
 )
-_CIRCUMSTANCES = {
+_RESTORED = "%s was removed while its run continues: it was written again, with all entries"
+_CHECKPOINT_PAGES = 16
+"""Number of pages in SQLite's write-ahead log (WAL) at which the pages are copied into the journal
+file. About four commits fill this number of pages, so damage to the WAL, such as a flipped bit, can
+lose no more than these commits."""
+_CODES_WITHOUT_DAMAGE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -36,64 +55,96 @@ _CIRCUMSTANCES = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOLFS,
-    sqlite3.SQLITE_AUTH,
 }
-"""Primary result codes that do not blame the contents of the file."""
+"""Primary result codes of SQLite that do not mean that the contents of the file are damaged."""
 
 
 class JournalFile:
-    """One journal, for one process. Callers from several threads take turns.
+    """Journal file of one process, for use by several threads.
 
-    Once it was closed it cannot be opened any more: whoever closes it may not know whether a
-    thread is still about to open it.
+    A closed file is never opened again, even if another thread still tries to use it.
+
+    A file that is removed while it is open is written again at the next commit, with all entries.
+    Before that, ``reclaim`` is called; the file is not written again if ``reclaim`` returns false,
+    because the run has ended.
     """
 
     def __init__(
-        self, path: Path, *, network: Callable[[Path], str | None] = network_file_system
+        self,
+        path: Path,
+        *,
+        network: Callable[[Path], str | None] = network_file_system,
+        reclaim: Callable[[], bool] = lambda: True,
     ) -> None:
         self.path = path
+        self._reclaim = reclaim
         self._network = network
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._wal: Path | None = None  # WAL in which space is not reserved yet
+        self._removed = False
         self._closed = False
 
     def open(self) -> None:
-        """Make the file, or see that what is there can be gone on with.
+        """Create the file, or check that the run in an existing file can be resumed.
 
-        Raises `JournalError` and ``OSError``.
+        Raises `JournalError` if the file is damaged or not a journal, and ``OSError`` if it cannot
+        be accessed.
         """
-        with self._turn, told(self.path):
+        with self._lock, translated_errors(self.path):
             self._open()
 
-    def read(self) -> Past:
-        """All that was committed. Raises `JournalError` and ``OSError``."""
-        with self._turn, told(self.path):
+    def read(self) -> JournalState:
+        """Return the state of the run from all committed entries.
+
+        Raises `JournalError` if the file is damaged or not a journal, and ``OSError`` if it cannot
+        be accessed.
+        """
+        with self._lock, translated_errors(self.path):
             return select_all(self._open())
 
     def commit(self, entries: Sequence[Entry]) -> None:
-        """Return when the entries would outlive the loss of power.
+        """Write the entries so that they survive a power failure.
 
-        Raises `JournalError` and ``OSError``, and then none of them was written.
+        If this raises `JournalError` or ``OSError``, none of the entries was written.
         """
-        with self._turn, told(self.path):
+        with self._lock, translated_errors(self.path):
+            self._restore()
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 insert(connection, entries)
                 connection.execute("COMMIT")
+                if entries and self._wal is not None:
+                    reserve_disk_space(self._wal)  # it exists since the first commit
+                    self._wal = None
             except BaseException:
-                if connection.in_transaction:  # some errors have rolled it back already
+                if connection.in_transaction:  # some errors roll back by themselves
                     connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._turn:
+        """Close the file."""
+        with self._lock:
             self._closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
-                _leave_one_file(connection)
+                _leave_wal_mode(connection)
                 connection.close()
+
+    def _restore(self) -> None:
+        """Write the file again if it was removed."""
+        if self._connection is None or self._removed or os.path.lexists(self.path):
+            return
+        if not self.path.parent.parent.is_dir() or not self._reclaim():
+            self._removed = True  # the output folder was removed, or the run has ended
+            logger.debug("%s was removed", self.path)
+            return
+        _create(self.path, select_all(self._connection))  # a removed file stays readable while open
+        # Closed before the new file is opened, because closing removes the file named like its WAL.
+        connection, self._connection = self._connection, None
+        connection.close()
+        logger.warning(_RESTORED, self.path)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -109,9 +160,9 @@ class JournalFile:
         connection = connect(self.path, "rw")
         try:
             kind = self._network(self.path.parent)
-            if kind:  # before anything is read, so that no WAL is mapped into memory there
+            if kind:  # before the first read, so that SQLite does not map a WAL into memory
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            check(connection, self.path)
+            check_format(connection, self.path)
             if kind:
                 logger.warning(_NO_WAL, self.path, f"on a network file system ({kind})")
                 connection.execute("PRAGMA journal_mode = DELETE")
@@ -119,8 +170,11 @@ class JournalFile:
             else:
                 (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 if mode != "wal":
-                    logger.warning(_NO_WAL, self.path, "where SQLite can have no WAL")
+                    logger.warning(_NO_WAL, self.path, "on a file system without support for WAL")
                     kind = mode
+                else:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+                    self._wal = self.path.with_name(f"{self.path.name}-wal")
             # In WAL mode FULL syncs at each commit. Otherwise a commit is the removal of a file,
             # and only EXTRA syncs that: https://sqlite.org/pragma.html#pragma_synchronous
             connection.execute(f"PRAGMA synchronous = {'EXTRA' if kind else 'FULL'}")
@@ -130,45 +184,60 @@ class JournalFile:
         return connection
 
 
-def _leave_one_file(connection: sqlite3.Connection) -> None:
-    """Leave WAL mode: whoever may only read would make its files anew, and leave them behind."""
-    with suppress(sqlite3.Error):  # somebody reads just now, or the disk is full
+def _leave_wal_mode(connection: sqlite3.Connection) -> None:
+    """Turn off SQLite's write-ahead log, so that later readers leave no files beside a journal."""
+    with suppress(sqlite3.Error):  # another process is reading, or the disk is full
         connection.execute("PRAGMA busy_timeout = 100")
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a file that is there: ``ro`` or ``rw``."""
-    return sqlite3.connect(
+    """Open an existing journal file with SQLite, in mode ``ro`` or ``rw``.
+
+    Raises ``OSError`` for a file that is too large, and the same errors as `require_safe_files`.
+    """
+    if require_safe_files(path) > MAX_JOURNAL_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {MAX_JOURNAL_BYTES // 1024**2} MB", str(path))
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=PATIENCE,
+        timeout=BUSY_TIMEOUT,
         isolation_level=None,  # transactions are begun by hand
         check_same_thread=False,
     )
+    try:
+        distrust_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def check(connection: sqlite3.Connection, path: Path, *, thoroughly: bool = True) -> None:
-    """Raise `JournalError` for what is no journal, one of a newer version, or a damaged one."""
+def check_format(
+    connection: sqlite3.Connection, path: Path, *, check_integrity: bool = True
+) -> None:
+    """Raise `JournalError` for a file that is not a journal, has another format, or is damaged."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION:
-        msg = f"{path} is no journal of cloudburst: move it away, or name the run otherwise"
+    if application != APPLICATION_ID:
+        msg = f"{path} is not a journal of cloudburst: move it away, or choose another run name"
         raise JournalError(msg, path=path)
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    if schema != SCHEMA:
+    if schema != SCHEMA_VERSION:
         msg = (
-            f"{path} was written by a newer cloudburst (format {schema}; this one reads {SCHEMA}): "
-            "go on with that one, or name the run otherwise"
+            f"{path} was written by another version of cloudburst (format {schema}; this version "
+            f"reads {SCHEMA_VERSION}): use that version, or choose another run name"
         )
         raise JournalError(msg, path=path)
-    if thoroughly:
+    if not has_our_tables(connection):
+        raise damaged_error(path, "its tables are not those of a journal")
+    if check_integrity:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
-            raise damaged(path, found)
+            raise damaged_error(path, found)
 
 
-def select_all(connection: sqlite3.Connection) -> Past:
-    """All of it, as it was at one moment."""
+def select_all(connection: sqlite3.Connection) -> JournalState:
+    """Return the state of a run from all entries of its journal, read in one transaction."""
     connection.execute("BEGIN")
     try:
         return select(connection)
@@ -177,56 +246,66 @@ def select_all(connection: sqlite3.Connection) -> Past:
             connection.execute("ROLLBACK")
 
 
-def damaged(path: Path, found: str) -> JournalError:
-    """The error for a file whose contents are not what was written."""
+def damaged_error(path: Path, found: str) -> JournalError:
+    """Return the error for a damaged journal."""
     msg = (
-        f"{path} is damaged ({found}): its run cannot be gone on with. Videos that are there are "
-        "whole. Put back a copy of it, and of its -wal if there is one; or move both away and "
-        "render what is missing as another run (cloudburst tasks shows what is left of this one)"
+        f"{path} is damaged ({found}): the run cannot be resumed. Finished videos are intact. "
+        "Restore a backup of the file and of its -wal if there is one, or move both away and "
+        "render the missing scenes as a new run (cloudburst tasks lists the tasks of this one)"
     )
     return JournalError(msg, path=path)
 
 
 @contextmanager
-def told(path: Path) -> Generator[None]:
-    """Errors of SQLite as `JournalError` where the contents are to blame, else as ``OSError``."""
+def translated_errors(path: Path) -> Generator[None]:
+    """Raise errors of SQLite as `JournalError` for damaged contents, otherwise as ``OSError``.
+
+    ``path`` is the journal that the errors name.
+    """
     try:
         yield
     except sqlite3.ProgrammingError:
-        raise  # a defect of ours
+        raise  # a defect of this package
     except sqlite3.Error as exc:
-        if primary_code(exc) not in _CIRCUMSTANCES:
-            raise damaged(path, str(exc)) from exc
+        if primary_code(exc) not in _CODES_WITHOUT_DAMAGE:
+            raise damaged_error(path, str(exc)) from exc
         raise OSError(f"{exc} ({exc.sqlite_errorname})") from exc
-    except (DamagedError, UnicodeError) as exc:
-        raise damaged(path, str(exc)) from exc
+    except (DamagedRowError, UnicodeError) as exc:
+        raise damaged_error(path, str(exc)) from exc
 
 
 def primary_code(exc: sqlite3.Error) -> int:
-    """SQLite's primary result code; text that is no UTF-8 has none, and is damage."""
+    """Return the primary result code of an SQLite error.
+
+    An error without a code, such as the one for invalid UTF-8, counts as damage.
+    """
     return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
-def _create(path: Path) -> None:
-    """Make an empty journal: it is there whole, or not at all."""
+def _create(path: Path, past: JournalState | None = None) -> None:
+    """Create a journal, empty or with a state, so that it exists completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".sqlite-new")
-    draft.unlink(missing_ok=True)  # of a process that died just here
+    draft.unlink(missing_ok=True)  # left by a process that was killed here
+    # Readable by this user only, and always a new file. SQLite's files beside it get the same mode.
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = MEMORY")  # nobody wants half a draft back
+        connection.execute("PRAGMA journal_mode = MEMORY")  # an incomplete draft is never used
         connection.execute("BEGIN")
-        create(connection)
+        create_tables(connection)
+        if past is not None:
+            insert_all(connection, past)
         connection.execute("COMMIT")
-    for suffix in ("-wal", "-shm", "-journal"):
-        # Left alone by one that was removed, it would be taken for a part of this one.
+    for suffix in DATABASE_FILE_SUFFIXES[1:]:
+        # SQLite would apply the remaining files of a removed journal to this one.
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     draft.replace(path)
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder outlive the loss of power, where the system can do that."""
-    with suppress(OSError):  # Windows opens no folders
+    """Make new file names in a folder survive a power failure, if the system supports it."""
+    with suppress(OSError):  # Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

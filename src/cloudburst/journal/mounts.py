@@ -1,4 +1,4 @@
-"""On what kind of file system a folder lies."""
+"""Detection of network file systems."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ _NETWORK = {
     *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"),
     *("fuse.mount-s3", "fuse.juicefs", "fuse.davfs", "davfs"),
 }
-"""File systems that other machines may have mounted too, whose memory is not ours: SQLite's WAL
-needs one memory for all who open a file (https://sqlite.org/wal.html, "Overview")."""
+"""Types of file systems that several machines can mount at once. SQLite's write-ahead log (WAL)
+does not work on them, because all processes that use the log must share memory
+(https://sqlite.org/wal.html, "Overview")."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(folder: Path) -> str | None:
-    """The kind of network file system that an existing folder lies on. Blocks.
+    """Return the type of the network file system that contains an existing folder. Blocks.
 
-    ``None``: it lies on none, as far as this system can tell.
+    Return ``None`` for a local file system, and on other systems than Linux.
     """
     try:
-        # Undecodable names are as they are in paths.
+        # Undecodable names use the same escapes as in paths.
         mountinfo = _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None  # not Linux
@@ -32,9 +33,10 @@ def network_file_system(folder: Path) -> str | None:
 
 
 def file_system(mountinfo: str, path: PurePosixPath) -> str:
-    """The kind of file system that holds an absolute path without links; ``""``: not told.
+    """Return the type of the file system that contains a path, or an empty text if none does.
 
-    ``mountinfo`` is the text of ``/proc/self/mountinfo``, see proc_pid_mountinfo(5).
+    ``path`` is absolute and without symbolic links. ``mountinfo`` is the text of
+    ``/proc/self/mountinfo``, which proc_pid_mountinfo(5) describes.
     """
     best, found = -1, ""
     for line in mountinfo.splitlines():

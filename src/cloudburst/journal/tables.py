@@ -1,4 +1,4 @@
-"""One table for each kind of entry: what its rows are, and how they are written and read."""
+"""Tables of a journal, one for each class of entry, and functions that write and read rows."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from cloudburst.models.entries import (
-    EndEntry,
+from cloudburst.models.journal_entries import (
     Entry,
-    FaultEntry,
     LaunchEntry,
+    ProcessEndEntry,
+    ProcessEntry,
     ResultEntry,
-    RunEntry,
     SceneEntry,
+    SceneFailureEntry,
     TaskEntry,
 )
-from cloudburst.models.past import Past
+from cloudburst.models.journal_state import JournalState
 
-APPLICATION = 0x436C6442
-"""``ClDB``: tells a journal from any other file of SQLite."""
-SCHEMA = 1
-"""Another number means that this version cannot read what is there."""
+APPLICATION_ID = 0x436C6442
+"""Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""
+SCHEMA_VERSION = 2
+"""Version of the format; only journals of the same version can be read."""
 
 _E = TypeVar("_E")
-_LIFE = "(SELECT coalesce(max(id), 0) FROM lives)"
+_LAST_PROCESS = "(SELECT coalesce(max(id), 0) FROM processes)"
 
 
-class DamagedError(Exception):
-    """A row is not what was written. Never leaves this package."""
+class DamagedRowError(Exception):
+    """Error for a row that differs from what was written; callers get a `JournalError` instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """Entries of one kind, one row for each thing that they are about."""
+    """Table for one class of entry, with one row for each key."""
 
     name: str
     kind: type[Any]
     key: str
-    """The column that names that thing."""
+    """Name of the column that holds the key of a row."""
     key_of: Callable[[Any], str | float | None]
     key_sql: str = "?"
     adapter: TypeAdapter[Any] = field(init=False)
@@ -68,57 +68,85 @@ class _Table:
 
 
 _TABLES = (
-    _Table(name="lives", kind=RunEntry, key="began", key_of=lambda e: e.began),
+    _Table(name="processes", kind=ProcessEntry, key="started_at", key_of=lambda e: e.started_at),
     _Table(name="scenes", kind=SceneEntry, key="scene", key_of=lambda e: e.scene.name),
     _Table(name="launches", kind=LaunchEntry, key="token", key_of=lambda e: e.token),
     _Table(name="tasks", kind=TaskEntry, key="task", key_of=lambda e: e.task),
     _Table(name="results", kind=ResultEntry, key="scene", key_of=lambda e: e.video.scene),
-    _Table(name="faults", kind=FaultEntry, key="scene", key_of=lambda e: e.scene),
-    # An end is that of the life which was the last one when it was written.
-    _Table(name="ends", kind=EndEntry, key="life", key_of=lambda _: None, key_sql=_LIFE),
+    _Table(name="scene_failures", kind=SceneFailureEntry, key="scene", key_of=lambda e: e.scene),
+    # The key is the process that was the last one when the end was written.
+    _Table(
+        name="process_ends",
+        kind=ProcessEndEntry,
+        key="process",
+        key_of=lambda _: None,
+        key_sql=_LAST_PROCESS,
+    ),
 )
 _BY_KIND = {table.kind: table for table in _TABLES}
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of an empty file; within a transaction of the caller's."""
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables of an empty file, within the caller's transaction."""
     for table in _TABLES:
         connection.execute(table.created)
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
-    """Write entries in their order; within a transaction of the caller's."""
+    """Write entries in the given order, within the caller's transaction."""
     for entry in entries:
         table = _BY_KIND[type(entry)]
-        # Not dump_json: names of files need not be UTF-8, and JSON can escape what is not.
+        # Not dump_json: file names need not be UTF-8, and json.dumps escapes such names.
         text = json.dumps(table.adapter.dump_python(entry, mode="json"), separators=(",", ":"))
         key = table.key_of(entry)
         row = (text, _checksum(text)) if key is None else (key, text, _checksum(text))
         connection.execute(table.written, row)
 
 
-def select(connection: sqlite3.Connection) -> Past:
-    """All of it; within a transaction of the caller's.
+def insert_all(connection: sqlite3.Connection, past: JournalState) -> None:
+    """Write the whole state of a run, within the caller's transaction."""
+    insert(connection, past.processes)
+    for entries in (past.scenes, past.launches, past.tasks, past.results, past.scene_failures):
+        insert(connection, entries.values())
+    if past.end is not None:
+        insert(connection, [past.end])
 
-    Raises `DamagedError` and what sqlite3 raises.
+
+def has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Return whether the schema is exactly the one that `create_tables` makes.
+
+    Another schema may contain a planted view or trigger that never finishes.
     """
-    lives = tuple(_rows(connection, RunEntry))
-    return Past(
-        lives=lives,
+    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT ?"
+    found = connection.execute(query, (len(_TABLES) + 1,)).fetchall()
+    return sorted(found) == sorted((table.name, table.created) for table in _TABLES)
+
+
+def select(connection: sqlite3.Connection) -> JournalState:
+    """Return the state of a run from all tables, read within the caller's transaction.
+
+    Raises `DamagedRowError`, and the errors of sqlite3.
+    """
+    processes = tuple(_rows(connection, ProcessEntry))
+    return JournalState(
+        processes=processes,
         scenes={entry.scene.name: entry for entry in _rows(connection, SceneEntry)},
         launches={entry.token: entry for entry in _rows(connection, LaunchEntry)},
         tasks={entry.task: entry for entry in _rows(connection, TaskEntry)},
         results={entry.video.scene: entry for entry in _rows(connection, ResultEntry)},
-        faults={entry.scene: entry for entry in _rows(connection, FaultEntry)},
+        scene_failures={entry.scene: entry for entry in _rows(connection, SceneFailureEntry)},
         end=select_end(connection),
     )
 
 
-def select_end(connection: sqlite3.Connection) -> EndEntry | None:
-    """That of the last life. Raises as `select` does."""
-    return next(_rows(connection, EndEntry, f"WHERE life = {_LIFE}"), None)
+def select_end(connection: sqlite3.Connection) -> ProcessEndEntry | None:
+    """Return the entry with which the last process of the run ended; ``None`` if there is none.
+
+    Raises the same errors as `select`.
+    """
+    return next(_rows(connection, ProcessEndEntry, f"WHERE process = {_LAST_PROCESS}"), None)
 
 
 def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> Iterator[_E]:
@@ -127,15 +155,15 @@ def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> It
     for key, text, checksum in connection.execute(f"SELECT {columns}"):
         try:
             if _checksum(text) != checksum:
-                msg = f"a row of {table.name} is not what was written"
-                raise DamagedError(msg)
+                msg = f"a row of {table.name} differs from what was written"
+                raise DamagedRowError(msg)
             entry = table.adapter.validate_python(json.loads(text))
-        except (ValueError, TypeError, ValidationError, AttributeError) as exc:
+        except (ValueError, TypeError, ValidationError, AttributeError, RecursionError) as exc:
             msg = f"a row of {table.name} cannot be read"
-            raise DamagedError(msg) from exc
+            raise DamagedRowError(msg) from exc
         if table.key_of(entry) not in {key, None}:
-            msg = f"a row of {table.name} has another's name"
-            raise DamagedError(msg)
+            msg = f"a row of {table.name} has the key of another row"
+            raise DamagedRowError(msg)
         yield entry
 
 

@@ -1,1 +1,1 @@
-"""Values that cross borders: frozen, validated, without I/O."""
+"""Immutable, validated values that the other packages exchange. No I/O."""

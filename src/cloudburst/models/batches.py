@@ -1,4 +1,4 @@
-"""What the calls of ``cloudburst-fargate`` answer: the keys of old, as keys and as attributes."""
+"""Results of the functions of ``cloudburst-fargate``, readable by key and by attribute."""
 
 from __future__ import annotations
 
@@ -12,96 +12,102 @@ from cloudburst.models.report import Status
 
 
 class Keyed(BaseModel, Mapping[str, Any]):
-    """A model that is a mapping of its fields too: ``result["key"]`` is ``result.key``."""
+    """Model that is also a mapping of its fields: ``result["key"]`` is ``result.key``."""
 
     model_config = ConfigDict(frozen=True)
 
     def __getitem__(self, key: str) -> Any:
-        """The field of this name."""
+        """Return the field with this name."""
         if key not in type(self).model_fields:
             raise KeyError(key)
         return getattr(self, key)
 
-    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # a model's are pairs
-        """The names of the fields."""
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # a model yields pairs
+        """Return an iterator over the names of the fields."""
         return iter(type(self).model_fields)
 
     def __len__(self) -> int:
-        """The number of the fields."""
+        """Return the number of fields."""
         return len(type(self).model_fields)
 
 
 class Distribution(Keyed):
-    """How many scenes each task is meant to take; whoever is done early takes of the others'."""
+    """Planned number of tasks, and planned number of scenes for each task.
+
+    The tasks take scenes from one queue, so the actual numbers of scenes may differ.
+    """
 
     num_tasks: int
+    """Planned number of tasks."""
     batch_distribution: list[int]
-    """Scenes for each task, the larger shares first."""
+    """Planned number of scenes of each task, in descending order."""
     total_batches: int
-    """As ``num_tasks``."""
+    """Number of tasks, the same as ``num_tasks``."""
     strategy: str
-    """The plan in one line."""
+    """Plan as one line of text, such as ``50 scenes on 5 tasks: 5 × 10``."""
     warnings: list[str]
-    """Where the plan is not as asked for, and why."""
+    """Messages that explain where the plan differs from the caller's parameters."""
 
 
 class Efficiency(Keyed):
-    """What it was good for to have many tasks."""
+    """Figures that show how well a batch used its tasks."""
 
     speedup_factor: float = 0.0
-    """Seconds of all tasks for each second on the clock."""
+    """Sum of the run times of all tasks divided by the wall time of the batch."""
     processing_efficiency: float = 0.0
-    """Percent of the tasks' seconds during which at least one scene encoded."""
+    """Percentage of the tasks' run time in which they encoded at least one scene."""
     cost_per_scene: float = 0.0
-    """USD; 0 where nothing is billed."""
+    """Cost per scene in USD; 0 if nothing is billed."""
 
 
 class TaskResult(Keyed):
-    """One task; its scenes are those whose last attempt it had."""
+    """Result of one task. A scene is counted only for the task that made its last attempt."""
 
     task_arn: str
-    """On this machine: what stands for it."""
+    """ARN of the task, or the name of a process on this machine."""
     success: bool
-    """It was not lost, and none of its scenes failed."""
+    """True if the task did not fail and none of its scenes failed."""
     total_scenes: int
     successful_scenes: int
     failed_scenes: int
     total_cost_usd: float
     total_duration: float
-    """Seconds from the launch until its stop was accepted."""
+    """Seconds from the launch of the task until its stop was accepted."""
     downloaded_files: list[str]
     error: str | None = None
-    """Why it was lost."""
+    """Error of the task as ``Kind: message``; ``None`` if there was none."""
     may_run: bool = False
-    """Its stop was not accepted: it may run on, and be billed."""
+    """True if the stop of the task was not accepted: the task is possibly still running and
+    billed."""
 
 
 class BatchResult(Keyed):
-    """What became of the scenes."""
+    """Result of a batch of scenes."""
 
     success: bool
-    """Every scene has its video."""
+    """True if every scene has a video."""
     status: Status
+    """Status of the run."""
     run: str
-    """Identifier of the run: in tags, and in the name of the output folder."""
+    """Name of the run. It is part of the name of the output folder and of the tags of the tasks."""
     total_scenes: int
     successful_scenes: int
     failed_scenes: int
     total_cost_usd: float
-    """0 where nothing is billed."""
+    """Cost in USD; 0 if nothing is billed."""
     total_duration: float
-    """Seconds on the clock."""
+    """Wall time in seconds."""
     downloaded_files: list[str]
     """Paths of the videos, in the order of the scenes."""
     task_results: list[TaskResult]
     tasks_used: int
     efficiency: Efficiency
     errors: dict[str, str] = Field(default_factory=dict[str, str])
-    """Of each scene that failed: the kind of its error, and the message."""
+    """Error of each failed scene as ``Kind: message``, by the name of the scene."""
 
 
 class CostBreakdown(Keyed):
-    """What one task is billed for, in USD."""
+    """Parts of the cost of one task, in USD."""
 
     vcpu_cost: float
     memory_cost: float
@@ -110,60 +116,60 @@ class CostBreakdown(Keyed):
 
 
 class FargateCost(Keyed):
-    """What tasks on demand on x86 cost, in list prices."""
+    """Cost of on-demand tasks on x86, at list prices."""
 
     fargate_config: str
     runtime_seconds: float
-    """As asked for."""
+    """Run time of each task in seconds, as the caller gave it."""
     runtime_minutes: float
     runtime_hours: float
     billed_seconds: int
-    """Of one task: a minute at least."""
+    """Billed seconds of one task: at least 60, or 0 for a run time of 0."""
     task_count: int
     cost_per_task_usd: float
     total_cost_usd: float
     cost_per_hour: float
-    """USD for vCPU and memory of one task; a public address comes on top."""
+    """Price of one task in USD per hour, without its public IPv4 address."""
     cost_breakdown: CostBreakdown
 
 
 class TaskInfo(Keyed):
-    """A task that runs."""
+    """Task that runs in the cluster."""
 
     task_arn: str
     task_definition: str
     status: str
     started_at: dt.datetime | None
     cpu: str
-    """CPU units."""
+    """CPU units of the task as text, 1,024 for each vCPU."""
     memory: str
-    """MiB."""
+    """Memory of the task in MiB, as text."""
     public_ip: str | None
     tags: dict[str, str]
 
 
 class FailedTask(Keyed):
-    """A task that still runs although it should not."""
+    """Task that could not be stopped."""
 
     task_arn: str
     error: str
 
 
 class CleanupResult(Keyed):
-    """What a cleanup came to."""
+    """Result of ``cleanup_all_tasks``."""
 
     success: bool
-    """Nothing runs on that should have been stopped."""
+    """True if AWS accepted the stop of every selected task."""
     message: str
     terminated_count: int
     failed_count: int
     terminated_tasks: list[str]
-    """Their ARNs."""
+    """ARNs of the tasks whose stop AWS accepted."""
     failed_tasks: list[FailedTask]
 
 
 class AccountValidity(Keyed):
-    """Whether AWS takes the credentials, and for whose."""
+    """Result of checking the credentials with AWS."""
 
     valid: bool
     message: str

@@ -1,8 +1,7 @@
-"""What happened, in the past tense. A closed union told apart by ``type``."""
+"""Events of a run: one class for each kind of event, identified by its field ``type``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,132 +13,155 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     at: float
-    """Seconds since the run began."""
+    """Time of the event, in seconds since the run began."""
 
 
 class SceneEvent(_Event):
-    """Something happened to a scene: the base of those events."""
+    """Base class of all events of a scene."""
 
     scene: str
+    """Name of the scene."""
 
 
 class _OnWorker(SceneEvent):
     task: str
-    """The worker that the scene is on."""
+    """Identifier of the worker's task."""
 
 
 class WorkerLaunched(_Event):
-    """A task was accepted by its backend."""
+    """Event: a backend accepted the request for a task."""
 
     type: Literal["worker.launched"] = "worker.launched"
     task: str
+    """Identifier of the task."""
     backend: str
+    """Name of the backend."""
 
 
 class WorkerReady(_Event):
-    """A worker answered its health check."""
+    """Event: a worker passed its first health check."""
 
     type: Literal["worker.ready"] = "worker.ready"
     task: str
+    """Identifier of the task."""
     backend: str
+    """Name of the backend."""
 
 
 class WorkerStopped(_Event):
-    """The stop of a task was accepted, or the task was found to have ended."""
+    """Event: the backend accepted the stop of a task, or the task was seen to have stopped."""
 
     type: Literal["worker.stopped"] = "worker.stopped"
     task: str
+    """Identifier of the task."""
     backend: str
+    """Name of the backend."""
     reason: str
+    """Reason of the stop."""
 
 
 class WorkerFailed(_Event):
-    """A worker could not be started, or was lost."""
+    """Event: a worker could not be started, or was lost."""
 
     type: Literal["worker.failed"] = "worker.failed"
     task: str
-    """Empty when there never was a task."""
+    """Identifier of the task; empty if no task was started."""
     backend: str
+    """Name of the backend."""
     kind: str
+    """Class name of the error."""
     message: str
+    """Message of the error."""
 
 
 class SceneQueued(SceneEvent):
-    """The scene waits for a worker: at first, and again after an attempt that failed."""
+    """Event: the scene entered the queue, for the first time or after a failed attempt."""
 
     type: Literal["scene.queued"] = "scene.queued"
     attempt: int
-    """1 for the first."""
+    """Number of the next attempt; the first is 1."""
 
 
 class SceneStarted(_OnWorker):
-    """A worker was found; the upload begins."""
+    """Event: the scene was assigned to a worker; its upload begins."""
 
     type: Literal["scene.started"] = "scene.started"
     attempt: int
+    """Number of the attempt; the first is 1."""
 
 
 class SceneUploaded(_OnWorker):
-    """The files are on the worker."""
+    """Event: the scene's files are on the worker."""
 
     type: Literal["scene.uploaded"] = "scene.uploaded"
-    sent: int
-    """Bytes that travelled: less than the files' size when the worker knew some of them."""
+    bytes_sent: int
+    """Bytes sent; less than the size of the files if the worker had some of them already."""
 
 
 class SceneEncoding(_OnWorker):
-    """An encoder slot was free; the encode begins."""
+    """Event: an encoder slot became free; the encode begins."""
 
     type: Literal["scene.encoding"] = "scene.encoding"
 
 
 class SceneProgress(_OnWorker):
-    """The encode went on. A slow reader gets only the newest of each scene."""
+    """Event: the encode made progress.
+
+    A slow reader receives only the newest progress of each scene.
+    """
 
     type: Literal["scene.progress"] = "scene.progress"
     progress: float = Field(ge=0, le=1)
+    """Finished share of the encode, from 0 to 1."""
 
 
 class SceneCopied(_OnWorker):
-    """The encode takes much longer than others did: it was begun once more, on this worker.
+    """Event: a speculative copy of a slow scene was started on this worker.
 
-    The first of the two that has encoded counts; `SceneGenerated` says which one it was.
+    The attempt that finishes its encode first counts; `SceneEncoded` then names the task that made
+    this attempt.
     """
 
     type: Literal["scene.copied"] = "scene.copied"
 
 
-class SceneGenerated(_OnWorker):
-    """The video lies on the worker; the download begins."""
+class SceneEncoded(_OnWorker):
+    """Event: the video is ready on the worker; its download begins."""
 
-    type: Literal["scene.generated"] = "scene.generated"
+    type: Literal["scene.encoded"] = "scene.encoded"
 
 
 class SceneRetried(_OnWorker):
-    """An attempt failed; the scene goes back into the queue."""
+    """Event: an attempt failed; the scene goes back into the queue."""
 
     type: Literal["scene.retried"] = "scene.retried"
     kind: str
+    """Class name of the error."""
     message: str
+    """Message of the error."""
 
 
 class SceneCompleted(SceneEvent):
-    """The video lies verified under its final name."""
+    """Event: the video was verified and has its final name."""
 
     type: Literal["scene.completed"] = "scene.completed"
     video: Video
+    """Finished video."""
     skipped: bool = False
-    """An earlier life of the run had made it: nothing was done for it now."""
+    """True if an earlier process of the run made the video and this process did not render it
+    again."""
 
 
 class SceneFailed(SceneEvent):
-    """The scene will not be made in this run; the others go on."""
+    """Event: the scene failed and will not be retried; the other scenes continue."""
 
     type: Literal["scene.failed"] = "scene.failed"
     kind: str
     """Class name of the error."""
     message: str
+    """Message of the error."""
     retryable: bool
+    """True if another attempt may succeed without a change by the user."""
 
 
 Event: TypeAlias = Annotated[
@@ -153,12 +175,13 @@ Event: TypeAlias = Annotated[
     | SceneEncoding
     | SceneProgress
     | SceneCopied
-    | SceneGenerated
+    | SceneEncoded
     | SceneRetried
     | SceneCompleted
     | SceneFailed,
     Field(discriminator="type"),
 ]
-Emit: TypeAlias = Callable[[Event], None]
+"""Any event of a run."""
+
 event_adapter: TypeAdapter[Event] = TypeAdapter(Event)
-"""Validates an event from JSON: ``event_adapter.validate_json(line)``."""
+"""Adapter that validates an event from JSON: ``event_adapter.validate_json(line)``."""

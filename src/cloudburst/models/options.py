@@ -1,10 +1,8 @@
-"""How the videos of a run shall look."""
+"""Render options of a run: the appearance of its videos."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -17,56 +15,49 @@ from pydantic import (
     model_validator,
 )
 
+from cloudburst.models.camera_effects import Effect, draw_effect
+
 Language: TypeAlias = Literal["chinese", "english"]
 
 
-class Effect(StrEnum):
-    """A movement of the camera over the picture, linear over the clip."""
-
-    ZOOM_IN = "zoom_in"
-    """1.0 to 1.1 about the centre."""
-    ZOOM_OUT = "zoom_out"
-    """1.1 to 1.0 about the centre."""
-    PAN_LEFT = "pan_left"
-    """A window of 90 % that moves from the right edge to the left one."""
-    PAN_RIGHT = "pan_right"
-    """A window of 90 % that moves from the left edge to the right one."""
-    RANDOM = "random"
-    """Any of the others."""
-
-
-_MOVEMENTS = tuple(effect for effect in Effect if effect is not Effect.RANDOM)
 _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
 
 
 class RenderOptions(BaseModel):
-    """How a video looks: the same for all scenes of a run.
+    """Appearance of the videos, the same for all scenes of a run.
 
-    ``enable_zoom=True`` is the old way to say ``effects=("zoom_in", "zoom_out")``, and
-    ``enable_zoom=False`` that of ``effects=()``.
+    ``enable_zoom=True``, from ``cloudburst-fargate``, means ``effects=("zoom_in", "zoom_out")``,
+    and ``enable_zoom=False`` means ``effects=()``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
     language: Language = "chinese"
-    """Chinese subtitles are bold; letters of both languages show in both."""
+    """Subtitle style: ``chinese`` is bold, ``english`` is not. Both styles can show Chinese
+    characters and Latin letters."""
     effects: tuple[Effect, ...] = _ZOOM
-    """One of them is drawn for each scene (see `effect_for`); empty for a still picture."""
+    """Camera movements, one of which is chosen at random for each scene; empty for still
+    pictures."""
     watermark: Path | None = Field(
         default=None, validation_alias=AliasChoices("watermark", "watermark_path")
     )
-    """A picture laid over the top left corner, an eighth of the video's width."""
+    """Path of a picture for the top left corner, scaled to an eighth of the video's width; ``None``
+    for no watermark."""
     is_portrait: bool | None = None
-    """1080×1920 when true, 1920×1080 when false, by the picture when ``None``."""
+    """True for a video of 1080×1920 pixels, false for 1920×1080, ``None`` to follow the shape of
+    the picture. The picture is cropped around its centre to the shape of the video."""
     background_box: bool = True
-    """A box behind the subtitles; else an outline around the letters."""
+    """True for a box behind the subtitles, false for an outline around the letters."""
     background_opacity: float = Field(default=0.2, ge=0, le=1)
-    """A *transparency* of that box, as the public image has it: 0 is solid black, 1 no box."""
+    """*Transparency* of the box behind the subtitles, despite the name, which is that of the public
+    image: 0 is solid black; 1 is no box but an outline around the letters."""
     font_size: int | None = Field(default=None, ge=8, le=120)
-    """Height of a line of subtitles in the public image's units: 1/288 of a landscape video's
-    height (20 is 75 pixels), pixels in a portrait. ``None``: 20, and 60 in a portrait."""
+    """Height of a subtitle line, from 8 to 120. The unit is that of the public image: 1/288 of the
+    video's height in a landscape video (20 is 75 pixels), one pixel in a portrait video. ``None``:
+    20 in landscape, 60 in portrait."""
     outline_color: str = Field(default="&H00000000", pattern=r"^&H[0-9A-Fa-f]{8}$")
-    """Colour of the outline in ASS notation: ``&HAABBGGRR``, AA = 00 is opaque."""
+    """Colour of the outline around letters as ``&HAABBGGRR``, the notation of ASS subtitles, with
+    alpha, blue, green and red in hexadecimal. Alpha 00 is opaque."""
 
     @model_validator(mode="before")
     @classmethod
@@ -75,23 +66,22 @@ class RenderOptions(BaseModel):
             return cast("Any", data)
         options = dict(cast("dict[str, Any]", data))
         if "effects" in options:
-            msg = "say either effects or enable_zoom, not both"
+            msg = "effects and enable_zoom are both given; expected one of them"
             raise ValueError(msg)
         options["effects"] = _ZOOM if options.pop("enable_zoom") else ()
         return options
 
     def effect_for(self, scene: str) -> Effect | None:
-        """The movement for a scene: drawn by its name, so that every attempt looks the same."""
-        if not self.effects:
-            return None
-        rng = random.Random(scene)  # noqa: S311 - a choice of looks, not a secret
-        effect = rng.choice(self.effects)
-        return rng.choice(_MOVEMENTS) if effect is Effect.RANDOM else effect
+        """Return the camera movement of a scene; ``None`` for a still picture.
+
+        Scenes with the same name have the same movement, so that every attempt looks the same.
+        """
+        return draw_effect(self.effects, scene)
 
 
-_WANTED = {
+_EXPECTED = {
     "language": "chinese or english",
-    "effects": f"some of {', '.join(Effect)}",
+    "effects": f"a list of {', '.join(Effect)}",
     "watermark": "the path of a picture",
     "is_portrait": "true, false or nothing",
     "background_box": "true or false",
@@ -101,13 +91,18 @@ _WANTED = {
 }
 
 
-def faults_of(error: ValidationError, spelling: Callable[[str], str] = str) -> Iterator[str]:
-    """What is wrong with options, in words of ours; ``spelling`` is how the caller writes names."""
+def describe_option_errors(
+    error: ValidationError, field_name: Callable[[str], str] = str
+) -> Iterator[str]:
+    """Yield a message for each invalid option.
+
+    A message calls an option by the name that ``field_name`` returns for its field.
+    """
     for one in error.errors():
         name = str(one["loc"][0]) if one["loc"] else ""
         if one["type"] == "extra_forbidden":
-            yield f"{spelling(name)} is no option; expected one of {', '.join(_WANTED)}"
-        elif wanted := _WANTED.get(name.removesuffix("_path")):
-            yield f"{spelling(name)} is {one['input']!r}; expected {wanted}"
+            yield f"{field_name(name)} is not an option; expected one of {', '.join(_EXPECTED)}"
+        elif wanted := _EXPECTED.get(name.removesuffix("_path")):
+            yield f"{field_name(name)} is {one['input']!r}; expected {wanted}"
         else:
             yield one["msg"].removeprefix("Value error, ")

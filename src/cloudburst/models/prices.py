@@ -1,4 +1,4 @@
-"""What a second of a task costs, in USD, and the dated table that says so for each region."""
+"""Prices of Fargate tasks in USD per second, and a table with the list prices of each region."""
 
 from __future__ import annotations
 
@@ -13,49 +13,65 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloudburst.models.tier import Tier
 
 Architecture: TypeAlias = Literal["X86_64", "ARM64"]
-"""``runtimePlatform.cpuArchitecture`` of a task definition."""
-Capacity: TypeAlias = Literal["FARGATE", "FARGATE_SPOT"]
-"""``capacityProviderName`` of a task."""
+"""Processor architecture of a task: ``runtimePlatform.cpuArchitecture`` of its task definition."""
 
-IPV4_SECOND = Decimal("0.005") / 3600
-"""One public IPv4 address for one second, in every region: https://aws.amazon.com/vpc/pricing/
+IPV4_USD_PER_SECOND = Decimal("0.005") / 3600
+"""Price of one public IPv4 address per second, in USD, in every region:
+https://aws.amazon.com/vpc/pricing/ (2026-11)."""
+
+FREE_DISK_GB = 20
+"""GB of ephemeral storage that each task gets at no cost: https://aws.amazon.com/fargate/pricing/
 (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """USD for one second of each thing that is billed."""
+    """Prices of Fargate in a region, in USD per second."""
 
     vcpu: Decimal
-    """One vCPU."""
+    """USD per second for one vCPU."""
     memory_gb: Decimal
-    """One GB of memory."""
+    """USD per second for one GB of memory."""
     disk_gb: Decimal = Decimal()
-    """One GB of ephemeral storage beyond the first 20."""
-    ipv4: Decimal = IPV4_SECOND
-    """One public IPv4 address."""
+    """USD per second for one GB of ephemeral storage beyond the first 20."""
+    ipv4: Decimal = IPV4_USD_PER_SECOND
+    """USD per second for one public IPv4 address."""
 
-    def of(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
-        """A second of a task of this size, with the disk that costs nothing."""
+    def task_usd_per_second(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
+        """Return the price of a task of this tier in USD per second.
+
+        Ephemeral storage beyond the first 20 GB is not included.
+        """
         size = tier.vcpu * self.vcpu + tier.memory_gb * self.memory_gb
         return size + (self.ipv4 if public_ipv4 else 0)
 
 
-US_EAST_1 = Rates(
+def extra_disk_gb(ephemeral_storage: int | None) -> int:
+    """Return the billed part of a task's ephemeral storage, in GB.
+
+    Args:
+        ephemeral_storage: Size of the storage in GB; ``None`` for the default, `FREE_DISK_GB`.
+    """
+    return max(0, (ephemeral_storage or 0) - FREE_DISK_GB)
+
+
+US_EAST_1_RATES = Rates(
     vcpu=Decimal("0.000011244"),
     memory_gb=Decimal("0.000001235"),
     disk_gb=Decimal("0.0000000308"),
 )
-"""Linux on x86, on demand: https://aws.amazon.com/fargate/pricing/ (us-east-1, 2026-11)."""
+"""On-demand prices of us-east-1 for Linux on x86: https://aws.amazon.com/fargate/pricing/
+(2026-11)."""
 
-HOME = "us-east-1"
-"""The region whose prices are assumed where none are known."""
+DEFAULT_REGION = "us-east-1"
+"""Region whose prices are used for regions that the price table does not have."""
 _VCPU_DIGITS, _MEMORY_DIGITS, _DISK_DIGITS = 5, 4, 3
-"""Digits that matter in the figures per second of AWS's page, whose figures per hour are exact:
-$0.04048 an hour is printed as $0.000011244 a second, $0.004445 as $0.000001235."""
+"""Significant digits to which AWS's pricing page rounds the prices per second of a vCPU, of a GB of
+memory and of a GB of disk. The page's prices per hour are exact: it shows $0.04048 per hour as
+$0.000011244 per second, and $0.004445 per hour as $0.000001235 per second."""
 
-_When = Annotated[str, Field(pattern=r"^\d{4}(-\d\d){0,2}$")]
-# An hour that costs a tenth or ten times of what any region charges is a misread figure.
+_PriceDate = Annotated[str, Field(pattern=r"^\d{4}(-\d\d){0,2}$")]
+# A price ten times above or below those of all regions was misread.
 _VcpuHour = Annotated[Decimal, Field(gt=Decimal("0.004"), lt=Decimal("0.4"))]
 _MemoryHour = Annotated[Decimal, Field(gt=Decimal("0.0004"), lt=Decimal("0.04"))]
 _DiskHour = Annotated[Decimal, Field(gt=Decimal("0.00001"), lt=Decimal("0.001"))]
@@ -65,39 +81,42 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
 
-class Hourly(_Frozen):
-    """Linux, on demand, in USD for one hour."""
+class HourlyPrices(_Frozen):
+    """On-demand prices of a vCPU and of a GB of memory for tasks on Linux, in USD per hour."""
 
     vcpu: _VcpuHour
     memory_gb: _MemoryHour
 
 
 class RegionPrices(_Frozen):
-    """What is known of one region."""
+    """List prices of Fargate in one region."""
 
-    date: _When
-    """When these figures were AWS's; a year or month where no more is known."""
+    date: _PriceDate
+    """Date of the prices; a year or a month if the day is not known."""
     source: str
-    x86: Hourly
-    arm: Hourly | None = None
+    x86: HourlyPrices
+    arm: HourlyPrices | None = None
     disk_gb: _DiskHour | None = None
-    """One GB beyond the first 20 for one hour."""
+    """USD per hour for one GB of ephemeral storage beyond the first 20."""
 
 
 class PriceTable(_Frozen):
-    """List prices of Fargate by region; Linux only."""
+    """List prices of Fargate for tasks on Linux, by region."""
 
     date: dt.date
-    """When the table was made or refreshed; each region has a date of its own."""
+    """Date of the last update of the table; each region has its own date."""
     spot_factor: Annotated[Decimal, Field(gt=0, le=1)]
-    """Spot costs this part of vCPU and memory on demand. It moves, and is not in AWS's price list;
-    disk and addresses are never cheaper."""
-    spot_date: _When
+    """Spot price of vCPU and memory as a share of the on-demand price. The share changes over time
+    and is not in AWS's price list. Disk and addresses cost the same on Spot as on demand."""
+    spot_date: _PriceDate
     spot_source: str
     regions: Mapping[str, RegionPrices]
 
-    def knows(self, region: str, *, architecture: str = "X86_64") -> bool:
-        """Whether `rates` are of this region; else they are assumed to be those of us-east-1."""
+    def has_region(self, region: str, *, architecture: str = "X86_64") -> bool:
+        """Return whether the table has prices of this region for this architecture.
+
+        If it does not, `rates` returns the prices of us-east-1.
+        """
         prices = self.regions.get(region)
         return prices is not None and (architecture != "ARM64" or prices.arm is not None)
 
@@ -109,27 +128,28 @@ class PriceTable(_Frozen):
         capacity: str = "FARGATE",
         spot_factor: Decimal | None = None,
     ) -> Rates:
-        """USD for one second, with as many digits as AWS's own page prints.
+        """Return the prices in USD per second, rounded as on AWS's pricing page.
 
         Args:
-            region: One that is not known gets the rates of us-east-1; see `knows`.
-            architecture: ``X86_64`` or ``ARM64``, as task definitions write it.
-            capacity: ``FARGATE`` or ``FARGATE_SPOT``, as tasks write their provider.
-            spot_factor: In place of the table's.
+            region: Name of the region. For an unknown region, the prices of us-east-1 are returned;
+                see `has_region`.
+            architecture: Architecture of the task: ``X86_64`` or ``ARM64``.
+            capacity: Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``.
+            spot_factor: Spot price as a share of the on-demand price; ``None``: that of the table.
         """
-        known = self.knows(region, architecture=architecture)
-        prices = self.regions[region if known else HOME]
+        known = self.has_region(region, architecture=architecture)
+        prices = self.regions[region if known else DEFAULT_REGION]
         hour = prices.arm if architecture == "ARM64" and prices.arm is not None else prices.x86
         factor = Decimal(1)
         if capacity == "FARGATE_SPOT":
             factor = self.spot_factor if spot_factor is None else spot_factor
-        disk = prices.disk_gb or self.regions[HOME].disk_gb or Decimal()
+        disk = prices.disk_gb or self.regions[DEFAULT_REGION].disk_gb or Decimal()
         return Rates(
-            vcpu=_second(hour.vcpu * factor, _VCPU_DIGITS),
-            memory_gb=_second(hour.memory_gb * factor, _MEMORY_DIGITS),
-            disk_gb=_second(disk, _DISK_DIGITS),
+            vcpu=_per_second(hour.vcpu * factor, _VCPU_DIGITS),
+            memory_gb=_per_second(hour.memory_gb * factor, _MEMORY_DIGITS),
+            disk_gb=_per_second(disk, _DISK_DIGITS),
         )
 
 
-def _second(hour: Decimal, digits: int) -> Decimal:
+def _per_second(hour: Decimal, digits: int) -> Decimal:
     return Context(prec=digits).divide(hour, Decimal(3600))

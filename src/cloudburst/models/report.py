@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""Report of a run: its scenes, workers and cost."""
 
 from __future__ import annotations
 
@@ -15,166 +15,206 @@ from cloudburst.models.scene import Video
 
 
 class Status(StrEnum):
-    """How a run ended."""
+    """Status of a run."""
 
     COMPLETE = "complete"
     """Every scene has its video."""
     PARTIAL = "partial"
-    """Some scenes failed."""
+    """Some scenes have a video, others failed."""
     FAILED = "failed"
     """No scene has a video."""
     BUDGET = "budget"
-    """Scenes were not begun because they would have passed ``Limits.max_usd``."""
+    """Some scenes were not started because they would have exceeded ``Limits.max_usd``."""
     INTERRUPTED = "interrupted"
-    """Cancelled, or still going on; what is finished counts."""
+    """The run was cancelled or is still in progress; videos that are finished are kept."""
 
 
-class _Entry(BaseModel):
+class _ReportModel(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
 
-class Cost(_Entry):
-    """What AWS bills, in USD, by what the time was spent on. The parts add up exactly."""
+class Cost(_ReportModel):
+    """AWS bill in USD, split by how the billed time was used. The parts add up exactly."""
 
     starting: Decimal = Decimal()
-    """From the start of the image pull to the first answer."""
-    rendering: Decimal = Decimal()
-    """At least one scene encoded."""
-    moving: Decimal = Decimal()
-    """Files travelled and nothing encoded."""
+    """USD for the time from the start of the image pull to the first successful health check."""
+    encoding: Decimal = Decimal()
+    """USD for the time in which at least one scene was encoded."""
+    transferring: Decimal = Decimal()
+    """USD for the time in which files were transferred and no scene was encoded."""
     idle: Decimal = Decimal()
-    """The rest: between scenes, while it stopped, and what a minute's minimum adds."""
+    """USD for the rest of the billed time: between scenes, during the stop, and any time that AWS
+    adds to reach its minimum of one minute."""
     wasted: Decimal = Decimal()
-    """Attempts that came to nothing, and tasks on which no scene was finished."""
-    seconds: int = 0
-    """Billed, over all tasks."""
+    """USD for failed attempts and for tasks that finished no scene."""
+    billed_seconds: int = 0
+    """Billed seconds of all tasks."""
     final: bool = False
-    """Every task was seen to have stopped; until then all of this is an estimate that only
-    grows."""
+    """True if every task was seen to have stopped; otherwise the bill may still grow."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def usd(self) -> Decimal:
-        """All of it."""
-        return self.starting + self.rendering + self.moving + self.idle + self.wasted
+        """Whole bill in USD, the sum of its parts."""
+        return self.starting + self.encoding + self.transferring + self.idle + self.wasted
 
 
-class Prediction(_Entry):
-    """What was expected of a run when it began."""
+class Prediction(_ReportModel):
+    """Forecast of the duration and cost of a run, made when the run began."""
 
-    seconds: float
-    """Wall time."""
+    wall_seconds: float
+    """Expected wall time of the run, in seconds."""
     usd_low: Decimal = Decimal()
-    """What it costs when all goes well; 0 where nothing is billed."""
+    """Cost in the best case, in USD; 0 if nothing is billed."""
     usd_high: Decimal = Decimal()
-    """What it costs when all is slow."""
+    """Cost in the worst case, in USD."""
 
 
-class SceneReport(_Entry):
-    """One scene. Seconds are those of the last attempt; waiting adds up over all."""
+class SceneReport(_ReportModel):
+    """Report of one scene.
+
+    Durations are those of the last attempt, except ``queued_seconds``, which adds up all attempts.
+    """
 
     scene: str
+    """Name of the scene."""
     video: Video | None = None
+    """Finished video; ``None`` if there is none."""
     error: str | None = None
-    """``Kind: message`` when it failed; ``None`` when it is done or was cut off."""
+    """Error of a failed scene as ``Kind: message``; ``None`` if it is done or was cancelled."""
     task: str | None = None
-    """The worker of the last attempt."""
+    """Identifier of the worker's task in the last attempt; ``None`` if no worker was assigned."""
     attempts: int = 0
-    """Of all lives of the run, but for those that ended with a life."""
-    queued: float = 0.0
-    """Seconds waiting for a worker: in the queue, or on one that had no time before another."""
-    uploading: float = 0.0
-    waiting: float = 0.0
-    """Seconds on the worker, waiting for an encoder slot."""
-    generating: float = 0.0
-    downloading: float = 0.0
-    sent: int = 0
-    """Bytes to workers, over all attempts."""
-    received: int = 0
-    """Bytes of the video."""
+    """Number of attempts in all processes of the run, without attempts that were interrupted by the
+    end of their process."""
+    queued_seconds: float = 0.0
+    """Seconds that the scene waited in the queue for a worker, over all attempts."""
+    upload_seconds: float = 0.0
+    slot_wait_seconds: float = 0.0
+    """Seconds that the scene waited on its worker for an encoder slot."""
+    encode_seconds: float = 0.0
+    download_seconds: float = 0.0
+    bytes_sent: int = 0
+    """Bytes sent to workers, over all attempts."""
+    bytes_received: int = 0
+    """Size of the received video, in bytes; 0 if there is none."""
     usd: Decimal | None = None
-    """Its share of its task's bill, by the time that it took there; ``None``: nothing is billed."""
+    """Cost of the scene in USD: its share of the task's bill, in proportion to the time spent on
+    it. ``None`` if nothing is billed for it."""
     skipped: bool = False
-    """An earlier life of the run had made its video: nothing was done for it now."""
+    """True if an earlier process of the run made the video and this process did not render it
+    again."""
 
 
-class WorkerReport(_Entry):
-    """One task, from its launch to its stop."""
+class WorkerReport(_ReportModel):
+    """Report of one worker from its launch to its stop.
+
+    Times are seconds since the run began, and negative for a worker that was kept from an earlier
+    run.
+    """
 
     task: str
+    """Identifier of the task."""
     backend: str
-    launched: float | None
-    """Seconds since the run began, negative for a worker that was warm already; ``None`` when no
-    task was accepted."""
-    ready: float | None = None
-    """The same clock; ``None`` when it never answered."""
-    stopped: float | None = None
-    """The same clock; ``None`` while it is kept for the next call."""
-    encoding: float = 0.0
-    """Seconds during which at least one scene of this run encoded."""
+    """Name of the backend."""
+    launched_at: float | None
+    """Time at which the backend accepted the launch; ``None`` if it did not accept it."""
+    ready_at: float | None = None
+    """Time of the first successful health check; ``None`` if there was none."""
+    stopped_at: float | None = None
+    """Time at which the backend accepted the stop; ``None`` while the worker is kept for the next
+    call."""
+    encode_seconds: float = 0.0
+    """Seconds in which the worker encoded at least one scene of this run."""
     scenes: int = 0
-    """Scenes of this run that it finished."""
+    """Number of scenes of this run that the worker finished."""
     cost: Cost | None = None
-    """Its whole bill, if it was started for this run; ``None`` where nothing is billed."""
-    may_run: bool = False
-    """Its stop was not accepted, nor was it seen to have stopped: it may run on, and be billed,
-    until its own limit. ``cloudburst cleanup`` stops it."""
+    """Bill of the worker's task; ``None`` if nothing is billed or if the worker was started for
+    another run, whose report has the bill."""
+    possibly_running: bool = False
+    """True if the backend did not accept the stop and the task was not seen to have stopped. The
+    task may then run and be billed until its lifetime ends; ``cloudburst cleanup`` stops it."""
     error: str | None = None
+    """Error because of which the worker failed or was given up, as ``Kind: message``; ``None`` if
+    there was none."""
     post_mortem: Path | None = None
-    """A page about why it failed, with its last lines; where it did, and the run has a journal."""
+    """Path of a page that explains the failure, with the last lines of the task's output; ``None``
+    if the worker did not fail or the run has no journal."""
 
 
-class Report(_Entry):
-    """A run: one entry for each scene, in the caller's order, and one for each worker."""
+class Report(_ReportModel):
+    """Report of a run, with an entry for each scene and for each worker."""
 
     run: str
-    """Identifier of the run."""
+    """Name of the run."""
     status: Status
-    seconds: float
-    """Wall time; of a run that was resumed, since then. All else is of all its lives."""
+    """Status of the run."""
+    wall_seconds: float
+    """Wall time of the run in this process, in seconds. All other fields cover all processes of the
+    run."""
     scenes: tuple[SceneReport, ...] = ()
+    """Reports of the scenes, in the caller's order."""
     workers: tuple[WorkerReport, ...] = ()
+    """Reports of the workers."""
     cost: Cost | None = None
-    """Of all tasks that were started for this run; ``None`` when nothing is billed."""
-    fault: str | None = None
-    """``Kind: message`` of what kept scenes from being made until somebody mends it, and how:
-    credentials, permissions, an image that is not there…"""
+    """Bill of all tasks that were started for this run; ``None`` if nothing is billed."""
+    problem: str | None = None
+    """First error of a scene that only a change of the setup can fix, as ``Kind: message`` with the
+    fix: invalid credentials, missing permissions, a missing image… ``None`` if there is none."""
     predicted: Prediction | None = None
-    """What was expected when it began, by earlier runs and by what is assumed; ``None``: nobody
-    asked."""
+    """Forecast made when the run began, based on earlier runs and assumptions; ``None`` if none was
+    made."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
-    """The failed scenes' errors, in the caller's order. Not part of ``model_dump()``."""
+    """Errors of the failed scenes, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)
 
     @property
     def videos(self) -> tuple[Video, ...]:
-        """The finished videos, in the caller's order."""
+        """Finished videos in the caller's order.
+
+        Each video was verified after its download, or when the run was resumed. A file that is
+        removed or changed later is still listed; when the run is resumed, its scene is rendered
+        again.
+        """
         return tuple(entry.video for entry in self.scenes if entry.video is not None)
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Scenes whose videos were there already: an earlier life of the run had made them."""
+        """Names of the scenes whose videos an earlier process of the run made."""
         return tuple(entry.scene for entry in self.scenes if entry.skipped)
 
     @property
     def speedup(self) -> float:
-        """Seconds of uploading, encoding and downloading in one second of wall time."""
+        """Sum of the upload, encode and download times of all scenes, divided by the wall time.
+
+        Scenes that an earlier process of the run rendered are left out.
+        """
         scenes = [s for s in self.scenes if not s.skipped]
-        work = sum(s.uploading + s.generating + s.downloading for s in scenes)
-        return work / self.seconds if self.seconds else 0.0
+        work = sum(s.upload_seconds + s.encode_seconds + s.download_seconds for s in scenes)
+        return work / self.wall_seconds if self.wall_seconds else 0.0
+
+    def with_settlement(self, settle: Callable[[], Awaitable[Report]]) -> Report:
+        """Return a copy of this report whose method `settled` calls this function."""
+        report = self.model_copy()
+        report._settle = settle  # noqa: SLF001 - a copy of its own class
+        return report
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Without the way to its run, which no other process can go."""
+        """Return the state for pickle without the function that `settled` calls.
+
+        That function refers to the run, which exists only in this process.
+        """
         return super().__getstate__() | {"__pydantic_private__": {"_settle": None}}
 
     async def settled(self) -> Report:
-        """The report once every task was seen to have stopped, so that its cost is final.
+        """Wait until every task is seen to have stopped; return the report with the final cost.
 
-        Waits for ``Timeouts.settle`` at most, and for nothing after the client was left.
+        The wait ends after ``Timeouts.settle``; there is no wait after the client was closed. In
+        both cases, `Cost.final` shows whether the cost is final.
         """
         return self if self._settle is None else await self._settle()
 
     def raise_for_failures(self) -> None:
-        """Raise the failed scenes' errors as one ``ExceptionGroup``; return when there are none."""
+        """Raise the errors of failed scenes as one ``ExceptionGroup``; return if none failed."""
         if self.errors:
             raise ExceptionGroup(f"{len(self.errors)} scenes failed", list(self.errors))

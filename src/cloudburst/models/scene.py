@@ -1,4 +1,4 @@
-"""What goes in and what comes out. No I/O here."""
+"""Scenes and videos: the input and the output of a run. No I/O."""
 
 from __future__ import annotations
 
@@ -9,41 +9,76 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-NAME_BYTES = 200
-"""A name leaves room for ``.mp4.part`` within the 255 bytes that file systems allow."""
+MAX_NAME_BYTES = 200
+"""Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
+still fits into the 255 bytes that file systems allow."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
+)
+"""Pattern of the device names of Windows, which are reserved even with spaces and any suffix behind
+them ("Naming Files, Paths, and Namespaces", Microsoft Learn, 2026-11; ``os.path.isreserved`` has
+the same list)."""
+_JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and zero-width joiner, invisible characters that Persian, Indic scripts and
+many emoji need."""
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode categories of invisible characters, which can make one name look like another: control
+characters, formatting characters (such as U+202E, which reverses the text), line and paragraph
+separators."""
 
 
-def checked_name(name: str) -> str:
-    """The name in NFC, or a ``ValueError`` that says what a file could not be called.
+def validate_scene_name(name: str) -> str:
+    """Return the name in Unicode form NFC, or raise a ``ValueError`` that says what is valid.
 
-    Any Unicode letters will do. Refused: separators and the characters that Windows refuses,
-    control characters, a leading dot, a trailing dot or space, Windows' device names, and more
-    than 200 bytes of UTF-8.
+    All visible letters, digits, punctuation and emoji are valid, except in names that cannot be
+    file names on Linux, macOS and Windows. These are invalid: path separators and
+    ``: * ? " < > |``, control and invisible formatting characters, a leading dot, leading or
+    trailing spaces, a trailing dot, device names of Windows, and more than 200 bytes of UTF-8.
+
+    Names that are difficult only for other programs (``-rf``, ``~``, ``=1+1``, ``@x``) are valid,
+    because cloudburst always passes a video as a path within its folder.
     """
     name = unicodedata.normalize("NFC", name)
-    if not name.strip():
+    if not _without_joiners(name).strip():
         msg = "a name that is not empty"
     elif found := _FORBIDDEN.search(name):
         msg = f"a name without {found.group()!r}: it becomes a file name"
     elif name.startswith((".", " ")) or name.endswith((".", " ")):
         msg = "a name that neither starts nor ends with a dot or a space"
-    elif _RESERVED.fullmatch(name):
+    elif _DEVICE.fullmatch(name):
         msg = "a name that Windows does not reserve for a device"
-    elif len(name.encode("utf-8", "replace")) > NAME_BYTES:
-        msg = f"a name of at most {NAME_BYTES} bytes in UTF-8"
+    elif len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        msg = f"a name of at most {MAX_NAME_BYTES} bytes in UTF-8"
     elif any(unicodedata.category(char) in {"Cs", "Co", "Cn"} for char in name):
         msg = "a name of assigned Unicode characters"
+    elif (char := _invisible(name)) is not None:
+        called = unicodedata.name(char, "a control character")
+        msg = f"a name without U+{ord(char):04X} ({called}), which cannot be seen"
     else:
         return name
     raise ValueError(msg)
 
 
-def folded(name: str) -> str:
-    """What a file system that folds case makes of a name: equal ones would be one file there."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+def _invisible(name: str) -> str | None:
+    """Return the first invisible character of the name that is not a joiner, or ``None``."""
+    found = (c for c in name if unicodedata.category(c) in _INVISIBLE and c not in _JOINERS)
+    return next(found, None)
+
+
+def fold_name(name: str) -> str:
+    """Return a name in a form in which it can be compared with other names.
+
+    Names that can stand for the same file have the same form: some file systems ignore case and
+    Unicode normalisation, and HFS+ of macOS also ignores zero-width joiners.
+    """
+    name = unicodedata.normalize("NFC", _without_joiners(name)).casefold()
+    return unicodedata.normalize("NFC", name)
+
+
+def _without_joiners(name: str) -> str:
+    return name.translate(dict.fromkeys(map(ord, _JOINERS)))
 
 
 def _none_if_blank(value: object) -> object:
@@ -51,57 +86,78 @@ def _none_if_blank(value: object) -> object:
 
 
 class Scene(BaseModel):
-    """One video to make: a picture and a sound, with or without subtitles.
+    """Input of one video: a picture, an audio file and optional subtitles.
 
-    The dictionaries that ``cloudburst-fargate`` took validate as they are
-    (``scene_name``, ``image_path``, ``audio_path``, ``subtitle_path``); a subtitle that is
-    absent, ``None`` or ``""`` means none.
+    Dictionaries with the keys of ``cloudburst-fargate`` (``scene_name``, ``image_path``,
+    ``audio_path``, ``subtitle_path``) are valid, too. A subtitle that is missing, ``None`` or
+    ``""`` means no subtitles.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
     name: Annotated[
         str,
-        AfterValidator(checked_name),
+        AfterValidator(validate_scene_name),
         Field(validation_alias=AliasChoices("name", "scene_name")),
     ]
-    """Unique within a run; the video becomes ``<name>.mp4``."""
+    """Name of the scene, unique within a run; the video is ``<name>.mp4``."""
     image: Path = Field(validation_alias=AliasChoices("image", "image_path"))
-    """JPEG, PNG, WebP… told by content, not by ending."""
+    """Path of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
     audio: Path = Field(validation_alias=AliasChoices("audio", "audio_path"))
-    """mp3, wav, m4a, ogg or flac; its decoded length is the length of the video."""
+    """Path of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
+    video."""
     subtitle: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
-    """SRT in UTF-8, UTF-16 or GB 18030."""
+    """Path of the subtitles: SubRip or WebVTT in UTF-8, UTF-16 or GB 18030; ``None`` for no
+    subtitles."""
 
 
 class CheckedScene(BaseModel):
-    """A scene whose files were read and found right."""
+    """Scene whose files passed the check before the run."""
 
     model_config = ConfigDict(frozen=True)
 
     scene: Scene
-    seconds: float
-    """Length of the sound, as its header says: good enough to sort by."""
-    bytes: int
-    """Of all its files."""
+    """Scene with absolute paths."""
+    audio_seconds: float
+    """Length of the audio in seconds according to its header, accurate enough for scheduling."""
+    total_bytes: int
+    """Size of all files of the scene, in bytes."""
     fingerprint: str = ""
-    """Of all that its video depends on: the contents of its files, and the options."""
+    """Fingerprint of everything that determines the video: contents of the files, and options."""
+
+
+VIDEO_BYTES_PER_SECOND = 30_000_000
+"""Upper bound for the data rate of a video, in bytes per second (240 Mbit/s). With the settings of
+the render service (1920x1080, 30 frames per second, 2026-11), 225 Mbit/s were measured if every
+frame is new noise, which no still picture produces, and 1 to 5 Mbit/s for usual scenes."""
+VIDEO_BYTES_BASE = 64 * 1024 * 1024
+"""Part of the upper bound for the size of a video that does not depend on its length, in bytes."""
+
+
+def max_video_bytes(seconds: float) -> float:
+    """Return the upper bound for the size in bytes of a video with this length in seconds.
+
+    The bound is generous; it only prevents a worker from filling the disk.
+    """
+    return VIDEO_BYTES_BASE + VIDEO_BYTES_PER_SECOND * max(0.0, seconds)
 
 
 class Video(BaseModel):
-    """One finished scene."""
+    """Finished video of a scene."""
 
     model_config = ConfigDict(frozen=True)
 
     scene: str
+    """Name of the scene."""
     path: Path
+    """Absolute path of the file."""
     task: str
-    """The worker that rendered it."""
+    """Identifier of the task that rendered the video."""
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
     sha256: str
-    """Hash of the file as it lies on disk, in hexadecimal."""
+    """SHA-256 of the file on disk, in hexadecimal."""
     seconds: float
-    """Length of the video."""
+    """Length of the video in seconds."""

@@ -1,7 +1,9 @@
-"""What the environment says, under the names that AWS and ``cloudburst-fargate`` gave it."""
+"""Settings from environment variables, many named as in AWS's tools and ``cloudburst-fargate``."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cloudburst.env_file import read_env_file
 from cloudburst.models.task import Protocol
 
 
@@ -17,18 +20,25 @@ def _named(variable: str, name: str, default: Any = None, **more: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode]
-"""A comma list."""
+"""Tuple of names; in the environment, a comma-separated list."""
 
 
 class Settings(BaseSettings):
-    """Read from the environment. ``Settings(_env_file=".env")`` reads that file as well.
+    """Settings from the environment; ``Settings(_env_file=".env")`` also reads that file.
 
-    A subnet is what makes Fargate the default; credentials alone do not.
+    A configured subnet makes Fargate the default backend; credentials alone do not.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    # Who we are to AWS. Without keys and profile, boto's own chain decides: SSO, instance roles…
+    def __init__(self, _env_file: Path | str | None = None, **values: Any) -> None:
+        """Take each value from the first of arguments, environment and file that has it."""
+        # The file is not read by pydantic-settings, which replaces ${NAME} and blocks on a pipe.
+        file = {} if _env_file is None else read_env_file(Path(_env_file))
+        arguments: dict[str, Any] = {**_left_to_file(file, values), **values}
+        super().__init__(**arguments)
+
+    # Credentials. Without keys and profile, boto's own chain applies: SSO, instance roles…
     access_key_id: str | None = _named("AWS_ACCESS_KEY_ID", "access_key_id")
     secret_access_key: SecretStr | None = _named("AWS_SECRET_ACCESS_KEY", "secret_access_key")
     session_token: SecretStr | None = _named("AWS_SESSION_TOKEN", "session_token")
@@ -37,62 +47,89 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "region"),
     )
-    """``None``: that of the profile; us-east-1 where there is none."""
+    """AWS region; ``None``: the region of the profile, or us-east-1 if it has none."""
     role_arn: str | None = _named("AWS_ROLE_ARN", "role_arn")
-    """A role to assume with those credentials; never anything else when that fails."""
+    """ARN of a role to assume with the credentials; ``None``: use the credentials themselves. If
+    the role cannot be assumed, no other credentials are tried."""
     external_id: str | None = _named("AWS_EXTERNAL_ID", "external_id")
     role_session_name: str = _named("AWS_ROLE_SESSION_NAME", "role_session_name", "cloudburst")
     endpoint_url: str | None = _named("AWS_ENDPOINT_URL", "endpoint_url")
-    """In place of AWS: an emulator."""
+    """Address of an emulator to use instead of AWS; ``None``: use AWS."""
 
-    # Where tasks run.
+    # Tasks.
     subnets: Names = _named("AWS_SUBNET_ID", "subnets", ())
-    """Where tasks get their network interface; a comma list."""
+    """Subnets in which tasks get their network interfaces; in the environment, a comma-separated
+    list."""
     security_groups: Names = _named("AWS_SECURITY_GROUP_ID", "security_groups", ())
-    """A comma list; none: the default group of the VPC."""
+    """Security groups of tasks; in the environment, a comma-separated list. Empty: the default
+    group of the VPC."""
     public_address: bool = _named("CLOUDBURST_PUBLIC_ADDRESS", "public_address", True)
-    """False: workers are reached inside the VPC, which costs no address and needs no EC2 call."""
+    """True if tasks get public addresses. False if workers are reached inside the VPC, which avoids
+    the cost of public addresses and the calls to EC2 that look them up."""
     cluster: str = _named("ECS_CLUSTER_NAME", "cluster", "cloudburst-cluster")
     task_definition: str = _named("ECS_TASK_DEFINITION", "task_definition", "cloudburst-task")
-    """A family, ``family:revision`` or ARN; it says architecture, image and protocol."""
+    """Task definition as family, ``family:revision`` or ARN. It determines the processor
+    architecture, the image and the protocol of the tasks."""
     capacity: str = _named("CLOUDBURST_CAPACITY", "capacity", "FARGATE")
-    """``FARGATE``, ``FARGATE_SPOT``, or a share of each: ``FARGATE_SPOT:3,FARGATE:1``."""
+    """Capacity provider of tasks: ``FARGATE``, ``FARGATE_SPOT``, or both with weights, as in
+    ``FARGATE_SPOT:3,FARGATE:1``."""
     spot_factor: Decimal | None = _named("CLOUDBURST_SPOT_FACTOR", "spot_factor", gt=0, le=1)
-    """What Spot costs, as a part of on demand; ``None``: as the price table says, with its date."""
-    ladder: Names = _named("CLOUDBURST_LADDER", "ladder", ("subnet", "on-demand", "size"))
-    """What is tried where there is no room, in this order: each ``subnet`` alone, ``on-demand`` in
-    place of Spot, and a larger ``size``. A comma list; empty: nothing, only waiting."""
+    """Spot price as a share of the on-demand price; ``None``: the value of the price table."""
+    fallbacks: Names = _named("CLOUDBURST_FALLBACKS", "fallbacks", ("subnet", "on-demand", "size"))
+    """Fallbacks that are allowed if Fargate has no capacity: ``subnet`` (each subnet alone),
+    ``on-demand`` (instead of Spot) and ``size`` (a larger task). They are always tried in this
+    order. In the environment, a comma-separated list. Empty: wait for capacity."""
     platform_version: str | None = _named("CLOUDBURST_PLATFORM_VERSION", "platform_version")
-    """``None``: AWS's ``LATEST``."""
+    """Platform version of Fargate; ``None``: AWS's ``LATEST``."""
     ephemeral_storage: int | None = _named(
         "CLOUDBURST_EPHEMERAL_STORAGE", "ephemeral_storage", ge=21, le=200
     )
-    """GB; ``None``: the 20 that cost nothing."""
+    """Disk space of a task in GB, from 21 to 200; ``None`` for 20 GB, which are not billed."""
 
-    # What runs there.
+    # Workers.
     image: str = _named("DOCKER_IMAGE", "image", "betashow/video-generation-api:latest")
-    """What ``cloudburst init`` puts into the task definition."""
+    """Container image that ``cloudburst init`` writes into the task definition."""
     protocol: Protocol | None = _named("CLOUDBURST_PROTOCOL", "protocol")
-    """What that image speaks; ``None``: onestep, for it is the public one."""
+    """Protocol of the image; ``None``: the protocol in the label ``cloudburst.protocol`` of the
+    task definition, or ``onestep``, that of the public image, if the label is missing."""
     auth_key: SecretStr | None = _named("VIDEO_API_AUTH_KEY", "auth_key")
-    """One key for all workers; ``None``: a fresh one for each."""
+    """Key for the requests to all workers; ``None``: a new random key for each worker."""
     lifetime: float = _named("CLOUDBURST_LIFETIME", "lifetime", 3600.0, gt=0)
-    """Seconds after which a task ends by itself, whatever becomes of us."""
+    """Seconds after which a task ends by itself, even if this process no longer exists."""
     idle: float = _named("CLOUDBURST_IDLE", "idle", 300.0, gt=0)
-    """Seconds without a request after which it does, where its image knows how."""
+    """Seconds without a request after which a task ends by itself, if its image supports it."""
     api_timeout_minutes: float = _named("API_TIMEOUT_MINUTES", "api_timeout_minutes", 15.0, gt=0)
-    """For one attempt at a scene: the old client's word for ``Timeouts.scene``."""
+    """Minutes that an attempt at a scene may take without progress. The name is that of
+    ``cloudburst-fargate``; the value becomes ``Timeouts.scene``."""
     api_request_timeout_seconds: float = _named(
         "API_REQUEST_TIMEOUT_SECONDS", "api_request_timeout_seconds", 300.0, gt=0
     )
-    """Until a worker is ready: the old client's word for ``Timeouts.ready``."""
+    """Seconds within which a worker must be ready. The name is that of ``cloudburst-fargate``; the
+    value becomes ``Timeouts.ready``."""
 
     results: Path | None = _named("RESULTS_DIR", "results")
-    """Where videos go when no folder is named."""
+    """Output folder for calls that do not name one; ``None``: the default folder of the call."""
 
-    @field_validator("subnets", "security_groups", "ladder", mode="before")
+    @field_validator("subnets", "security_groups", "fallbacks", mode="before")
     @classmethod
     def _comma_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for raw in value.split(",") if (part := raw.strip()))
         return value
+
+
+def _left_to_file(file: Mapping[str, str], values: Container[str]) -> dict[str, str]:
+    """Return the values of a ``.env`` file that neither arguments nor the environment override."""
+    found = {name.upper(): value for name, value in file.items()}
+    taken = {name.upper() for name in os.environ}
+    left: dict[str, str] = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        names = (
+            [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
+        )
+        if not any(name in values or name.upper() in taken for name in names):
+            name = next((name for name in names if name.upper() in found), None)
+            if name is not None:
+                left[name] = found[name.upper()]
+    return left

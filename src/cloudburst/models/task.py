@@ -1,4 +1,4 @@
-"""A task as this package sees it: on Fargate a task, on this machine a process."""
+"""Values about tasks: ECS tasks on Fargate, or processes on this machine."""
 
 from __future__ import annotations
 
@@ -8,56 +8,67 @@ from enum import StrEnum
 from typing import NewType
 
 from cloudburst.models.failures import Failure
+from cloudburst.models.limits import Limits
 from cloudburst.models.options import Language
 from cloudburst.models.prices import Rates
 from cloudburst.models.tier import Tier
 
 TaskId = NewType("TaskId", str)
-"""The task's ARN, or what stands for it on this machine."""
+"""Identifier of a task: its ARN, or a name for a process on this machine."""
+KEY_HEADER = "X-Authentication-Key"
+"""HTTP header in which a client sends the key of a worker."""
 
 
 class Protocol(StrEnum):
-    """How to talk to a worker."""
+    """Protocol between the client and a render service."""
 
     NATIVE = "native"
-    """Our service's own: files by their hash, jobs with progress, over TLS on Fargate."""
+    """Protocol of this package's render service. Files are identified by hash, jobs report their
+    progress, and connections to Fargate use TLS."""
     ONESTEP = "onestep"
-    """The public image's: one long POST for each scene, over plain HTTP."""
+    """Protocol of the public image: one long POST for each scene, over plain HTTP."""
 
 
 class TaskState(StrEnum):
-    """ECS has more; these are the ones we act on."""
+    """State of a task. Each value stands for one or more states of ECS."""
 
     STARTING = "starting"
+    """The task was requested and does not run yet."""
     RUNNING = "running"
+    """The task runs, or is stopping and has not stopped yet."""
     STOPPED = "stopped"
+    """The task has stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What AWS bills a task by, as far as it is known.
+    """Billed resources and times of a task, as far as they are known.
 
-    Times are seconds since the epoch, on AWS's clock: differences between them are exact.
+    Times are seconds since the epoch on AWS's clock, so that their differences are exact.
     """
 
     rates: Rates
-    """Of its region, architecture and capacity provider."""
+    """Prices in the task's region, for its architecture and capacity provider."""
     vcpu: float
+    """Number of vCPUs."""
     memory_gb: float
+    """Memory in GB."""
     extra_disk_gb: int = 0
-    """Ephemeral storage beyond the 20 GB that cost nothing."""
+    """Ephemeral storage in GB beyond the first 20 GB, which are not billed."""
     public_ipv4: bool = False
-    created: float
-    pull_started: float | None = None
-    """From here on it is billed; ``None``: not yet, or never."""
-    seen: float
-    """It had not stopped yet at this time."""
-    stopped: float | None = None
-    """Up to here it is billed."""
+    """True if the task has a public IPv4 address."""
+    created_at: float
+    pull_started_at: float | None = None
+    """Time at which the image pull started, from which the task is billed; ``None`` if it has not
+    started."""
+    last_seen_at: float
+    """Last time at which the task was seen running."""
+    stopped_at: float | None = None
+    """Time at which the task stopped, until which it is billed; ``None`` if it has not stopped."""
 
     @property
     def usd_per_second(self) -> Decimal:
-        """Of the whole task."""
+        """Price of the whole task in USD per second."""
         rates = self.rates
         return (
             Decimal(str(self.vcpu)) * rates.vcpu
@@ -69,62 +80,76 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """What the backend says about a task."""
+    """Status of a task as its backend reports it."""
 
     state: TaskState
+    """State of the task."""
     address: str | None = None
-    """Base URL of the worker, as soon as it is known."""
+    """Base URL of the worker; ``None`` if it is not known yet."""
     reason: str = ""
-    """Why it stopped, with the last lines of its output where there are any."""
+    """Reason why the task stopped or has no address yet, with the last lines of the output of a
+    failed local process; empty if there is none."""
     stop_code: str = ""
-    """The ``stopCode`` of ECS: ``SpotInterruption``, ``EssentialContainerExited``…"""
+    """Stop code of ECS: ``SpotInterruption``, ``EssentialContainerExited``… Empty if there is
+    none."""
     failure: Failure | None = None
-    """What that means and what helps, where the backend knows; ``None`` while it runs."""
-    leaving: bool = False
-    """It still runs and will be stopped by others: no new work for it."""
+    """Row of the failure table that explains the stop; ``None`` if the task neither has stopped nor
+    will be stopped, or no row is known."""
+    stop_announced: bool = False
+    """True if the task still runs but AWS has announced its stop, so that it gets no more
+    scenes."""
     usage: Usage | None = None
-    """``None`` where nothing is billed."""
+    """Billed resources and times; ``None`` if nothing is billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """What kind of task to start."""
+    """Specification of a task to start."""
 
     tier: Tier = Tier.STANDARD
+    """Size of the task."""
     run: str = ""
-    """Identifier of the run that asked first, for tags and names."""
+    """Name of the run that the task is started for; a tag of the task contains it."""
     scene: str = ""
-    """Name of the first scene that waited for it, for a tag."""
+    """Name of the first scene that waited for the task; a tag of the task contains it."""
     language: Language = "chinese"
-    """Of that run, for a tag."""
+    """Subtitle language of the run; a tag of the task contains it."""
+    limits: Limits = field(default_factory=Limits)
+    """Limits of the client, some of which the worker applies to its input, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What only one worker and we know. Never shown, never logged."""
+    """Secrets of one worker. They are never shown or logged."""
 
     key: str = field(repr=False)
-    """It wants this in ``X-Authentication-Key``."""
+    """Key that the worker expects in the header ``X-Authentication-Key``."""
     certificate: str = field(default="", repr=False)
-    """PEM; the worker shows it and the client takes no other. Empty: plain HTTP."""
+    """TLS certificate of the worker in PEM, the only one that the client accepts; empty for plain
+    HTTP."""
     private_key: str = field(default="", repr=False)
-    """PEM, of that certificate."""
+    """Private key of the certificate in PEM; empty for plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTask:
-    """A task that was started for a run, by whomever."""
+    """Task that the backend found for a run; this process or another one started it."""
 
     task: TaskId
+    """Identifier of the task."""
     status: TaskStatus
+    """Status of the task."""
     secrets: Secrets | None = None
-    """``None``: it cannot be taken over, only stopped."""
+    """Secrets of the task's worker; ``None`` if the task can only be stopped, not adopted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
-    """One exact request: repeated with the same token it starts nothing new."""
+    """Request for one task, which starts no second task if it is repeated with the same token."""
 
     spec: TaskSpec
+    """Specification of the task."""
     token: str
+    """Token by which the backend recognises a repetition of the request."""
     secrets: Secrets
+    """Secrets of the worker."""

@@ -1,4 +1,4 @@
-"""Sizes of a task."""
+"""Tiers: the sizes of a Fargate task."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer
 
+NEW_ACCOUNT_VCPU = 6
+"""Number of vCPUs that a new AWS account may use at once on Fargate, separately for on-demand and
+Spot tasks: "Amazon ECS endpoints and quotas", AWS General Reference (2026-11)."""
+
 
 class Tier(Enum):
-    """Size of a task, by the names and priorities of ``cloudburst-fargate``.
+    """Size of a Fargate task, with its name and priority in ``cloudburst-fargate``.
 
-    The value is (priority, vCPU, GB of memory).
+    The value is (priority, vCPUs, GB of memory).
     """
 
     STANDARD = (1, 2, 4)
@@ -22,24 +26,24 @@ class Tier(Enum):
 
     @property
     def priority(self) -> int:
-        """``config_priority`` of the old client: 1 to 5."""
+        """Number of the tier, from 1 to 5: ``config_priority`` of ``cloudburst-fargate``."""
         return self.value[0]
 
     @property
     def vcpu(self) -> int:
-        """Virtual CPUs."""
+        """Number of vCPUs."""
         return self.value[1]
 
     @property
     def memory_gb(self) -> int:
-        """Memory in GB, as Fargate bills it."""
+        """Memory in GB."""
         return self.value[2]
 
     @classmethod
     def by_priority(cls, priority: int) -> Tier:
-        """The tier of a ``config_priority``; ``ValueError`` for anything but 1 to 5."""
+        """Return the tier with this priority. Raises ``ValueError`` unless it is 1 to 5."""
         for tier in cls:
-            if tier.priority == priority:
+            if type(priority) is int and tier.priority == priority:
                 return tier
         known = ", ".join(f"{tier.priority} ({tier.name})" for tier in cls)
         msg = f"config_priority is {priority!r}; expected one of {known}"
@@ -53,19 +57,18 @@ def _named(value: Any) -> Any:
 NamedTier: TypeAlias = Annotated[
     Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
 ]
-"""A tier that is its name in JSON."""
+"""Tier that is written to JSON as its name."""
 
 
 def encoder_slots(vcpu: int) -> int:
-    """Scenes that a task of so many vCPUs encodes at once: one for each of them.
+    """Return the number of encoder slots of a task with this number of vCPUs: one per vCPU.
 
-    ``nox -s bench -- slots`` measured it, on one core and on two; docs/benchmarks.md has the
-    figures and says how far they carry:
+    ``nox -s bench -- slots`` measured encodes on one core and on two; docs/benchmarks.md has the
+    figures and their limits:
 
-    - a scene that is being made has something to do all the time, so that one for each core leaves
-      none idle and a further one cannot be faster: it adds CPU (7 % with two for each core, 11 %
-      with three) and about 400 MB;
-    - a scene alone uses 1.3 cores, never more than 1.4: one for each two leaves a third idle;
-    - 2 GB of memory come with each vCPU, and a slot holds 1.2 GB at most.
+    - An encode always has CPU work, so one slot per core leaves no core idle. More slots per core
+      are not faster: they add CPU time (7 % with two, 11 % with three) and about 400 MB each.
+    - One encode uses 1.3 cores, and at most 1.4, so one slot per two cores leaves a third idle.
+    - Each vCPU has 2 GB of memory, and a slot needs 1.2 GB at most.
     """
     return max(1, vcpu)

@@ -1,1 +1,1 @@
-"""The render service: what runs in the container, and on this machine without AWS."""
+"""Render service: the HTTP server that renders scenes in a container; it also runs without AWS."""

@@ -1,43 +1,26 @@
-"""``python -m cloudburst.service``: the render service, told by the environment."""
+"""Entry point ``python -m cloudburst.service``; environment variables configure the service."""
 
 from __future__ import annotations
 
-import logging
+import os
+import signal
 import sys
+from types import FrameType
 
-import anyio
-from pydantic import ValidationError
 
-from cloudburst.errors import ConfigurationError
-from cloudburst.service.config import taken_settings
-from cloudburst.service.lifecycle import bound, serve
+def _end(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 def main() -> int:
-    """Serve; return the exit code."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    try:
-        settings = taken_settings()
-    except ValidationError as error:
-        # Its own text would show the values, and one of them is the key.
-        for fault in error.errors(include_input=False, include_url=False):
-            words = (".".join(map(str, fault["loc"])), fault["msg"])
-            sys.stderr.write(": ".join(filter(None, words)) + "\n")
-        return 2
-    try:
-        with bound(settings) as listener:
-            return anyio.run(serve, settings, listener)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"{settings.host}:{settings.port}: {error}\n")
-        return 2
+    """Run the service until it stops, and return the exit code."""
+    # The service handles signals itself once it is serving. Before that, process 1 of a container
+    # would ignore them, because signals have no default action for process 1.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    from cloudburst.service.server import run  # noqa: PLC0415 - the import takes half a second
+
+    return run()
 
 
 if __name__ == "__main__":

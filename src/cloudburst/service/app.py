@@ -1,11 +1,12 @@
-"""The web side: routes, the key, and what every request has in common."""
+"""Web application of the render service: its routes, the key check and the health endpoint."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 
-from anyio import to_thread
+from anyio import move_on_after
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -13,66 +14,93 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudburst.errors import ConfigurationError
-from cloudburst.service.config import ServiceSettings
-from cloudburst.service.ffmpeg import find_ffmpeg
-from cloudburst.service.native import Native
-from cloudburst.service.onestep import UNPACK, Onestep
-from cloudburst.service.refusal import HANDLERS, Refusal
-from cloudburst.service.service import Service
+from cloudburst.models.task import KEY_HEADER
+from cloudburst.service.connections import Connection
+from cloudburst.service.http_errors import EXCEPTION_HANDLERS, RejectionResponse
+from cloudburst.service.http_protocol import CONNECTION_KEY
+from cloudburst.service.native_api import NativeApi
+from cloudburst.service.onestep_api import UNPACK_COMMAND, OnestepApi
+from cloudburst.service.service import RenderService
 
-KEY_HEADER = "X-Authentication-Key"
+SELF_TEST_WAIT = 1.5
+"""Seconds that a health check waits for the end of the test render: less than the 2 s after which a
+client asks again."""
+KEY_REQUIRED = {
+    "mode": "secure",
+    "description": f"Every call except this one and downloads needs {KEY_HEADER}",
+    "required_header": KEY_HEADER,
+}
+KEY_NOT_REQUIRED = {
+    "mode": "default",
+    "description": "The onestep protocol needs no key; the native protocol is disabled",
+}
+AVAILABLE_ENDPOINTS = (
+    "/create_video_onestep",
+    "/download/<file_id>",
+    "/cleanup",
+    "/files/<sha256>",
+    "/jobs",
+)
 
 
-def build_app(service: Service, *, unpack: Sequence[str] = UNPACK) -> Starlette:
-    """The application over a service that is open."""
-    settings = service.settings
-    native, onestep, health = Native(service), Onestep(service, unpack=unpack), Health(settings)
-    shut = [Middleware(RequireKey, settings=settings, open_without=False)]
-    ajar = [Middleware(RequireKey, settings=settings, open_without=True)]
+def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND) -> Starlette:
+    """Return the web application of an open render service.
+
+    ``unpack`` is the command of the process that unpacks the bodies of onestep requests.
+    """
+    native, onestep, health = (
+        NativeApi(service),
+        OnestepApi(service, unpack=unpack),
+        HealthEndpoint(service),
+    )
+    key_required = [Middleware(RequireKey, service=service, open_without=False)]
+    key_if_set = [Middleware(RequireKey, service=service, open_without=True)]
+    download = [Middleware(CountDownloads, service=service)]
     sha, job = "/files/{sha256}", "/jobs/{id}"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", health.get),
-            Route("/create_video_onestep", onestep.create, methods=["POST"], middleware=ajar),
-            # As in the public image: who knows the random id may have the video.
-            Route("/download/{id}", onestep.download),
-            Route("/cleanup", onestep.cleanup),
-            Route(sha, native.head_file, methods=["HEAD"], middleware=shut),
-            Route(sha, native.put_file, methods=["PUT"], middleware=shut),
-            Route("/jobs", native.post_job, methods=["POST"], middleware=shut),
-            Route("/jobs", native.delete_jobs, methods=["DELETE"], middleware=shut),
-            Route(job, native.get_job, methods=["GET"], middleware=shut),
-            Route(job, native.delete_job, methods=["DELETE"], middleware=shut),
-            Route(f"{job}/events", native.get_events, methods=["GET"], middleware=shut),
-            Route(f"{job}/video", native.get_video, methods=["GET"], middleware=shut),
+            Route("/create_video_onestep", onestep.create, methods=["POST"], middleware=key_if_set),
+            Route("/download/{id}", onestep.download, middleware=download),
+            Route("/cleanup", onestep.cleanup, middleware=key_if_set),
+            Route(sha, native.head_file, methods=["HEAD"], middleware=key_required),
+            Route(sha, native.put_file, methods=["PUT"], middleware=key_required),
+            Route("/jobs", native.post_job, methods=["POST"], middleware=key_required),
+            Route("/jobs", native.delete_jobs, methods=["DELETE"], middleware=key_required),
+            Route(job, native.get_job, methods=["GET"], middleware=key_required),
+            Route(job, native.delete_job, methods=["DELETE"], middleware=key_required),
+            Route(f"{job}/events", native.get_events, methods=["GET"], middleware=key_required),
+            Route(f"{job}/video", native.get_video, methods=["GET"], middleware=key_required),
         ],
-        middleware=[Middleware(CountRequests, service=service)],
-        exception_handlers=HANDLERS,
+        exception_handlers=EXCEPTION_HANDLERS,
     )
+    app.router.redirect_slashes = False  # a redirect would repeat any Host that the caller sent
+    return app
 
 
 class RequireKey:
-    """Lets a request through that carries the key."""
+    """Middleware that rejects requests without the service's key."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, open_without: bool) -> None:
+    def __init__(self, app: ASGIApp, *, service: RenderService, open_without: bool) -> None:
         self._app = app
-        self._key = settings.key
-        self._open = open_without and settings.key is None
+        self._service = service
+        self._key = service.settings.key
+        self._open = open_without and self._key is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401, or pass on."""
-        if self._open or self._knows(scope):
-            await self._app(scope, receive, send)
+        """Pass the request on, or answer 401 if its key is missing or wrong."""
+        if self._open or self._has_key(scope):
+            with count_request(self._service, scope):
+                await self._app(scope, receive, send)
             return
         answer = {
             "error": "Authentication failed",
             "message": "Invalid authentication key",
             "required_header": KEY_HEADER,
         }
-        await Refusal(answer, 401)(scope, receive, send)
+        await RejectionResponse(answer, 401)(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
+    def _has_key(self, scope: Scope) -> bool:
         if self._key is None:
             return False
         name = KEY_HEADER.lower().encode()
@@ -80,59 +108,69 @@ class RequireKey:
         return hmac.compare_digest(given, self._key.get_secret_value().encode())
 
 
-class CountRequests:
-    """Tells the service of requests, so that it knows when it is idle."""
+class CountDownloads:
+    """Middleware that counts a download of an existing video as use of the service.
 
-    def __init__(self, app: ASGIApp, *, service: Service) -> None:
+    No key is needed, as in the public image: the random id in the URL protects the video.
+    """
+
+    def __init__(self, app: ASGIApp, *, service: RenderService) -> None:
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, counted."""
-        if scope["path"] == "/health":  # a container's own check must not keep it alive
-            await self._app(scope, receive, send)
-            return
-        with self._service.request():
+        """Pass the request on; count it if its video exists."""
+        job = self._service.jobs.find(scope["path_params"]["id"])
+        with count_request(self._service, scope) if job and job.attachment else nullcontext():
             await self._app(scope, receive, send)
 
 
-class Health:
-    """``GET /health``, in the shape of the public image."""
+@contextmanager
+def count_request(service: RenderService, scope: Scope) -> Generator[None]:
+    """Mark the service as in use during a request, and protect the connection of the request.
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._secure = settings.key is not None
-        self._ffmpeg: str | None = None
+    A protected connection is not closed in favour of a newer one. Only authorised requests are
+    counted: otherwise any peer that finds the address could keep a rented machine running.
+    """
+    connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
+    if connection is not None:
+        connection.authorised()
+    with service.request_in_progress():
+        yield
+
+
+class HealthEndpoint:
+    """Endpoint ``GET /health``, which answers in the format of the public image.
+
+    The service is healthy after a successful test render.
+    """
+
+    def __init__(self, service: RenderService) -> None:
+        self._self_test = service.self_test
+        self._secure = service.settings.key is not None
 
     async def get(self, _: Request) -> Response:
-        """Whether this machine can render."""
-        if self._ffmpeg is None:
-            try:
-                self._ffmpeg = (await to_thread.run_sync(find_ffmpeg)).version
-            except ConfigurationError as error:
-                return JSONResponse({"status": "error", "error": str(error)}, 500)
-        secure = {
-            "mode": "secure",
-            "description": f"Every call but this one and downloads needs {KEY_HEADER}",
-            "required_header": KEY_HEADER,
-        }
-        free = {
-            "mode": "default",
-            "description": "Anybody may call onestep; native is shut",
-        }
+        """Return a response with the state of the test render: successful, failed or still running.
+
+        If it failed, the response says what is missing on this machine.
+        """
+        self._self_test.start()
+        with move_on_after(SELF_TEST_WAIT):
+            await self._self_test.checked.wait()
+        if self._self_test.missing is not None:
+            return JSONResponse({"status": "unhealthy", "error": self._self_test.missing}, 500)
+        if self._self_test.found is None:
+            return JSONResponse(
+                {"status": "starting", "error": "the test render is still running"}, 503
+            )
         return JSONResponse(
             {
                 "status": "healthy",
-                "ffmpeg_version": self._ffmpeg,
+                "ffmpeg_version": self._self_test.found.version,
                 "gpu_available": False,
                 "output_dir": "jobs",
                 "temp_dir": "jobs",
-                "authentication": secure if self._secure else free,
-                "available_endpoints": [
-                    "/create_video_onestep",
-                    "/download/<file_id>",
-                    "/cleanup",
-                    "/files/<sha256>",
-                    "/jobs",
-                ],
+                "authentication": KEY_REQUIRED if self._secure else KEY_NOT_REQUIRED,
+                "available_endpoints": AVAILABLE_ENDPOINTS,
             }
         )

@@ -1,7 +1,8 @@
-"""What the environment says to the render service."""
+"""Configuration of the render service from environment variables."""
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Self
 
@@ -9,67 +10,87 @@ from pydantic import DirectoryPath, Field, SecretStr, field_validator, model_val
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cloudburst.models.tier import encoder_slots
-from cloudburst.service.cores import usable_cores
+from cloudburst.service.cpu import usable_cores
+from cloudburst.service.process_privacy import hide_process
 
 PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
-"""What the public image ships as its key, and takes for none."""
+"""Placeholder for the key in the public image. That image treats it as no key, and so does this
+service."""
 
 SECRETS = ("AUTHENTICATION_KEY", "CLOUDBURST_CERTIFICATE", "CLOUDBURST_PRIVATE_KEY")
-"""Variables that no child of the service gets."""
+"""Environment variables with secrets, which are removed from the environment after they were
+read."""
+
+MAX_SECRETS_BYTES = 16 * 1024
+"""Maximum length in bytes of the line in which a client on this machine passes the secrets."""
 
 MiB = 1024 * 1024
 
 
 class ServiceSettings(BaseSettings):
-    """``CLOUDBURST_<NAME>`` for each field, but for the key. Limits of 0 mean no limit."""
+    """Settings of the render service.
+
+    Each field is read from ``CLOUDBURST_<NAME>``, except the key, which is read from
+    ``AUTHENTICATION_KEY``. Times are in seconds, sizes in bytes.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="CLOUDBURST_", frozen=True, extra="ignore", validate_by_name=True
     )
 
     key: SecretStr | None = Field(default=None, validation_alias="AUTHENTICATION_KEY")
-    """What callers send in ``X-Authentication-Key``. Without it onestep is open and native shut."""
+    """Key that callers send in ``X-Authentication-Key``. Without a key the onestep protocol is open
+    to all callers and the native protocol is disabled."""
 
     certificate: str | None = Field(default=None, repr=False)
-    """PEM. With it the service speaks TLS, and nothing else."""
+    """Certificate in PEM; with it the service accepts only TLS. ``None``: plain HTTP."""
     private_key: SecretStr | None = None
-    """PEM, of that certificate."""
+    """Private key of the certificate, in PEM."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - in a container this is the only address that is reached
+    host: str = "0.0.0.0"  # noqa: S104 - in a container other addresses cannot be reached
     port: int = Field(default=5000, ge=0, le=65535)
-    """0 takes any free port."""
+    """TCP port; 0: the system chooses an unused port."""
     parent_fd: int | None = Field(default=None, ge=0)
-    """A pipe whose other end the parent holds: at its end of file everything here ends."""
+    """File descriptor of a pipe whose other end the parent process holds. The service and its
+    children end when the pipe is closed. ``None``: they do not depend on a parent process."""
     folder: DirectoryPath | None = None
-    """Where a folder for the files is made; ``None`` is the system's place for temporary ones."""
+    """Folder in which the service creates its own folder; ``None``: the system's temporary
+    folder."""
 
     encoders: int = Field(default_factory=lambda: encoder_slots(usable_cores()), ge=1, le=256)
-    """Scenes that encode at once."""
+    """Number of encoder slots: scenes that are encoded at the same time."""
     waiting: int = Field(default=100, ge=0)
-    """Jobs that may wait for an encoder; further ones are refused with 429."""
+    """Maximum number of jobs that wait for an encoder slot; further jobs are rejected with status
+    429."""
 
     body_bytes: int = Field(default=512 * MiB, ge=1)
-    """Of one file, or of the body of a onestep call."""
+    """Largest size of one uploaded file, or of the body of a onestep request, in bytes."""
     image_pixels: int = Field(default=100_000_000, ge=1)
     audio_seconds: float = Field(default=3600.0, gt=0)
     reserve_bytes: int = Field(default=256 * MiB, ge=0)
-    """Disk that uploads leave free for the videos."""
+    """Disk space in bytes that uploads leave free for the videos."""
 
     scene_seconds: float = Field(default=900.0, gt=0)
-    """One render; at its end the job's processes are killed."""
+    """Seconds without progress after which a render fails and its processes are killed."""
+    head_seconds: float = Field(default=10.0, gt=0)
+    """Seconds that a TLS handshake, and then the head of a request, may take. Slower connections
+    are closed."""
     stall_seconds: float = Field(default=60.0, gt=0)
-    """A body of which nothing arrives, or a reader who takes nothing, for so long is given up."""
+    """Seconds without data after which a transfer fails: an upload whose caller sends nothing, or
+    a download whose caller reads nothing."""
     keep_seconds: float = Field(default=3600.0, gt=0)
-    """Contents and videos that nobody asked for in this time are deleted."""
+    """Seconds for which files and videos are kept after they were last requested."""
     heartbeat_seconds: float = Field(default=10.0, gt=0)
-    """The longest silence of an event stream."""
+    """Maximum number of seconds between two lines of an event stream."""
 
     lifetime_seconds: float = Field(default=0.0, ge=0)
-    """Then the service stops as at SIGTERM."""
+    """Seconds after which the service stops as if it had received SIGTERM; 0: no limit."""
     idle_seconds: float = Field(default=0.0, ge=0)
-    """It stops too when it had no job and no request (health checks do not count) for so long."""
+    """Seconds without a job and without a request after which the service stops; 0: no limit.
+    Health checks do not count as requests."""
     stop_seconds: float = Field(default=25.0, ge=0)
-    """From SIGTERM to the end of the process. ECS kills after 30 s unless told otherwise."""
+    """Maximum number of seconds from SIGTERM to the end of the process. ECS sends SIGKILL after 30
+    s by default."""
 
     @field_validator("key")
     @classmethod
@@ -85,7 +106,7 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
         if (self.certificate is None) != (self.private_key is None):
-            msg = "CLOUDBURST_CERTIFICATE and CLOUDBURST_PRIVATE_KEY belong together: both or none"
+            msg = "CLOUDBURST_CERTIFICATE and CLOUDBURST_PRIVATE_KEY: one is set; expected both"
             raise ValueError(msg)
         return self
 
@@ -101,14 +122,36 @@ class ServiceSettings(BaseSettings):
         return fd
 
 
-def taken_settings() -> ServiceSettings:
-    """The settings of the environment, from which secrets are then gone: children inherit it.
+def load_settings() -> ServiceSettings:
+    """Return the settings from the environment, and hide the secrets from other processes.
+
+    The secrets are removed from the environment that child processes inherit, and ``/proc`` no
+    longer shows the environment that this process was started with.
 
     Raises:
-        pydantic.ValidationError: they are not right.
+        pydantic.ValidationError: a setting is invalid.
     """
+    hide_process()
     try:
+        os.environ.update(_piped_secrets())
         return ServiceSettings()
     finally:
         for name in SECRETS:
             os.environ.pop(name, None)
+
+
+def _piped_secrets() -> dict[str, str]:
+    """Return the `SECRETS` from the first line of the descriptor ``CLOUDBURST_SECRETS_FD``.
+
+    The line is a JSON object. A client on the same machine passes the secrets through this file
+    descriptor, because ``/proc`` shows the environment that a process was started with. Nothing
+    after the first line is read. The result is empty if the variable is not set.
+    """
+    fd = os.environ.get("CLOUDBURST_SECRETS_FD", "")
+    if not fd.isdecimal():
+        return {}
+    line = bytearray()
+    while len(line) < MAX_SECRETS_BYTES and (byte := os.read(int(fd), 1)) not in {b"", b"\n"}:
+        line += byte
+    found = json.loads(line or b"{}")
+    return {name: str(found[name]) for name in SECRETS if name in found}

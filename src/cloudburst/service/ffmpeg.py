@@ -1,7 +1,7 @@
-"""Finding ffmpeg and a font; pure functions that build argument lists and filter graphs.
+"""Functions that find ffmpeg and a font, build ffmpeg's arguments and filter graph, and run it.
 
-Every ffmpeg runs in a job's folder and sees fixed names only, without a shell: nothing of a
-caller's is ever part of a command line, so nothing has to be escaped.
+ffmpeg runs in a job's folder without a shell and uses fixed file names only. No text from a caller
+is part of a command line, so nothing has to be escaped.
 """
 
 from __future__ import annotations
@@ -9,45 +9,75 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.service.job import AUDIO
+from cloudburst.service import process_limits
+from cloudburst.service.job import AUDIO, InputFault
 
 FPS = 30
+"""Frames per second of a video."""
 SAMPLE_RATE = 48_000
+"""Samples per second of a video's audio."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
-STILL = "picture.yuv"
-SUBTITLES = "subtitles.ass"
-FONTS = "fonts"
-PARTIAL = "video.mp4.part"
-LOG = "ffmpeg.log"
-"""Names that the renderer adds to a job's folder."""
+STILL_FILE = "picture.yuv"
+"""Name of the scaled picture that the renderer adds to a job's folder if the video has no camera
+motion."""
+ASS_FILE = "subtitles.ass"
+"""Name of the subtitles in the format of libass, which the renderer adds to a job's folder."""
+FONTS_FOLDER = "fonts"
+"""Name of the folder with the font of the subtitles, which the renderer adds to a job's folder."""
+PARTIAL_VIDEO_FILE = "video.mp4.part"
+"""Name of the incomplete video in a job's folder."""
 
-_NEEDED = ("--enable-libx264", "--enable-libass")
-_BT709 = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+MAX_ERROR_BYTES = 8192
+"""Number of bytes that are kept from the end of ffmpeg's error output. A broken file can cause an
+error message for each of millions of packets."""
+_CPU_LIMIT_EXITS = (-signal.SIGXCPU, 255, 123)
+"""Exit codes of ffmpeg after SIGXCPU, which the kernel sends at the CPU time limit. ffmpeg handles
+the signal: it exits with 255, or with 123 at the fourth signal."""
+_OUT_OF_MEMORY = (b"Cannot allocate memory", b"pthread_create() failed")
+"""Error messages of ffmpeg at the memory limit, if memory or the stack of a thread cannot be
+allocated."""
 
-_X264 = (
+_REQUIRED_BUILD_OPTIONS = ("--enable-libx264", "--enable-libass")
+_BT709_TAGS = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+
+_X264_PARAMS = (
     "mbtree=1:rc-lookahead=20:sync-lookahead=0:bframes=5:b-adapt=0:scenecut=0:weightp=0:"
     "direct=temporal:keyint=300"
 )
-"""`superfast` turns mbtree off; on again it costs nothing and saves a third of the size. Looking
-ahead in the encoder's own thread saves 45 MB. The rest drops decisions that one slow movement
-without a cut never needs."""
+"""Options of libx264. The preset `superfast` turns ``mbtree`` off; here it is on, because it costs
+no time and saves a third of the size. Without a lookahead thread, an encode needs 45 MB less
+memory. The other options skip decisions that a slow movement without cuts does not need."""
+
+_SAMPLES = ("s16", "s24", "s32", "f32", "f64")
+_DECODERS = ",".join(
+    (
+        *("mp3float", "mp3", "mp2float", "mp2", "aac", "aac_latm", "flac", "alac"),
+        *("vorbis", "libvorbis", "opus", "libopus", "adpcm_ima_wav", "adpcm_ms"),
+        *("pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"),
+        *(f"pcm_{kind}{end}" for kind in _SAMPLES for end in ("le", "be")),
+    )
+)
+"""Audio decoders that ffmpeg may use. A media file may contain any stream; ffmpeg has hundreds of
+other decoders, and each is code that would process a caller's bytes."""
 
 _DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
-"""Containers of sound. A playlist (HLS, concat, SDP) would let an upload name other files and
-addresses, so it is not among them."""
+"""Audio file formats that ffmpeg may read. Playlists (HLS, concat, SDP) are not among them, because
+an upload could name other files and addresses in a playlist."""
 
 
 class Ffmpeg(NamedTuple):
-    """One that has what we need."""
+    """ffmpeg executable that has the required libraries."""
 
     path: str
     version: str
@@ -55,39 +85,76 @@ class Ffmpeg(NamedTuple):
 
 
 class Font(NamedTuple):
-    """A font with Chinese and Latin letters."""
+    """Font for subtitles, with Chinese characters and Latin letters: its file and family name."""
 
     path: Path
     family: str
 
 
-class Scene(NamedTuple):
-    """What the encode of one scene is made of."""
+class EncodeSpec(NamedTuple):
+    """Parameters of the encode of one scene."""
 
     width: int
     height: int
     frames: int
     moving: bool
-    """Frames come through the pipe; else one picture is repeated."""
+    """True if ffmpeg gets every frame through a pipe; false if it repeats one picture."""
     subtitled: bool
     mono: bool
-    """The sound has one channel."""
+    """True if the audio has one channel."""
 
 
 class FfmpegError(Exception):
-    """Ffmpeg failed on inputs that are good: the service's own fault."""
+    """Error for an ffmpeg process that failed although its inputs are valid."""
+
+
+class FfmpegRun:
+    """Run of ffmpeg; its error output and fault are complete after the block of `run_ffmpeg`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.errors = b""
+        """Last `MAX_ERROR_BYTES` of the error output."""
+        self.used_too_much_time = False
+        """True if the CPU time limit ended the process."""
+
+    def last_error_lines(self, lines: int = 8) -> str:
+        """Return the last lines of the error output."""
+        return "\n".join(self.errors.decode("utf-8", "replace").splitlines()[-lines:])
+
+    def limit_fault(self, field: str) -> InputFault | None:
+        """Return a fault of the input ``field`` if ffmpeg reached a limit of CPU time or memory.
+
+        Return ``None`` if it reached neither limit.
+        """
+        if self.used_too_much_time:
+            return process_limits.fault_from_exit(field, -signal.SIGXCPU)
+        if self.process.returncode and any(words in self.errors for words in _OUT_OF_MEMORY):
+            return process_limits.fault_from_exit(field, -signal.SIGKILL)
+        return None
+
+    def read_errors(self, pipe: int) -> None:
+        """Read the error output from a pipe until its end, and keep the last `MAX_ERROR_BYTES`."""
+        with open(pipe, "rb", buffering=0) as errors:
+            while piece := errors.read(1 << 16):
+                self.errors = (self.errors + piece)[-MAX_ERROR_BYTES:]
+                time.sleep(0.01)  # ffmpeg writes single lines; a read per line is slow
 
 
 def find_ffmpeg(environ: Mapping[str, str] = os.environ) -> Ffmpeg:
-    """``CLOUDBURST_FFMPEG``, else the one on the path, else the wheel imageio-ffmpeg's.
+    """Return the ffmpeg to use.
 
-    One that lacks libx264 or libass is passed over, unless it was asked for by name; then, and
-    when there is none at all, `ConfigurationError` is raised.
+    It is the one that ``CLOUDBURST_FFMPEG`` names, else the one in ``PATH``, else that of the
+    package imageio-ffmpeg. In the last two places, an ffmpeg without libx264 or libass is skipped.
+
+    Raises:
+        ConfigurationError: there is no usable ffmpeg, or ``CLOUDBURST_FFMPEG`` names one that is
+            not usable.
     """
     if named := environ.get("CLOUDBURST_FFMPEG"):
         if found := _examined(named):
             return found
-        msg = f"CLOUDBURST_FFMPEG={named} is no ffmpeg with libx264 and libass"
+        msg = f"CLOUDBURST_FFMPEG={named} is not an ffmpeg with libx264 and libass"
         raise ConfigurationError(msg)
     for path in _candidates(environ):
         if found := _examined(path):
@@ -113,7 +180,11 @@ def _examined(path: str) -> Ffmpeg | None:
         ).stdout
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return None
-    return Ffmpeg(path, text.partition("\n")[0]) if all(n in text for n in _NEEDED) else None
+    return (
+        Ffmpeg(path, text.partition("\n")[0])
+        if all(n in text for n in _REQUIRED_BUILD_OPTIONS)
+        else None
+    )
 
 
 _SYSTEM_FONTS = (
@@ -125,7 +196,7 @@ _SYSTEM_FONTS = (
     ("wqy-zenhei.ttc", "WenQuanYi Zen Hei"),
     ("Hiragino Sans GB.ttc", "Hiragino Sans GB"),
 )
-"""File name and family, best first."""
+"""File name and family name of fonts with Chinese characters, the best first."""
 
 _FONT_FOLDERS = (
     "/usr/share/fonts",
@@ -136,9 +207,10 @@ _FONT_FOLDERS = (
 
 
 def find_font(folders: Sequence[str | Path] = _FONT_FOLDERS) -> Font:
-    """A known font of the system, else that of the wheel noto-cjk-sans-otc.
+    """Return an installed font of `_SYSTEM_FONTS`, else that of the package noto-cjk-sans-otc.
 
-    Raises `ConfigurationError` where there is none: Chinese would show as empty boxes.
+    Raises:
+        ConfigurationError: no font was found; Chinese text would show as empty boxes.
     """
     there = {
         file.name: file for folder in folders for file in sorted(Path(folder).rglob("*.[ot]t[cf]"))
@@ -149,60 +221,67 @@ def find_font(folders: Sequence[str | Path] = _FONT_FOLDERS) -> Font:
     try:
         wheel = importlib.import_module("noto_cjk_sans_otc")
     except ImportError:
-        msg = "no font with Chinese: install fonts-noto-cjk, or cloudburst-sdk[local]"
+        msg = "no font with Chinese letters: install fonts-noto-cjk, or cloudburst-sdk[local]"
         raise ConfigurationError(msg) from None
     return Font(Path(str(wheel.FONT_PATH)), "Noto Sans CJK SC")
 
 
 def decode_arguments() -> list[str]:
-    """Decode the job's sound to an AU stream on the output: a header, then 16 bit samples."""
-    return [*_quiet(), *_sound_input(), "-map", "0:a:0", "-c:a", "pcm_s16be", "-f", "au", "pipe:1"]
+    """Return ffmpeg's arguments to decode audio to an AU stream: a header, then 16-bit samples."""
+    return [
+        *(*_quiet(), "-filter_threads", "1", *_sound_input()),
+        *("-map", "0:a:0", "-c:a", "pcm_s16be", "-f", "au", "pipe:1"),
+    ]
 
 
-def encode_arguments(scene: Scene) -> list[str]:
-    """The one encode: frames and sound in, the finished file out, progress on the output."""
+def encode_arguments(scene: EncodeSpec) -> list[str]:
+    """Return ffmpeg's arguments to encode frames and audio to MP4 and to print the progress."""
     return [
         *_quiet(),
+        *("-filter_complex_threads", "1"),
         *("-progress", "pipe:1", "-stats_period", "0.1"),
         *("-f", "rawvideo", "-pixel_format", "yuv420p", "-framerate", str(FPS)),
         *("-video_size", f"{scene.width}x{scene.height}"),
-        *("-i", "pipe:0" if scene.moving else STILL),
+        *("-i", "pipe:0" if scene.moving else STILL_FILE),
         *_sound_input(),
         *("-filter_complex", filter_graph(scene), "-map", "[v]", "-map", "[a]"),
         *("-map_metadata", "-1", "-map_chapters", "-1", "-frames:v", str(scene.frames)),
         *picture_arguments(scene),
         *("-c:a", "aac", "-b:a", "128k"),
-        *("-movflags", "+faststart", "-f", "mp4", PARTIAL),
+        *("-movflags", "+faststart", "-f", "mp4", PARTIAL_VIDEO_FILE),
     ]
 
 
-def picture_arguments(scene: Scene) -> list[str]:
-    """How the picture is encoded, and its colours tagged: untagged HD video shows wrong ones.
+def picture_arguments(scene: EncodeSpec) -> list[str]:
+    """Return ffmpeg's arguments for the video encoder, including colour tags.
 
-    A moving scene keeps a core busy with drawing; a second thread of the encoder would cost it
-    20 MB and 4 % more CPU for a tenth of the time.
+    Players show untagged HD video in wrong colours. A moving scene has only one encoder thread,
+    because drawing its frames already uses another core; a second encoder thread would save a
+    tenth of the time, but need 20 MB more memory and 4 % more CPU time.
     """
     threads = 1 if scene.moving else 2
     return [
         *("-c:v", "libx264", "-preset", "superfast", "-crf", "21", "-threads:v", str(threads)),
-        *("-x264-params", _X264, "-pix_fmt", "yuv420p", "-color_range", "tv"),
+        *("-x264-params", _X264_PARAMS, "-pix_fmt", "yuv420p", "-color_range", "tv"),
         *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
     ]
 
 
-def filter_graph(scene: Scene) -> str:
-    """Video: repeat a still, tag, draw subtitles. Sound: 48 kHz stereo, as long as the video.
+def filter_graph(scene: EncodeSpec) -> str:
+    """Return ffmpeg's filter graph for the video and the audio of a scene.
 
-    The tags come first: untagged raw HD frames count as BT.601 from ffmpeg 7 on.
+    The filters repeat a still picture, tag its colours and draw the subtitles. They convert the
+    audio to 48 kHz in stereo and pad or cut it to the length of the video. The colour tags come
+    first, because ffmpeg 7 and later treat untagged raw HD frames as BT.601.
     """
     video = (
         [f"loop=loop={scene.frames - 1}:size=1"] if not scene.moving and scene.frames > 1 else []
     )
-    video.append(f"setparams={_BT709}")
+    video.append(f"setparams={_BT709_TAGS}")
     if scene.subtitled:
-        video.append(f"subtitles=filename={SUBTITLES}:fontsdir={FONTS}:wrap_unicode=1")
+        video.append(f"subtitles=filename={ASS_FILE}:fontsdir={FONTS_FOLDER}:wrap_unicode=1")
     samples = scene.frames * SAMPLES_PER_FRAME
-    # Left to itself ffmpeg makes stereo of mono 3 dB quieter.
+    # By default ffmpeg converts mono to stereo with 3 dB less volume.
     sound = ["pan=stereo|c0=c0|c1=c0"] if scene.mono else []
     sound += (
         f"aformat=sample_rates={SAMPLE_RATE}:channel_layouts=stereo",
@@ -217,46 +296,69 @@ def _quiet() -> tuple[str, ...]:
 
 
 def _sound_input() -> tuple[str, ...]:
+    """Return ffmpeg's arguments to read the audio, without pictures, subtitles and data streams.
+
+    One thread is enough; for flac it takes less than half the CPU time of several threads.
+    """
     return (
-        "-protocol_whitelist",
-        "file,pipe",
-        "-format_whitelist",
-        _DEMUXERS,
-        "-i",
-        f"file:{AUDIO}",
+        *("-threads", "1", "-vn", "-sn", "-dn"),
+        *("-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS),
+        *("-codec_whitelist", _DECODERS, "-i", f"file:{AUDIO}"),
     )
 
 
 @contextmanager
-def running(
-    ffmpeg: Ffmpeg, arguments: Sequence[str], folder: Path, *, seconds: float, fed: bool = False
-) -> Generator[subprocess.Popen[bytes]]:
-    """An ffmpeg in the job's folder; killed on the way out if it still runs.
+def run_ffmpeg(
+    ffmpeg: Ffmpeg,
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    seconds: float,
+    processor_seconds: float | None = None,
+    memory: int = process_limits.ENCODE_MEMORY_BYTES,
+    fed: bool = False,
+) -> Generator[FfmpegRun]:
+    """Start ffmpeg in the job's folder, and kill it when the block ends or after ``seconds``.
 
-    ``fed`` opens its input. It is killed after ``seconds`` too, which shows as a failed exit.
+    With ``fed``, its standard input is a pipe. `FfmpegRun.limit_fault` returns a fault if ffmpeg
+    used more than ``processor_seconds`` of CPU time or needed more than ``memory`` bytes.
     """
-    with (
-        (folder / LOG).open("wb") as log,
-        subprocess.Popen(
+    used_before = process_limits.children_cpu_seconds()
+    errors, errors_end = os.pipe()
+    try:
+        process = subprocess.Popen(
             [ffmpeg.path, *arguments],
             cwd=folder,
             stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=log,
-            env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # 15 MB less from glibc, no slower
-        ) as process,
-    ):
+            stderr=errors_end,
+            env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # saves 15 MB in glibc at the same speed
+        )
+    except BaseException:
+        os.close(errors)
+        raise
+    finally:
+        os.close(errors_end)
+    run = FfmpegRun(process)
+    listener = threading.Thread(target=run.read_errors, args=(errors,), daemon=True)
+    listener.start()
+    with process:
+        process_limits.limit_memory(memory, process.pid)
+        if processor_seconds is not None:
+            process_limits.limit_cpu_time(processor_seconds, process.pid)
         deadline = threading.Timer(seconds, process.kill)
         deadline.daemon = True
         deadline.start()
         try:
-            yield process
+            yield run
         finally:
             deadline.cancel()
             process.kill()
-
-
-def last_words(folder: Path, lines: int = 8) -> str:
-    """The end of what the last ffmpeg of this folder complained about."""
-    text = (folder / LOG).read_text("utf-8", "replace")
-    return "\n".join(text.splitlines()[-lines:])
+            process.wait()
+            listener.join(5)
+            used = process_limits.children_cpu_seconds() - used_before
+            run.used_too_much_time = (
+                processor_seconds is not None
+                and process.returncode in _CPU_LIMIT_EXITS
+                and used > processor_seconds - 1  # the kernel's limit is in whole seconds
+            )

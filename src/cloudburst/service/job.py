@@ -1,73 +1,134 @@
-"""What the server and its render child tell each other: a job, its outcome, a fault of its inputs.
+"""Data that the server and its render process exchange: a job, its result, a fault of its inputs.
 
-A job is a folder with fixed names; the child is started as
-``python -m cloudburst.service.child FOLDER`` and writes one JSON object a line to its output.
+A job is a folder with fixed file names. The render process is started as ``python -m
+cloudburst.service.render_process FOLDER`` and writes one JSON object per line to its output.
+
+Every render process imports this module. It uses plain dataclasses because the import of pydantic
+takes 0.2 CPU seconds, more than the rest of the process. The server validates requests before it
+writes a job, and validates the output of the render process when it reads it
+(`cloudburst.service.render_output`).
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from cloudburst.models.camera_effects import Effect, draw_effect
 
-from cloudburst.models.options import RenderOptions
+if TYPE_CHECKING:
+    from cloudburst.models.options import Language, RenderOptions
 
 IMAGE = "image"
+"""Name of the picture in a job's folder."""
 AUDIO = "audio"
+"""Name of the audio file in a job's folder."""
 SUBTITLE = "subtitle"
+"""Name of the subtitle file in a job's folder; it is optional."""
 WATERMARK = "watermark"
-JOB = "job.json"
-VIDEO = "video.mp4"
-"""Names in a job's folder; subtitle and watermark are optional, the video is there when whole."""
+"""Name of the watermark's picture in a job's folder; it is optional."""
+JOB_FILE = "job.json"
+"""Name of the file in a job's folder that describes the job."""
+VIDEO_FILE = "video.mp4"
+"""Name of the video in a job's folder; the file exists only once the video is complete."""
 
-FAULT_EXIT = 2
-"""How the child exits when an input is bad; any other way that is not 0 is the service's fault."""
+INPUT_FAULT_EXIT_CODE = 2
+"""Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
+that the service failed."""
 
 Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "full_featured"]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Values of `RenderOptions` that a job needs, without the watermark.
+
+    The watermark is a file in the job's folder.
+    """
+
+    language: Language
+    effects: tuple[Effect, ...]
+    is_portrait: bool | None
+    background_box: bool
+    background_opacity: float
+    font_size: int | None
+    outline_color: str
+
+    @classmethod
+    def from_options(cls, options: RenderOptions) -> Self:
+        """Return the options of a job from validated `RenderOptions`."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return the options from the values in a job's JSON."""
+        given: dict[str, Any] = dict(values)
+        given["effects"] = tuple(map(Effect, values["effects"]))
+        return cls(**given)
 
 
-class RenderJob(_Value):
-    """What to render, beside the files."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderJob:
+    """Description of a video to render, which is stored beside the input files."""
 
     name: str
-    """Of the scene: it draws the effect."""
-    options: RenderOptions = RenderOptions()
-    """How it looks; the watermark is a file in the folder, never a path from outside."""
-    image_pixels: int = Field(default=100_000_000, ge=1)
-    """Limit for the picture and for the watermark, each."""
-    audio_seconds: float = Field(default=3600.0, gt=0)
-    """Limit for the decoded sound."""
+    """Name of the scene; it decides which effect is chosen."""
+    options: JobOptions
+    """Appearance of the video."""
+    image_pixels: int = 100_000_000
+    """Maximum number of pixels of the picture, and of the watermark."""
+    audio_seconds: float = 3600.0
+    """Maximum length of the decoded audio, in seconds."""
+    ffmpeg: str | None = None
+    """Path of an ffmpeg that the server has checked; ``None``: the render process searches for
+    one."""
+
+    @property
+    def effect(self) -> Effect | None:
+        """Camera effect of this scene; ``None`` for a still picture."""
+        return draw_effect(self.options.effects, self.name)
+
+    def to_json(self) -> str:
+        """Return the content of ``job.json`` in the job's folder."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the job described by the content of ``job.json``, which the server has written."""
+        values: dict[str, Any] = json.loads(text)
+        values["options"] = JobOptions.from_values(values["options"])
+        return cls(**values)
 
 
-class Done(_Value):
-    """A finished video."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedVideo:
+    """Properties of a finished video."""
 
     seconds: float
-    """Length of the video: its frames at 30 a second."""
+    """Length of the video, in seconds."""
     frames: int
     width: int
     height: int
     size: int
-    """Bytes."""
+    """Size of the file, in bytes."""
     sha256: str
     scenario: Scenario
 
 
-class InputFault(_Value):
-    """What is wrong with one input."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFault:
+    """Fault of one input file: the content that was found and the content that was expected."""
 
     field: str
-    """``image``, ``audio``, ``subtitle`` or ``watermark``."""
+    """Input: ``image``, ``audio``, ``subtitle`` or ``watermark``."""
     found: str
     expected: str
 
 
 class InputFaultError(Exception):
-    """An input cannot be rendered; the same inputs will fail again anywhere."""
+    """Error for an input that cannot be rendered, on this or any other worker."""
 
     def __init__(self, field: str = "", found: str = "", expected: str = "") -> None:
         super().__init__(field, found, expected)
@@ -75,15 +136,3 @@ class InputFaultError(Exception):
 
     def __str__(self) -> str:
         return f"{self.fault.field}: {self.fault.found}; expected {self.fault.expected}"
-
-
-class ChildLine(_Value):
-    """One line of the child's output: exactly one of the three is set."""
-
-    progress: float | None = Field(default=None, ge=0, le=1)
-    done: Done | None = None
-    fault: InputFault | None = None
-
-    def json_line(self) -> str:
-        """As it is written, newline included."""
-        return self.model_dump_json(exclude_none=True) + "\n"

@@ -1,4 +1,4 @@
-"""Jobs: from a folder with inputs to a video, in turn, each in processes of its own."""
+"""Jobs of the render service: their queue, render processes and results."""
 
 from __future__ import annotations
 
@@ -7,159 +7,176 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import anyio
-from anyio import CancelScope, current_time, move_on_after, to_thread
+from anyio import CancelScope, current_time, to_thread
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
-from cloudburst.service.children import Children, Ended
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import FAULT_EXIT, VIDEO, ChildLine, Done, InputFault
+from cloudburst.service.job import INPUT_FAULT_EXIT_CODE, VIDEO_FILE, InputFault, RenderedVideo
+from cloudburst.service.process_limits import fault_from_exit
+from cloudburst.service.render_output import ChildLine
+from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
 log = logging.getLogger("cloudburst.service")
 
-RENDER = (sys.executable, "-m", "cloudburst.service.child")
-"""The command that renders a job's folder, which is its last argument."""
+RENDER_COMMAND = (sys.executable, "-m", "cloudburst.service.render_process")
+"""Command that renders a job; the job's folder is appended as the last argument."""
 
-REASON_CHARS = 300
-"""Of a failed child's last line, which is the error when it was Python that ended it."""
+MAX_REASON_CHARS = 300
+"""Maximum number of characters reported from the last line of a render process's error output.
+After a Python exception, that line is the message of the exception."""
 
-State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
 class QueueFullError(Exception):
-    """So many jobs wait that another would wait too long."""
+    """Error for a job that is rejected because the queue is full."""
 
 
 class StoppingError(Exception):
-    """The service is about to end."""
+    """Error for a job that is rejected because the service is stopping."""
 
 
-class Outcome(NamedTuple):
-    """How a job ends."""
+class JobOutcome(NamedTuple):
+    """Final state of a job and its result or error."""
 
-    state: State
+    state: JobState
     error: str | None = None
-    done: Done | None = None
+    done: RenderedVideo | None = None
     fault: InputFault | None = None
 
 
 class Job:
-    """One video in the making, and what is known of it."""
+    """Job: one scene at the render service, with its state and result."""
 
     def __init__(self, ident: str, folder: Path, *, attachment: str | None = None) -> None:
         self.id = ident
         self.folder = folder
         self.attachment = attachment
-        """Under which name onestep hands it out; ``None`` for the jobs of native."""
-        self.state: State = "queued"
+        """File name that the onestep protocol gives to a downloaded video; ``None`` for jobs of
+        the native protocol."""
+        self.state: JobState = "queued"
         self.progress = 0.0
-        self.done: Done | None = None
+        self.done: RenderedVideo | None = None
         self.fault: InputFault | None = None
         self.error: str | None = None
         self.touched = current_time()
-        """When it ended or was last asked for, on the loop's clock."""
+        """Time at which the job ended or was last requested, in seconds of the event loop's
+        clock."""
         self.delivered = False
-        """Whether its video was sent to its last byte."""
+        """True after the whole video was sent."""
         self.ended = anyio.Event()
         self.scope = CancelScope()
-        self.ending: Literal["cancelled", "interrupted"] = "interrupted"
-        """What a cancel of the scope means."""
+        self.stop_state: Literal["cancelled", "interrupted"] = "interrupted"
+        """State that the job enters if its cancel scope is cancelled."""
         self._changed = anyio.Event()
 
     @property
     def video(self) -> Path:
-        """Where its video lies when it is done."""
-        return self.folder / VIDEO
+        """Path of the finished video."""
+        return self.folder / VIDEO_FILE
 
     def snapshot(self) -> dict[str, Any]:
-        """The job as JSON has it."""
-        facts = self.fault.model_dump() if self.fault else {}
+        """Return the job's present state as JSON values."""
+        facts = asdict(self.fault) if self.fault else {}
         blank = {"field": None, "found": None, "expected": None}
         return {
             "id": self.id,
             "state": self.state,
             "progress": round(self.progress, 4),
-            "done": self.done.model_dump() if self.done else None,
+            "done": asdict(self.done) if self.done else None,
             "error": {"error": self.error, **blank, **facts} if self.error else None,
         }
 
     @property
     def changed(self) -> anyio.Event:
-        """Set at the next change of state or progress: take it before you look at the state."""
+        """Event that is set at the next change of state or progress.
+
+        Get the event before reading the state, so that no change is missed.
+        """
         return self._changed
 
-    def become(self, state: State) -> None:
-        """Enter a state."""
+    def enter_state(self, state: JobState) -> None:
+        """Change the state and wake everything that waits for a change."""
         self.state = state
-        self._tell()
+        self._notify()
 
-    def advance(self, progress: float) -> None:
-        """Take a share of the work as done; it never goes down."""
-        if progress > self.progress:
-            self.progress = progress
-            self._tell()
+    def set_progress(self, progress: float) -> bool:
+        """Set the progress if it is higher than before; return whether it has changed."""
+        if progress <= self.progress:
+            return False
+        self.progress = progress
+        self._notify()
+        return True
 
-    def end(self, outcome: Outcome) -> None:
-        """Enter a final state."""
+    def end(self, outcome: JobOutcome) -> None:
+        """Enter a final state, with the result or error of the job."""
         self.done, self.fault, self.error = outcome.done, outcome.fault, outcome.error
         self.progress = 1.0 if outcome.done else self.progress
         self.touched = current_time()
         self.ended.set()
-        self.become(outcome.state)
+        self.enter_state(outcome.state)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
 
 class Jobs:
-    """All jobs of this service. Rendering is a task of its group: no request owns it."""
+    """Registry of all jobs of the service.
+
+    Renders run in the service's task group, so they are independent of the request that started
+    them.
+    """
 
     def __init__(
         self,
         tasks: TaskGroup,
-        children: Children,
+        subprocesses: Subprocesses,
         settings: ServiceSettings,
         *,
-        render: Sequence[str] = RENDER,
+        render: Sequence[str] = RENDER_COMMAND,
     ) -> None:
         self._tasks = tasks
-        self._children = children
+        self._subprocesses = subprocesses
         self._settings = settings
         self._render = render
         self._encoders = anyio.Semaphore(settings.encoders)
         self._jobs: dict[str, Job] = {}
         self._stopping = False
         self.last_end = current_time()
-        """When a job ended, on the loop's clock."""
+        """Time at which the last job ended, in seconds of the event loop's clock; the start of the
+        service if none has ended."""
 
     def get(self, ident: str) -> Job | None:
-        """A job by its id; asking keeps it."""
+        """Return a job and restart its expiry time; ``None`` if no job has this id."""
         if job := self.find(ident):
             job.touched = current_time()
         return job
 
     def find(self, ident: str) -> Job | None:
-        """A job by its id; asking changes nothing."""
+        """Return a job, but do not restart its expiry time; ``None`` if no job has this id."""
         return self._jobs.get(ident)
 
     def all(self) -> list[Job]:
-        """Every job that is known, oldest first."""
+        """Return all jobs, oldest first."""
         return list(self._jobs.values())
 
     def active(self) -> list[Job]:
-        """Those that wait or run."""
+        """Return the jobs that are waiting or running."""
         return [job for job in self._jobs.values() if not job.ended.is_set()]
 
-    def check_room(self) -> None:
-        """Whether another job would be taken.
+    def check_accepts(self) -> None:
+        """Raise an error unless another job would be accepted.
 
         Raises:
-            QueueFullError, StoppingError: it would not.
+            QueueFullError: too many jobs are waiting.
+            StoppingError: the service is stopping.
         """
         if self._stopping:
             raise StoppingError
@@ -167,121 +184,139 @@ class Jobs:
             raise QueueFullError
 
     def submit(self, job: Job) -> None:
-        """Put a job with a complete folder in the queue. The folder is ours from here on.
+        """Add a job with a complete folder to the queue, which owns the folder from then on.
 
         Raises:
-            QueueFullError, StoppingError: the folder stays the caller's.
+            QueueFullError: too many jobs are waiting; the caller still owns the folder.
+            StoppingError: the service is stopping; the caller still owns the folder.
         """
-        self.check_room()
+        self.check_accepts()
         self._jobs[job.id] = job
-        self._tasks.start_soon(self._keep, job)
+        self._tasks.start_soon(self._run_to_end, job)
 
     async def cancel(self, job: Job) -> None:
-        """Return when nothing of the job runs any more."""
+        """Cancel a job, and wait until all of its processes have ended."""
         await self._stop([job], "cancelled")
 
-    async def drop(self, unwanted: Callable[[Job], bool]) -> None:
-        """Cancel and forget jobs; return when nothing of them runs or is left."""
+    async def delete_matching(self, unwanted: Callable[[Job], bool]) -> None:
+        """Cancel and delete the jobs for which ``unwanted`` returns true.
+
+        When this returns, no process and no file of these jobs is left.
+        """
         jobs = [job for job in self.all() if unwanted(job)]
         await self._stop([job for job in jobs if not job.ended.is_set()], "cancelled")
         for job in jobs:
-            await self.forget(job)
+            await self.delete(job)
 
     async def interrupt(self, *, queued_only: bool = False) -> None:
-        """Take no further jobs, and stop those that wait or also those that run."""
+        """Accept no more jobs, and interrupt all unfinished jobs.
+
+        With ``queued_only``, jobs that are already running continue.
+        """
         self._stopping = True
         await self._stop(
             [job for job in self.active() if not queued_only or job.state == "queued"],
             "interrupted",
         )
 
-    async def forget(self, job: Job) -> None:
+    async def delete(self, job: Job) -> None:
         """Delete a job that has ended, with its video."""
-        self._jobs.pop(job.id, None)
+        if self._jobs.get(job.id) is job:  # another request may have deleted it already
+            del self._jobs[job.id]
         await to_thread.run_sync(_clear, job.folder, False)
 
     async def expire(self, seconds: float) -> int:
-        """Forget ended jobs that nobody asked for in so many seconds; return how many."""
+        """Delete ended jobs that were not requested for ``seconds``; return their number."""
         limit = current_time() - seconds
         old = [job for job in self.all() if job.ended.is_set() and job.touched < limit]
         for job in old:
-            await self.forget(job)
+            await self.delete(job)
         return len(old)
 
     async def _stop(self, jobs: Sequence[Job], ending: Literal["cancelled", "interrupted"]) -> None:
         for job in jobs:
-            job.ending = ending
+            job.stop_state = ending
             job.scope.cancel()
         for job in jobs:
             await job.ended.wait()
 
-    async def _keep(self, job: Job) -> None:
-        """See a job through; it always reaches a final state, and then only a video is left."""
-        outcome: Outcome | None = None
+    async def _run_to_end(self, job: Job) -> None:
+        """Run a job until a final state; afterwards its folder holds at most the video."""
+        outcome: JobOutcome | None = None
         try:
             with job.scope:
                 async with self._encoders:
-                    job.become("running")
+                    job.enter_state("running")
                     outcome = await self._run(job)
-        except Exception:  # one job's trouble must not end the others
+        except Exception:  # an error in one job must not end the others
             log.exception("job %s failed", job.id)
-            outcome = Outcome("failed", "the service failed; its log says why")
+            outcome = JobOutcome("failed", "the service failed; see its log")
         finally:
-            outcome = outcome or Outcome(job.ending)
+            outcome = outcome or JobOutcome(job.stop_state)
             with CancelScope(shield=True):
                 await to_thread.run_sync(_clear, job.folder, outcome.state == "done")
             job.end(outcome)
             self.last_end = current_time()
 
-    async def _run(self, job: Job) -> Outcome:
+    async def _run(self, job: Job) -> JobOutcome:
         last: list[ChildLine] = []
-
-        def hear(line: bytes) -> None:
-            try:
-                said = ChildLine.model_validate_json(line)
-            except ValidationError:
-                log.warning("job %s: its child said %r", job.id, line[:200])
-                return
-            if said.progress is not None:
-                job.advance(said.progress)
-            else:
-                last[:] = [said]
-
         limit = self._settings.scene_seconds
-        ended = None
-        with move_on_after(limit):
-            ended = await self._children.run([*self._render, str(job.folder)], hear)
-        if ended is None:
-            return Outcome("failed", f"the render was not done within {limit:g} s")
-        return await self._judge(job, ended, last[0] if last else ChildLine())
+        timeout = CancelScope(deadline=current_time() + limit)
+        reading = ""
 
-    async def _judge(self, job: Job, ended: Ended, said: ChildLine) -> Outcome:
-        if said.done and ended.code == 0 and await _size(job.video) == said.done.size:
-            return Outcome("done", done=said.done)
-        if said.fault and ended.code == FAULT_EXIT:
-            fault = said.fault
+        def on_line(line: bytes) -> None:
+            nonlocal reading
+            try:
+                output = ChildLine.model_validate_json(line)
+            except ValidationError:
+                log.warning(
+                    "job %s: unexpected output of its render process: %r", job.id, line[:200]
+                )
+                return
+            if output.progress is not None:
+                if job.set_progress(output.progress):
+                    timeout.deadline = current_time() + limit
+            elif output.reading is not None:
+                reading = output.reading
+            else:
+                last[:] = [output]
+
+        ended = None
+        with timeout:
+            ended = await self._subprocesses.run([*self._render, str(job.folder)], on_line)
+        if ended is None:
+            return JobOutcome("failed", f"the render made no progress for {limit:g} s")
+        output = last[0] if last else ChildLine(fault=fault_from_exit(reading, ended.code))
+        return await self._judge(job, ended, output)
+
+    async def _judge(self, job: Job, ended: ExitedProcess, output: ChildLine) -> JobOutcome:
+        if output.done and ended.code == 0 and await _size(job.video) == output.done.size:
+            return JobOutcome("done", done=output.done)
+        if output.fault and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
+            fault = output.fault
             text = f"{fault.field}: {fault.found}; expected {fault.expected}"
-            return Outcome("failed", text, fault=fault)
-        log.error("job %s: its child ended with %d: %s", job.id, ended.code, ended.errors)
-        reason = ended.errors.rpartition("\n")[2][:REASON_CHARS] or "no word of it"
-        return Outcome("failed", f"the render failed (exit {ended.code}: {reason})")
+            return JobOutcome("failed", text, fault=fault)
+        log.error("job %s: its render process exited with %d: %s", job.id, ended.code, ended.errors)
+        reason = ended.errors.rpartition("\n")[2][:MAX_REASON_CHARS] or "no error output"
+        return JobOutcome("failed", f"the render failed (exit {ended.code}: {reason})")
 
 
 async def _size(path: Path) -> int | None:
-    def look() -> int | None:
+    def file_size() -> int | None:
         return path.stat().st_size if path.is_file() else None
 
-    return await to_thread.run_sync(look)
+    return await to_thread.run_sync(file_size)
 
 
 def _clear(folder: Path, keep_video: bool) -> None:
-    """Delete the folder, or all of it but the video."""
+    """Delete the folder, or everything in it except the video."""
     if not keep_video:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != VIDEO:
-            with suppress(OSError):
-                path.unlink()
+    with suppress(OSError):  # what cannot be listed is deleted with the service's folder
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != VIDEO_FILE:
+                with suppress(OSError):
+                    path.unlink()

@@ -1,7 +1,8 @@
-"""The life of the service's process: how it starts, and the six ways in which it ends."""
+"""Start and stop of the service's process."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -22,43 +23,48 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
 from cloudburst.service.app import build_app
-from cloudburst.service.children import adopt_orphans
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.jobs import RENDER
-from cloudburst.service.onestep import UNPACK
-from cloudburst.service.service import Service, open_service
+from cloudburst.service.connections import Acceptor, Connection, Connections, connection_limit
+from cloudburst.service.http_protocol import KEEP_ALIVE_TIMEOUT, BoundedProtocol
+from cloudburst.service.jobs import RENDER_COMMAND
+from cloudburst.service.onestep_api import UNPACK_COMMAND
+from cloudburst.service.self_test import TEST_RENDER_COMMAND
+from cloudburst.service.service import RenderService, open_service
+from cloudburst.service.subprocesses import become_subreaper
 from cloudburst.service.tls import server_context
 
 log = logging.getLogger("cloudburst.service")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FETCH_SECONDS = 2.0
-"""While it stops: how long a caller may take to come for a video that is ready."""
-BACKLOG = 256
+FINAL_DOWNLOAD_TIMEOUT = 2.0
+"""Seconds that a stopping service waits for callers to download finished videos."""
+LISTEN_BACKLOG = 256
 
 
 async def serve(
     settings: ServiceSettings,
     listener: socket.socket,
     *,
-    render: Sequence[str] = RENDER,
-    unpack: Sequence[str] = UNPACK,
+    render: Sequence[str] = RENDER_COMMAND,
+    unpack: Sequence[str] = UNPACK_COMMAND,
+    probe: Sequence[str] = TEST_RENDER_COMMAND,
 ) -> int:
-    """Serve until a signal, a limit or the parent's end says to stop; return the exit code.
+    """Run the service until a signal, a limit or the parent process ends it; return the exit code.
 
     Raises:
-        ConfigurationError: the certificate and its key are none.
+        ConfigurationError: the certificate or its private key is invalid.
     """
     context = None
     if settings.certificate is not None and settings.private_key is not None:
         context = server_context(settings.certificate, settings.private_key.get_secret_value())
-    adopt_orphans()
-    async with open_service(settings, render=render) as service:
-        server = _Server(build_app(service, unpack=unpack), context)
+    become_subreaper()
+    async with open_service(settings, render=render, probe=probe) as service:
+        service.self_test.start()
+        server = _Server(build_app(service, unpack=unpack), context, settings)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
         tasks = create_task_group()
-        life = _Life(service, server, tasks)
+        life = _Lifecycle(service, server, tasks)
         async with tasks:
             tasks.start_soon(life.watch_signals)
             tasks.start_soon(life.watch_limits)
@@ -68,21 +74,29 @@ async def serve(
 
 
 @contextlib.contextmanager
-def bound(settings: ServiceSettings) -> Generator[socket.socket]:
-    """A socket that listens where the settings say; an `OSError` says why it cannot."""
+def listening_socket(settings: ServiceSettings) -> Generator[socket.socket]:
+    """Yield a socket that listens at the configured address.
+
+    Raises:
+        OSError: the address is in use or not available.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     address = (settings.host, settings.port)
-    with socket.create_server(address, family=family, backlog=BACKLOG) as listener:
-        # Inherited by its connections. asyncio sets it only where the protocol is given by number;
-        # without, the second half of a short answer waits 40 ms for the other side's delayed ACK.
+    with socket.create_server(address, family=family, backlog=LISTEN_BACKLOG) as listener:
+        # Its connections inherit this option. asyncio sets it only if the protocol number is given;
+        # without it, the second half of a short response waits 40 ms for the peer's delayed ACK.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 
-class _Life:
-    """Decides when it ends. Whatever asks first starts the stop; a second signal cuts it short."""
+class _Lifecycle:
+    """Controller that decides when the service stops.
 
-    def __init__(self, service: Service, server: _Server, tasks: TaskGroup) -> None:
+    A signal, the end of the lifetime or idleness starts the stop. A second signal ends the process
+    at once.
+    """
+
+    def __init__(self, service: RenderService, server: _Server, tasks: TaskGroup) -> None:
         self.code = 0
         self._service = service
         self._settings = service.settings
@@ -102,11 +116,11 @@ class _Life:
     async def watch_limits(self) -> None:
         with move_on_after(self._settings.lifetime_seconds or math.inf) as limit:
             await self._idle(self._settings.idle_seconds or math.inf)
-        self._stop("its lifetime is over" if limit.cancelled_caught else "nothing to do")
+        self._stop("its lifetime has ended" if limit.cancelled_caught else "it was idle")
 
     async def _idle(self, seconds: float) -> None:
         while True:
-            left = seconds - self._service.idle()
+            left = seconds - self._service.idle_seconds()
             if left <= 0:
                 return
             await anyio.sleep(left)
@@ -118,7 +132,7 @@ class _Life:
             self._tasks.start_soon(self._drain)
 
     async def _drain(self) -> None:
-        """Let what runs end and be fetched, say of the rest that it was interrupted, and go."""
+        """Let running jobs finish and be downloaded, interrupt the others, and stop."""
         stop = self._settings.stop_seconds
         margin = min(2.0, stop / 2)
         with move_on_after(stop):
@@ -126,30 +140,30 @@ class _Life:
                 await self._service.jobs.interrupt(queued_only=True)
                 await self._delivered()
             await self._service.jobs.interrupt()
-            with move_on_after(margin / 2):  # for event streams to say so
+            with move_on_after(margin / 2):  # so that event streams can send the last state
                 await self._idle(0.02)
             self._server.should_exit = True
             await anyio.sleep_forever()
-        log.warning("not through within %g s", stop)
+        log.warning("not stopped within %g s; ending all processes", stop)
         self._end_now()
 
     async def _delivered(self) -> None:
         jobs = self._service.jobs
         while jobs.active():
             await jobs.active()[0].ended.wait()
-        while (quiet := self._service.idle()) < FETCH_SECONDS:
+        while (quiet := self._service.idle_seconds()) < FINAL_DOWNLOAD_TIMEOUT:
             if quiet and all(job.delivered for job in jobs.all() if job.done):
                 return
             await anyio.sleep(0.05)
 
     def _end_now(self) -> None:
-        self._service.children.kill()
+        self._service.subprocesses.kill()
         self._server.force_exit = True
         self._tasks.cancel_scope.cancel()
 
 
 class _Config(uvicorn.Config):
-    """Uvicorn's, with a context for TLS that is there already and not in files."""
+    """Configuration of uvicorn with an existing TLS context instead of certificate files."""
 
     def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, **more: Any) -> None:
         super().__init__(app, **more)
@@ -161,29 +175,46 @@ class _Config(uvicorn.Config):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its own handling of signals, which says where it listens."""
+    """uvicorn server without signal handling; it prints its address and limits connections."""
 
-    def __init__(self, app: ASGIApp, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, app: ASGIApp, context: ssl.SSLContext | None, settings: ServiceSettings
+    ) -> None:
         super().__init__(
             _Config(
                 app,
                 context,
                 access_log=False,
+                http="h11",  # another installed parser would have other limits
                 lifespan="off",
                 log_config=None,
                 server_header=False,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
                 ws="none",
             )
         )
+        self._head = settings.head_seconds
+        self._stall = settings.stall_seconds
+        self._connections = Connections(connection_limit(settings.encoders))
+        self._acceptors: list[Acceptor] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # uvicorn would accept connections without a limit
         for listener in sockets or ():
+            self._acceptors.append(
+                Acceptor(
+                    listener,
+                    self._protocol,
+                    context=self.config.ssl,
+                    handshake=self._head,
+                    connections=self._connections,
+                )
+            )
             host, port = listener.getsockname()[:2]
             scheme = "https" if self.config.ssl else "http"
             sys.stdout.write(
@@ -191,11 +222,25 @@ class _Server(uvicorn.Server):
             )
             sys.stdout.flush()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        await super().shutdown(sockets)
 
-def _end_with_parent(fd: int, service: Service) -> None:
-    """End everything at once when the other end of the pipe is closed.
+    def _protocol(self, connection: Connection) -> asyncio.Protocol:
+        return BoundedProtocol(
+            connection=connection,
+            head=self._head,
+            stall=self._stall,
+            config=self.config,
+            server_state=self.server_state,
+        )
 
-    In a thread, so that it works whatever the event loop is doing.
+
+def _end_with_parent(fd: int, service: RenderService) -> None:
+    """Start a thread that ends this process and its children when the pipe ``fd`` is closed.
+
+    The parent process holds the other end. A thread works even if the event loop is blocked.
     """
     os.set_inheritable(fd, False)
 
@@ -203,7 +248,7 @@ def _end_with_parent(fd: int, service: Service) -> None:
         with contextlib.suppress(OSError):
             while os.read(fd, 4096):
                 pass
-        service.children.kill()
+        service.subprocesses.kill()
         shutil.rmtree(service.folder, ignore_errors=True)
         os._exit(1)
 

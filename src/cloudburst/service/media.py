@@ -1,54 +1,70 @@
-"""Pictures through Pillow, and how long a sound is.
+"""Decoding of pictures with Pillow, and measurement of the audio's length.
 
-All that reads a caller's bytes is here, in the render child: what is broken, too large or not what
-it should be leaves as `InputFaultError`. Pillow alone goes from file to YUV planes, so a still
-picture needs neither numpy nor OpenCV.
+The functions here read a caller's files and run in the render process. For a file that is broken,
+too large or of another type they raise `InputFaultError`. Pillow alone converts a picture to YUV
+planes, so a still picture needs neither numpy nor OpenCV.
 """
 
 from __future__ import annotations
 
+import math
+import signal
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from PIL import Image, ImageOps
 
+from cloudburst.models import audio_rules, picture_rules
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.service import process_limits
 from cloudburst.service.ffmpeg import (
     FPS,
     SAMPLE_RATE,
     Ffmpeg,
     FfmpegError,
     decode_arguments,
-    last_words,
-    running,
+    run_ffmpeg,
 )
 from cloudburst.service.job import AUDIO, IMAGE, WATERMARK, InputFaultError
 
-LONG, SHORT = 1920, 1080
-MARK_AT = 10
+Box: TypeAlias = tuple[float, float, float, float]
+
+LONG_SIDE, SHORT_SIDE = 1920, 1080
+WATERMARK_MARGIN = 10
 """Pixels between the watermark and the top and left edges."""
-MARK_PART = 8
-"""A watermark is as wide as one part in so many of the video."""
+WATERMARK_WIDTH_DIVISOR = 8
+"""Width of the video divided by the width of the watermark."""
+
+_STRIP_PIXELS = 4_000_000
+"""Number of pixels of a large picture that are converted at once."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lie on their side
+_ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
-"""What Pillow's decoders raise for broken files; they are many, and listed nowhere."""
+"""Exceptions that Pillow's decoders raise for broken files. Pillow does not document them."""
 
-_BT709 = (
+_NO_SOUND = (
+    "no sound, or none that can be decoded in"
+    f" {process_limits.DECODE_MEMORY_BYTES // 10**6} MB of memory"
+)
+"""Description of a file from which ffmpeg decodes no audio. The cause may be an index that is too
+large for the memory limit, which ffmpeg does not report."""
+
+_RGB_TO_BT709 = (
     *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
     *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
     *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
 )
-"""R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
+"""Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
 
 class Planes(NamedTuple):
-    """A frame in YUV 4:2:0, BT.709, limited range; chroma sited left, as H.264 assumes."""
+    """Frame in YUV 4:2:0, BT.709, limited range, with chroma sited left as H.264 assumes."""
 
     width: int
     height: int
@@ -57,35 +73,35 @@ class Planes(NamedTuple):
     v: bytes
 
 
-class Sound(NamedTuple):
-    """A sound that was decoded once to see how long it is."""
+class DecodedAudio(NamedTuple):
+    """Length and format of the audio, measured by decoding it."""
 
     samples: int
-    """Of one channel."""
+    """Samples per channel."""
     rate: int
     channels: int
 
     @property
     def frames(self) -> int:
-        """Video frames that cover it, the last one perhaps in part."""
+        """Number of video frames that cover the audio, which may end within the last frame."""
         return -(-self.samples * FPS // self.rate)
 
 
-def photo(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
-    """The picture in RGB, turned as EXIF says, filling 1920x1080 or 1080x1920 by a centre crop.
+def load_picture(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
+    """Return the picture in RGB, rotated by EXIF and cropped to 1920x1080 or 1080x1920.
 
-    Without ``is_portrait`` its own shape decides, and a square makes a landscape. Transparent
-    parts are black.
+    If ``is_portrait`` is ``None``, the shape of the picture decides between the two sizes; a square
+    picture becomes landscape. Transparent parts become black.
     """
     with _opened(path, IMAGE, pixels) as picture:
         orientation = _orientation(picture)
         lies = orientation in range(5, 9)
         width, height = reversed(picture.size) if lies else picture.size
         upright = width < height if is_portrait is None else is_portrait
-        size = (SHORT, LONG) if upright else (LONG, SHORT)
+        size = (SHORT_SIDE, LONG_SIDE) if upright else (LONG_SIDE, SHORT_SIDE)
         stored = (size[1], size[0]) if lies else size
-        picture.draft("RGB", stored)  # a large JPEG is decoded smaller, never below this
-        filled = ImageOps.fit(_colours(picture), stored, Image.Resampling.LANCZOS)
+        picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
+        filled = _resized(picture, stored, _centre(picture.size, stored))
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
     if turned.mode == "RGBA":
@@ -94,40 +110,93 @@ def photo(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
     return turned.convert("RGB")
 
 
+def _centre(size: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """Return the largest centred part of a picture with the proportions of ``shape``."""
+    (width, height), ratio = size, shape[0] / shape[1]
+    across, down = min(width, height * ratio), min(height, width / ratio)
+    left, top = (width - across) / 2, (height - down) / 2
+    return left, top, left + across, top + down
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """Return the part of a picture within ``box`` at another size, in RGB or RGBA.
+
+    A large picture is converted and reduced in strips, because a converted copy of 100 million
+    pixels would take 400 MB beside the picture. The reduced picture is still at least twice as
+    large as the result, so a good resampling of it looks the same as a good resampling of the
+    whole.
+    """
+    picture.load()
+    scale = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
+    factor = max(1, int(scale / 2))
+    margin = math.ceil(3 * max(1, scale))  # pixels that the kernel reads beyond the box
+    left, top = max(0, math.floor(box[0]) - margin), max(0, math.floor(box[1]) - margin)
+    right = min(picture.width, math.ceil(box[2]) + margin)
+    bottom = min(picture.height, math.ceil(box[3]) + margin)
+    rows = factor * max(1, _STRIP_PIXELS // ((right - left) * factor))
+    small: Image.Image | None = None
+    for row in range(top, bottom, rows):
+        strip = _colours(picture.crop((left, row, right, min(row + rows, bottom))))
+        strip = strip.convert("RGBa") if strip.mode == "RGBA" else strip
+        strip = strip.reduce(factor)
+        if small is None:
+            small = Image.new(strip.mode, (strip.width, -(-(bottom - top) // factor)))
+        small.paste(strip, (0, (row - top) // factor))
+    assert small is not None
+    within = (
+        (box[0] - left) / factor,
+        (box[1] - top) / factor,
+        min((box[2] - left) / factor, small.width),
+        min((box[3] - top) / factor, small.height),
+    )
+    resized = small.resize(size, Image.Resampling.LANCZOS, within)
+    return resized.convert("RGBA") if resized.mode == "RGBa" else resized
+
+
 def _orientation(picture: Image.Image) -> int:
     if picture.format == "PNG":
-        picture.load()  # else getexif would, and a load that failed succeeds when repeated
+        picture.load()  # otherwise getexif loads it, and a second load hides the error
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
     except (*_BROKEN, TypeError):
-        return 1  # the picture may be good all the same
+        return 1  # the picture itself may be valid
 
 
-def mark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Image:
-    """The watermark in RGBA: an eighth of the canvas wide, cut where it would leave the canvas."""
+def load_watermark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Image:
+    """Return the watermark in RGBA, scaled to an eighth of the video's width.
+
+    ``canvas`` is the size of the video in pixels. A watermark that is too tall for the video is
+    cropped; an extremely tall one raises `InputFaultError`.
+    """
     with _opened(path, WATERMARK, pixels) as picture:
-        width = canvas[0] // MARK_PART
+        width = canvas[0] // WATERMARK_WIDTH_DIVISOR
         height = max(1, round(picture.height * width / picture.width))
         if height > canvas[1] * 8:
             raise InputFaultError(
-                WATERMARK, f"{picture.width}x{picture.height}", "a picture less tall for its width"
+                WATERMARK,
+                f"{picture.width}x{picture.height}",
+                "a picture that is less tall in relation to its width",
             )
-        sized = _colours(picture).convert("RGBA").resize((width, height), Image.Resampling.LANCZOS)
-    return sized.crop((0, 0, width, min(height, canvas[1] - MARK_AT)))
+        whole = (0.0, 0.0, float(picture.width), float(picture.height))
+        sized = _resized(picture, (width, height), whole).convert("RGBA")
+    return sized.crop((0, 0, width, min(height, canvas[1] - WATERMARK_MARGIN)))
 
 
-def planes(picture: Image.Image) -> Planes:
-    """An RGB picture of even size as the encoder takes it."""
+def to_planes(picture: Image.Image) -> Planes:
+    """Convert an RGB picture with even width and height to the planes that the encoder expects."""
     width, height = picture.size
-    y, cb, cr = picture.convert("RGB", _BT709).split()
-    return Planes(width, height, y.tobytes(), halved(cb).tobytes(), halved(cr).tobytes())
+    y, cb, cr = picture.convert("RGB", _RGB_TO_BT709).split()
+    return Planes(width, height, y.tobytes(), halve_plane(cb).tobytes(), halve_plane(cr).tobytes())
 
 
-def halved(plane: Image.Image) -> Image.Image:
-    """Half the size, each sample lying on every second column and between two rows."""
+def halve_plane(plane: Image.Image) -> Image.Image:
+    """Return a colour plane at half its width and height.
+
+    Horizontally, each sample lies where the left one of its two source samples was, as in H.264.
+    """
     width, height = plane.size
     padded = Image.new("L", (width + 1, height))
-    padded.paste(plane)  # the first column once more on the left
+    padded.paste(plane)  # repeats the first column on the left
     padded.paste(plane, (1, 0))
     return padded.resize(
         (width // 2, height // 2),
@@ -137,8 +206,8 @@ def halved(plane: Image.Image) -> Image.Image:
 
 
 def _colours(picture: Image.Image) -> Image.Image:
-    """RGB, or RGBA where parts are transparent."""
-    if picture.mode.startswith("I"):  # 16 bits of grey, whatever the number of bits it says
+    """Return the picture in RGB, or in RGBA if parts are transparent."""
+    if picture.mode.startswith("I"):  # 16 bits of grey, even if the mode names another number
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     transparent = "A" in picture.getbands() or "transparency" in picture.info
     mode = "RGBA" if transparent else "RGB"
@@ -147,15 +216,22 @@ def _colours(picture: Image.Image) -> Image.Image:
 
 @contextmanager
 def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
-    """The picture, checked but not decoded; what its decoder raises inside is a fault of it."""
+    """Check a picture, and yield it before it is decoded.
+
+    Errors of the check, and of the decoder within the block, are raised as `InputFaultError`.
+    """
     expected = f"a picture ({', '.join(_FORMATS)}) of at most {pixels:,} pixels"
     try:
+        with path.open("rb") as file:
+            picture_rules.check_webp(file.read(30), pixels)
         with Image.open(path, formats=_FORMATS) as probe:
-            if probe.width * probe.height > pixels:
-                raise InputFaultError(field, f"{probe.width}x{probe.height} pixels", expected)
+            picture_rules.check_picture(probe, pixels)
             probe.verify()
+        del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
         with Image.open(path, formats=_FORMATS) as picture:
             yield picture
+    except InvalidInputError as exc:
+        raise InputFaultError(field, exc.found, exc.expected) from exc
     except _BROKEN as exc:
         raise InputFaultError(field, _complaint(path, exc), expected) from exc
 
@@ -166,29 +242,52 @@ def _complaint(path: Path, exc: BaseException) -> str:
     return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__
 
 
-def measure_sound(ffmpeg: Ffmpeg, folder: Path, limit: float) -> Sound:
-    """Decode the job's sound and count: headers lie, above all those of mp3.
+def measure_audio(ffmpeg: Ffmpeg, folder: Path, limit: float) -> DecodedAudio:
+    """Return the length of a job's audio, measured by decoding it, because headers may be wrong.
 
-    ``limit`` is in seconds; decoding ends there, whatever the file claims. Raises
-    `InputFaultError` for what is no sound, `FfmpegError` when ffmpeg did not come to an end.
+    The header of an mp3 is the least reliable. Decoding stops after ``limit`` seconds of audio.
+
+    Raises:
+        InputFaultError: the file is not valid audio, or it is too long.
+        FfmpegError: ffmpeg was killed.
     """
     expected = f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
-    with running(ffmpeg, decode_arguments(), folder, seconds=60 + limit) as process:
+    with run_ffmpeg(
+        ffmpeg,
+        decode_arguments(),
+        folder,
+        seconds=60 + limit,
+        processor_seconds=process_limits.DECODE_CPU_SECONDS,
+        memory=process_limits.DECODE_MEMORY_BYTES,
+    ) as run:
+        process = run.process
         assert process.stdout is not None
         header = process.stdout.read(24)
         rate, channels, size = SAMPLE_RATE, 2, 0
         if len(header) == 24:
             _, offset, _, _, rate, channels = struct.unpack(">4s5I", header)
             size = len(header) - offset
+            try:
+                audio_rules.check_audio_format(channels, rate)
+            except InvalidInputError as exc:
+                raise InputFaultError(AUDIO, exc.found, exc.expected) from exc
         while piece := process.stdout.read(1 << 20):
             size += len(piece)
-            if size > limit * rate * channels * 2:
+            seconds = size / (rate * channels * 2)
+            if seconds > limit:
                 raise InputFaultError(AUDIO, f"more than {limit:g} seconds", expected)
+            process_limits.limit_cpu_time(
+                process_limits.DECODE_CPU_SECONDS + process_limits.DECODE_CPU_SHARE * seconds,
+                process.pid,
+            )
         code = process.wait()
+    crash = code if code != -signal.SIGKILL else 0  # SIGKILL: too slow, or the worker is stopping
+    if fault := run.limit_fault(AUDIO) or process_limits.fault_from_exit(AUDIO, crash):
+        raise InputFaultError(fault.field, fault.found, fault.expected)
     if code < 0:
         msg = f"ffmpeg was killed while it decoded the sound ({code})"
         raise FfmpegError(msg)
     samples = size // (2 * channels)
     if code or samples <= 0:
-        raise InputFaultError(AUDIO, last_words(folder, 1) or "no sound", expected)
-    return Sound(samples, rate, channels)
+        raise InputFaultError(AUDIO, run.last_error_lines(1) or _NO_SOUND, expected)
+    return DecodedAudio(samples, rate, channels)

@@ -1,4 +1,4 @@
-"""The render service without its web side: one folder, one store, one queue."""
+"""Render service without its HTTP endpoints: its folder, file store, jobs and processes."""
 
 from __future__ import annotations
 
@@ -7,39 +7,49 @@ import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import anyio
 from anyio import CancelScope, create_task_group, current_time, to_thread
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.service.children import Children
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import JOB, RenderJob
-from cloudburst.service.jobs import RENDER, Job, Jobs, QueueFullError, StoppingError
-from cloudburst.service.refusal import RefusedError
-from cloudburst.service.store import NoRoomError, Store
+from cloudburst.service.content_store import ContentStore, DiskReservation, OutOfDiskError
+from cloudburst.service.http_errors import RejectedRequestError
+from cloudburst.service.job import JOB_FILE, JobOptions, RenderJob
+from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs, QueueFullError, StoppingError
+from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
+from cloudburst.service.subprocesses import Subprocesses
 
-EXPIRY_SECONDS = 60.0
-"""The longest time between two looks for what has expired."""
+MAX_EXPIRY_INTERVAL = 60.0
+"""Longest time between two deletions of expired files and jobs, in seconds."""
 
 
-class Service:
-    """What the endpoints of both protocols share."""
+class RenderService:
+    """State of the render service that the endpoints of both protocols share."""
 
     def __init__(
-        self, settings: ServiceSettings, folder: Path, store: Store, jobs: Jobs, children: Children
+        self,
+        settings: ServiceSettings,
+        folder: Path,
+        *,
+        store: ContentStore,
+        jobs: Jobs,
+        subprocesses: Subprocesses,
+        self_test: SelfTest,
     ) -> None:
         self.settings = settings
         self.folder = folder
         self.store = store
         self.jobs = jobs
-        self.children = children
+        self.subprocesses = subprocesses
+        self.self_test = self_test
         self._requests = 0
         self._last_request = current_time()
 
     @contextmanager
-    def request(self) -> Generator[None]:
-        """While a request is answered the service is not idle."""
+    def request_in_progress(self) -> Generator[None]:
+        """Mark the service as not idle while a request is answered."""
         self._requests += 1
         try:
             yield
@@ -47,36 +57,41 @@ class Service:
             self._requests -= 1
             self._last_request = current_time()
 
-    def idle(self) -> float:
-        """Seconds since there was neither a request nor a job."""
+    def idle_seconds(self) -> float:
+        """Return the seconds since the last request or job ended; 0 while any is in progress."""
         if self._requests or self.jobs.active():
             return 0.0
         return current_time() - max(self._last_request, self.jobs.last_end)
 
     def check_queue(self) -> None:
-        """See that the queue takes another job.
+        """Raise an error unless the queue accepts another job.
 
         Raises:
-            RefusedError: 429 or 503.
+            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
         with _refusing():
-            self.jobs.check_room()
-
-    async def make_room(self, size: int) -> None:
-        """See that the disk takes so many bytes.
-
-        Raises:
-            RefusedError: 507.
-        """
-        try:
-            await self.store.make_room(size)
-        except NoRoomError:
-            raise RefusedError(507, f"the disk has no room for {size} bytes") from None
+            self.jobs.check_accepts()
 
     @asynccontextmanager
-    async def draft(self, ident: str, *, attachment: str | None = None) -> AsyncGenerator[Job]:
-        """A job with an empty folder, to be filled and submitted; else the folder goes again."""
-        job = Job(ident, self.folder / "jobs" / ident, attachment=attachment)
+    async def reserve_disk(self, size: int) -> AsyncGenerator[DiskReservation]:
+        """Reserve ``size`` bytes of disk space while the block runs.
+
+        Raises:
+            RejectedRequestError: Status 507 if there is too little space, also for a later
+                extension of the reservation within the block.
+        """
+        try:
+            async with self.store.reserve_disk(size) as reservation:
+                yield reservation
+        except OutOfDiskError:
+            raise RejectedRequestError(507, "not enough free disk space at the moment") from None
+
+    @asynccontextmanager
+    async def draft_job(self, ident: str, *, attachment: str | None = None) -> AsyncGenerator[Job]:
+        """Yield a job with an empty folder; delete the folder unless the job is submitted."""
+        # The folder of a deleted job of the same id may still be there.
+        folder = self.folder / "jobs" / f"{ident}-{token_hex(4)}"
+        job = Job(ident, folder, attachment=attachment)
         await to_thread.run_sync(job.folder.mkdir)
         try:
             yield job
@@ -86,43 +101,58 @@ class Service:
                     await to_thread.run_sync(_remove, job.folder)
 
     async def submit(self, job: Job, *, name: str, options: RenderOptions) -> None:
-        """Put a drafted job in the queue.
+        """Add a drafted job to the queue.
 
         Raises:
-            RefusedError: 429 or 503.
+            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
-        told = RenderJob(
+        found = self.self_test.found
+        description = RenderJob(
             name=name,
-            options=options,
+            options=JobOptions.from_options(options),
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
+            ffmpeg=found.ffmpeg if found else None,
         )
-        text = told.model_dump_json()
-        await to_thread.run_sync(lambda: (job.folder / JOB).write_text(text, encoding="utf-8"))
+        text = description.to_json()
+        await to_thread.run_sync(lambda: (job.folder / JOB_FILE).write_text(text, encoding="utf-8"))
         with _refusing():
             self.jobs.submit(job)
 
     async def expire(self) -> None:
-        """Delete, for ever, what nobody asked for in ``keep_seconds``."""
+        """Delete expired files and jobs at intervals, until cancelled.
+
+        They expire when they have not been requested for ``keep_seconds`` of the settings.
+        """
         keep = self.settings.keep_seconds
         while True:
-            await anyio.sleep(min(keep, EXPIRY_SECONDS))
+            await anyio.sleep(min(keep, MAX_EXPIRY_INTERVAL))
             await self.jobs.expire(keep)
             await self.store.expire(keep)
 
 
 @asynccontextmanager
 async def open_service(
-    settings: ServiceSettings, *, render: Sequence[str] = RENDER
-) -> AsyncGenerator[Service]:
-    """The service with a fresh folder; at the end all jobs are killed and the folder is gone."""
+    settings: ServiceSettings,
+    *,
+    render: Sequence[str] = RENDER_COMMAND,
+    probe: Sequence[str] = TEST_RENDER_COMMAND,
+) -> AsyncGenerator[RenderService]:
+    """Yield a service with a new folder; at the end, kill all its jobs and delete the folder."""
     folder = await to_thread.run_sync(_make_folder, settings.folder)
     try:
-        store = Store(folder / "files", reserve=settings.reserve_bytes)
-        children = Children()
+        store = ContentStore(folder / "files", reserve=settings.reserve_bytes)
+        subprocesses = Subprocesses()
         async with create_task_group() as tasks:
-            jobs = Jobs(tasks, children, settings, render=render)
-            service = Service(settings, folder, store, jobs, children)
+            jobs = Jobs(tasks, subprocesses, settings, render=render)
+            service = RenderService(
+                settings,
+                folder,
+                store=store,
+                jobs=jobs,
+                subprocesses=subprocesses,
+                self_test=SelfTest(tasks, subprocesses, folder / "probe", probe=probe),
+            )
             tasks.start_soon(service.expire)
             try:
                 yield service
@@ -138,9 +168,9 @@ def _refusing() -> Generator[None]:
     try:
         yield
     except QueueFullError:
-        raise RefusedError(429, "too many jobs wait; ask again later") from None
+        raise RejectedRequestError(429, "too many jobs are waiting; try again later") from None
     except StoppingError:
-        raise RefusedError(503, "the service is about to stop") from None
+        raise RejectedRequestError(503, "the service is stopping") from None
 
 
 def _make_folder(parent: Path | None) -> Path:

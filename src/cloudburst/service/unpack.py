@@ -1,10 +1,11 @@
-"""A onestep body becomes a job's files: run as ``python -m cloudburst.service.unpack FOLDER``.
+"""Conversion of a onestep body to a job's files: ``python -m cloudburst.service.unpack FOLDER``.
 
-A process of its own, because a body of hundreds of megabytes in JSON would stall the server and
-stay in its memory. It holds little itself: long base64 strings are found in the mapped file and
-decoded piece by piece; JSON is read with short marks in their places.
+The conversion runs in its own process, because parsing a body of hundreds of megabytes of JSON
+would block the server and stay in its memory. The process itself needs little memory: long base64
+strings are found in the memory-mapped file and decoded in blocks, and the JSON is parsed with short
+placeholders in their place.
 
-One line of JSON tells the outcome: ``{"unpacked": …}``, or ``{"fault": …}`` with exit code 2.
+The process writes one line of JSON: ``{"unpacked": …}``, or ``{"fault": …}`` with exit code 2.
 """
 
 from __future__ import annotations
@@ -25,20 +26,25 @@ from pydantic_core import from_json
 from cloudburst.models.options import RenderOptions
 from cloudburst.service.job import (
     AUDIO,
-    FAULT_EXIT,
     IMAGE,
+    INPUT_FAULT_EXIT_CODE,
     SUBTITLE,
     WATERMARK,
     InputFault,
     InputFaultError,
 )
 
-BODY = "body.json"
-"""Where the server has put the body."""
+BODY_FILE = "body.json"
+"""Name of the file in a job's folder to which the server writes the request body."""
 
-FILES = {"input_image": IMAGE, "input_audio": AUDIO, "subtitle": SUBTITLE, "watermark": WATERMARK}
-REQUIRED = {"input_image", "input_audio"}
-OPTIONS = (
+FILE_FIELDS = {
+    "input_image": IMAGE,
+    "input_audio": AUDIO,
+    "subtitle": SUBTITLE,
+    "watermark": WATERMARK,
+}
+REQUIRED_FIELDS = {"input_image", "input_audio"}
+OPTION_FIELDS = (
     "background_box",
     "background_opacity",
     "effects",
@@ -48,20 +54,20 @@ OPTIONS = (
     "outline_color",
 )
 
-PIECE = 1024 * 1024
-REST_BYTES = 1024 * 1024
-"""What may be left of a body without its long strings."""
-FILENAME_CHARS = 255
+DECODE_BLOCK_BYTES = 1024 * 1024
+MAX_REST_BYTES = 1024 * 1024
+"""Largest size in bytes of a request body without its long base64 strings."""
+MAX_FILENAME_CHARS = 255
 
-# Neither a colon nor a comma nor a space is in here: between the end of one string and the start
-# of the next there is always one, so that a match is one string from quote to quote.
+# The set has no colon, comma or space. One of them always follows a string, so a match is exactly
+# one string from quote to quote.
 _LONG = re.compile(rb'"([A-Za-z0-9+/=_\\-]{4096,}+)"')
 
 Span: TypeAlias = tuple[int, int]
 
 
 class Unpacked(BaseModel):
-    """What a body said beside the files that now lie in the folder."""
+    """Values in the body of a request, apart from its files, which `unpack` writes to a folder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,36 +76,38 @@ class Unpacked(BaseModel):
 
 
 class UnpackLine(BaseModel):
-    """The line that tells the outcome."""
+    """Output line of the process that unpacks a request body: the values, or their fault."""
 
     unpacked: Unpacked | None = None
     fault: InputFault | None = None
 
 
 def unpack(folder: Path) -> Unpacked:
-    """Write the files of ``body.json`` and delete it.
+    """Unpack ``body.json`` to the input files of a job, and return its other values.
+
+    ``body.json`` is deleted afterwards.
 
     Raises:
-        InputFaultError: with the field that is wrong.
+        InputFaultError: a field is invalid.
     """
-    path = folder / BODY
+    path = folder / BODY_FILE
     if path.stat().st_size == 0:
         raise InputFaultError("body", "nothing", "a JSON object")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
         data, spans = _read(raw)
         unpacked = Unpacked(filename=_filename(data), options=_options(data))
-        for field, name in FILES.items():
+        for field, name in FILE_FIELDS.items():
             value = data.get(field)
             if value not in {None, ""} if isinstance(value, str | None) else True:
                 _write(folder / name, field, _pieces(raw, spans, field, value))
-            elif field in REQUIRED:
+            elif field in REQUIRED_FIELDS:
                 raise InputFaultError(field, "nothing", "a file in base64")
     path.unlink()
     return unpacked
 
 
 def _read(raw: mmap.mmap) -> tuple[Mapping[str, Any], Mapping[str, Span]]:
-    """The object, and where those of its strings lie that are only marks in it."""
+    """Return the parsed body with placeholders, and the spans of the long strings they replace."""
     spans: dict[str, Span] = {}
     rest = bytearray()
     at = 0
@@ -114,14 +122,14 @@ def _read(raw: mmap.mmap) -> tuple[Mapping[str, Any], Mapping[str, Span]]:
     try:
         data: object = from_json(bytes(rest), allow_inf_nan=False)
     except ValueError as error:
-        raise InputFaultError("body", f"no JSON ({error})", "a JSON object") from None
+        raise InputFaultError("body", f"invalid JSON ({error})", "a JSON object") from None
     if not isinstance(data, dict):
         raise InputFaultError("body", type(data).__name__, "a JSON object")
     return cast("dict[str, Any]", data), spans
 
 
 def _check_rest(size: int) -> None:
-    if size > REST_BYTES:
+    if size > MAX_REST_BYTES:
         raise InputFaultError(
             "body", "a megabyte that is not base64", "files in base64 and some options"
         )
@@ -131,17 +139,20 @@ def _filename(data: Mapping[str, Any]) -> str:
     name = data.get("output_filename")
     if name is None:
         return "output.mp4"
-    if not isinstance(name, str) or len(name) > FILENAME_CHARS:
-        expected = f"a text of at most {FILENAME_CHARS} characters"
+    if not isinstance(name, str) or len(name) > MAX_FILENAME_CHARS:
+        expected = f"a text of at most {MAX_FILENAME_CHARS} characters"
         raise InputFaultError("output_filename", repr(name)[:200], expected)
     return name
 
 
 def _options(data: Mapping[str, Any]) -> RenderOptions:
-    """As the public image reads them: null is the default, and the default is no effect."""
-    given = {name: data[name] for name in OPTIONS if data.get(name) is not None}
+    """Return the render options; as in the public image, ``null`` means the default.
+
+    The default of the effects is no effect, as in that image.
+    """
+    given = {name: data[name] for name in OPTION_FIELDS if data.get(name) is not None}
     if given.get("is_portrait") is False:
-        del given["is_portrait"]  # there it only chose the subtitles' style
+        del given["is_portrait"]  # in the public image it only selected the subtitle style
     try:
         return RenderOptions.model_validate({"effects": (), **given})
     except ValidationError as error:
@@ -153,7 +164,7 @@ def _options(data: Mapping[str, Any]) -> RenderOptions:
 def _pieces(
     raw: mmap.mmap, spans: Mapping[str, Span], field: str, value: object
 ) -> Iterator[bytes]:
-    """The base64 text of a field, without escapes."""
+    """Yield the base64 text of a field in pieces, with JSON escapes resolved."""
     if not isinstance(value, str):
         raise InputFaultError(field, type(value).__name__, "a file in base64")
     if value not in spans:
@@ -161,9 +172,9 @@ def _pieces(
         return
     at, end = spans[value]
     while at < end:
-        piece = raw[at : min(end, at + PIECE)]
+        piece = raw[at : min(end, at + DECODE_BLOCK_BYTES)]
         if at + len(piece) < end and (escape := piece.rfind(b"\\", len(piece) - 6)) > 0:
-            piece = piece[:escape]  # not in the midst of one
+            piece = piece[:escape]  # not in the middle of an escape
         at += len(piece)
         try:
             text: str = from_json(b'"' + piece + b'"') if b"\\" in piece else piece.decode()
@@ -187,16 +198,16 @@ def _decoded(field: str, text: bytes) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as error:
-        raise InputFaultError(field, f"no base64 ({error})", "a file in base64") from None
+        raise InputFaultError(field, f"invalid base64 ({error})", "a file in base64") from None
 
 
 def main() -> None:
-    """Unpack the folder that is the only argument."""
+    """Unpack the body in the folder that is the only command-line argument."""
     code = 0
     try:
         line = UnpackLine(unpacked=unpack(Path(sys.argv[1])))
     except InputFaultError as error:
-        line, code = UnpackLine(fault=error.fault), FAULT_EXIT
+        line, code = UnpackLine(fault=error.fault), INPUT_FAULT_EXIT_CODE
     sys.stdout.write(json.dumps(line.model_dump(mode="json")) + "\n")
     sys.exit(code)
 

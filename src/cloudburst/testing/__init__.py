@@ -1,4 +1,4 @@
-"""Fakes that keep the promises of the ports, for our tests and for those of our users."""
+"""Test tools: a fake backend, a virtual clock, and the emulator of ECS on this machine."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -7,14 +7,14 @@ from cloudburst.testing.clock import VirtualClockLoop
 from cloudburst.testing.fake import FakeCloud
 
 if TYPE_CHECKING:
-    from cloudburst.testing.emulator import (
+    from cloudburst.emulator import (
         AWS_BUCKETS,
         Bucket,
         Call,
+        CapacityShortage,
         EmulatorConfig,
         FargateEmulator,
         Fault,
-        Lack,
         Task,
         TaskFault,
     )
@@ -23,11 +23,11 @@ __all__ = [
     "AWS_BUCKETS",
     "Bucket",
     "Call",
+    "CapacityShortage",
     "EmulatorConfig",
     "FakeCloud",
     "FargateEmulator",
     "Fault",
-    "Lack",
     "Task",
     "TaskFault",
     "VirtualClockLoop",
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The emulator brings libraries that take their time, so it is imported when it is wanted."""
+    """Import the emulator on first use: its libraries take some time to import."""
     if name in __all__:
-        return getattr(import_module("cloudburst.testing.emulator"), name)
+        return getattr(import_module("cloudburst.emulator"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

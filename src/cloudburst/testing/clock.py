@@ -1,4 +1,4 @@
-"""An asyncio loop on which hours pass in milliseconds."""
+"""Asyncio event loop with a virtual clock, on which hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import selectors
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer when nothing else is to be done.
+    """Event loop whose clock jumps to the next timer when no callback is ready.
 
-    Use it as anyio's ``loop_factory``; trio has ``trio.testing.MockClock`` for the same. Threads
-    and sockets live by the real clock: a loop that waits for one jumps past its timers.
+    Use it as anyio's ``loop_factory``; trio has ``trio.testing.MockClock`` for the same purpose.
+    Threads and sockets take real time, and the clock does not wait for them: it jumps whenever a
+    timer is pending.
     """
 
     def __init__(self) -> None:
@@ -18,11 +19,11 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
-        """Seconds since the loop was made, all of them virtual."""
+        """Return the virtual seconds since the loop was created."""
         return self._virtual
 
-    def jump(self, seconds: float) -> None:
-        """Let that much time have passed."""
+    def advance(self, seconds: float) -> None:
+        """Advance the virtual clock by some seconds."""
         self._virtual += seconds
 
 
@@ -32,9 +33,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:  # no timer: only the outside world can go on
+        if timeout is None:  # no timer: only a thread or socket can wake the loop
             return super().select(None)
         ready = super().select(0)
         if not ready and timeout > 0:
-            self._loop.jump(timeout)
+            self._loop.advance(timeout)
         return ready

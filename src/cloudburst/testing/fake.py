@@ -1,4 +1,4 @@
-"""An account in memory: it launches, encodes and fails as told, in virtual time if you like."""
+"""Fake backend in memory, for tests: it launches, encodes and fails as configured."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from cloudburst.engine.postmortem import page
 from cloudburst.errors import (
     CloudburstError,
-    GenerateError,
+    EncodeError,
     NoAnswerError,
     WorkerStoppedError,
 )
-from cloudburst.models.failures import of_stop
+from cloudburst.models.failures import classify_stop
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Timeouts
+from cloudburst.models.post_mortem_page import build_page
 from cloudburst.models.prices import Rates
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
@@ -34,91 +34,113 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Arrived, Backend, Download, Output, Progress, Upload
+from cloudburst.ports import (
+    Backend,
+    DownloadedVideo,
+    EncodedVideo,
+    OnProgress,
+    OnVerified,
+    UploadedScene,
+)
 
 SIZE = 1000
-"""Bytes of every fake upload and video."""
+"""Size of every fake upload and video, in bytes."""
 
 
 @dataclass(eq=False, kw_only=True)
 class FakeCloud:
-    """Launcher, network and workers in one.
+    """Fake backend and its workers: ``Client(cloud.backend)``.
 
-    It keeps what the ports promise (a token starts one task; a cancelled call leaves nothing)
-    and complains with ``AssertionError`` when its user breaks a promise: more encodes on a
-    worker than it has encoder slots, work on a stopped task, a wrong key.
+    It behaves as the protocols in `cloudburst.ports` require: launches with the same token start
+    one task, and a cancelled call leaves nothing running on a worker. It raises ``AssertionError``
+    if the client starts more encodes on a worker than the worker has encoder slots, or connects
+    with a wrong key. Times are seconds of anyio's clock, which may be virtual.
     """
 
     name: str = "fake"
     capacity: int | None = None
+    """Maximum number of tasks that run at once; ``None``: only the client has a limit."""
     encoders: int = 1
-    cancels: bool = True
+    """Number of encoder slots of each worker."""
+    cancels_encodes: bool = True
+    """True if workers can stop an encode on request."""
     boot: float = 0.0
-    """Seconds from launch until a worker answers."""
+    """Seconds from a launch until the worker answers."""
     upload: float = 0.0
+    """Seconds that an upload takes."""
     encode: float | Callable[[str], float] = 0.0
-    """Seconds of an encode, or a function of the scene's name."""
+    """Seconds that an encode takes, or a function that returns the seconds for a scene's name."""
     download: float = 0.0
+    """Seconds that a download takes."""
     stop_takes: float = 0.0
-    """Seconds until a stop is answered."""
+    """Seconds until a request to stop a task is answered."""
     post_mortem_takes: float = 0.0
-    """Seconds until one is written."""
+    """Seconds until a post-mortem is returned."""
     ends_after: float = 0.0
-    """Seconds from a stop until the task is seen to have stopped; it works no more meanwhile."""
+    """Seconds from the stop of a task until the task is reported as stopped. The worker itself ends
+    immediately."""
     rates: Rates | None = None
-    """What it bills; ``None``: nothing."""
+    """Prices of a task; ``None``: nothing is billed."""
     pull_after: float = 0.0
-    """Seconds from a launch to the start of the image pull, where the bill begins."""
+    """Seconds from a launch to the start of the image pull, from which the task is billed."""
     refuse: list[CloudburstError] = field(default_factory=list[CloudburstError])
-    """Raised by the next launches, one each."""
+    """Errors that the next launches raise, one error for each launch."""
     stalls: int = 0
-    """So many launches start a task whose answer is lost."""
+    """Number of the next launches that start a task but never return."""
     lost_stops: int = 0
-    """So many stops arrive and their answer is lost."""
+    """Number of the next stop requests that stop their task but raise `NoAnswerError`."""
     broken_scenes: set[str] = field(default_factory=set[str])
-    deadly_scenes: dict[str, float] = field(default_factory=dict[str, float])
-    """Scenes that end their worker so many seconds after their encode has begun."""
-    dying_tasks: dict[str, float] = field(default_factory=dict[str, float])
-    """Tasks that end by themselves so many seconds after their launch."""
-    taken_tasks: dict[str, tuple[float, float]] = field(
+    """Names of the scenes whose encode fails."""
+    crashing_scenes: dict[str, float] = field(default_factory=dict[str, float])
+    """Seconds from the start of a scene's encode until its worker crashes, by name of the scene."""
+    crashing_tasks: dict[str, float] = field(default_factory=dict[str, float])
+    """Seconds from the launch of a task until the task crashes, by id of the task."""
+    interrupted_tasks: dict[str, tuple[float, float]] = field(
         default_factory=dict[str, tuple[float, float]]
     )
-    """Spot: tasks that are announced to leave so many seconds after their launch, and end so many
-    seconds after that."""
+    """Seconds from the launch of a Spot task until its interruption is announced, and from then
+    until the task ends, by id of the task."""
     native: bool = True
-    """Its tasks may be taken over by another process."""
-    mute_tasks: set[str] = field(default_factory=set[str])
-    """Tasks that run and never answer."""
+    """True if another process can adopt the tasks."""
+    silent_tasks: set[str] = field(default_factory=set[str])
+    """Ids of the tasks that run but whose workers never become healthy."""
 
     launched: dict[str, TaskId] = field(default_factory=dict[str, TaskId])
-    """Task by token."""
+    """Ids of all tasks, by the token of their launch."""
     running: dict[TaskId, float] = field(default_factory=dict[TaskId, float])
-    """Time of launch by living task."""
+    """Launch times of the running tasks by id, in seconds of anyio's clock."""
     ended: dict[TaskId, float] = field(default_factory=dict[TaskId, float])
-    """Time at which a task's bill ended, or will."""
-    most_running: int = 0
+    """Times from which ended tasks are reported as stopped, by id of the task, in seconds of
+    anyio's clock."""
+    max_running: int = 0
+    """Highest number of tasks that ran at once. Tasks whose interruption was announced do not
+    count."""
     encoding: dict[TaskId, int] = field(default_factory=dict[TaskId, int])
+    """Number of encodes in progress, by id of the task."""
     log: list[str] = field(default_factory=list[str])
+    """Log of what happened: ``launch fake-1``, ``encoded scene on fake-1``, ``stop fake-1``…"""
     _requests: dict[TaskId, tuple[LaunchRequest, float]] = field(
         default_factory=dict[TaskId, tuple[LaunchRequest, float]], repr=False
     )
-    _told_to_stop: set[TaskId] = field(default_factory=set[TaskId], repr=False)
+    _stop_requests: set[TaskId] = field(default_factory=set[TaskId], repr=False)
 
     @asynccontextmanager
     async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:  # noqa: ARG002
-        """What `cloudburst.Client` wants: ``Client(cloud.backend)``."""
+        """Yield the backend, as `cloudburst.ports.OpenBackend` requires."""
         yield Backend(
             name=self.name,
             launcher=self,
             connect=self.connect,
             capacity=self.capacity,
-            encoders=self.encoders,
-            cancels=self.cancels,
-            usd_per_second=self.rates.of(tier, public_ipv4=False) if self.rates else Decimal(),
+            encoder_slots=self.encoders,
+            cancels_encodes=self.cancels_encodes,
+            usd_per_second=self.rates.task_usd_per_second(tier, public_ipv4=False)
+            if self.rates
+            else Decimal(),
         )
 
     async def launch(self, request: LaunchRequest) -> TaskId:
-        """Start a task, or name the one of the same token."""
+        """Start a task; if the token was used before, return the task that was started then."""
         await anyio.lowlevel.checkpoint()
         if self.refuse and request.token not in self.launched:
             raise self.refuse.pop(0)
@@ -129,9 +151,11 @@ class FakeCloud:
             self.running[task] = anyio.current_time()
             now = anyio.current_time()
             leaving = sum(
-                self._leaves(TaskId(t), now) for t in self.taken_tasks if t in self.running
+                self._stop_announced(TaskId(t), now)
+                for t in self.interrupted_tasks
+                if t in self.running
             )
-            self.most_running = max(self.most_running, len(self.running) - leaving)
+            self.max_running = max(self.max_running, len(self.running) - leaving)
             self.log.append(f"launch {task}")
         if self.stalls:
             self.stalls -= 1
@@ -139,32 +163,34 @@ class FakeCloud:
         await anyio.lowlevel.checkpoint()
         return self.launched[request.token]
 
-    async def describe(self, task: TaskId, *, anew: bool = False) -> TaskStatus:  # noqa: ARG002
-        """Its state and, once it runs, its address."""
+    async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:  # noqa: ARG002
+        """Return the state of a task and, once its worker answers, its address."""
         await anyio.lowlevel.checkpoint()
-        alive, now = self.lives(task), anyio.current_time()
-        if not alive and now >= self.ended.get(task, 0.0):
+        running, now = self.is_running(task), anyio.current_time()
+        if not running and now >= self.ended.get(task, 0.0):
             code = self._stop_code(task)
             return TaskStatus(
                 state=TaskState.STOPPED,
                 reason="exit code 137",
                 stop_code=code,
-                failure=of_stop(code, [], [137]),
+                failure=classify_stop(code, [], [137]),
                 usage=self._usage(task, over=True),
             )
         usage = self._usage(task, over=False)
-        if not alive or now < self.running[task] + self.boot:
+        if not running or now < self.running[task] + self.boot:
             return TaskStatus(state=TaskState.STARTING, usage=usage)
-        leaving = self._leaves(task, now)
-        return TaskStatus(state=TaskState.RUNNING, address=task, leaving=leaving, usage=usage)
+        leaving = self._stop_announced(task, now)
+        return TaskStatus(
+            state=TaskState.RUNNING, address=task, stop_announced=leaving, usage=usage
+        )
 
     def _stop_code(self, task: TaskId) -> str:
-        if task in self._told_to_stop:
+        if task in self._stop_requests:
             return "UserInitiated"
-        return "SpotInterruption" if task in self.taken_tasks else "EssentialContainerExited"
+        return "SpotInterruption" if task in self.interrupted_tasks else "EssentialContainerExited"
 
-    def _leaves(self, task: TaskId, now: float) -> bool:
-        notice, _ = self.taken_tasks.get(task, (math.inf, 0.0))
+    def _stop_announced(self, task: TaskId, now: float) -> bool:
+        notice, _ = self.interrupted_tasks.get(task, (math.inf, 0.0))
         return now >= self.running[task] + notice
 
     def _usage(self, task: TaskId, *, over: bool) -> Usage | None:
@@ -176,27 +202,31 @@ class FakeCloud:
             rates=self.rates,
             vcpu=request.spec.tier.vcpu,
             memory_gb=request.spec.tier.memory_gb,
-            created=created,
-            pull_started=pull if pull <= (self.ended[task] if over else now) else None,
-            seen=now,
-            stopped=self.ended[task] if over else None,
+            created_at=created,
+            pull_started_at=pull if pull <= (self.ended[task] if over else now) else None,
+            last_seen_at=now,
+            stopped_at=self.ended[task] if over else None,
         )
 
     async def post_mortem(self, task: TaskId) -> str | None:
-        """A page about a task that was started here."""
+        """Return the post-mortem of a task; ``None`` if this backend did not start the task."""
         await anyio.sleep(self.post_mortem_takes)
         if task not in self._requests:
             return None
         status = await self.describe(task)
         facts = {"reason": status.reason, "stop code": status.stop_code}
-        return page(task, failure=None, facts=facts, lines=[f"the last line of {task}"])
+        return build_page(task, failure=None, facts=facts, lines=[f"the last line of {task}"])
 
     async def stop(self, task: TaskId, *, reason: str) -> None:  # noqa: ARG002
-        """End a task."""
+        """Stop a task.
+
+        Raises:
+            NoAnswerError: ``lost_stops`` is not 0; the task stops nevertheless.
+        """
         await anyio.sleep(self.stop_takes)
-        if self.lives(task):
+        if self.is_running(task):
             del self.running[task]
-            self._told_to_stop.add(task)
+            self._stop_requests.add(task)
             self.ended[task] = anyio.current_time() + self.ends_after
             self.log.append(f"stop {task}")
         if self.lost_stops:
@@ -204,13 +234,13 @@ class FakeCloud:
             raise NoAnswerError("the answer to a stop was lost")
 
     async def find(self, run: str) -> Sequence[FoundTask]:
-        """All tasks of the run, with the secrets of those that live."""
+        """Return all tasks of a run, with the secrets of tasks that run and can be adopted."""
         await anyio.lowlevel.checkpoint()
         return [
             FoundTask(
                 task=task,
                 status=await self.describe(task),
-                secrets=request.secrets if self.lives(task) and self.native else None,
+                secrets=request.secrets if self.is_running(task) and self.native else None,
             )
             for task, (request, _) in tuple(self._requests.items())
             if request.spec.run == run
@@ -218,62 +248,65 @@ class FakeCloud:
 
     @asynccontextmanager
     async def connect(self, address: str, *, secrets: Secrets) -> AsyncGenerator[FakeRenderer]:
-        """A line to the worker whose address, here, is its name."""
-        assert self._requests[TaskId(address)][0].secrets == secrets, "a worker wants its own key"
+        """Connect to a worker, whose address is the id of its task."""
+        assert self._requests[TaskId(address)][0].secrets == secrets, "another worker's key"
         yield FakeRenderer(self, TaskId(address))
 
-    def lives(self, task: TaskId) -> bool:
-        """Whether the task runs; one that was told to die has died when its time has come."""
+    def is_running(self, task: TaskId) -> bool:
+        """End a task whose crash or interruption is due; return whether the task still runs."""
         began = self.running.get(task)
         if began is None:
             return False
-        end = began + min(
-            self.dying_tasks.get(task, math.inf), sum(self.taken_tasks.get(task, (math.inf,)))
-        )
+        crash = self.crashing_tasks.get(task, math.inf)
+        end = began + min(crash, sum(self.interrupted_tasks.get(task, (math.inf,))))
         if anyio.current_time() >= end:
             del self.running[task]
             self.ended[task] = end
-            self.log.append(f"died {task}")
+            self.log.append(f"crash {task}")
             return False
         return True
 
 
 @dataclass(eq=False)
 class FakeRenderer:
-    """The line to one fake worker."""
+    """Fake `cloudburst.ports.Renderer`: the client of one worker of a `FakeCloud`."""
 
     cloud: FakeCloud
     task: TaskId
 
     @property
-    def abandoned(self) -> bool:
-        """Never: a cancelled call leaves nothing."""
+    def has_abandoned_encode(self) -> bool:
+        """Always false: a cancelled call leaves nothing running on a fake worker."""
         return False
 
-    async def healthy(self) -> bool:
-        """Whether it answers."""
+    async def is_healthy(self) -> bool:
+        """Return whether the worker answers health checks."""
         await anyio.lowlevel.checkpoint()
-        return self.cloud.lives(self.task) and self.task not in self.cloud.mute_tasks
+        return self.cloud.is_running(self.task) and self.task not in self.cloud.silent_tasks
 
-    async def clear(self) -> None:
-        """Drop what another process encodes there."""
+    async def discard_jobs(self) -> None:
+        """Discard all encodes that another process started on the worker."""
         await self._busy(0)
         self.cloud.encoding[self.task] = 0
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:  # noqa: ARG002
-        """Take some time."""
+    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:  # noqa: ARG002
+        """Simulate an upload, which takes the configured time."""
         await self._busy(self.cloud.upload)
-        return Upload(scene=scene.name, token=scene.name, sent=SIZE)
+        return UploadedScene(scene=scene.name, reference=scene.name, sent=SIZE)
 
-    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
-        """Take some time on an encoder slot, in ten steps."""
+    async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
+        """Simulate an encode, which takes the configured time and reports progress ten times.
+
+        Raises:
+            EncodeError: the scene is one of ``broken_scenes``.
+        """
         cloud, scene = self.cloud, upload.scene
         await self._busy(0)
         if scene in cloud.broken_scenes:
-            raise GenerateError("the encoder said no", scene=scene)
+            raise EncodeError("the encoder said no", scene=scene)
         seconds = cloud.encode(scene) if callable(cloud.encode) else cloud.encode
-        if scene in cloud.deadly_scenes:
-            self._dies_in(cloud.deadly_scenes[scene])
+        if scene in cloud.crashing_scenes:
+            self._crash_in(cloud.crashing_scenes[scene])
         cloud.encoding[self.task] = cloud.encoding.get(self.task, 0) + 1
         assert cloud.encoding[self.task] <= cloud.encoders, "more encodes than encoder slots"
         try:
@@ -283,25 +316,25 @@ class FakeRenderer:
         finally:
             cloud.encoding[self.task] -= 1
         cloud.log.append(f"encoded {scene} on {self.task}")
-        return Output(scene=scene, token=scene, size=SIZE, sha256=None, seconds=seconds)
+        return EncodedVideo(scene=scene, reference=scene, size=SIZE, sha256=None, seconds=seconds)
 
     async def download(
-        self, output: Output, to: Path, *, arrived: Arrived | None = None
-    ) -> Download:
-        """Take some time; no file is written."""
+        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+    ) -> DownloadedVideo:
+        """Simulate a download, which takes the configured time and writes no file."""
         await self._busy(self.cloud.download)
-        download = Download(path=to, size=output.size, sha256="0" * 64)
-        if arrived is not None:
-            await arrived(download)
+        download = DownloadedVideo(path=to, size=output.size, sha256="0" * 64)
+        if on_verified is not None:
+            await on_verified(download)
         return download
 
-    def _dies_in(self, seconds: float) -> None:
+    def _crash_in(self, seconds: float) -> None:
         cloud = self.cloud
         since = anyio.current_time() - cloud.running.get(self.task, math.inf)
-        end = min(cloud.dying_tasks.get(self.task, math.inf), since + seconds)
-        cloud.dying_tasks[self.task] = end
+        end = min(cloud.crashing_tasks.get(self.task, math.inf), since + seconds)
+        cloud.crashing_tasks[self.task] = end
 
     async def _busy(self, seconds: float) -> None:
         await anyio.sleep(seconds)
-        if not self.cloud.lives(self.task):
+        if not self.cloud.is_running(self.task):
             raise WorkerStoppedError("connection lost", task=self.task)

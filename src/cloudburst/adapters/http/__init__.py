@@ -1,1 +1,1 @@
-"""Workers that are reached over HTTP. The only place that imports httpx."""
+"""HTTP clients of render services. No other package imports httpx."""

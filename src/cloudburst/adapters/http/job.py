@@ -1,42 +1,58 @@
-"""One job at a worker: started, followed to its end, or taken back."""
+"""Jobs at a native render service: their start, progress, result and deletion."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Literal, TypeVar, cast
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from typing import Annotated, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ValidationError
+import anyio
+import httpx
+from pydantic import BaseModel, Field, StringConstraints
 
-from cloudburst.adapters.http.line import BROKEN, Line, Refusal, UnableError, able, told
-from cloudburst.engine.polling import insist
+from cloudburst.adapters.http.connection import HttpConnection
+from cloudburst.adapters.http.response import (
+    REQUEST_ERRORS,
+    ErrorBody,
+    InvalidAnswerError,
+    Sha256,
+    UnavailableError,
+    VideoSize,
+    iter_lines,
+    parse_json_as,
+    raise_for_worker_status,
+)
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import (
-    GenerateError,
+    EncodeError,
     Remedy,
     RenderFailedError,
     SceneError,
     WorkerError,
+    WorkerProtocolError,
     WorkerStoppedError,
 )
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
-from cloudburst.ports import Progress
+from cloudburst.ports import OnProgress
+from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
 
-Model = TypeVar("Model", bound=BaseModel)
+EVENT_TIMEOUT = 20.0
+"""Seconds without a line after which a stream of events counts as broken and is opened again: the
+worker sends a line at least every 10 s."""
+STREAM_END_TIMEOUT = 1.0
+"""Seconds to wait for the end of an event stream after the job's final state, so that the TCP
+connection can be used again."""
+DELETE_JOB_TIMEOUT = 5.0
+"""Seconds to cancel a job; the worker kills the job's render process before it answers."""
 
-BEAT = 20.0
-"""Seconds without a line after which a stream of events counts as dead and is opened anew: the
-worker says something every 10 s."""
-FORGET = 5.0
-"""Seconds to take a job back: the worker kills a render before it answers."""
 
-
-class JobRequest(BaseModel):
-    """What ``POST /jobs`` takes; files are named by their SHA-256."""
+class JobPayload(BaseModel):
+    """Body of ``POST /jobs``. Files are identified by their SHA-256."""
 
     name: str
     image: str
@@ -46,190 +62,227 @@ class JobRequest(BaseModel):
     options: RenderOptions
 
 
-class Accepted(BaseModel):
-    """What it answers."""
+class JobAccepted(BaseModel):
+    """Successful response to ``POST /jobs``."""
 
-    id: str
-
-
-class Done(BaseModel):
-    """A finished video."""
-
-    seconds: float
-    size: int
-    sha256: str
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{1,64}\z")]
+    """Identifier of the job, which its URLs contain."""
 
 
-class JobState(BaseModel):
-    """A line of ``GET /jobs/{id}/events``."""
+class FinishedVideo(BaseModel):
+    """Length, size and hash of the video of a finished job."""
+
+    seconds: Annotated[float, Field(ge=0, le=10**7, allow_inf_nan=False)]
+    size: VideoSize
+    sha256: Sha256
+
+
+class JobEvent(BaseModel):
+    """State of a job, sent as a line of the response to ``GET /jobs/{id}/events``."""
 
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-    progress: float = 0.0
-    done: Done | None = None
-    error: Refusal | None = None
+    progress: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    done: FinishedVideo | None = None
+    error: ErrorBody | None = None
 
 
-class MissingError(Exception):
-    """The worker lacks contents that the job names."""
+class MissingFilesError(Exception):
+    """Refusal of a job because the worker does not have all files that the job names."""
 
     def __init__(self, hashes: tuple[str, ...]) -> None:
         super().__init__(", ".join(hashes))
         self.hashes = hashes
 
 
-class _FullError(Exception):
-    """Too many jobs wait at the worker; it says so, so it is well."""
+class _JobLimitError(Exception):
+    """Refusal of a job because too many jobs wait at the worker, which itself works normally."""
 
 
-class Job:
-    """A video that a worker makes for us."""
+class WorkerJob:
+    """Client of one job at a worker: starts the job and waits for its end."""
 
-    def __init__(self, line: Line, scene: str, request: str) -> None:
-        self._line = line
+    def __init__(self, connection: HttpConnection, scene: str, payload: str) -> None:
+        self._connection = connection
         self._scene = scene
-        self._request = request
-        # Sent again with every try, so that a worker may know the same request for what it is.
-        self._token = uuid4().hex
+        self._payload = payload
+        # The same for each attempt, so that the worker recognizes a repeated request.
+        self._idempotency_key = uuid4().hex
         self.id: str | None = None
+        self._may_exist = False
+        """True if a start request was sent and no answer has ruled out that the job exists."""
+
+    @property
+    def id_at_worker(self) -> str | None:
+        """Identifier of the job that the worker has or may have; ``None`` if it has no job."""
+        # The service uses the idempotency key of a request as the identifier of its job.
+        return self.id or (self._idempotency_key if self._may_exist else None)
 
     async def start(self) -> None:
-        """Return when the worker has taken the job; wait while it has no room for it.
+        """Start the job; repeat the request while too many jobs wait at the worker.
 
         Raises:
-            MissingError: it lacks contents.
-            GenerateError: it refused the scene.
-            WorkerError: it is lost or wants another key.
+            MissingFilesError: The worker does not have all files.
+            EncodeError: The worker refused the scene.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        patience = self._line.patience()
+        retries = self._connection.new_retries()
         while self.id is None:
             try:
-                # Cut between its answer and our knowing the id, the job would have no owner.
-                await insist(self._ask, seconds=self._line.timeouts.call)
-            except _FullError as exc:
-                patience.heard()
-                await patience.bear(exc)
-            except BROKEN as exc:
-                await patience.bear(exc)
+                # Cancelled between the worker's answer and our reading of the id, the job would
+                # have no owner.
+                await finish_despite_cancel(
+                    self._request_start, seconds=self._connection.timeouts.call
+                )
+            except _JobLimitError as exc:
+                retries.reset()
+                await retries.wait(exc)
+            except REQUEST_ERRORS as exc:
+                await retries.wait(exc)
 
-    async def _ask(self) -> None:
-        response = able(
-            await self._line.http.post(
-                "/jobs",
-                content=self._request,
-                headers={"Content-Type": "application/json", "Idempotency-Key": self._token},
+    async def _request_start(self) -> None:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": self._idempotency_key}
+        could_exist, self._may_exist = self._may_exist, True
+        try:
+            response = await self._connection.request(
+                "POST", "/jobs", content=self._payload, headers=headers
             )
-        )
-        match failures.of_status(response.status_code, on="job"):
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            self._may_exist = could_exist  # nothing was sent
+            raise
+        response = raise_for_worker_status(response)
+        if not response.is_success and ErrorBody.parse(response) is not None:
+            self._may_exist = False
+        match failures.classify_http_status(response.status, context="job"):
             case None:
-                self.id = _parsed(Accepted, response.content).id
-            case failures.LACKING:
-                raise MissingError(Refusal.of(response).missing)
-            case failures.FULL:
-                raise _FullError(str(Refusal.of(response)))
+                self.id = parse_json_as(JobAccepted, response.content).id
+            case failures.Failure(files_missing=True):
+                raise MissingFilesError(ErrorBody.from_response(response).missing)
+            case failures.Failure(job_limit_reached=True):
+                raise _JobLimitError(str(ErrorBody.from_response(response)))
+            case failure if failure.error is WorkerProtocolError:
+                raise WorkerProtocolError(f"{failure.summary} (HTTP {response.status})")
             case _:
-                raise self._bad_input(Refusal.of(response))
+                # The scene would fail for good, so only a reason in the protocol's form counts.
+                if (reason := ErrorBody.parse(response)) is None:
+                    msg = f"HTTP {response.status} to a job, and no reason"
+                    raise InvalidAnswerError(msg)
+                raise self._encode_error(reason)
 
-    async def done(self, progress: Progress) -> Done:
-        """Follow the job to its end; a broken line is mended as long as the worker answers.
+    async def wait_until_done(self, progress: OnProgress) -> FinishedVideo:
+        """Wait for the end of the job and report progress; reconnect if the connection breaks.
 
         Raises:
-            GenerateError: the scene's files or options are not right, or the render failed.
-            WorkerError: the worker is lost, stops, or wants another key.
+            EncodeError: The scene's files or options are invalid, or the render failed.
+            WorkerError: The worker has stopped or is stopping, refuses the key, or sends invalid
+                answers.
         """
-        patience = self._line.patience()
-        shown = 0.0
+        retries = self._connection.new_retries()
+        reported = 0.0
 
-        def hear(state: JobState) -> None:
-            nonlocal shown
-            patience.heard()
-            if state.progress > shown:
-                shown = state.progress
-                progress(shown)
+        def on_event(event: JobEvent) -> None:
+            nonlocal reported
+            retries.reset()
+            if event.progress > reported:
+                reported = event.progress
+                progress(reported)
 
         while True:
             try:
-                if last := await self._follow(hear):
-                    return self._outcome(last)
-                cut: Exception = UnableError("the stream of events ended before the job")
-            except BROKEN as exc:
-                cut = exc
-            logger.info("job %s of %s: listening again (%s)", self.id, self._scene, told(cut))
-            await patience.bear(cut)
+                if final := await self._read_events(on_event):
+                    return self._result(final)
+                error: Exception = UnavailableError("the stream of events ended before the job")
+            except REQUEST_ERRORS as exc:
+                error = exc
+            logger.info(
+                "job %s of %s: reconnecting (%s)", self.id, self._scene, describe_error(error)
+            )
+            await retries.wait(error)
 
-    async def _follow(self, hear: Callable[[JobState], None]) -> JobState | None:
-        """The job's final state, ``None`` when the stream ends without."""
-        silence = min(BEAT, self._line.timeouts.silence / 2)
-        final: JobState | None = None
-        async with self._line.stream(f"/jobs/{self.id}/events", silence=silence) as response:
-            if failure := failures.of_status(response.status_code, on="events"):
-                if failure.remedy is not Remedy.AGAIN_HERE:
-                    raise WorkerStoppedError(failure.told)
-                raise UnableError(f"HTTP {response.status_code}: {Refusal.of(response)}")
-            async with aclosing(cast("AsyncGenerator[str]", response.aiter_lines())) as lines:
+    async def _read_events(self, on_event: Callable[[JobEvent], None]) -> JobEvent | None:
+        """Call ``on_event`` with each event; return the final event, ``None`` if there was none."""
+        read_timeout = min(EVENT_TIMEOUT, self._connection.timeouts.silence / 2)
+        final: JobEvent | None = None
+        path = f"/jobs/{self.id}/events"
+        async with self._connection.stream(path, read_timeout=read_timeout) as (response, failed):
+            if failed and (
+                failure := failures.classify_http_status(failed.status, context="events")
+            ):
+                if failure.remedy is not Remedy.REPEAT_REQUEST:
+                    raise WorkerStoppedError(failure.summary)
+                reason = ErrorBody.from_response(failed)
+                raise InvalidAnswerError(f"HTTP {failed.status}: {reason}")
+            async with aclosing(iter_lines(response, read_timeout=read_timeout)) as lines:
                 async for line in lines:
-                    if final:
+                    event = parse_json_as(JobEvent, line)
+                    on_event(event)
+                    if event.state not in {"queued", "running"}:
+                        final = event
                         break
-                    state = _parsed(JobState, line)
-                    hear(state)
-                    # Read on to the stream's end, so that its connection can be used again.
-                    final = None if state.state in {"queued", "running"} else state
+                if final is not None:
+                    with anyio.move_on_after(STREAM_END_TIMEOUT), suppress(*REQUEST_ERRORS):
+                        await anext(lines, None)
         return final
 
-    def _outcome(self, state: JobState) -> Done:
-        error = state.error or Refusal(error="no reason given")
-        match state.state:
-            case "done" if state.done:
-                return state.done
+    def _result(self, event: JobEvent) -> FinishedVideo:
+        error = event.error or ErrorBody(error="no reason given")
+        match event.state:
+            case "done" if event.done:
+                return event.done
+            case "done":
+                msg = "the worker reports the job as done, but no video"
+                raise WorkerProtocolError(msg)
             case "failed" if error.field:
-                raise self._bad_input(error)
+                raise self._encode_error(error)
             case "interrupted":
-                msg = "the worker stops and gave the render up"
+                msg = "the worker is stopping and has interrupted the job"
                 raise WorkerStoppedError(msg)
             case _:
-                msg = f"{state.state} by a fault of the service: {error}"
+                msg = f"{event.state} because of an error of the render service: {error}"
                 raise RenderFailedError(msg, scene=self._scene)
 
-    def _bad_input(self, refusal: Refusal) -> SceneError:
-        return GenerateError(str(refusal), scene=self._scene, field=refusal.field or "")
+    def _encode_error(self, reason: ErrorBody) -> SceneError:
+        return EncodeError(str(reason), scene=self._scene, field=reason.field or "")
 
 
-async def forget(line: Line, job: str | None, *, within: float = FORGET) -> None:
-    """Cancel a job that runs, delete one that is done. A failure is only logged: both expire."""
+async def delete_job(
+    connection: HttpConnection, job: str | None, *, seconds: float = DELETE_JOB_TIMEOUT
+) -> None:
+    """Cancel a running job, or delete a finished one, within ``seconds``.
+
+    A failure is only logged, because the service deletes its jobs after a while. Nothing is done
+    if ``job`` is ``None``.
+    """
     if job is None:
         return
 
     async def delete() -> None:
-        if line.closed:
-            return  # the worker is being given back, and all its jobs with it
+        if connection.closed:
+            return  # the worker is being stopped, and all its jobs with it
         try:
-            response = able(await line.http.delete(f"/jobs/{job}"))
-            logger.debug("job %s: deleted (HTTP %d)", job, response.status_code)
-        except (*BROKEN, WorkerError) as exc:
-            logger.warning("job %s may still be at its worker: %s", job, told(exc))
+            response = raise_for_worker_status(
+                await connection.request("DELETE", f"/jobs/{job}", answer_timeout=seconds)
+            )
+            logger.debug("job %s: deleted (HTTP %d)", job, response.status)
+        except (*REQUEST_ERRORS, WorkerError) as exc:
+            logger.warning("job %s may still exist on its worker: %s", job, describe_error(exc))
 
     try:
-        await insist(delete, seconds=within)
+        await finish_despite_cancel(delete, seconds=seconds)
     except TimeoutError:
-        logger.warning("job %s may still be at its worker: no answer in %g s", job, within)
+        logger.warning("job %s may still exist on its worker: no answer in %g s", job, seconds)
 
 
-async def clear(line: Line) -> None:
+async def cancel_all_jobs(connection: HttpConnection) -> None:
     """Cancel all jobs of a worker.
 
     Raises:
-        WorkerError: the worker is lost, wants another key, or cannot do that.
+        WorkerError: The worker has stopped, refuses the key, or cannot cancel them.
     """
     try:
-        response = able(await line.http.delete("/jobs"))
-    except BROKEN as exc:
-        raise WorkerStoppedError(f"its jobs cannot be cancelled: {told(exc)}") from exc
+        response = raise_for_worker_status(await connection.request("DELETE", "/jobs"))
+    except REQUEST_ERRORS as exc:
+        msg = f"the worker's jobs cannot be cancelled: {describe_error(exc)}"
+        raise WorkerStoppedError(msg) from exc
     if not response.is_success:
-        msg = f"its jobs cannot be cancelled: HTTP {response.status_code}"
+        msg = f"the worker's jobs cannot be cancelled: HTTP {response.status}"
         raise WorkerStoppedError(msg)
-
-
-def _parsed(model: type[Model], text: str | bytes) -> Model:
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as exc:
-        raise UnableError(f"an answer that makes no sense: {text[:80]!r}") from exc

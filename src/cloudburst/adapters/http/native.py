@@ -1,4 +1,4 @@
-"""Our own render service as a `Renderer`."""
+"""Client of a worker that runs the render service of this package."""
 
 from __future__ import annotations
 
@@ -8,23 +8,55 @@ from pathlib import Path
 
 import httpx
 
-from cloudburst.adapters.http.files import Hashes
-from cloudburst.adapters.http.job import Job, JobRequest, MissingError, clear, forget
-from cloudburst.adapters.http.line import Line, open_line
-from cloudburst.adapters.http.upload import Part, Uploads
-from cloudburst.adapters.http.video import Source, fetch
-from cloudburst.errors import RenderFailedError
+from cloudburst.adapters.http.connection import HttpConnection, open_connection
+from cloudburst.adapters.http.job import (
+    JobPayload,
+    MissingFilesError,
+    WorkerJob,
+    cancel_all_jobs,
+    delete_job,
+)
+from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
+from cloudburst.adapters.http.upload import FileUploader
+from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
+from cloudburst.adapters.http.video_download import (
+    VideoSource,
+    check_video_size,
+    download_video,
+)
+from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import Arrived, Download, Output, Progress, Upload
+from cloudburst.ports import (
+    DownloadedVideo,
+    EncodedVideo,
+    OnProgress,
+    OnVerified,
+    UploadedScene,
+)
+from cloudburst.text import describe_error
 
-NO_LIMITS = {"BODY_BYTES": 10**15, "IMAGE_PIXELS": 10**12, "AUDIO_SECONDS": 10**9}
-"""Settings of the service for workers of ours: the client has checked its files already, against
-its own limits."""
-DELIVERED = 2.0
-"""Seconds to tell the worker that its video has arrived; if it does not hear, the video expires."""
+AUDIO_LENGTH_TOLERANCE = 1.01
+"""Factor by which a worker's limit of the audio length exceeds the client's. The worker measures
+the length, but the client reads it from the file's header. An MP3 header leaves out the silence
+that the MP3 encoder has added."""
+DELETE_VIDEO_TIMEOUT = 2.0
+"""Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
+
+
+def service_limits(limits: Limits) -> dict[str, object]:
+    """Return the settings with which a render service enforces the limits of its client.
+
+    The client has checked only the headers of the input files, which may be wrong. The keys are
+    names of environment variables of the service, without the prefix ``CLOUDBURST_``.
+    """
+    return {
+        "BODY_BYTES": limits.file_bytes,
+        "IMAGE_PIXELS": limits.image_pixels,
+        "AUDIO_SECONDS": 1 + AUDIO_LENGTH_TOLERANCE * limits.audio_seconds,
+    }
 
 
 @asynccontextmanager
@@ -33,61 +65,96 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
-    hashes: Hashes | None = None,
+    hashes: FileHashCache | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[NativeRenderer]:
-    """The line to the worker at a base URL.
+    """Open a connection to the worker at a base URL.
 
     Args:
-        address: ``https://host:port``, or ``http://`` for one without a certificate; the worker
-            need not be there yet.
-        secrets: What the worker was started with.
-        timeouts: ``silence`` and ``call`` count here.
-        hashes: Shared by the workers of a backend, so that a file is hashed once for all.
-        transport: In place of the network, for tests.
+        address: ``https://host:port``, or ``http://`` for a worker without a certificate; the
+            worker may still be starting.
+        secrets: Secrets with which the worker was started.
+        timeouts: Only ``silence`` and ``call`` are used.
+        hashes: Cache of file hashes that the workers of a backend share.
+        transport: Replacement for the network in tests.
 
     Raises:
-        ConfigurationError: the address, the key or the certificate is nothing for HTTP.
+        ConfigurationError: The address, the key or the certificate cannot be used for HTTP.
     """
-    async with open_line(address, secrets=secrets, timeouts=timeouts, transport=transport) as line:
-        yield NativeRenderer(line, hashes or Hashes())
+    async with open_connection(
+        address, secrets=secrets, timeouts=timeouts, transport=transport
+    ) as connection:
+        yield NativeRenderer(connection, hashes or FileHashCache())
 
 
 class NativeRenderer:
-    """One worker: files by their hash, jobs with progress, videos that resume."""
+    """Client of a worker with the native protocol.
 
-    def __init__(self, line: Line, hashes: Hashes) -> None:
-        self._line = line
-        self._uploads = Uploads(line, hashes)
+    Files are identified by their hashes, jobs report their progress, and broken downloads are
+    resumed.
+    """
+
+    def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
+        self._connection = connection
+        self._uploader = FileUploader(connection, hashes)
 
     @property
-    def abandoned(self) -> bool:
-        """Never: a job that is not wanted any more is taken back."""
+    def has_abandoned_encode(self) -> bool:
+        """Always false, because jobs that are no longer needed are cancelled on the worker."""
         return False
 
-    async def healthy(self) -> bool:
-        """Whether the service answers that it is well."""
-        return await self._line.health() is not None
+    @property
+    def health_failure(self) -> str:
+        """Reason why the last check of the worker or of the key failed; empty if it succeeded."""
+        return self._connection.health_failure
 
-    async def clear(self) -> None:
-        """Cancel the jobs of who had the worker before; the files stay, known by their hashes.
+    async def check_key(self) -> bool:
+        """Return whether the worker accepts the key and uses this protocol.
+
+        The client asks for a file that does not exist: a worker that accepts the key answers 404.
 
         Raises:
-            WorkerError: the worker is lost, wants another key, or cannot do that.
+            KeyRefusedError: The worker refuses the key.
         """
-        await clear(self._line)
+        path, connection = f"/files/{'0' * 64}", self._connection
+        try:
+            response = raise_for_worker_status(
+                await connection.request("HEAD", path, answer_timeout=connection.timeouts.call)
+            )
+        except REQUEST_ERRORS as exc:
+            connection.health_failure = f"HEAD {path}: {describe_error(exc)}"
+            return False
+        accepted = response.status in {200, 404}
+        connection.health_failure = "" if accepted else f"HEAD {path}: HTTP {response.status}"
+        return accepted
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
-        """Bring the scene's files to the worker, each content once for all scenes.
-
-        The token is the request for the job, as it will be sent.
+    async def is_healthy(self) -> bool:
+        """Return whether the worker answers that it can render; false if it does not answer.
 
         Raises:
-            UploadError: a file cannot be read, changes, or was refused.
-            WorkerError: the worker is lost or wants another key.
+            WorkerUnfitError: The worker answers that it cannot render.
+        """
+        return await self._connection.check_health() is not None
+
+    async def discard_jobs(self) -> None:
+        """Cancel the jobs that an earlier process left on the worker, and keep uploaded files.
+
+        Raises:
+            WorkerError: The worker has stopped, refuses the key, or cannot cancel them.
+        """
+        await cancel_all_jobs(self._connection)
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+        """Send the files of a scene that the worker does not have yet.
+
+        The returned ``reference`` is the body of the request with which `encode` starts the job.
+
+        Raises:
+            UploadError: A file cannot be read, was changed, or was refused.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         hashes: dict[str, str] = {}
-        sent = 0
+        bytes_sent = 0
         paths = {
             "image": scene.image,
             "audio": scene.audio,
@@ -96,61 +163,74 @@ class NativeRenderer:
         }
         for field, path in paths.items():
             if path is not None:
-                part = Part(scene=scene.name, field=field, path=path)
-                hashes[field], travelled = await self._uploads.bring(part)
-                sent += travelled
-        request = JobRequest(name=scene.name, options=options, **hashes)
-        token = request.model_dump_json(exclude={"options": {"watermark"}})
-        return Upload(scene=scene.name, token=token, sent=sent)
+                file = SceneFile(scene=scene.name, field=field, path=path)
+                hashes[field], file_bytes_sent = await self._uploader.upload(file)
+                bytes_sent += file_bytes_sent
+        payload = JobPayload(name=scene.name, options=options, **hashes)
+        reference = payload.model_dump_json(exclude={"options": {"watermark"}})
+        return UploadedScene(
+            scene=scene.name, reference=reference, sent=bytes_sent, input_hashes=hashes
+        )
 
-    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
-        """Make the video; a call that fails or is cancelled takes its job back.
+    async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
+        """Make the video of an uploaded scene; if this fails or is cancelled, cancel the job.
 
         Raises:
-            GenerateError: files or options are not right; `RenderFailedError` is retryable.
-            UploadError: a file that the worker lost meanwhile cannot be sent again.
-            WorkerError: the worker is lost or wants another key.
+            EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`,
+                the render service failed.
+            UploadError: A file that the worker has lost cannot be sent again.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        job = Job(self._line, upload.scene, upload.token)
+        job = WorkerJob(self._connection, upload.scene, upload.reference)
         try:
             try:
                 await job.start()
-            except MissingError as exc:
-                await self._bring_again(exc, upload.scene)
+            except MissingFilesError as exc:
+                await self._upload_again(exc, upload.scene)
                 await job.start()
-            done = await job.done(progress)
-            return Output(
+            video = await job.wait_until_done(progress)
+            check_video_size(video.size, upload)
+            return EncodedVideo(
                 scene=upload.scene,
-                token=str(job.id),
-                size=done.size,
-                sha256=done.sha256,
-                seconds=done.seconds,
+                reference=str(job.id),
+                size=video.size,
+                sha256=video.sha256,
+                seconds=video.seconds,
             )
         except BaseException as exc:
-            await forget(self._line, job.id)
-            if isinstance(exc, MissingError):
-                msg = "the worker loses the scene's files as soon as it has them"
+            if job.id is not None or not isinstance(exc, WorkerStoppedError):
+                # A worker that is lost before it answers is asked for nothing more.
+                await delete_job(self._connection, job.id_at_worker)
+            if isinstance(exc, MissingFilesError):
+                msg = "the worker loses the scene's files immediately after their upload"
                 raise RenderFailedError(msg, scene=upload.scene) from exc
             raise
 
-    async def _bring_again(self, missing: MissingError, scene: str) -> None:
+    async def _upload_again(self, missing: MissingFilesError, scene: str) -> None:
         for sha256 in missing.hashes:
-            if not await self._uploads.bring_again(sha256):
+            if not await self._uploader.upload_again(sha256):
                 msg = f"the worker lost a file that was not sent from here: {sha256}"
                 raise RenderFailedError(msg, scene=scene) from missing
 
     async def download(
-        self, output: Output, to: Path, *, arrived: Arrived | None = None
-    ) -> Download:
-        """Fetch the video, then let the worker delete it; the same when the fetch fails.
+        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+    ) -> DownloadedVideo:
+        """Download the video, then delete it on the worker, even if the download failed.
+
+        If this machine could not write the video, the worker keeps it for another download.
 
         Raises:
-            DownloadError: it does not arrive whole, or is not what the worker said.
-            OutputWriteError: this machine cannot write it.
-            WorkerError: the worker is lost or wants another key.
+            DownloadError: The video is incomplete, or is not the one that the worker announced.
+            OutputWriteError: This machine cannot write the video.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
+        keep = False
         try:
-            source = Source(output=output, path=f"/jobs/{output.token}/video")
-            return await fetch(self._line, source, to, arrived=arrived)
+            source = VideoSource(video=output, path=f"/jobs/{output.reference}/video")
+            return await download_video(self._connection, source, to, on_verified=on_verified)
+        except OutputWriteError:
+            keep = True
+            raise
         finally:
-            await forget(self._line, output.token, within=DELIVERED)
+            if not keep:
+                await delete_job(self._connection, output.reference, seconds=DELETE_VIDEO_TIMEOUT)

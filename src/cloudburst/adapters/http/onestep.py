@@ -1,4 +1,4 @@
-"""The public image as a `Renderer`: one long POST makes a video of a scene."""
+"""Client of a worker that runs the public image: one long POST request makes a video."""
 
 from __future__ import annotations
 
@@ -6,53 +6,74 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
 import anyio
 import httpx
 from anyio import create_task_group
 from anyio.abc import TaskGroup
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, StringConstraints
 
-from cloudburst.adapters.http.body import FIELDS, Body
-from cloudburst.adapters.http.line import (
-    BROKEN,
-    Line,
-    Refusal,
-    open_line,
-    refused_key,
-    told,
+from cloudburst.adapters.http.connection import HttpConnection, open_connection
+from cloudburst.adapters.http.held_request import VIDEO_PATH, HeldRequest, HoldTimeoutError
+from cloudburst.adapters.http.request_body import PUBLIC_IMAGE_FIELDS, OnestepBody
+from cloudburst.adapters.http.response import (
+    REQUEST_ERRORS,
+    ErrorBody,
+    InvalidAnswerError,
+    VideoSize,
+    WorkerResponse,
+    key_refused_error,
+    parse_json_as,
 )
-from cloudburst.adapters.http.post import VIDEO, HeldTooLongError, Post
-from cloudburst.adapters.http.video import Source, fetch
-from cloudburst.engine.groups import unwrapped
+from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.video_download import (
+    VideoSource,
+    check_video_size,
+    download_video,
+)
+from cloudburst.concurrency import collapse_single
 from cloudburst.errors import (
     CloudburstError,
-    GenerateError,
-    RenderFailedError,
+    EncodeError,
+    KeyRefusedError,
     SceneError,
+    UploadError,
+    WorkerDiskFullError,
+    WorkerProtocolError,
     WorkerStoppedError,
 )
 from cloudburst.models import failures
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.policy import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import Arrived, Download, Output, Progress, Upload
+from cloudburst.ports import (
+    DownloadedVideo,
+    EncodedVideo,
+    OnProgress,
+    OnVerified,
+    UploadedScene,
+)
+from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
 
-SLOWNESS = 10.0
-"""Seconds that the public image may need for each second of sound: it encodes up to four times
-over, and moves the camera in Python."""
+MAX_ENCODE_SECONDS_PER_AUDIO_SECOND = 10.0
+"""Seconds that the public image may need for each second of audio: it encodes a video up to four
+times, and computes camera movements in Python."""
 
 
-class Made(BaseModel):
-    """The answer that tells of a video."""
+class CreatedVideo(BaseModel):
+    """Successful response to ``POST /create_video_onestep``."""
 
-    download_endpoint: str = Field(pattern="^/[^/]")
-    """A path: another host would get the key."""
-    size: int = Field(ge=1)
+    download_endpoint: Annotated[
+        str, StringConstraints(pattern=r"^/[A-Za-z0-9._~-][A-Za-z0-9._~/-]{0,200}\z")
+    ]
+    """URL path of the video on the worker. A full URL is refused, because it could name another
+    host, which would receive the key."""
+    size: VideoSize
 
 
 @asynccontextmanager
@@ -61,27 +82,31 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
+    hashes: FileHashCache | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[OnestepRenderer]:
-    """The line to the worker at a base URL.
+    """Open a connection to the worker at a base URL.
 
     Args:
-        address: ``http://host:port`` or ``https://``; the worker need not be there yet.
-        secrets: What the worker was started with; an empty key is for one that wants none.
-        timeouts: ``silence`` counts here; how long an encode may take is for the caller to say.
-        transport: In place of the network, for tests.
+        address: ``http://host:port`` or ``https://``; the worker may still be starting.
+        secrets: Secrets with which the worker was started; the key is empty if it requires none.
+        timeouts: Only ``silence`` and ``call`` are used; the caller limits the time of an encode.
+        hashes: Cache of file hashes that the workers of a backend share.
+        transport: Replacement for the network in tests.
 
     Raises:
-        ConfigurationError: the address, the key or the certificate is nothing for HTTP.
+        ConfigurationError: The address, the key or the certificate cannot be used for HTTP.
     """
-    with unwrapped():
+    with collapse_single():
         async with (
-            open_line(
+            open_connection(
                 address, secrets=secrets, timeouts=timeouts, transport=transport, reuse=False
-            ) as line,
+            ) as connection,
             create_task_group() as tasks,
         ):
-            renderer = OnestepRenderer(line, tasks, keyed=bool(secrets.key))
+            renderer = OnestepRenderer(
+                connection, tasks, hashes or FileHashCache(), has_key=bool(secrets.key)
+            )
             try:
                 yield renderer
             finally:
@@ -89,173 +114,231 @@ async def connect(
 
 
 class OnestepRenderer:
-    """One worker. While it encodes a scene, the next one travels, but for its last bytes."""
+    """Client of a worker that runs the public image.
 
-    def __init__(self, line: Line, tasks: TaskGroup, *, keyed: bool) -> None:
-        self._line = line
+    While the worker encodes a scene, the request for the next scene is sent in advance, except for
+    the last bytes of its body.
+    """
+
+    def __init__(
+        self, connection: HttpConnection, tasks: TaskGroup, hashes: FileHashCache, *, has_key: bool
+    ) -> None:
+        self._connection = connection
         self._tasks = tasks
-        self._keyed = keyed
-        self._bodies: dict[str, Body] = {}
-        self._posts: dict[str, Post] = {}
-        self._turn = anyio.Lock()
-        self._proven = False
-        self._abandoned = False
+        self._hashes = hashes
+        self._has_key = has_key
+        self._bodies: dict[str, OnestepBody] = {}
+        self._requests: dict[str, HeldRequest] = {}
+        self._key_check = anyio.Lock()
+        self._key_accepted = False
+        self._abandoned_encode = False
         self._closed = False
 
     @property
-    def abandoned(self) -> bool:
-        """Whether it encodes a scene whose answer will not be heard; the image cannot be told."""
-        return self._abandoned
+    def has_abandoned_encode(self) -> bool:
+        """True if the worker may still encode a scene whose response is lost.
 
-    async def healthy(self) -> bool:
-        """Whether the service answers that it is well."""
-        answer = await self._line.health()
-        if answer and self._keyed and answer.authentication.get("mode") == "default":
-            logger.warning("the worker was given a key and asks for none: it is open to all")
-        return answer is not None
+        The public image cannot cancel an encode.
+        """
+        return self._abandoned_encode
 
-    async def clear(self) -> None:
-        """Nothing: what the image encodes cannot be dropped."""
+    @property
+    def health_failure(self) -> str:
+        """Reason why the last check of the worker or of the key failed; empty if it succeeded."""
+        return self._connection.health_failure
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> Upload:
-        """Send a scene but for its last bytes.
-
-        Only a worker of which we know that it takes our key gets something in advance; to another
-        one the scene travels with `generate`.
+    async def is_healthy(self) -> bool:
+        """Return whether the worker answers that it can render; false if it does not answer.
 
         Raises:
-            UploadError: a file cannot be read, or changes.
-            WorkerError: the worker wants another key.
+            WorkerUnfitError: The worker answers that it cannot render.
         """
-        async with self._turn:
-            if not self._proven:
-                self._proven = await self._takes_our_key()
-        token, body = uuid4().hex, await Body.of(scene, options)
-        self._bodies[token] = body
-        sent = 0
-        if self._proven:
-            post = self._posts[token] = self._begin(body)
-            try:
-                sent = await post.held()
-            except BaseException:
-                post.kill()
-                raise
-        return Upload(scene=scene.name, token=token, sent=sent)
+        health = await self._connection.check_health()
+        if health and self._has_key and health.authentication.get("mode") == "default":
+            logger.warning("the worker does not require the key it was given: it is open to all")
+        return health is not None
 
-    async def _takes_our_key(self) -> bool:
-        """Ask for a video of nothing: that is refused as such, or before that for the key."""
+    async def discard_jobs(self) -> None:
+        """Do nothing: the public image cannot cancel an encode."""
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+        """Send the request for a scene in advance; `encode` sends the last bytes of its body.
+
+        If the worker has not accepted the key yet, `encode` sends the whole request.
+
+        Raises:
+            UploadError: A file cannot be read, or was changed.
+            WorkerError: The worker refuses the key.
+        """
+        async with self._key_check:
+            if not self._key_accepted:
+                await self.check_key()
+        reference = uuid4().hex
+        body = await OnestepBody.create(scene, options, self._hashes)
+        self._bodies[reference] = body
+        bytes_sent = 0
+        if self._key_accepted:
+            request = self._requests[reference] = self._start_request(body)
+            try:
+                bytes_sent = await request.wait_until_held()
+            except BaseException:
+                request.cancel()
+                raise
+        return UploadedScene(
+            scene=scene.name,
+            reference=reference,
+            sent=bytes_sent,
+            input_hashes=body.input_hashes,
+        )
+
+    async def check_key(self) -> bool:
+        """Return whether the worker accepts the key and uses this protocol.
+
+        The client asks for a video without naming any files. A worker that accepts the key
+        answers 400; a worker that refuses the key answers 401 or 403.
+
+        Raises:
+            KeyRefusedError: The worker refuses the key.
+        """
         try:
-            response = await self._line.http.post(
-                VIDEO,
+            response = await self._connection.request(
+                "POST",
+                VIDEO_PATH,
                 content=b"{}",
                 headers={"Content-Type": "application/json"},
-                timeout=self._line.timeouts.call,
+                answer_timeout=self._connection.timeouts.call,
             )
-        except BROKEN:
+        except REQUEST_ERRORS as exc:
+            self._connection.health_failure = f"POST {VIDEO_PATH}: {describe_error(exc)}"
             return False
-        if failures.of_status(response.status_code, on="onestep") is failures.KEY:
-            raise refused_key(response.status_code)
-        return response.status_code == 400
+        failure = failures.classify_http_status(response.status, context="onestep")
+        if failure is not None and failure.error is KeyRefusedError:
+            raise key_refused_error(response.status)
+        self._key_accepted = response.status == 400
+        self._connection.health_failure = (
+            "" if self._key_accepted else f"POST {VIDEO_PATH}: HTTP {response.status}"
+        )
+        return self._key_accepted
 
-    async def generate(self, upload: Upload, *, progress: Progress) -> Output:
-        """Make the video. Cancelled after the last byte has left, it leaves the worker at it.
+    async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
+        """Make the video of an uploaded scene.
+
+        If the call is cancelled after the whole request was sent, the worker continues to encode.
 
         Raises:
-            GenerateError: files or options are not right; `RenderFailedError` is retryable.
-            UploadError: a file cannot be read, has changed or is too large.
-            WorkerError: the worker is lost, wants another key, or speaks another protocol.
+            EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`,
+                the render service failed.
+            UploadError: A file cannot be read, was changed or is too large.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        body = self._bodies.pop(upload.token)
-        post = self._posts.pop(upload.token, None)
+        body = self._bodies.pop(upload.reference)
+        request = self._requests.pop(upload.reference, None)
         progress(0.0)
-        response = await self._answer(body, post)
-        made = _made(response, upload.scene)
-        self._proven = True
+        response = await self._complete_request(body, request)
+        video = _parse_video(response, upload.scene)
+        check_video_size(video.size, upload)
+        self._key_accepted = True
         progress(1.0)
-        return Output(
+        return EncodedVideo(
             scene=upload.scene,
-            token=made.download_endpoint,
-            size=made.size,
+            reference=video.download_endpoint,
+            size=video.size,
             sha256=None,
             seconds=0.0,
         )
 
-    async def _answer(self, body: Body, post: Post | None) -> httpx.Response:
-        """The answer to the one request that is complete; one that is cut before is repeated."""
-        patience = self._line.patience()
+    async def _complete_request(
+        self, body: OnestepBody, request: HeldRequest | None
+    ) -> WorkerResponse:
+        """Send the rest of a request and return the response; retry if it breaks before its end."""
+        retries = self._connection.new_retries()
         while True:
-            post = post or self._begin(body)
+            request = request or self._start_request(body)
             try:
-                response = await post.answer()
-            except BROKEN as exc:
-                if post.complete:
-                    msg = f"the line broke while the worker encoded ({told(exc)})"
+                response = await request.finish()
+            except REQUEST_ERRORS as exc:
+                if request.complete and isinstance(exc, InvalidAnswerError):
+                    msg = f"the worker's answers are invalid: {describe_error(exc)}"
+                    raise WorkerProtocolError(msg) from exc
+                if request.complete:
+                    msg = f"the connection broke while the worker encoded ({describe_error(exc)})"
                     raise WorkerStoppedError(msg) from exc
-                if not isinstance(exc, HeldTooLongError):
-                    await patience.bear(exc)
-                post = None
+                if not isinstance(exc, HoldTimeoutError):
+                    await retries.wait(exc)
+                request = None
             else:
-                failure = failures.of_status(response.status_code, on="onestep")
-                self._abandoned = self._abandoned or failure is failures.LOST
+                failure = failures.classify_http_status(response.status, context="onestep")
+                if failure is not None and failure.encode_continues:
+                    self._abandoned_encode = True
                 return response
             finally:
-                if post is not None and post.unanswered:
-                    self._abandoned = True
+                if request is not None and request.unanswered:
+                    self._abandoned_encode = True
 
     def close(self) -> None:
-        """End all requests and begin no more: the worker is being given back."""
+        """Cancel all requests and refuse further ones."""
         self._closed = True
         self._tasks.cancel_scope.cancel()
 
-    def _begin(self, body: Body) -> Post:
+    def _start_request(self, body: OnestepBody) -> HeldRequest:
         if self._closed:
-            msg = "the worker is given back"
+            msg = "the worker is being stopped"
             raise WorkerStoppedError(msg)
-        post = Post(self._line, body)
-        self._tasks.start_soon(post.run, name=f"cloudburst post of {body.scene}")
-        return post
+        request = HeldRequest(self._connection, body)
+        self._tasks.start_soon(request.run, name=f"cloudburst request for {body.scene}")
+        return request
 
     async def download(
-        self, output: Output, to: Path, *, arrived: Arrived | None = None
-    ) -> Download:
-        """Fetch the video; the worker deletes it in an hour.
+        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+    ) -> DownloadedVideo:
+        """Download the video; the worker deletes its copy an hour later.
 
         Raises:
-            DownloadError: it is not there or does not arrive whole.
-            OutputWriteError: this machine cannot write it.
-            WorkerError: the worker is lost or wants another key.
+            DownloadError: The video is missing or incomplete.
+            OutputWriteError: This machine cannot write the video.
+            WorkerError: The worker has stopped or refuses the key.
         """
-        # The image writes the index last when it has drawn subtitles or moved the camera.
-        source = Source(output=output, path=output.token, at_once=False)
-        return await fetch(self._line, source, to, arrived=arrived)
+        # The image writes the index last after it has drawn subtitles or moved the camera.
+        source = VideoSource(video=output, path=output.reference, fast_start=False)
+        return await download_video(self._connection, source, to, on_verified=on_verified)
 
 
-def _made(response: httpx.Response, scene: str) -> Made:
-    status = response.status_code
-    if status == 200:
+def _parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:
+    if response.status == 200:
         try:
-            return Made.model_validate_json(response.content)
-        except ValidationError as exc:
-            msg = f"an answer that makes no sense: {response.content[:80]!r}"
-            raise RenderFailedError(msg, scene=scene) from exc
-    raise _error(status, Refusal.of(response), scene)
+            return parse_json_as(CreatedVideo, response.content)
+        except InvalidAnswerError as exc:
+            raise WorkerProtocolError(describe_error(exc)) from exc
+    raise _error(response, scene)
 
 
-def _error(status: int, refusal: Refusal, scene: str) -> CloudburstError:
-    failure = failures.of_status(status, on="onestep") or failures.STRANGER
-    if failure is failures.KEY:
-        return refused_key(status)
+def _error(response: WorkerResponse, scene: str) -> CloudburstError:
+    status, reason = response.status, ErrorBody.from_response(response)
+    failure = failures.classify_http_status(status, context="onestep") or failures.UNKNOWN_PROTOCOL
+    if failure.error is KeyRefusedError:
+        return key_refused_error(status)
+    if failure.error is WorkerDiskFullError:
+        return WorkerDiskFullError(f"the worker's disk is full: {reason}")
     kind = failure.error
-    if kind is GenerateError:
-        return GenerateError(str(refusal), scene=scene, field=_field(refusal.error))
+    # The scene would fail for good, so only a reason in the protocol's form counts.
+    final = issubclass(kind, (EncodeError, UploadError)) and not kind.retryable
+    if final and ErrorBody.parse(response) is None:
+        msg = f"{failures.UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
+        return WorkerProtocolError(msg)
+    if kind is EncodeError:
+        return EncodeError(str(reason), scene=scene, field=_field(reason.error))
     if issubclass(kind, SceneError):
-        return kind(f"{failure.means}: {refusal}", scene=scene)
-    return kind(f"{failure.told} (HTTP {status}: {refusal})")
+        return kind(f"{failure.meaning}: {reason}", scene=scene)
+    return kind(f"{failure.summary} (HTTP {status}: {reason})")
 
 
 def _field(error: str) -> str:
-    """What our own service puts before a colon; the public image names no fields."""
+    """Return the input or option that an error names before a colon; empty if it names none.
+
+    Our own render service names the field; the public image does not.
+    """
     field, colon, _ = error.partition(":")
-    field = FIELDS.get(field, field)
-    known = field in FIELDS.values() or field.partition(".")[0] in RenderOptions.model_fields
+    field = PUBLIC_IMAGE_FIELDS.get(field, field)
+    is_input = field in PUBLIC_IMAGE_FIELDS.values()
+    known = is_input or field.partition(".")[0] in RenderOptions.model_fields
     return field if colon and known else ""

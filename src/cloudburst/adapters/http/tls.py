@@ -1,4 +1,4 @@
-"""Whom a line trusts, and what goes over it in clear."""
+"""TLS contexts for connections to workers, and a warning about keys sent in clear text."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from cloudburst.models.task import Secrets
 
 logger = logging.getLogger(__name__)
 
-_HERE = (".internal", ".local", ".localhost", ".lan", ".home.arpa")
-"""Ends of names that no public DNS knows."""
+_PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".home.arpa")
+"""Endings of host names that no public DNS server resolves."""
 
 
-async def trust(scheme: str, secrets: Secrets) -> ssl.SSLContext:
-    """How the worker at an address of that scheme is recognized.
+async def create_ssl_context(scheme: str, secrets: Secrets) -> ssl.SSLContext:
+    """Return the TLS context for connections to a worker whose address has this scheme.
 
-    With a certificate in the secrets it is that one and no other, whatever the address is called.
-    Without, an ``https`` address is one that the authorities of this system know by its name.
+    If the secrets contain a certificate, only that certificate is trusted, and the host name is not
+    checked. Otherwise the certificate authorities of this system are trusted. Connections over
+    ``http`` do not use the context.
 
     Raises:
-        ConfigurationError: the certificate is none, or it is there and the address is not https.
+        ConfigurationError: The certificate in the secrets is invalid, or the secrets contain a
+            certificate although the scheme is not ``https``.
     """
     if secrets.certificate:
         if scheme != "https":
-            msg = "a worker with a certificate is reached over https only"
+            msg = "a worker with a certificate can be reached over https only"
             raise ConfigurationError(msg)
-        return _only(secrets.certificate)
+        return _context_of_certificate(secrets.certificate)
     if scheme == "https":
-        # To read the certificates of all authorities takes up to 0.2 s.
-        return await to_thread.run_sync(_authorities)
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: plain HTTP asks nobody
+        # Reading the certificates of all authorities takes up to 0.2 s.
+        return await to_thread.run_sync(_system_context)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # plain HTTP: never used
 
 
-def _only(certificate: str) -> ssl.SSLContext:
-    context = _context(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+def _context_of_certificate(certificate: str) -> ssl.SSLContext:
+    context = _restrict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     context.check_hostname = False
     try:
         context.load_verify_locations(cadata=certificate)
@@ -50,33 +52,33 @@ def _only(certificate: str) -> ssl.SSLContext:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
-    return _context(ssl.create_default_context())
+def _system_context() -> ssl.SSLContext:
+    return _restrict(ssl.create_default_context())
 
 
-def _context(context: ssl.SSLContext) -> ssl.SSLContext:
+def _restrict(context: ssl.SSLContext) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def warn_of_clear_text(scheme: str, host: str) -> None:
-    """Say, once for each process, that a key crosses networks in which others may read it."""
-    if scheme == "http" and not _is_near(host):
-        _warn()
+def warn_about_plain_http(scheme: str, host: str) -> None:
+    """Log a warning, once per process, if a key crosses public networks in clear text."""
+    if scheme == "http" and not _is_private(host):
+        _warn_once()
 
 
 @cache
-def _warn() -> None:
+def _warn_once() -> None:
     logger.warning(
-        "workers are reached over plain HTTP at public addresses: whoever sits between can read "
-        "their keys, and the files; native workers with a certificate are reached over TLS"
+        "workers are reached over plain HTTP at public addresses: anyone on the network path can "
+        "read their keys and the files; native workers with a certificate are reached over TLS"
     )
 
 
-def _is_near(host: str) -> bool:
-    """Whether an address is of this machine or of a private network."""
+def _is_private(host: str) -> bool:
+    """Return whether an address belongs to this machine or to a private network."""
     try:
         return not ipaddress.ip_address(host).is_global
-    except ValueError:  # a name
-        return "." not in host or host.lower().rstrip(".").endswith(_HERE)
+    except ValueError:  # a host name
+        return "." not in host or host.lower().rstrip(".").endswith(_PRIVATE_DOMAINS)

@@ -1,130 +1,123 @@
-"""Contents on one worker: each is sent once, whoever needs it."""
+"""Upload of files to one native worker. A file that several scenes use is sent only once."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import anyio
 
-from cloudburst.adapters.http.files import Content, Hashes
-from cloudburst.adapters.http.line import Line, Refusal
-from cloudburst.errors import UploadError
+from cloudburst.adapters.http.connection import HttpConnection
+from cloudburst.adapters.http.response import ErrorBody
+from cloudburst.adapters.http.upload_files import FileHashCache, HashedFile, SceneFile
+from cloudburst.errors import UploadError, WorkerProtocolError
 from cloudburst.models import failures
+from cloudburst.text import describe_error
 
-WORTH_ASKING = 256 * 1024
-"""Bytes from which a file costs more than the round trip that asks whether it is there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One file of one scene."""
-
-    scene: str
-    field: str
-    """``image``, ``audio``, ``subtitle`` or ``watermark``."""
-    path: Path
-
-    def error(self, message: str) -> UploadError:
-        """What is wrong with it."""
-        return UploadError(f"{self.field}: {message}", scene=self.scene, field=self.field)
+MIN_BYTES_TO_ASK = 256 * 1024
+"""File size in bytes from which sending a file takes longer than asking whether the worker has
+it."""
 
 
-class Uploads:
-    """What one worker has, as far as we brought it there."""
+class FileUploader:
+    """Uploader of files to one worker, which remembers the files that the worker has."""
 
-    def __init__(self, line: Line, hashes: Hashes) -> None:
-        self._line = line
+    def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
+        self._connection = connection
         self._hashes = hashes
-        self._parts: dict[str, Part] = {}
-        self._there: set[str] = set()
-        self._busy: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._files: dict[str, SceneFile] = {}
+        self._uploaded: set[str] = set()
+        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
-    async def bring(self, part: Part) -> tuple[str, int]:
-        """The file's SHA-256 once the worker has it, and the bytes that travelled for it.
+    async def upload(self, file: SceneFile) -> tuple[str, int]:
+        """Send a file unless the worker has it; return its SHA-256 and the number of bytes sent.
 
         Raises:
-            UploadError: the file cannot be read, changes, or was refused.
-            WorkerError: the worker is lost or wants another key.
+            UploadError: The file cannot be read, was changed, or was refused.
+            WorkerError: The worker has stopped or refuses the key.
         """
         try:
-            content = await self._hashes.of(part.path)
+            content = await self._hashes.hash_file(file.path)
         except OSError as exc:
-            raise part.error(told_of(exc)) from exc
-        self._parts[content.sha256] = part
-        async with self._busy[content.sha256]:
-            if content.sha256 in self._there:
+            raise file.error(describe_error(exc)) from exc
+        self._files[content.sha256] = file
+        async with self._locks[content.sha256]:
+            if content.sha256 in self._uploaded:
                 return content.sha256, 0
-            sent = 0 if await self._is_there(content) else await self._send(part, content)
-            self._there.add(content.sha256)
-            return content.sha256, sent
+            bytes_sent = 0 if await self._has(content) else await self._send(file, content)
+            self._uploaded.add(content.sha256)
+            return content.sha256, bytes_sent
 
-    async def bring_again(self, sha256: str) -> bool:
-        """Send what the worker has lost; false when it never came from here.
+    async def upload_again(self, sha256: str) -> bool:
+        """Send a file that the worker has lost; return false if `upload` was never called for it.
 
         Raises:
-            UploadError, WorkerError: as for `bring`.
+            UploadError: The file has changed since it was sent, cannot be read, or was refused.
+            WorkerError: The worker has stopped or refuses the key.
         """
-        part = self._parts.get(sha256)
-        if part is None:
+        file = self._files.get(sha256)
+        if file is None:
             return False
-        self._there.discard(sha256)
-        found, _ = await self.bring(part)
-        if found != sha256:
-            raise part.error(f"{part.path} changed after it was sent")
+        self._uploaded.discard(sha256)
+        current, _ = await self.upload(file)
+        if current != sha256:
+            raise file.error(f"{file.path} changed after it was sent")
         return True
 
-    async def _is_there(self, content: Content) -> bool:
-        if content.size < WORTH_ASKING:
+    async def _has(self, content: HashedFile) -> bool:
+        """Ask the worker whether it has a file; return false for small files without asking."""
+        if content.size < MIN_BYTES_TO_ASK:
             return False
-        response = await self._line.ask("HEAD", _url(content), within=self._line.timeouts.call)
+        response = await self._connection.request_with_retries(
+            "HEAD", _url(content), answer_timeout=self._connection.timeouts.call
+        )
         return response.is_success
 
-    async def _send(self, part: Part, content: Content) -> int:
-        bodies: list[_Body] = []
+    async def _send(self, file: SceneFile, content: HashedFile) -> int:
+        bodies: list[_FileBody] = []
 
-        def body() -> _Body:
-            bodies.append(_Body(part, content))
+        def new_body() -> _FileBody:
+            bodies.append(_FileBody(file, content))
             return bodies[-1]
 
-        response = await self._line.ask(
-            "PUT", _url(content), content=body, headers={"Content-Length": str(content.size)}
+        response = await self._connection.request_with_retries(
+            "PUT", _url(content), content=new_body, headers={"Content-Length": str(content.size)}
         )
-        if failures.of_status(response.status_code, on="file"):
-            raise part.error(f"the worker refused {part.path}: {Refusal.of(response)}")
-        return sum(body.sent for body in bodies)
+        match failures.classify_http_status(response.status, context="file"):
+            case None:
+                pass
+            case failure if failure.error is UploadError and (reason := ErrorBody.parse(response)):
+                raise file.error(f"the worker refused {file.path}: {reason}")
+            case failure:
+                reason = ErrorBody.from_response(response)
+                msg = f"{failure.summary} (HTTP {response.status}: {reason})"
+                raise WorkerProtocolError(msg)
+        return sum(body.bytes_sent for body in bodies)
 
 
-class _Body:
-    """A content as the body of one request; knows how much of it was taken."""
+class _FileBody:
+    """Request body that reads a file in blocks and counts the bytes that were sent."""
 
-    def __init__(self, part: Part, content: Content) -> None:
-        self._part = part
+    def __init__(self, file: SceneFile, content: HashedFile) -> None:
+        self._file = file
         self._content = content
-        self._next = 0
-        self.sent = 0
+        self._offset = 0
+        self.bytes_sent = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        self.sent = self._next
-        if self._next >= self._content.size:
+        self.bytes_sent = self._offset
+        if self._offset >= self._content.size:
             raise StopAsyncIteration
         try:
-            block = await self._content.read(self._next)
+            block = await self._content.read_block(self._offset)
         except OSError as exc:
-            raise self._part.error(told_of(exc)) from exc
-        self._next += len(block)
+            raise self._file.error(describe_error(exc)) from exc
+        self._offset += len(block)
         return block
 
 
-def _url(content: Content) -> str:
+def _url(content: HashedFile) -> str:
     return f"/files/{content.sha256}"
-
-
-def told_of(exc: OSError) -> str:
-    """What the system says of a file."""
-    return f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)

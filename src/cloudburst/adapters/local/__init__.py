@@ -1,1 +1,1 @@
-"""Workers that are processes on this machine."""
+"""Backend of worker processes on this machine."""

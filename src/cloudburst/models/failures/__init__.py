@@ -1,7 +1,7 @@
-"""One table of all that can go wrong on the way, and what helps. Nothing else classifies.
+"""Failure table: rows that explain the failures of AWS, tasks and workers.
 
-Every adapter asks here with what it was told: a code, a reason, a status, an exception. The first
-row that fits counts. ``docs/failures.md`` shows the same table.
+The functions of this module return the first row that matches an error code, a stop reason, an HTTP
+status or an exception. ``docs/failures.md`` shows the same table.
 """
 
 from __future__ import annotations
@@ -9,133 +9,156 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.errors import Remedy
-from cloudburst.models.failures.calls import CODES, EXPIRED, NO_SUCH_TASK, REASONS, WORDS
-from cloudburst.models.failures.lines import (
-    ANEW,
+from cloudburst.models.failures.api_errors import API_ERRORS, NO_SUCH_TASK
+from cloudburst.models.failures.connections import (
     EXCEPTIONS,
-    FULL,
-    KEY,
-    LACKING,
-    LOST,
-    REFUSED,
-    STATUSES,
-    STRANGER,
-    UNABLE,
+    HTTP_STATUSES,
+    KEY_REFUSED,
+    UNKNOWN_PROTOCOL,
+    WORKER_DISK_FULL,
 )
-from cloudburst.models.failures.row import Failure, Where
+from cloudburst.models.failures.failure import Evidence, Failure
+from cloudburst.models.failures.placement import (
+    PLACEMENT_MESSAGES,
+    PLACEMENT_REASONS,
+    ROLE_NOT_READY_AT_LAUNCH,
+)
 from cloudburst.models.failures.stops import (
     EXIT_CODES,
-    SPOT,
+    GENERIC_STOP_CODES,
+    ROLE_NOT_READY_AT_START,
     STOP_CODES,
     STOPPED_REASONS,
-    VAGUE,
 )
 
 __all__ = [
-    "ANEW",
-    "EXPIRED",
-    "FULL",
-    "KEY",
-    "LACKING",
-    "LOST",
+    "KEY_REFUSED",
     "NO_SUCH_TASK",
-    "REFUSED",
-    "SPOT",
-    "STRANGER",
+    "ROLE_NOT_READY_AT_LAUNCH",
+    "ROLE_NOT_READY_AT_START",
     "TABLE",
-    "UNABLE",
+    "UNKNOWN_PROTOCOL",
+    "WORKER_DISK_FULL",
+    "Evidence",
     "Failure",
     "Remedy",
-    "Where",
-    "by_others",
-    "of_code",
-    "of_exception",
-    "of_placement",
-    "of_status",
-    "of_stop",
+    "classify_api_error",
+    "classify_exception",
+    "classify_http_status",
+    "classify_placement_failure",
+    "classify_stop",
+    "is_external_stop",
+    "is_spot_interruption",
 ]
 
 TABLE: tuple[Failure, ...] = (
-    *CODES,
-    *REASONS,
+    *API_ERRORS,
+    *PLACEMENT_REASONS,
     *STOP_CODES,
     *STOPPED_REASONS,
     *EXIT_CODES,
-    *VAGUE,
-    *STATUSES,
+    *GENERIC_STOP_CODES,
+    *HTTP_STATUSES,
     *EXCEPTIONS,
 )
-"""All rows, in the order in which they are tried."""
+"""Rows of the failure table, in the order in which they are tried; the first match counts."""
 
-_LEAST = {"137": 1, "143": 2}
-"""What containers end with that are told to end, as all are after the first: it says nothing while
-another one says more."""
+_STOP_EXIT_CODE_RANKS = {"137": 1, "143": 2}
+"""Order in which exit codes of containers are tried: first all codes that are not listed here (rank
+0), then 137 (stopped with SIGKILL), then 143 (stopped with SIGTERM).
+When one container exits, ECS stops the other containers of the task with these signals, so the exit
+code of the first container explains the stop better."""
 
 
-def of_code(code: str, message: str, status: int, *, operation: str) -> Failure:
-    """What a refusal means.
+def classify_api_error(
+    code: str, message: str, status: int, *, operation: str, capacity: str = ""
+) -> Failure:
+    """Return the row for an error of the AWS API.
 
     Args:
-        code: AWS's, or the one in the brackets of its message.
-        message: Asked only for what has no code: that there is no room or no quota.
-        status: Of HTTP.
-        operation: The method of boto's client.
+        code: Error code of AWS, or the code of EC2 that the message quotes in parentheses.
+        message: Message of the error, used only for lack of capacity and exhausted quotas, which
+            have no error codes.
+        status: HTTP status of the response.
+        operation: Method of the boto client, such as ``run_task``.
+        capacity: Capacity provider that RunTask requested; empty for other operations.
     """
-    if operation == "run_task" and (row := _first(WORDS, message)) is not None:
+    if (
+        operation == "run_task"
+        and (row := _first(PLACEMENT_MESSAGES, message, capacity)) is not None
+    ):
         return row
-    *exact, run_task, other = CODES
+    *exact, no_code, run_task, other = API_ERRORS
     row = _first(exact, code, operation)
-    row = row or _first(STATUSES, str(status), "aws")
-    row = row or _first([run_task], code, operation)
+    row = row or _first(HTTP_STATUSES, str(status), "aws")
+    row = row or _first([no_code, run_task], code, operation)
     return row or other
 
 
-def of_placement(reasons: Sequence[str]) -> Failure:
-    """What the ``failures`` of RunTask mean: the worst of them."""
-    rows = [_first(REASONS, reason) for reason in reasons or [""]]
-    known = [row for row in rows if row is not None]
-    return min(known, key=lambda row: (row.remedy.retries, REASONS.index(row)))
-
-
-def of_stop(code: str, reasons: Iterable[str], exits: Iterable[int]) -> Failure:
-    """Why a task has stopped.
+def classify_placement_failure(reasons: Sequence[str], *, capacity: str = "") -> Failure:
+    """Return the row for the most severe reason for which RunTask started no task.
 
     Args:
-        code: ``stopCode``.
-        reasons: ``stoppedReason``, and the ``reason`` of each container.
-        exits: The containers' exit codes.
+        reasons: ``reason`` of each entry in ``failures`` of the response.
+        capacity: Capacity provider that RunTask requested.
+    """
+    rows = [_first(PLACEMENT_REASONS, reason, capacity) for reason in reasons or [""]]
+    known = [row for row in rows if row is not None]
+    return min(known, key=lambda row: (row.remedy.retryable, PLACEMENT_REASONS.index(row)))
+
+
+def classify_stop(code: str, reasons: Iterable[str], exits: Iterable[int]) -> Failure:
+    """Return the row for a stopped task.
+
+    Args:
+        code: ``stopCode`` of the task.
+        reasons: ``stoppedReason`` of the task, and the ``reason`` of each container.
+        exits: Exit codes of the containers.
     """
     if (row := _first(STOP_CODES, code)) is not None:
         return row
     for reason in reasons:
         if (row := _first(STOPPED_REASONS, reason)) is not None:
             return row
-    ended = sorted(map(str, exits), key=lambda exit_code: _LEAST.get(exit_code, 0))
+    ended = sorted(map(str, exits), key=lambda exit_code: _STOP_EXIT_CODE_RANKS.get(exit_code, 0))
     if ended and (row := _first(EXIT_CODES, ended[0])) is not None:
         return row
-    row = _first(VAGUE, code)
-    assert row is not None, "the last row fits all"
+    row = _first(GENERIC_STOP_CODES, code)
+    assert row is not None, "the last row matches every code"
     return row
 
 
-def by_others(stop_code: str) -> bool:
-    """Whether a task with this ``stopCode`` was well when it was stopped."""
+def is_external_stop(stop_code: str) -> bool:
+    """Return whether this ``stopCode`` means that AWS or a user stopped a healthy task."""
     return _first(STOP_CODES, stop_code) is not None
 
 
-def of_status(status: int, *, on: str) -> Failure | None:
-    """What an HTTP status means; ``None`` for one that is no failure there."""
-    return None if 200 <= status < 300 else _first(STATUSES, str(status), on)
+def is_spot_interruption(stop_code: str) -> bool:
+    """Return whether this ``stopCode`` means that AWS took a task's Spot capacity back."""
+    row = _first(STOP_CODES, stop_code)
+    return row is not None and row.spot_interruption
 
 
-def of_exception(error: BaseException, *, on: str) -> Failure | None:
-    """What an exception of a library means, or of what it derives from."""
+def classify_http_status(status: int, *, context: str) -> Failure | None:
+    """Return the row for an HTTP status; ``None`` for a success or an unknown status.
+
+    ``context`` is the kind of request, one of `Failure.contexts`.
+    """
+    return None if 200 <= status < 300 else _first(HTTP_STATUSES, str(status), context)
+
+
+def classify_exception(error: BaseException, *, context: str) -> Failure | None:
+    """Return the row for an exception of a library, or for the nearest base class with a row.
+
+    Return ``None`` if there is no such row. ``context`` is the kind of request, one of
+    `Failure.contexts`.
+    """
     for kind in type(error).__mro__:
         name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-        if (row := _first(EXCEPTIONS, name, on)) is not None:
+        if (row := _first(EXCEPTIONS, name, context)) is not None:
             return row
     return None
 
 
 def _first(rows: Iterable[Failure], text: str, on: str = "") -> Failure | None:
-    return next((row for row in rows if row.fits(text, on)), None)
+    return next((row for row in rows if row.matches(text, on)), None)

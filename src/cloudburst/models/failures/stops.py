@@ -1,9 +1,12 @@
-"""Why a task has stopped: codes first, then AWS's words, then how its containers ended."""
+"""Rows of the failure table for stopped tasks: stop codes, reasons, container exit codes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cloudburst.errors import Remedy, WorkerStoppedError
-from cloudburst.models.failures.row import Failure, Where
+from cloudburst.models.failures.failure import Evidence, Failure
+from cloudburst.models.failures.placement import CHECK_EXECUTION_ROLE, ROLE_NOT_READY_AT_LAUNCH
 
 _STOP_CODE = "TaskStopCode, ECS API reference (2026-11)"
 _GUIDE = "ECS developer guide (2026-11)"
@@ -12,94 +15,105 @@ _INIT = f"Troubleshooting Amazon ECS ResourceInitializationError errors, {_GUIDE
 _START = f"Troubleshooting Amazon ECS TaskFailedToStart errors, {_GUIDE}"
 _RUNTIME = f"Amazon ECS stopped tasks error messages, {_GUIDE}"
 _EXIT = "Exit status, Bash reference manual (2026-11); signal(7)"
-_ROLE = (
-    "check the execution role of the task definition: cloudburst doctor, and cloudburst init makes "
-    "one that fits"
-)
 _WAY_OUT = (
-    "check that the subnets have a way to the registry: an internet gateway and a public address, "
-    "a NAT gateway, or endpoints of ECR, S3 and CloudWatch Logs"
+    "check that the subnets have a route to the registry: an internet gateway and a public "
+    "address, a NAT gateway, or endpoints of ECR, S3 and CloudWatch Logs"
 )
 
 
 def _stop(*match: str, remedy: Remedy, means: str, do: str = "", source: str) -> Failure:
     return Failure(
-        where=Where.STOPPED_REASON,
-        match=match,
+        evidence=Evidence.STOPPED_REASON,
+        patterns=match,
         error=WorkerStoppedError,
         remedy=remedy,
-        means=means,
-        do=do,
+        meaning=means,
+        action=do,
         source=source,
     )
 
 
 def _code(code: str, *, means: str, do: str = "") -> Failure:
     return Failure(
-        where=Where.STOP_CODE,
-        match=(code,),
+        evidence=Evidence.STOP_CODE,
+        patterns=(code,),
         error=WorkerStoppedError,
-        remedy=Remedy.ELSEWHERE,
-        means=means,
-        do=do,
+        remedy=Remedy.OTHER_WORKER,
+        meaning=means,
+        action=do,
         source=_STOP_CODE,
     )
 
 
-def _exit(*codes: str, remedy: Remedy = Remedy.ELSEWHERE, means: str, do: str = "") -> Failure:
+def _exit(*codes: str, remedy: Remedy = Remedy.OTHER_WORKER, means: str, do: str = "") -> Failure:
     return Failure(
-        where=Where.EXIT_CODE,
-        match=codes,
+        evidence=Evidence.EXIT_CODE,
+        patterns=codes,
         error=WorkerStoppedError,
         remedy=remedy,
-        means=means,
-        do=do,
+        meaning=means,
+        action=do,
         source=_EXIT,
     )
 
 
-SPOT = _code(
-    "SpotInterruption",
-    means="Spot took the capacity back, or had none: after two of these in 20 minutes the next "
-    "tasks are on demand, where CLOUDBURST_LADDER allows it",
+SPOT_INTERRUPTION = replace(
+    _code(
+        "SpotInterruption",
+        means="AWS took the Spot capacity back, or had none: after two of these in 20 minutes the "
+        "next tasks are on demand, if CLOUDBURST_FALLBACKS allows it",
+    ),
+    spot_interruption=True,
 )
 
 STOP_CODES: tuple[Failure, ...] = (
-    SPOT,
-    _code("TerminationNotice", means="AWS retires the machine under the task"),
-    _code("InfrastructureHealth", means="the machine under the task was unwell"),
+    SPOT_INTERRUPTION,
+    _code("TerminationNotice", means="AWS retires the host of the task"),
+    _code("InfrastructureHealth", means="the host of the task had a hardware failure"),
     _code(
         "ServiceSchedulerInitiated",
         means="the scheduler of an ECS service stopped it",
         do="run cloudburst's tasks outside of services",
     ),
-    _code("UserInitiated", means="somebody stopped it", do="CloudTrail knows who: StopTask"),
+    _code(
+        "UserInitiated",
+        means="a user or program stopped the task",
+        do="look for StopTask in CloudTrail",
+    ),
 )
-"""Those that say all; what the others say is in the reason and in how the containers ended."""
+"""Rows for stop codes that explain the stop of a task without its reason and exit codes."""
 
-VAGUE: tuple[Failure, ...] = (
+GENERIC_STOP_CODES: tuple[Failure, ...] = (
     _code(
         "TaskFailedToStart",
-        means="it never ran",
-        do="if it stays so: cloudburst doctor",
+        means="the task did not start",
+        do="if it persists, run cloudburst doctor",
     ),
     _code(
         "EssentialContainerExited",
-        means="a container ended, and the task with it",
-        do="cloudburst logs shows what it wrote",
+        means="a container exited, and the task stopped with it",
+        do="cloudburst logs shows its output",
     ),
-    _code("*", means="it stopped, and AWS does not say why"),
+    _code("*", means="the task stopped, and AWS gives no reason"),
 )
+"""Rows for stop codes that do not explain the stop of a task. They are tried after the rows for
+reasons and exit codes."""
+
+ROLE_NOT_READY_AT_START = replace(
+    ROLE_NOT_READY_AT_LAUNCH, evidence=Evidence.STOPPED_REASON, error=WorkerStoppedError
+)
+"""Row for a task that stopped because ECS could not assume the execution role."""
 
 STOPPED_REASONS: tuple[Failure, ...] = (
-    # The image. What is not there for the processor is "not found" too, so it comes first.
+    ROLE_NOT_READY_AT_START,
+    # The image. A missing architecture is also reported as "not found", so it is matched first.
     _stop(
         "CannotPullContainer*does not contain descriptor matching platform*",
         "CannotPullContainer*no match for platform*",
         "CannotPullContainer*a descriptor for platform*",
         "*exec format error*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the image is made for another processor",
+        remedy=Remedy.FIX_SETUP,
+        means="the image was built for another processor architecture",
         do="build it for linux/amd64, or use the ARM64 task definition for an ARM64 image",
         source="https://github.com/aws/containers-roadmap/issues/1120 (2020-10); "
         "https://github.com/aws-samples/bottlerocket-images-cache/issues/7 (2024-07)",
@@ -111,9 +125,9 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*repository does not exist*",
         "CannotPullContainer*pull access denied*",
         "CannotPullContainer*invalid reference format*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the image is not there, or may not be pulled",
-        do="check DOCKER_IMAGE: its registry, name and tag; then cloudburst init --image",
+        remedy=Remedy.FIX_SETUP,
+        means="the image does not exist, or pulling it is not permitted",
+        do="check registry, name and tag in DOCKER_IMAGE, then run cloudburst init --image",
         source=_PULL,
     ),
     _stop(
@@ -123,24 +137,24 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*403 Forbidden*",
         "CannotPullContainer*authorization failed*",
         "CannotPullContainer*authorization token has expired*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the task may not pull the image",
-        do=_ROLE,
+        remedy=Remedy.FIX_SETUP,
+        means="the task has no permission to pull the image",
+        do=CHECK_EXECUTION_ROLE,
         source=_PULL,
     ),
     _stop(
         "CannotPullContainer*no space left on device*",
-        remedy=Remedy.WHOLE_RUN,
+        remedy=Remedy.FIX_SETUP,
         means="the image does not fit on the task's disk",
-        do="set CLOUDBURST_EPHEMERAL_STORAGE to more than its unpacked size",
+        do="set CLOUDBURST_EPHEMERAL_STORAGE to more than the unpacked size of the image",
         source=_PULL,
     ),
     _stop(
         "CannotPullContainer*toomanyrequests*",
         "CannotPullContainer*Too Many Requests*",
         "CannotPullContainer*pull rate limit*",
-        remedy=Remedy.ELSEWHERE,
-        means="the registry wants fewer pulls",
+        remedy=Remedy.OTHER_WORKER,
+        means="the registry limits the number of pulls",
         do="copy the image to ECR, which has no such limit: docs/aws.md, Which image",
         source=_PULL,
     ),
@@ -160,34 +174,33 @@ STOPPED_REASONS: tuple[Failure, ...] = (
     ),
     _stop(
         "CannotPullContainer*",
-        remedy=Remedy.ELSEWHERE,
+        remedy=Remedy.OTHER_WORKER,
         means="the image could not be pulled",
-        do="if it stays so, check DOCKER_IMAGE and the subnets' way to its registry",
+        do="if it persists, check DOCKER_IMAGE and the subnets' route to its registry",
         source=_PULL,
     ),
-    # What is made before a container runs.
+    # Resources that are created before a container runs.
     _stop(
         "ResourceInitializationError*log group does not exist*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the log group of the task definition is not there",
-        do="cloudburst init makes it",
+        remedy=Remedy.FIX_SETUP,
+        means="the log group of the task definition does not exist",
+        do="cloudburst init creates it",
         source=_INIT,
     ),
     _stop(
         "ResourceInitializationError*ResourceNotFound*",
         "ResourceNotFoundException*",
-        remedy=Remedy.WHOLE_RUN,
-        means="a secret or parameter that the task definition names is not there",
-        do="check the task definition; the one that cloudburst init makes names none",
+        remedy=Remedy.FIX_SETUP,
+        means="a secret or parameter of the task definition does not exist",
+        do="check the task definition; the one that cloudburst init creates has none",
         source=f"Troubleshooting Amazon ECS ResourceNotFoundException errors, {_GUIDE}",
     ),
     _stop(
         "ResourceInitializationError*AccessDenied*",
         "ResourceInitializationError*not authorized to perform*",
-        "ECS was unable to assume the role*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the task may not do what it needs before it starts",
-        do=_ROLE,
+        remedy=Remedy.FIX_SETUP,
+        means="the task has no permission for a step before its start",
+        do=CHECK_EXECUTION_ROLE,
         source=_INIT,
     ),
     _stop(
@@ -197,30 +210,30 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ResourceInitializationError*deadline exceeded*",
         "ResourceInitializationError*signal: killed*",
         remedy=Remedy.OTHER_SUBNET,
-        means="AWS's own services did not answer from that subnet",
+        means="services of AWS did not answer from that subnet",
         do=_WAY_OUT,
         source=_INIT,
     ),
     _stop(
         "ResourceInitializationError*",
-        remedy=Remedy.ELSEWHERE,
+        remedy=Remedy.OTHER_WORKER,
         means="Fargate could not prepare the task",
-        do="if it stays so: cloudburst doctor",
+        do="if it persists, run cloudburst doctor",
         source=_INIT,
     ),
-    # Room.
+    # Capacity and network.
     _stop(
         "Capacity is unavailable at this time*",
         remedy=Remedy.OTHER_SUBNET,
-        means="Fargate has no room there now",
+        means="Fargate has no capacity there now",
         source="https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity (2026-11)",
     ),
     _stop(
         "Unexpected EC2 error*TagPolicyViolation*",
         "Unexpected EC2 error*UnauthorizedOperation*",
-        remedy=Remedy.WHOLE_RUN,
+        remedy=Remedy.FIX_SETUP,
         means="a policy of the organization forbids the task's network interface",
-        do="ask whoever keeps the policies of the organization",
+        do="ask the administrator of the organization's policies",
         source=f"{_START}; Tag policies, AWS Organizations user guide (2026-11)",
     ),
     _stop(
@@ -228,7 +241,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "Unexpected EC2 error*Create Network Interface with public IP assignment enabled*",
         remedy=Remedy.OTHER_SUBNET,
         means="the subnet has no free addresses",
-        do="name more or larger subnets in AWS_SUBNET_ID",
+        do="set AWS_SUBNET_ID to more or larger subnets",
         source=_START,
     ),
     _stop(
@@ -239,16 +252,16 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "Unable to attach network interface*",
         "Unexpected EC2 error*",
         "InternalError*",
-        remedy=Remedy.ELSEWHERE,
-        means="the task got no network interface or no disk, which happens now and then",
+        remedy=Remedy.OTHER_WORKER,
+        means="the task got no network interface or no disk, which happens occasionally",
         source=f"{_START}; https://github.com/apache/airflow/issues/15000 (2021-04); ECS "
         "launcher of https://github.com/dagster-io/dagster (2026-11)",
     ),
     _stop(
         "The selected task definition is not compatible*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the task definition is not made for Fargate",
-        do="cloudburst init makes one that is",
+        remedy=Remedy.FIX_SETUP,
+        means="the task definition does not support Fargate",
+        do="cloudburst init creates one that does",
         source=_START,
     ),
     # The container.
@@ -256,14 +269,14 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "OutOfMemoryError*",
         remedy=Remedy.OTHER_SIZE,
         means="the task had too little memory",
-        do="choose a larger tier, or let CLOUDBURST_LADDER have size",
+        do="choose a larger tier, or add size to CLOUDBURST_FALLBACKS",
         source=f"Troubleshooting Amazon ECS OutOfMemoryError errors, {_GUIDE}",
     ),
     _stop(
         "CannotStartContainerError*executable file not found*",
         "CannotStartContainerError*no such file or directory*",
-        remedy=Remedy.WHOLE_RUN,
-        means="the image has no such command",
+        remedy=Remedy.FIX_SETUP,
+        means="the image does not have the command",
         do="check DOCKER_IMAGE, and the command of the task definition",
         source=f"Troubleshooting Amazon ECS CannotStartContainerError errors, {_GUIDE}",
     ),
@@ -275,52 +288,57 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ContainerRuntimeError*",
         "ContainerRuntimeTimeoutError*",
         "DockerTimeoutError*",
-        remedy=Remedy.ELSEWHERE,
-        means="the machine under the task could not handle the container",
+        remedy=Remedy.OTHER_WORKER,
+        means="the host of the task could not run the container",
         source=_RUNTIME,
     ),
     _stop(
         "*ECS is performing maintenance on the underlying infrastructure*",
-        remedy=Remedy.ELSEWHERE,
-        means="AWS retires the machine under the task",
+        remedy=Remedy.OTHER_WORKER,
+        means="AWS retires the host of the task",
         source=f"Task retirement and maintenance for AWS Fargate on Amazon ECS, {_GUIDE}",
     ),
     _stop(
         "Task failed container health checks*",
-        remedy=Remedy.ELSEWHERE,
+        remedy=Remedy.OTHER_WORKER,
         means="the container did not pass the health check of its task definition",
-        do="cloudburst logs shows what it wrote",
+        do="cloudburst logs shows its output",
         source=f"Troubleshooting Amazon ECS task definition health checks, {_GUIDE}",
     ),
     _stop(
         "Your Spot Task was interrupted*",
-        remedy=Remedy.ELSEWHERE,
-        means="Spot took the capacity back",
+        remedy=Remedy.OTHER_WORKER,
+        means="AWS took the Spot capacity back",
         source=f"Troubleshooting Amazon ECS SpotInterruption errors, {_GUIDE}",
     ),
 )
 
-EXIT_CODES: tuple[Failure, ...] = (
+EXITED_NORMALLY = replace(
     _exit(
         "0",
-        means="the container ended by itself and in order",
-        do="if it was too early: CLOUDBURST_LIFETIME and CLOUDBURST_IDLE are its limits",
+        means="the container exited normally",
+        do="if it was too early, check its limits CLOUDBURST_LIFETIME and CLOUDBURST_IDLE",
     ),
+    normal_exit=True,
+)
+
+EXIT_CODES: tuple[Failure, ...] = (
+    EXITED_NORMALLY,
     _exit(
         "126",
         "127",
-        remedy=Remedy.WHOLE_RUN,
-        means="the image's command is not there or is no program",
+        remedy=Remedy.FIX_SETUP,
+        means="the command of the image does not exist or is not executable",
         do="check DOCKER_IMAGE, and the command of the task definition",
     ),
-    _exit("134", means="the container's program gave up (SIGABRT)"),
+    _exit("134", means="the program in the container aborted (SIGABRT)"),
     _exit(
         "137",
         remedy=Remedy.OTHER_SIZE,
-        means="the container was killed (SIGKILL): mostly for want of memory",
+        means="the container was killed (SIGKILL), mostly because it had too little memory",
         do="if it happens again, choose a larger tier",
     ),
-    _exit("139", means="the container's program crashed (SIGSEGV)"),
-    _exit("143", means="the container was told to end (SIGTERM)"),
-    _exit("*", means="the container's program failed", do="cloudburst logs shows what it wrote"),
+    _exit("139", means="the program in the container crashed (SIGSEGV)"),
+    _exit("143", means="the container was stopped (SIGTERM)"),
+    _exit("*", means="the program in the container failed", do="cloudburst logs shows its output"),
 )

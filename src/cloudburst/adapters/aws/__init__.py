@@ -1,1 +1,0 @@
-"""AWS: Fargate tasks as workers."""

@@ -1,0 +1,1 @@
+"""Backend of render services that already run at given addresses."""

@@ -1,0 +1,197 @@
+"""Temporary file of a video that is being downloaded."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, ParamSpec, TypeVar, cast
+
+from anyio import to_thread
+
+from cloudburst.adapters.http.mp4 import find_playback_problem, video_seconds
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import OutputWriteError
+from cloudburst.ports import DownloadedVideo, OnVerified
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DISCARD_TIMEOUT = 10.0
+"""Maximum number of seconds for the removal of a temporary file; a disk may be slow."""
+
+
+_CREATE_NEW = (
+    os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
+"""Flags of `os.open` that create a new file and fail if the name exists, even as a link. Otherwise
+another user could place a link to one of our files, and the video would overwrite that file."""
+
+
+class DownloadFile:
+    """Temporary file ``<name>.part`` beside a video's final path, hashed while it is written.
+
+    An existing file of that name is removed and never written to. `commit` and `discard` rename
+    or remove only the file that this object has created.
+
+    The methods work in threads, which continue even if asyncio cancels the task that waits for
+    them. A lock makes `discard` wait for such a thread, and nothing is written after `discard`.
+    """
+
+    def __init__(self, scene: str, to: Path) -> None:
+        self.size = 0
+        self._scene = scene
+        self._to = to
+        self._path = to.with_name(f"{to.name}.part")
+        self._lock = threading.Lock()
+        self._digest = hashlib.sha256()
+        self._file: BinaryIO | None = None
+        self._status: os.stat_result | None = None
+        """Result of `os.fstat` for the created file, by which `_is_ours` recognizes the file."""
+        self._finished = False
+
+    async def open(self, size: int = 0) -> None:
+        """Create the file; if this object has created it before, empty it.
+
+        Raises:
+            OutputWriteError: The file cannot be created, or the disk has no room for ``size``
+                bytes.
+        """
+        await self._run(self._open, size)
+
+    async def write(self, block: bytes) -> None:
+        """Append a block of the video."""
+        await self._run(self._write, block)
+
+    async def find_problem(
+        self, *, size: int, sha256: str | None, fast_start: bool = True
+    ) -> str | None:
+        """Return the problem of the downloaded file; ``None`` if it is complete and playable.
+
+        The file must have ``size`` bytes and the hash ``sha256``, which is ``None``
+        if it is unknown. With ``fast_start``, the video must be playable before it has arrived
+        completely.
+        """
+        return await self._run(self._find_problem, size, sha256, fast_start)
+
+    async def commit(self, on_verified: OnVerified | None = None) -> DownloadedVideo:
+        """Flush the file to disk, call ``on_verified``, then rename the file to its final path."""
+        seconds = await self._run(self._sync)
+        video = DownloadedVideo(
+            path=self._to, size=self.size, sha256=self._digest.hexdigest(), seconds=seconds
+        )
+        if on_verified is not None:
+            await on_verified(video)
+        await self._run(self._rename)
+        return video
+
+    async def discard(self) -> None:
+        """Remove the temporary file, even during a cancellation; a committed video is kept."""
+        try:
+            await finish_despite_cancel(
+                lambda: to_thread.run_sync(self._discard), seconds=DISCARD_TIMEOUT
+            )
+        except OSError as exc:  # TimeoutError is one
+            # It must not replace the original error. The next attempt removes the file.
+            logger.warning("%s cannot be removed: %s", self._path, exc.strerror or repr(exc))
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in a thread that holds the lock.
+
+        Raises:
+            OutputWriteError: The function raised an `OSError`.
+        """
+
+        def locked() -> T:
+            with self._lock:
+                return call(*args, **kwargs)
+
+        try:
+            return await to_thread.run_sync(locked)
+        except OSError as exc:
+            msg = f"{self._path} cannot be written: {exc.strerror or exc}"
+            raise OutputWriteError(msg, scene=self._scene) from exc
+
+    def _open(self, size: int) -> None:
+        if self._finished:
+            return
+        if self._file is None:
+            self._path.unlink(missing_ok=True)
+            descriptor = os.open(self._path, _CREATE_NEW, 0o666)
+            self._file = cast("BinaryIO", os.fdopen(descriptor, "w+b", buffering=0))
+            self._status = os.fstat(descriptor)
+            self._check_free_space(size)
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def _write(self, block: bytes) -> None:
+        if self._file is None:
+            return
+        remaining = memoryview(block)
+        while remaining:
+            remaining = remaining[self._file.write(remaining) :]
+        self._digest.update(block)
+        self.size += len(block)
+
+    def _find_problem(self, size: int, sha256: str | None, fast_start: bool) -> str | None:
+        if self._file is None:
+            return "was removed"
+        if self.size != size:
+            return f"has {self.size} bytes instead of {size}"
+        if sha256 not in {None, self._digest.hexdigest()}:
+            return f"has the hash {self._digest.hexdigest()} instead of {sha256}"
+        problem = find_playback_problem(self._file, size, fast_start=fast_start)
+        return f"cannot be played: {problem}" if problem else None
+
+    def _sync(self) -> float:
+        """Flush the file to disk; return the video's length in seconds, 0 if it is unknown."""
+        if self._file is None:
+            return 0.0
+        seconds = video_seconds(self._file, self.size)
+        os.fsync(self._file.fileno())
+        return seconds or 0.0
+
+    def _rename(self) -> None:
+        if self._file is None:
+            return
+        if not self._is_ours():
+            raise OSError(errno.ESTALE, "another process has replaced it")
+        self._file.close()
+        self._path.replace(self._to)
+        self._file, self._finished = None, True
+
+    def _discard(self) -> None:
+        with self._lock:
+            file, self._file, self._finished = self._file, None, True
+            if file is not None:
+                try:
+                    ours = self._is_ours()
+                finally:
+                    with suppress(OSError):  # a late write error, which no longer matters
+                        file.close()
+                if ours:
+                    self._path.unlink(missing_ok=True)
+
+    def _is_ours(self) -> bool:
+        """Return whether the file at the temporary path is still the one that `open` created."""
+        try:
+            found = os.lstat(self._path)
+        except FileNotFoundError:
+            return False
+        return self._status is not None and os.path.samestat(found, self._status)
+
+    def _check_free_space(self, size: int) -> None:
+        disk = shutil.disk_usage(self._path.parent)
+        # Some network file systems report sizes of 0.
+        if disk.total and disk.free < size:
+            raise OSError(errno.ENOSPC, f"no room for {size} bytes, only for {disk.free}")

@@ -1,0 +1,262 @@
+"""Responses of a worker: read with limits, validated, and translated into this package's errors.
+
+A response may come from another program, a proxy or an attacker. Therefore the functions here check
+its type, its size and its values. The models of jobs and videos are in the modules of their
+requests.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, NamedTuple, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+import httpx
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
+
+from cloudburst.errors import CloudburstError, KeyRefusedError, WorkerDiskFullError
+from cloudburst.models import failures
+from cloudburst.text import describe_error, printable_line
+
+logger = logging.getLogger(__name__)
+
+MAX_RESPONSE_BYTES = 64 * 1024
+"""Maximum size of a JSON response or of a line of events, in bytes. Real workers send less than
+2 kB."""
+INITIAL_LINES, LINES_PER_SECOND = 1000, 100
+"""Limit of lines in an event stream: the number allowed at its start, and the number added for each
+second since then. The render service writes at most ten lines a second."""
+INITIAL_CHUNKS, CHUNKS_PER_SECOND = 1000, 1000
+"""Limit of chunks in a body: the number allowed at its start, and the number added for each second
+since then.
+
+A chunk is a piece of a body that the HTTP library returns at once. It costs about 15 microseconds
+of processor time even if it holds a single byte. A slow connection with very small packets stays
+within the limit, because its body takes long."""
+BYTES_PER_CHUNK = 128
+"""Number of received bytes for which one chunk is added to the limit. Packets of a fast connection
+have more than 500 bytes. Web frameworks that send a video file "line by line" send chunks of 256
+bytes on average."""
+CHUNKS_PER_CHECKPOINT = 64
+"""Number of chunks after which other asynchronous tasks get a turn. Receiving them takes about a
+millisecond."""
+
+
+PrintableText = Annotated[str, AfterValidator(printable_line)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+VideoSize = Annotated[int, Field(ge=1, le=2**44)]
+"""Size of a video, in bytes. `check_video_size` checks that it is plausible for the length of
+the scene's audio."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class UnavailableError(Exception):
+    """A 5xx response, or another sign that the worker cannot serve the request now."""
+
+
+class InvalidAnswerError(UnavailableError):
+    """A response that does not follow the protocol, for example one from another program."""
+
+
+REQUEST_ERRORS = (httpx.RequestError, TimeoutError, UnavailableError)
+"""Exceptions of a request that got no useful answer. `ConnectionRetries` decides how often such a
+request is repeated."""
+
+
+class WorkerResponse(NamedTuple):
+    """HTTP status and complete body of a worker's response."""
+
+    status: int
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """True if the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+class ErrorBody(BaseModel):
+    """JSON body of a refusal by the render service."""
+
+    error: PrintableText = ""
+    field: PrintableText | None = None
+    found: PrintableText | None = None
+    expected: PrintableText | None = None
+    missing: Annotated[tuple[Sha256, ...], Field(max_length=16)] = ()
+    """Hashes of the files that the worker does not have."""
+
+    @classmethod
+    def from_response(cls, response: WorkerResponse) -> ErrorBody:
+        """Return the reason that a response states, or its HTTP status if it states none."""
+        return cls.parse(response) or cls(error=f"HTTP {response.status}")
+
+    @classmethod
+    def parse(cls, response: WorkerResponse) -> ErrorBody | None:
+        """Return the parsed body; ``None`` if it is invalid or states no reason."""
+        try:
+            body = cls.model_validate_json(response.content)
+        except ValidationError:
+            return None
+        return body if body.error else None
+
+    def __str__(self) -> str:
+        if self.field and self.found and self.expected:
+            return f"{self.field}: {self.found}; expected {self.expected}"
+        return self.error
+
+
+class HealthResponse(BaseModel):
+    """The fields of ``GET /health`` that the client reads."""
+
+    status: PrintableText
+    error: PrintableText = ""
+    """Reason why the worker cannot render; empty if it states none."""
+    authentication: dict[str, object] = {}
+
+
+def parse_json_as(model: type[Model], text: bytes) -> Model:
+    """Parse JSON from a worker and validate it with a model.
+
+    Raises:
+        InvalidAnswerError: The text is not JSON, or the model does not allow one of its values.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        position = printable_line(".".join(map(str, error["loc"])))
+        reason = f"{position}: {error['msg']}" if position else f"{text[:80]!r}"
+        raise InvalidAnswerError(f"an invalid answer: {reason}") from exc
+
+
+def raise_for_worker_status(response: WorkerResponse) -> WorkerResponse:
+    """Return the response; raise an error if its status means that the worker cannot be used now.
+
+    Raises:
+        UnavailableError: The status is 5xx, or 408, which the render service sends if a request
+            body has stalled.
+        WorkerDiskFullError: The status is 507.
+        KeyRefusedError: The status is 401 or 403.
+    """
+    failure = failures.classify_http_status(response.status, context="worker")
+    if failure is None:
+        return response
+    if failure.error is KeyRefusedError:
+        raise key_refused_error(response.status)
+    if failure.error is WorkerDiskFullError:
+        reason = ErrorBody.from_response(response)
+        raise WorkerDiskFullError(f"the worker's disk is full: {reason}")
+    if failure.temporary:
+        reason = ErrorBody.from_response(response)
+        raise UnavailableError(f"HTTP {response.status}: {reason}")
+    return response
+
+
+def key_refused_error(status: int) -> KeyRefusedError:
+    """Return the error for a response with the status 401 or 403."""
+    return KeyRefusedError(f"the worker refused the key (HTTP {status})")
+
+
+@contextmanager
+def translate_library_errors() -> Generator[None]:
+    """Raise `InvalidAnswerError` for any error of a library that processes a worker's response.
+
+    Errors of this package and `REQUEST_ERRORS` are not translated.
+    """
+    try:
+        yield
+    except (CloudburstError, *REQUEST_ERRORS):
+        raise
+    except Exception as exc:
+        logger.debug("a library rejected a response", exc_info=True)
+        raise InvalidAnswerError(f"{type(exc).__name__}: {describe_error(exc)}") from exc
+
+
+async def read_response(response: httpx.Response) -> WorkerResponse:
+    """Read a response with a short body completely. The caller must set a deadline.
+
+    Raises:
+        InvalidAnswerError: The body is too long, or compressed.
+    """
+    content = bytearray()
+    async with aclosing(iter_chunks(response)) as body:
+        async for chunk in body:
+            content += chunk
+            if len(content) > MAX_RESPONSE_BYTES:
+                raise InvalidAnswerError(f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
+    return WorkerResponse(response.status_code, bytes(content))
+
+
+async def iter_chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """Yield the chunks of a body as they arrive.
+
+    Raises:
+        InvalidAnswerError: The body is compressed although the client did not ask for that, or it
+            arrives in too many tiny chunks. Decompression could need gigabytes of memory, and each
+            tiny chunk takes as much processor time as a large one.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        msg = f"a compressed answer ({printable_line(coding)}), which was not asked for"
+        raise InvalidAnswerError(msg)
+    body = aiter(cast("httpx.AsyncByteStream", response.stream))
+    started_at = anyio.current_time()
+    count = size = 0
+    while True:
+        with translate_library_errors():
+            chunk = await anext(body, None)
+        if chunk is None:
+            return
+        count += 1
+        size += len(chunk)
+        if count % CHUNKS_PER_CHECKPOINT == 0:
+            allowed = INITIAL_CHUNKS + size // BYTES_PER_CHUNK
+            if count > allowed + CHUNKS_PER_SECOND * (anyio.current_time() - started_at):
+                raise InvalidAnswerError(f"too small chunks: {size} bytes in {count} chunks")
+            # The chunks of one network read arrive without a chance for other tasks to run.
+            await anyio.lowlevel.checkpoint()
+        yield chunk
+
+
+async def iter_lines(response: httpx.Response, *, read_timeout: float) -> AsyncGenerator[bytes]:
+    """Yield the complete lines of a body; text after the last line break is left out.
+
+    Raises:
+        InvalidAnswerError: A line is too long, or lines arrive faster than any worker sends them.
+        TimeoutError: No complete line arrived for ``read_timeout`` seconds.
+    """
+    rest, count, ended = b"", 0, False
+    started_at = anyio.current_time()
+    async with aclosing(iter_chunks(response)) as body:
+        while not ended:
+            complete: list[bytes] = []
+            with fail_after(read_timeout, "no line of events"):
+                while not (complete or ended):
+                    chunk = await anext(body, None)
+                    ended = chunk is None
+                    *complete, rest = (rest + (chunk or b"")).split(b"\n")
+                    if max(len(rest), *map(len, complete), 0) > MAX_RESPONSE_BYTES:
+                        msg = f"a line of events of more than {MAX_RESPONSE_BYTES} bytes"
+                        raise InvalidAnswerError(msg)
+            for line in complete:
+                count += 1
+                elapsed = anyio.current_time() - started_at
+                if count > INITIAL_LINES + LINES_PER_SECOND * elapsed:
+                    raise InvalidAnswerError("too many lines of events")
+                yield line
+
+
+@contextmanager
+def fail_after(seconds: float | None, message: str) -> Generator[anyio.CancelScope]:
+    """Raise `TimeoutError` with a message if the ``with`` block takes longer than ``seconds``.
+
+    ``None`` sets no limit. The ``with`` block can change the deadline of the yielded scope.
+    """
+    with anyio.move_on_after(seconds) as scope:
+        yield scope
+    if scope.cancelled_caught:
+        raise TimeoutError(f"{message} within {seconds:g} s" if seconds else f"{message} in time")

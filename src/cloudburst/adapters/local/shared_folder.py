@@ -1,0 +1,126 @@
+"""Folder of the workers of a local backend, removed even if the backend's process was killed.
+
+The file ``cloudburst-<hex>.lock`` beside the folder is locked while the process of the backend
+runs. The operating system releases the lock even if the process is killed. Therefore the next local
+backend recognizes the folder of a killed process and removes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from anyio import to_thread
+from filelock import FileLock, Timeout
+
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import LaunchError
+
+logger = logging.getLogger(__name__)
+
+FOLDER_TIMEOUT = 10.0
+"""Seconds to create or remove a folder; a disk may be slow."""
+_PREFIX = "cloudburst-"
+_FOLDER_NAME = re.compile(f"{_PREFIX}[0-9a-f]{{12}}")
+"""Pattern of the names of shared folders. Other names such as ``cloudburst-fargate`` do not
+match."""
+
+
+@asynccontextmanager
+async def open_shared_folder(parent: Path) -> AsyncGenerator[Path]:
+    """Create a folder for the workers' files and logs; at the end, keep only logs of failures.
+
+    Raises:
+        LaunchError: The folder cannot be created.
+    """
+    folder = _SharedFolder(parent / f"{_PREFIX}{secrets.token_hex(6)}")
+    try:
+        try:
+            await _finish_in_thread(folder.create)
+        except OSError as exc:
+            msg = f"the folder for the workers' files cannot be created: {exc}"
+            raise LaunchError(msg) from exc
+        yield folder.path
+    finally:
+        with suppress(OSError):
+            await _finish_in_thread(folder.remove)
+
+
+async def _finish_in_thread(call: Callable[[], object]) -> None:
+    """Call a function in a thread, and wait for its end even during a cancellation.
+
+    The function may be called again if the cancellation interrupts the wait.
+    """
+    await finish_despite_cancel(lambda: to_thread.run_sync(call), seconds=FOLDER_TIMEOUT)
+
+
+class _SharedFolder:
+    """A shared folder with its lock file.
+
+    The methods block, and only one of them runs at a time. After `remove`, `create` does nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _file_lock(path.with_suffix(".lock"))
+        self._mutex = threading.Lock()
+        self._removed = False
+
+    def create(self) -> None:
+        """Remove the folders of killed backends, then create this folder."""
+        with self._mutex:
+            if self._removed:
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for lock in self.path.parent.glob(f"{_PREFIX}*.lock"):
+                if not _FOLDER_NAME.fullmatch(lock.stem):
+                    continue
+                with suppress(OSError):  # another user's, or another backend removes it
+                    _remove_abandoned(lock)
+            if not self._lock.is_locked:
+                self._lock.acquire(timeout=FOLDER_TIMEOUT)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder, or only its subfolders if one of its logs is not empty."""
+        with self._mutex:
+            self._removed = True
+            logs = [path for path in self.path.glob("*.log") if path.stat().st_size]
+            if logs:
+                logger.warning("the logs of failed workers are kept in %s", self.path)
+            else:
+                shutil.rmtree(self.path, ignore_errors=True)
+            for path in self.path.glob("*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+            if self._lock.is_locked:
+                _release_and_remove(self._lock)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a lock file and its folder unless the process that created them still runs."""
+    lock = _file_lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    _release_and_remove(lock)
+
+
+def _file_lock(path: Path) -> FileLock:
+    # Not thread-local: it is acquired and released in different threads.
+    return FileLock(path, thread_local=False)
+
+
+def _release_and_remove(lock: FileLock) -> None:
+    # Removed while it is held, so that no other process locks a file that is about to vanish.
+    with suppress(OSError):  # Windows removes it with the release, and not before
+        Path(lock.lock_file).unlink()
+    lock.release()

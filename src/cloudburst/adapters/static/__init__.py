@@ -1,1 +1,0 @@
-"""Workers that run already, whoever started them."""

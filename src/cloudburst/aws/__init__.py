@@ -1,0 +1,1 @@
+"""Use of AWS: setting up an account for rendering, and ECS Fargate tasks as workers."""

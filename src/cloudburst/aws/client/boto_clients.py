@@ -1,0 +1,167 @@
+"""Clients of boto, which are created without blocking the event loop.
+
+Importing boto takes a quarter of a second, and reading the model of a service tens of milliseconds.
+So the first client of a service is created in a thread, on an event loop of its own, and discarded.
+The next client of the same session finds the model in boto's cache and takes a millisecond.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.exceptions import NoCredentialsError
+
+from cloudburst.aws.client.redaction import install_filters
+
+MODELS_FOLDER = str(Path(__file__).with_name("models"))
+"""Folder with this package's own service models, which botocore reads in addition to its own
+models."""
+AWS_CONNECT_TIMEOUT = 3.1
+"""Maximum seconds to open a connection: slightly more than TCP takes to resend a lost packet."""
+READ_TIMEOUT = 10.0
+"""Maximum seconds to wait for the next bytes of a response."""
+MAX_CONNECTIONS = 50
+"""Maximum number of connections to one service. Further calls wait for a free connection."""
+MAX_AWS_RESPONSE_BYTES = 16 * 2**20
+"""Maximum size of one response, in bytes. The largest responses of AWS are pages of log events (1
+MiB of text) and of 100 described tasks (about 1 MB)."""
+_CHUNK_BYTES = 2**16
+
+
+class BotoClients:
+    """Clients of boto, one for each service and region, opened when they are first used."""
+
+    def __init__(self, session: Any, *, region: str, endpoint_url: str | None) -> None:
+        self._session = session
+        loader = session._session.get_component("data_loader")  # noqa: SLF001 - no public way
+        others = [path for path in loader.search_paths if path != MODELS_FOLDER]
+        loader.search_paths[:] = [*others, MODELS_FOLDER]
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._open: dict[tuple[str, str], Any] = {}
+        self._stack = AsyncExitStack()
+        self._opening = anyio.Lock()
+        # A call is signed without a pause, which takes a millisecond. One call is signed in each
+        # round of the event loop, so that a hundred concurrent calls do not block it.
+        self._signing = anyio.Lock()
+        self._calls = 0
+        self._retired = False
+
+    @asynccontextmanager
+    async def client(self, service: str, region: str | None) -> AsyncGenerator[Any]:
+        """Yield the client of a service for one call.
+
+        Args:
+            service: Name of the service in boto.
+            region: Region of the client; ``None`` for the default region of these clients.
+
+        Raises:
+            NoCredentialsError: boto finds no credentials. Other errors of boto are raised too.
+        """
+        self._calls += 1
+        try:
+            client = await self._client(service, region or self._region)
+            async with self._signing:
+                await anyio.lowlevel.checkpoint()
+            yield client
+        finally:
+            self._calls -= 1
+            if self._retired and not self._calls:
+                await self._close()
+
+    async def retire(self) -> None:
+        """Close the clients as soon as the last of the current calls has ended."""
+        self._retired = True
+        if not self._calls:
+            await self._close()
+
+    async def _close(self) -> None:
+        with anyio.CancelScope(shield=True):  # closing sockets waits for nothing
+            await self._stack.aclose()
+
+    async def _client(self, service: str, region: str) -> Any:
+        if (known := self._open.get((service, region))) is not None:
+            return known
+        async with self._opening:
+            if (client := self._open.get((service, region))) is None:
+                await anyio.to_thread.run_sync(
+                    anyio.run, self._fill_cache, service, region, abandon_on_cancel=True
+                )
+                client = await self._stack.enter_async_context(self._new_client(service, region))
+                self._open[service, region] = client
+                install_filters()  # creating a client imports modules, which create loggers
+            return client
+
+    async def _fill_cache(self, service: str, region: str) -> None:
+        """Read the model of a service and the credentials into boto's caches."""
+        if await self._session.get_credentials() is None:
+            raise NoCredentialsError  # here, not after a search on the event loop of the caller
+        async with self._new_client(service, region):
+            pass
+
+    def _new_client(self, service: str, region: str) -> Any:
+        loopback = self._endpoint_url is not None and _is_loopback(self._endpoint_url)
+        config = AioConfig(
+            connect_timeout=AWS_CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            max_pool_connections=MAX_CONNECTIONS,
+            http_session_cls=LimitedHTTPSession,
+            # The caller retries: only it knows whether and when a call may be repeated.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            # No proxy leads to this machine itself. None: the proxies of the environment.
+            proxies={} if loopback else None,
+        )
+        return self._session.client(
+            service, region_name=region, endpoint_url=self._endpoint_url, config=config
+        )
+
+
+class LimitedHTTPSession(AIOHTTPSession):
+    """HTTP session of aiobotocore that limits the size of a response.
+
+    Each response is read completely: no operation that this package uses streams its response.
+    """
+
+    async def send(self, request: Any) -> Any:
+        """Send a request and read the response.
+
+        Raises:
+            aiohttp.ClientPayloadError: The response is larger than `MAX_AWS_RESPONSE_BYTES`.
+        """
+        request.stream_output = True  # otherwise the base class reads the whole response
+        response: Any = await super().send(request)
+        body = bytearray()
+        try:
+            async for chunk in response.raw.content.iter_chunked(_CHUNK_BYTES):
+                body += chunk
+                _check_size(body)
+        except BaseException:
+            response.raw.close()  # otherwise its connection would never return to the pool
+            raise
+        response._content = bytes(body)  # noqa: SLF001 - where `content` keeps what it has read
+        return response
+
+
+def _check_size(body: bytearray) -> None:
+    if len(body) > MAX_AWS_RESPONSE_BYTES:
+        msg = f"the response has more than {MAX_AWS_RESPONSE_BYTES} bytes"
+        raise aiohttp.ClientPayloadError(msg)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

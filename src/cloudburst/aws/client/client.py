@@ -1,0 +1,296 @@
+"""Client for AWS's APIs that limits call rates, retries calls and raises this package's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import aioboto3
+import anyio
+import anyio.to_thread
+
+from cloudburst.aws.client.boto_clients import BotoClients
+from cloudburst.aws.client.credentials import (
+    FALLBACK_REGION,
+    create_role_session,
+    create_session,
+    needs_role,
+)
+from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
+from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
+from cloudburst.aws.client.responses import check_response, translate_parse_errors
+from cloudburst.errors import (
+    ClosedError,
+    ConfigurationError,
+    CredentialsError,
+    NoAnswerError,
+    ThrottledError,
+)
+from cloudburst.models.limits import Backoff
+from cloudburst.models.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 4
+"""Maximum number of times that one call is sent, if it may be repeated."""
+CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
+"""Delays between the attempts of one call, in seconds."""
+CALL_TIMEOUT = 60.0
+"""Maximum seconds from the start of a call to the end of its response, however slowly it
+arrives."""
+MAX_PAGES = 1000
+"""Maximum number of pages of one paginated response. Most pages have up to 100 entries."""
+RENEWAL_INTERVAL = 60.0
+"""Minimum seconds between two attempts to replace expired credentials."""
+
+_SENT_ONCE = frozenset({"run_task", "stop_task"})
+"""Operations that the client sends only once, because their callers repeat them with deadlines of
+their own."""
+_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "list_", "simulate_")
+"""Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
+has already carried them out."""
+_PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
+"""Response members that hold the token of the next page, mapped to the request parameters that take
+this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
+and IAM ``Marker``."""
+
+
+class AWSClient:
+    """Client for AWS's APIs in one account and region.
+
+    Any number of coroutines of one event loop may share a client.
+    """
+
+    def __init__(
+        self,
+        session: aioboto3.Session,
+        *,
+        region: str,
+        endpoint_url: str | None,
+        renew: Callable[[], aioboto3.Session] | None = None,
+    ) -> None:
+        self.region = region
+        self.endpoint_url = endpoint_url
+        self.rate_limiter = RateLimiter()
+        self._renew = renew
+        self._renewed_at = -math.inf
+        self._renewing = anyio.Lock()
+        self._clients: BotoClients | None = self._new_clients(session)
+        self._account_id: str | None = None
+
+    async def call(
+        self,
+        service: str,
+        operation: str,
+        *,
+        in_region: str | None = None,
+        max_wait: float = math.inf,
+        required: Iterable[str] = (),
+        **parameters: Any,
+    ) -> dict[str, Any]:
+        """Call an operation of a service and return the response.
+
+        A call that AWS throttles is repeated a few times. A call without an answer is repeated only
+        if it changes nothing. RunTask and StopTask are sent only once.
+
+        Args:
+            service: Name of the service in boto, such as ``ecs``.
+            operation: Name of the method of the boto client, such as ``run_task``.
+            in_region: Region of the call; ``None`` for the client's region.
+            max_wait: Maximum seconds to wait for the rate limit.
+            required: Members that the response must have in addition to those that every response
+                of the operation must have.
+            parameters: Parameters of the operation.
+
+        Raises:
+            ThrottledError: AWS throttles the call, or ``max_wait`` would be exceeded.
+            NoAnswerError: There is no usable response, so the call may or may not have been carried
+                out.
+            CredentialsError: There are no credentials, or AWS does not accept them.
+            AccessDeniedError: The credentials do not allow this call.
+            ResourceMissingError: Something that the call names does not exist.
+            CapacityError: RunTask only: Fargate has no capacity now.
+            LaunchError: RunTask only: any other refusal.
+            AWSError: Any other refusal of an operation other than RunTask; ``code`` is AWS's error
+                code.
+            ClosedError: The context of `open_aws` has been left.
+        """
+        attempts = 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
+        attempt, renewed = 0, False
+        delays = CALL_BACKOFF.delays()
+        while True:
+            if not renewed:
+                attempt += 1
+                await self.rate_limiter.acquire(service, operation, parameters, max_wait=max_wait)
+            clients = self._open_clients()
+            try:
+                with translate_errors(operation, capacity=capacity_of(parameters)):
+                    async with clients.client(service, in_region) as client:
+                        with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+                            response: dict[str, Any] = await getattr(client, operation)(
+                                **parameters
+                            )
+                        shape = _output_shape(client, operation)
+                        check_response(
+                            operation, parameters, response, shape=shape, required=required
+                        )
+                        return response
+            except CredentialsError as exc:
+                expired = not renewed and has_expired_credentials(exc)
+                if not expired or not await self._renew_credentials(clients):
+                    raise
+                renewed = True  # AWS checks the credentials first, so the call was not carried out
+                continue
+            except ThrottledError:
+                self.rate_limiter.record_throttling(service, operation, parameters)
+                if attempt >= attempts:
+                    raise
+            except NoAnswerError:
+                if attempt >= attempts or not operation.startswith(_READ_ONLY):
+                    raise
+            renewed = False
+            delay = next(delays)
+            logger.debug("%s: repeating the call in %.1f s", operation, delay)
+            await anyio.sleep(delay)
+
+    async def collect_pages(
+        self,
+        service: str,
+        operation: str,
+        key: str,
+        *,
+        in_region: str | None = None,
+        **parameters: Any,
+    ) -> list[Any]:
+        """Call a paginated operation and return the entries of all its pages.
+
+        Args:
+            service: Name of the service in boto, such as ``ecs``.
+            operation: Name of the method of the boto client, such as ``list_tasks``.
+            key: Member of each response that holds the entries, such as ``taskArns``.
+            in_region: Region of the call; ``None`` for the client's region.
+            parameters: Parameters of the operation.
+
+        Raises:
+            NoAnswerError: There is no usable response, or there are more than `MAX_PAGES` pages.
+            CloudburstError: Any other error of `call`.
+        """
+        items: list[Any] = []
+        token: dict[str, Any] = {}
+        for _ in range(MAX_PAGES):
+            response = await self.call(
+                service, operation, in_region=in_region, required=(key,), **{**parameters, **token}
+            )
+            items += response[key]
+            previous = token
+            token = {
+                parameter: response[member]
+                for member, parameter in _PAGE_TOKENS.items()
+                if response.get(member)
+            }
+            if not token:
+                return items
+            if token == previous:
+                break
+        raise NoAnswerError(f"{operation}: the pages of the response have no end")
+
+    async def account_id(self) -> str:
+        """Return the number of the AWS account. Raises the errors of `call`."""
+        if self._account_id is None:
+            response = await self.call("sts", "get_caller_identity")
+            self._account_id = str(response["Account"])
+        return self._account_id
+
+    async def close(self) -> None:
+        """Close the connections after the current calls; further calls raise `ClosedError`."""
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await clients.retire()
+
+    async def _renew_credentials(self, expired: BotoClients) -> bool:
+        """Replace expired credentials, and return whether a call can be repeated with new ones."""
+        async with self._renewing:
+            if self._clients is not expired:
+                return True  # another task has renewed them meanwhile
+            now = anyio.current_time()
+            if self._renew is None or now < self._renewed_at + RENEWAL_INTERVAL:
+                return False
+            self._renewed_at = now
+            logger.info("the credentials have expired: looking for newer ones")
+            with translate_errors("credentials"):
+                session = await anyio.to_thread.run_sync(self._renew)
+            if self._clients is expired:
+                self._clients = self._new_clients(session)
+                await expired.retire()
+            return True
+
+    def _new_clients(self, session: aioboto3.Session) -> BotoClients:
+        return BotoClients(session, region=self.region, endpoint_url=self.endpoint_url)
+
+    def _open_clients(self) -> BotoClients:
+        if self._clients is None:
+            raise ClosedError("AWS is called after its client was closed")
+        return self._clients
+
+
+@asynccontextmanager
+async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator[AWSClient]:
+    """Yield a client with the credentials, the region and the endpoint of the settings.
+
+    Nothing is sent to AWS before the first call.
+
+    Args:
+        settings: Settings of the client. If ``role_arn`` is set, the client uses that role and
+            renews its credentials before they expire. If the role cannot be assumed, calls raise
+            `CredentialsError`.
+        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
+
+    Raises:
+        CredentialsError: The profile does not exist, or the configuration of boto is wrong.
+        ConfigurationError: The event loop is trio's; only asyncio is supported.
+    """
+    _check_event_loop()
+    own_session = session is not None
+    with translate_errors("credentials"):
+        if session is None:
+            session = await anyio.to_thread.run_sync(create_session, settings)
+        region = settings.region or session.region_name or FALLBACK_REGION
+    fixed = own_session or settings.access_key_id is not None
+    base = AWSClient(
+        session,
+        region=region,
+        endpoint_url=settings.endpoint_url,
+        renew=None if fixed else partial(create_session, settings),
+    )
+    aws = base
+    try:
+        if needs_role(settings) and not own_session:
+            renew = partial(create_role_session, settings, base.call)
+            aws = AWSClient(
+                await anyio.to_thread.run_sync(renew),
+                region=region,
+                endpoint_url=settings.endpoint_url,
+                renew=renew,
+            )
+        yield aws
+    finally:
+        await aws.close()
+        await base.close()
+
+
+def _output_shape(client: Any, operation: str) -> Any:
+    name = client.meta.method_to_api_mapping[operation]
+    return client.meta.service_model.operation_model(name).output_shape
+
+
+def _check_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
+        raise ConfigurationError(msg) from None

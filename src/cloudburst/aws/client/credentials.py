@@ -1,0 +1,112 @@
+"""Credentials for AWS: from the settings, found by boto, or of an assumed role."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aioboto3
+from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
+from aiobotocore.session import get_session
+from botocore.exceptions import PartialCredentialsError
+from pydantic import SecretStr
+
+from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
+from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
+from cloudburst.models.settings import Settings
+
+FALLBACK_REGION = "us-east-1"
+"""Region to use if neither the settings nor the profile name one."""
+
+CallAWS = Callable[..., Awaitable[dict[str, Any]]]
+"""Type of the method `cloudburst.aws.client.client.AWSClient.call`."""
+
+
+def create_session(settings: Settings) -> aioboto3.Session:
+    """Return a session with the settings' keys or profile, or with credentials that boto finds.
+
+    The function blocks the thread while boto reads files.
+
+    Raises:
+        PartialCredentialsError: Only one of access key id and secret access key is set. boto itself
+            would accept that and sign with it.
+    """
+    secret, token = _reveal(settings.secret_access_key), _reveal(settings.session_token)
+    if bool(settings.access_key_id) != bool(secret):
+        missing = "AWS_SECRET_ACCESS_KEY" if settings.access_key_id else "AWS_ACCESS_KEY_ID"
+        raise PartialCredentialsError(provider="settings", cred_var=missing)
+    hide_secrets(
+        secret or "", token or "", _reveal(settings.auth_key) or "", owner=SecretOwner.SETTINGS
+    )
+    return aioboto3.Session(
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        profile_name=settings.profile,
+        region_name=settings.region,
+    )
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def needs_role(settings: Settings) -> bool:
+    """Return whether the settings name a role that boto does not assume by itself.
+
+    In a pod of EKS, ``AWS_ROLE_ARN`` names the role of the pod's web identity, which boto assumes
+    by itself.
+    """
+    return settings.role_arn is not None and not os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+
+
+def create_role_session(settings: Settings, call: CallAWS) -> aioboto3.Session:
+    """Return a session that has the role of the settings as its only credentials.
+
+    Args:
+        settings: Settings with the ARN of the role.
+        call: Method that calls AWS with credentials that may assume the role.
+    """
+    session = get_session()
+    role: Any = _RoleProvider(settings, call)
+    session.register_component("credential_provider", AioCredentialResolver([role]))
+    return aioboto3.Session(botocore_session=session, region_name=settings.region)
+
+
+class _RoleProvider:
+    """Credential provider for botocore that assumes a role and renews its keys before expiry."""
+
+    METHOD = "assume-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, settings: Settings, call: CallAWS) -> None:
+        self._settings = settings
+        self._call = call
+
+    async def load(self) -> AioDeferredRefreshableCredentials:
+        return AioDeferredRefreshableCredentials(self._assume_role, self.METHOD)
+
+    async def _assume_role(self) -> dict[str, Any]:
+        role, external_id = self._settings.role_arn, self._settings.external_id
+        try:
+            response = await self._call(
+                "sts",
+                "assume_role",
+                RoleArn=role,
+                RoleSessionName=self._settings.role_session_name,
+                **({"ExternalId": external_id} if external_id else {}),
+            )
+        except (NoAnswerError, ThrottledError):
+            raise
+        except CloudburstError as exc:
+            msg = f"the role {role} cannot be assumed: {exc}"
+            raise CredentialsError(msg) from exc
+        keys = response["Credentials"]
+        hide_secrets(keys["SecretAccessKey"], keys["SessionToken"], owner=SecretOwner.ROLE)
+        return {
+            "access_key": keys["AccessKeyId"],
+            "secret_key": keys["SecretAccessKey"],
+            "token": keys["SessionToken"],
+            "expiry_time": keys["Expiration"].isoformat(),
+        }

@@ -1,0 +1,233 @@
+"""Prices of Fargate: read from the package or the user's folder, updated from AWS's price list."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from pydantic import ValidationError
+
+from cloudburst.errors import AWSError
+from cloudburst.models.prices import DEFAULT_REGION, PriceTable, RegionPrices
+from cloudburst.paths import state_folder
+
+logger = logging.getLogger(__name__)
+
+PRICING_REGION = "us-east-1"
+"""Region in which the Price List API is called. This API exists in three regions and returns the
+prices of all regions:
+https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+(2026-11)."""
+GET_PRODUCTS_PARAMETERS = {
+    "ServiceCode": "AmazonECS",
+    "FormatVersion": "aws_v1",
+    "Filters": [
+        {"Type": "TERM_MATCH", "Field": "productFamily", "Value": "Compute"},
+        {"Type": "CONTAINS", "Field": "usagetype", "Value": "Fargate"},
+    ],
+}
+"""Parameters with which GetProducts returns the prices of Fargate in all regions, without the
+thousands of other products of Amazon ECS."""
+
+_USAGE = re.compile(
+    r"(?:[A-Z0-9]+-)?Fargate-"
+    r"(?:(?P<arm>ARM-)?(?:(?P<vcpu>vCPU-Hours:perCPU)|(?P<memory>GB-Hours))"
+    r"|(?P<disk>EphemeralStorage-GB-Hours))"
+)
+"""Pattern of the usage types of on-demand Fargate tasks with Linux; it matches neither
+``SpotUsage`` nor ``Fargate-Windows``. A usage type begins with a code of its region, such as ``EU``
+for Ireland; those of us-east-1 once had no code."""
+_REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,16}){1,3}-\d{1,2}")
+MAX_PRODUCT_CHARACTERS = 100_000
+"""Maximum length of the JSON of one product. Products from AWS have about 3,000 characters."""
+_SOURCE = "AWS Price List API, AmazonECS"
+_PriceKey = tuple[str, str]
+"""Key of a price: architecture (``x86`` or ``arm``; empty for disk), and ``vcpu``, ``memory`` or
+``disk``."""
+
+
+async def load_prices() -> PriceTable:
+    """Return the price table that this user updated, or the package's if that is newer.
+
+    If this user has no table, or it cannot be read, the result is the package's.
+    """
+    return await to_thread.run_sync(read_prices)
+
+
+def read_prices() -> PriceTable:
+    """Return the same prices as `load_prices`, blocking the thread while files are read."""
+    packaged = PriceTable.model_validate_json(
+        files("cloudburst").joinpath("prices.json").read_text(encoding="utf-8")
+    )
+    path = prices_file()
+    try:
+        updated = PriceTable.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return packaged
+    except (OSError, ValueError) as exc:
+        logger.warning(
+            "%s cannot be used, so the prices of %s are used: %s", path, packaged.date, exc
+        )
+        return packaged
+    return updated if updated.date >= packaged.date else packaged
+
+
+async def save_prices(table: PriceTable) -> Path:
+    """Write updated prices atomically to this user's file and return its path."""
+    return await to_thread.run_sync(_save, table)
+
+
+def prices_file() -> Path:
+    """Return the path of this user's prices: ``cloudburst/prices.json`` in the state folder."""
+    return state_folder() / "prices.json"
+
+
+def update_prices(
+    table: PriceTable, products: Iterable[str], *, today: dt.date, needed: str = DEFAULT_REGION
+) -> PriceTable:
+    """Return a price table updated with the products that GetProducts returned.
+
+    A region whose products are unexpected keeps its old prices, and a warning is logged.
+
+    Args:
+        table: Price table to update.
+        products: JSON texts in the ``PriceList`` of the responses, one for each product.
+        today: Date of the new prices.
+        needed: Region that must have valid products, in addition to us-east-1.
+
+    Raises:
+        AWSError: The products of us-east-1 or of the needed region are missing, unreadable,
+            contradictory or implausible.
+    """
+    rows, defects = _rows_by_region(products)
+    regions = dict(table.regions)
+    for region in rows.keys() | defects.keys():
+        try:
+            if region in defects:
+                raise _unexpected(defects[region])
+            regions[region] = _region_prices(region, rows[region], today)
+        except AWSError as exc:
+            if region in {DEFAULT_REGION, needed}:
+                raise
+            logger.warning("the prices of %s stay as they were: %s", region or "a region", exc)
+    if missing := {DEFAULT_REGION, needed} - rows.keys():
+        raise _unexpected(f"nothing about {', '.join(sorted(missing))}")
+    try:
+        return PriceTable.model_validate(
+            table.model_dump() | {"date": today, "regions": regions}, by_name=True
+        )
+    except ValidationError as exc:
+        raise _unexpected(_first_error(exc)) from exc
+
+
+def _rows_by_region(
+    products: Iterable[str],
+) -> tuple[dict[str, dict[_PriceKey, Decimal]], dict[str, str]]:
+    """Return the prices of each region, and the first defect of each region with invalid products.
+
+    The defect of a product whose region is unknown has ``""`` as its region.
+    """
+    rows: dict[str, dict[_PriceKey, Decimal]] = {}
+    defects: dict[str, str] = {}
+    for text in products:
+        region = ""
+        try:
+            if len(text) > MAX_PRODUCT_CHARACTERS:
+                raise ValueError(f"{len(text)} characters")  # noqa: TRY301 - as for any defect
+            offer = json.loads(text)
+            attributes: Mapping[str, Any] = offer["product"]["attributes"]
+            usage = _USAGE.fullmatch(attributes.get("usagetype", ""))
+            # Local and Wavelength Zones have separate rows under their region.
+            if usage is None or attributes.get("locationType", "AWS Region") != "AWS Region":
+                continue
+            region = _region_of(attributes)
+            key, price = _price_key(usage), _on_demand_usd(offer)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as exc:
+            defects.setdefault(region, f"{exc!r} in {text[:200]}")
+            continue
+        if rows.setdefault(region, {}).setdefault(key, price) != price:
+            defects.setdefault(region, f"{region} has two prices for {' '.join(key)}")
+    return rows, defects
+
+
+def _region_of(attributes: Mapping[str, Any]) -> str:
+    """Return the region of a product. Raise `ValueError` if it has none."""
+    if _REGION.fullmatch(code := attributes["regionCode"]) is None:
+        raise ValueError("no region")
+    return str(code)
+
+
+def _price_key(usage: re.Match[str]) -> _PriceKey:
+    if usage["disk"]:
+        return "", "disk"
+    return "arm" if usage["arm"] else "x86", "vcpu" if usage["vcpu"] else "memory"
+
+
+def _on_demand_usd(offer: Mapping[str, Any]) -> Decimal:
+    (term,) = offer["terms"]["OnDemand"].values()
+    (dimension,) = term["priceDimensions"].values()
+    return Decimal(dimension["pricePerUnit"]["USD"]).normalize()
+
+
+def _region_prices(name: str, rows: Mapping[_PriceKey, Decimal], today: dt.date) -> RegionPrices:
+    """Return the prices of a region, without those of ARM if the price list has none.
+
+    Raises:
+        AWSError: The prices are incomplete or implausible.
+    """
+    if not {("x86", "vcpu"), ("x86", "memory"), ("", "disk")} <= rows.keys():
+        raise _unexpected(f"{name} has only {', '.join(' '.join(key) for key in rows)}")
+    hours = {
+        name: {"vcpu": rows[name, "vcpu"], "memory_gb": rows[name, "memory"]}
+        for name in ("x86", "arm")
+        if (name, "vcpu") in rows and (name, "memory") in rows
+    }
+    try:
+        return RegionPrices.model_validate(
+            {"date": today.isoformat(), "source": _SOURCE, "disk_gb": rows["", "disk"], **hours}
+        )
+    except ValidationError as exc:
+        raise _unexpected(_first_error(exc)) from exc
+
+
+def _unexpected(what: str) -> AWSError:
+    return AWSError(f"AWS's price list is not as expected: {what}", code="PriceList")
+
+
+def _first_error(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, error['loc']))} is {error['input']}: {error['msg']}"
+
+
+def _save(table: PriceTable) -> Path:
+    path = prices_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".prices-", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(table.model_dump_json(indent=2, exclude_none=True) + "\n")
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    return path

@@ -1,0 +1,247 @@
+"""Responses of AWS: checks that they are complete and well-typed, and access to optional members.
+
+A response with HTTP status 200 need not come from AWS. botocore returns an empty response for a
+body that is not JSON, such as the login page of a proxy, and does not check the types of values.
+Such a response raises `NoAnswerError`, because the call may or may not have been carried out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cloudburst.errors import CloudburstError, NoAnswerError
+
+MAX_DEFECT_CHARACTERS = 300
+"""Maximum number of characters of a parser's error that an error message quotes."""
+REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "assume_role": (
+        "Credentials.AccessKeyId",
+        "Credentials.SecretAccessKey",
+        "Credentials.SessionToken",
+        "Credentials.Expiration",
+    ),
+    "batch_get_image": ("images", "images[].imageManifest"),
+    "create_role": ("Role.Arn",),
+    "create_security_group": ("GroupId",),
+    "describe_clusters": ("clusters", "clusters[].status"),
+    "describe_log_streams": ("logStreams", "logStreams[].logStreamName"),
+    "describe_network_interfaces": (
+        "NetworkInterfaces",
+        "NetworkInterfaces[].NetworkInterfaceId",
+    ),
+    "describe_task_definition": (
+        "taskDefinition.taskDefinitionArn",
+        "taskDefinition.containerDefinitions",
+        "taskDefinition.containerDefinitions[].name",
+    ),
+    "describe_tasks": (
+        "tasks",
+        "tasks[].taskArn",
+        "tasks[].lastStatus",
+        "tasks[].taskDefinitionArn",
+        "tasks[].tags[].key",
+    ),
+    "describe_vpcs": ("Vpcs", "Vpcs[].CidrBlock"),
+    "get_aws_default_service_quota": ("Quota.Value",),
+    "get_caller_identity": ("Account", "Arn"),
+    "get_download_url_for_layer": ("downloadUrl",),
+    "get_log_events": (
+        "events",
+        "events[].timestamp",
+        "events[].message",
+        "nextForwardToken",
+        "nextBackwardToken",
+    ),
+    "get_products": ("PriceList",),
+    "get_role": ("Role.Arn",),
+    "get_service_quota": ("Quota.Value",),
+    "list_tags_for_resource": ("tags",),
+    "list_tasks": ("taskArns",),
+    "register_task_definition": ("taskDefinition.taskDefinitionArn",),
+    "run_task": ("tasks[].taskArn", "tasks[].lastStatus", "failures[].reason"),
+    "stop_task": ("task.taskArn",),
+}
+"""Members that the response of each operation must have, according to the API reference of its
+service. Members are given by their paths: ``list[].member`` stands for the member of every entry of
+the list, if the response has that list."""
+
+DECODED_POLICY_SHAPE = "policyDocumentType"
+"""Name of the type of IAM policies in botocore's service model. The model calls them strings, but
+botocore returns their decoded JSON, so their type is not checked."""
+_SCALAR_TYPES: Mapping[str, tuple[type, ...]] = {
+    "blob": (bytes, bytearray),
+    "boolean": (bool,),
+    "double": (int, float),
+    "float": (int, float),
+    "integer": (int,),
+    "long": (int,),
+    "string": (str,),
+    "timestamp": (datetime,),
+}
+"""Python types in which botocore returns each scalar type of its service models."""
+_CONTAINER_TYPES: Mapping[str, type] = {"list": list, "map": dict, "structure": dict}
+"""Python types in which botocore returns each container type of its service models."""
+
+
+def get_structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a member of a response that is a structure; an empty mapping if it is missing."""
+    found: Mapping[str, Any] | None = response.get(name)
+    return found or {}
+
+
+def get_list(response: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return a member of a response that is a list of structures; empty if it is missing."""
+    found: list[Mapping[str, Any]] | None = response.get(name)
+    return found or []
+
+
+def parse_ip_address(text: object) -> str | None:
+    """Return a value as the text of an IP address; ``None`` if it is not an IP address.
+
+    The result becomes the host of a URL, so host names and other texts must be rejected.
+    """
+    try:
+        return str(ipaddress.ip_address(str(text)))
+    except ValueError:
+        return None
+
+
+@contextmanager
+def translate_parse_errors(operation: str) -> Generator[None]:
+    """Raise `NoAnswerError` in place of the errors of botocore's parsers for a bad response."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, CloudburstError, OSError):
+        raise
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as exc:
+        reason = f"{type(exc).__name__}: {exc}"[:MAX_DEFECT_CHARACTERS]
+        raise NoAnswerError(f"{operation}: the response cannot be read: {reason}") from exc
+
+
+def check_response(
+    operation: str,
+    parameters: Mapping[str, Any],
+    response: Mapping[str, Any],
+    *,
+    shape: Any,
+    required: Iterable[str] = (),
+) -> None:
+    """Raise `NoAnswerError` if a response cannot be AWS's answer to a call.
+
+    Args:
+        operation: Name of the method of the boto client.
+        parameters: Parameters of the call.
+        response: Response as botocore has parsed it.
+        shape: Output shape of the operation in botocore's model; ``None`` if it has none.
+        required: Members that the response must have in addition to `REQUIRED_MEMBERS`.
+    """
+    if defect := _find_defect(operation, parameters, response, shape, required):
+        raise NoAnswerError(f"{operation}: the response is not from AWS: {defect}")
+
+
+def _find_defect(
+    operation: str,
+    parameters: Mapping[str, Any],
+    response: Mapping[str, Any],
+    shape: Any,
+    required: Iterable[str],
+) -> str:
+    """Return a description of the first defect of a response; empty if there is none."""
+    headers: Mapping[str, str] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if headers.get("content-type", "").lower().startswith("text/html"):
+        return "it is a web page, perhaps the login page of a proxy"
+    if shape is not None and (path := _find_wrong_type(response, shape, "")):
+        return f"{path} is of the wrong type"
+    for path in (*REQUIRED_MEMBERS.get(operation, ()), *required):
+        if not _has_member(response, path.split(".")):
+            return f"{path} is missing"
+    find_defect = {
+        "describe_tasks": _describe_tasks_defect,
+        "list_tasks": _list_tasks_defect,
+        "run_task": _run_task_defect,
+        "stop_task": _stop_task_defect,
+    }.get(operation)
+    return "" if find_defect is None else find_defect(parameters, response)
+
+
+def _run_task_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    if not response.get("tasks") and not response.get("failures"):
+        return "it has neither tasks nor failures"
+    started_by = parameters.get("startedBy")
+    for task in response.get("tasks", ()):
+        if task.get("startedBy") != started_by:
+            return f"the task {task['taskArn']} was started by {task.get('startedBy')!r}"
+    return ""
+
+
+def _list_tasks_defect(_: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    wrong = [arn for arn in response["taskArns"] if not arn.startswith("arn:")]
+    return f"{wrong[0]!r} is not the ARN of a task" if wrong else ""
+
+
+def _stop_task_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    requested, stopped = parameters["task"], response["task"]["taskArn"]
+    return "" if _task_ids([stopped]) == _task_ids([requested]) else f"it is about task {stopped}"
+
+
+def _describe_tasks_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    if not response["tasks"] and not response.get("failures"):
+        return "it describes no task and reports none as missing"
+    described = _task_ids(task["taskArn"] for task in response["tasks"])
+    foreign = described - _task_ids(parameters["tasks"])
+    return f"it describes the task {min(foreign)}, which was not requested" if foreign else ""
+
+
+def _task_ids(tasks: Iterable[str]) -> set[str]:
+    """Return the ids of tasks that are given as ids or ARNs. An ARN may lack the cluster's name."""
+    return {task.rpartition("/")[2] for task in tasks}
+
+
+def _find_wrong_type(value: Any, shape: Any, path: str) -> str:
+    """Return the path of the first value whose type contradicts botocore's model; else empty."""
+    kind = shape.type_name
+    if kind in _CONTAINER_TYPES:
+        if not isinstance(value, _CONTAINER_TYPES[kind]):
+            return path or "the response"
+        return next(filter(None, _wrong_types_inside(kind, value, shape, path)), "")
+    if shape.name == DECODED_POLICY_SHAPE:
+        return ""
+    matches = isinstance(value, _SCALAR_TYPES.get(kind, (object,)))
+    unexpected_bool = isinstance(value, bool) and kind != "boolean"
+    return "" if matches and not unexpected_bool else path
+
+
+def _wrong_types_inside(kind: str, value: Any, shape: Any, path: str) -> Iterator[str]:
+    """Yield the result of `_find_wrong_type` for each part of a structure, list or map."""
+    if kind == "structure":
+        members = shape.members
+        for name, part in value.items():
+            if name in members:
+                yield _find_wrong_type(part, members[name], f"{path}.{name}" if path else name)
+    else:
+        inner = shape.member if kind == "list" else shape.value
+        for part in value if kind == "list" else value.values():
+            yield _find_wrong_type(part, inner, f"{path}[]")
+
+
+def _has_member(value: Any, path: Sequence[str]) -> bool:
+    """Return whether the member at a path exists, in every entry of each list on the path."""
+    if not path:
+        return value is not None
+    name, *rest = path
+    if name.endswith("[]"):
+        return all(_has_member(entry, rest) for entry in value.get(name[:-2]) or ())
+    return name in value and _has_member(value[name], rest)

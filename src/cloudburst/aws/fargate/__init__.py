@@ -1,0 +1,1 @@
+"""Backend that runs workers as tasks on ECS Fargate."""

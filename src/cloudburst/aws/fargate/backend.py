@@ -1,0 +1,207 @@
+"""Backend whose workers are ECS Fargate tasks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from typing import Any, TypeVar
+
+import aiohttp
+import anyio
+from anyio import create_task_group, to_thread
+from botocore.exceptions import EndpointConnectionError
+
+from cloudburst.adapters.http import native, onestep
+from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.aws.client.client import AWSClient, open_aws
+from cloudburst.aws.client.price_list import load_prices
+from cloudburst.aws.fargate.launcher import FargateLauncher
+from cloudburst.aws.fargate.placement import CapacityProviders
+from cloudburst.aws.fargate.run_registry import open_run_registry
+from cloudburst.aws.fargate.run_task import RunTaskTemplate
+from cloudburst.aws.fargate.task_definition import TaskDefinition, describe_task_definition
+from cloudburst.aws.fargate.watcher import Watcher
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import CloudburstError, ConfigurationError, NoAnswerError, ThrottledError
+from cloudburst.models.default_performance import (
+    Cloud,
+    fargate_encoder_slots,
+    fargate_kind,
+    fargate_performance,
+)
+from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol, Secrets
+from cloudburst.models.tier import Tier
+from cloudburst.ports import Backend, Connect, new_key
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NONEXISTENT_TASK = "0" * 32
+"""Id that no task has. Describing a task with this id shows whether the cluster exists and whether
+the credentials allow the call."""
+
+
+@asynccontextmanager
+async def open_fargate(
+    settings: Settings, timeouts: Timeouts, tier: Tier, *, session: Any = None
+) -> AsyncGenerator[Backend]:
+    """Yield a backend whose workers are Fargate tasks, for `cloudburst.fargate`.
+
+    Args:
+        settings: Credentials, and the region, cluster and network in which tasks run.
+        timeouts: Timeouts of the client, of which ``launch``, ``silence`` and ``scene`` apply here.
+        tier: Size of the tasks, which decides their price and their number of encoder slots.
+        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
+
+    Raises:
+        ConfigurationError: The settings name no subnet or an unknown capacity provider, or the task
+            definition has no container that can render.
+        CloudburstError: AWS refuses a call or does not answer, for example because the cluster does
+            not exist; see `AWSClient.call`.
+    """
+    if not settings.subnets:
+        raise ConfigurationError("Fargate needs a subnet: set AWS_SUBNET_ID, or cloudburst init")
+    providers = CapacityProviders(settings.capacity)
+    with collapse_single():
+        async with open_aws(settings, session=session) as aws:
+            definition = await _check_setup(aws, settings, timeouts)
+            table = await load_prices()
+            if not table.has_region(aws.region, architecture=definition.architecture):
+                logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
+            rates = partial(
+                table.rates,
+                aws.region,
+                architecture=definition.architecture,
+                spot_factor=settings.spot_factor,
+            )
+            logger.info("tasks of %s in cluster %s", definition.arn, settings.cluster)
+            async with (
+                open_run_registry(
+                    region=aws.region,
+                    cluster=settings.cluster,
+                    endpoint_url=settings.endpoint_url,
+                ) as registry,
+                create_task_group() as tasks,
+            ):
+                watcher = Watcher(aws, cluster=settings.cluster, public=settings.public_address)
+                tasks.start_soon(watcher.run, name="Fargate watcher")
+                launcher = FargateLauncher(
+                    aws,
+                    RunTaskTemplate(settings=settings, definition=definition, timeouts=timeouts),
+                    providers,
+                    watcher,
+                    registry,
+                    tier=tier,
+                    rates=lambda capacity: rates(capacity=capacity),
+                )
+                new_secrets = await _secrets_factory(settings, definition)
+                cloud = Cloud.of(
+                    settings.endpoint_url, region=aws.region, account=definition.account
+                )
+                try:
+                    kind = fargate_kind(tier, definition.protocol, definition.architecture, cloud)
+                    backend = _backend(launcher, definition, new_secrets, timeouts, tier)
+                    yield replace(backend, kind=kind, lifetime=settings.lifetime)
+                finally:
+                    tasks.cancel_scope.cancel()
+
+
+async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -> TaskDefinition:
+    """Return the task definition, after checking that the cluster exists."""
+    seconds = math.inf if timeouts.launch is None else timeouts.launch
+    deadline = anyio.current_time() + seconds
+    definition = await _repeat_until(
+        deadline,
+        lambda: describe_task_definition(aws, settings.task_definition, protocol=settings.protocol),
+    )
+    await _repeat_until(
+        deadline,
+        lambda: aws.call(
+            "ecs", "describe_tasks", cluster=settings.cluster, tasks=[NONEXISTENT_TASK]
+        ),
+    )
+    return definition
+
+
+async def _repeat_until(deadline: float, call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until AWS answers, and return its result.
+
+    Raises:
+        NoAnswerError: AWS has not answered by the deadline, or no connection to its address is
+            possible because the region or the endpoint is wrong.
+        ThrottledError: AWS has throttled the call until the deadline.
+        CloudburstError: Any other error of the call, at once.
+    """
+    for delay in RETRY_BACKOFF.delays():
+        try:
+            return await call()
+        except (NoAnswerError, ThrottledError) as exc:
+            left = deadline - anyio.current_time() - delay
+            if left <= 0 or _is_connection_refused(exc):
+                raise
+            logger.warning(
+                "AWS does not answer, and nothing is started yet; the call is repeated %s: %s",
+                "until it does" if left == math.inf else f"for {left:.0f} s more",
+                exc,
+            )
+            await anyio.sleep(delay)
+    raise AssertionError("unreachable: delays() never ends")
+
+
+def _is_connection_refused(error: CloudburstError) -> bool:
+    cause = error.__cause__
+    # botocore raises this error for a connection that breaks as well.
+    return isinstance(cause, EndpointConnectionError) and isinstance(
+        cause.kwargs.get("error"), (aiohttp.ClientConnectorError, socket.gaierror)
+    )
+
+
+def _backend(
+    launcher: FargateLauncher,
+    definition: TaskDefinition,
+    new_secrets: Callable[[], Secrets],
+    timeouts: Timeouts,
+    tier: Tier,
+) -> Backend:
+    is_native = definition.protocol is Protocol.NATIVE
+    connect: Connect = (
+        partial(native.connect, timeouts=timeouts, hashes=FileHashCache())
+        if is_native
+        else partial(onestep.connect, timeouts=timeouts, hashes=FileHashCache())
+    )
+    return Backend(
+        name="fargate",
+        launcher=launcher,
+        connect=connect,
+        encoder_slots=fargate_encoder_slots(tier, definition.protocol),
+        cancels_encodes=is_native,
+        new_secrets=new_secrets,
+        performance=fargate_performance(tier, definition.protocol),
+        usd_per_second=launcher.usd_per_second(tier),
+        max_usd_per_second=launcher.max_usd_per_second,
+        encode_timeout_factor=0.0 if is_native else onestep.MAX_ENCODE_SECONDS_PER_AUDIO_SECOND,
+    )
+
+
+async def _secrets_factory(settings: Settings, definition: TaskDefinition) -> Callable[[], Secrets]:
+    """Return the function that creates the secrets of a task: its key and, for TLS, a certificate.
+
+    The library for certificates is imported only for the native protocol, which uses TLS.
+    """
+    new_secrets = new_key
+    if definition.protocol is Protocol.NATIVE:
+        module = "cloudburst.adapters.http.certificates"
+        new_secrets = (await to_thread.run_sync(import_module, module)).new_secrets
+    if settings.auth_key is None:
+        return new_secrets
+    key = settings.auth_key.get_secret_value()
+    return lambda: replace(new_secrets(), key=key)

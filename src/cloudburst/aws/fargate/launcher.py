@@ -1,0 +1,304 @@
+"""Launcher of Fargate tasks: starts and stops them, and reports their state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import anyio.lowlevel
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.errors import error_from_failure
+from cloudburst.aws.client.rate_limit import capacity_of
+from cloudburst.aws.client.redaction import hide_secrets
+from cloudburst.aws.fargate.cluster_tasks import MAX_STOP_REASON_LENGTH
+from cloudburst.aws.fargate.launch_failures import LaunchFailures
+from cloudburst.aws.fargate.orphans import Orphan, adoptable_secrets, find_orphans
+from cloudburst.aws.fargate.placement import CapacityProviders, Placement, PlacementPolicy
+from cloudburst.aws.fargate.post_mortem import build_post_mortem
+from cloudburst.aws.fargate.run_registry import RunRegistry
+from cloudburst.aws.fargate.run_task import RunTaskTemplate
+from cloudburst.aws.fargate.task_description import parse_task_description
+from cloudburst.aws.fargate.watcher import (
+    LOST_REASON,
+    NO_PUBLIC_ADDRESS_REASON,
+    WatchedTask,
+    Watcher,
+)
+from cloudburst.errors import (
+    AccessDeniedError,
+    AWSError,
+    CapacityError,
+    CloudburstError,
+    NoAnswerError,
+    Remedy,
+    ThrottledError,
+)
+from cloudburst.models import failures
+from cloudburst.models.prices import Rates, extra_disk_gb
+from cloudburst.models.task import (
+    FoundTask,
+    LaunchRequest,
+    Protocol,
+    TaskId,
+    TaskState,
+    TaskStatus,
+    Usage,
+)
+from cloudburst.models.tier import Tier
+
+MAX_LAUNCH_WAIT = 4.0
+"""Maximum seconds that a launch waits for the rate limit. A launch that would wait longer is
+refused at once, because a launch cannot be cancelled once it has begun."""
+MAX_REMEMBERED_LAUNCHES = 10_000
+"""Maximum number of launches that are remembered, so that a repeated launch returns its task
+without a call to AWS. Fewer launches than this are in progress at once."""
+
+
+class FargateLauncher:
+    """Launcher that starts and stops Fargate tasks and reports the states that a watcher polls."""
+
+    def __init__(
+        self,
+        aws: AWSClient,
+        template: RunTaskTemplate,
+        providers: CapacityProviders,
+        watcher: Watcher,
+        registry: RunRegistry,
+        *,
+        tier: Tier,
+        rates: Callable[[str], Rates],
+    ) -> None:
+        self._aws = aws
+        self._template = template
+        self._providers = providers
+        self._watcher = watcher
+        self._registry = registry
+        self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
+        self._policy = PlacementPolicy(template.settings, tier, providers, self._usd_per_second)
+        self._failures = LaunchFailures(self._policy)
+        self._requests: dict[str, tuple[Placement, dict[str, Any]]] = {}
+        self._tasks_by_token: dict[str, TaskId] = {}
+
+    @property
+    def max_usd_per_second(self) -> Decimal:
+        """Price in USD per second of the most expensive task that can start, fallbacks included."""
+        return self._policy.max_usd_per_second
+
+    def usd_per_second(self, tier: Tier) -> Decimal:
+        """Return the price of a task in USD per second.
+
+        If the settings name both capacity providers, this is the price with the more expensive one.
+        """
+        return max(
+            self._usd_per_second(provider, tier.vcpu, tier.memory_gb)
+            for provider in self._providers.weights
+        )
+
+    def _usd_per_second(self, provider: str, vcpu: int, memory_gb: int) -> Decimal:
+        settings = self._template.settings
+        return Usage(
+            rates=self._rates[provider],
+            vcpu=vcpu,
+            memory_gb=memory_gb,
+            extra_disk_gb=extra_disk_gb(settings.ephemeral_storage),
+            public_ipv4=settings.public_address,
+            created_at=0.0,
+            last_seen_at=0.0,
+        ).usd_per_second
+
+    async def launch(self, request: LaunchRequest) -> TaskId:
+        """Start a task, or return the task that an earlier attempt of this request has started.
+
+        Raises:
+            CapacityError: Fargate has no capacity now.
+            ThrottledError: There have been too many launches.
+            NoAnswerError: AWS did not answer, so that a task may have been started. Repeat the
+                request to get that task.
+            LaunchError: AWS refused the launch for another reason, which the subclass shows.
+        """
+        token = request.token
+        if (known := self._tasks_by_token.get(token)) is not None:
+            return known
+        placement, parameters = self._requests.get(token) or self._new_request(request)
+        repeated = self._registry.has_open_request(token)
+        await self._registry.record_request(request.spec.run, token)
+        try:
+            response = await self._aws.call(
+                "ecs", "run_task", max_wait=MAX_LAUNCH_WAIT, **parameters
+            )
+            task = _started_task(response, capacity_of(parameters))
+        except NoAnswerError:
+            raise
+        except CloudburstError as refusal:
+            error = self._failures.after_refusal(refusal, placement)
+            # AWS may refuse a repeated request for its rate or permissions alone. Whether an
+            # earlier request with this token started a task is then still unknown.
+            if isinstance(refusal, CapacityError) or not repeated:
+                await self._registry.record_refusal(token)
+                if not isinstance(error, ThrottledError):
+                    del self._requests[token]
+            raise error from refusal.__cause__
+        self._remember(token, task)
+        self._failures.record_launch(task, placement)
+        self._registry.record_launch(token, task)
+        self._watcher.watch(task, parse_task_description(response["tasks"][0]))
+        return task
+
+    async def find(self, run: str) -> Sequence[FoundTask]:
+        """Return the tasks that any process has started for a run, and take over the running ones.
+
+        From then on, this process is responsible for stopping the running tasks.
+
+        Raises:
+            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+        """
+        await self._registry.register(run)
+        found = await find_orphans(self._aws, self._template.settings.cluster, run)
+        await self._registry.record_adopted(
+            run, [orphan.task for orphan in found if orphan.may_run]
+        )
+        return [self._adopt(orphan) for orphan in found]
+
+    async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
+        """Return the last known state of a task, or with ``refresh`` the state in a new poll.
+
+        Raises:
+            CredentialsError: AWS does not accept the credentials, so that no poll can succeed.
+            AccessDeniedError: The credentials do not allow the polls.
+            ResourceMissingError: The cluster does not exist.
+        """
+        await anyio.lowlevel.checkpoint()
+        watched = await self._watcher.refresh(task) if refresh else self._watcher.get(task)
+        if watched.stopped:
+            await self._registry.record_stop(task)
+        return self._status(watched)
+
+    async def post_mortem(self, task: TaskId) -> str | None:
+        """Return a page with what ECS and CloudWatch Logs know of a failed task.
+
+        The result is ``None`` if ECS does not know the task any more, about an hour after its stop.
+
+        Raises:
+            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+        """
+        template = self._template
+        return await build_post_mortem(
+            self._aws, cluster=template.settings.cluster, definition=template.definition, task=task
+        )
+
+    async def stop(self, task: TaskId, *, reason: str) -> None:
+        """Request the stop of a task, and return when AWS has accepted the request.
+
+        A task that has already stopped or that AWS does not know any more raises no error.
+
+        Args:
+            task: ARN of the task.
+            reason: Reason that AWS shows, cut off after `MAX_STOP_REASON_LENGTH` characters.
+
+        Raises:
+            NoAnswerError: AWS did not answer or does not know the new task yet. Repeat the request.
+            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+        """
+        cluster = self._template.settings.cluster
+        reason = reason[:MAX_STOP_REASON_LENGTH]
+        try:
+            await self._aws.call("ecs", "stop_task", cluster=cluster, task=task, reason=reason)
+        except AWSError as exc:
+            # AWS does not know the task. Any other refusal cannot be overcome by repetition.
+            if exc.remedy is not Remedy.REPEAT_REQUEST:
+                raise
+            if not self._watcher.is_gone(task):
+                raise NoAnswerError(f"AWS does not know {task} yet") from exc
+        except AccessDeniedError as exc:
+            # Our policy allows stops of tasks with our tag. A stopped task has lost its tags, and
+            # AWS does not document how soon IAM knows those of a new one.
+            if not self._watcher.has_stopped(task):
+                raise NoAnswerError(f"{task} may not be stopped yet: {exc}") from exc
+        self._watcher.record_stop(task)
+        await self._registry.record_stop(task)
+
+    def _new_request(self, request: LaunchRequest) -> tuple[Placement, dict[str, Any]]:
+        secrets = request.secrets
+        hide_secrets(secrets.key, secrets.private_key)
+        placement = self._policy.next_placement(request.spec.tier)
+        created = placement, self._template.parameters(request, placement)
+        self._requests[request.token] = created
+        return created
+
+    def _remember(self, token: str, task: TaskId) -> None:
+        self._requests.pop(token, None)
+        self._tasks_by_token[token] = task
+        if len(self._tasks_by_token) > MAX_REMEMBERED_LAUNCHES:
+            del self._tasks_by_token[next(iter(self._tasks_by_token))]
+
+    def _adopt(self, orphan: Orphan) -> FoundTask:
+        secrets = adoptable_secrets(orphan, self._template.definition, self._policy.sizes)
+        if secrets is not None:
+            hide_secrets(secrets.key, secrets.private_key)
+        described = orphan.description
+        watched = self._watcher.watch(
+            orphan.task, None if described is None else parse_task_description(described)
+        )
+        return FoundTask(task=orphan.task, status=self._status(watched), secrets=secrets)
+
+    def _status(self, watched: WatchedTask) -> TaskStatus:
+        description, usage = watched.description, self._usage(watched)
+        if watched.lost:
+            return TaskStatus(state=TaskState.STOPPED, reason=LOST_REASON, usage=usage)
+        if description is None:
+            return TaskStatus(state=TaskState.STARTING, usage=usage)
+        no_address = NO_PUBLIC_ADDRESS_REASON if watched.has_no_address else ""
+        return TaskStatus(
+            state=description.state,
+            address=self._address(watched),
+            reason=description.reason or no_address,
+            stop_code=description.stop_code,
+            failure=self._failures.after_description(watched.task, description),
+            stop_announced=description.stop_announced,
+            usage=usage,
+        )
+
+    def _address(self, watched: WatchedTask) -> str | None:
+        template = self._template
+        if template.settings.public_address:
+            host = watched.public_ip
+        else:
+            host = watched.description.private_ip if watched.description else None
+        scheme = "https" if template.definition.protocol is Protocol.NATIVE else "http"
+        return None if host is None else f"{scheme}://{host}:{template.definition.port}"
+
+    def _usage(self, watched: WatchedTask) -> Usage | None:
+        description = watched.description
+        if description is None or description.created_at is None:
+            return None
+        created_at, last_active_at = description.created_at, watched.last_active_at
+        last_seen_at = (
+            created_at if last_active_at is None else self._watcher.clock.at(last_active_at)
+        )
+        return Usage(
+            rates=self._rates.get(description.capacity_provider, self._rates["FARGATE"]),
+            vcpu=description.vcpu,
+            memory_gb=description.memory_gb,
+            extra_disk_gb=description.extra_disk_gb,
+            public_ipv4=self._template.settings.public_address,
+            created_at=created_at,
+            pull_started_at=description.pull_started_at,
+            last_seen_at=max(last_seen_at, created_at),
+            stopped_at=description.stopped_at,
+        )
+
+
+def _started_task(response: Mapping[str, Any], capacity: str) -> TaskId:
+    """Return the task that RunTask started, or raise the error that its ``failures`` describe."""
+    if tasks := response.get("tasks"):
+        return TaskId(tasks[0]["taskArn"])
+    refusals: Sequence[Mapping[str, Any]] = response.get("failures") or ()
+    reasons = [str(refusal.get("reason", "")) for refusal in refusals]
+    failure = failures.classify_placement_failure(reasons, capacity=capacity)
+    details = "; ".join(
+        " ".join(str(refusal[name]) for name in ("reason", "detail") if refusal.get(name))
+        for refusal in refusals
+    )
+    raise error_from_failure(failure, f"run_task: {details or failure.meaning}")

@@ -1,0 +1,271 @@
+"""Placement of tasks: subnets, capacity provider and size, with fallbacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import anyio
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import TaskId
+from cloudburst.models.tier import Tier
+
+logger = logging.getLogger(__name__)
+
+FALLBACKS = ("subnet", "on-demand", "size")
+"""Values of ``Settings.fallbacks``, in the order in which the fallbacks are used."""
+FALLBACK_SECONDS = 1200.0
+"""Seconds after a change of placement until the preferred placement, usually the cheapest, is used
+again: AWS's own advice is to retry after 20 minutes
+(https://repost.aws/knowledge-center/eks-resolve-pending-fargate-pods, 2026-11)."""
+SPOT_INTERRUPTION_THRESHOLD = 2
+"""Number of Spot interruptions within `FALLBACK_SECONDS` after which tasks are requested on demand.
+A single interruption is usual; a second one means that Spot capacity is short."""
+CAPACITY_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
+"""Capacity providers of Fargate, on demand and Spot."""
+
+MEMORY_GB_BY_VCPU: Mapping[int, tuple[int, ...]] = {
+    1: tuple(range(2, 9)),
+    2: tuple(range(4, 17)),
+    4: tuple(range(8, 31)),
+    8: tuple(range(16, 61, 4)),
+    16: tuple(range(32, 121, 8)),
+}
+"""Sizes of memory in GB that Fargate offers for each number of vCPU: "Task CPU and memory", ECS
+developer guide (2026-11)."""
+
+UsdPerSecond = Callable[[str, int, int], Decimal]
+"""Function that returns the price of a task in USD per second, by capacity provider, vCPU and GB of
+memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Placement of one task. The size may be larger than that of the task's tier."""
+
+    option: int
+    """Index of the placement option from which this placement was made."""
+    subnets: tuple[str, ...]
+    provider: str | None
+    """Capacity provider; ``None`` to use the launch type FARGATE instead."""
+    vcpu: int
+    memory_gb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementOption:
+    """A placement option: subnets, capacity provider and size."""
+
+    description: str
+    """Description for log messages, in which it follows "the next tasks are requested"."""
+    subnets: tuple[str, ...]
+    on_demand: bool = False
+    """True if the tasks are on demand although the settings ask for Spot."""
+    size_steps: int = 0
+    """Number of sizes by which the task is larger than its tier; 0 for the size of the tier."""
+
+
+class CapacityProviders:
+    """Choice of a capacity provider per launch, by shares such as ``FARGATE_SPOT:3,FARGATE:1``.
+
+    The providers alternate evenly ("smooth weighted round robin"): with these shares, the third of
+    every four launches is on demand.
+    """
+
+    def __init__(self, capacity: str) -> None:
+        self.weights = _parse_weights(capacity)
+        self._launch_type = capacity.strip() == "FARGATE"
+        self._credit = dict.fromkeys(self.weights, 0)
+
+    def next(self) -> str | None:
+        """Return the provider for the next launch; ``None`` for the launch type FARGATE."""
+        if self._launch_type:
+            return None
+        for provider, weight in self.weights.items():
+            self._credit[provider] += weight
+        chosen = max(self._credit, key=self._credit.__getitem__)
+        self._credit[chosen] -= sum(self.weights.values())
+        return chosen
+
+
+class PlacementPolicy:
+    """Policy that chooses among the placement options that the settings allow.
+
+    After a change to another option, the preferred option is used again after `FALLBACK_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tier: Tier,
+        providers: CapacityProviders,
+        usd_per_second: UsdPerSecond,
+    ) -> None:
+        if unknown := [name for name in settings.fallbacks if name not in FALLBACKS]:
+            msg = f"fallbacks has {unknown[0]!r}; expected some of {', '.join(FALLBACKS)}"
+            raise ConfigurationError(msg)
+        self._tier = tier
+        self._providers = providers
+        self._usd_per_second = usd_per_second
+        self._options = tuple(_options(settings, tier, providers))
+        self._current = 0
+        self._return_at = 0.0
+        self._warned_at = dict[int, float]()
+        self._interruptions = dict[TaskId, float]()
+
+    @property
+    def max_usd_per_second(self) -> Decimal:
+        """Price of the most expensive task that an option requests, in USD per second."""
+        return max(map(self._usd_of, self._options))
+
+    @property
+    def sizes(self) -> frozenset[tuple[float, float]]:
+        """Sizes with which tasks may be requested, each as vCPU and GB of memory."""
+        return frozenset(_size(self._tier, option.size_steps) for option in self._options)
+
+    def next_placement(self, tier: Tier) -> Placement:
+        """Return the placement of the next task of a tier."""
+        if self._current and anyio.current_time() >= self._return_at:
+            logger.info("the next tasks are requested with the preferred placement again")
+            self._current = 0
+        option = self._options[self._current]
+        vcpu, memory_gb = _size(tier, option.size_steps)
+        return Placement(
+            option=self._current,
+            subnets=option.subnets,
+            provider=None if option.on_demand else self._providers.next(),
+            vcpu=vcpu,
+            memory_gb=memory_gb,
+        )
+
+    def report_no_capacity(self, option: int, reason: str) -> None:
+        """Change to the next option, unless another option is already in use.
+
+        The first option follows the last one, because it may have capacity again.
+
+        Args:
+            option: Index of the option that had no capacity.
+            reason: Beginning of the log message about the change.
+        """
+        if option == self._current and len(self._options) > 1:
+            self._use((option + 1) % len(self._options), reason)
+
+    def report_out_of_memory(self, option: int, reason: str) -> None:
+        """Change to an option with a larger size, unless the size has already been changed.
+
+        Args:
+            option: Index of the option with which the task was started.
+            reason: Beginning of the log message about the change.
+        """
+        steps = self._options[option].size_steps
+        if self._options[self._current].size_steps == steps:
+            self._use_first(lambda other: other.size_steps > steps, reason)
+
+    def report_spot_interruption(self, task: TaskId) -> None:
+        """Count a Spot interruption; at `SPOT_INTERRUPTION_THRESHOLD`, change to on-demand tasks.
+
+        Repeated reports about one task count once. Nothing changes if no option is on demand.
+        """
+        if task in self._interruptions:
+            return
+        now = anyio.current_time()
+        recent = {t: at for t, at in self._interruptions.items() if at > now - FALLBACK_SECONDS}
+        self._interruptions = recent | {task: now}
+        count = len(self._interruptions)
+        if count >= SPOT_INTERRUPTION_THRESHOLD and not self._options[self._current].on_demand:
+            self._use_first(lambda other: other.on_demand, f"Spot interrupted {count} tasks")
+
+    def _use_first(self, accepts: Callable[[PlacementOption], bool], reason: str) -> None:
+        for index, option in enumerate(self._options):
+            if accepts(option):
+                self._use(index, reason)
+                return
+
+    def _use(self, index: int, reason: str) -> None:
+        before, after = self._options[self._current], self._options[index]
+        now = anyio.current_time()
+        self._current, self._return_at = index, now + FALLBACK_SECONDS
+        recently = self._warned_at.get(index, -FALLBACK_SECONDS) > now - FALLBACK_SECONDS
+        if not index or recently:
+            logger.debug("%s; the next tasks are requested %s", reason, after.description)
+            return
+        self._warned_at[index] = now
+        usd, usd_before = self._usd_of(after) * 3600, self._usd_of(before) * 3600
+        cost = (
+            "at the same price"
+            if usd == usd_before
+            else f"for ${usd:.4f} an hour instead of ${usd_before:.4f}"
+        )
+        logger.warning("%s; the next tasks are requested %s, %s", reason, after.description, cost)
+
+    def _usd_of(self, option: PlacementOption) -> Decimal:
+        providers = ("FARGATE",) if option.on_demand else tuple(self._providers.weights)
+        vcpu, memory_gb = _size(self._tier, option.size_steps)
+        return max(self._usd_per_second(provider, vcpu, memory_gb) for provider in providers)
+
+
+def _options(
+    settings: Settings, tier: Tier, providers: CapacityProviders
+) -> Iterator[PlacementOption]:
+    subnets, allowed = settings.subnets, settings.fallbacks
+    yield PlacementOption(description="with the preferred placement", subnets=subnets)
+    if "subnet" in allowed and len(subnets) > 1:
+        for subnet in subnets:
+            yield PlacementOption(description=f"in {subnet} only", subnets=(subnet,))
+    leaves_spot = "on-demand" in allowed and "FARGATE_SPOT" in providers.weights
+    if leaves_spot:
+        description = "on demand instead of Spot"
+        yield PlacementOption(description=description, subnets=subnets, on_demand=True)
+    if "size" in allowed:
+        for step in range(1, len(_sizes(tier))):
+            vcpu, memory_gb = _size(tier, step)
+            yield PlacementOption(
+                description=f"with {vcpu} vCPU and {memory_gb} GB",
+                subnets=subnets,
+                on_demand=leaves_spot,
+                size_steps=step,
+            )
+
+
+def _size(tier: Tier, steps: int) -> tuple[int, int]:
+    """Return vCPU and GB of memory of a task that is ``steps`` sizes larger than its tier."""
+    sizes = _sizes(tier)
+    return sizes[min(steps, len(sizes) - 1)]
+
+
+def _sizes(tier: Tier) -> list[tuple[int, int]]:
+    """Return the size of a task's tier and the next larger sizes, each as vCPU and GB of memory.
+
+    The first larger size has only more memory, which is the cheapest increase. The next one has
+    more vCPU.
+    """
+    sizes = [(tier.vcpu, tier.memory_gb)]
+    if more := [gb for gb in MEMORY_GB_BY_VCPU[tier.vcpu] if gb > tier.memory_gb]:
+        sizes.append((tier.vcpu, more[0]))
+    if larger := [vcpu for vcpu in MEMORY_GB_BY_VCPU if vcpu > tier.vcpu]:
+        vcpu = min(larger)
+        sizes.append((vcpu, min(gb for gb in MEMORY_GB_BY_VCPU[vcpu] if gb >= tier.memory_gb)))
+    return sizes
+
+
+def _parse_weights(capacity: str) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    for part in capacity.split(","):
+        provider, _, weight = (word.strip() for word in part.partition(":"))
+        known = provider in CAPACITY_PROVIDERS and provider not in weights
+        if not known or not _is_weight(weight or "1"):
+            msg = (
+                f"capacity is {capacity!r}; expected FARGATE, FARGATE_SPOT, or a share of each: "
+                "FARGATE_SPOT:3,FARGATE:1"
+            )
+            raise ConfigurationError(msg)
+        weights[provider] = int(weight or "1")
+    return weights
+
+
+def _is_weight(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000

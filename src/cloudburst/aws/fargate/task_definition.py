@@ -1,0 +1,193 @@
+"""Task definitions: the container that renders, its port, its protocol and its logs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import get_list, get_structure
+from cloudburst.errors import AccessDeniedError, CloudburstError, ConfigurationError
+from cloudburst.models.task import Protocol
+
+logger = logging.getLogger(__name__)
+
+RENDER_CONTAINER = "cloudburst-processor"
+"""Name of the container that renders. If no container has this name, the first essential container
+with the port `SERVICE_PORT` is taken as the one that renders."""
+WATCHDOG_CONTAINER = "cloudburst-watchdog"
+"""Name of the container that limits the lifetime of a task. It only sleeps; because it is
+essential, ECS stops the task when it exits."""
+PROTOCOL_LABEL = "cloudburst.protocol"
+"""Docker label that names the protocol of a container. Without the label, the protocol is
+onestep."""
+SERVICE_PORT = 5000
+"""TCP port of the render service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDefinition:
+    """The parts of an ECS task definition that launches and workers need."""
+
+    arn: str
+    """ARN of the exact revision."""
+    container: str
+    """Name of the container that renders."""
+    image: str
+    port: int
+    """TCP port of the render service."""
+    protocol: Protocol
+    architecture: str
+    """``X86_64`` or ``ARM64``."""
+    watchdog: bool
+    """True if a container limits the lifetime of the task."""
+    stop_timeout: int | None
+    """Seconds between SIGTERM and SIGKILL when a task is stopped; ``None`` for AWS's default,
+    30."""
+    log_group: str | None
+    """Log group in CloudWatch Logs; ``None`` if the container does not log to CloudWatch."""
+    log_prefix: str | None
+    """Prefix of the names of log streams (``awslogs-stream-prefix``); ``None`` if there is none."""
+    account: str | None
+    """Number of the AWS account; ``None`` if it is unknown."""
+    assumed: bool = False
+    """True if the credentials may not read the task definition, so that the other fields have the
+    values that ``cloudburst-fargate`` assumes."""
+
+
+async def describe_task_definition(
+    aws: AWSClient, reference: str, *, protocol: Protocol | None = None
+) -> TaskDefinition:
+    """Return the task definition with an ARN or a name.
+
+    If the credentials do not allow reading it, a warning is logged, and the result is what
+    ``cloudburst-fargate`` assumes of every task definition. Starting its tasks can still be
+    allowed.
+
+    Args:
+        aws: Client of the account and region of the task definition.
+        reference: ARN, ``family:revision``, or family for its newest revision.
+        protocol: Protocol to use in place of the one in the container's label.
+
+    Raises:
+        ConfigurationError: The task definition has no container that can render, or its label names
+            an unknown protocol.
+        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+    """
+    try:
+        response = await aws.call("ecs", "describe_task_definition", taskDefinition=reference)
+    except AccessDeniedError as exc:
+        assumed = await _assumed(aws, reference, protocol=protocol)
+        logger.warning(
+            "the credentials may not read the task definition %s, so it is assumed to have a "
+            "container %s with protocol %s on port %d and %s; allow ecs:DescribeTaskDefinition: %s",
+            reference,
+            assumed.container,
+            assumed.protocol,
+            assumed.port,
+            assumed.architecture,
+            exc,
+        )
+        return assumed
+    return parse_task_definition(response["taskDefinition"], protocol=protocol)
+
+
+async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None) -> TaskDefinition:
+    """Return the contents that ``cloudburst-fargate`` assumes every task definition to have."""
+    account = account_of_arn(reference)
+    if account is None:
+        try:
+            account = await aws.account_id()  # needs no permission
+        except CloudburstError as exc:
+            logger.info("the number of the account is unknown: %s", exc)
+    return TaskDefinition(
+        arn=reference,
+        container=RENDER_CONTAINER,
+        image="",
+        port=SERVICE_PORT,
+        protocol=protocol or Protocol.ONESTEP,
+        architecture="X86_64",
+        watchdog=False,
+        stop_timeout=None,
+        log_group=None,
+        log_prefix=None,
+        account=account,
+        assumed=True,
+    )
+
+
+def account_of_arn(arn: str) -> str | None:
+    """Return the account number in an ARN; ``None`` for a text that has no account number."""
+    parts = arn.split(":")
+    named = parts[0] == "arn" and len(parts) > 5 and parts[4].isdecimal()
+    return parts[4] if named else None
+
+
+def parse_task_definition(
+    described: Mapping[str, Any], *, protocol: Protocol | None
+) -> TaskDefinition:
+    """Return a task definition from its description by DescribeTaskDefinition.
+
+    Args:
+        described: ``taskDefinition`` of the response.
+        protocol: Protocol to use in place of the one in the container's label.
+
+    Raises:
+        ConfigurationError: The task definition has no container that can render, or its label names
+            an unknown protocol.
+    """
+    arn = str(described["taskDefinitionArn"])
+    containers: Sequence[Mapping[str, Any]] = described["containerDefinitions"]
+    container = _render_container(arn, containers)
+    ports = _ports(container)
+    log = get_structure(container, "logConfiguration")
+    to_cloudwatch = log.get("logDriver") == "awslogs"
+    options: Mapping[str, Any] = get_structure(log, "options") if to_cloudwatch else {}
+    platform = get_structure(described, "runtimePlatform")
+    return TaskDefinition(
+        arn=arn,
+        container=str(container["name"]),
+        image=str(container.get("image", "")),
+        port=SERVICE_PORT if SERVICE_PORT in ports else next(iter(ports), SERVICE_PORT),
+        protocol=protocol or _protocol(arn, container),
+        architecture=str(platform.get("cpuArchitecture") or "X86_64"),
+        watchdog=any(other["name"] == WATCHDOG_CONTAINER for other in containers),
+        stop_timeout=container.get("stopTimeout"),
+        log_group=options.get("awslogs-group"),
+        log_prefix=options.get("awslogs-stream-prefix"),
+        account=account_of_arn(arn),
+    )
+
+
+def _render_container(arn: str, containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    for container in containers:
+        if container["name"] == RENDER_CONTAINER:
+            return container
+    for container in containers:
+        if container.get("essential", True) and SERVICE_PORT in _ports(container):
+            return container
+    msg = (
+        f"{arn}: no container is named {RENDER_CONTAINER}, and no essential one has port "
+        f"{SERVICE_PORT}: cloudburst init creates a task definition that fits"
+    )
+    raise ConfigurationError(msg)
+
+
+def _ports(container: Mapping[str, Any]) -> list[int]:
+    return [
+        mapping["containerPort"]
+        for mapping in get_list(container, "portMappings")
+        if "containerPort" in mapping
+    ]
+
+
+def _protocol(arn: str, container: Mapping[str, Any]) -> Protocol:
+    label = get_structure(container, "dockerLabels").get(PROTOCOL_LABEL, Protocol.ONESTEP)
+    try:
+        return Protocol(label)
+    except ValueError:
+        known = " or ".join(Protocol)
+        msg = f"{arn}: the label {PROTOCOL_LABEL} is {label!r}; expected {known}"
+        raise ConfigurationError(msg) from None

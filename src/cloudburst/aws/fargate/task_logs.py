@@ -1,0 +1,194 @@
+"""Output of containers, read from CloudWatch Logs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import get_structure
+from cloudburst.errors import ResourceMissingError
+from cloudburst.models.account_tasks import LogLine
+
+MAX_EVENTS = 10_000
+"""Maximum number of events in one response: "GetLogEvents" in the CloudWatch Logs API reference
+(2026-11)."""
+MAX_STREAMS = 50
+"""Maximum number of streams in one response: "DescribeLogStreams" in the CloudWatch Logs API
+reference (2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerLog:
+    """Log group and log stream of a container."""
+
+    container: str
+    group: str
+    stream: str
+
+
+def find_container_logs(definition: Mapping[str, Any], task_id: str) -> tuple[ContainerLog, ...]:
+    """Return log group and stream of those containers of a task that log to CloudWatch.
+
+    The name of a stream is ``prefix/container/task``: "awslogs-stream-prefix" in the ECS developer
+    guide (2026-11).
+
+    Args:
+        definition: Task definition as AWS describes it.
+        task_id: Id of the task, or the beginning of the id: then the result has only the beginnings
+            of the streams' names.
+    """
+    logs: list[ContainerLog] = []
+    for container in definition["containerDefinitions"]:
+        configuration = get_structure(container, "logConfiguration")
+        options = get_structure(configuration, "options")
+        group, prefix = options.get("awslogs-group"), options.get("awslogs-stream-prefix")
+        if configuration.get("logDriver") == "awslogs" and group and prefix:
+            name = container["name"]
+            stream = f"{prefix}/{name}/{task_id}"
+            logs.append(ContainerLog(container=name, group=group, stream=stream))
+    return tuple(logs)
+
+
+async def find_logged_tasks(aws: AWSClient, definition: Mapping[str, Any], prefix: str) -> set[str]:
+    """Return the ids that begin with ``prefix``, of tasks that have logs.
+
+    At most `MAX_STREAMS` streams of each container are listed: enough to find out whether one task
+    matches or several do.
+
+    Raises:
+        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+    """
+    found: set[str] = set()
+    for log in find_container_logs(definition, prefix):
+        try:
+            response = await aws.call(
+                "logs",
+                "describe_log_streams",
+                logGroupName=log.group,
+                logStreamNamePrefix=log.stream,
+                limit=MAX_STREAMS,
+            )
+        except ResourceMissingError:
+            continue  # the log group does not exist
+        streams: Sequence[Mapping[str, str]] = response["logStreams"]
+        found |= {stream["logStreamName"].rpartition("/")[2] for stream in streams}
+    return found
+
+
+class LogReader:
+    """Reader of the log lines of all containers of a task: existing lines, then new ones."""
+
+    def __init__(self, aws: AWSClient, logs: Sequence[ContainerLog]) -> None:
+        self._streams = [_StreamReader(aws, log) for log in logs]
+
+    async def read_last(self, count: int) -> list[LogLine]:
+        """Return the last ``count`` lines of all containers together, ordered by time.
+
+        Afterwards, `read_more` continues with later lines.
+        """
+        lines = [line for stream in self._streams for line in await stream.read_last(count)]
+        return sorted(lines, key=_time_of)[-count:] if count else []
+
+    async def read_more(self) -> AsyncGenerator[LogLine]:
+        """Yield the lines that have been written and not read yet, ordered by time.
+
+        The generator ends when no line is left, and a later call continues with newer lines.
+        Callers that stop earlier must close the generator.
+        """
+        next_lines: list[tuple[dt.datetime, int]] = []
+        for index, stream in enumerate(self._streams):
+            if (time := await stream.peek()) is not None:
+                next_lines.append((time, index))
+        heapq.heapify(next_lines)
+        while next_lines:
+            _, index = heapq.heappop(next_lines)
+            stream = self._streams[index]
+            yield stream.take()
+            if (time := await stream.peek()) is not None:
+                heapq.heappush(next_lines, (time, index))
+
+
+class _StreamReader:
+    """Reader of the log stream of one container, a page at a time."""
+
+    def __init__(self, aws: AWSClient, log: ContainerLog) -> None:
+        self._aws = aws
+        self._log = log
+        self._token: str | None = None
+        self._page: list[LogLine] = []
+        """Lines of the current page in reverse order: the next line is the last entry."""
+
+    async def read_last(self, count: int) -> list[LogLine]:
+        """Return the last ``count`` lines of the stream; `peek` continues after them."""
+        response = await self._get_events(startFromHead=False, limit=min(max(count, 1), MAX_EVENTS))
+        if response is None:
+            return []
+        self._token, token = response["nextForwardToken"], None
+        lines = self._parse_lines(response)
+        # A page may have fewer lines than requested. On the first page, the token stays the same.
+        while len(lines) < count and token != response["nextBackwardToken"]:
+            token = response["nextBackwardToken"]
+            missing = min(count - len(lines), MAX_EVENTS)
+            response = await self._get_events(nextToken=token, limit=missing)
+            if response is None:
+                break
+            lines = self._parse_lines(response) + lines
+        return lines
+
+    async def peek(self) -> dt.datetime | None:
+        """Return the time of the next line; ``None`` if there is none yet."""
+        while not self._page:
+            position = {} if self._token is None else {"nextToken": self._token}
+            response = await self._get_events(startFromHead=True, **position)
+            if response is None:
+                return None
+            self._page = self._parse_lines(response)[::-1]
+            # An empty page is not the end. At the end, the response has the token of the request.
+            previous, self._token = self._token, response["nextForwardToken"]
+            if not self._page and previous == self._token:
+                return None
+        return self._page[-1].time
+
+    def take(self) -> LogLine:
+        """Remove and return the line whose time `peek` has returned."""
+        return self._page.pop()
+
+    async def _get_events(self, **parameters: Any) -> dict[str, Any] | None:
+        """Return a page of events; ``None`` if the container has not written anything yet."""
+        log = self._log
+        try:
+            return await self._aws.call(
+                "logs",
+                "get_log_events",
+                logGroupName=log.group,
+                logStreamName=log.stream,
+                **parameters,
+            )
+        except ResourceMissingError:
+            return None
+
+    def _parse_lines(self, response: Mapping[str, Any]) -> list[LogLine]:
+        return [
+            LogLine(
+                time=_parse_time(event["timestamp"]),
+                container=self._log.container,
+                text=event["message"].rstrip("\n"),
+            )
+            for event in response["events"]
+        ]
+
+
+def _parse_time(milliseconds: int) -> dt.datetime:
+    """Return the time of a log event, or the epoch if its timestamp is out of range."""
+    try:
+        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        return dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def _time_of(line: LogLine) -> dt.datetime:
+    return line.time

@@ -1,0 +1,213 @@
+"""Checks of the caller: credentials, clock, region, permissions and quotas."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from cloudburst.aws.client.price_list import load_prices
+from cloudburst.aws.fargate.placement import CapacityProviders
+from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
+from cloudburst.aws.setup.permissions import Purpose, Statement, roles_of, statements
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    CredentialsError,
+    NoAnswerError,
+    ResourceMissingError,
+    ThrottledError,
+)
+from cloudburst.models.failures.connections import ADD_CREDENTIALS
+from cloudburst.models.tier import NEW_ACCOUNT_VCPU
+
+MAX_CLOCK_SKEW = 60.0
+"""Maximum difference in seconds between this machine's clock and AWS's without a warning. AWS
+rejects requests whose time is off by five minutes: "Troubleshooting Signature Version 4", IAM user
+guide (2026-11)."""
+QUOTA_CODES = {"FARGATE": "L-3032A538", "FARGATE_SPOT": "L-36FBB829"}
+"""Codes of Fargate's vCPU quotas by capacity provider: "Fargate service quotas", AWS General
+Reference (2026-11)."""
+UNVERIFIED_ACCOUNT = "a new account starts no task until AWS has verified it, even within its quota"
+"""Note that is added to a quota as small as that of a new account, because Service Quotas does not
+show whether AWS has verified the account (2026-11):
+https://github.com/aws/copilot-cli/issues/3064."""
+OPTIONAL_SIDS = frozenset({"ListLogStreams", "ReadLogs"})
+"""Ids (``Sid``) of the IAM statements without which a run still works."""
+ALLOW_RUN = "allow the actions of: cloudburst init --policy"
+
+
+async def check_credentials(context: CheckContext) -> Sequence[Check]:
+    """Check that AWS accepts the credentials and that this machine's clock agrees with AWS's."""
+    try:
+        identity = await context.identity()
+    except CredentialsError as exc:
+        role = context.settings.role_arn
+        fix = ADD_CREDENTIALS
+        if role:
+            fix = f"check that {role} trusts these credentials; {ADD_CREDENTIALS}"
+        found = str(exc).removesuffix(f"; {ADD_CREDENTIALS}")  # the fix says it
+        return [failed("credentials", found, fix)]
+    except (NoAnswerError, ThrottledError) as exc:
+        endpoint = context.settings.endpoint_url
+        fix = "network, proxy and AWS_REGION of this machine" if endpoint is None else endpoint
+        return [failed("credentials", str(exc), f"check {fix}")]
+    found = f"account {identity['Account']}, {identity['Arn']}"
+    if identity["Arn"].endswith(":root"):
+        fix = "create a user or role with the policy of: cloudburst init --policy"
+        found = f"{found}: the root user, which has every permission"
+        return [warning("credentials", found, fix)]
+    return [passed("credentials", found), *_check_clock(identity)]
+
+
+def _check_clock(identity: dict[str, Any]) -> list[Check]:
+    """Compare this machine's clock with the date of AWS's response."""
+    headers = identity.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        aws_time = parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return []
+    skew = time.time() - aws_time
+    found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's clock"
+    if abs(skew) > MAX_CLOCK_SKEW:
+        return [warning("clock", found, "set the clock: timedatectl set-ntp true")]
+    return [passed("clock", "agrees with AWS's clock" if abs(skew) < 2 else found)]
+
+
+async def check_region(context: CheckContext) -> Sequence[Check]:
+    """Check that the region is set explicitly and that its prices are known."""
+    name, prices = context.aws.region, await load_prices()
+    if not prices.has_region(name):
+        found = f"{name}; its prices are not known, those of us-east-1 are used"
+        return [warning("region", found, "cloudburst prices --refresh")]
+    if context.settings.region is None:
+        found = f"{name}, from the AWS profile or by default"
+        return [warning("region", found, "set AWS_REGION")]
+    return [passed("region", name)]
+
+
+async def check_quotas(context: CheckContext) -> Sequence[Check]:
+    """Check that the account's vCPU quotas allow all tasks of the planned run at the same time."""
+    providers = CapacityProviders(context.settings.capacity)
+    total = sum(providers.weights.values())
+    return [
+        await _check_quota(context, provider, math.ceil(context.tasks * weight / total))
+        for provider, weight in providers.weights.items()
+    ]
+
+
+async def _check_quota(context: CheckContext, provider: str, tasks: int) -> Check:
+    code: dict[str, Any] = {"ServiceCode": "fargate", "QuotaCode": QUOTA_CODES[provider]}
+    try:
+        response = await context.aws.call("service-quotas", "get_service_quota", **code)
+    except ResourceMissingError:
+        # The quota was never changed in this account.
+        response = await context.aws.call("service-quotas", "get_aws_default_service_quota", **code)
+    allowed, size = float(response["Quota"]["Value"]), context.tier.vcpu
+    name = "quota" if provider == "FARGATE" else "Spot quota"
+    number = "1 task" if tasks == 1 else f"{tasks} tasks"
+    found = f"{tasks * size} vCPU needed ({number} of {size}), {allowed:g} allowed"
+    if tasks * size <= allowed:
+        note = f"; {UNVERIFIED_ACCOUNT}" if allowed <= NEW_ACCOUNT_VCPU else ""
+        return passed(name, found + note)
+    request = (
+        f"aws service-quotas request-service-quota-increase --region {context.aws.region} "
+        f"--service-code fargate --quota-code {QUOTA_CODES[provider]} "
+        f"--desired-value {tasks * size}"
+    )
+    possible = int(allowed // size)
+    if not possible:
+        return failed(name, f"{found}: no task of this size can start", request)
+    fits = "1 task fits" if possible == 1 else f"{possible} tasks fit"
+    return warning(name, f"{found}: {fits} at once", f"--workers {possible}, or {request}")
+
+
+async def check_permissions(context: CheckContext) -> Sequence[Check]:
+    """Check with IAM's policy simulator that the caller may call all operations of a run."""
+    identity = await context.identity()
+    principal = await _principal(context, identity["Arn"])
+    if principal is None:
+        return [passed("permissions", "the root user has every permission")]
+    try:
+        roles = roles_of(await context.task_definition())
+    except CloudburstError:
+        roles = ()
+    needed = statements(
+        context.settings,
+        Purpose.RUN,
+        region=context.aws.region,
+        account=identity["Account"],
+        roles=roles,
+    )
+    denied: dict[str, list[str]] = {}
+    for statement in needed:
+        try:
+            denied[statement.sid] = await _denied_actions(context, principal, statement)
+        except AccessDeniedError:
+            found = "not checked: iam:SimulatePrincipalPolicy is denied"
+            fix = "allow the actions of: cloudburst init --policy doctor"
+            return [warning("permissions", found, fix)]
+    required = [
+        action for sid, each in denied.items() if sid not in OPTIONAL_SIDS for action in each
+    ]
+    if required:
+        found = f"IAM denies {', '.join(sorted(set(required)))}"
+        return [failed("permissions", found, ALLOW_RUN)]
+    if optional := sorted({action for each in denied.values() for action in each}):
+        found = f"enough for a run; cloudburst logs does not work: IAM denies {', '.join(optional)}"
+        return [warning("permissions", found, ALLOW_RUN)]
+    number = sum(len(statement.actions) for statement in needed)
+    return [passed("permissions", f"all {number} actions of a run are allowed")]
+
+
+async def _principal(context: CheckContext, arn: str) -> str | None:
+    """Return the ARN of the user or role that makes the calls; ``None`` for the root user.
+
+    The simulator accepts neither sessions nor the root user.
+    """
+    if arn.endswith(":root"):
+        return None
+    _, _, session = arn.partition(":assumed-role/")
+    if not session:
+        return arn
+    # The ARN of a session does not include the path of its role.
+    response = await context.aws.call("iam", "get_role", RoleName=session.partition("/")[0])
+    return str(response["Role"]["Arn"])
+
+
+async def _denied_actions(context: CheckContext, principal: str, statement: Statement) -> list[str]:
+    """Return the actions of a statement that IAM would deny."""
+    results = await context.aws.collect_pages(
+        "iam",
+        "simulate_principal_policy",
+        "EvaluationResults",
+        PolicySourceArn=principal,
+        ActionNames=list(statement.actions),
+        ResourceArns=list(statement.resources),
+        ContextEntries=_context_entries(statement),
+    )
+    return [one["EvalActionName"] for one in results if one["EvalDecision"] != "allowed"]
+
+
+def _context_entries(statement: Statement) -> list[dict[str, Any]]:
+    """Return the values that real calls have for the keys of a statement's conditions.
+
+    The values are ``ContextEntries`` for IAM's policy simulator.
+    """
+    entries: list[dict[str, Any]] = []
+    for operator, condition in (statement.conditions or {}).items():
+        value_type = "numeric" if operator.startswith("Numeric") else "string"
+        for key, value in condition.items():
+            values = [value] if isinstance(value, str) else list(value)
+            # A pattern is not a value, and a call may omit the key.
+            if not any("*" in one for one in values) or operator.startswith("Arn"):
+                entries.append(
+                    {
+                        "ContextKeyName": key,
+                        "ContextKeyValues": values,
+                        "ContextKeyType": value_type,
+                    }
+                )
+    return entries

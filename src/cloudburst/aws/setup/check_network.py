@@ -1,0 +1,255 @@
+"""Checks of the network of tasks: subnets, zones and security groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
+from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
+from cloudburst.aws.setup.images import registry_of, repository_of
+from cloudburst.aws.setup.security_groups import (
+    IngressRule,
+    SecurityGroup,
+    describe_security_groups,
+    find_security_group,
+)
+from cloudburst.aws.setup.subnets import (
+    DefaultRoute,
+    Subnet,
+    describe_subnets,
+    has_fargate,
+    single_vpc,
+    zone_names,
+)
+from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
+
+ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "s3")
+"""VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC
+endpoints", ECR user guide (2026-11)."""
+NO_SUBNET = "AWS_SUBNET_ID is not set: scenes are rendered on this machine"
+
+
+async def check_subnets(context: CheckContext) -> Sequence[Check]:
+    """Check that the subnets exist and have the right routes, zones and unused addresses."""
+    if not context.settings.subnets:
+        return [failed("subnets", NO_SUBNET)]
+    try:
+        found = await describe_subnets(context.aws, context.settings.subnets)
+        single_vpc(found)
+    except (ConfigurationError, ResourceMissingError) as exc:
+        fix = "correct AWS_SUBNET_ID, or remove it and run: cloudburst init"
+        return [failed("subnets", str(exc), fix)]
+    if context.settings.public_address:
+        routes = _check_public_routes(found)
+    else:
+        routes = await _check_private_routes(context, found)
+    return [routes, *await _check_zones(context, found), *_check_free_addresses(context, found)]
+
+
+async def _check_zones(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
+    """Report subnets in zones in which Fargate does not run tasks of the needed architecture."""
+    architecture = await _architecture(context)
+    without = [
+        subnet
+        for subnet in found
+        if not has_fargate(context.aws.region, subnet.zone_id, architecture)
+    ]
+    if not without:
+        return []
+    zones = ", ".join(f"{subnet.id} is in {subnet.zone_id}" for subnet in without)
+    text = f"{zones}, where Fargate runs no {architecture} tasks"
+    fix = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets in other zones"
+    if len(without) == len(found):
+        return [failed("zones", text, fix)]
+    return [warning("zones", f"{text}: tasks that AWS places there do not start", fix)]
+
+
+async def _architecture(context: CheckContext) -> str:
+    try:
+        described = await context.task_definition()
+        return parse_task_definition(described, protocol=context.settings.protocol).architecture
+    except CloudburstError:
+        return "X86_64"
+
+
+def _check_public_routes(found: Sequence[Subnet]) -> Check:
+    unreachable = [
+        subnet for subnet in found if subnet.default_route is not DefaultRoute.INTERNET_GATEWAY
+    ]
+    if unreachable:
+        text = f"{_route_text(unreachable)}: public addresses there cannot be reached"
+        fix = (
+            "name subnets with a route to an internet gateway; or, for clients inside the VPC, set "
+            "CLOUDBURST_PUBLIC_ADDRESS=false"
+        )
+        return failed("subnets", text, fix)
+    return passed("subnets", f"{_subnet_count(found)}, with a route to an internet gateway")
+
+
+async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) -> Check:
+    outbound = {DefaultRoute.NAT_GATEWAY, DefaultRoute.OTHER_NETWORK}
+    without = [subnet for subnet in found if subnet.default_route not in outbound]
+    if not without:
+        return passed("subnets", f"{_subnet_count(found)}, private, with a route out of the VPC")
+    text = f"{_route_text(without)}: tasks without a public address need a NAT gateway or endpoints"
+    missing = await _missing_endpoints(context, without[0].vpc)
+    if missing:
+        fix = "create a NAT gateway, or the VPC endpoints of " + ", ".join(missing)
+        return failed("subnets", text, fix)
+    unreachable = sorted(
+        {
+            registry_of(image)
+            for image in await _images(context)
+            if not _has_endpoint(context, image)
+        }
+    )
+    if unreachable:
+        fix = (
+            "create a NAT gateway, or copy the image to ECR in this region and run cloudburst init"
+        )
+        return failed("subnets", f"{text}; endpoints do not reach {' and '.join(unreachable)}", fix)
+    endpoints = ", ".join(ENDPOINTS)
+    return passed("subnets", f"{_subnet_count(found)}, private, with endpoints of {endpoints}")
+
+
+async def _missing_endpoints(context: CheckContext, vpc: str) -> list[str]:
+    """Return the names of the needed endpoints that a VPC does not have."""
+    filters = [{"Name": "vpc-id", "Values": [vpc]}]
+    endpoints = await context.aws.collect_pages(
+        "ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=filters
+    )
+    services = {one["ServiceName"] for one in endpoints}
+    prefix = f"com.amazonaws.{context.aws.region}."
+    return [
+        name
+        for name in ENDPOINTS
+        if not any(service.endswith(prefix + name) for service in services)
+    ]
+
+
+async def _images(context: CheckContext) -> list[str]:
+    """Return the images of all containers of a task.
+
+    If the task definition cannot be read, the image in the settings is the only one.
+    """
+    try:
+        described = await context.task_definition()
+    except CloudburstError:
+        return [context.settings.image]
+    return [str(one.get("image", "")) for one in described["containerDefinitions"]]
+
+
+def _has_endpoint(context: CheckContext, image: str) -> bool:
+    """Return whether tasks can pull an image through the VPC endpoints of ECR.
+
+    This is possible if the image is in a private ECR repository of the same region.
+    """
+    repository = repository_of(image)
+    return repository is not None and repository.region == context.aws.region
+
+
+def _check_free_addresses(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
+    free = sum(subnet.free_addresses for subnet in found)
+    if free >= context.tasks:
+        return []
+    text = f"{free} addresses are free in these subnets, {context.tasks} tasks need one each"
+    return [warning("free addresses", text, "name more subnets in AWS_SUBNET_ID")]
+
+
+async def check_security_groups(context: CheckContext) -> Sequence[Check]:
+    """Check that the port of workers is open to this machine but not to every address."""
+    settings = context.settings
+    if not settings.subnets:
+        return []  # reported by the check of the subnets
+    try:
+        vpc = single_vpc(await describe_subnets(context.aws, settings.subnets))
+    except (ConfigurationError, ResourceMissingError):
+        return []
+    port = await _port(context)
+    try:
+        groups = await _groups(context, vpc, port)
+    except ResourceMissingError as exc:
+        fix = "remove AWS_SECURITY_GROUP_ID from .env, then run: cloudburst init"
+        return [failed("security group", str(exc), fix)]
+    if other_vpc := [group.id for group in groups if group.vpc != vpc]:
+        text = f"{', '.join(other_vpc)} are not in {vpc}, the VPC of the subnets"
+        return [failed("security group", text, "correct AWS_SECURITY_GROUP_ID")]
+    return [await _check_access(context, vpc, groups, port)]
+
+
+async def _groups(context: CheckContext, vpc: str, port: int) -> Sequence[SecurityGroup]:
+    if context.settings.security_groups:
+        groups = context.settings.security_groups
+        return await describe_security_groups(context.aws, groups, port=port)
+    default = await find_security_group(context.aws, vpc, "default", port=port)
+    return [] if default is None else [default]
+
+
+async def _port(context: CheckContext) -> int:
+    try:
+        described = await context.task_definition()
+        return parse_task_definition(described, protocol=context.settings.protocol).port
+    except CloudburstError:
+        return SERVICE_PORT
+
+
+async def _check_access(
+    context: CheckContext, vpc: str, groups: Sequence[SecurityGroup], port: int
+) -> Check:
+    name, ids = "security group", ", ".join(group.id for group in groups)
+    rules = [rule for group in groups for rule in group.rules]
+    if any(group.open_to_world for group in groups):
+        text = f"{ids}: port {port} is open to the world; only keys protect workers"
+        return warning(name, text, _closing_commands(groups, context.aws.region))
+    if not rules:
+        return failed(name, f"{ids or 'no group'}: port {port} is closed")
+    text = f"{ids}: port {port} is open to {_sources(rules)}"
+    try:
+        address = await context.client_address(vpc)
+    except ConfigurationError as exc:
+        return warning(name, f"{text}; access from this machine is not checked: {exc}")
+    if any(rule.allows(address) for rule in rules):
+        return passed(name, f"{ids}: port {port} is open to {address}, this machine")
+    if any(rule.source.startswith(("sg-", "pl-")) for rule in rules):
+        return warning(name, f"{text}; access from this machine is not checked")
+    fix = (
+        f"{INIT}, or: aws ec2 authorize-security-group-ingress --region {context.aws.region} "
+        f"--group-id {groups[0].id} --protocol tcp --port {port} --cidr {address}/32"
+    )
+    return failed(name, f"{text}, and not to {address}, this machine", fix)
+
+
+def _closing_commands(groups: Sequence[SecurityGroup], region: str) -> str:
+    """Return the shell commands that close a port that is open to the world.
+
+    Each rule that ``cloudburst init`` does not remove has a command of its own. The last command is
+    ``cloudburst init``, which removes its own rules from its own group.
+    """
+    commands = [
+        rule.removal_command(group.id, region)
+        for group in groups
+        for rule in group.rules
+        if rule.open_to_world and not (group.created_by_init and rule.created_by_init)
+    ]
+    if not commands:
+        return f"{INIT} opens it to this machine only"
+    return "; ".join([*commands, INIT])
+
+
+def _sources(rules: Iterable[IngressRule]) -> str:
+    return ", ".join(dict.fromkeys(rule.source for rule in rules))
+
+
+def _route_text(found: Iterable[Subnet]) -> str:
+    """Return the default routes of subnets, grouped: ``subnet-1, subnet-2 route to nowhere``."""
+    by_route: dict[DefaultRoute, list[str]] = {}
+    for subnet in found:
+        by_route.setdefault(subnet.default_route, []).append(subnet.id)
+    return "; ".join(
+        f"{', '.join(ids)} {'routes' if len(ids) == 1 else 'route'} to {route}"
+        for route, ids in by_route.items()
+    )
+
+
+def _subnet_count(found: Sequence[Subnet]) -> str:
+    return f"{len(found)} in {zone_names(found)}"

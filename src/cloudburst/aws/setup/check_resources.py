@@ -1,0 +1,264 @@
+"""Checks of the cluster, the task definition, its execution role and its logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudburst.aws.client.responses import get_list, get_structure
+from cloudburst.aws.fargate.placement import CapacityProviders
+from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
+from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
+from cloudburst.aws.setup.images import registry_of, repository_of
+from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
+from cloudburst.errors import ConfigurationError, ResourceMissingError
+from cloudburst.models.task import Protocol
+
+DEFAULT_CONTAINER_STOP_TIMEOUT = 30
+"""Seconds from SIGTERM to SIGKILL for a container without ``stopTimeout``: "Container timeouts",
+ECS developer guide (2026-11)."""
+DEFAULT_SERVICE_STOP_SECONDS = 25
+"""Seconds in which our render service finishes its scenes after SIGTERM if CLOUDBURST_STOP_SECONDS
+is not set."""
+ECS_TASKS = "ecs-tasks.amazonaws.com"
+"""Service principal of ECS that assumes the execution roles of tasks."""
+
+
+async def check_cluster(context: CheckContext) -> Sequence[Check]:
+    """Check that the cluster exists and has the capacity providers of the settings."""
+    name = context.settings.cluster
+    response = await context.aws.call("ecs", "describe_clusters", clusters=[name])
+    found = next((one for one in response["clusters"] if one["status"] == "ACTIVE"), None)
+    if found is None:
+        return [failed("cluster", f"there is no cluster {name} in {context.aws.region}")]
+    attached = set(found.get("capacityProviders") or ())
+    providers = CapacityProviders(context.settings.capacity)
+    if providers.next() is None:
+        return [passed("cluster", f"{name} is active")]
+    if missing := sorted(set(providers.weights) - attached):
+        return [failed("cluster", f"{name} lacks the capacity providers {', '.join(missing)}")]
+    return [passed("cluster", f"{name} is active, with {' and '.join(sorted(providers.weights))}")]
+
+
+async def check_task_definition(context: CheckContext) -> Sequence[Check]:
+    """Check that the task definition exists and describes tasks that this package can use."""
+    settings, name = context.settings, "task definition"
+    try:
+        described = await context.task_definition()
+        definition = parse_task_definition(described, protocol=settings.protocol)
+    except ResourceMissingError:
+        found = f"there is no task definition {settings.task_definition} in {context.aws.region}"
+        return [failed(name, found)]
+    except ConfigurationError as exc:
+        return [failed(name, str(exc))]
+    revision = definition.arn.rpartition("/")[2]
+    if described.get("status") != "ACTIVE":
+        return [failed(name, f"{revision} is deregistered")]
+    if "FARGATE" not in (described.get("compatibilities") or ()):
+        return [failed(name, f"{revision} is not for Fargate")]
+    containers: Sequence[Mapping[str, Any]] = described["containerDefinitions"]
+    main = next(one for one in containers if one["name"] == definition.container)
+    found = (
+        f"{revision}: {definition.container} on {definition.architecture}, "
+        f"port {definition.port}, {definition.protocol}"
+    )
+    return [
+        passed(name, found),
+        _check_size(context, containers),
+        _check_stop_timeout(definition, main),
+        _check_init_process(definition, containers),
+        _check_lifetime(definition),
+        _check_transport(context, definition),
+        _check_image(context, definition),
+        _check_registry(context, definition.image),
+        *_check_other_registries(definition, containers),
+    ]
+
+
+def _check_size(context: CheckContext, containers: Sequence[Mapping[str, Any]]) -> Check:
+    """Check that the sizes of the containers fit into a task of the planned run's tier."""
+    tier = context.tier
+    cpu = sum(container.get("cpu") or 0 for container in containers)
+    memory = sum(
+        container.get("memory") or container.get("memoryReservation") or 0
+        for container in containers
+    )
+    task = f"a {tier.name} task ({tier.vcpu} vCPU, {tier.memory_gb} GB)"
+    if cpu > tier.vcpu * 1024 or memory > tier.memory_gb * 1024:
+        found = f"the containers need {cpu / 1024:g} vCPU and {memory / 1024:g} GB"
+        return failed("size", f"{found}: more than {task} has")
+    if cpu or memory:
+        found = f"the containers have sizes of their own, so that the rest of {task} is unused"
+        return warning("size", found, INIT)
+    return passed("size", f"{task}; every other tier fits too")
+
+
+def _check_stop_timeout(definition: TaskDefinition, main: Mapping[str, Any]) -> Check:
+    timeout = (
+        DEFAULT_CONTAINER_STOP_TIMEOUT
+        if definition.stop_timeout is None
+        else definition.stop_timeout
+    )
+    if definition.protocol is not Protocol.NATIVE:
+        if timeout > DEFAULT_CONTAINER_STOP_TIMEOUT // 2:
+            found = f"stopTimeout {timeout} s: billed if the container ignores SIGTERM"
+            return warning("stop timeout", found, INIT)
+        return passed("stop timeout", f"stopTimeout {timeout} s")
+    variables = {one["name"]: one["value"] for one in get_list(main, "environment")}
+    needed = float(variables.get("CLOUDBURST_STOP_SECONDS", DEFAULT_SERVICE_STOP_SECONDS))
+    if needed >= timeout:
+        found = f"the service takes {needed:g} s to stop and is killed after {timeout} s"
+        return warning("stop timeout", found, INIT)
+    if timeout < SERVICE_CONTAINER_STOP_TIMEOUT:
+        found = f"stopTimeout {timeout} s: scenes cannot use all of the two minutes that Spot gives"
+        return warning("stop timeout", found, INIT)
+    return passed("stop timeout", f"stopTimeout {timeout} s, of which scenes may use {needed:g}")
+
+
+def _check_init_process(
+    definition: TaskDefinition, containers: Sequence[Mapping[str, Any]]
+) -> Check:
+    """Check that each container has an init process. Our render service needs none."""
+    service = definition.container if definition.protocol is Protocol.NATIVE else None
+    without = [
+        container["name"]
+        for container in containers
+        if container["name"] != service
+        and not get_structure(container, "linuxParameters").get("initProcessEnabled")
+    ]
+    if without:
+        found = f"{' and '.join(without)} without initProcessEnabled may ignore SIGTERM"
+        return warning("init process", found, INIT)
+    return passed("init process", "in every container that needs one")
+
+
+def _check_lifetime(definition: TaskDefinition) -> Check:
+    if definition.watchdog:
+        return passed("lifetime", "a watchdog container ends each task after its lifetime")
+    if definition.protocol is Protocol.NATIVE:
+        return passed("lifetime", "the service exits after its lifetime, and when it is idle")
+    found = "no watchdog container: nothing ends a task if this machine fails"
+    return warning("lifetime", found, INIT)
+
+
+def _check_transport(context: CheckContext, definition: TaskDefinition) -> Check:
+    if definition.protocol is Protocol.NATIVE:
+        return passed("transport", "TLS, with a separate certificate for each task")
+    if not context.settings.public_address:
+        return passed("transport", "plain HTTP, inside the VPC")
+    found = "plain HTTP: keys and files are sent unencrypted to public addresses"
+    fix = (
+        "use an image of our service, which speaks TLS; or run inside the VPC with "
+        "CLOUDBURST_PUBLIC_ADDRESS=false"
+    )
+    return warning("transport", found, fix)
+
+
+def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
+    if definition.image != context.settings.image:
+        found = f"tasks run {definition.image}, DOCKER_IMAGE is {context.settings.image}"
+        return warning("image", found, INIT)
+    return passed("image", definition.image)
+
+
+def _check_registry(context: CheckContext, image: str) -> Check:
+    """Check that the image's registry has no rate limit and, for ECR, is in the tasks' region."""
+    host = registry_of(image)
+    repository = repository_of(image)
+    if repository and repository.region != context.aws.region:
+        found = f"ECR in {repository.region}: pulls from another region are slow and are billed"
+        return warning("registry", found, f"copy the image to ECR in {context.aws.region}")
+    if repository:
+        return passed("registry", "ECR in this region")
+    if host == "docker.io":
+        found = (
+            "Docker Hub: pulls are limited for each address and slower than from ECR; "
+            "each task pulls the whole image"
+        )
+        fix = "copy the image to ECR, set DOCKER_IMAGE, then run: cloudburst init"
+        return warning("registry", found, fix)
+    return passed("registry", host)
+
+
+def _check_other_registries(
+    definition: TaskDefinition, containers: Sequence[Mapping[str, Any]]
+) -> list[Check]:
+    """Report the registries of further containers' images if they differ from the main image's."""
+    images = (str(one.get("image", "")) for one in containers)
+    hosts = set(map(registry_of, images)) - {registry_of(definition.image)}
+    if not hosts:
+        return []
+    found = f"a second image from {', '.join(sorted(hosts))}: one more pull for each task"
+    return [warning("second registry", found, INIT)]
+
+
+async def check_execution_role(context: CheckContext) -> Sequence[Check]:
+    """Check that ECS can assume the role with which it pulls images and writes logs."""
+    try:
+        described = await context.task_definition()
+    except ResourceMissingError:
+        return []  # reported by the check of the task definition
+    arn = described.get("executionRoleArn")
+    if not arn:
+        found = "none: tasks cannot pull from ECR, and write no logs"
+        return [warning("execution role", found, INIT)]
+    name = arn.rpartition("/")[2]
+    try:
+        role = (await context.aws.call("iam", "get_role", RoleName=name))["Role"]
+    except ResourceMissingError:
+        return [failed("execution role", f"{name} does not exist")]
+    if not _trusts_ecs_tasks(role.get("AssumeRolePolicyDocument") or {}):
+        return [failed("execution role", f"{name} does not trust {ECS_TASKS}")]
+    return [passed("execution role", name)]
+
+
+def _trusts_ecs_tasks(document: Mapping[str, Any]) -> bool:
+    """Return whether a trust policy allows ECS tasks to assume the role.
+
+    IAM accepts a single value in place of a list of one.
+    """
+    statements: Sequence[dict[str, Any]] | dict[str, Any] = document.get("Statement") or []
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal: Any = statement.get("Principal") or {}
+        services: Any = principal if principal == "*" else principal.get("Service") or []
+        named: list[str] = [services] if isinstance(services, str) else services
+        if statement.get("Effect") == "Allow" and {"*", ECS_TASKS} & set(named):
+            return True
+    return False
+
+
+async def check_logs(context: CheckContext) -> Sequence[Check]:
+    """Check that the log groups of the containers exist: without them tasks do not start."""
+    try:
+        described = await context.task_definition()
+    except ResourceMissingError:
+        return []
+    groups: dict[str, bool] = {}
+    for container in described["containerDefinitions"]:
+        log = get_structure(container, "logConfiguration")
+        options = get_structure(log, "options")
+        if log.get("logDriver") == "awslogs" and (name := options.get("awslogs-group")):
+            creates = options.get("awslogs-create-group") == "true"
+            groups[name] = groups.get(name, False) or creates
+    if not groups:
+        found = "no container writes to CloudWatch, so that cloudburst logs shows nothing"
+        return [warning("logs", found, INIT)]
+    return [
+        await _check_log_group(context, name, created_by_task=created)
+        for name, created in groups.items()
+    ]
+
+
+async def _check_log_group(context: CheckContext, name: str, *, created_by_task: bool) -> Check:
+    found = await context.aws.collect_pages(
+        "logs", "describe_log_groups", "logGroups", logGroupNamePrefix=name
+    )
+    group = next((one for one in found if one["logGroupName"] == name), None)
+    if group is None and not created_by_task:
+        return failed("logs", f"there is no log group {name}: tasks would not start")
+    if group is None:
+        return passed("logs", f"{name}, created by the first task")
+    if not group.get("retentionInDays"):
+        fix = f"aws logs put-retention-policy --log-group-name {name} --retention-in-days 30"
+        return warning("logs", f"{name} keeps lines forever, and storage is billed", fix)
+    return passed("logs", f"{name}, lines are kept for {group['retentionInDays']} days")

@@ -1,0 +1,332 @@
+"""``destroy``: removes from an account the resources that ``init`` created, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.setup import resources, roles
+from cloudburst.aws.setup.changes import (
+    CONSISTENCY_BACKOFF,
+    AccountChanges,
+    SetupStep,
+    StepOutcome,
+)
+from cloudburst.aws.setup.env_file import remove_from_list
+from cloudburst.aws.setup.resource_definitions import (
+    EXECUTION_ROLE,
+    LOG_GROUP,
+    has_our_tags,
+    task_families,
+)
+from cloudburst.aws.setup.security_groups import (
+    SecurityGroup,
+    describe_security_groups,
+    find_security_group,
+)
+from cloudburst.aws.setup.subnets import default_subnets, describe_subnets
+from cloudburst.concurrency import poll
+from cloudburst.errors import (
+    AWSError,
+    CloudburstError,
+    ConfigurationError,
+    ResourceMissingError,
+)
+from cloudburst.models.settings import Settings
+
+__all__ = ["DestroyReport", "destroy"]
+
+REMOVAL_TIMEOUT = 90.0
+"""Seconds for which the removal of a resource that is still in use is retried. A stopping task uses
+its security group until it has stopped, which takes its stop timeout and some seconds."""
+_IN_USE_CODES = frozenset(
+    {
+        "ClusterContainsTasksException",
+        "DependencyViolation",
+        "UpdateInProgressException",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyReport:
+    """Result of ``destroy``; in a dry run, the result that is expected."""
+
+    account: str
+    region: str
+    steps: tuple[SetupStep, ...]
+    dry_run: bool = False
+
+    @property
+    def success(self) -> bool:
+        """True if no removal failed."""
+        return not any(step.outcome is StepOutcome.FAILED for step in self.steps)
+
+
+async def destroy(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    keep_logs: bool = False,
+    env_file: Path | None = Path(".env"),
+    session: Any = None,
+) -> DestroyReport:
+    """Remove the task definitions, security group, cluster, log group and role of ``init``.
+
+    Resources of ``init`` are recognised by their tags. Revisions of a task definition are
+    deregistered. If AWS refuses to remove a resource, the others are still removed.
+
+    Args:
+        settings: Account, region, and names of the resources.
+        dry_run: True to remove nothing and to report what would be removed.
+        keep_logs: True to keep the log group with its lines.
+        env_file: File of settings from which the ids of deleted security groups are removed;
+            ``None`` to change no file.
+        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
+
+    Raises:
+        AWSError: Tasks run in the cluster (``code`` is ``ClusterContainsTasksException``).
+        CloudburstError: The account cannot be read: any error of `AWSClient.call`.
+    """
+    async with open_aws(settings, session=session) as aws:
+        account = await aws.account_id()
+        changes = AccountChanges(aws, dry_run=dry_run)
+        await _check_no_tasks(changes, settings.cluster)
+        remover = _Remover(changes, settings)
+        await remover.remove_task_definitions()
+        removed_groups = await remover.remove_security_groups()
+        try:
+            await remover.remove_cluster()
+            await remover.remove_log_group(keep=keep_logs)
+            await remover.remove_execution_role()
+        finally:
+            if env_file is not None and removed_groups:
+                with anyio.CancelScope(shield=True):  # writing a small file takes milliseconds
+                    await _remove_from_env_file(changes, env_file, removed_groups)
+    return DestroyReport(
+        account=account, region=aws.region, steps=tuple(changes.steps), dry_run=dry_run
+    )
+
+
+class _Remover:
+    """Remover of the resources that ``init`` created, with a method for each type of resource."""
+
+    def __init__(self, changes: AccountChanges, settings: Settings) -> None:
+        self._changes = changes
+        self._settings = settings
+
+    async def remove_task_definitions(self) -> None:
+        """Deregister the active revisions of the task definitions for x86 and for ARM."""
+        for family in task_families(self._settings.task_definition).values():
+            arns = await self._changes.aws.collect_pages(
+                "ecs", "list_task_definitions", "taskDefinitionArns", familyPrefix=family
+            )
+            for arn in arns:
+                # AWS returns every family that begins with the prefix.
+                if arn.rpartition("/")[2].rpartition(":")[0] == family:
+                    await self._remove_task_definition(arn)
+
+    async def _remove_task_definition(self, arn: str) -> None:
+        found = await resources.describe_newest(self._changes, arn)
+        name = arn.rpartition("/")[2]
+        if found is None or not has_our_tags(found["tags"]):
+            self._keep("task definition", name)
+            return
+        await self._remove(
+            "task definition",
+            name,
+            lambda: self._changes.change("ecs", "deregister_task_definition", taskDefinition=arn),
+        )
+
+    async def remove_security_groups(self) -> list[str]:
+        """Delete the security groups of ``init``; return the ids of those that were deleted."""
+        removed: list[str] = []
+        for group in await self._security_groups():
+            if not group.created_by_init:
+                self._keep("security group", group.id)
+            elif await self._remove("security group", group.id, partial(self._delete, group.id)):
+                removed.append(group.id)
+        return removed
+
+    async def _delete(self, group: str) -> None:
+        await self._changes.change("ec2", "delete_security_group", GroupId=group)
+
+    async def _security_groups(self) -> list[SecurityGroup]:
+        """Return the security groups that ``init`` may have created.
+
+        These are the groups in the settings, and the groups named `SECURITY_GROUP_NAME` in the VPCs
+        of the subnets.
+        """
+        aws, settings = self._changes.aws, self._settings
+        found: dict[str, SecurityGroup] = {}
+        for group_id in settings.security_groups:
+            try:
+                groups = await describe_security_groups(aws, [group_id])
+            except ResourceMissingError:
+                continue
+            found |= {group.id: group for group in groups}
+        try:
+            subnets = (
+                await describe_subnets(aws, settings.subnets)
+                if settings.subnets
+                else await default_subnets(aws)
+            )
+        except (ResourceMissingError, ConfigurationError):
+            subnets = ()
+        for vpc in {subnet.vpc for subnet in subnets}:
+            if (group := await find_security_group(aws, vpc)) is not None:
+                found[group.id] = group
+        return list(found.values())
+
+    async def remove_cluster(self) -> None:
+        """Delete the cluster if ``init`` created it."""
+        name = self._settings.cluster.rpartition("/")[2]
+        found = await resources.describe_cluster(self._changes, name)
+        if found is None:
+            return
+        if not has_our_tags(found.get("tags") or ()):
+            self._keep("cluster", name)
+            return
+        await self._remove(
+            "cluster", name, lambda: self._changes.change("ecs", "delete_cluster", cluster=name)
+        )
+
+    async def remove_log_group(self, *, keep: bool) -> None:
+        """Delete the log group and its lines if ``init`` created it, unless ``keep`` is true."""
+        found = await resources.describe_log_group(self._changes)
+        if found is None:
+            return
+        if keep:
+            detail = "with its lines, as requested"
+            self._changes.record("log group", LOG_GROUP, StepOutcome.KEPT, detail)
+        elif not await resources.log_group_is_ours(self._changes, found):
+            self._keep("log group", LOG_GROUP)
+        else:
+            await self._remove(
+                "log group",
+                LOG_GROUP,
+                lambda: self._changes.change("logs", "delete_log_group", logGroupName=LOG_GROUP),
+            )
+
+    async def remove_execution_role(self) -> None:
+        """Delete the execution role if ``init`` created it and no other region uses it."""
+        role = await roles.describe_role(self._changes)
+        if role is None:
+            return
+        tags = role.get("Tags") or ()
+        if not has_our_tags(tags):
+            self._keep("execution role", EXECUTION_ROLE)
+            return
+        region_tag = roles.region_tag(self._changes.aws.region)
+        prefix = roles.region_tag("")
+        others = sorted(
+            {tag["Key"] for tag in tags if tag["Key"].startswith(prefix)} - {region_tag}
+        )
+        if others:
+            regions = ", ".join(key.removeprefix(prefix) for key in others)
+            kept = (StepOutcome.KEPT, f"used in {regions}")
+            await self._remove("execution role", EXECUTION_ROLE, self._release_role, done=kept)
+            return
+        await self._remove("execution role", EXECUTION_ROLE, self._delete_role)
+
+    async def _release_role(self) -> None:
+        """Remove this region's tag and policy from a role that other regions use."""
+        region = self._changes.aws.region
+        await self._changes.change(
+            "iam", "untag_role", RoleName=EXECUTION_ROLE, TagKeys=[roles.region_tag(region)]
+        )
+        if await roles.inline_policy(self._changes, region) is not None:
+            await self._delete_policy(roles.policy_name(region))
+
+    async def _delete_role(self) -> None:
+        # Only what init attached: IAM refuses to delete a role with anything else attached.
+        if await roles.has_managed_policy(self._changes):
+            boundary = roles.boundary_arn(self._changes.aws.region)
+            await self._changes.change(
+                "iam", "detach_role_policy", RoleName=EXECUTION_ROLE, PolicyArn=boundary
+            )
+        for name in await roles.inline_policies(self._changes):
+            await self._delete_policy(name)
+        await self._changes.change("iam", "delete_role", RoleName=EXECUTION_ROLE)
+
+    async def _delete_policy(self, name: str) -> None:
+        await self._changes.change(
+            "iam", "delete_role_policy", RoleName=EXECUTION_ROLE, PolicyName=name
+        )
+
+    async def _remove(
+        self,
+        resource: str,
+        name: str,
+        remove: Callable[[], Awaitable[Any]],
+        *,
+        done: tuple[StepOutcome, str] = (StepOutcome.REMOVED, ""),
+    ) -> bool:
+        """Remove a resource, with retries while it is in use; return whether it is gone.
+
+        Args:
+            resource: Type of the resource, for the report.
+            name: Name of the resource, for the report.
+            remove: Function that removes the resource. It is called again while AWS reports that
+                the resource is in use.
+            done: Outcome and detail to record on success.
+        """
+        refusal: CloudburstError | None = None
+
+        async def once() -> bool | None:
+            nonlocal refusal
+            try:
+                await remove()
+            except ResourceMissingError:
+                return True  # another process removed it first
+            except CloudburstError as exc:
+                refusal = exc
+                return None if isinstance(exc, AWSError) and exc.code in _IN_USE_CODES else False
+            return True
+
+        with anyio.move_on_after(REMOVAL_TIMEOUT):
+            if await poll(once, delays=CONSISTENCY_BACKOFF.delays()):
+                self._changes.record(resource, name, *done)
+                return True
+        reason = str(refusal or f"no answer in {REMOVAL_TIMEOUT:g} s")
+        self._changes.record(resource, name, StepOutcome.FAILED, reason)
+        return False
+
+    def _keep(self, resource: str, name: str) -> None:
+        self._changes.record(resource, name, StepOutcome.KEPT, "not created by init")
+
+
+async def _check_no_tasks(changes: AccountChanges, cluster: str) -> None:
+    """Raise `AWSError` if tasks run in the cluster."""
+    try:
+        running = await changes.aws.collect_pages("ecs", "list_tasks", "taskArns", cluster=cluster)
+    except ResourceMissingError:
+        return
+    if running:
+        number = f"{len(running)} task{'' if len(running) == 1 else 's'}"
+        msg = (
+            f"{number} in cluster {cluster}: nothing was removed. Stop the tasks of cloudburst "
+            "first: cloudburst cleanup --all"
+        )
+        raise AWSError(msg, code="ClusterContainsTasksException")
+
+
+async def _remove_from_env_file(changes: AccountChanges, path: Path, groups: list[str]) -> None:
+    """Remove ids of deleted security groups from the ``.env`` file, which ``init`` reads."""
+    try:
+        changed = await anyio.to_thread.run_sync(
+            lambda: remove_from_list(path, "AWS_SECURITY_GROUP_ID", groups, dry_run=changes.dry_run)
+        )
+    except OSError as exc:
+        changes.record("settings", str(path), StepOutcome.FAILED, str(exc))
+        return
+    if changed:
+        detail = "without that security group"
+        changes.record("settings", str(path), StepOutcome.UPDATED, detail)

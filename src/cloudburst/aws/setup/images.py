@@ -1,0 +1,56 @@
+"""Names of container images: registry, ECR repository and reference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cloudburst.aws.setup.resource_definitions import partition
+
+_ECR_HOST = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)"
+    r"\.(?:amazonaws\.com(?:\.cn)?|on\.aws)"
+)
+"""Pattern of the hosts of private ECR registries: "Amazon ECR private registry", ECR user guide
+(2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A private ECR repository."""
+
+    account: str
+    region: str
+    name: str
+
+    @property
+    def arn(self) -> str:
+        """ARN of the repository."""
+        prefix = f"arn:{partition(self.region)}:ecr"
+        return f"{prefix}:{self.region}:{self.account}:repository/{self.name}"
+
+
+def registry_of(image: str) -> str:
+    """Return the host of an image's registry: ``docker.io`` if the image's name has no host."""
+    first, slash, _ = image.partition("/")
+    is_host = slash and (first == "localhost" or "." in first or ":" in first)
+    return first if is_host else "docker.io"
+
+
+def repository_of(image: str) -> Repository | None:
+    """Return the private ECR repository of an image; ``None`` for images in other registries."""
+    host = registry_of(image)
+    ecr = _ECR_HOST.fullmatch(host)
+    if ecr is None:
+        return None
+    name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
+    return Repository(account=ecr["account"], region=ecr["region"], name=name)
+
+
+def image_id(image: str) -> dict[str, str]:
+    """Return the tag or digest in an image's name as an ``imageIds`` entry of ECR's API."""
+    rest = image.removeprefix(f"{registry_of(image)}/")
+    name, _, digest = rest.partition("@")
+    if digest:
+        return {"imageDigest": digest}
+    return {"imageTag": name.partition(":")[2] or "latest"}

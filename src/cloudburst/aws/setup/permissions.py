@@ -1,0 +1,133 @@
+"""IAM policies with the least permissions for each purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.setup.setup_statements import destroy_statements, init_statements
+from cloudburst.aws.setup.statements import (
+    ResourceArns,
+    Statement,
+    doctor_statements,
+    run_statements,
+)
+from cloudburst.errors import CloudburstError
+from cloudburst.models.settings import Settings
+
+__all__ = ["Purpose", "Statement", "policy", "policy_document", "statements"]
+
+ANY_ACCOUNT = "*"
+
+
+class Purpose(StrEnum):
+    """Purpose for which an IAM policy gives permissions."""
+
+    RUN = "run"
+    """Rendering, and ``cloudburst tasks``, ``cleanup`` and ``logs``."""
+    INIT = "init"
+    DESTROY = "destroy"
+    DOCTOR = "doctor"
+    PRICES = "prices"
+    """The update of the prices by ``cloudburst prices --refresh``."""
+
+
+async def policy(
+    settings: Settings,
+    *,
+    purposes: Iterable[Purpose] = (Purpose.RUN,),
+    session: Any = None,
+) -> dict[str, Any]:
+    """Return the IAM policy document with the least permissions for the given purposes.
+
+    The ARNs contain the number of the account of the credentials, or ``*`` if AWS does not return
+    it: a user who needs a policy may have no credentials yet.
+
+    Args:
+        settings: Region, credentials, and names of the resources.
+        purposes: Purposes of the policy.
+        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
+    """
+    async with open_aws(settings, session=session) as aws:
+        account, caller = ANY_ACCOUNT, ""
+        roles: tuple[str, ...] = ()
+        # A caller without these permissions gets a policy too, for the role that init creates.
+        with suppress(CloudburstError):
+            identity = await aws.call("sts", "get_caller_identity")
+            account, caller = str(identity["Account"]), str(identity["Arn"])
+            response = await aws.call(
+                "ecs", "describe_task_definition", taskDefinition=settings.task_definition
+            )
+            roles = roles_of(response["taskDefinition"])
+        return policy_document(
+            settings, purposes, region=aws.region, account=account, roles=roles, caller=caller
+        )
+
+
+def policy_document(
+    settings: Settings,
+    purposes: Iterable[Purpose],
+    *,
+    region: str,
+    account: str,
+    roles: Sequence[str] = (),
+    caller: str = "",
+) -> dict[str, Any]:
+    """Return the IAM policy document for an account and region, without a call to AWS.
+
+    Args:
+        settings: Names of the resources.
+        purposes: Purposes of the policy.
+        region: Region in the ARNs.
+        account: Id of the account in the ARNs.
+        roles: ARNs of the roles of the task definition; if empty, the role that ``init`` creates.
+        caller: ARN of the caller; if it is a role, the policy for ``doctor`` allows reading that
+            role.
+    """
+    found: dict[str, Statement] = {}
+    for purpose in purposes:
+        for statement in statements(
+            settings, purpose, region=region, account=account, roles=roles, caller=caller
+        ):
+            known = found.get(statement.sid, statement)
+            resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
+            found[statement.sid] = replace(statement, resources=resources)
+    return {"Version": "2012-10-17", "Statement": [one.document() for one in found.values()]}
+
+
+def roles_of(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ARNs of the roles that a described task definition passes to its tasks."""
+    roles = (definition.get("executionRoleArn"), definition.get("taskRoleArn"))
+    return tuple(role for role in roles if role)
+
+
+def statements(
+    settings: Settings,
+    purpose: Purpose,
+    *,
+    region: str,
+    account: str,
+    roles: Sequence[str] = (),
+    caller: str = "",
+) -> tuple[Statement, ...]:
+    """Return the IAM statements for one purpose; the arguments are those of `policy_document`.
+
+    The resources and conditions that each action supports are from "Actions, resources, and
+    condition keys" of each service, Service Authorization Reference (2026-11).
+    """
+    arns = ResourceArns(settings, region, account, roles, caller)
+    match purpose:
+        case Purpose.RUN:
+            return run_statements(settings, arns)
+        case Purpose.INIT:
+            return init_statements(arns)
+        case Purpose.DESTROY:
+            return destroy_statements(arns)
+        case Purpose.DOCTOR:
+            return doctor_statements(settings, arns)
+        case Purpose.PRICES:
+            return (Statement(sid="ReadPrices", actions=("pricing:GetProducts",)),)

@@ -1,0 +1,86 @@
+"""Address of this machine, as workers see it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from cloudburst.errors import ConfigurationError
+
+CHECKIP_URL = "https://checkip.amazonaws.com"
+"""URL of an AWS service that returns the public address of its caller."""
+CHECKIP_TIMEOUT = 10.0
+"""Maximum seconds to wait for an answer from `CHECKIP_URL`."""
+_DISCARD_PORT = 9
+
+
+async def public_address(transport: httpx.BaseTransport | None = None) -> str:
+    """Return the IPv4 address from which this machine reaches the internet.
+
+    Args:
+        transport: HTTP transport to use in place of the network.
+
+    Raises:
+        ConfigurationError: `CHECKIP_URL` does not answer, or its answer is not an IPv4 address.
+    """
+
+    def ask() -> str:
+        with httpx.Client(transport=transport, timeout=CHECKIP_TIMEOUT) as client:
+            return client.get(CHECKIP_URL).raise_for_status().text.strip()
+
+    try:
+        with anyio.fail_after(CHECKIP_TIMEOUT):
+            text = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+    except (httpx.HTTPError, TimeoutError) as exc:
+        reason = f"{type(exc).__name__}: {exc}"
+        msg = f"the address of this machine is unknown: {CHECKIP_URL} does not answer ({reason})"
+        raise ConfigurationError(msg) from exc
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as exc:
+        msg = (
+            f"the address of this machine is unknown: {CHECKIP_URL} answered {text[:40]!r}; "
+            "expected an IPv4 address"
+        )
+        raise ConfigurationError(msg) from exc
+
+
+async def private_address(ranges: Iterable[str]) -> str:
+    """Return this machine's IPv4 address within the address ranges of a VPC.
+
+    Nothing is sent over the network.
+
+    Raises:
+        ConfigurationError: This machine has no address in these ranges.
+    """
+    networks = [ipaddress.IPv4Network(each) for each in ranges]
+    for network in networks:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                # Connecting a datagram socket selects a route and sends nothing.
+                probe.connect((str(network.network_address + 1), _DISCARD_PORT))
+                local = ipaddress.IPv4Address(probe.getsockname()[0])
+        except OSError:
+            continue
+        if any(local in each for each in networks):
+            return str(local)
+    names = ", ".join(map(str, networks))
+    raise ConfigurationError(f"this machine has no address in the VPC ({names})")
+
+
+def parse_source(text: str) -> str:
+    """Return an address or CIDR in the form that ingress rules use.
+
+    Raises:
+        ConfigurationError: The text is neither an IPv4 address nor an IPv4 CIDR.
+    """
+    try:
+        return str(ipaddress.IPv4Network(text.strip(), strict=True))
+    except ValueError as exc:
+        msg = f"--from: {text!r}; expected an IPv4 address or CIDR, for example 203.0.113.7/32"
+        raise ConfigurationError(f"{msg} ({exc})") from exc

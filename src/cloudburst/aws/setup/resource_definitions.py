@@ -1,0 +1,320 @@
+"""Names, tags, policies and task definitions of the resources that ``cloudburst init`` creates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from cloudburst.aws.fargate.task_definition import (
+    PROTOCOL_LABEL,
+    RENDER_CONTAINER,
+    SERVICE_PORT,
+    WATCHDOG_CONTAINER,
+)
+from cloudburst.models.prices import Architecture
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
+from cloudburst.models.tier import Tier
+
+LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
+LOG_RETENTION_DAYS = 30
+EXECUTION_ROLE = "cloudburst-execution-role"
+PERMISSIONS_BOUNDARY = "service-role/AmazonECSTaskExecutionRolePolicy"
+"""AWS's managed policy for execution roles: pull from every ECR repository and write to every log
+stream ("Amazon ECS task execution IAM role", ECS developer guide, 2026-11). It is the permissions
+boundary of our role, so that a user who may edit the role cannot give it more than that. The role's
+actual permissions are those of `role_policy`."""
+PULL_SID = "PullImages"
+"""Id (``Sid``) of the statement in the execution role's policy that allows tasks to pull images
+from private ECR repositories."""
+TRUST_POLICY: Mapping[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+SECURITY_GROUP_NAME = "cloudburst"
+RULE_DESCRIPTION = "cloudburst init"
+"""Description of the ingress rules that ``init`` creates, by which it finds them again."""
+TAGS: Mapping[str, str] = {"CreatedBy": "animagent", "Project": "CloudBurst"}
+"""Tags of every resource that ``init`` creates; ``destroy`` removes nothing without them."""
+ARM_SUFFIX = "-arm64"
+"""End of the name of the task definition for ARM64."""
+
+WATCHDOG_ENTRY_POINT = ("env",)
+"""Entry point of the watchdog, the container that limits the lifetime of a task. It replaces the
+entry point of the image and runs the command unchanged. The watchdog has the image of the main
+container: another image would need a second pull, perhaps from a registry that private subnets
+cannot reach. Every image with coreutils or busybox has ``env`` and ``sleep``."""
+WATCHDOG_COMMAND = ("sleep", "3600")
+"""Command of the watchdog, the container that limits the lifetime of a task: sleep for an hour. A
+launch replaces the hour by the lifetime in its settings."""
+SERVICE_CONTAINER_STOP_TIMEOUT = 120
+"""Seconds from SIGTERM to SIGKILL for our service: the maximum on Fargate ("Container timeouts",
+ECS developer guide, 2026-11)."""
+SERVICE_STOP_SECONDS = 110
+"""Seconds after SIGTERM in which our render service may finish the scenes that it encodes: a little
+less than `SERVICE_CONTAINER_STOP_TIMEOUT`."""
+OTHER_CONTAINER_STOP_TIMEOUT = 5
+"""Seconds from SIGTERM to SIGKILL for containers without our render service."""
+DEFAULT_TIER = Tier.STANDARD
+LOG_MODE: Mapping[str, str] = {"mode": "non-blocking", "max-buffer-size": "25m"}
+"""Options of the log driver, with which a slow CloudWatch never blocks the service: the buffer
+holds lines until they can be sent. The mode is set explicitly because an account setting
+(``defaultLogDriverMode``) would decide otherwise: "Example awslogs log driver configuration", ECS
+developer guide (2026-11)."""
+HEALTH_COMMAND = ("CMD", "python", "-m", "cloudburst.service.health")
+SERVICE_USER = "10001"
+"""Id of the unprivileged user that runs the service in the image of our Dockerfile."""
+SCRATCH, SCRATCH_PATH = "scratch", "/tmp"  # noqa: S108 - a path in the container
+"""Name and path of the volume of our service, the only folder to which it writes. Root owns a
+volume on Fargate unless the image declares it with VOLUME, as our Dockerfile does: "Use bind mounts
+with Amazon ECS" (2026-11)."""
+
+_DERIVED = frozenset(
+    {
+        "compatibilities",
+        "deregisteredAt",
+        "registeredAt",
+        "registeredBy",
+        "requiresAttributes",
+        "revision",
+        "status",
+        "taskDefinitionArn",
+    }
+)
+"""Members that AWS adds to a task definition."""
+_HEALTH_URL = "http://127.0.0.1:{port}/health"
+_ONESTEP_HEALTH_COMMAND = (
+    "python3 -c 'import urllib.request as r; r.urlopen(\"{url}\", timeout=4)' "
+    "|| curl -fsS -m 4 -o /dev/null {url} || wget -q -T 4 -O /dev/null {url} || exit 1"
+)
+"""Shell command that checks the health of images other than ours. It tries three programs, because
+images differ in which of them they have. ECS does not stop an unhealthy task that belongs to no ECS
+service: "Determine Amazon ECS task health using container health checks" (2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerImage:
+    """Container image of a worker and the protocol that it speaks."""
+
+    name: str
+    protocol: Protocol
+
+    @property
+    def runs_our_service(self) -> bool:
+        """True if the image runs our render service.
+
+        That service exits by itself after its lifetime, and finishes its scenes when it is stopped.
+        """
+        return self.protocol is Protocol.NATIVE
+
+
+def partition(region: str) -> str:
+    """Return the AWS partition of a region: the second part of ARNs, such as ``aws-cn``.
+
+    The source is "ARN format", IAM user guide (2026-11).
+    """
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def is_our_image(image: str) -> bool:
+    """Return whether an image is named ``cloudburst``, like the image of our render service.
+
+    The registry does not matter.
+    """
+    repository = re.split("[@:]", image.rpartition("/")[2], maxsplit=1)[0]
+    return repository == "cloudburst"
+
+
+def task_families(task_definition: str) -> dict[Architecture, str]:
+    """Return the name of the task definition's family for each architecture.
+
+    Args:
+        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
+    """
+    family = task_definition.rpartition("/")[2].partition(":")[0].removesuffix(ARM_SUFFIX)
+    return {"X86_64": family, "ARM64": family + ARM_SUFFIX}
+
+
+def has_our_tags(tags: Mapping[str, str] | Sequence[Mapping[str, str]]) -> bool:
+    """Return whether tags, in any of the forms that AWS returns, include `TAGS`."""
+    if not isinstance(tags, Mapping):
+        tags = {_member(tag, "key"): _member(tag, "value") for tag in tags}
+    return all(tags.get(key) == value for key, value in TAGS.items())
+
+
+def tag_list(*, key: str = "key", value: str = "value") -> list[dict[str, str]]:
+    """Return `TAGS` as a list of entries with the member names that an AWS service expects."""
+    return [{key: name, value: text} for name, text in TAGS.items()]
+
+
+def task_definition(
+    settings: Settings, image: WorkerImage, *, architecture: Architecture, region: str, role: str
+) -> dict[str, Any]:
+    """Return the parameters of RegisterTaskDefinition, without tags.
+
+    No container has a size of its own, so that a launch can override the task's size with any tier.
+
+    Args:
+        settings: Settings that name the family.
+        image: Image of the containers.
+        architecture: Architecture of the image.
+        region: Region of the log group.
+        role: ARN of the execution role.
+    """
+    containers = [_render_container(image, region)]
+    if not image.runs_our_service:
+        containers.append(_watchdog_container(image, region))
+    volumes = {"volumes": [{"name": SCRATCH}]} if image.runs_our_service else {}
+    return {
+        "family": task_families(settings.task_definition)[architecture],
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": str(DEFAULT_TIER.vcpu * 1024),
+        "memory": str(DEFAULT_TIER.memory_gb * 1024),
+        "executionRoleArn": role,
+        "runtimePlatform": {"cpuArchitecture": architecture, "operatingSystemFamily": "LINUX"},
+        "containerDefinitions": containers,
+        **volumes,
+    }
+
+
+def role_policy(region: str, account: str, repositories: Iterable[str]) -> dict[str, Any]:
+    """Return the inline policy of the execution role for the tasks of one region.
+
+    Args:
+        region: Region of the log group.
+        account: Id of the account.
+        repositories: ARNs of the private ECR repositories with the images; none for images of other
+            registries, which need no permission.
+    """
+    group = f"arn:{partition(region)}:logs:{region}:{account}:log-group:{LOG_GROUP}"
+    allowed: list[tuple[str, list[str], list[str]]] = [
+        ("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:*"])
+    ]
+    if arns := sorted(set(repositories)):
+        pull = [
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:GetDownloadUrlForLayer",
+        ]
+        # IAM supports no resource for GetAuthorizationToken.
+        allowed += [("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"]), (PULL_SID, pull, arns)]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+            for sid, actions, resources in allowed
+        ],
+    }
+
+
+def differences(required: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the paths at which a described task definition differs from the required one.
+
+    Members that AWS adds, and members that are empty on both sides, do not count.
+    """
+    described = {key: value for key, value in found.items() if key not in _DERIVED}
+    return _differing_paths(required, described, "")
+
+
+def _differing_paths(required: Any, found: Any, path: str) -> list[str]:
+    paths: list[str] = []
+    if isinstance(required, Mapping) and isinstance(found, Mapping):
+        a, b = cast("Mapping[str, Any]", required), cast("Mapping[str, Any]", found)
+        for key in sorted(a.keys() | b.keys()):
+            paths += _differing_paths(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(required, list) and isinstance(found, list):
+        ours, theirs = cast("Sequence[Any]", required), cast("Sequence[Any]", found)
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+            paths += _differing_paths(one, other, f"{path}[{number}]")
+        paths += [path] if len(ours) != len(theirs) else []
+    elif required != found and (required or found):
+        paths.append(path)
+    return paths
+
+
+def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
+    ours = image.runs_our_service
+    environment = {"CLOUDBURST_STOP_SECONDS": str(SERVICE_STOP_SECONDS)} if ours else {}
+    return {
+        **_container(RENDER_CONTAINER, image.name, region, hardened=ours, init_process=not ours),
+        # Other images may need root, or write to other folders.
+        **(_unprivileged() if ours else {}),
+        "portMappings": [
+            {"containerPort": SERVICE_PORT, "hostPort": SERVICE_PORT, "protocol": "tcp"}
+        ],
+        "environment": [{"name": name, "value": value} for name, value in environment.items()],
+        "dockerLabels": {PROTOCOL_LABEL: str(image.protocol)},
+        "stopTimeout": SERVICE_CONTAINER_STOP_TIMEOUT if ours else OTHER_CONTAINER_STOP_TIMEOUT,
+        "healthCheck": {
+            "command": _health_command(image),
+            # A busy encoder leaves the check little CPU, and each check takes some from it.
+            "interval": 60,
+            "timeout": 30,
+            "retries": 3,
+            "startPeriod": 60,
+        },
+    }
+
+
+def _watchdog_container(image: WorkerImage, region: str) -> dict[str, Any]:
+    return {
+        **_container(WATCHDOG_CONTAINER, image.name, region, hardened=True, init_process=True),
+        "entryPoint": list(WATCHDOG_ENTRY_POINT),
+        "command": list(WATCHDOG_COMMAND),
+        "stopTimeout": OTHER_CONTAINER_STOP_TIMEOUT,
+    }
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Return the container settings for an unprivileged user with a volume for its files."""
+    return {
+        "user": SERVICE_USER,
+        "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH}],
+    }
+
+
+def _container(
+    name: str, image: str, region: str, *, hardened: bool, init_process: bool
+) -> dict[str, Any]:
+    drop = {"capabilities": {"drop": ["ALL"]}} if hardened else {}
+    return {
+        "name": name,
+        "image": image,
+        "essential": True,
+        # The kernel delivers no signal to PID 1 that it does not handle, so that it would run until
+        # SIGKILL. Our service handles them. An init process before it would show the task's key in
+        # /proc to other processes of the same user.
+        "linuxParameters": {"initProcessEnabled": init_process, **drop},
+        **({"readonlyRootFilesystem": True} if hardened else {}),
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": LOG_GROUP,
+                "awslogs-region": region,
+                "awslogs-stream-prefix": LOG_PREFIX,
+                **LOG_MODE,
+            },
+        },
+    }
+
+
+def _health_command(image: WorkerImage) -> list[str]:
+    if image.runs_our_service:
+        return list(HEALTH_COMMAND)
+    url = _HEALTH_URL.format(port=SERVICE_PORT)
+    return ["CMD-SHELL", _ONESTEP_HEALTH_COMMAND.format(url=url)]
+
+
+def _member(tag: Mapping[str, str], name: str) -> str:
+    return tag.get(name) or tag.get(name.title()) or ""

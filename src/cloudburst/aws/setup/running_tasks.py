@@ -1,0 +1,279 @@
+"""Tasks that run in the cluster: their list, and the cleanup of orphans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from cloudburst.aws.client.client import AWSClient, open_aws
+from cloudburst.aws.client.price_list import load_prices
+from cloudburst.aws.fargate.cluster_tasks import (
+    MAX_STOP_REASON_LENGTH,
+    describe_tasks,
+    list_task_arns,
+    parse_running_task,
+)
+from cloudburst.aws.fargate.public_addresses import find_public_addresses
+from cloudburst.aws.fargate.run_registry import RegisteredRun, registered_runs, remove_run
+from cloudburst.concurrency import collapse_single, poll
+from cloudburst.errors import (
+    CloudburstError,
+    ConfigurationError,
+    NoAnswerError,
+    ThrottledError,
+)
+from cloudburst.models.account_tasks import CleanupReport, FailedStop, RunningTask, TaskOwner
+from cloudburst.models.limits import RETRY_BACKOFF
+from cloudburst.models.prices import PriceTable
+from cloudburst.models.settings import Settings
+
+__all__ = ["cleanup", "list_tasks"]
+
+logger = logging.getLogger(__name__)
+
+CONCURRENT_STOPS = 20
+"""Maximum number of StopTask calls at once. `AWSClient` keeps them within AWS's rate limits."""
+STOP_REQUEST_TIMEOUT = 60.0
+"""Seconds for which the request to stop one task is repeated until AWS accepts it."""
+LIST_INTERVAL = 2.0
+"""Seconds between two lists of tasks during a cleanup. AWS does not list a new task at once:
+"Eventual consistency" in the ECS API reference (2026-11)."""
+MAX_LISTS = 8
+"""Maximum number of times that a cleanup lists the tasks, in case other processes keep launching
+tasks in the cluster."""
+CLEANUP_REASON = "cloudburst cleanup"
+"""Reason that AWS shows for the tasks that a cleanup stops, unless the caller gives another one."""
+
+
+async def list_tasks(
+    settings: Settings, *, include_foreign: bool = False
+) -> tuple[RunningTask, ...]:
+    """Return the running tasks of the cluster with their cost so far, oldest first.
+
+    Args:
+        settings: Account, region and cluster.
+        include_foreign: True to include tasks without the tag of cloudburst.
+
+    Raises:
+        CredentialsError: There are no usable credentials.
+        AccessDeniedError: The credentials do not allow listing tasks.
+        ResourceMissingError: The cluster does not exist.
+    """
+    async with open_aws(settings) as aws:
+        cluster = _Cluster(aws, settings, await load_prices(), addresses=settings.public_address)
+        tasks = await cluster.tasks()
+    return tuple(task for task in tasks if include_foreign or task.owner is not TaskOwner.FOREIGN)
+
+
+async def cleanup(
+    settings: Settings,
+    *,
+    run: str | None = None,
+    all_tasks: bool = False,
+    older_than: float | None = None,
+    dry_run: bool = False,
+    tagged_only: bool = True,
+    reason: str = CLEANUP_REASON,
+) -> CleanupReport:
+    """Stop orphans: tasks of runs whose process on this machine has ended.
+
+    Args:
+        settings: Account, region and cluster.
+        run: Name of the run whose tasks are stopped in place of orphans, even if the run is in
+            progress or was started on another machine; ``None`` to stop orphans.
+        all_tasks: True to stop all tasks of cloudburst in the cluster, not only orphans.
+        older_than: Minimum age of the tasks to stop, in seconds since their launch; ``None`` for
+            any.
+        dry_run: True to stop nothing and return what would be stopped.
+        tagged_only: False to stop tasks without the tag of cloudburst too; only with ``all_tasks``.
+        reason: Stop reason that AWS shows for the tasks.
+
+    Raises:
+        ConfigurationError: ``run`` is empty or given together with ``all_tasks``, or
+            ``tagged_only`` is false without ``all_tasks``.
+        CredentialsError: There are no usable credentials.
+        AccessDeniedError: The credentials do not allow listing tasks.
+        ResourceMissingError: The cluster does not exist.
+    """
+    if run is not None and (all_tasks or not run):
+        raise ConfigurationError(f"run={run!r}; expected the name of a run, or all tasks, not both")
+    if not tagged_only and not all_tasks:
+        raise ConfigurationError("tagged_only=False; expected all_tasks=True with it")
+    selection = _Selection(
+        run=run, all_tasks=all_tasks, older_than=older_than, tagged_only=tagged_only
+    )
+    async with open_aws(settings) as aws:
+        cluster = _Cluster(aws, settings, await load_prices(), addresses=False)
+        work = _Cleanup(cluster, selection, reason=reason[:MAX_STOP_REASON_LENGTH])
+        return await (work.dry_run() if dry_run else work.run())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selection:
+    """Selection of the tasks that a cleanup stops."""
+
+    run: str | None
+    all_tasks: bool
+    older_than: float | None
+    tagged_only: bool
+
+    def includes(self, task: RunningTask) -> bool:
+        if self.tagged_only and task.owner is TaskOwner.FOREIGN:
+            return False
+        if self.older_than is not None and task.age_seconds < self.older_than:
+            return False
+        if self.run is not None:
+            return task.run == self.run
+        return self.all_tasks or task.owner is TaskOwner.ORPHAN
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """The cluster of the settings, and the runs that are registered on this machine."""
+
+    aws: AWSClient
+    settings: Settings
+    prices: PriceTable
+    addresses: bool
+    """True to look up the public addresses of tasks."""
+    runs: Sequence[RegisteredRun] = ()
+    """Runs that were registered on this machine when the tasks were last listed."""
+
+    async def tasks(self) -> list[RunningTask]:
+        """Return the running tasks, oldest first."""
+        # Runs are read first: a new run is registered before it launches a task.
+        self.runs = await registered_runs()
+        active_runs = {run.run: False for run in self.runs}
+        active_runs |= {run.run: True for run in self.runs if run.active}
+        cluster = self.settings.cluster
+        described = await describe_tasks(self.aws, cluster, await list_task_arns(self.aws, cluster))
+        addresses = await find_public_addresses(self.aws, described) if self.addresses else None
+        tasks = [
+            parse_running_task(
+                task,
+                region=self.aws.region,
+                prices=self.prices,
+                active_runs=active_runs,
+                addresses=addresses,
+            )
+            for task in described
+        ]
+        return sorted(tasks, key=lambda task: (task.created_at, task.task_arn))
+
+
+class _Cleanup:
+    """A cleanup, which lists and stops tasks until a list has no further task to stop."""
+
+    def __init__(self, cluster: _Cluster, selection: _Selection, *, reason: str) -> None:
+        self._cluster = cluster
+        self._selection = selection
+        self._reason = reason
+        self._stopped: dict[str, RunningTask] = {}
+        self._failed: dict[str, FailedStop] = {}
+
+    async def dry_run(self) -> CleanupReport:
+        tasks = await self._cluster.tasks()
+        selected = tuple(task for task in tasks if self._selection.includes(task))
+        return CleanupReport(stopped=selected, kept=self._kept(tasks), dry_run=True)
+
+    async def run(self) -> CleanupReport:
+        tasks: Sequence[RunningTask] = ()
+        for number in range(MAX_LISTS):
+            tasks = await self._cluster.tasks()
+            new = [task for task in tasks if self._is_new(task)]
+            await self._stop_all(new)
+            if not new and (number or not self._may_appear()):
+                break
+            await anyio.sleep(LIST_INTERVAL)
+        listed = {task.task_arn for task in tasks}
+        for arn in self._failed.keys() - listed:  # the task has ended for another reason
+            self._stopped[arn] = self._failed.pop(arn).task
+        return CleanupReport(
+            stopped=tuple(self._stopped.values()),
+            failed=tuple(self._failed.values()),
+            kept=self._kept(tasks),
+            forgotten_runs=await self._forget_runs(tasks),
+        )
+
+    def _is_new(self, task: RunningTask) -> bool:
+        known = self._stopped.keys() | self._failed.keys()
+        return task.task_arn not in known and self._selection.includes(task)
+
+    def _may_appear(self) -> bool:
+        """Return whether tasks to stop may exist that AWS does not list yet."""
+        selection = self._selection
+        ended_runs = any(not run.active for run in self._cluster.runs)
+        return selection.all_tasks or selection.run is not None or ended_runs
+
+    async def _stop_all(self, tasks: Sequence[RunningTask]) -> None:
+        limiter = anyio.CapacityLimiter(CONCURRENT_STOPS)
+
+        async def stop(task: RunningTask) -> None:
+            async with limiter:
+                await self._stop(task)
+
+        with collapse_single():
+            async with anyio.create_task_group() as group:
+                for task in tasks:
+                    group.start_soon(stop, task)
+
+    async def _stop(self, task: RunningTask) -> None:
+        error = f"not answered within {STOP_REQUEST_TIMEOUT:.0f} s"
+
+        async def ask() -> bool | None:
+            nonlocal error
+            try:
+                await self._cluster.aws.call(
+                    "ecs",
+                    "stop_task",
+                    cluster=self._cluster.settings.cluster,
+                    task=task.task_arn,
+                    reason=self._reason,
+                )
+            except (NoAnswerError, ThrottledError) as exc:
+                error = str(exc)
+                return None
+            return True
+
+        try:
+            with anyio.move_on_after(STOP_REQUEST_TIMEOUT):
+                await poll(ask, delays=RETRY_BACKOFF.delays())
+                self._stopped[task.task_arn] = task
+                return
+        except CloudburstError as exc:
+            error = str(exc)
+        logger.warning("task %s was not stopped: %s", task.task_id, error)
+        self._failed[task.task_arn] = FailedStop(task=task, error=error)
+
+    def _kept(self, tasks: Sequence[RunningTask]) -> tuple[RunningTask, ...]:
+        return tuple(
+            task
+            for task in tasks
+            if task.owner is not TaskOwner.FOREIGN
+            and task.task_arn not in self._stopped
+            and not self._selection.includes(task)
+        )
+
+    async def _forget_runs(self, tasks: Sequence[RunningTask]) -> tuple[str, ...]:
+        """Remove from this machine's registry the ended runs that have no task in this cluster.
+
+        Returns:
+            The names of the removed runs.
+        """
+        ours = [task for task in tasks if task.owner is not TaskOwner.FOREIGN]
+        with_tasks = {task.run for task in ours if task.task_arn not in self._stopped}
+        ended = [
+            run for run in self._cluster.runs if self._ended_here(run) and run.run not in with_tasks
+        ]
+        for run in ended:
+            await remove_run(run)
+        return tuple(run.run for run in ended)
+
+    def _ended_here(self, run: RegisteredRun) -> bool:
+        """Return whether a run has ended and had its tasks in the cluster that was listed."""
+        settings = self._cluster.settings
+        listed = (self._cluster.aws.region, settings.cluster, settings.endpoint_url)
+        return not run.active and (run.region, run.cluster, run.endpoint_url) == listed

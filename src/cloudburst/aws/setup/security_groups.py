@@ -1,0 +1,314 @@
+"""Security groups: which sources reach the port of workers, and how ``init`` changes that."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.fargate.task_definition import SERVICE_PORT
+from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
+from cloudburst.aws.setup.resource_definitions import (
+    RULE_DESCRIPTION,
+    SECURITY_GROUP_NAME,
+    has_our_tags,
+    tag_list,
+)
+from cloudburst.aws.setup.subnets import ANY_IPV4
+
+_ANY_ADDRESS = frozenset({ANY_IPV4, "::/0"})
+_TCP = frozenset({"tcp", "6", "-1"})
+"""Values of ``IpProtocol`` that include TCP; ``-1`` means all protocols."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressRule:
+    """A source that a security group lets in at the port of workers."""
+
+    source: str
+    """A CIDR, or the id of a security group or prefix list."""
+    created_by_init: bool = False
+    """True if ``cloudburst init`` created the rule, which then covers only the port of workers."""
+    permission: str = f"IpProtocol=tcp,FromPort={SERVICE_PORT},ToPort={SERVICE_PORT}"
+    """Protocol and ports of the rule, in the syntax of AWS's command line."""
+
+    @property
+    def open_to_world(self) -> bool:
+        """True if the rule lets every IPv4 or IPv6 address in."""
+        return self.source in _ANY_ADDRESS
+
+    def removal_command(self, group: str, region: str) -> str:
+        """Return the shell command that removes the rule from a security group.
+
+        The source of the rule must be a CIDR.
+        """
+        family, key = ("Ipv6Ranges", "CidrIpv6") if ":" in self.source else ("IpRanges", "CidrIp")
+        ranges = f"{family}=[{{{key}={self.source}}}]"
+        return (
+            f"aws ec2 revoke-security-group-ingress --region {region} --group-id {group} "
+            f"--ip-permissions '{self.permission},{ranges}'"
+        )
+
+    def allows(self, address: str) -> bool:
+        """Return whether the rule lets an IPv4 address in.
+
+        The result is false if the source is a security group or prefix list, because only AWS knows
+        the addresses in it.
+        """
+        try:
+            network = ipaddress.ip_network(self.source, strict=False)
+        except ValueError:
+            return False
+        return ipaddress.ip_address(address) in network
+
+    def covers(self, source: str) -> bool:
+        """Return whether the rule lets every address of an IPv4 CIDR in.
+
+        If the source of the rule is a security group or prefix list, the rule covers only that
+        source.
+        """
+        try:
+            network = ipaddress.IPv4Network(self.source, strict=False)
+            return ipaddress.IPv4Network(source, strict=False).subnet_of(network)
+        except ValueError:
+            return self.source == source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroup:
+    """A security group and its rules for the port of workers."""
+
+    id: str
+    name: str
+    vpc: str
+    """Id of the VPC."""
+    created_by_init: bool
+    """True if the group carries the tags with which ``cloudburst init`` marks its resources."""
+    rules: tuple[IngressRule, ...]
+
+    @property
+    def open_to_world(self) -> bool:
+        """True if a rule lets every address in."""
+        return any(rule.open_to_world for rule in self.rules)
+
+
+async def describe_security_groups(
+    aws: AWSClient, ids: Sequence[str], *, port: int = SERVICE_PORT
+) -> tuple[SecurityGroup, ...]:
+    """Return security groups with their rules for a port.
+
+    Raises:
+        ResourceMissingError: A group does not exist.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+    found = await aws.collect_pages(
+        "ec2", "describe_security_groups", "SecurityGroups", GroupIds=list(ids)
+    )
+    return tuple(_parse_group(group, port) for group in found)
+
+
+async def find_security_group(
+    aws: AWSClient, vpc: str, name: str = SECURITY_GROUP_NAME, *, port: int = SERVICE_PORT
+) -> SecurityGroup | None:
+    """Return the security group of a VPC that has the given name; ``None`` if there is none.
+
+    The name of a security group is unique in its VPC. Raises the errors of `AWSClient.call`.
+    """
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": [name]}]
+    found = await aws.collect_pages(
+        "ec2", "describe_security_groups", "SecurityGroups", Filters=filters
+    )
+    return _parse_group(found[0], port) if found else None
+
+
+def _parse_group(group: Mapping[str, Any], port: int) -> SecurityGroup:
+    permissions: Sequence[Mapping[str, Any]] = group.get("IpPermissions") or ()
+    return SecurityGroup(
+        id=group["GroupId"],
+        name=group.get("GroupName", ""),
+        vpc=group.get("VpcId", ""),
+        created_by_init=has_our_tags(group.get("Tags") or ()),
+        rules=tuple(
+            rule for permission in permissions for rule in _parse_permission(permission, port)
+        ),
+    )
+
+
+def _parse_permission(permission: Mapping[str, Any], port: int) -> Iterator[IngressRule]:
+    """Yield a rule for each source of an ``IpPermissions`` entry if it covers TCP and the port."""
+    protocol = permission.get("IpProtocol")
+    ports = range(permission.get("FromPort", 0), permission.get("ToPort", 65535) + 1)
+    if protocol not in _TCP or (protocol != "-1" and port not in ports):
+        return
+    text = f"IpProtocol={protocol}"
+    if protocol != "-1":
+        text += f",FromPort={ports.start},ToPort={ports.stop - 1}"
+    for entry in permission.get("IpRanges") or ():
+        described = entry.get("Description") == RULE_DESCRIPTION
+        by_init = described and protocol == "tcp" and len(ports) == 1
+        yield IngressRule(source=entry["CidrIp"], created_by_init=by_init, permission=text)
+    for member, key in _OTHER_SOURCES.items():
+        for entry in permission.get(member) or ():
+            yield IngressRule(source=entry[key], permission=text)
+
+
+_OTHER_SOURCES = {
+    "Ipv6Ranges": "CidrIpv6",
+    "UserIdGroupPairs": "GroupId",
+    "PrefixListIds": "PrefixListId",
+}
+"""Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
+of the source in each list item."""
+
+
+async def ensure_security_group(
+    changes: AccountChanges,
+    found: SecurityGroup | None,
+    *,
+    vpc: str,
+    sources: Sequence[str],
+    keep: bool,
+) -> str:
+    """Create or update a security group that lets sources in at the port of workers.
+
+    Args:
+        changes: Account in which changes are made and recorded.
+        found: Existing group; ``None`` to create one.
+        vpc: VPC of a new group.
+        sources: CIDRs to let in. Rules that ``init`` created for other sources are removed from a
+            group that ``init`` created.
+        keep: True to keep the sources that an earlier ``init`` let in.
+
+    Returns:
+        Id of the group; empty in a dry run that would create one.
+    """
+    if found is None:
+        return await _create_group(changes, vpc, sources)
+    required = _required_changes(found, sources, keep=keep)
+    if required.missing and not found.created_by_init:
+        detail = (
+            f"port {SERVICE_PORT} is not open to {', '.join(required.missing)}, "
+            "and init did not create this group"
+        )
+        changes.record("security group", found.id, StepOutcome.KEPT, detail)
+    elif required.missing or required.stale:
+        await _update_group(changes, found, required)
+    elif not unwanted_open_rules(required.remaining, sources):
+        detail = f"port {SERVICE_PORT} open to {', '.join(sources)}"
+        changes.record("security group", found.id, StepOutcome.FOUND, detail)
+    record_open_rules(changes, found, required.remaining, sources)
+    return found.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RequiredChanges:
+    """Difference between the rules of a group and the sources to let in."""
+
+    stale: Sequence[str]
+    """Sources that an earlier ``init`` let in and that must not be let in any more."""
+    remaining: Sequence[IngressRule]
+    """Rules that stay."""
+    missing: Sequence[str]
+    """Sources that no remaining rule lets in."""
+
+
+def _required_changes(
+    group: SecurityGroup, sources: Sequence[str], *, keep: bool
+) -> _RequiredChanges:
+    removable = [rule for rule in group.rules if group.created_by_init and rule.created_by_init]
+    stale = [rule.source for rule in removable if rule.source not in sources and not keep]
+    remaining = [
+        rule for rule in group.rules if not (rule.created_by_init and rule.source in stale)
+    ]
+    missing = [source for source in sources if not any(rule.covers(source) for rule in remaining)]
+    return _RequiredChanges(stale=stale, remaining=remaining, missing=missing)
+
+
+async def _create_group(changes: AccountChanges, vpc: str, sources: Sequence[str]) -> str:
+    tags = {"ResourceType": "security-group", "Tags": tag_list(key="Key", value="Value")}
+    created = await changes.change(
+        "ec2",
+        "create_security_group",
+        GroupName=SECURITY_GROUP_NAME,
+        Description="CloudBurst workers",
+        VpcId=vpc,
+        TagSpecifications=[tags],
+    )
+    group = str(created["GroupId"]) if created else ""
+    await _authorize(changes, group, sources)
+    detail = f"port {SERVICE_PORT} open to {', '.join(sources)}"
+    changes.record("security group", group or SECURITY_GROUP_NAME, StepOutcome.CREATED, detail)
+    return group
+
+
+async def _update_group(
+    changes: AccountChanges, group: SecurityGroup, required: _RequiredChanges
+) -> None:
+    details: list[str] = []
+    if required.missing:
+        await _authorize(changes, group.id, required.missing)
+        details.append(f"port {SERVICE_PORT} opened to {', '.join(required.missing)}")
+    if required.stale:
+        await _revoke(changes, group.id, required.stale)
+        details.append(f"closed to {', '.join(required.stale)}")
+    changes.record("security group", group.id, StepOutcome.UPDATED, "; ".join(details))
+
+
+async def _authorize(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
+    ranges = [{"CidrIp": source, "Description": RULE_DESCRIPTION} for source in sources]
+    await changes.change(
+        "ec2",
+        "authorize_security_group_ingress",
+        GroupId=group,
+        IpPermissions=[_ip_permission(ranges)],
+    )
+
+
+async def _revoke(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
+    # Without descriptions: AWS compares protocol, ports and source only.
+    ranges = [{"CidrIp": source} for source in sources]
+    await changes.change(
+        "ec2",
+        "revoke_security_group_ingress",
+        GroupId=group,
+        IpPermissions=[_ip_permission(ranges)],
+    )
+
+
+def _ip_permission(ranges: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the ``IpPermissions`` entry for IPv4 ranges at the port of workers."""
+    return {
+        "IpProtocol": "tcp",
+        "FromPort": SERVICE_PORT,
+        "ToPort": SERVICE_PORT,
+        "IpRanges": list(ranges),
+    }
+
+
+def unwanted_open_rules(rules: Iterable[IngressRule], sources: Sequence[str]) -> list[IngressRule]:
+    """Return the rules that let every address in although ``sources`` does not ask for that."""
+    return [rule for rule in rules if rule.open_to_world and rule.source not in sources]
+
+
+def record_open_rules(
+    changes: AccountChanges,
+    group: SecurityGroup,
+    rules: Iterable[IngressRule],
+    sources: Sequence[str],
+) -> None:
+    """Record each unwanted rule that lets every address in and that ``init`` does not remove.
+
+    Args:
+        changes: Record to which a step is added for each rule.
+        group: Security group of the tasks.
+        rules: Rules of the group, without those that were just removed.
+        sources: CIDRs that the user asked to let in.
+    """
+    for rule in unwanted_open_rules(rules, sources):
+        by_init = group.created_by_init and rule.created_by_init
+        reason = "kept by --add" if by_init else "not created by init"
+        command = rule.removal_command(group.id, changes.aws.region)
+        detail = f"still open to the world ({rule.source}, {reason}); remove it with: {command}"
+        changes.record("security group", group.id, StepOutcome.KEPT, detail)

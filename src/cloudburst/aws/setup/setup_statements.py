@@ -1,0 +1,169 @@
+"""IAM statements that ``init`` needs to create resources, and ``destroy`` to remove them."""
+
+from __future__ import annotations
+
+from cloudburst.aws.setup.statements import (
+    ResourceArns,
+    Statement,
+    describe_network_statement,
+    list_log_groups_statement,
+    our_tags_condition,
+    pass_role_statement,
+)
+
+
+def init_statements(arns: ResourceArns) -> tuple[Statement, ...]:
+    """Return the statements that ``cloudburst init`` needs."""
+    return (
+        Statement(
+            sid="CreateCluster",
+            actions=(
+                "ecs:CreateCluster",
+                "ecs:DescribeClusters",
+                "ecs:PutClusterCapacityProviders",
+            ),
+            resources=(arns.cluster,),
+        ),
+        # The Service Authorization Reference names a resource for this action; the ECS developer
+        # guide says that there is none ("Identity-based policy examples", 2026-11), and refusals
+        # name "resource: *". With ARNs IAM might deny it. What a definition can run is limited by
+        # PassRolesToTasks, and RunTask by its own policy.
+        Statement(sid="RegisterTaskDefinitions", actions=("ecs:RegisterTaskDefinition",)),
+        Statement(sid="DescribeTaskDefinitions", actions=("ecs:DescribeTaskDefinition",)),
+        Statement(
+            sid="TagNewResources",
+            actions=("ecs:TagResource",),
+            resources=(arns.cluster, *arns.task_definitions),
+            conditions={
+                "StringEquals": {"ecs:CreateAction": ["CreateCluster", "RegisterTaskDefinition"]}
+            },
+        ),
+        pass_role_statement(arns.execution_role),
+        Statement(
+            sid="ReadAndTagExecutionRole",
+            actions=(
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+                "iam:TagRole",
+            ),
+            resources=(arns.execution_role,),
+        ),
+        # A user who may write the policy of a role, or its trust policy, and pass the role to a
+        # task has all permissions of the role. So these actions are allowed only for a role that
+        # can never have more than AWS's own policy for execution roles.
+        Statement(
+            sid="CreateExecutionRole",
+            actions=(
+                "iam:CreateRole",
+                "iam:PutRolePermissionsBoundary",
+                "iam:PutRolePolicy",
+                "iam:UpdateAssumeRolePolicy",
+            ),
+            resources=(arns.execution_role,),
+            conditions=arns.has_boundary,
+        ),
+        Statement(
+            sid="DetachManagedPolicy",
+            actions=("iam:DetachRolePolicy",),
+            resources=(arns.execution_role,),
+            conditions={"ArnEquals": {"iam:PolicyARN": arns.boundary}},
+        ),
+        Statement(sid="ListRoles", actions=("iam:ListRoles",)),
+        Statement(
+            sid="CreateServiceRole",
+            actions=("iam:CreateServiceLinkedRole",),
+            resources=(arns.service_role,),
+            conditions={"StringEquals": {"iam:AWSServiceName": "ecs.amazonaws.com"}},
+        ),
+        Statement(
+            sid="CreateLogGroup",
+            actions=(
+                "logs:CreateLogGroup",
+                "logs:ListTagsForResource",
+                "logs:PutRetentionPolicy",
+                "logs:TagResource",
+            ),
+            resources=(arns.log_group, f"{arns.log_group}:*"),
+        ),
+        list_log_groups_statement(),
+        describe_network_statement(),
+        Statement(
+            sid="CreateSecurityGroup",
+            actions=("ec2:CreateSecurityGroup",),
+            resources=(arns.security_groups, arns.vpcs),
+        ),
+        Statement(
+            sid="TagNewSecurityGroup",
+            actions=("ec2:CreateTags",),
+            resources=(arns.security_groups,),
+            conditions={"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}},
+        ),
+        Statement(
+            sid="ChangeOurIngressRules",
+            actions=("ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"),
+            resources=(arns.security_groups,),
+            conditions=our_tags_condition(),
+        ),
+    )
+
+
+def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
+    """Return the statements that ``cloudburst init --destroy`` needs."""
+    return (
+        Statement(
+            sid="DescribeCluster", actions=("ecs:DescribeClusters",), resources=(arns.cluster,)
+        ),
+        Statement(
+            sid="DeleteCluster",
+            actions=("ecs:DeleteCluster",),
+            resources=(arns.cluster,),
+            conditions=our_tags_condition(),
+        ),
+        Statement(sid="ListTasks", actions=("ecs:ListTasks",), conditions=arns.in_cluster),
+        # IAM supports neither a resource nor a condition for any of the three: this allows to
+        # deregister every task definition of the account.
+        Statement(
+            sid="DeregisterTaskDefinitions",
+            actions=(
+                "ecs:DeregisterTaskDefinition",
+                "ecs:DescribeTaskDefinition",
+                "ecs:ListTaskDefinitions",
+            ),
+        ),
+        Statement(
+            sid="ReadExecutionRole",
+            actions=(
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+            ),
+            resources=(arns.execution_role,),
+        ),
+        Statement(
+            sid="DeleteExecutionRole",
+            actions=(
+                "iam:DeleteRole",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:UntagRole",
+            ),
+            resources=(arns.execution_role,),
+            conditions=our_tags_condition(),
+        ),
+        Statement(
+            sid="DeleteLogGroup",
+            actions=("logs:DeleteLogGroup", "logs:ListTagsForResource"),
+            resources=(arns.log_group, f"{arns.log_group}:*"),
+        ),
+        list_log_groups_statement(),
+        describe_network_statement(),
+        Statement(
+            sid="DeleteOurSecurityGroups",
+            actions=("ec2:DeleteSecurityGroup",),
+            resources=(arns.security_groups,),
+            conditions=our_tags_condition(),
+        ),
+    )

@@ -1,0 +1,215 @@
+"""Subnets: their default routes, their zones, and whether Fargate runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.errors import ConfigurationError, ResourceMissingError
+
+ANY_IPV4 = "0.0.0.0/0"
+"""CIDR that contains every IPv4 address."""
+FARGATE_ZONES: Mapping[str, frozenset[str]] = {
+    "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
+    "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),
+    "cn-north-1": frozenset({"cnn1-az1", "cnn1-az2"}),
+}
+"""Ids of the zones with Fargate, for the regions in which not every zone has it: "Supported Regions
+for Amazon ECS on AWS Fargate", ECS developer guide (2026-11). Ids are used because a zone name such
+as ``us-west-1a`` means a different zone in each account."""
+ZONES_WITHOUT_ARM64 = frozenset({"use1-az3"})
+"""Ids of the zones in which Fargate does not run ARM64 tasks: "Amazon ECS task definitions for
+64-bit ARM workloads", ECS developer guide (2026-11)."""
+_OTHER_TARGETS = (
+    "CarrierGatewayId",
+    "CoreNetworkArn",
+    "InstanceId",
+    "LocalGatewayId",
+    "NetworkInterfaceId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+)
+"""Members of a route that name a target other than an internet or NAT gateway."""
+
+
+class DefaultRoute(StrEnum):
+    """Target of a subnet's default route."""
+
+    INTERNET_GATEWAY = "an internet gateway"
+    """Tasks with a public address reach the internet and can be reached from it."""
+    NAT_GATEWAY = "a NAT gateway"
+    """Tasks reach the internet and cannot be reached from it."""
+    OTHER_NETWORK = "another network"
+    """The route leads to another network, for example through a transit gateway or a firewall. That
+    network decides what tasks can reach."""
+    NONE = "nowhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """A subnet, with its zone, default route and number of unused addresses."""
+
+    id: str
+    vpc: str
+    """Id of the VPC."""
+    zone: str
+    """Name of the availability zone in this account."""
+    zone_id: str
+    """Id of the zone, which is the same in every account; empty if AWS does not return it."""
+    default_route: DefaultRoute
+    free_addresses: int
+    """Number of unused IPv4 addresses. Each task needs one address."""
+
+
+async def describe_subnets(aws: AWSClient, ids: Sequence[str]) -> tuple[Subnet, ...]:
+    """Return the subnets with these ids, in the same order.
+
+    Raises:
+        ResourceMissingError: A subnet does not exist in this account and region.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+    found = await aws.collect_pages("ec2", "describe_subnets", "Subnets", SubnetIds=list(ids))
+    by_id = {subnet.id: subnet for subnet in await _with_default_routes(aws, found)}
+    if missing := [name for name in ids if name not in by_id]:
+        raise ResourceMissingError(f"subnets {', '.join(missing)} do not exist in {aws.region}")
+    return tuple(by_id[name] for name in ids)
+
+
+async def default_subnets(aws: AWSClient, *, architecture: str = "X86_64") -> tuple[Subnet, ...]:
+    """Return, for each zone, one subnet of the default VPC with a route to an internet gateway.
+
+    Zones in which Fargate does not run tasks of the architecture are left out. If a zone has
+    several suitable subnets, the one with the most unused addresses is returned.
+
+    Raises:
+        ConfigurationError: There is no default VPC, or it has no suitable subnet.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+    vpcs = await aws.collect_pages(
+        "ec2", "describe_vpcs", "Vpcs", Filters=_filters(is_default="true")
+    )
+    if not vpcs:
+        msg = (
+            f"{aws.region} has no default VPC: name subnets in AWS_SUBNET_ID, "
+            "or create one: aws ec2 create-default-vpc"
+        )
+        raise ConfigurationError(msg)
+    vpc = vpcs[0]["VpcId"]
+    found = await aws.collect_pages(
+        "ec2", "describe_subnets", "Subnets", Filters=_filters(vpc_id=vpc)
+    )
+    subnets = await _with_default_routes(aws, found)
+    chosen: dict[str, Subnet] = {}
+    for subnet in sorted(subnets, key=lambda one: (one.zone, -one.free_addresses, one.id)):
+        runs = has_fargate(aws.region, subnet.zone_id, architecture)
+        if subnet.default_route is DefaultRoute.INTERNET_GATEWAY and runs:
+            chosen.setdefault(subnet.zone, subnet)
+    if not chosen:
+        msg = f"no subnet of the default VPC {vpc} has Fargate and a route to an internet gateway"
+        raise ConfigurationError(f"{msg}: name subnets in AWS_SUBNET_ID")
+    return tuple(chosen.values())
+
+
+def single_vpc(subnets: Iterable[Subnet]) -> str:
+    """Return the id of the VPC of all subnets.
+
+    Raises:
+        ConfigurationError: The subnets are in several VPCs, which RunTask does not accept.
+    """
+    vpcs = sorted({subnet.vpc for subnet in subnets})
+    if len(vpcs) != 1:
+        msg = f"AWS_SUBNET_ID names subnets of {' and '.join(vpcs)}; expected subnets of one VPC"
+        raise ConfigurationError(msg)
+    return vpcs[0]
+
+
+def zone_names(subnets: Iterable[Subnet]) -> str:
+    """Return the availability zones of the subnets in short: ``us-east-1a/b/c``."""
+    names = sorted({subnet.zone for subnet in subnets})
+    return "/".join([*names[:1], *(name[-1:] for name in names[1:])])
+
+
+def has_fargate(region: str, zone_id: str, architecture: str) -> bool:
+    """Return whether Fargate runs tasks of an architecture in a zone.
+
+    A zone whose id is unknown (empty) counts as one that has Fargate.
+    """
+    if not zone_id:
+        return True
+    known = FARGATE_ZONES.get(region)
+    if known is not None and zone_id not in known:
+        return False
+    return architecture != "ARM64" or zone_id not in ZONES_WITHOUT_ARM64
+
+
+async def vpc_cidrs(aws: AWSClient, vpc: str) -> tuple[str, ...]:
+    """Return the IPv4 address ranges of a VPC. Raises the errors of `AWSClient.call`."""
+    response = await aws.call("ec2", "describe_vpcs", VpcIds=[vpc])
+    described = response["Vpcs"][0]
+    blocks = described.get("CidrBlockAssociationSet") or ()
+    found = [block["CidrBlock"] for block in blocks] or [described["CidrBlock"]]
+    return tuple(str(block) for block in found)
+
+
+async def _with_default_routes(aws: AWSClient, found: Sequence[Mapping[str, Any]]) -> list[Subnet]:
+    vpcs = sorted({subnet["VpcId"] for subnet in found})
+    if not vpcs:
+        return []
+    filters = [{"Name": "vpc-id", "Values": vpcs}]
+    tables = await aws.collect_pages("ec2", "describe_route_tables", "RouteTables", Filters=filters)
+    return [
+        Subnet(
+            id=subnet["SubnetId"],
+            vpc=subnet["VpcId"],
+            zone=subnet.get("AvailabilityZone", ""),
+            zone_id=subnet.get("AvailabilityZoneId", ""),
+            default_route=_default_route(_route_table(subnet, tables)),
+            free_addresses=subnet.get("AvailableIpAddressCount", 0),
+        )
+        for subnet in found
+    ]
+
+
+def _route_table(
+    subnet: Mapping[str, Any], tables: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return the subnet's own route table, else the main route table of its VPC."""
+    main: Mapping[str, Any] = {}
+    for table in tables:
+        for association in table.get("Associations") or ():
+            if association.get("SubnetId") == subnet["SubnetId"]:
+                return table
+            if association.get("Main") and table["VpcId"] == subnet["VpcId"]:
+                main = table
+    return main
+
+
+def _default_route(table: Mapping[str, Any]) -> DefaultRoute:
+    """Return the target of the first usable default route of a route table."""
+    targets = map(_target, _default_routes(table))
+    return next((target for target in targets if target is not None), DefaultRoute.NONE)
+
+
+def _default_routes(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for route in table.get("Routes") or ():
+        if route.get("DestinationCidrBlock") == ANY_IPV4 and route.get("State") != "blackhole":
+            yield route
+
+
+def _target(route: Mapping[str, Any]) -> DefaultRoute | None:
+    """Return the kind of target that a route names; ``None`` for an unknown kind."""
+    gateway = str(route.get("GatewayId") or "")
+    if gateway.startswith("igw-"):
+        return DefaultRoute.INTERNET_GATEWAY
+    if route.get("NatGatewayId"):
+        return DefaultRoute.NAT_GATEWAY
+    if gateway or any(route.get(name) for name in _OTHER_TARGETS):
+        return DefaultRoute.OTHER_NETWORK
+    return None
+
+
+def _filters(**values: str) -> list[dict[str, Any]]:
+    return [{"Name": name.replace("_", "-"), "Values": [value]} for name, value in values.items()]

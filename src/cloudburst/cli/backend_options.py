@@ -1,0 +1,129 @@
+"""Command-line options for the backend, the size of tasks, the deadline and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from cloudburst.backends import (
+    burst,
+    can_render_locally,
+    default_backend,
+    endpoints,
+    fargate,
+    local,
+)
+from cloudburst.cli.options import RUN, Duration
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
+from cloudburst.models.tier import Tier
+from cloudburst.ports import OpenBackend
+
+SPOT = "FARGATE_SPOT"
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class BackendOptions:
+    """Command-line options for the backend, size of tasks, deadline and budget of a run."""
+
+    backend: Annotated[
+        str | None,
+        Parameter(
+            help="local, fargate, burst (both, with tasks where they are worth their price), or "
+            "addresses of running containers (http://a:5000,http://b:5000). Default: burst if "
+            "AWS_SUBNET_ID is set and this machine can render, else fargate; local without it."
+        ),
+    ] = None
+    protocol: Annotated[
+        Protocol,
+        Parameter(help="Protocol of these containers: ours speaks both, the public image onestep."),
+    ] = Protocol.ONESTEP
+    tier: Annotated[
+        str | None, Parameter(help="Size of a Fargate task: a name or its priority, 1 to 5.")
+    ] = None
+    spot: Annotated[
+        bool, Parameter(negative=(), help="Use Fargate Spot: cheaper, and AWS may interrupt tasks.")
+    ] = False
+    deadline: Annotated[
+        Duration | None,
+        Parameter(
+            help="Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of "
+            "tasks that can."
+        ),
+    ] = None
+    budget: Annotated[
+        Decimal | None,
+        Parameter(
+            name=["--budget", "--max-usd"],
+            validator=Number(gt=0),
+            help="Largest bill in USD: nothing is started that would take it over this. Without a "
+            "deadline, use the fastest tasks within it.",
+        ),
+    ] = None
+
+    def open_backend(
+        self, settings: Settings, *, workers: int | None
+    ) -> OpenBackend | Sequence[OpenBackend]:
+        """Return the backend that the options name, or several backends that share a queue.
+
+        Raises:
+            ConfigurationError: The backend is unknown or cannot be used with the settings.
+        """
+        match self.backend:
+            case None if settings.subnets and can_render_locally():
+                return burst(settings)
+            case None:
+                return default_backend(settings, workers=workers)
+            case "local":
+                return local(workers=workers)
+            case "fargate":
+                return fargate(settings)
+            case "burst":
+                return burst(settings)
+            case addresses if "://" in addresses:
+                return self._endpoints(settings)
+            case other:
+                raise unknown_backend(other)
+
+    def addresses(self) -> list[str]:
+        """Return the parts of ``--backend`` between commas: addresses of running containers."""
+        return [part for raw in (self.backend or "").split(",") if (part := raw.strip())]
+
+    def _endpoints(self, settings: Settings) -> OpenBackend:
+        key = settings.auth_key.get_secret_value() if settings.auth_key else None
+        return endpoints(*self.addresses(), key=key, protocol=self.protocol)
+
+    def apply_to(self, settings: Settings) -> Settings:
+        """Return the settings, with Fargate Spot as capacity provider if ``--spot`` was given."""
+        return settings.model_copy(update={"capacity": SPOT}) if self.spot else settings
+
+    def selected_tier(self) -> Tier:
+        """Return the tier that ``--tier`` names, or STANDARD without this option.
+
+        Raises:
+            ConfigurationError: The tier is unknown.
+        """
+        if self.tier is None:
+            return Tier.STANDARD
+        if self.tier.isdecimal():
+            for tier in Tier:
+                if tier.priority == int(self.tier):
+                    return tier
+        name = self.tier.upper().replace("-", "_")
+        if name not in Tier.__members__:
+            known = ", ".join(f"{tier.priority} ({tier.name})" for tier in Tier)
+            raise ConfigurationError(f"--tier: {self.tier!r}; expected one of {known}")
+        return Tier[name]
+
+
+def unknown_backend(name: str) -> ConfigurationError:
+    """Return the error for an unknown value of ``--backend``."""
+    expected = "local, fargate, burst or addresses (http://…)"
+    return ConfigurationError(f"--backend: {name!r}; expected {expected}")

@@ -1,0 +1,212 @@
+"""Formatting and printing of text for people, without control characters and markup."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from cloudburst.errors import CloudburstError, InvalidScenesError, OutputExistsError, SceneFault
+
+_REPLACEMENT = "�"
+"""Replacement for a character that a terminal might interpret instead of showing it."""
+_MAX_ERRORS_SHOWN = 100
+"""Maximum number of scene faults, or of paths of existing videos, that are printed."""
+_MAX_TEXT = 1000
+"""Maximum number of characters that are printed of a failure's message."""
+_WORD = re.compile(r"\S+\s*")
+_IDENTIFIER = re.compile(r"arn:\S+|\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
+"""Pattern that matches ARNs, task ids and request ids."""
+
+
+class Trimmed:
+    """Renderable that removes trailing blanks, with which rich fills the lines of tables."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the lines without blanks at their end."""
+        for line in Segment.split_lines(console.render(self._renderable, options)):
+            yield from _without_trailing_blanks(line)
+            yield Segment.line()
+
+
+class WordWrapped:
+    """Text that is wrapped between words only, so that paths and addresses stay whole."""
+
+    def __init__(self, *parts: str | Text | tuple[str, str]) -> None:
+        self._text = Text.assemble(*parts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the text, wrapped to the width of the terminal."""
+        for paragraph in self._text.split("\n", allow_blank=True):
+            starts, column = list[int](), 0
+            for word in _WORD.finditer(paragraph.plain):
+                if column and column + cell_len(word[0].rstrip()) > options.max_width:
+                    starts.append(word.start())
+                    column = 0
+                column += cell_len(word[0])
+            for line in paragraph.divide(starts):
+                yield unwrapped(line)
+
+
+def _without_trailing_blanks(line: list[Segment]) -> list[Segment]:
+    kept = list(line)
+    while kept and not kept[-1].text.strip():
+        kept.pop()
+    if kept:
+        kept[-1] = Segment(kept[-1].text.rstrip(), kept[-1].style)
+    return kept
+
+
+def print_output(renderable: RenderableType, *, width: int | None = None) -> None:
+    """Print a renderable to standard output.
+
+    Args:
+        renderable: Text, table or other renderable.
+        width: Width in cells; ``None`` for the width of the terminal.
+    """
+    # Not cropped: a line that is never wrapped may be longer than the width.
+    Console(width=width, highlight=False).print(Trimmed(renderable), crop=False)
+
+
+def print_error(renderable: RenderableType, console: Console) -> None:
+    """Print an error to a console for standard error."""
+    console.print(Trimmed(renderable), crop=False)
+
+
+def write_line(text: str) -> None:
+    """Write a line to the standard output and flush it."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def plain_table() -> Table:
+    """Return an empty table with a line below its header and no other lines."""
+    return Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim"
+    )
+
+
+def safe_text(text: str, style: str = "") -> Text:
+    """Return text whose markup is not interpreted and whose control characters are replaced.
+
+    Names and messages may contain both.
+    """
+    return Text("".join(c if c.isprintable() or c == "\n" else _REPLACEMENT for c in text), style)
+
+
+def unwrapped(*parts: str | Text | tuple[str, str]) -> Text:
+    """Return a line that is never wrapped, for commands and paths that people copy."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ignore")
+
+
+def advice_text(text: str, style: str = "") -> Text:
+    """Return advice, which is not wrapped if it contains a command of AWS's command line."""
+    advice = safe_text(text, style)
+    return unwrapped(advice) if "aws " in text else advice
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as a text such as ``7 s``, ``3 min 05 s`` or ``2 h 00 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes as a text in kB, MB or GB."""
+    if count < 1_000_000:
+        return f"{max(count / 1000, 0.1):.1f} kB"
+    return f"{count / 1_000_000:.1f} MB" if count < 10**9 else f"{count / 10**9:.2f} GB"
+
+
+def format_usd(amount: Decimal) -> str:
+    """Return an amount in USD as text, with two decimals, or with four below one dollar."""
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def short_path(path: Path) -> str:
+    """Return a path in printable characters, relative to the current folder for paths inside it."""
+    relative = os.path.relpath(path)
+    text = str(path) if relative.startswith(os.pardir) else relative
+    # A line break in a name would start a line that looks like one of ours.
+    return safe_text(text).plain.replace("\n", _REPLACEMENT)
+
+
+def first_line(text: str, limit: int = _MAX_TEXT) -> str:
+    """Return the first non-blank line of a text, shortened to ``limit`` characters."""
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def pluralize(number: int, word: str) -> str:
+    """Return a number with a word in the right form: ``1 scene``, ``2 scenes``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def failure_key(text: str, scene: str = "") -> str:
+    """Return the text of a failure without ids and without the name of its scene.
+
+    Failures of several scenes with the same cause have the same key.
+    """
+    key = _IDENTIFIER.sub("…", text)
+    return key.replace(f"scene {scene}", "scene …") if scene else key
+
+
+def describe_error(error: CloudburstError) -> RenderableType:
+    """Return an error formatted for a terminal, with a line for each scene fault or path in it."""
+    match error:
+        case InvalidScenesError(faults=faults) if faults:
+            return _describe_faults(faults)
+        case OutputExistsError(paths=paths, reason=reason) if paths:
+            pronoun = "it" if len(paths) == 1 else "them"
+            number = pluralize(len(paths), "video")
+            head = f"{number} there already; --overwrite replaces {pronoun}:"
+            listed = [
+                unwrapped(safe_text(f"  {short_path(path)}")) for path in paths[:_MAX_ERRORS_SHOWN]
+            ]
+            reasons = [safe_text(f"Reason: {reason}.")] if reason else []
+            notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
+            return Group(Text(head, "red"), *listed, *_more(len(paths)), *reasons, *notes)
+        case _:
+            return WordWrapped(safe_text(str(error), "red"))
+
+
+def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
+    lines: list[RenderableType] = []
+    for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
+        lines += [safe_text(scene, "bold"), _fault_table(group)]
+    total = f"{pluralize(len(faults), 'fault')}; nothing was started."
+    return Group(*lines, *_more(len(faults)), Text(total, "red"))
+
+
+def _fault_table(faults: Iterable[SceneFault]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=0)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for fault in faults:
+        grid.add_row("", safe_text(fault.field, "cyan"), safe_text(fault.found, "red"))
+        grid.add_row("", "", Text.assemble(("expected ", "dim"), safe_text(fault.expected)))
+    return grid
+
+
+def _more(number: int) -> Iterator[Text]:
+    if number > _MAX_ERRORS_SHOWN:
+        yield Text(f"… and {number - _MAX_ERRORS_SHOWN} more", "dim")

@@ -1,0 +1,184 @@
+"""Candidates for a plan: kinds of workers with performance and price, without a call to AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from cloudburst.adapters.local.backend import choose_worker_counts
+from cloudburst.aws.client.price_list import read_prices
+from cloudburst.aws.fargate.placement import CapacityProviders
+from cloudburst.aws.fargate.task_definition import account_of_arn
+from cloudburst.backends import can_render_locally
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.forecast.plan import WorkerKind
+from cloudburst.history import read_history
+from cloudburst.models import default_performance
+from cloudburst.models.performance import Performance
+from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
+from cloudburst.models.tier import Tier
+from cloudburst.service.cpu import usable_cores
+
+DEFAULT_MAX_TASKS = 16
+"""Largest number of tasks at once in a plan, without ``--workers``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A kind of worker, and how many measurements its performance is based on."""
+
+    worker_kind: WorkerKind
+    kind_name: str
+    """Name under which measurements of this kind of worker are kept."""
+    starts: int
+    """Number of start-ups measured on this machine; 0 if the start-up time is assumed."""
+    encodes: int
+    """Number of encodes measured on this machine; 0 if the encode time is assumed."""
+
+
+class PlanData:
+    """Measurements of earlier runs and prices, both read from this machine's files."""
+
+    def __init__(self) -> None:
+        samples = read_history()
+        self.measurements = Measurements(samples)
+        self.prices = read_prices()
+        self._kinds = [sample.kind for sample in samples]
+
+    def local(self, *, workers: int | None) -> Candidate | None:
+        """Return the candidate for local workers; ``None`` if this machine cannot render."""
+        if not can_render_locally():
+            return None
+        cores = usable_cores()
+        workers, slots = choose_worker_counts(workers, None, cores=cores)
+        size = {"encoder_slots": workers * slots, "cores": cores}
+        return self._candidate(
+            default_performance.local_kind(**size),
+            default_performance.local_performance(**size),
+            backend="local",
+            encoder_slots=slots,
+            max_workers=workers,
+        )
+
+    def endpoints(self, addresses: Sequence[str], protocol: Protocol) -> Candidate:
+        """Return the candidate for containers that already run at given addresses."""
+        return self._candidate(
+            default_performance.endpoints_kind(
+                [address.rstrip("/") for address in addresses], protocol
+            ),
+            default_performance.endpoints_performance(protocol, encoder_slots=1),
+            backend="endpoints",
+            encoder_slots=1,
+            max_workers=len(addresses),
+        )
+
+    def fargate(
+        self, settings: Settings, *, tiers: Iterable[Tier], workers: int | None
+    ) -> list[Candidate]:
+        """Return a candidate for each tier, at the price of the most expensive capacity provider.
+
+        Raises:
+            ConfigurationError: The settings name an unknown capacity provider.
+        """
+        region = settings.region or DEFAULT_REGION
+        cloud = self._cloud(settings, region)
+        protocol, architecture = self._image(settings, cloud)
+        rates = [
+            self.prices.rates(
+                region,
+                architecture=architecture,
+                capacity=provider,
+                spot_factor=settings.spot_factor,
+            )
+            for provider in CapacityProviders(settings.capacity).weights
+        ]
+        disk = extra_disk_gb(settings.ephemeral_storage)
+        return [
+            self._candidate(
+                default_performance.fargate_kind(tier, protocol, architecture, cloud),
+                default_performance.fargate_performance(tier, protocol),
+                backend="fargate",
+                tier=tier,
+                encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
+                max_workers=workers or DEFAULT_MAX_TASKS,
+                usd_per_second=max(
+                    rate.task_usd_per_second(tier, public_ipv4=settings.public_address)
+                    + disk * rate.disk_gb
+                    for rate in rates
+                ),
+            )
+            for tier in tiers
+        ]
+
+    def _cloud(self, settings: Settings, region: str) -> default_performance.Cloud:
+        """Return the configured account and region.
+
+        The role or the task definition may name the account. If they do not, it is the account of
+        the latest run at the same endpoint and in the same region.
+        """
+        named = filter(
+            None, map(account_of_arn, (settings.role_arn or "", settings.task_definition))
+        )
+        cloud = default_performance.Cloud.of(
+            settings.endpoint_url, region=region, account=next(named, None)
+        )
+        if cloud.account is not None:
+            return cloud
+        latest = filter(None, map(cloud.account_in, reversed(self._kinds)))
+        return replace(cloud, account=next(latest, None))
+
+    def _image(self, settings: Settings, cloud: default_performance.Cloud) -> tuple[Protocol, str]:
+        """Return the image's protocol and architecture, from the settings or the latest run.
+
+        Only the task definition states both reliably, but reading it would need a call to AWS.
+        """
+        from cloudburst.aws.setup.resource_definitions import ARM_SUFFIX, is_our_image  # noqa: PLC0415 - only plans need it
+
+        family = settings.task_definition.rpartition("/")[2].partition(":")[0]
+        architecture = "ARM64" if family.endswith(ARM_SUFFIX) else "X86_64"
+        if settings.protocol is not None:
+            return settings.protocol, architecture
+        for kind in reversed(self._kinds):
+            if cloud.account_in(kind) is not None and (protocol := kind.split()[2]) in set(
+                Protocol
+            ):
+                return Protocol(protocol), architecture
+        default = Protocol.NATIVE if is_our_image(settings.image) else Protocol.ONESTEP
+        return default, architecture
+
+    def _candidate(
+        self,
+        kind: str,
+        assumed: Performance,
+        *,
+        backend: str,
+        encoder_slots: int,
+        max_workers: int,
+        tier: Tier | None = None,
+        usd_per_second: Decimal = Decimal(),
+    ) -> Candidate:
+        measured = self.measurements.performance(kind, assumed)
+        return Candidate(
+            worker_kind=WorkerKind(
+                backend=backend,
+                tier=tier,
+                performance=measured,
+                encoder_slots=encoder_slots,
+                max_workers=max_workers,
+                usd_per_second=usd_per_second,
+            ),
+            kind_name=kind,
+            starts=self.measurements.count(kind, "startup"),
+            encodes=self.measurements.count(kind, "encode"),
+        )
+
+
+def price_note(table: PriceTable, settings: Settings) -> str:
+    """Return a note if the prices are not those of the configured region, else an empty text."""
+    region = settings.region or DEFAULT_REGION
+    if table.has_region(region):
+        return ""
+    return f"the prices of {region} are not known: those of {DEFAULT_REGION} are used"

@@ -1,0 +1,233 @@
+"""Choice of a plan by deadline and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from cloudburst.backends import burst, fargate, local
+from cloudburst.cli.backend_options import BackendOptions, unknown_backend
+from cloudburst.cli.output import format_duration, format_usd, pluralize
+from cloudburst.cli.plan_candidates import Candidate, PlanData
+from cloudburst.cli.render import RunRequest
+from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.engine.forecast.plan import (
+    Plan,
+    PlanSet,
+    WorkerGroup,
+    WorkerKind,
+    default_plan,
+    enumerate_plans,
+)
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import Settings
+from cloudburst.models.tier import Tier
+from cloudburst.ports import OpenBackend
+from cloudburst.preflight import check_scenes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The chosen plan, the reason for the choice, and the alternatives."""
+
+    plan: Plan
+    reason: str
+    fits: bool
+    """True if the plan meets deadline and budget."""
+    plans: PlanSet
+    candidates: Sequence[Candidate]
+
+    @property
+    def tier(self) -> Tier:
+        """Tier of the plan's tasks; STANDARD if the plan has no tasks."""
+        paid = self.plan.paid_group
+        return (paid and paid.kind.tier) or Tier.STANDARD
+
+
+def choose(
+    works: Sequence[float],
+    candidates: Sequence[Candidate],
+    *,
+    deadline: float | None,
+    budget: Decimal | None,
+    default_candidates: Sequence[Candidate],
+    max_tasks: int,
+) -> Choice:
+    """Choose a plan by deadline and budget.
+
+    With a deadline, the result is the cheapest plan that meets the deadline and the budget. With
+    only a budget, it is the fastest plan within the budget. With neither, it is the plan that a
+    run follows by default. If no plan meets the conditions, it is the plan that comes closest.
+
+    Args:
+        works: Work of each scene, in seconds of audio.
+        candidates: Kinds of workers for plans with a deadline or budget.
+        deadline: Seconds from now; ``None`` for no deadline.
+        budget: Largest bill in USD; ``None`` for no budget.
+        default_candidates: Kinds of workers for a run without deadline and budget.
+        max_tasks: Largest number of tasks of a run without deadline and budget.
+    """
+    plans = enumerate_plans(works, [each.worker_kind for each in candidates])
+    if deadline is not None:
+        found = plans.cheapest(deadline=deadline, budget=budget)
+        reason = f"the cheapest within {format_duration(deadline)}"
+        if budget is not None:
+            reason += f" and {format_usd(budget)}"
+    elif budget is not None:
+        found = plans.fastest(budget=budget)
+        reason = f"the fastest within {format_usd(budget)}, even if everything is slow"
+    else:
+        kinds = list(_default_kinds(default_candidates))
+        found = default_plan(works, kinds, max_tasks=max_tasks)
+        reason = "what cloudburst render does by default"
+    plan = found or plans.closest(deadline=deadline, budget=budget)
+    return Choice(
+        plan=plan, reason=reason, fits=found is not None, plans=plans, candidates=candidates
+    )
+
+
+def _default_kinds(candidates: Sequence[Candidate]) -> Iterator[WorkerKind]:
+    """Yield the kinds of workers that a run uses by default.
+
+    If the candidates have several tiers, tasks of all tiers except STANDARD are left out.
+    """
+    kinds = [each.worker_kind for each in candidates]
+    tiers = {kind.tier for kind in kinds if kind.tier}
+    for kind in kinds:
+        if kind.tier is None or len(tiers) == 1 or kind.tier is Tier.STANDARD:
+            yield kind
+
+
+def no_plan_text(choice: Choice, *, deadline: float | None, budget: Decimal | None) -> str:
+    """Return a message that no plan meets deadline and budget, and which plan comes closest."""
+    limits = [f"finishes within {format_duration(deadline)}"] if deadline is not None else []
+    if budget is not None:
+        limits.append(f"is certain to cost at most {format_usd(budget)}")
+    return f"no plan {' and '.join(limits)}; the closest: {plan_text(choice.plan)}"
+
+
+def apply_plan(
+    request: RunRequest, backend: BackendOptions, settings: Settings, *, workers: int | None
+) -> RunRequest:
+    """Choose a plan for a requested run; return the request with the workers of this plan.
+
+    Raises:
+        InvalidScenesError: Scenes cannot be rendered.
+        ConfigurationError: No plan meets deadline and budget.
+    """
+    checked = check_scenes(request.scenes, request.options, request.limits)
+    candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
+    choice = choose(
+        [scene_work(scene, request.options) for scene in checked],
+        candidates,
+        deadline=backend.deadline,
+        budget=backend.budget,
+        default_candidates=candidates,
+        max_tasks=request.limits.workers,
+    )
+    if not choice.fits:
+        msg = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
+        raise ConfigurationError(msg)
+    plan = choice.plan
+    limits = replace(
+        request.limits,
+        workers=plan.tasks or request.limits.workers,
+        # The engine starts a worker that costs more than it saves only to meet a deadline.
+        deadline=plan.seconds if backend.deadline is None else backend.deadline,
+        max_usd=backend.budget,
+    )
+    opener = request.backend
+    if {group.kind.backend for group in plan.groups} != {"endpoints"}:
+        opener = _backends_of(plan, backend.apply_to(settings), workers=workers)
+    return replace(request, backend=opener, tier=choice.tier, limits=limits)
+
+
+def _backends_of(plan: Plan, settings: Settings, *, workers: int | None) -> Sequence[OpenBackend]:
+    """Return only the backends that a plan uses, so that no other backend is opened."""
+    names = {group.kind.backend for group in plan.groups}
+    if names == {"local"}:
+        return [local(workers=workers)]
+    return burst(settings) if "local" in names else [fargate(settings)]
+
+
+def find_candidates(
+    data: PlanData,
+    options: BackendOptions,
+    settings: Settings,
+    *,
+    workers: int | None,
+    everywhere: bool,
+) -> list[Candidate]:
+    """Return the kinds of workers that a run can use; workers that cost nothing come first.
+
+    Args:
+        data: Measurements and prices.
+        options: Options that name the backend.
+        settings: Settings of Fargate.
+        workers: Number of tasks; without Fargate, number of local workers.
+        everywhere: True to include Fargate even without a configured subnet, if the options name
+            no backend.
+
+    Raises:
+        ConfigurationError: The backend is unknown, or no kind of worker can be used.
+    """
+    backend = options.backend
+    if backend is not None and "://" in backend:
+        return [data.endpoints(options.addresses(), options.protocol)]
+    if backend is not None and backend not in {"local", "fargate", "burst"}:
+        raise unknown_backend(backend)
+    with_fargate = backend in {"fargate", "burst"}
+    if backend is None:
+        with_fargate = everywhere or bool(settings.subnets)
+    found = list[Candidate]()
+    # With Fargate, the number of workers is that of the tasks.
+    here = data.local(workers=None if with_fargate else workers)
+    if backend in {None, "local", "burst"} and here is not None:
+        found.append(here)
+    if with_fargate:
+        tiers = sorted(Tier, key=lambda tier: tier.vcpu)
+        if options.tier:
+            tiers = [options.selected_tier()]
+        found += data.fargate(options.apply_to(settings), tiers=tiers, workers=workers)
+    if not found:
+        raise ConfigurationError("this machine cannot render: pip install 'cloudburst-sdk[local]'")
+    return found
+
+
+def plan_text(plan: Plan, *, spot: bool = False) -> str:
+    """Return a plan in words: ``$0.0031, 4 min 10 s: 2 tasks of STANDARD and this machine``."""
+    price = format_usd(plan.usd) if plan.paid_group else "free"
+    workers = " and ".join(_group_text(group, spot=spot) for group in _paid_first(plan))
+    return f"{price}, {format_duration(plan.seconds)}: {workers}"
+
+
+def _group_text(group: WorkerGroup, *, spot: bool) -> str:
+    if group.kind.backend == "local":
+        return "this machine"
+    if group.kind.tier is None:
+        return pluralize(group.count, "container")
+    return f"{pluralize(group.count, 'task')} of {group.kind.tier.name}{' on Spot' if spot else ''}"
+
+
+def _paid_first(plan: Plan) -> list[WorkerGroup]:
+    return sorted(plan.groups, key=lambda group: not group.kind.usd_per_second)
+
+
+def workers_text(plan: Plan, *, spot: bool = False) -> str:
+    """Return the workers of a plan for a table: ``2 × STANDARD + here``."""
+    return " + ".join(
+        "here" if group.kind.backend == "local" else f"{group.count} × {_kind_text(group, spot)}"
+        for group in _paid_first(plan)
+    )
+
+
+def _kind_text(group: WorkerGroup, spot: bool) -> str:
+    tier = group.kind.tier
+    return "container" if tier is None else f"{tier.name}{' Spot' if spot else ''}"
+
+
+def total_vcpu(plan: Plan) -> int:
+    """Return the number of vCPUs of all tasks of a plan together."""
+    paid = plan.paid_group
+    return plan.tasks * (paid.kind.tier.vcpu if paid and paid.kind.tier else 0)

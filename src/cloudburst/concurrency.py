@@ -1,0 +1,133 @@
+"""Helpers for structured concurrency: polling, calls that outlast a cancellation, error groups.
+
+The emulator uses this module, too, so it imports no other module of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[float]) -> T:
+    """Call ``probe`` until it returns something other than ``None``, and return that.
+
+    Args:
+        probe: The function to call; the first call is made at once.
+        delays: Endless series of delays between two calls, in seconds. The caller sets the
+            deadline.
+    """
+    for delay in delays:
+        if (answer := await probe()) is not None:
+            return answer
+        await anyio.sleep(delay)
+    raise AssertionError("unreachable: delays never end")
+
+
+def despite_cancel(seconds: float) -> Generator[AbstractContextManager[object]]:
+    """Yield context managers in which an idempotent call finishes despite a cancellation.
+
+    >>> async def stop_task() -> None:
+    ...     for attempt in despite_cancel(10.0):
+    ...         with attempt:
+    ...             await stop()
+
+    anyio's shields hold back cancellations by anyio, but not asyncio's own ``Task.cancel()``, which
+    web servers and ``asyncio.timeout`` use. If ``Task.cancel()`` interrupts the block, the block
+    runs again, and the cancellation is raised after it has finished.
+
+    Raises:
+        TimeoutError: The block did not finish within ``seconds``.
+    """
+    attempt = _ShieldedAttempt(anyio.current_time() + seconds)
+    while not attempt.over:
+        yield attempt
+    attempt.raise_pending()
+
+
+class _ShieldedAttempt:
+    """Context manager that shields a block from cancellation until a deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._scope = anyio.CancelScope()
+        self._cancelled: BaseException | None = None
+        self.over = False
+        """True once the block is finished or the deadline has passed."""
+
+    def __enter__(self) -> None:
+        self._scope = anyio.CancelScope(deadline=self._deadline, shield=True)
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        if cancelled and not self._scope.cancel_called:
+            self._cancelled = error
+            self._scope.__exit__(None, None, None)
+            return True
+        self.over = True
+        return bool(self._scope.__exit__(kind, error, traceback))
+
+    def raise_pending(self) -> None:
+        """Raise the cancellation that interrupted a block, or `TimeoutError` after the deadline."""
+        if self._cancelled is not None:
+            raise self._cancelled
+        if self._scope.cancelled_caught:
+            raise TimeoutError
+
+
+async def finish_despite_cancel(call: Callable[[], Awaitable[object]], *, seconds: float) -> None:
+    """Finish an idempotent call even if the task is cancelled: see `despite_cancel`.
+
+    Raises `TimeoutError` if the call is not finished within ``seconds``.
+    """
+    for attempt in despite_cancel(seconds):
+        with attempt:
+            await call()
+
+
+@contextmanager
+def collapse_single() -> Generator[None]:
+    """Replace an exception group by its exception if it has only one; keep larger groups.
+
+    On asyncio, a single ``KeyboardInterrupt`` stays in its group. The interrupted task has already
+    raised it through the event loop once. Without the group it would be raised through the loop
+    again while the loop shuts down, and threads that the interpreter joins at exit would not be
+    stopped.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        lone = _lone(group)
+        if isinstance(lone, KeyboardInterrupt) and _on_asyncio():
+            raise
+    else:
+        return
+    context = lone.__context__
+    try:
+        raise lone
+    finally:
+        lone.__context__ = context  # not the group: tracebacks would show the error twice
+
+
+def _lone(error: BaseException) -> BaseException:
+    match error:
+        case BaseExceptionGroup(exceptions=(only,)):
+            return _lone(only)
+        case _:
+            return error
+
+
+def _on_asyncio() -> bool:
+    return anyio.get_cancelled_exc_class().__module__.startswith("asyncio")

@@ -1,0 +1,228 @@
+"""Earlier runs of a folder: which can be resumed, and which of their videos are still valid.
+
+Every function blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from cloudburst.engine.recovery import RecoveredState
+from cloudburst.errors import JournalError, OutputExistsError
+from cloudburst.journal import JournalState, journal_paths, read_journal
+from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.report import Status
+from cloudburst.models.scene import CheckedScene, Video, fold_name
+from cloudburst.safe_files import open_regular_file
+
+logger = logging.getLogger(__name__)
+
+_HASH_THREADS = 2
+"""Number of videos that are hashed at once."""
+_BLOCK = 1024**2
+"""Bytes that are hashed between two checks for cancellation."""
+
+
+def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
+    """Return name and journal state of each run of a folder, the newest first.
+
+    Journals that cannot be read are logged and left out.
+    """
+    found = list[tuple[str, JournalState]]()
+    for path in journal_paths(folder):
+        try:
+            past = read_journal(path)
+        except JournalError as exc:
+            logger.warning("%s", exc)
+            continue
+        if past.processes:
+            found.append((path.stem, past))
+    return sorted(found, key=lambda pair: pair[1].processes[0].started_at, reverse=True)
+
+
+def folders_to_search(folder: Path) -> list[Path]:
+    """Return the folder itself, and those of its direct subfolders in which runs were started."""
+    below = sorted(folder.glob("*/.cloudburst"))
+    return [folder, *(path.parent for path in below if path.is_dir() and not path.is_symlink())]
+
+
+def newest_run_with(folder: Path, names: Collection[str]) -> str | None:
+    """Return the name of the newest run that has a scene with one of these names, or ``None``."""
+    wanted = {fold_name(name) for name in names}
+    for run, past in runs_in(folder):
+        if wanted & {fold_name(name) for name in past.scenes}:
+            return run
+    return None
+
+
+def is_complete(past: JournalState) -> bool:
+    """Return whether the run ended normally with every video."""
+    return past.end is not None and past.end.status is Status.COMPLETE
+
+
+def successor(past: JournalState, others: Iterable[tuple[str, JournalState]]) -> str | None:
+    """Return the name of a later complete run with videos of all scenes of this run, or ``None``.
+
+    If there is such a run, nothing is left to resume. ``others`` are the names and states of
+    the runs in the same folder. The result is also ``None`` if this run is itself complete.
+    """
+    if not past.processes or is_complete(past):
+        return None
+    scenes = {fold_name(name) for name in past.scenes}
+    for run, other in others:
+        later = (
+            bool(other.processes) and other.processes[0].started_at > past.processes[-1].started_at
+        )
+        if later and is_complete(other) and scenes <= {fold_name(name) for name in other.results}:
+            return run
+    return None
+
+
+def unfinished_run_with(folder: Path, paths: Collection[Path]) -> str | None:
+    """Return the name of the newest resumable run that made some of these videos, or ``None``."""
+    names = {path.stem for path in paths}
+    found = runs_in(folder)
+    for run, past in found:
+        if names & past.results.keys() and not is_complete(past) and not successor(past, found):
+            return run
+    return None
+
+
+def missing_videos(past: JournalState, folder: Path) -> list[str]:
+    """Return the names of scenes whose finished videos were removed from the folder or changed."""
+    entries = list(past.results.values())
+    paths = [folder / entry.video.path.name for entry in entries]
+    stop = threading.Event()
+    with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-hash") as threads:
+        try:
+            matches = partial(_is_same_video, stop=stop)
+            there = list(threads.map(matches, paths, [entry.video for entry in entries]))
+        finally:
+            stop.set()  # otherwise Ctrl-C would wait until a large file is hashed
+    return [
+        entry.video.scene for entry, is_there in zip(entries, there, strict=True) if not is_there
+    ]
+
+
+def recover_outputs(
+    past: JournalState,
+    scenes: Sequence[CheckedScene],
+    paths: Mapping[str, Path],
+    *,
+    overwrite: bool,
+) -> RecoveredState:
+    """Return the state that earlier processes of the run left.
+
+    The caller must have claimed the videos. Videos that were downloaded but not renamed when a
+    process ended get their final name; other partial files are removed. Raises `OutputExistsError`
+    for files that the run did not write, unless ``overwrite`` is set.
+    """
+    with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-hash") as threads:
+        entries = [past.results.get(scene.scene.name) for scene in scenes]
+        finals = [paths[scene.scene.name] for scene in scenes]
+        ours = list(threads.map(_recover_output, finals, entries))
+    foreign = [
+        path
+        for path, mine in zip(finals, ours, strict=True)
+        if not mine and os.path.lexists(path) and (not overwrite or path.is_dir())
+    ]
+    if foreign:
+        reason = _reason(foreign, past)
+        message = _message(foreign, past, reason)
+        raise OutputExistsError(message, paths=foreign, reason=reason)
+    done = {
+        scene.scene.name: replace(
+            entry, video=entry.video.model_copy(update={"path": paths[scene.scene.name]})
+        )
+        for scene, entry, mine in zip(scenes, entries, ours, strict=True)
+        if entry is not None and mine and entry.fingerprint == scene.fingerprint
+    }
+    same = {
+        scene.scene.name
+        for scene in scenes
+        if (known := past.scenes.get(scene.scene.name)) is not None
+        and known.fingerprint == scene.fingerprint
+    }
+    answered = {task.token for task in past.tasks.values()}
+    return RecoveredState(
+        finished=done,
+        results=tuple(past.results.values()),
+        failures={name: failure for name, failure in past.scene_failures.items() if name in same},
+        tasks=tuple(past.tasks.values()),
+        unanswered_launches=tuple(e for token, e in past.launches.items() if token not in answered),
+    )
+
+
+def _message(foreign: Sequence[Path], past: JournalState, reason: str) -> str:
+    listed = ", ".join(map(str, foreign[:5]))
+    more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+    head = "not as the run left them" if past.processes else "videos already exist"
+    return (
+        f"{head}: {listed}{more} ({reason}); pass overwrite=True to render and replace them, "
+        "or move them away"
+    )
+
+
+def _reason(foreign: Sequence[Path], past: JournalState) -> str:
+    """Return the reason why the run does not accept these videos as its own."""
+    for run, other in runs_in(foreign[0].parent):
+        entries = [other.results.get(path.stem) for path in foreign]
+        if all(
+            entry is not None and _is_same_video(path, entry.video)
+            for path, entry in zip(foreign, entries, strict=True)
+        ):
+            state = "complete" if is_complete(other) else "not complete"
+            it = "this video is" if len(foreign) == 1 else "these videos are"
+            return f"{it} from run {run}, which is {state}"
+    if not past.processes:
+        return (
+            "the folder has no journal of a run with these scenes: it was removed, or another "
+            "program wrote the files"
+        )
+    known = {f"{name}.mp4" for name in past.results}
+    if all(path.name in known for path in foreign):
+        return "changed since the run made them"
+    return (
+        "the journal of the run does not mention them: its last entries were lost, for example on "
+        "a full disk, or another program wrote the files"
+    )
+
+
+def _recover_output(path: Path, entry: ResultEntry | None) -> bool:
+    """Return whether the file is the run's own video.
+
+    A complete ``.part`` file first gets the final name of the video; an incomplete one is removed.
+    """
+    part = path.with_name(f"{path.name}.part")
+    mine = entry is not None and _is_same_video(path, entry.video)
+    # The entry is written before the file is renamed: the process may have ended in between.
+    if entry is not None and not mine and _is_same_video(part, entry.video) and not path.is_dir():
+        part.replace(path)
+        return True
+    if part.is_file() or part.is_symlink():
+        part.unlink()
+    return mine
+
+
+def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = None) -> bool:
+    """Return whether the file is this video; return false early if ``stop`` is set."""
+    digest = hashlib.sha256()
+    try:
+        with open_regular_file(path, follow_links=False) as file:
+            if os.fstat(file.fileno()).st_size != video.size:
+                return False
+            while block := file.read(_BLOCK):
+                if stop is not None and stop.is_set():
+                    return False
+                digest.update(block)
+    except OSError:
+        return False
+    return digest.hexdigest() == video.sha256

@@ -1,0 +1,25 @@
+"""Emulator of ECS Fargate for tests: it serves AWS's APIs locally and runs tasks as processes."""
+
+from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.config import (
+    AWS_BUCKETS,
+    Bucket,
+    CapacityShortage,
+    EmulatorConfig,
+    TaskFault,
+)
+from cloudburst.emulator.emulator import FargateEmulator
+from cloudburst.emulator.faults import Fault
+from cloudburst.emulator.task_state import Task
+
+__all__ = [
+    "AWS_BUCKETS",
+    "Bucket",
+    "Call",
+    "CapacityShortage",
+    "EmulatorConfig",
+    "FargateEmulator",
+    "Fault",
+    "Task",
+    "TaskFault",
+]

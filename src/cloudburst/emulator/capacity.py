@@ -1,0 +1,74 @@
+"""Checks of quotas, capacity and zones, which decide whether a task can be launched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudburst.emulator.config import CapacityShortage, EmulatorConfig
+from cloudburst.emulator.faults import NO_CAPACITY
+from cloudburst.emulator.launch_spec import LaunchSpec
+from cloudburst.emulator.task_state import Task
+from cloudburst.emulator.zones import has_fargate
+
+NO_VCPUS = "You've reached the limit on the number of vCPUs you can run concurrently"
+"""Reason that RunTask returns if running tasks use up the On-Demand vCPU quota: "Amazon ECS service
+event messages" in the ECS developer guide (2026-11)."""
+NO_TASKS = "You've reached the limit on the number of tasks you can run concurrently"
+"""Reason that RunTask returns in a new account that AWS has not verified yet:
+https://github.com/aws/copilot-cli/issues/3064."""
+NO_SPOT = "You've reached the limit on the number of spot tasks you can run concurrently"
+"""Reason that RunTask returns if running tasks use up the Spot vCPU quota:
+https://github.com/aws/copilot-cli/issues/2685."""
+TOO_LARGE = "The requested CPU configuration is above your limit."
+"""Reason that RunTask returns if a single task exceeds the vCPU quota: "Amazon ECS service event
+messages" in the ECS developer guide (2026-11)."""
+NO_ZONE = "Internal error."
+"""Reason that RunTask returns in an availability zone without Fargate: "Amazon ECS service event
+messages" in the ECS developer guide (2026-11)."""
+
+
+def launch_failure(spec: LaunchSpec, config: EmulatorConfig, running: Sequence[Task]) -> str | None:
+    """Return the reason why RunTask cannot launch a task; ``None`` if it can."""
+    zone = spec.zone_id
+    here = has_fargate(config.region, zone, spec.architecture)
+    if config.account_blocked:
+        return NO_TASKS
+    if zone in config.zones_without_fargate or not here:
+        return NO_ZONE
+    full = config.max_running is not None and len(running) >= config.max_running
+    if full or any(not shortage.as_stopped_task for shortage in _shortages(spec, config)):
+        return NO_CAPACITY
+    return _over_quota(spec, config, running)
+
+
+def _over_quota(spec: LaunchSpec, config: EmulatorConfig, running: Sequence[Task]) -> str | None:
+    quota = config.spot_vcpu_quota if spec.spot else config.vcpu_quota
+    wanted = spec.cpu / 1024
+    if wanted > quota:
+        return TOO_LARGE
+    used = sum(task.vcpu for task in running if task.spot == spec.spot)
+    if used + wanted > quota:
+        return NO_SPOT if spec.spot else NO_VCPUS
+    return None
+
+
+def capacity_stop_reason(spec: LaunchSpec, config: EmulatorConfig) -> str | None:
+    """Return why a launched task stops for lack of capacity; ``None`` if there is capacity."""
+    return (
+        NO_CAPACITY
+        if any(shortage.as_stopped_task for shortage in _shortages(spec, config))
+        else None
+    )
+
+
+def _shortages(spec: LaunchSpec, config: EmulatorConfig) -> list[CapacityShortage]:
+    return [
+        shortage
+        for shortage in config.capacity_shortages
+        if shortage.hits(
+            zone=spec.zone,
+            provider=spec.provider or "FARGATE",
+            vcpu=spec.cpu / 1024,
+            memory_gb=spec.memory_mb / 1024,
+        )
+    ]

@@ -1,0 +1,144 @@
+"""Cluster operations of the emulated ECS API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
+from cloudburst.emulator.task_registry import TaskRegistry
+
+PROVIDERS = ("FARGATE", "FARGATE_SPOT")
+MAX_DESCRIBED_CLUSTERS = 100
+"""Maximum number of clusters in a DescribeClusters request (ECS API reference, 2026-11)."""
+
+
+class Clusters:
+    """Clusters of the emulated account, and the ECS operations on clusters."""
+
+    def __init__(self, config: EmulatorConfig, registry: TaskRegistry) -> None:
+        self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:cluster/"
+        self._registry = registry
+        self._clusters: dict[str, dict[str, Any]] = {}
+        self.operations = {
+            "CreateCluster": self.create,
+            "DescribeClusters": self._describe,
+            "ListClusters": self._list,
+            "PutClusterCapacityProviders": self._put_providers,
+            "DeleteCluster": self._delete,
+        }
+
+    def find(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cluster that a request names, or ``default`` if it names none.
+
+        Raises:
+            ApiError: the cluster does not exist or was deleted.
+        """
+        cluster = self._clusters.get(_short(parameters.get("cluster") or "default"))
+        if cluster is None or cluster["status"] != "ACTIVE":
+            raise ApiError("ClusterNotFoundException", "Cluster not found.")
+        return cluster
+
+    def create(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a cluster unless it exists, and return the response of CreateCluster."""
+        name = parameters.get("clusterName") or "default"
+        providers = list(parameters.get("capacityProviders") or ())
+        _check_providers(providers)
+        known = self._clusters.get(name)
+        if known is None or known["status"] != "ACTIVE":
+            self._clusters[name] = {
+                "clusterArn": self._prefix + name,
+                "clusterName": name,
+                "status": "ACTIVE",
+                "registeredContainerInstancesCount": 0,
+                "activeServicesCount": 0,
+                "statistics": [],
+                "tags": list(parameters.get("tags") or ()),
+                "settings": list(parameters.get("settings") or ())
+                or [{"name": "containerInsights", "value": "disabled"}],
+                "capacityProviders": providers,
+                "defaultCapacityProviderStrategy": list(
+                    parameters.get("defaultCapacityProviderStrategy") or ()
+                ),
+            }
+        return {"cluster": self._shown(self._clusters[name], ("SETTINGS", "TAGS"))}
+
+    def tags(self, arn: str) -> list[dict[str, str]] | None:
+        """Return the modifiable list of a cluster's tags; ``None`` if there is no such cluster."""
+        cluster = self._clusters.get(_short(arn))
+        return cluster["tags"] if cluster and cluster["clusterArn"] == arn else None
+
+    def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        names = [_short(ref) for ref in parameters.get("clusters") or ("default",)]
+        if len(names) > MAX_DESCRIBED_CLUSTERS:
+            raise invalid_parameter(
+                f"Clusters cannot have more than {MAX_DESCRIBED_CLUSTERS} entries."
+            )
+        include = tuple(parameters.get("include") or ())
+        return {
+            "clusters": [
+                self._shown(self._clusters[name], include)
+                for name in names
+                if name in self._clusters
+            ],
+            "failures": [
+                {"arn": self._prefix + name, "reason": "MISSING"}
+                for name in names
+                if name not in self._clusters
+            ],
+        }
+
+    def _list(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "clusterArns": [
+                cluster["clusterArn"]
+                for cluster in self._clusters.values()
+                if cluster["status"] == "ACTIVE"
+            ]
+        }
+
+    def _put_providers(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = self.find(parameters)
+        _check_providers(parameters["capacityProviders"])
+        for item in parameters["defaultCapacityProviderStrategy"]:
+            if item["capacityProvider"] not in parameters["capacityProviders"]:
+                raise invalid_parameter(
+                    "The specified default capacity provider strategy cannot contain a capacity "
+                    "provider that is not associated with the cluster."
+                )
+        for name in ("capacityProviders", "defaultCapacityProviderStrategy"):
+            cluster[name] = list(parameters[name])
+        return {"cluster": self._shown(cluster, ("SETTINGS", "TAGS"))}
+
+    def _delete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = self.find(parameters)
+        if any(task.cluster == cluster["clusterName"] for task in self._registry.running()):
+            raise ApiError(
+                "ClusterContainsTasksException",
+                "The Cluster cannot be deleted while Tasks are active.",
+            )
+        cluster["status"] = "INACTIVE"
+        return {"cluster": self._shown(cluster, ("SETTINGS", "TAGS"))}
+
+    def _shown(self, cluster: Mapping[str, Any], include: tuple[str, ...]) -> dict[str, Any]:
+        tasks = [t for t in self._registry.running() if t.cluster == cluster["clusterName"]]
+        running = sum(task.last_status == "RUNNING" for task in tasks)
+        starting = {"PROVISIONING", "PENDING", "ACTIVATING"}
+        return {
+            **cluster,
+            "runningTasksCount": running,
+            "pendingTasksCount": sum(task.last_status in starting for task in tasks),
+            "tags": cluster["tags"] if "TAGS" in include else [],
+            "settings": cluster["settings"] if "SETTINGS" in include else [],
+        }
+
+
+def _check_providers(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in PROVIDERS:
+            raise client_error(f"The specified capacity provider '{name}' was not found.")
+
+
+def _short(reference: str) -> str:
+    return reference.rpartition("/")[2]

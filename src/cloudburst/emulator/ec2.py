@@ -1,0 +1,311 @@
+"""Emulated EC2 API: network interfaces of tasks, and a default VPC.
+
+The library moto implements the other operations of EC2: see `moto.MotoServer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.protocols import numbered_values
+from cloudburst.emulator.task_registry import TaskRegistry
+from cloudburst.emulator.task_shape import attachment_id
+from cloudburst.emulator.task_state import Task
+from cloudburst.emulator.zones import zone_ids
+
+VPC_ID = "vpc-0c10adb0057000001"
+DEFAULT_GROUP_ID = "sg-0c10adb0057000001"
+WORKER_GROUP_ID = "sg-0c10adb0057000002"
+"""Id of the security group for workers, which exists if ``EmulatorConfig.prepared`` is true."""
+WORKER_GROUP_NAME = "cloudburst"
+ROUTE_TABLE_ID = "rtb-0c10adb0057000001"
+INTERNET_GATEWAY_ID = "igw-0c10adb0057000001"
+NAT_GATEWAY_ID = "nat-0c10adb0057000001"
+VPC_ENDPOINTS = {
+    "ecr.api": "Interface",
+    "ecr.dkr": "Interface",
+    "logs": "Interface",
+    "s3": "Gateway",
+}
+"""Types of the VPC endpoints by service, in accounts that reach AWS only through endpoints."""
+ZONE_LETTERS = "abcdef"
+"""Letters of the availability zones that can have a default subnet."""
+DELETE_PARAMETERS = {"DeleteSecurityGroup": "GroupId", "DeleteSubnet": "SubnetId"}
+"""Names of the parameters that contain the id of the resource to delete, by operation. These
+operations fail while a network interface uses the resource."""
+
+FILTER_MEMBERS = {"description": "groupDescription"}
+"""Names of response members by name of the filter. Filters not listed here are named after the
+member by which they filter, such as ``vpc-id`` after ``vpcId``."""
+
+Item = dict[str, Any]
+
+
+def subnet_id(zone: str) -> str:
+    """Return the id of the default subnet in the availability zone with this letter."""
+    return f"subnet-0c10adb005700000{ZONE_LETTERS.index(zone) + 1}"
+
+
+class EC2:
+    """Operations of the emulated EC2 API; their results use the names of EC2's XML elements."""
+
+    def __init__(self, config: EmulatorConfig, registry: TaskRegistry) -> None:
+        self._config = config
+        self._registry = registry
+        self.interfaces = {"DescribeNetworkInterfaces": self._describe_interfaces}
+        """Operations on network interfaces; the emulator executes them even if moto is running."""
+        self.operations = {
+            "DescribeVpcs": self._lister("VpcId", "vpcSet", self.vpcs, "vpcId", "InvalidVpcID"),
+            "DescribeSubnets": self._lister(
+                "SubnetId", "subnetSet", self.subnets, "subnetId", "InvalidSubnetID"
+            ),
+            "DescribeSecurityGroups": self._lister(
+                "GroupId", "securityGroupInfo", self.groups, "groupId", "InvalidGroup"
+            ),
+            "DescribeRouteTables": self._lister(
+                "RouteTableId", "routeTableSet", self.routes, "routeTableId", "InvalidRouteTableID"
+            ),
+            "DescribeInternetGateways": self._lister(
+                "InternetGatewayId",
+                "internetGatewaySet",
+                self.gateways,
+                "internetGatewayId",
+                "InvalidInternetGatewayID",
+            ),
+            "DescribeVpcEndpoints": self._lister(
+                "VpcEndpointId",
+                "vpcEndpointSet",
+                self.endpoints,
+                "vpcEndpointId",
+                "InvalidVpcEndpointId",
+            ),
+        }
+
+    def vpcs(self) -> list[Item]:
+        """Return the default VPC."""
+        return [
+            {
+                "vpcId": VPC_ID,
+                "ownerId": self._config.account,
+                "state": "available",
+                "cidrBlock": "172.31.0.0/16",
+                "instanceTenancy": "default",
+                "isDefault": True,
+                "tagSet": [],
+            }
+        ]
+
+    def subnets(self) -> list[Item]:
+        """Return the subnets of the VPC, one per zone."""
+        return [
+            {
+                "subnetId": subnet_id(zone),
+                "vpcId": VPC_ID,
+                "ownerId": self._config.account,
+                "state": "available",
+                "cidrBlock": f"172.31.{16 * number}.0/20",
+                "availableIpAddressCount": 4091,
+                "availabilityZone": self._config.region + zone,
+                "availabilityZoneId": zone_id,
+                "defaultForAz": True,
+                "mapPublicIpOnLaunch": True,
+                "tagSet": [],
+            }
+            for number, (zone, zone_id) in enumerate(zone_ids(self._config.region).items())
+        ]
+
+    def groups(self) -> list[Item]:
+        """Return the default security group and, if it exists, the security group for workers."""
+        groups = [self._group(DEFAULT_GROUP_ID, "default", "default VPC security group", [])]
+        if self._config.prepared:
+            port = self._config.port
+            opened = {
+                "ipProtocol": "tcp",
+                "fromPort": port,
+                "toPort": port,
+                "ipRanges": [{"cidrIp": "0.0.0.0/0"}],
+            }
+            rules = [opened] if self._config.worker_port_open else []
+            groups.append(
+                self._group(WORKER_GROUP_ID, WORKER_GROUP_NAME, "CloudBurst workers", rules)
+            )
+        return groups
+
+    def routes(self) -> list[Item]:
+        """Return the main route table, with the default route that ``way_out`` configures."""
+        local = {"destinationCidrBlock": "172.31.0.0/16", "gatewayId": "local", "state": "active"}
+        out = {"destinationCidrBlock": "0.0.0.0/0", "state": "active"}
+        route_targets = {
+            "internet gateway": {"gatewayId": INTERNET_GATEWAY_ID},
+            "nat": {"natGatewayId": NAT_GATEWAY_ID},
+        }
+        target = route_targets.get(self._config.way_out)
+        main = {
+            "main": True,
+            "routeTableId": ROUTE_TABLE_ID,
+            "routeTableAssociationId": ROUTE_TABLE_ID.replace("rtb", "rtbassoc"),
+            "associationState": {"state": "associated"},
+        }
+        return [
+            {
+                "routeTableId": ROUTE_TABLE_ID,
+                "vpcId": VPC_ID,
+                "ownerId": self._config.account,
+                "associationSet": [main],
+                "routeSet": [local, out | target] if target else [local],
+                "tagSet": [],
+            }
+        ]
+
+    def gateways(self) -> list[Item]:
+        """Return the internet gateway of the VPC."""
+        return [
+            {
+                "internetGatewayId": INTERNET_GATEWAY_ID,
+                "ownerId": self._config.account,
+                "attachmentSet": [{"vpcId": VPC_ID, "state": "available"}],
+                "tagSet": [],
+            }
+        ]
+
+    def endpoints(self) -> list[Item]:
+        """Return the VPC endpoints: none unless ``EmulatorConfig.way_out`` is ``endpoints``."""
+        if self._config.way_out != "endpoints":
+            return []
+        return [
+            {
+                "vpcEndpointId": f"vpce-0c10adb005700000{number}",
+                "vpcEndpointType": kind,
+                "vpcId": VPC_ID,
+                "serviceName": f"com.amazonaws.{self._config.region}.{service}",
+                "state": "available",
+                "routeTableIdSet": [ROUTE_TABLE_ID] if kind == "Gateway" else [],
+                "tagSet": [],
+            }
+            for number, (service, kind) in enumerate(VPC_ENDPOINTS.items())
+        ]
+
+    def check_unused(self, operation: str, parameters: Mapping[str, str]) -> None:
+        """Raise an error if a call would delete a resource that a task's network interface uses.
+
+        Raises:
+            ApiError: the resource is in use.
+        """
+        ident = parameters.get(DELETE_PARAMETERS.get(operation, ""))
+        for task in self._registry.with_interfaces() if ident else ():
+            shown = self._interface(task)
+            if ident in {shown["subnetId"], *(group["groupId"] for group in shown["groupSet"])}:
+                raise ApiError("DependencyViolation", f"resource {ident} has a dependent object")
+
+    def _group(self, ident: str, name: str, text: str, rules: list[Item]) -> Item:
+        return {
+            "groupId": ident,
+            "groupName": name,
+            "groupDescription": text,
+            "vpcId": VPC_ID,
+            "ownerId": self._config.account,
+            "ipPermissions": rules,
+            "ipPermissionsEgress": [{"ipProtocol": "-1", "ipRanges": [{"cidrIp": "0.0.0.0/0"}]}],
+            "tagSet": [],
+        }
+
+    @staticmethod
+    def _lister(
+        parameter: str, answer: str, items: Callable[[], list[Item]], key: str, code: str
+    ) -> Callable[[Mapping[str, str]], Item]:
+        def describe(parameters: Mapping[str, str]) -> Item:
+            found = {item[key]: item for item in items()}
+            wanted = numbered_values(parameters, parameter)
+            for ident in wanted:
+                if ident not in found:
+                    raise ApiError(f"{code}.NotFound", f"The ID '{ident}' does not exist")
+            chosen = [found[ident] for ident in wanted] if wanted else list(found.values())
+            return {answer: [item for item in chosen if _passes(item, parameters)]}
+
+        return describe
+
+    def _describe_interfaces(self, parameters: Mapping[str, str]) -> Item:
+        wanted = numbered_values(parameters, "NetworkInterfaceId")
+        tasks = list[Task]()
+        for ident in wanted:
+            task = self._registry.by_interface(ident)
+            if task is None:
+                raise ApiError(
+                    "InvalidNetworkInterfaceID.NotFound",
+                    f"The networkInterface ID '{ident}' does not exist",
+                )
+            tasks.append(task)
+        if not wanted:
+            tasks = self._registry.with_interfaces()
+        shown = [self._interface(task) for task in tasks]
+        return {"networkInterfaceSet": [item for item in shown if _passes(item, parameters)]}
+
+    def _interface(self, task: Task) -> Item:
+        spec = self._registry.lifecycle(task.id).spec
+        assert task.address is not None
+        association = {
+            "publicIp": task.address,
+            "publicDnsName": f"ec2-{task.address.replace('.', '-')}.compute-1.amazonaws.com",
+            "ipOwnerId": "amazon",
+        }
+        groups = spec.network.get("securityGroups") or [DEFAULT_GROUP_ID]
+        shown: Item = {
+            "networkInterfaceId": task.interface,
+            "subnetId": spec.network["subnets"][0],
+            "vpcId": VPC_ID,
+            "availabilityZone": spec.zone,
+            "description": f"arn:aws:ecs:{self._config.region}:{self._config.account}:attachment/"
+            + attachment_id(task),
+            "ownerId": self._config.account,
+            "requesterManaged": True,
+            "status": "available" if task.stopped else "in-use",
+            "interfaceType": "interface",
+            "privateIpAddress": task.address,
+            "groupSet": [{"groupId": group} for group in groups],
+            "privateIpAddressesSet": [{"privateIpAddress": task.address, "primary": True}],
+            "tagSet": [],
+        }
+        public = task.public and not task.stopped
+        return shown | ({"association": association} if public else {})
+
+
+def is_port_open(groups: Sequence[Item], port: int) -> bool:
+    """Return whether one of the security groups allows connections to a TCP port.
+
+    The source addresses in the groups' rules are ignored.
+    """
+    return any(
+        rule["ipProtocol"] in {"-1", "tcp", "6"}
+        and int(rule.get("fromPort", 0)) <= port <= int(rule.get("toPort", 65535))
+        for group in groups
+        for rule in group["ipPermissions"]
+    )
+
+
+def _passes(item: Item, parameters: Mapping[str, str]) -> bool:
+    """Return whether a resource matches all filters of a request, such as ``vpc-id``."""
+    number = 1
+    while name := parameters.get(f"Filter.{number}.Name"):
+        values = numbered_values(parameters, f"Filter.{number}.Value")
+        if not _fits(item, name, values):
+            return False
+        number += 1
+    return True
+
+
+def _fits(item: Item, name: str, values: Collection[str]) -> bool:
+    first, *rest = name.split("-")
+    member = FILTER_MEMBERS.get(name, first + "".join(word.title() for word in rest))
+    if member in item:
+        value = item[member]
+        return (str(value).lower() if isinstance(value, bool) else str(value)) in values
+    if name == "attachment.vpc-id":
+        return any(one["vpcId"] in values for one in item["attachmentSet"])
+    if name == "association.main":
+        return any(str(one["main"]).lower() in values for one in item["associationSet"])
+    if name.startswith(("association.", "tag:")):
+        return False
+    raise ApiError("InvalidParameterValue", f"The filter '{name}' is invalid")

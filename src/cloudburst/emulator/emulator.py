@@ -1,0 +1,318 @@
+"""Emulator of ECS Fargate: it serves AWS's APIs locally and runs tasks as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from anyio import CancelScope, ContextManagerMixin, create_task_group
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from cloudburst.emulator.addresses import AddressPool, reserved_network
+from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.containers import open_containers
+from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
+from cloudburst.emulator.errors import EmulatorError
+from cloudburst.emulator.faults import Fault
+from cloudburst.emulator.logs import CloudWatchLogs
+from cloudburst.emulator.moto import moto_is_installed
+from cloudburst.emulator.roles import Roles
+from cloudburst.emulator.server import ApiServer, serve_api
+from cloudburst.emulator.services import CLUSTER_NAME, TASK_DEFINITION_FAMILY, EmulatedAccount
+from cloudburst.emulator.task_lifecycle import TaskLifecycle
+from cloudburst.emulator.task_registry import TaskRegistry
+from cloudburst.emulator.task_state import Task
+
+T = TypeVar("T")
+NOT_RUNNING = "the emulator is not running: use it in a with statement"
+
+
+class EmulatorState:
+    """State of a running emulator; it is used in the emulator's own thread."""
+
+    def __init__(
+        self, url: str, account: EmulatedAccount, registry: TaskRegistry, api: ApiServer
+    ) -> None:
+        self.url = url
+        self.account = account
+        self.registry = registry
+        self.api = api
+        self.over = False
+
+
+@contextmanager
+def collect_defects() -> Generator[list[Exception]]:
+    """Yield a list for unexpected errors of the emulator, and raise them as a group at the end.
+
+    Exceptions that the event loop reports are added to the list, except for ``OSError``.
+    """
+    defects = list[Exception]()
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        defect = context.get("exception")
+        if isinstance(defect, Exception) and not isinstance(defect, OSError):
+            defects.append(defect)
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(note)
+    yield defects
+    if defects:
+        raise ExceptionGroup("defects of the emulator", defects)
+
+
+@asynccontextmanager
+async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
+    """Run an emulator on the asyncio event loop and yield its state.
+
+    All processes and connections of the emulator are ended when the context manager exits.
+
+    Raises:
+        EmulatorError: the emulator cannot start with this configuration.
+    """
+    with_moto = moto_is_installed() if config.moto is None else config.moto
+    if with_moto and not moto_is_installed():
+        raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")
+    with reserved_network(config.network) as network, collect_defects() as defects:
+        async with open_containers() as containers, create_task_group() as background:
+            logs = CloudWatchLogs(config)
+            roles = Roles(config)
+            registry = TaskRegistry(
+                config,
+                containers,
+                AddressPool(network),
+                logs,
+                roles=roles,
+                background=background,
+            )
+            account = EmulatedAccount(
+                config,
+                registry=registry,
+                logs=logs,
+                roles=roles,
+                containers=containers,
+                with_moto=with_moto,
+            )
+            api = ApiServer(config, account, defects)
+            if config.prepared:
+                account.register()
+            try:
+                if config.moto and account.moto:
+                    await account.moto.start()
+                async with serve_api(api, config.api_port) as url:
+                    inside = EmulatorState(url, account, registry, api)
+                    try:
+                        yield inside
+                    finally:
+                        inside.over = True
+                        registry.stop_timers()
+            finally:
+                if account.moto:
+                    with CancelScope(shield=True):
+                        await account.moto.close()
+            background.cancel_scope.cancel()
+
+
+class FargateEmulator(ContextManagerMixin):
+    """Emulated AWS account for tests: ``with FargateEmulator(EmulatorConfig(...)) as emulator``.
+
+    The emulator has its own thread, so it works with any event loop, or without an event loop. It
+    needs Linux, because each task has its own address in 127.0.0.0/8.
+    """
+
+    def __init__(self, config: EmulatorConfig | None = None) -> None:
+        self.config = config or EmulatorConfig()
+        self._portal: BlockingPortal | None = None
+        self._open: EmulatorState | None = None
+
+    @contextmanager
+    def __contextmanager__(self) -> Generator[FargateEmulator]:
+        if sys.platform != "linux":
+            raise EmulatorError(f"platform: {sys.platform}; expected linux")
+        with (
+            start_blocking_portal("asyncio", name="cloudburst-emulator") as portal,
+            portal.wrap_async_context_manager(run_emulator(self.config)) as self._open,
+        ):
+            self._portal = portal
+            try:
+                yield self
+            finally:
+                self._portal = None
+
+    @property
+    def url(self) -> str:
+        """Base URL of the API, for ``AWS_ENDPOINT_URL``."""
+        return self._inside.url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables with which a run uses the emulator and the account's resources."""
+        return self._connection | (self._prepared if self.config.prepared else {})
+
+    @property
+    def _connection(self) -> dict[str, str]:
+        identity = self._inside.account.identity
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": identity.key,
+            "AWS_SECRET_ACCESS_KEY": identity.secret,
+            "AWS_REGION": self.config.region,
+            "AWS_DEFAULT_REGION": self.config.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost,127.0.0.0/8",
+        }
+
+    @property
+    def _prepared(self) -> dict[str, str]:
+        return {
+            "AWS_SUBNET_ID": ",".join(subnet_id(zone) for zone in "abc"),
+            "AWS_SECURITY_GROUP_ID": WORKER_GROUP_ID,
+            "ECS_CLUSTER_NAME": CLUSTER_NAME,
+            "ECS_TASK_DEFINITION": TASK_DEFINITION_FAMILY,
+        }
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Current states of all tasks, including stopped tasks, in the order of their launches."""
+        return tuple(self._inside.registry.snapshots.values())
+
+    @property
+    def live(self) -> tuple[Task, ...]:
+        """Tasks whose desired status is not STOPPED."""
+        return tuple(task for task in self.tasks if task.live)
+
+    @property
+    def max_live(self) -> int:
+        """Highest number of tasks that were live (desired status not STOPPED) at the same time."""
+        return self._inside.registry.max_live
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """API calls with a known access key, including calls that a `Fault` left unanswered."""
+        return tuple(self._inside.api.calls)
+
+    def on_change(self, listener: Callable[[Task], None]) -> None:
+        """Call ``listener`` with each new state of a task, from the emulator's thread."""
+        self._do(lambda: self._inside.registry.on_change.append(listener))
+
+    def add_fault(self, fault: Fault) -> None:
+        """Apply a fault to the next API calls that match it."""
+        self._do(lambda: self._inside.api.faults.add(fault))
+
+    def interrupt(self, task: Task | str | int | None = None, notice: float | None = None) -> Task:
+        """Interrupt a task as Fargate Spot does, and return the state of the task.
+
+        Args:
+            task: Task, or its id, ARN or number; ``None``: the first running Spot task.
+            notice: Seconds from SIGTERM to SIGKILL, at most 120; ``None``: the stop timeouts of the
+                containers.
+
+        Raises:
+            LookupError: there is no such task.
+            ValueError: the task does not run on Spot.
+        """
+
+        def interrupt(life: TaskLifecycle) -> None:
+            number = life.snapshot.number
+            if not life.snapshot.spot:
+                raise ValueError(f"task {number} is on demand; expected a task on FARGATE_SPOT")
+            life.interrupt(notice)
+
+        return self._on(task, interrupt, spot=True)
+
+    def crash(self, task: Task | str | int | None = None) -> Task:
+        """Kill the main process of a task, and return the state of the task.
+
+        Args:
+            task: Task, or its id, ARN or number; ``None``: the first running task.
+
+        Raises:
+            LookupError: there is no such task.
+        """
+        return self._on(task, TaskLifecycle.crash)
+
+    def freeze(self, task: Task | str | int | None, seconds: float) -> Task:
+        """Freeze the processes of a task for some seconds, and return the state of the task.
+
+        Args:
+            task: Task, or its id, ARN or number; ``None``: the first running task.
+            seconds: Seconds until the processes continue.
+
+        Raises:
+            LookupError: there is no such task.
+        """
+        return self._on(task, lambda life: life.freeze(seconds))
+
+    def cut(self, task: Task | str | int | None = None) -> int:
+        """Reset the open connections of a task's worker and return their number.
+
+        Args:
+            task: Task, or its id, ARN or number; ``None``: the first running task.
+
+        Raises:
+            LookupError: there is no such task.
+            OSError: Linux does not permit access to the worker's connections, as in some
+                containers; ``EmulatorConfig.proxy_connections`` avoids this.
+        """
+        life = self._life(task)
+        assert self._portal is not None
+        return self._portal.call(life.cut)
+
+    def new_key(self) -> dict[str, str]:
+        """Create a long-term access key and return it as environment variables."""
+        key, secret = self._do(self._inside.account.identity.new_key)
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
+    def expire_credentials(self) -> None:
+        """Expire every access key created so far; AssumeRole still accepts expired keys."""
+        self._do(self._inside.account.identity.expire)
+
+    def register(self, **changes: Any) -> str:
+        """Create a cluster, a log group and a task definition as ``cloudburst init`` does.
+
+        Args:
+            **changes: Arguments of `EmulatedAccount.register`, such as ``family`` or ``protocol``.
+
+        Returns:
+            ARN of the task definition.
+        """
+        return self._do(lambda: self._inside.account.register(**changes))
+
+    @property
+    def _inside(self) -> EmulatorState:
+        if self._open is None or self._open.over:
+            raise RuntimeError(NOT_RUNNING)
+        return self._open
+
+    def _do(self, function: Callable[[], T]) -> T:
+        """Call a function in the emulator's thread, wait for it and return its result."""
+        if self._portal is None or self._inside.over:
+            raise RuntimeError(NOT_RUNNING)
+        return self._portal.call(function)
+
+    def _on(
+        self,
+        task: Task | str | int | None,
+        act: Callable[[TaskLifecycle], None],
+        *,
+        spot: bool = False,
+    ) -> Task:
+        life = self._life(task, spot=spot)
+        self._do(lambda: act(life))
+        return life.snapshot
+
+    def _life(self, task: Task | str | int | None, *, spot: bool = False) -> TaskLifecycle:
+        for known in self.tasks:
+            if task is None:
+                fits = known.live and known.last_status == "RUNNING" and (known.spot or not spot)
+            elif isinstance(task, Task):
+                fits = known.id == task.id
+            else:
+                fits = task in {known.id, known.arn, known.number}
+            if fits:
+                return self._inside.registry.lifecycle(known.id)
+        raise LookupError(f"no such task: {task or 'none is running'}")

@@ -1,0 +1,268 @@
+"""Emulated STS and IAM APIs: access keys and permissions of callers."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.protocols import numbered_values
+from cloudburst.emulator.signature import (
+    MalformedError,
+    Signature,
+    SignedRequest,
+    read_signature,
+)
+
+DEFAULT_SESSION_SECONDS, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS = 3600, 900, 43_200
+"""Default, minimum and maximum lifetime of credentials from AssumeRole, in seconds: the STS API
+reference (2026-11)."""
+GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "route53"}
+"""Services whose requests may be signed for us-east-1 in any region."""
+
+FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
+EXPIRED_CODES = {"ec2": "RequestExpired", "sts": "ExpiredToken", "iam": "ExpiredToken"}
+DENIED_CODES = {"ec2": "UnauthorizedOperation", "sts": "AccessDenied", "iam": "AccessDenied"}
+UNSIGNED_CODES = {
+    "ec2": "MissingAuthenticationToken",
+    "sts": "MissingAuthenticationToken",
+    "iam": "MissingAuthenticationToken",
+    "s3": "AccessDenied",
+}
+UNKNOWN_KEY_CODES = {
+    "ec2": "AuthFailure",
+    "sts": "InvalidClientTokenId",
+    "iam": "InvalidClientTokenId",
+    "s3": "InvalidAccessKeyId",
+}
+WRONG_SIGNATURE_CODES = {
+    "ec2": "AuthFailure",
+    "sts": "SignatureDoesNotMatch",
+    "iam": "SignatureDoesNotMatch",
+    "s3": "SignatureDoesNotMatch",
+}
+"""Error codes for a wrong signature, by service; services not listed use
+``InvalidSignatureException``. Source: "Common errors" in the API references of the services
+(2026-11), also for ``UNKNOWN_KEY_CODES``, ``UNTIMELY_CODES`` and ``MALFORMED_CODES``."""
+UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
+MALFORMED_CODES = {
+    "ec2": "AuthFailure",
+    "sts": "IncompleteSignature",
+    "iam": "IncompleteSignature",
+    "s3": "AuthorizationHeaderMalformed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    secret: str
+    arn: str
+    token: str = ""
+    """Session token; empty for a long-term key."""
+    ends: float | None = None
+
+
+class Identity:
+    """Access keys of the emulated account; requests signed with other keys are rejected."""
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._config = config
+        self._keys: dict[str, _Key] = {}
+        self._expired: set[str] = set()
+        self.key, self.secret = self.new_key()
+        """Id and secret of the long-term access key that every emulator has from the start."""
+        self.sts = {"AssumeRole": self._assume_role}
+        self.iam = {"SimulatePrincipalPolicy": self._simulate}
+
+    def new_key(self) -> tuple[str, str]:
+        """Create a long-term access key; return its id and its secret."""
+        key, secret = f"AKIA{_random_id()}", secrets.token_urlsafe(30)
+        self._keys[key] = _Key(secret, f"arn:aws:iam::{self._config.account}:user/emulator")
+        return key, secret
+
+    def expire(self) -> None:
+        """Expire every access key created so far."""
+        self._expired |= set(self._keys)
+
+    @staticmethod
+    def signature(request: SignedRequest) -> Signature:
+        """Return the signature of a request, whose body need not have been read yet.
+
+        Raises:
+            ApiError: there is no signature, or it cannot be parsed.
+        """
+        try:
+            signature = read_signature(request)
+        except MalformedError as error:
+            raise _refused(
+                MALFORMED_CODES, "IncompleteSignatureException", "", str(error)
+            ) from None
+        if signature is None:
+            raise _refused(
+                UNSIGNED_CODES,
+                "MissingAuthenticationTokenException",
+                "",
+                "Missing Authentication Token",
+                status=403,
+            )
+        return signature
+
+    def knows(self, key: str) -> bool:
+        """Return whether the emulated account has an access key with this id."""
+        return key in self._keys
+
+    def check_key(self, signature: Signature) -> None:
+        """Check the access key, session token, region and date of a signature.
+
+        These checks do not need the body of the request, which is read only if they succeed.
+
+        Raises:
+            ApiError: a check fails.
+        """
+        service, key = signature.service, self._keys.get(signature.key)
+        if key is None or not hmac.compare_digest(key.token.encode(), signature.token.encode()):
+            raise _refused(
+                UNKNOWN_KEY_CODES,
+                "UnrecognizedClientException",
+                service,
+                "The security token included in the request is invalid.",
+            )
+        regions = {self._config.region}
+        if service in GLOBAL_SERVICES:
+            regions.add("us-east-1")
+        if signature.region not in regions:
+            raise _refused(
+                WRONG_SIGNATURE_CODES,
+                "InvalidSignatureException",
+                service,
+                f"Credential should be scoped to a valid region, not '{signature.region}'.",
+            )
+        if not signature.is_timely(datetime.now(UTC)):
+            raise _refused(
+                UNTIMELY_CODES,
+                "InvalidSignatureException",
+                service,
+                f"Signature expired or not yet current: {signature.at:%Y%m%dT%H%M%SZ} is too far "
+                "from the time here.",
+            )
+
+    def authenticate(self, signature: Signature, request: SignedRequest, service: str) -> None:
+        """Check that a signature is valid for a complete request and for its service.
+
+        Raises:
+            ApiError: the signature is wrong.
+        """
+        if signature.service != service:
+            raise _refused(
+                WRONG_SIGNATURE_CODES,
+                "InvalidSignatureException",
+                service,
+                f"Credential should be scoped to correct service: '{service}'.",
+            )
+        if not signature.fits(request, self._keys[signature.key].secret):
+            raise _refused(
+                WRONG_SIGNATURE_CODES,
+                "InvalidSignatureException",
+                service,
+                "The request signature we calculated does not match the signature you provided. "
+                "Check your AWS Secret Access Key and signing method.",
+            )
+
+    def check(self, service: str, operation: str, key: str) -> None:
+        """Raise an error if the access key has expired or the action is denied.
+
+        AssumeRole also accepts expired keys: the long-term keys of AWS never expire, and callers
+        need AssumeRole to get new credentials.
+
+        Raises:
+            ApiError: the key is expired, or the action is denied.
+        """
+        action = f"{service}:{operation}"
+        ends = self._keys[key].ends
+        expired = key in self._expired or (ends is not None and time.time() > ends)
+        if expired and action != "sts:AssumeRole":
+            raise ApiError(
+                EXPIRED_CODES.get(service, "ExpiredTokenException"),
+                "The security token included in the request is expired",
+                status=403 if service in FORBIDDEN_STATUS_SERVICES else 400,
+            )
+        if self._is_denied(action):
+            raise ApiError(
+                DENIED_CODES.get(service, "AccessDeniedException"),
+                f"User: {self._keys[key].arn} is not authorized to perform: {action}",
+                status=403 if service in DENIED_CODES else 400,
+            )
+
+    def caller(self, key: str) -> dict[str, Any]:
+        """Return the identity of an access key's owner, as in the response of GetCallerIdentity."""
+        return {
+            "Arn": self._keys[key].arn,
+            "UserId": f"AIDA{key[-12:]}",
+            "Account": self._config.account,
+        }
+
+    def _is_denied(self, action: str) -> bool:
+        return any(fnmatchcase(action, pattern) for pattern in self._config.denied)
+
+    def _assume_role(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        seconds: float = int(parameters.get("DurationSeconds", DEFAULT_SESSION_SECONDS))
+        if not MIN_SESSION_SECONDS <= seconds <= MAX_SESSION_SECONDS:
+            raise ApiError(
+                "ValidationError",
+                f"DurationSeconds must be {MIN_SESSION_SECONDS} to {MAX_SESSION_SECONDS}.",
+            )
+        seconds = seconds if self._config.role_seconds is None else self._config.role_seconds
+        role, name = parameters["RoleArn"].rpartition("/")[2], parameters["RoleSessionName"]
+        arn = f"arn:aws:sts::{self._config.account}:assumed-role/{role}/{name}"
+        key, ends = f"ASIA{_random_id()}", time.time() + seconds
+        made = _Key(secrets.token_urlsafe(30), arn, secrets.token_urlsafe(120), ends)
+        self._keys[key] = made
+        return {
+            "Credentials": {
+                "AccessKeyId": key,
+                "SecretAccessKey": made.secret,
+                "SessionToken": made.token,
+                "Expiration": datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+            "AssumedRoleUser": {"AssumedRoleId": f"AROA{key[4:]}:{name}", "Arn": arn},
+        }
+
+    def _simulate(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        resources = numbered_values(parameters, "ResourceArns.member") or ["*"]
+        return {
+            "IsTruncated": False,
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalResourceName": resource,
+                    "EvalDecision": "implicitDeny" if self._is_denied(action) else "allowed",
+                    "MatchedStatements": [],
+                    "MissingContextValues": [],
+                }
+                for action in numbered_values(parameters, "ActionNames.member")
+                for resource in resources
+            ],
+        }
+
+
+def _random_id() -> str:
+    return secrets.token_hex(8).upper()
+
+
+def _refused(
+    names: Mapping[str, str], otherwise: str, service: str, message: str, *, status: int = 0
+) -> ApiError:
+    """Return an authentication error with the code and the HTTP status that a service uses.
+
+    Services that ``names`` does not list use the code ``otherwise``.
+    """
+    by_service = {"ec2": 401, "sts": 403, "iam": 403, "s3": 403}
+    code = names.get(service, otherwise)
+    return ApiError(code, message, status=status or by_service.get(service, 400))

@@ -1,0 +1,114 @@
+"""Checks whether a task can pull its images and write its logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+
+ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+DOCKER_PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
+ECR_ENDPOINTS = frozenset({"ecr.dkr", "s3"})
+"""Services whose VPC endpoints an image pull from ECR needs, in addition to ``ecr.api`` for the
+login: "Amazon ECR interface VPC endpoints" in the ECR user guide (2026-11)."""
+
+NO_PLATFORM = (
+    "CannotPullContainerError: pull image manifest has been retried 7 time(s): image Manifest does "
+    "not contain descriptor matching platform '{platform}'"
+)
+"""Stopped reason of a task whose image does not exist for its architecture:
+https://github.com/aws/containers-roadmap/issues/1120."""
+NO_REGISTRY = (
+    "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve "
+    'ref {image}: failed to do request: Head "https://{registry}/v2/": dial tcp: i/o timeout'
+)
+"""Stopped reason of a task that cannot reach the registry of its image: "Amazon ECS stopped task
+error messages" in the ECS developer guide."""
+NO_LOGIN = (
+    "ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull "
+    "registry auth from Amazon ECR: There is a connection issue between the task and Amazon ECR. "
+    'Check your task network configuration. RequestError: send request failed caused by: Post "'
+    'https://api.ecr.{region}.amazonaws.com/": dial tcp: i/o timeout'
+)
+"""Stopped reason of a task that cannot reach ECR to log in: "Amazon ECS stopped task error
+messages" in the ECS developer guide."""
+NO_LOGS = (
+    "ResourceInitializationError: failed to validate logger args: create stream has been retried "
+    "1 times: failed to create Cloudwatch log stream: RequestError: send request failed caused by: "
+    'Post "https://logs.{region}.amazonaws.com/": dial tcp: i/o timeout'
+)
+"""Stopped reason of a task that cannot reach CloudWatch Logs: "Amazon ECS stopped task error
+messages" in the ECS developer guide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkReach:
+    """Networks that a task can reach from its network interface."""
+
+    internet: bool = True
+    endpoints: Collection[str] = field(default_factory=frozenset[str])
+    """AWS services that the task can reach through VPC endpoints: ``ecr.api``, ``ecr.dkr``, ``s3``,
+    ``logs``."""
+
+    def reaches(self, services: Collection[str]) -> bool:
+        """Return whether a task can reach all of these AWS services in the task's region."""
+        return self.internet or set(services) <= set(self.endpoints)
+
+
+def image_failure(
+    definition: Mapping[str, Any], reach: NetworkReach, config: EmulatorConfig
+) -> str | None:
+    """Return the reason why a task cannot pull its images, or ``None``."""
+    platform: Mapping[str, Any] = definition.get("runtimePlatform") or {}
+    architecture = str(platform.get("cpuArchitecture") or "X86_64")
+    for container in definition["containerDefinitions"]:
+        image = str(container.get("image", ""))
+        if fault := _unreached(image, reach, config):
+            return fault
+        if architecture not in _architectures(image, config):
+            return NO_PLATFORM.format(platform=DOCKER_PLATFORMS.get(architecture, architecture))
+    return None
+
+
+def log_failure(
+    definition: Mapping[str, Any], reach: NetworkReach, config: EmulatorConfig
+) -> str | None:
+    """Return the reason why a task cannot send its logs to CloudWatch Logs, or ``None``."""
+    drivers = set[str]()
+    for container in definition["containerDefinitions"]:
+        log: Mapping[str, Any] = container.get("logConfiguration") or {}
+        drivers.add(str(log.get("logDriver")))
+    if "awslogs" in drivers and not reach.reaches({"logs"}):
+        return NO_LOGS.format(region=config.region)
+    return None
+
+
+def registry_of(image: str) -> str:
+    """Return the host name of an image's registry; ``docker.io`` if the image names none."""
+    first, slash, _ = image.partition("/")
+    named = slash and ("." in first or ":" in first or first == "localhost")
+    return first if named else "docker.io"
+
+
+def _unreached(image: str, reach: NetworkReach, config: EmulatorConfig) -> str | None:
+    if reach.internet:
+        return None
+    registry = registry_of(image)
+    ecr = ECR_PATTERN.fullmatch(registry)
+    if ecr and ecr[1] == config.region:
+        if not reach.reaches({"ecr.api"}):
+            return NO_LOGIN.format(region=config.region)
+        if reach.reaches(ECR_ENDPOINTS):
+            return None
+    return NO_REGISTRY.format(image=image, registry=registry)
+
+
+def _architectures(image: str, config: EmulatorConfig) -> Collection[str]:
+    for pattern, architectures in config.image_platforms.items():
+        if fnmatchcase(image, pattern):
+            return architectures
+    return tuple(DOCKER_PLATFORMS)

@@ -1,0 +1,154 @@
+"""Specification of a task to launch: its task definition and the RunTask request combined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.emulator.allowed_programs import side_program
+from cloudburst.emulator.config import EmulatorConfig, TaskFault
+from cloudburst.emulator.images import NetworkReach
+from cloudburst.emulator.logs import LogDestination
+
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
+"""Environment variables that a container takes from the emulator's process instead of its image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSpec:
+    """Specification of a task, from its task definition and its RunTask request."""
+
+    cluster: str
+    definition: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    cpu: int
+    """CPU in units of 1/1024 vCPU."""
+    memory_mb: int
+    disk_gib: int
+    provider: str | None
+    """Capacity provider; ``None`` if the request has a launch type."""
+    launch_type: str
+    network: Mapping[str, Any]
+    """Member ``awsvpcConfiguration`` of the RunTask request."""
+    zone: str
+    zone_id: str
+    reach: NetworkReach
+    """Networks that the task can reach from its network interface."""
+    port_open: bool
+    """True if the security groups allow connections to the worker's port."""
+    group: str
+    port: int
+    """TCP port on which the task's worker listens."""
+    exec_enabled: bool = False
+
+    @property
+    def spot(self) -> bool:
+        """True if the task runs on Spot."""
+        return self.provider == "FARGATE_SPOT"
+
+    @property
+    def architecture(self) -> str:
+        """Processor architecture: ``X86_64`` or ``ARM64``."""
+        platform: Mapping[str, Any] = self.definition.get("runtimePlatform") or {}
+        return str(platform.get("cpuArchitecture") or "X86_64")
+
+    @property
+    def containers(self) -> Sequence[Mapping[str, Any]]:
+        """Definitions of the task's containers."""
+        found: Sequence[Mapping[str, Any]] = self.definition["containerDefinitions"]
+        return found
+
+    @property
+    def main_container(self) -> Mapping[str, Any]:
+        """Definition of the container that runs the worker.
+
+        This is the container that maps the worker's port, or the first container if none does.
+        """
+        for container in self.containers:
+            for mapping in container.get("portMappings", ()):
+                if mapping.get("containerPort") == self.port:
+                    return container
+        return self.containers[0]
+
+    @property
+    def main(self) -> str:
+        """Name of the main container."""
+        return str(self.main_container["name"])
+
+    def override(self, name: str) -> Mapping[str, Any]:
+        """Return the RunTask request's overrides for a container; empty if there are none."""
+        for override in self.overrides.get("containerOverrides", ()):
+            if override.get("name") == name:
+                found: Mapping[str, Any] = override
+                return found
+        return {}
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return a container's environment variables from its definition and overrides."""
+        container = next(one for one in self.containers if one["name"] == name)
+        entries = [*container.get("environment", ()), *self.override(name).get("environment", ())]
+        return {entry["name"]: entry["value"] for entry in entries}
+
+    def is_essential(self, name: str) -> bool:
+        """Return whether the task stops when this container ends."""
+        return any(one["name"] == name and one.get("essential", True) for one in self.containers)
+
+    @staticmethod
+    def has_init(container: Mapping[str, Any]) -> bool:
+        """Return whether a container's definition enables an init process as its first process."""
+        return bool(container.get("linuxParameters", {}).get("initProcessEnabled"))
+
+    def stop_timeout(self, name: str, config: EmulatorConfig) -> float:
+        """Return the seconds from SIGTERM to SIGKILL for a container."""
+        container = next(one for one in self.containers if one["name"] == name)
+        return float(container.get("stopTimeout") or config.stop_timeout)
+
+    def log_of(self, name: str, task: str) -> LogDestination | None:
+        """Return the destination of a container's output; ``None`` without the awslogs driver."""
+        container = next(one for one in self.containers if one["name"] == name)
+        log: Mapping[str, Any] = container.get("logConfiguration") or {}
+        options: Mapping[str, str] = log.get("options") or {}
+        if log.get("logDriver") != "awslogs" or "awslogs-group" not in options:
+            return None
+        prefix = options.get("awslogs-stream-prefix", "")
+        return LogDestination(
+            group=options["awslogs-group"],
+            stream=f"{prefix}/{name}/{task}",
+            creates=options.get("awslogs-create-group") == "true",
+        )
+
+    def logs(self, task: str) -> Iterator[LogDestination]:
+        """Yield the log destination of each container that uses the awslogs driver."""
+        for container in self.containers:
+            if log := self.log_of(container["name"], task):
+                yield log
+
+    def program(
+        self, container: Mapping[str, Any], config: EmulatorConfig, fault: TaskFault, address: str
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return command and environment of the process that runs in place of a container."""
+        name = container["name"]
+        own = self.environment(name) | {
+            "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+            "AWS_REGION": config.region,
+        }
+        base = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
+        if name != self.main:
+            return side_program(container, self.override(name)), base | own
+        places = {"{host}": address, "{port}": str(config.port)}
+        given = {
+            "CLOUDBURST_HOST": address,
+            "CLOUDBURST_PORT": str(config.port),
+            **{key: _filled(text, places) for key, text in config.worker_environment.items()},
+            **({"STUB_NEVER_HEALTHY": "1"} if fault.never_healthy else {}),
+            **fault.environment,
+        }
+        return [_filled(word, places) for word in config.worker], base | own | given
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    for place, value in places.items():
+        text = text.replace(place, value)
+    return text

@@ -1,0 +1,288 @@
+"""Emulated CloudWatch Logs API, with log groups, streams and events in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.errors import ApiError, invalid_parameter
+
+MAX_EVENTS_PER_PAGE = 10_000
+"""Maximum number of log events in a response: GetLogEvents and FilterLogEvents in the CloudWatch
+Logs API reference (2026-11)."""
+MAX_GROUPS_PER_PAGE = 50
+"""Maximum number of log groups or log streams in a response: DescribeLogGroups and
+DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogDestination:
+    """Log group and log stream to which the output of a container is written."""
+
+    group: str
+    stream: str
+    creates: bool = False
+    """True if a log group that does not exist is created when the container starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """Line of a log stream."""
+
+    number: int
+    at: int
+    """Time of the event, in milliseconds since the epoch."""
+    message: str
+
+
+@dataclass(slots=True)
+class LogStream:
+    """Log stream of one container."""
+
+    created: int
+    events: list[LogEvent] = field(default_factory=list[LogEvent])
+
+
+@dataclass(slots=True)
+class LogGroup:
+    """Log group: log streams with common tags and a common retention period."""
+
+    created: int
+    retention: int | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    streams: dict[str, LogStream] = field(default_factory=dict[str, LogStream])
+
+
+class CloudWatchLogs:
+    """Log groups of the emulated account, and the operations of CloudWatch Logs on them."""
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._prefix = f"arn:aws:logs:{config.region}:{config.account}:log-group:"
+        self._groups: dict[str, LogGroup] = {}
+        self._written = 0
+        self.operations = {
+            "CreateLogGroup": self.create_group,
+            "DeleteLogGroup": self._delete_group,
+            "DescribeLogGroups": self._describe_groups,
+            "PutRetentionPolicy": self.put_retention,
+            "DeleteRetentionPolicy": self._delete_retention,
+            "DescribeLogStreams": self._describe_streams,
+            "GetLogEvents": self._get_events,
+            "FilterLogEvents": self._filter_events,
+            "TagResource": self._tag,
+            "UntagResource": self._untag,
+            "ListTagsForResource": self._list_tags,
+            "TagLogGroup": self._tag,
+            "ListTagsLogGroup": self._list_tags,
+        }
+
+    def open_stream(self, log: LogDestination) -> bool:
+        """Create the log stream of a container; return false if its log group does not exist."""
+        if log.creates and log.group not in self._groups:
+            self._groups[log.group] = LogGroup(_now())
+        group = self._groups.get(log.group)
+        if group is not None:
+            group.streams.setdefault(log.stream, LogStream(_now()))
+        return group is not None
+
+    def write(self, log: LogDestination | None, lines: Sequence[str]) -> None:
+        """Add lines to a log stream; discard the lines if the log group was deleted.
+
+        Lines are also discarded if ``log`` is ``None``, for a container without logging.
+        """
+        group = self._groups.get(log.group) if log else None
+        if log is None or group is None:
+            return
+        stream = group.streams.setdefault(log.stream, LogStream(_now()))
+        for line in lines:
+            stream.events.append(LogEvent(self._written, _now(), line))
+            self._written += 1
+
+    def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a log group and return the response of CreateLogGroup.
+
+        Raises:
+            ApiError: the log group already exists.
+        """
+        name = parameters["logGroupName"]
+        if name in self._groups:
+            raise ApiError(
+                "ResourceAlreadyExistsException", "The specified log group already exists"
+            )
+        self._groups[name] = LogGroup(_now(), tags=dict(parameters.get("tags") or {}))
+        return {}
+
+    def _delete_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._group(parameters)
+        del self._groups[parameters["logGroupName"]]
+        return {}
+
+    def put_retention(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Set the retention period of a log group and return the response of PutRetentionPolicy."""
+        self._group(parameters).retention = parameters["retentionInDays"]
+        return {}
+
+    def _delete_retention(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._group(parameters).retention = None
+        return {}
+
+    def _describe_groups(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        prefix = parameters.get("logGroupNamePrefix") or ""
+        names = sorted(name for name in self._groups if name.startswith(prefix))
+        at, limit = (
+            int(parameters.get("nextToken") or 0),
+            parameters.get("limit") or MAX_GROUPS_PER_PAGE,
+        )
+        page = [self._shown(name, self._groups[name]) for name in names[at : at + limit]]
+        return {"logGroups": page, **_more(at + limit, len(names))}
+
+    def _shown(self, name: str, group: LogGroup) -> dict[str, Any]:
+        size = sum(len(e.message) + 26 for s in group.streams.values() for e in s.events)
+        shown = {
+            "logGroupName": name,
+            "creationTime": group.created,
+            "metricFilterCount": 0,
+            "arn": f"{self._prefix}{name}:*",
+            "logGroupArn": f"{self._prefix}{name}",
+            "storedBytes": size,
+            "logGroupClass": "STANDARD",
+        }
+        return shown | ({"retentionInDays": group.retention} if group.retention else {})
+
+    def _describe_streams(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        group, prefix = self._group(parameters), parameters.get("logStreamNamePrefix") or ""
+        names = sorted(name for name in group.streams if name.startswith(prefix))
+        if parameters.get("orderBy") == "LastEventTime":
+            names.sort(key=lambda name: [e.at for e in group.streams[name].events[-1:]])
+        if parameters.get("descending"):
+            names.reverse()
+        at, limit = (
+            int(parameters.get("nextToken") or 0),
+            parameters.get("limit") or MAX_GROUPS_PER_PAGE,
+        )
+        streams = list[dict[str, Any]]()
+        for name in names[at : at + limit]:
+            stream = group.streams[name]
+            shown: dict[str, Any] = {
+                "logStreamName": name,
+                "creationTime": stream.created,
+                "arn": f"{self._prefix}{parameters['logGroupName']}:log-stream:{name}",
+                "storedBytes": 0,
+            }
+            if stream.events:
+                last = stream.events[-1].at
+                shown |= {
+                    "firstEventTimestamp": stream.events[0].at,
+                    "lastEventTimestamp": last,
+                    "lastIngestionTime": last,
+                }
+            streams.append(shown)
+        return {"logStreams": streams, **_more(at + limit, len(names))}
+
+    def _get_events(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        stream = self._group(parameters).streams.get(parameters["logStreamName"])
+        if stream is None:
+            raise _missing("The specified log stream does not exist.")
+        events = [event for event in stream.events if _in_time(event, parameters)]
+        limit = min(parameters.get("limit") or MAX_EVENTS_PER_PAGE, MAX_EVENTS_PER_PAGE)
+        token = parameters.get("nextToken")
+        if token:
+            direction, _, number = token.partition("/")
+            if direction not in {"f", "b"} or not number.isdecimal():
+                raise invalid_parameter("The specified nextToken is invalid.")
+            start = int(number) if direction == "f" else max(0, int(number) - limit)
+            end = start + limit if direction == "f" else int(number)
+        elif parameters.get("startFromHead"):
+            start, end = 0, limit
+        else:
+            start, end = max(0, len(events) - limit), len(events)
+        start, end = min(start, len(events)), min(end, len(events))
+        return {
+            "events": [
+                {"timestamp": event.at, "message": event.message, "ingestionTime": event.at}
+                for event in events[start:end]
+            ],
+            "nextForwardToken": f"f/{end}",
+            "nextBackwardToken": f"b/{start}",
+        }
+
+    def _filter_events(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        group = self._group(parameters)
+        names, prefix = (
+            parameters.get("logStreamNames"),
+            parameters.get("logStreamNamePrefix") or "",
+        )
+        if names and prefix:
+            raise invalid_parameter(
+                "logStreamNames and logStreamNamePrefix cannot be given together."
+            )
+        for name in names or ():
+            if name not in group.streams:
+                raise _missing("The specified log stream does not exist.")
+        pattern = (parameters.get("filterPattern") or "").strip().strip('"')
+        found = [
+            (event, name)
+            for name, stream in group.streams.items()
+            if (name in names if names else name.startswith(prefix))
+            for event in stream.events
+            if _in_time(event, parameters) and pattern in event.message
+        ]
+        found.sort(key=lambda pair: (pair[0].at, pair[0].number))
+        after, limit = (
+            int(parameters.get("nextToken") or 0),
+            parameters.get("limit") or MAX_EVENTS_PER_PAGE,
+        )
+        return {
+            "events": [
+                {
+                    "logStreamName": name,
+                    "timestamp": event.at,
+                    "message": event.message,
+                    "ingestionTime": event.at,
+                    "eventId": f"{event.number:056d}",
+                }
+                for event, name in found[after : after + limit]
+            ],
+            "searchedLogStreams": [],
+            **_more(after + limit, len(found)),
+        }
+
+    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._group(parameters).tags.update(parameters["tags"])
+        return {}
+
+    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        for key in parameters["tagKeys"]:
+            self._group(parameters).tags.pop(key, None)
+        return {}
+
+    def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {"tags": dict(self._group(parameters).tags)}
+
+    def _group(self, parameters: Mapping[str, Any]) -> LogGroup:
+        name = parameters.get("logGroupName") or parameters.get("logGroupIdentifier")
+        name = name or parameters.get("resourceArn") or ""
+        group = self._groups.get(name.removeprefix(self._prefix).removesuffix(":*"))
+        if group is None:
+            raise _missing("The specified log group does not exist.")
+        return group
+
+
+def _missing(message: str) -> ApiError:
+    return ApiError("ResourceNotFoundException", message)
+
+
+def _in_time(event: LogEvent, parameters: Mapping[str, Any]) -> bool:
+    start, end = parameters.get("startTime"), parameters.get("endTime")
+    return (start is None or event.at >= start) and (end is None or event.at < end)
+
+
+def _more(at: int, total: int) -> dict[str, str]:
+    return {"nextToken": str(at)} if at < total else {}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,307 @@
+"""Server of moto, a library that mocks AWS, for operations that the emulator does not implement.
+
+moto gives its default VPC new ids at each start, but callers know the VPC by the emulator's ids.
+The ids are therefore translated in requests and responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
+
+from aiohttp import ClientSession, web
+from anyio import Lock, fail_after
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.containers import PROGRAMS, Containers
+from cloudburst.emulator.ec2 import (
+    DEFAULT_GROUP_ID,
+    INTERNET_GATEWAY_ID,
+    NAT_GATEWAY_ID,
+    ROUTE_TABLE_ID,
+    VPC_ENDPOINTS,
+    VPC_ID,
+    WORKER_GROUP_ID,
+    WORKER_GROUP_NAME,
+    ZONE_LETTERS,
+    subnet_id,
+)
+from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
+from cloudburst.emulator.roles import EXECUTION_ROLE_NAME
+
+MOTO_START_TIMEOUT = 60.0
+MOTO_VARIABLES = ("PATH", "HOME")
+"""Environment variables that moto's server inherits; none of them contains credentials."""
+MOTO_SETTINGS = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+"""Environment variables that configure moto: it loads AWS's managed policies, because an execution
+role needs one of these policies."""
+TOKEN_HEADER = "X-Emulator-Token"  # noqa: S105 - the name of a header
+DROPPED_REQUEST_HEADERS = {
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "expect",
+    TOKEN_HEADER.lower(),
+}
+"""Request headers that are not forwarded to moto: they apply to one connection only, or contain the
+token that only the emulator may send."""
+DROPPED_RESPONSE_HEADERS = {"content-length", "transfer-encoding", "connection", "server", "date"}
+"""Headers of moto's responses that are not forwarded, because the emulator sends its own."""
+
+
+def moto_is_installed() -> bool:
+    """Return whether ``moto[server]`` is installed."""
+    return all(importlib.util.find_spec(name) for name in ("moto", "flask"))
+
+
+EXECUTION_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+EXECUTION_ROLE_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+"""Trust policy of the task execution role: ECS tasks may assume the role."""
+
+
+class MotoServer:
+    """Server of moto, which is started in its own process when first needed."""
+
+    def __init__(self, config: EmulatorConfig, containers: Containers) -> None:
+        self._config = config
+        self._containers = containers
+        self._lock = Lock()
+        self._url = ""
+        self._token = secrets.token_urlsafe(32)
+        """Token that moto's server requires from callers."""
+        self._session: ClientSession | None = None
+        self._aliases: dict[str, str] = {}
+        """Ids of resources in moto, by the id that callers use for the same resource."""
+
+    @property
+    def running(self) -> bool:
+        """True once the server has started."""
+        return bool(self._url)
+
+    async def start(self) -> None:
+        """Start the server and set up a default VPC like the emulator's own.
+
+        If the server is already running, this has no effect.
+        """
+        async with self._lock:
+            if self._url:
+                return
+            listener = _PortListener()
+            with fail_after(MOTO_START_TIMEOUT):
+                self._containers.start(
+                    "moto",
+                    [sys.executable, str(PROGRAMS / "moto_server.py")],
+                    _environment() | {TOKEN_VARIABLE: self._token},
+                    listener,
+                )
+                port = await listener.port
+                self._session = ClientSession(
+                    auto_decompress=False, headers={TOKEN_HEADER: self._token}
+                )
+                url = f"http://127.0.0.1:{port}"
+                await self._set_up_account(url)
+                self._url = url
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+        if self._session:
+            await self._session.close()
+
+    async def forward(self, request: web.Request, body: bytes) -> web.Response:
+        """Forward a call to moto, which is started if necessary, and return moto's response."""
+        await self.start()
+        assert self._session is not None
+        for ours, its in self._aliases.items():
+            body = body.replace(ours.encode(), its.encode())
+        headers = {
+            k: v for k, v in request.headers.items() if k.lower() not in DROPPED_REQUEST_HEADERS
+        }
+        async with self._session.request(
+            request.method,
+            self._url + request.raw_path,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            skip_auto_headers=("Content-Type",),
+        ) as got:
+            content = await got.read()
+            for ours, its in self._aliases.items():
+                content = content.replace(its.encode(), ours.encode())
+            dropped = DROPPED_RESPONSE_HEADERS - (
+                {"content-length"} if request.method == "HEAD" else set()
+            )
+            kept = {k: v for k, v in got.headers.items() if k.lower() not in dropped}
+            sent = None if request.method == "HEAD" else content
+            return web.Response(body=sent, status=got.status, headers=kept)
+
+    async def describe(
+        self, operation: str, parameter: str, idents: Sequence[str]
+    ) -> list[ET.Element] | None:
+        """Return the EC2 resources with these ids as XML elements; ``None`` if one is missing."""
+        query = {f"{parameter}.{n + 1}": self._aliases.get(i, i) for n, i in enumerate(idents)}
+        status, found = await self._ec2(self._url, operation, query)
+        return None if status != 200 else [item for one in found for item in one.findall("item")]
+
+    async def in_vpc(self, operation: str, vpc: str) -> list[ET.Element]:
+        """Call a Describe operation of EC2, and return the resources in a VPC as XML elements."""
+        query = {"Filter.1.Name": "vpc-id", "Filter.1.Value.1": self._aliases.get(vpc, vpc)}
+        _, found = await self._ec2(self._url, operation, query)
+        return [item for one in found for item in one.findall("item")]
+
+    def moto_id(self, ident: str) -> str:
+        """Translate the id that callers use for a resource to moto's id of the resource."""
+        return self._aliases.get(ident, ident)
+
+    async def _set_up_account(self, url: str) -> None:
+        """Create the VPC's default route and, if configured, the tasks' security group and role."""
+
+        async def first(operation: str, wanted: str, **query: str) -> list[str]:
+            _, found = await self._ec2(url, operation, query)
+            return [text.text or "" for one in found for text in one.iter(wanted)]
+
+        aliases = {VPC_ID: (await first("DescribeVpcs", "vpcId"))[0]}
+        vpc = aliases[VPC_ID]
+        subnets = await first("DescribeSubnets", "subnetId")
+        aliases |= {subnet_id(z): its for z, its in zip(ZONE_LETTERS, subnets, strict=False)}
+        aliases[DEFAULT_GROUP_ID] = (await first("DescribeSecurityGroups", "groupId"))[0]
+        aliases[ROUTE_TABLE_ID] = (await first("DescribeRouteTables", "routeTableId"))[0]
+        aliases[INTERNET_GATEWAY_ID] = (await first("CreateInternetGateway", "internetGatewayId"))[
+            0
+        ]
+        await first(
+            "AttachInternetGateway",
+            "return",
+            InternetGatewayId=aliases[INTERNET_GATEWAY_ID],
+            VpcId=vpc,
+        )
+        target: dict[str, str] = {}
+        match self._config.way_out:
+            case "internet gateway":
+                target = {"GatewayId": aliases[INTERNET_GATEWAY_ID]}
+            case "nat":
+                nats = await first("CreateNatGateway", "natGatewayId", SubnetId=subnets[0])
+                aliases[NAT_GATEWAY_ID] = nats[0]
+                target = {"NatGatewayId": aliases[NAT_GATEWAY_ID]}
+            case "endpoints":
+                for service, kind in VPC_ENDPOINTS.items():
+                    name = f"com.amazonaws.{self._config.region}.{service}"
+                    more = {"RouteTableId.1": aliases[ROUTE_TABLE_ID]} if kind == "Gateway" else {}
+                    query = {"VpcId": vpc, "ServiceName": name, "VpcEndpointType": kind, **more}
+                    await first("CreateVpcEndpoint", "vpcEndpointId", **query)
+            case "none":
+                pass
+        if target:
+            route = {"RouteTableId": aliases[ROUTE_TABLE_ID], "DestinationCidrBlock": "0.0.0.0/0"}
+            await first("CreateRoute", "return", **route, **target)
+        if self._config.prepared:
+            made = {"GroupName": WORKER_GROUP_NAME, "GroupDescription": "CloudBurst workers"}
+            aliases[WORKER_GROUP_ID] = (
+                await first("CreateSecurityGroup", "groupId", VpcId=vpc, **made)
+            )[0]
+            if self._config.worker_port_open:
+                rule = {
+                    "GroupId": aliases[WORKER_GROUP_ID],
+                    "IpPermissions.1.IpProtocol": "tcp",
+                    "IpPermissions.1.FromPort": str(self._config.port),
+                    "IpPermissions.1.ToPort": str(self._config.port),
+                    "IpPermissions.1.IpRanges.1.CidrIp": "0.0.0.0/0",
+                }
+                await first("AuthorizeSecurityGroupIngress", "return", **rule)
+            role = {"RoleName": EXECUTION_ROLE_NAME}
+            await self._iam(
+                url,
+                "CreateRole",
+                {**role, "AssumeRolePolicyDocument": json.dumps(EXECUTION_ROLE_TRUST)},
+            )
+            await self._iam(url, "AttachRolePolicy", {**role, "PolicyArn": EXECUTION_POLICY})
+        self._aliases = aliases
+
+    async def _ec2(
+        self, url: str, operation: str, query: Mapping[str, str]
+    ) -> tuple[int, list[ET.Element]]:
+        return await self._ask(url, "ec2", {"Action": operation, "Version": "2016-11-15", **query})
+
+    async def _iam(self, url: str, operation: str, query: Mapping[str, str]) -> None:
+        await self._ask(url, "iam", {"Action": operation, "Version": "2010-05-08", **query})
+
+    async def _ask(
+        self, url: str, service: str, query: Mapping[str, str]
+    ) -> tuple[int, list[ET.Element]]:
+        """Send a query to moto; return status and XML elements of the response.
+
+        XML namespaces are removed from the names of the elements.
+        """
+        assert self._session is not None
+        body = urlencode(query)
+        scope = f"EMULATOR/20260101/{self._config.region}/{service}/aws4_request"
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
+        }
+        async with self._session.post(url, data=body.encode(), headers=headers) as got:
+            root = ET.fromstring(await got.text())  # noqa: S314 - the XML is from our own process
+            for element in root.iter():
+                element.tag = element.tag.rpartition("}")[2]
+            return got.status, list(root)
+
+
+class _PortListener:
+    """Listener that waits until moto's server prints its port."""
+
+    def __init__(self) -> None:
+        self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._lines: list[str] = []
+
+    def started(self, pid: int) -> None:
+        """Ignore the start of the process."""
+
+    def wrote(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            word, _, number = line.partition(" ")
+            if word == "port" and not self.port.done():
+                self.port.set_result(int(number))
+        if not self.port.done():
+            self._lines += lines
+
+    def ended(self, code: int) -> None:
+        if not self.port.done():
+            text = "\n".join(self._lines[-20:])
+            self.port.set_exception(RuntimeError(f"moto exited with {code}:\n{text}"))
+
+
+def _environment() -> dict[str, str]:
+    return {key: os.environ[key] for key in MOTO_VARIABLES if key in os.environ} | MOTO_SETTINGS
+
+
+def text_of(item: ET.Element, name: str) -> str:
+    """Return the text of a child of an XML element; empty if the element has no such child."""
+    return item.findtext(name) or ""
+
+
+def rules_of(groups: Sequence[ET.Element]) -> list[dict[str, Any]]:
+    """Convert security groups from XML to the form that `ec2.is_port_open` reads."""
+    found = list[dict[str, Any]]()
+    for group in groups:
+        rules = [
+            {member.tag: member.text for member in rule if member.text}
+            for rule in group.findall("ipPermissions/item")
+        ]
+        found.append({"ipPermissions": rules})
+    return found

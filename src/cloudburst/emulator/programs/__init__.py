@@ -1,0 +1,1 @@
+"""Programs that the emulator runs in their own processes."""

@@ -1,0 +1,348 @@
+"""Runtime process that starts the containers, and ends them when it exits.
+
+The runtime process is small and has one thread, so it can be forked quickly and safely, unlike the
+emulator's process with its threads. It receives commands and sends events over a socket, as lines
+of JSON. When the emulator's process ends, even by SIGKILL, the socket is closed, and the runtime
+process ends with all containers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""Options of the system call ``prctl``, from ``linux/prctl.h``."""
+PIDFD_GETFD = 438
+"""Number of the system call ``pidfd_getfd`` on all processor architectures, from
+``linux/asm-generic/unistd.h``."""
+MARK = "CLOUDBURST_EMULATOR_CONTAINER"
+"""Name of the environment variable that holds the container's name in each of its processes."""
+MAX_LOG_EVENT_BYTES = 256 * 1024
+"""Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
+EXIT_TIMEOUT = 5.0
+MAX_DESCRIPTORS = 65_536
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+# A fork of this process runs the stub worker at once, without imports and with shared memory.
+stub_worker: Any = importlib.import_module("stub_worker")
+
+
+class Container:
+    """Container: a process that leads a process group, and the pipe with the group's output."""
+
+    def __init__(self, name: str, pid: int, output: int) -> None:
+        self.name = name
+        self.pid = pid
+        self.output = output
+        self.closed = False
+        self._rest = b""
+
+    def lines(self, *, last: bool = False) -> list[str]:
+        """Return the lines of output since the last call.
+
+        If ``last`` is true, an incomplete line at the end of the output is returned as well.
+        """
+        with suppress(BlockingIOError):
+            while len(self._rest) < 4 * MAX_LOG_EVENT_BYTES and not self.closed:
+                chunk = os.read(self.output, 65536)
+                self.closed = not chunk
+                self._rest += chunk
+        *whole, self._rest = self._rest.split(b"\n")
+        if self._rest and (last or len(self._rest) > MAX_LOG_EVENT_BYTES):
+            whole.append(self._rest)
+            self._rest = b""
+        return [line[:MAX_LOG_EVENT_BYTES].decode(errors="replace").rstrip("\r") for line in whole]
+
+
+class Runtime:
+    """Loop that starts and stops containers for the emulator, and reports their events."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.over = False
+        self._line = line
+        self._unsent = b""
+        self._received = b""
+        self._by_name: dict[str, Container] = {}
+        self._by_pid: dict[int, Container] = {}
+        self._selector = selectors.DefaultSelector()
+        line.setblocking(False)
+        self._selector.register(line, selectors.EVENT_READ, self._read_commands)
+        self._woken, self._wakes = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wakes.setblocking(False)
+        signal.signal(signal.SIGCHLD, _ignore_signal)  # a handler is needed for the wakeup below
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
+
+    def run(self) -> None:
+        """Run until the socket is closed, then end all containers."""
+        try:
+            while not self.over:
+                for key, _ in self._selector.select():
+                    key.data()
+        finally:
+            self._end_everything()
+
+    def _read_commands(self) -> None:
+        self._send()
+        try:
+            chunk = self._line.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        self.over = self.over or not chunk
+        *whole, self._received = (self._received + chunk).split(b"\n")
+        for text in whole:
+            command = json.loads(text)
+            getattr(self, "do_" + command.pop("do"))(**command)
+
+    def _send_event(self, **event: Any) -> None:
+        self._unsent += json.dumps(event).encode() + b"\n"
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._line.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.over = True
+            self._unsent = b""
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+        if self._selector.get_key(self._line).events != wanted:
+            self._selector.modify(self._line, wanted, self._read_commands)
+
+    def do_start(
+        self, *, name: str, argv: list[str], env: dict[str, str], ignores: bool, frozen: bool
+    ) -> None:
+        """Start a container; an empty command starts the stub worker."""
+        reads, writes = os.pipe()
+        parent = os.getpid()
+        # An early signal must not run this process's handlers in the new process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            os.close(reads)
+            os.close(writes)
+            self._send_event(event="ended", name=name, code=128, lines=[str(exc)])
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            return
+        if pid == 0:
+            _prepare(parent, writes, ignores=ignores, frozen=frozen)
+            _become(argv, {**env, MARK: name})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.close(writes)
+        os.set_blocking(reads, False)
+        container = Container(name, pid, reads)
+        self._by_name[name] = self._by_pid[pid] = container
+        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
+        self._send_event(event="started", name=name, pid=pid)
+
+    def do_signal(self, *, name: str, number: int, group: bool) -> None:
+        """Send a signal to a container's first process, or to the container's process group."""
+        if container := self._by_name.get(name):
+            with suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(container.pid, number)
+
+    def do_cut(self, *, name: str) -> None:
+        """Reset the connections of a container's first process; report their number or an error."""
+        cut, problem = 0, ""
+        try:
+            for stream in _streams(self._by_name[name].pid):
+                # On Linux, connecting to AF_UNSPEC resets a connection.
+                LIBC.connect(stream.fileno(), bytes(16), 16)
+                stream.close()
+                cut += 1
+        except (OSError, KeyError) as exc:
+            problem = repr(exc)
+        self._send_event(event="cut", name=name, connections=cut, problem=problem)
+
+    def _read(self, container: Container) -> None:
+        if self._by_name.get(container.name) is not container:
+            return  # the container has just ended and its pipe is closed
+        if lines := container.lines():
+            self._send_event(event="output", name=container.name, lines=lines)
+        if container.closed:
+            self._selector.unregister(container.output)
+
+    def _reap(self) -> None:
+        with suppress(BlockingIOError):
+            while self._woken.recv(4096):
+                pass
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if container := self._by_pid.pop(pid, None):
+                    self._ended(container, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, container: Container, code: int) -> None:
+        del self._by_name[container.name]
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(container.pid, signal.SIGKILL)
+        # The end of the first process ends a container, including processes in other groups.
+        for pid in _children():
+            if pid not in self._by_pid and _mark(pid) not in self._by_name:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if not container.closed:
+            self._selector.unregister(container.output)
+        lines = container.lines(last=True)
+        os.close(container.output)
+        shell_code = code if code >= 0 else 128 - code
+        self._send_event(event="ended", name=container.name, code=shell_code, lines=lines)
+
+    def _end_everything(self) -> None:
+        for pid in self._by_pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        signal.setitimer(signal.ITIMER_REAL, EXIT_TIMEOUT)  # SIGALRM ends this process
+        with suppress(ChildProcessError):
+            while True:
+                for pid in _children():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
+
+
+def _ignore_signal(*_: object) -> None:
+    pass
+
+
+def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:
+    """Set up a fork of this process as the first process of a container."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if ignores else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, MAX_DESCRIPTORS)
+    if frozen:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _wait(seconds: str) -> int:
+    """Wait like the program ``sleep``, which is not run because a caller could replace it."""
+    while seconds in {"infinity", "inf"}:
+        signal.pause()
+    time.sleep(float(seconds))
+    return 0
+
+
+def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """Run a command, or the stub worker, in a fork of this process."""
+    code = 127
+    try:
+        if argv[:1] == ["sleep"]:
+            os._exit(_wait(argv[1]))
+        if argv:
+            os.execvpe(argv[0], argv, env)  # noqa: S606 - runs allowed programs only
+        os.environ.clear()
+        os.environ.update(env)
+        code = stub_worker.main()
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 1
+    except BaseException as exc:  # noqa: BLE001 - a fork must not continue the runtime
+        os.write(2, f"{argv or 'worker'}: {exc!r}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def _children() -> list[int]:
+    """Return the process ids of the child processes of this process, including adopted orphans."""
+    own, found = os.getpid(), list[int]()
+    with suppress(OSError):  # not every kernel has this file
+        return [int(word) for word in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1]) == own:
+                    found.append(int(entry.name))
+    return found
+
+
+def _mark(pid: int) -> str:
+    """Return the name of a process's container, from its environment; empty if unknown."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == MARK.encode():
+                return value.decode()
+    return ""
+
+
+def _streams(pid: int) -> Iterator[socket.socket]:
+    """Yield copies of the connected TCP sockets of a process.
+
+    Raises:
+        OSError: Linux does not permit access to the process.
+    """
+    process = os.pidfd_open(pid)
+    try:
+        for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
+            with suppress(FileNotFoundError):
+                if str(entry.readlink()).startswith("socket:"):
+                    yield from _connected(_copied(process, int(entry.name)))
+    finally:
+        os.close(process)
+
+
+def _copied(process: int, descriptor: int) -> socket.socket:
+    copy = LIBC.syscall(PIDFD_GETFD, process, descriptor, 0)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return socket.socket(fileno=copy)
+
+
+def _connected(stream: socket.socket) -> Iterator[socket.socket]:
+    with suppress(OSError):
+        stream.getpeername()
+        if stream.family in {socket.AF_INET, socket.AF_INET6}:
+            yield stream
+            return
+    stream.close()
+
+
+def main() -> None:
+    """Execute commands from the socket with the file descriptor FD: ``python runtime.py FD``."""
+    parent = os.getppid()
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the emulator handles Ctrl-C
+    line = socket.socket(fileno=int(sys.argv[1]))
+    line.set_inheritable(False)
+    runtime = Runtime(line)
+
+    def leave(*_: object) -> None:
+        runtime.over = True
+
+    signal.signal(signal.SIGTERM, leave)
+    if os.getppid() == parent:
+        runtime.run()
+
+
+if __name__ == "__main__":
+    main()

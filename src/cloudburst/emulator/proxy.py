@@ -1,0 +1,115 @@
+"""TCP proxy that forwards connections to a worker, counts their bytes and can reset them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from anyio import create_task_group, sleep
+
+COPY_BLOCK_BYTES = 64 * 1024
+CONNECT_RETRY_DELAY = 0.02
+"""Seconds between two attempts to connect to a worker that does not listen yet."""
+
+
+class WorkerProxy:
+    """TCP proxy from the address of a task to the address at which the task's worker listens."""
+
+    def __init__(self, address: str, worker: str, port: int, cuts: Mapping[int, int]) -> None:
+        self._address = address
+        self._worker = worker
+        self._port = port
+        self._cuts = cuts
+        self._connections = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def serve(self) -> None:
+        """Forward connections until cancelled; accept none before the worker itself listens."""
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(self._worker, self._port)
+                writer.close()
+                break
+            await sleep(CONNECT_RETRY_DELAY)
+        server = await asyncio.start_server(self._connected, self._address, self._port)
+        try:
+            await server.serve_forever()
+        finally:
+            server.close()
+            self.cut()
+
+    def cut(self) -> int:
+        """Reset all connections and return their number."""
+        for writer in self._open:
+            _reset(writer)
+        return len(self._open) // 2
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = self._cuts.get(self._connections)
+        self._connections += 1
+        try:
+            inner_reader, inner_writer = await asyncio.open_connection(self._worker, self._port)
+        except OSError:
+            _reset(writer)
+            return
+        pair = {writer, inner_writer}
+        self._open |= pair
+        allowance = _ByteBudget(left)
+
+        def end() -> None:
+            for each in pair:
+                _reset(each)
+
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(_pass_on, reader, inner_writer, allowance, end)
+                tasks.start_soon(_pass_on, inner_reader, writer, allowance, end)
+        finally:
+            self._open -= pair
+            for each in pair:
+                each.close()
+
+
+class _ByteBudget:
+    """Number of bytes that a connection may still transfer, in both directions together."""
+
+    def __init__(self, left: int | None) -> None:
+        self._left = left
+
+    @property
+    def spent(self) -> bool:
+        return self._left == 0
+
+    def take(self, wanted: int) -> int:
+        if self._left is None:
+            return wanted
+        taken = min(wanted, self._left)
+        self._left -= taken
+        return taken
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    allowance: _ByteBudget,
+    end: Callable[[], None],
+) -> None:
+    with suppress(ConnectionError):
+        while chunk := await reader.read(COPY_BLOCK_BYTES):
+            writer.write(chunk[: allowance.take(len(chunk))])
+            await writer.drain()
+            if allowance.spent:
+                end()
+                return
+        writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close a connection with RST instead of FIN: unsent data is lost."""
+    stream = writer.get_extra_info("socket")
+    with suppress(OSError):
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

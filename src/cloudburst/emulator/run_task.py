@@ -1,0 +1,340 @@
+"""RunTask operation of the emulated ECS API."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.emulator.allowed_programs import check_containers
+from cloudburst.emulator.capacity import launch_failure
+from cloudburst.emulator.clusters import Clusters
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
+from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
+from cloudburst.emulator.images import NetworkReach
+from cloudburst.emulator.launch_spec import LaunchSpec
+from cloudburst.emulator.roles import Roles
+from cloudburst.emulator.task_registry import TaskRegistry
+from cloudburst.emulator.task_shape import ecs_task
+from cloudburst.emulator.task_state import Task
+from cloudburst.emulator.token_buckets import TokenBuckets
+
+MAX_TASKS_PER_CALL = 10
+"""Maximum number of tasks that one call of RunTask launches (ECS API reference, 2026-11)."""
+MAX_OVERRIDES_CHARS = 8192
+"""Maximum length of a request's overrides as JSON, in characters: RunTask in the ECS API reference
+(2026-11)."""
+MAX_TOKEN_CHARS = 64
+"""Maximum length of a client token, in characters: RunTask in the ECS API reference (2026-11)."""
+STARTED_BY_PATTERN = re.compile(r"[A-Za-z0-9/_-]{0,128}")
+"""Pattern of valid ``startedBy`` values: RunTask in the ECS API reference (2026-11)."""
+TOKEN_LIFETIMES = (86_400.0, 3600.0)
+"""Seconds after which ECS forgets a client token, counted from the token's first use, and from the
+end of the last task launched with it. The earlier time applies. See "Ensuring idempotency" in the
+ECS API reference (2026-11)."""
+MIN_DISK_GIB = 20
+"""Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
+(ECS API reference, 2026-11)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskNetwork:
+    """Network of a task, resolved from the subnets and security groups in its request."""
+
+    zone: str
+    zone_id: str
+    reach: NetworkReach
+    port_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    body: str
+    tasks: Sequence[str]
+    at: float
+
+
+class TaskLauncher:
+    """Implementation of RunTask: requests with the same client token launch tasks only once."""
+
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        clusters: Clusters,
+        definitions: TaskDefinitions,
+        registry: TaskRegistry,
+        *,
+        throttle: TokenBuckets,
+        roles: Roles,
+    ) -> None:
+        self._config = config
+        self._clusters = clusters
+        self._definitions = definitions
+        self._registry = registry
+        self._throttle = throttle
+        self._roles = roles
+        self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
+        self._tokens: dict[str, _Remembered] = {}
+
+    def run(
+        self, parameters: Mapping[str, Any], network: TaskNetwork, *, failure: str | None = None
+    ) -> dict[str, Any]:
+        """Launch tasks and return the response of RunTask.
+
+        Args:
+            parameters: Parameters of the request.
+            network: Network of the tasks.
+            failure: Reason to return as a failure for each task instead of launching the task;
+                ``None``: launch the tasks.
+
+        Raises:
+            ApiError: the request is invalid or throttled.
+        """
+        cluster = self._clusters.find(parameters)
+        token = parameters.get("clientToken")
+        if token and len(token) > MAX_TOKEN_CHARS:
+            raise invalid_parameter(f"clientToken can be up to {MAX_TOKEN_CHARS} characters long.")
+        body = json.dumps(
+            {k: v for k, v in parameters.items() if k != "clientToken"}, sort_keys=True
+        )
+        if token and (known := self._known(token)):
+            return self._repeated_response(known, body)
+        definition, definition_tags = self._definitions.find_to_run(parameters["taskDefinition"])
+        count = _checked_count(parameters)
+        _check_overrides(parameters, definition)
+        providers = self._providers(parameters, cluster, count)
+        tags = _checked_tags(parameters, definition_tags)
+        specs = [
+            self._launch_spec(
+                parameters,
+                cluster=cluster["clusterName"],
+                definition=definition,
+                provider=provider,
+                network=network,
+            )
+            for provider in providers
+        ]
+        overrides: Mapping[str, Any] = parameters.get("overrides") or {}
+        check_containers(definition["containerDefinitions"], overrides, specs[0].main)
+        self._roles.check_run(definition, overrides)
+        self._take_launches(specs)
+        tasks, failures = list[Task](), list[dict[str, str]]()
+        for spec in specs:
+            reason = failure or launch_failure(spec, self._config, self._registry.running())
+            if reason:
+                failures.append({"reason": reason})
+                continue
+            ident = secrets.token_hex(16)
+            tasks.append(
+                self._registry.launch(
+                    spec,
+                    ident=ident,
+                    arn=f"{self._prefix}task/{cluster['clusterName']}/{ident}",
+                    tags=dict(tags),
+                    started_by=parameters.get("startedBy"),
+                )
+            )
+        if token and tasks:
+            self._tokens[token] = _Remembered(body, [task.id for task in tasks], time.time())
+        return self._answer(tasks, failures)
+
+    def _known(self, token: str) -> _Remembered | None:
+        known = self._tokens.get(token)
+        if known is None:
+            return None
+        longest, after_end = TOKEN_LIFETIMES
+        ends = [self._registry.snapshots[ident].stopped for ident in known.tasks]
+        limit = known.at + longest
+        if all(end is not None for end in ends):
+            limit = min(limit, max(end for end in ends if end is not None) + after_end)
+        return known if time.time() < limit else None
+
+    def _repeated_response(self, known: _Remembered, body: str) -> dict[str, Any]:
+        tasks = [self._registry.snapshots[ident] for ident in known.tasks]
+        if known.body != body:
+            raise ApiError(
+                "ConflictException",
+                "The request has the same client token as another one, and other parameters.",
+                more={"resourceIds": [task.arn for task in tasks]},
+            )
+        return self._answer(tasks, [])
+
+    def _answer(self, tasks: list[Task], failures: list[dict[str, str]]) -> dict[str, Any]:
+        shown = [
+            ecs_task(task, self._registry.lifecycle(task.id).spec, self._config, tags=True)
+            for task in tasks
+        ]
+        return {"tasks": shown, "failures": failures}
+
+    def _providers(
+        self, parameters: Mapping[str, Any], cluster: Mapping[str, Any], count: int
+    ) -> list[str | None]:
+        """Return the capacity provider of each task; ``None`` if the request has a launch type."""
+        strategy = parameters.get("capacityProviderStrategy") or ()
+        launch_type = parameters.get("launchType")
+        if launch_type and strategy:
+            raise invalid_parameter(
+                "Specify either launch type or capacity provider strategy in your request, "
+                "but not both."
+            )
+        if launch_type not in {None, "FARGATE"}:
+            raise invalid_parameter("No Container Instances were found in your cluster.")
+        if launch_type:
+            return [None] * count
+        strategy = strategy or cluster["defaultCapacityProviderStrategy"]
+        if not strategy:
+            raise invalid_parameter("No Container Instances were found in your cluster.")
+        for item in strategy:
+            if item["capacityProvider"] not in cluster["capacityProviders"]:
+                raise invalid_parameter(
+                    "The specified capacity provider strategy cannot contain a capacity provider "
+                    "that is not associated with the cluster. Associate the capacity provider with "
+                    "the cluster and retry."
+                )
+        return [_pick(strategy, number) for number in range(count)]
+
+    def _launch_spec(
+        self,
+        parameters: Mapping[str, Any],
+        *,
+        cluster: str,
+        definition: Mapping[str, Any],
+        provider: str | None,
+        network: TaskNetwork,
+    ) -> LaunchSpec:
+        overrides: Mapping[str, Any] = parameters.get("overrides") or {}
+        cpu = cpu_units(overrides.get("cpu") or definition["cpu"])
+        memory = memory_mb(overrides.get("memory") or definition["memory"])
+        check_size(cpu, memory)
+        storage: Mapping[str, int] = (
+            overrides.get("ephemeralStorage") or definition.get("ephemeralStorage") or {}
+        )
+        disk = storage.get("sizeInGiB", MIN_DISK_GIB)
+        if not MIN_DISK_GIB <= disk <= 200 or (storage and disk == MIN_DISK_GIB):
+            raise invalid_parameter("Ephemeral storage size must be between 21 and 200 GiB.")
+        return LaunchSpec(
+            cluster=cluster,
+            definition=definition,
+            overrides=overrides,
+            cpu=cpu,
+            memory_mb=memory,
+            disk_gib=disk,
+            provider=provider,
+            launch_type="FARGATE",
+            network=parameters["networkConfiguration"]["awsvpcConfiguration"],
+            zone=network.zone,
+            zone_id=network.zone_id,
+            reach=network.reach,
+            port_open=network.port_open,
+            group=parameters.get("group") or f"family:{definition['family']}",
+            port=self._config.port,
+            exec_enabled=bool(parameters.get("enableExecuteCommand")),
+        )
+
+    def _take_launches(self, specs: Sequence[LaunchSpec]) -> None:
+        spot = sum(spec.spot for spec in specs)
+        for name, tasks in (("FARGATE_SPOT", spot), ("FARGATE", len(specs) - spot)):
+            if tasks and not self._throttle.try_take(name, tasks):
+                raise ApiError("ThrottlingException", "Rate exceeded")
+
+
+def check_network(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check and return the ``awsvpcConfiguration`` of a RunTask request.
+
+    Raises:
+        ApiError: the ``awsvpcConfiguration`` is missing or invalid.
+    """
+    configuration: Mapping[str, Any] = parameters.get("networkConfiguration") or {}
+    network: Mapping[str, Any] = configuration.get("awsvpcConfiguration") or {}
+    if not network:
+        raise invalid_parameter(
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
+        )
+    if not network.get("subnets"):
+        raise invalid_parameter("subnets can not be empty.")
+    if len(network["subnets"]) > 16:
+        raise invalid_parameter("There is a limit of 16 subnets that can be specified.")
+    if len(network.get("securityGroups") or ()) > 5:
+        raise invalid_parameter("There is a limit of 5 security groups that can be specified.")
+    return network
+
+
+def _checked_count(parameters: Mapping[str, Any]) -> int:
+    count = parameters.get("count")
+    count = 1 if count is None else count
+    if not 1 <= count <= MAX_TASKS_PER_CALL:
+        raise invalid_parameter(f"Count should be between 1 and {MAX_TASKS_PER_CALL}.")
+    if not STARTED_BY_PATTERN.fullmatch(parameters.get("startedBy") or ""):
+        raise invalid_parameter(
+            "startedBy can have up to 128 letters, numbers, hyphens, forward slashes and "
+            "underscores."
+        )
+    return int(count)
+
+
+def _check_overrides(parameters: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    overrides: Mapping[str, Any] = parameters.get("overrides") or {}
+    if len(json.dumps(overrides, ensure_ascii=False, separators=(",", ":"))) > MAX_OVERRIDES_CHARS:
+        raise invalid_parameter(f"Container Overrides length must be at most {MAX_OVERRIDES_CHARS}")
+    names = {container["name"] for container in definition["containerDefinitions"]}
+    for override in overrides.get("containerOverrides") or ():
+        name = override.get("name")
+        if name not in names:
+            raise invalid_parameter(
+                f"Override for container named {name} is not a container in the TaskDefinition."
+            )
+
+
+def _checked_tags(
+    parameters: Mapping[str, Any], definition_tags: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    propagated = definition_tags if parameters.get("propagateTags") == "TASK_DEFINITION" else ()
+    tags = {
+        tag["key"]: tag.get("value", "") for tag in (*propagated, *(parameters.get("tags") or ()))
+    }
+    check_tags(tags)
+    return tags
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise an error for tags that AWS does not accept.
+
+    AWS accepts up to 50 tags, with keys of up to 128 and values of up to 256 characters: letters,
+    digits, spaces and ``_.:/=+-@``. Source: "Tagging your Amazon ECS resources" in the ECS
+    developer guide (2026-11).
+
+    Raises:
+        ApiError: a tag is invalid, or there are too many.
+    """
+    if len(tags) > 50:
+        raise invalid_parameter("The number of tags exceeds the limit of 50.")
+    for key, value in tags.items():
+        allowed = all(
+            char.isalnum() or char.isspace() or char in "_.:/=+-@" for char in key + value
+        )
+        if not allowed or not 1 <= len(key) <= 128 or len(value) > 256:
+            raise invalid_parameter("Some tags contain invalid characters, or are too long.")
+        if key.lower().startswith("aws:"):
+            raise invalid_parameter("Tag keys beginning with 'aws:' are reserved.")
+
+
+def _pick(strategy: Sequence[Mapping[str, Any]], number: int) -> str:
+    """Return the capacity provider of one of the tasks that a call launches.
+
+    ``number`` is the position of the task in the call, from 0. The first tasks get their providers
+    by ``base``, the others by ``weight``.
+    """
+    based = [item["capacityProvider"] for item in strategy for _ in range(item.get("base") or 0)]
+    if number < len(based):
+        return str(based[number])
+    weighed = [
+        item["capacityProvider"] for item in strategy for _ in range(item.get("weight") or 0)
+    ]
+    if not weighed:
+        raise client_error("At least one capacity provider needs a weight greater than zero.")
+    return str(weighed[(number - len(based)) % len(weighed)])

@@ -1,0 +1,237 @@
+"""HTTP server of the emulated APIs: it authenticates calls, applies faults and dispatches calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from anyio import move_on_after, sleep
+
+from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
+from cloudburst.emulator.faults import Fault, PendingFaults
+from cloudburst.emulator.network import resolve_network
+from cloudburst.emulator.protocols import (
+    TARGETS,
+    ApiCall,
+    error_response,
+    parse_call,
+    success_response,
+)
+from cloudburst.emulator.run_task import check_network
+from cloudburst.emulator.services import EmulatedAccount
+from cloudburst.emulator.signature import SignedRequest
+
+MAX_S3_BODY_BYTES = 1 << 30
+"""Maximum size of the body of a request to S3, in bytes."""
+MAX_CALL_BYTES = 16 << 20
+"""Maximum size of the body of a request to a service other than S3, in bytes. The body is kept in
+memory until the request's signature has been checked."""
+LOOPBACK = "127.0.0.1"
+HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
+"""Names of this machine that are allowed in a ``Host`` header. Requests from a web page whose
+domain resolves to a loopback address (DNS rebinding) have another name and are rejected."""
+SHUTDOWN_TIMEOUT = 5.0
+MOTO_INTERNAL_PATH = "/moto-api"
+"""Path of moto's own settings, which callers must not reach."""
+UNANSWERED_FAULTS = {"lost", "dropped"}
+"""Kinds of faults after which the emulator sends no response."""
+
+
+class ApiServer:
+    """Handler of API requests.
+
+    Use it on one event loop only; `calls` may be read from any thread.
+    """
+
+    def __init__(
+        self, config: EmulatorConfig, account: EmulatedAccount, defects: list[Exception]
+    ) -> None:
+        self.calls: list[Call] = []
+        self.faults = PendingFaults()
+        self.hosts = frozenset[str]()
+        """Allowed values of the ``Host`` header."""
+        self._config = config
+        self._account = account
+        self._defects = defects
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Check the signature of a request and answer the request."""
+        if request.headers.get("Host", "").lower() not in self.hosts:
+            return web.Response(
+                text=f"Host must be one of {', '.join(sorted(self.hosts))}", status=421
+            )
+        at, identity = time.time(), self._account.identity
+        head = SignedRequest(
+            method=request.method,
+            target=request.raw_path,
+            headers={
+                name.lower(): ",".join(request.headers.getall(name)) for name in request.headers
+            },
+            body=b"",
+        )
+        call = _unread(request)
+        try:
+            signature = identity.signature(head)
+            call = replace(call, service=call.service or signature.service, key=signature.key)
+            identity.check_key(signature)
+            largest = MAX_S3_BODY_BYTES if signature.service == "s3" else MAX_CALL_BYTES
+            body = await request.clone(client_max_size=largest).read()
+            call = parse_call(request, body, key=signature.key, service=signature.service)
+            identity.authenticate(signature, replace(head, body=body), call.service)
+        except ApiError as error:
+            if identity.knows(call.key):  # unauthenticated callers must not fill the memory
+                self._note(at, call, error.status, error.code)
+            return error_response(call, error)
+        return await self._handled(request, body, call, at)
+
+    async def _handled(
+        self, request: web.Request, body: bytes, call: ApiCall, at: float
+    ) -> web.StreamResponse:
+        """Answer a request whose signature is valid."""
+        if self._config.latency:
+            await sleep(self._config.latency)
+        fault = self.faults.take(call.service, call.operation)
+        kind = str(fault.kind) if fault else ""
+        if fault and kind == "delay":
+            await sleep(fault.seconds)
+        note, response = kind, web.Response()
+        if kind != "dropped":
+            try:
+                response = await self._answered(request, body, call, fault)
+            except ApiError as error:
+                response, note = error_response(call, error), error.code
+            except Exception as defect:  # noqa: BLE001 - raised when the emulator ends
+                self._defects.append(defect)
+                note = "ServerException"
+                response = error_response(call, ApiError(note, repr(defect), status=500))
+        if fault and kind in UNANSWERED_FAULTS:
+            await sleep(fault.seconds)
+            if request.transport:
+                request.transport.abort()
+        self._note(at, call, 0 if kind in UNANSWERED_FAULTS else response.status, note)
+        return response
+
+    def _note(self, at: float, call: ApiCall, status: int, note: str) -> None:
+        self.calls.append(
+            Call(
+                at=at,
+                service=call.service,
+                operation=call.operation,
+                status=status,
+                note=note,
+                key=call.key,
+            )
+        )
+
+    async def _answered(
+        self, request: web.Request, body: bytes, call: ApiCall, fault: Fault | None
+    ) -> web.Response:
+        account, kind = self._account, fault.kind if fault else ""
+        if fault and kind == "error":
+            raise ApiError(fault.code, fault.message, status=fault.status)
+        account.identity.check(call.service, call.operation, call.key)
+        if not account.throttle.allows(call.operation):
+            raise self._throttled(call)
+        failure = fault.reason if fault and kind == "failures" else None
+        if kind == "doubled":
+            await self._done(request, body, call, failure)
+        return await self._done(request, body, call, failure)
+
+    async def _done(
+        self, request: web.Request, body: bytes, call: ApiCall, failure: str | None
+    ) -> web.Response:
+        account = self._account
+        if (call.service, call.operation) == ("ecs", "RunTask"):
+            network = check_network(call.parameters)
+            subnets = await resolve_network(self._config, network, account.ec2, account.moto)
+            return success_response(call, self._run(call, subnets, failure))
+        if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
+            return success_response(call, account.identity.caller(call.key))
+        operation = account.operation(call.service, call.operation)
+        if operation:
+            return success_response(call, _tried(operation, call.parameters))
+        if account.moto is None:
+            raise ApiError(
+                "UnknownOperationException",
+                f"{call.service}:{call.operation} is not emulated, and moto is not installed",
+            )
+        if request.path.startswith(MOTO_INTERNAL_PATH):
+            raise ApiError("UnknownOperationException", f"{MOTO_INTERNAL_PATH} is not part of AWS")
+        account.ec2.check_unused(call.operation, call.parameters)
+        response = await account.moto.forward(request, body)
+        if call.service == "iam" and response.status == HTTPStatus.OK:
+            account.roles.record_change(call.operation, call.parameters)
+        return response
+
+    def _run(self, call: ApiCall, subnets: Any, failure: str | None) -> dict[str, Any]:
+        try:
+            return _tried(
+                lambda p: self._account.launching.run(p, subnets, failure=failure),
+                call.parameters,
+            )
+        except ApiError as error:
+            if error.code == "ThrottlingException":
+                raise self._throttled(call) from None
+            raise
+
+    def _throttled(self, call: ApiCall) -> ApiError:
+        if call.operation == "RunTask" and self._config.wrap_throttling:
+            subnet = call.parameters["networkConfiguration"]["awsvpcConfiguration"]["subnets"][0]
+            return invalid_parameter(
+                f"Error retrieving subnet information for [{subnet}]: Rate exceeded "
+                "(ErrorCode: Throttling)"
+            )
+        code = "RequestLimitExceeded" if call.service == "ec2" else "ThrottlingException"
+        return ApiError(code, "Rate exceeded")
+
+
+def _unread(request: web.Request) -> ApiCall:
+    """Return what the headers of a request say about its API call, without reading the body."""
+    target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+    return ApiCall(service=TARGETS.get(target, ""), operation=operation, parameters={}, key="")
+
+
+def _tried(
+    operation: Callable[[Mapping[str, Any]], dict[str, Any]], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    try:
+        return operation(parameters)
+    except KeyError as missing:
+        raise invalid_parameter(f"{missing} is required.") from missing
+
+
+@asynccontextmanager
+async def serve_api(api: ApiServer, port: int) -> AsyncGenerator[str]:
+    """Serve the API and yield its base URL.
+
+    Raises:
+        EmulatorError: the port cannot be used.
+    """
+    app = web.Application(client_max_size=MAX_S3_BODY_BYTES)
+    app.router.add_route("*", "/{path:.*}", api.handle)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=False,
+        shutdown_timeout=0.1,
+        auto_decompress=False,  # the signature covers the compressed body
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, LOOPBACK, port).start()
+        except OSError as exc:
+            raise EmulatorError(f"api_port: {port}; {exc.strerror}") from exc
+        host, bound = runner.addresses[0][:2]
+        api.hosts = frozenset(f"{name}:{bound}" for name in HOST_NAMES)
+        yield f"http://{host}:{bound}"
+    finally:
+        with move_on_after(SHUTDOWN_TIMEOUT, shield=True):
+            await runner.cleanup()

@@ -1,0 +1,28 @@
+"""State that all tasks of an account share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anyio.abc import TaskGroup
+
+from cloudburst.emulator.addresses import AddressPool
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.containers import Containers
+from cloudburst.emulator.logs import CloudWatchLogs
+from cloudburst.emulator.roles import Roles
+from cloudburst.emulator.task_state import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedState:
+    """Configuration and resources that the lifecycles of all tasks share."""
+
+    config: EmulatorConfig
+    containers: Containers
+    addresses: AddressPool
+    logs: CloudWatchLogs
+    roles: Roles
+    background: TaskGroup
+    publish: Callable[[Task], None]

@@ -1,0 +1,355 @@
+"""Lifecycle of a task, as "Task lifecycle" in the ECS developer guide (2026-11) describes it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
+from typing import Any
+
+from anyio import CancelScope
+
+from cloudburst.emulator.addresses import BlackHole
+from cloudburst.emulator.allowed_programs import health_command, health_program
+from cloudburst.emulator.config import TaskFault
+from cloudburst.emulator.health import ContainerHealthCheck
+from cloudburst.emulator.launch_spec import LaunchSpec
+from cloudburst.emulator.proxy import WorkerProxy
+from cloudburst.emulator.shared_state import SharedState
+from cloudburst.emulator.start_checks import (
+    NO_INTERFACE,
+    reason_after_pull,
+    reason_at_start,
+    reason_before_pull,
+)
+from cloudburst.emulator.task_state import Task
+from cloudburst.emulator.timers import Timers
+
+INTERFACE_SHARE = 0.6
+"""Fraction of the time in PROVISIONING after which the network interface is attached."""
+SLOW_PERIOD = 0.1
+"""Length in seconds of a cycle in which a slowed process is stopped and then continues."""
+MAX_SPOT_NOTICE = 120.0
+"""Maximum time in seconds from the interruption notice to the end of a Spot task: "Fargate Spot
+termination notices" in the ECS developer guide (2026-11)."""
+
+SPOT_STOP = ("SpotInterruption", "Your Spot Task was interrupted.")
+"""Stop code and reason of an interrupted Spot task."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskLifecycle:
+    """State machine of a task and its processes. Use it on one event loop only."""
+
+    snapshot: Task
+    spec: LaunchSpec
+    fault: TaskFault
+    shared: SharedState
+    pace: float = 1.0
+    """Factor by which the configured times of the task's start are multiplied."""
+    _timers: Timers = field(default_factory=Timers)
+    _alive: set[str] = field(default_factory=set[str])
+    _awaited: set[str] = field(default_factory=set[str])
+    _interrupted: bool = False
+    """True after an interruption by Spot has sent SIGTERM, even before the API reports the
+    interruption."""
+    _worker: str = ""
+    """IP address at which the task's worker listens; empty before the worker is started."""
+    _hole: BlackHole | None = None
+    _proxy: WorkerProxy | None = None
+    _background: CancelScope = field(default_factory=CancelScope)
+    _thawed: bool = True
+
+    def begin(self) -> None:
+        """Start the lifecycle with PROVISIONING; the later states follow without further calls."""
+        config = self.shared.config
+        if self.fault.never_attached:
+            self._timers.later(config.interface_timeout, self._fail, NO_INTERFACE)
+            return
+        wait = config.provisioning * self.pace
+        self._timers.later(wait * INTERFACE_SHARE, self._attach)
+        self._timers.later(wait, self._pull)
+
+    def stop(
+        self, code: str, reason: str, *, grace: float | None = None, wait: float = 0.0
+    ) -> None:
+        """Stop the task; a second call has no effect.
+
+        Args:
+            code: Stop code of ECS.
+            reason: Stopped reason of ECS.
+            grace: Seconds from SIGTERM to SIGKILL; ``None``: the stop timeouts of the containers.
+            wait: Seconds until SIGTERM, in addition to ``EmulatorConfig.deactivating``.
+        """
+        if self._interrupted:
+            self._report_interruption()  # it is already stopping; report that now
+        if not self.snapshot.live:
+            return
+        self._timers.cancel()
+        if self.fault.slow > 1 and self._thawed:
+            self._signal_all(SIGCONT)
+        wait += self.shared.config.deactivating
+        self._want_stopped(code, reason)
+        if not self._alive:
+            self._executed()
+        elif wait:
+            self._change(last_status="DEACTIVATING")
+            self._timers.later(wait, self._terminate, grace)
+        else:
+            self._terminate(grace)
+
+    def stop_timers(self) -> None:
+        """Cancel all future state changes; the task's processes run until the emulator ends."""
+        self._timers.cancel()
+        if self._hole:
+            self._hole.close()
+
+    def interrupt(self, notice: float | None = None) -> None:
+        """Interrupt the task as Fargate Spot does.
+
+        Args:
+            notice: Seconds from SIGTERM to SIGKILL, at most 120; ``None``: the stop timeouts of the
+                containers.
+        """
+        grace = None if notice is None else min(notice, MAX_SPOT_NOTICE)
+        lag = self.shared.config.interruption_lag
+        if lag <= 0 or not self._alive or not self.snapshot.live:
+            self.stop(*SPOT_STOP, grace=grace, wait=-min(lag, 0))
+        elif not self._interrupted:
+            self._interrupted = True
+            self._end_containers(grace)
+            self._timers.later(lag, self._report_interruption)
+
+    def _report_interruption(self) -> None:
+        """Report an interruption in the API after the containers have received SIGTERM."""
+        if self.snapshot.live:
+            self._change(last_status="STOPPING")
+            self._want_stopped(*SPOT_STOP)
+            if not self._alive:
+                self._executed()
+
+    def _want_stopped(self, code: str, reason: str) -> None:
+        self._change(
+            desired_status="STOPPED", stop_code=code, stopped_reason=reason, stopping=time.time()
+        )
+
+    def crash(self) -> None:
+        """Kill the first process of the main container."""
+        self.shared.containers.send(self._name(self.spec.main), SIGKILL)
+
+    def freeze(self, seconds: float) -> None:
+        """Freeze the processes of the task for some seconds."""
+        self._signal_all(SIGSTOP)
+        self._thawed = False
+        asyncio.get_running_loop().call_later(seconds, self._thaw)
+
+    async def cut(self) -> int:
+        """Reset the connections of the task and return their number.
+
+        Raises:
+            OSError: Linux does not permit access to the connections.
+        """
+        if self._proxy:
+            return self._proxy.cut()
+        return await self.shared.containers.cut(self._name(self.spec.main))
+
+    def retag(self, tags: Mapping[str, str]) -> None:
+        """Replace the tags of the task."""
+        self._change(tags=dict(tags))
+
+    def _attach(self) -> None:
+        if not self.fault.no_network_interface:
+            self._change(
+                interface=f"eni-{secrets.token_hex(9)[:17]}", address=self.shared.addresses.take()
+            )
+
+    def _pull(self) -> None:
+        shared = self.shared
+        reason = reason_before_pull(self.spec, self.fault, config=shared.config, roles=shared.roles)
+        if reason:
+            self._fail(reason)
+            return
+        self._change(last_status="PENDING", pull_started=time.time())
+        self._timers.later(shared.config.pending * self.pace, self._pulled)
+
+    def _pulled(self) -> None:
+        self._change(pull_stopped=time.time())
+        if reason := reason_after_pull(self.spec, self.fault, self.shared.config):
+            self._fail(reason)
+            return
+        wait = self.shared.config.activating * self.pace + self.fault.start_delay
+        if wait:
+            self._change(last_status="ACTIVATING")
+            self._timers.later(wait, self._start)
+        else:
+            self._start()
+
+    def _fail(self, reason: str) -> None:
+        self._change(container_reason=reason)
+        self.stop("TaskFailedToStart", reason)
+
+    def _start(self) -> None:
+        shared = self.shared
+        reason = reason_at_start(
+            self.spec, self.fault, self.snapshot.id, config=shared.config, logs=shared.logs
+        )
+        if reason:
+            self._fail(reason)
+            return
+        self._worker = address = self._open_address()
+        self._awaited = {container["name"] for container in self.spec.containers}
+        self._alive = set(self._awaited)
+        for container in self.spec.containers:
+            name = container["name"]
+            command, environment = self.spec.program(
+                container, self.shared.config, self.fault, address
+            )
+            self.shared.containers.start(
+                self._name(name),
+                command,
+                environment,
+                _Container(life=self, name=name),
+                ignores_sigterm=self.shared.config.pid1 and not self.spec.has_init(container),
+                frozen=self.fault.never_healthy and bool(command) and name == self.spec.main,
+            )
+
+    def _open_address(self) -> str:
+        """Prepare the task's address; return the address at which the worker listens."""
+        outer, port = self.snapshot.address, self.shared.config.port
+        assert outer is not None
+        if self.fault.black_hole or not self.spec.port_open:
+            self._hole = BlackHole(outer, port)
+            return self.shared.addresses.take()
+        if self.fault.needs_proxy or self.shared.config.proxy_connections:
+            inner = self.shared.addresses.take()
+            self._proxy = WorkerProxy(outer, inner, port, self.fault.cut_connections)
+            self._run_behind(self._proxy.serve)
+            return inner
+        return outer
+
+    def _run_behind(self, function: Callable[[], Any]) -> None:
+        async def run() -> None:
+            with self._background:
+                await function()
+
+        self.shared.background.start_soon(run)
+
+    def started(self, name: str, pid: int) -> None:
+        """Record the start of a container; the task is RUNNING after the last container starts."""
+        self._awaited.discard(name)
+        self._change(pids={**self.snapshot.pids, name: pid})
+        if not self._awaited and self.snapshot.live and self.snapshot.started is None:
+            self._change(last_status="RUNNING", started=time.time())
+            self._plan_faults()
+            if check := self.spec.main_container.get("healthCheck"):
+                self._run_behind(self._health_check(check).run)
+
+    def wrote(self, name: str, lines: Sequence[str]) -> None:
+        """Add a container's output to its log stream."""
+        self.shared.logs.write(self.spec.log_of(name, self.snapshot.id), lines)
+
+    def ended(self, name: str, code: int) -> None:
+        """Record the end of a container; stop the task if the container was essential."""
+        self._alive.discard(name)
+        pids = {other: pid for other, pid in self.snapshot.pids.items() if other != name}
+        self._change(pids=pids, exit_codes={**self.snapshot.exit_codes, name: code})
+        if self._interrupted and self.snapshot.live:
+            return  # a timer reports the interruption
+        if self.snapshot.live and (self.spec.is_essential(name) or not self._alive):
+            self.stop("EssentialContainerExited", "Essential container in task exited")
+        elif not self.snapshot.live and not self._alive:
+            self._executed()
+
+    def _plan_faults(self) -> None:
+        fault = self.fault
+        if fault.crash_after is not None:
+            self._timers.later(fault.crash_after, self.crash)
+        if fault.interrupt_after is not None:
+            self._timers.later(fault.interrupt_after, self.interrupt)
+        if fault.freeze:
+            self._timers.later(fault.freeze[0], self.freeze, fault.freeze[1])
+        if fault.slow > 1:
+            self._hold(SLOW_PERIOD * (1 - 1 / fault.slow))
+
+    def _hold(self, seconds: float) -> None:
+        if self._thawed:
+            self._signal_all(SIGSTOP)
+            self._timers.later(seconds, self._signal_all, SIGCONT)
+        self._timers.later(SLOW_PERIOD, self._hold, seconds)
+
+    def _thaw(self) -> None:
+        self._thawed = True
+        self._signal_all(SIGCONT)
+
+    def _health_check(self, check: Mapping[str, Any]) -> ContainerHealthCheck:
+        config, container = self.shared.config, self.spec.main_container
+        _, environment = self.spec.program(container, config, self.fault, self._worker)
+        checks = health_program(check["command"])
+        return ContainerHealthCheck(
+            containers=self.shared.containers,
+            container=self._name(self.spec.main),
+            command=health_command(checks, self._worker, config.port),
+            environment=environment,
+            check=check,
+            on_change=lambda healthy: self._change(healthy=healthy),
+        )
+
+    def _terminate(self, grace: float | None) -> None:
+        self._change(last_status="STOPPING")
+        self._end_containers(grace)
+
+    def _end_containers(self, grace: float | None) -> None:
+        for name in self._alive:
+            wait = self.spec.stop_timeout(name, self.shared.config) if grace is None else grace
+            self.shared.containers.send(self._name(name), SIGTERM)
+            self._timers.later(wait, self.shared.containers.send, self._name(name), SIGKILL)
+
+    def _executed(self) -> None:
+        self._timers.cancel()
+        self._background.cancel()
+        if self._hole:
+            self._hole.close()
+        if self.snapshot.started or self.snapshot.pids or self.snapshot.exit_codes:
+            self._change(execution_stopped=time.time())
+        self._change(last_status="DEPROVISIONING")
+        self._timers.later(self.shared.config.deprovisioning, self._stopped)
+
+    def _stopped(self) -> None:
+        self._change(last_status="STOPPED", stopped=time.time(), tags={})
+        self._timers.later(self.shared.config.interface_lingers, self._give_back)
+
+    def _give_back(self) -> None:
+        """Release the addresses of the task after its network interface was deleted."""
+        for address in {self.snapshot.address or "", self._worker} - {""}:
+            self.shared.addresses.release(address)
+
+    def _signal_all(self, number: Signals) -> None:
+        for name in self._alive:
+            self.shared.containers.send(self._name(name), number, group=True)
+
+    def _name(self, container: str) -> str:
+        return f"{self.snapshot.id}/{container}"
+
+    def _change(self, **changes: Any) -> None:
+        self.snapshot = replace(self.snapshot, version=self.snapshot.version + 1, **changes)
+        self.shared.publish(self.snapshot)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Container:
+    """Listener that passes the events of a container to its task's lifecycle."""
+
+    life: TaskLifecycle
+    name: str
+
+    def started(self, pid: int) -> None:
+        self.life.started(self.name, pid)
+
+    def wrote(self, lines: Sequence[str]) -> None:
+        self.life.wrote(self.name, lines)
+
+    def ended(self, code: int) -> None:
+        self.life.ended(self.name, code)

@@ -1,0 +1,142 @@
+"""Descriptions of tasks in the format of the ECS API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.launch_spec import LaunchSpec
+from cloudburst.emulator.task_state import Task
+
+CONTAINER_STATES = {
+    "PROVISIONING": "PENDING",
+    "PENDING": "PENDING",
+    "ACTIVATING": "PENDING",
+    "DEPROVISIONING": "STOPPED",
+    "STOPPED": "STOPPED",
+}
+ATTACHMENT_STATES = {"DEPROVISIONING": "DETACHING", "STOPPED": "DELETED"}
+BARE_SHARE, MAX_BARE_SECONDS = 0.2, 1.0
+"""Time at the start of PROVISIONING during which a task is described without containers and without
+attachment: as a fraction of PROVISIONING, and its maximum in seconds. AWS does the same:
+https://github.com/apache/airflow/issues/51429. Afterwards, the attachment is PRECREATED."""
+TIME_MEMBERS = {
+    "pullStartedAt": "pull_started",
+    "pullStoppedAt": "pull_stopped",
+    "startedAt": "started",
+    "stoppingAt": "stopping",
+    "executionStoppedAt": "execution_stopped",
+    "stoppedAt": "stopped",
+    "connectivityAt": "pull_started",
+}
+"""Names of the fields of `Task` that contain times, by name of the member in the ECS API."""
+
+
+def ecs_task(
+    task: Task, spec: LaunchSpec, config: EmulatorConfig, *, tags: bool = False
+) -> dict[str, Any]:
+    """Return a task in the format of the ECS API, which omits members without a value."""
+    prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
+    overrides: dict[str, Any] = {
+        "containerOverrides": [],
+        "inferenceAcceleratorOverrides": [],
+        **spec.overrides,
+    }
+    bare = time.time() < task.created + min(BARE_SHARE * config.provisioning, MAX_BARE_SECONDS)
+    disk = {"sizeInGiB": spec.disk_gib}
+    shown: dict[str, Any] = {
+        "taskArn": task.arn,
+        "clusterArn": f"{prefix}cluster/{task.cluster}",
+        "taskDefinitionArn": spec.definition["taskDefinitionArn"],
+        "lastStatus": task.last_status,
+        "desiredStatus": task.desired_status,
+        "launchType": spec.launch_type,
+        "platformVersion": "1.4.0",
+        "platformFamily": "Linux",
+        "availabilityZone": spec.zone,
+        "attachments": [] if bare else [_attachment(task, spec)],
+        "attributes": [{"name": "ecs.cpu-architecture", "value": spec.architecture.lower()}],
+        "containers": []
+        if bare
+        else [_container(container, task, spec, prefix) for container in spec.containers],
+        "cpu": str(spec.cpu),
+        "memory": str(spec.memory_mb),
+        "ephemeralStorage": disk,
+        "fargateEphemeralStorage": disk,
+        "group": spec.group,
+        "overrides": overrides,
+        "healthStatus": _health(task),
+        "enableExecuteCommand": spec.exec_enabled,
+        "inferenceAccelerators": [],
+        "createdAt": task.created,
+        "version": task.version,
+        "startedBy": task.started_by,
+        "capacityProviderName": spec.provider,
+        "connectivity": "CONNECTED" if task.pull_started else None,
+        "stopCode": task.stop_code,
+        "stoppedReason": task.stopped_reason,
+        **{name: getattr(task, fact) for name, fact in TIME_MEMBERS.items()},
+        "tags": [{"key": k, "value": v} for k, v in task.tags.items()] if tags else [],
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _attachment(task: Task, spec: LaunchSpec) -> dict[str, Any]:
+    status = ATTACHMENT_STATES.get(task.last_status, "ATTACHED" if task.interface else "PRECREATED")
+    return {
+        "id": attachment_id(task),
+        "type": "ElasticNetworkInterface",
+        "status": status,
+        "details": [{"name": n, "value": v} for n, v in _details(task, spec)],
+    }
+
+
+def _details(task: Task, spec: LaunchSpec) -> Iterator[tuple[str, str]]:
+    yield "subnetId", spec.network["subnets"][0]
+    if task.interface and task.address:
+        yield "networkInterfaceId", task.interface
+        yield "macAddress", "02:00:" + ":".join(f"{int(n):02x}" for n in task.address.split("."))
+        yield "privateDnsName", f"ip-{task.address.replace('.', '-')}.ec2.internal"
+        yield "privateIPv4Address", task.address
+
+
+def attachment_id(task: Task) -> str:
+    """Return the UUID of a task's network attachment, which is derived from the task's id."""
+    return "-".join((task.id[:8], task.id[8:12], task.id[12:16], task.id[16:20], task.id[20:]))
+
+
+def _container(
+    container: Mapping[str, Any], task: Task, spec: LaunchSpec, prefix: str
+) -> dict[str, Any]:
+    name = container["name"]
+    is_main = name == spec.main
+    status = CONTAINER_STATES.get(task.last_status, "RUNNING")
+    if name in task.exit_codes or (task.last_status == "STOPPING" and name not in task.pids):
+        status = "STOPPED"
+    shown: dict[str, Any] = {
+        "containerArn": f"{prefix}container/{task.cluster}/{task.id}/{name}",
+        "taskArn": task.arn,
+        "name": name,
+        "image": container.get("image", ""),
+        "lastStatus": status,
+        "cpu": str(container.get("cpu", 0)),
+        "healthStatus": _health(task) if is_main else "UNKNOWN",
+        "networkInterfaces": [
+            {"attachmentId": attachment_id(task), "privateIpv4Address": task.address}
+        ]
+        if task.address
+        else [],
+        "runtimeId": f"{task.id}-{sum(name.encode()):010d}" if task.started else None,
+        "exitCode": task.exit_codes.get(name),
+        "reason": task.container_reason if is_main else None,
+    }
+    for member in ("memory", "memoryReservation"):
+        if container.get(member) is not None:
+            shown[member] = str(container[member])
+    return {member: value for member, value in shown.items() if value is not None}
+
+
+def _health(task: Task) -> str:
+    return {None: "UNKNOWN", True: "HEALTHY", False: "UNHEALTHY"}[task.healthy]

@@ -1,0 +1,141 @@
+"""Operations of the emulated ECS API on launched tasks and on tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudburst.emulator.clusters import Clusters
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.definitions import TaskDefinitions
+from cloudburst.emulator.errors import invalid_parameter
+from cloudburst.emulator.run_task import check_tags
+from cloudburst.emulator.task_registry import TaskRegistry
+from cloudburst.emulator.task_shape import ecs_task
+from cloudburst.emulator.task_state import Task
+
+MAX_ARNS = 100
+"""Maximum number of tasks in a DescribeTasks request and in a ListTasks response (ECS API
+reference, 2026-11)."""
+
+
+class TaskOperations:
+    """Operations that describe, list, stop and tag tasks."""
+
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        clusters: Clusters,
+        definitions: TaskDefinitions,
+        registry: TaskRegistry,
+    ) -> None:
+        self._config = config
+        self._clusters = clusters
+        self._definitions = definitions
+        self._registry = registry
+        self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:task/"
+        self.operations = {
+            "DescribeTasks": self._describe,
+            "ListTasks": self._list,
+            "StopTask": self._stop,
+            "TagResource": self._tag,
+            "UntagResource": self._untag,
+            "ListTagsForResource": self._list_tags,
+        }
+
+    def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = self._clusters.find(parameters)["clusterName"]
+        references: Sequence[str] = parameters.get("tasks") or ()
+        if not references:
+            raise invalid_parameter("Tasks cannot be empty.")
+        if len(references) > MAX_ARNS:
+            raise invalid_parameter(f"Tasks cannot have more than {MAX_ARNS} entries.")
+        tasks, failures = list[dict[str, Any]](), list[dict[str, str]]()
+        tags = "TAGS" in (parameters.get("include") or ())
+        for reference in references:
+            if task := self._registry.find(cluster, reference):
+                tasks.append(self._shown(task, tags=tags))
+            else:
+                failures.append({"arn": self._arn(cluster, reference), "reason": "MISSING"})
+        return {"tasks": tasks, "failures": failures}
+
+    def _list(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = self._clusters.find(parameters)["clusterName"]
+        started_by, family = parameters.get("startedBy"), parameters.get("family")
+        wanted = parameters.get("desiredStatus") or "RUNNING"
+        limit, after = (
+            parameters.get("maxResults") or MAX_ARNS,
+            int(parameters.get("nextToken") or -1),
+        )
+        if not 1 <= limit <= MAX_ARNS:
+            raise invalid_parameter(f"maxResults must be between 1 and {MAX_ARNS}.")
+        if started_by and any(
+            parameters.get(name)
+            for name in ("family", "serviceName", "containerInstance", "launchType")
+        ):
+            raise invalid_parameter("cannot specify startedBy with other arguments")
+        found = [
+            task
+            for task, status in self._registry.listed()
+            if task.number > after
+            and task.cluster == cluster
+            and status == wanted
+            and started_by in {None, task.started_by}
+            and family in {None, self._family(task)}
+        ]
+        page = found[:limit]
+        more = {"nextToken": str(page[-1].number)} if len(found) > limit else {}
+        return {"taskArns": [task.arn for task in page], **more}
+
+    def _stop(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = self._clusters.find(parameters)["clusterName"]
+        task = self._registry.find(cluster, parameters["task"])
+        if task is None:
+            raise invalid_parameter("The referenced task was not found.")
+        reason = parameters.get("reason") or "Task stopped by user"
+        self._registry.lifecycle(task.id).stop("UserInitiated", reason)
+        return {"task": self._shown(self._registry.snapshots[task.id])}
+
+    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        new = {tag["key"]: tag.get("value", "") for tag in parameters["tags"]}
+        self._retag(parameters["resourceArn"], self._tags(parameters["resourceArn"]) | new)
+        return {}
+
+    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        tags = self._tags(parameters["resourceArn"])
+        left = {key: value for key, value in tags.items() if key not in parameters["tagKeys"]}
+        self._retag(parameters["resourceArn"], left)
+        return {}
+
+    def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        tags = self._tags(parameters["resourceArn"])
+        return {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        task = self._registry.snapshots.get(arn.rpartition("/")[2])
+        if task and task.arn == arn:
+            return dict(task.tags)
+        return {tag["key"]: tag.get("value", "") for tag in self._other_tags(arn)}
+
+    def _retag(self, arn: str, tags: dict[str, str]) -> None:
+        check_tags(tags)
+        task = self._registry.snapshots.get(arn.rpartition("/")[2])
+        if task and task.arn == arn:
+            self._registry.lifecycle(task.id).retag(tags)
+        else:
+            self._other_tags(arn)[:] = [{"key": k, "value": v} for k, v in tags.items()]
+
+    def _other_tags(self, arn: str) -> list[dict[str, str]]:
+        for tags in (self._clusters.tags(arn), self._definitions.tags(arn)):
+            if tags is not None:
+                return tags
+        raise invalid_parameter("The specified resource was not found.")
+
+    def _shown(self, task: Task, *, tags: bool = False) -> dict[str, Any]:
+        return ecs_task(task, self._registry.lifecycle(task.id).spec, self._config, tags=tags)
+
+    def _family(self, task: Task) -> str:
+        return str(self._registry.lifecycle(task.id).spec.definition["family"])
+
+    def _arn(self, cluster: str, reference: str) -> str:
+        return reference if reference.startswith("arn:") else f"{self._prefix}{cluster}/{reference}"

@@ -1,0 +1,386 @@
+"""Attempts at one scene: upload, encode and download, with retries and speculative copies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+
+from cloudburst.concurrency import collapse_single
+from cloudburst.engine.journal_writer import JournalWriter
+from cloudburst.engine.output_folder import OutputFolder
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.pool_state import Assignment, AssignmentState, Ticket
+from cloudburst.engine.progress_timeout import ProgressTimeout, progress_timeout
+from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.worker_record import Attempt, PhaseSpan
+from cloudburst.errors import CloudburstError
+from cloudburst.models.error_entry import ErrorEntry
+from cloudburst.models.events import (
+    SceneCopied,
+    SceneEncoded,
+    SceneEncoding,
+    SceneProgress,
+    SceneQueued,
+    SceneRetried,
+    SceneStarted,
+    SceneUploaded,
+)
+from cloudburst.models.fingerprint import fingerprint
+from cloudburst.models.journal_entries import SceneFailureEntry
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene, Video
+from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene
+
+logger = logging.getLogger(__name__)
+
+Emit: TypeAlias = Callable[..., None]
+"""Function that emits an event of one scene; called with the event's class and fields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneContext:
+    """Inputs, settings and shared objects that all attempts at one scene use."""
+
+    scene: Scene
+    ticket: Ticket
+    to: Path
+    """Final path of the scene's video."""
+    options: RenderOptions
+    record: SceneRecord
+    emit: Emit
+    timeout: float | None
+    """Seconds that an attempt may take without progress; ``None``: no limit. See
+    `Timeouts.scene`."""
+    max_attempts: int
+    output: OutputFolder
+    """Output folder of the run, through which videos are downloaded."""
+    fingerprint: str = ""
+    """Fingerprint of the scene's files and options when the run began; empty if it was not
+    computed."""
+    writer: JournalWriter | None = None
+
+    def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
+        """Add a failed attempt to the journal, without waiting until it is written.
+
+        Args:
+            error: Error of the attempt.
+            final: True if no other attempt follows.
+        """
+        if self.writer is not None:
+            # Not awaited: the scene must be back in the queue before the next scheduling decision.
+            self.writer.add(
+                SceneFailureEntry(
+                    scene=self.record.name,
+                    failures=self.record.failures,
+                    worker_failures=self.record.worker_failures,
+                    worker_losses=self.record.worker_losses,
+                    error=ErrorEntry.of(error),
+                    given_up=final,
+                )
+            )
+
+    async def write_result(
+        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
+    ) -> None:
+        """Write the result of an attempt to the journal, before the video gets its final name.
+
+        Args:
+            video: The video, with its final path.
+            attempt: Attempt that made the video.
+            inputs: Hashes of the files of which the video is made, by role, such as image or
+                audio. If a file has changed since the run began, the journal gets the fingerprint
+                of the changed files, and a warning is logged.
+            download_began: Time at which the download began, on anyio's clock.
+        """
+        made_of = self.fingerprint
+        if inputs and self.fingerprint:
+            made_of = fingerprint(self.scene.name, self.options, inputs)
+        if made_of != self.fingerprint:
+            logger.warning(
+                "scene %s: its files have changed since the run began; its video is made of what "
+                "they were when they were sent",
+                self.scene.name,
+            )
+        if self.writer is not None:
+            download = PhaseSpan("download", download_began, anyio.current_time())
+            spans = [*attempt.spans, download]
+            await self.writer.result(video, made_of, self.record.attempts, spans)
+
+
+async def render_scene(context: SceneContext, pool: WorkerPool) -> Video:
+    """Make attempts at a scene until one of them succeeds, and return the video.
+
+    Raises:
+        CloudburstError: Error of the last attempt, if another one is not allowed or cannot help.
+        PoisonedSceneError: Too many workers ended while they encoded the scene.
+    """
+    record, ticket = context.record, context.ticket
+    while True:
+        try:
+            video = await _attempt(context, pool)
+        except CloudburstError as exc:
+            if poisoned := record.poisoned_error():
+                raise poisoned from exc
+            if not exc.retryable or record.task is None:
+                raise
+            if not record.may_retry(exc, context.max_attempts):
+                raise
+            context.write_failure(exc)
+            ticket.suspect = record.worker_losses > 0
+            ticket.avoided_tasks.add(record.task)
+            kind, message = type(exc).__name__, str(exc)
+            context.emit(SceneRetried, task=record.task, kind=kind, message=message)
+        else:
+            if video is not None:
+                return video
+            record.attempts -= 1  # the scheduler took the scene off its worker: not a failure
+
+
+async def _attempt(context: SceneContext, pool: WorkerPool) -> Video | None:
+    """Make one attempt, and a speculative copy of it if the scheduler starts one.
+
+    Returns:
+        The video; ``None`` if the scheduler took the scene off its worker before the scene was
+        encoded.
+    """
+    record = context.record
+    record.start_attempt()
+    if not record.queued_event_emitted:
+        context.emit(SceneQueued, attempt=record.attempts)
+    record.queued_event_emitted = False
+    render_copy = partial(_attempt_copy, context=context, pool=pool)
+    async with _speculative_copy(context.ticket, render_copy) as copy:
+        try:
+            if video := await _attempt_first(context, pool):
+                return video
+        except CloudburstError:
+            if video := await copy.wait():
+                return video
+            raise
+        # The scene was taken off its worker, be it because the copy has encoded first.
+        video = await copy.wait()
+        if video is None and copy.error is not None:
+            raise copy.error
+        return video
+    raise AssertionError("unreachable: that scope is cancelled after its last await")
+
+
+async def _attempt_first(context: SceneContext, pool: WorkerPool) -> Video | None:
+    record, video = context.record, None
+    waiting_since, queued_before = context.ticket.take_waiting_since(), record.queued_seconds
+    try:
+        async with pool.lease(context.ticket) as assignment:
+            record.queued_seconds += anyio.current_time() - waiting_since
+            record.task = assignment.connection.task
+            video = await _attempt_on(assignment, context, pool)
+    except CloudburstError as exc:
+        if record.encode_unfinished:
+            record.note_encode_failure(exc)
+        raise
+    if video is None and not record.encode_unfinished:  # its time on the worker was waiting as well
+        record.queued_seconds = queued_before + anyio.current_time() - waiting_since
+    return video
+
+
+async def _attempt_copy(
+    assignment: Assignment, *, context: SceneContext, pool: WorkerPool
+) -> Video | None:
+    """Make a speculative copy of an attempt: render the scene on a second worker.
+
+    Until the copy has encoded the scene, the record of the scene describes the first attempt.
+
+    Returns:
+        The video; ``None`` if the first attempt has encoded the scene earlier, or if the scheduler
+        took the copy off its worker.
+    """
+    task, video = assignment.connection.task, None
+    record = SceneRecord(name=context.record.name, task=task, attempts=context.record.attempts)
+
+    def emit(event: type[Any], **fields: Any) -> None:
+        if event is SceneEncoded:
+            context.emit(event, **fields)
+
+    try:
+        async with pool.lease(context.ticket, assignment):
+            context.emit(SceneCopied, task=task)
+            video = await _attempt_on(assignment, replace(context, record=record, emit=emit), pool)
+    except CloudburstError as exc:
+        context.ticket.avoided_tasks.add(task)
+        if record.encode_unfinished:
+            context.record.note_encode_failure(exc)
+        raise
+    finally:
+        context.record.bytes_sent += record.bytes_sent
+        if assignment.state is AssignmentState.DOWNLOADING and not record.encode_unfinished:
+            context.record.copy_from(record)
+    return video
+
+
+class SpeculativeCopy:
+    """Speculative copy of an attempt on another worker. It runs only if the scheduler starts it."""
+
+    def __init__(
+        self, tasks: TaskGroup, render: Callable[[Assignment], Awaitable[Video | None]]
+    ) -> None:
+        self._tasks = tasks
+        self._render = render
+        self._started = False
+        self._ended = anyio.Event()
+        self._video: Video | None = None
+        self.error: CloudburstError | None = None
+        """Error with which the copy failed; ``None`` if it did not fail."""
+
+    def start(self, assignment: Assignment) -> None:
+        """Start the copy on the worker that the scheduler has chosen."""
+        self._started = True
+        self._tasks.start_soon(self._run, assignment, name=f"copy of {assignment.ticket.scene}")
+
+    async def _run(self, assignment: Assignment) -> None:
+        try:
+            self._video = await self._render(assignment)
+        except CloudburstError as exc:
+            self.error = exc
+        finally:
+            self._ended.set()
+
+    async def wait(self) -> Video | None:
+        """Wait for the end of the copy and return its video, or ``None`` if it made no video.
+
+        Return ``None`` at once if the copy was not started.
+        """
+        if self._started:
+            await self._ended.wait()
+        return self._video
+
+
+@asynccontextmanager
+async def _speculative_copy(
+    ticket: Ticket, render: Callable[[Assignment], Awaitable[Video | None]]
+) -> AsyncGenerator[SpeculativeCopy]:
+    """Allow the scheduler to start a copy of the attempt during the ``with`` block.
+
+    A copy that still runs at the end of the block is cancelled.
+    """
+    with collapse_single():
+        async with anyio.create_task_group() as tasks:
+            copy = SpeculativeCopy(tasks, render)
+            ticket.on_copy = copy.start
+            try:
+                yield copy
+            finally:
+                ticket.on_copy = None
+            tasks.cancel_scope.cancel()
+
+
+async def _attempt_on(
+    assignment: Assignment, context: SceneContext, pool: WorkerPool
+) -> Video | None:
+    """Upload, encode and download a scene on one worker, and return its video.
+
+    Return ``None`` if the other attempt at the scene, the original or its speculative copy, has
+    encoded the scene earlier.
+    """
+    backend, audio_seconds = assignment.worker.backend, context.ticket.audio_seconds
+    with progress_timeout(
+        backend, context.timeout, audio_seconds=audio_seconds, scene=context.record.name
+    ) as timeout:
+        phases = _Phases(assignment, context, timeout)
+        uploaded = await phases.upload()
+        encoded = await phases.encode(uploaded)
+        if not assignment.finish_first():
+            return None
+        phases.note_encoded()
+        video = await phases.download(encoded, uploaded.input_hashes)
+        pool.finished(phases.attempt, assignment)
+        return video
+    raise AssertionError("unreachable: a deadline that has passed raises")
+
+
+class _Phases:
+    """The three phases of one attempt on one worker."""
+
+    def __init__(
+        self, assignment: Assignment, context: SceneContext, timeout: ProgressTimeout
+    ) -> None:
+        self._assignment = assignment
+        self._context = context
+        self._record = context.record
+        self._timeout = timeout
+        self._task = assignment.connection.task
+        self._renderer = assignment.connection.renderer
+        self.attempt = assignment.new_attempt()
+
+    async def upload(self) -> UploadedScene:
+        """Send the scene's files to the worker."""
+        context, record = self._context, self._record
+        context.emit(SceneStarted, task=self._task, attempt=record.attempts)
+        with record.measure("upload", self.attempt):
+            uploaded = await self._renderer.upload(context.scene, context.options)
+        record.bytes_sent += uploaded.sent
+        context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
+        return replace(uploaded, audio_seconds=context.ticket.audio_seconds)
+
+    async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
+        """Wait for an encoder slot, and make the video on the worker."""
+        waiting_since = anyio.current_time()
+        self._timeout.suspend()  # other scenes hold the encoder slots
+        async with self._assignment.encoder_slot():
+            self._record.slot_wait_seconds = anyio.current_time() - waiting_since
+            self._timeout.renew()
+            self._context.emit(SceneEncoding, task=self._task)
+            self._record.encode_unfinished = True
+            with self._record.measure("encode", self.attempt):
+                return await self._renderer.encode(uploaded, progress=self._note_progress)
+
+    def _note_progress(self, share: float) -> None:
+        self._assignment.progress = share
+        self._timeout.note_progress(share)
+        self._context.emit(SceneProgress, task=self._task, progress=share)
+
+    def note_encoded(self) -> None:
+        """Record that this attempt was the first one that encoded the scene."""
+        self._record.encode_unfinished = False
+        self._context.emit(SceneEncoded, task=self._task)
+
+    async def download(self, encoded: EncodedVideo, inputs: Mapping[str, str]) -> Video:
+        """Download the video, and write it to the journal before it gets its final name."""
+        context = self._context
+        began = 0.0
+
+        async def write_result(file: DownloadedVideo) -> None:
+            # A video under its final name without a journal entry would count as another program's.
+            video = self._video(file, encoded)
+            await context.write_result(video, self.attempt, inputs, download_began=began)
+
+        async def download() -> DownloadedVideo:
+            nonlocal began
+            began = anyio.current_time()
+            self._timeout.renew()
+            try:
+                with self._record.measure("download", self.attempt):
+                    return await self._renderer.download(
+                        encoded, context.to, on_verified=write_result
+                    )
+            finally:
+                self._timeout.suspend()
+
+        self._timeout.suspend()  # the output folder may not be writable for a while
+        return self._video(await context.output.fetch(download), encoded)
+
+    def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
+        return Video(
+            scene=self._context.scene.name,
+            path=file.path,
+            task=self._task,
+            size=file.size,
+            sha256=file.sha256,
+            seconds=encoded.seconds or file.seconds,
+        )

@@ -1,0 +1,207 @@
+"""Expected performance of each kind of worker, from measurements of this and earlier runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import Measure, Performance, Range, Sample
+from cloudburst.models.scene import CheckedScene
+
+BASE_WORK = 3.25
+"""Work of every scene in addition to its audio, in seconds, for the start of a process and the
+reading of an image."""
+STILL_IMAGE_FACTOR = 0.54
+"""Work of a scene without camera motion, relative to the same scene with camera motion."""
+SUBTITLE_WORK = 0.75
+"""Work that subtitles add to a scene, in seconds."""
+WORK_PER_MEGABYTE = 0.08
+"""Work per megabyte of input files, in seconds: a large PNG takes long to read."""
+
+MAX_SAMPLES_PER_MEASURE = 200
+"""Number of samples that are kept for each kind of worker and each measure, such as start-up or
+encode. Older samples are discarded."""
+AGE_DECAY = 0.95
+"""Factor by which each newer encode lowers the weight of an older one in the fit: after 20 newer
+encodes it is about a third. New encodes count more because the load of a machine changes with the
+other programs on it."""
+MAX_SAMPLES_OF_MEDIAN = 20
+"""Number of latest samples whose median is the expected time of a start-up, transfer or stop."""
+_PRIOR_WEIGHT = 0.1
+"""Weight of each of the two points that represent the assumed performance when encode times are
+fitted. The newest sample has weight 1."""
+_MIN_SAMPLES_FOR_RANGE = 8
+"""Number of samples from which the range of a measure is computed; with fewer, the assumed range is
+used."""
+
+
+def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
+    """Return the work of a scene, in seconds, by which encode times of scenes are compared.
+
+    It is the length of the audio plus a constant, weighted for camera motion, with additions for
+    subtitles and the size of the files. The constants were measured on our own render service with
+    ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``). A scene without
+    camera motion is assumed to be about half the work of the same scene with camera motion. On the
+    public image, it is only a quarter.
+    """
+    has_motion = options.effect_for(scene.scene.name) is not None
+    encoded = (BASE_WORK + scene.audio_seconds) * (1.0 if has_motion else STILL_IMAGE_FACTOR)
+    subtitles = SUBTITLE_WORK if scene.scene.subtitle is not None else 0.0
+    return encoded + subtitles + WORK_PER_MEGABYTE * scene.total_bytes / 1e6
+
+
+@dataclass(slots=True)
+class SlowestTimes:
+    """Slowest start-up and slowest scene so far, from which the budget forecasts the bill.
+
+    A limit on the bill must hold even if everything is slow. `Measurements` has expected times.
+    """
+
+    startup_seconds: float | None = None
+    """Longest start-up of a worker, in seconds; ``None`` before the first one."""
+    seconds_per_audio_second: float | None = None
+    """Longest time of an attempt, in seconds per second of the scene's audio, without the wait for
+    an encoder slot; ``None`` before the first attempt."""
+
+    def add_startup(self, seconds: float) -> None:
+        """Add the start-up time of a worker, in seconds."""
+        self.startup_seconds = max(self.startup_seconds or 0.0, seconds)
+
+    def add_scene(self, seconds: float, audio_seconds: float) -> None:
+        """Add the time of an attempt that has made a video.
+
+        Args:
+            seconds: Seconds of upload, encode and download together.
+            audio_seconds: Length of the scene's audio, in seconds.
+        """
+        ratio = seconds / max(audio_seconds, 0.1)
+        self.seconds_per_audio_second = max(self.seconds_per_audio_second or 0.0, ratio)
+
+
+class Measurements:
+    """Samples of each kind of worker, and the performance that they predict."""
+
+    def __init__(self, samples: Iterable[Sample] = ()) -> None:
+        self._samples: dict[tuple[str, Measure], deque[Sample]] = {}
+        self._performances: dict[tuple[str, Performance], Performance] = {}
+        for sample in samples:
+            self.add(sample)
+
+    def add(self, sample: Sample) -> None:
+        """Add one measurement."""
+        key = sample.kind, sample.measure
+        self._samples.setdefault(key, deque(maxlen=MAX_SAMPLES_PER_MEASURE)).append(sample)
+        self._performances.clear()
+
+    def count(self, kind: str, measure: Measure) -> int:
+        """Return the number of samples of one measure of a kind of worker."""
+        return len(self._samples.get((kind, measure), ()))
+
+    def performance(self, kind: str, assumed: Performance) -> Performance:
+        """Return the expected performance of a kind of worker.
+
+        Args:
+            kind: Kind of worker: see ``Backend.kind``.
+            assumed: Performance whose values are used for measures without a sample.
+        """
+        key = kind, assumed
+        if key not in self._performances:
+            self._performances[key] = self._fit(kind, assumed)
+        return self._performances[key]
+
+    def _fit(self, kind: str, assumed: Performance) -> Performance:
+        starts, encodes, moves, stops = (
+            tuple(self._samples.get((kind, measure), ()))
+            for measure in ("startup", "encode", "transfer", "stop")
+        )
+        per_scene, per_work = _fit_encodes(encodes, assumed)
+        startup = _latest_median(starts, assumed.startup_seconds)
+        return Performance(
+            startup_seconds=startup,
+            seconds_per_scene=per_scene,
+            seconds_per_work=per_work,
+            transfer_seconds=_latest_median(moves, assumed.transfer_seconds),
+            stop_seconds=_latest_median(stops, assumed.stop_seconds),
+            placement_seconds=min(assumed.placement_seconds, startup),
+            startup_range=_range(
+                [sample.seconds / max(startup, 0.01) for sample in starts], assumed.startup_range
+            ),
+            encode_range=_range(
+                [
+                    sample.seconds / max(per_scene + per_work * sample.work, 0.01)
+                    for sample in encodes
+                ],
+                assumed.encode_range,
+            ),
+            measured=frozenset(
+                sample.measure for samples in (starts, encodes, moves, stops) for sample in samples
+            ),
+        )
+
+
+def _latest_median(samples: Sequence[Sample], assumed: float) -> float:
+    if not samples:
+        return assumed
+    return median(sample.seconds for sample in samples[-MAX_SAMPLES_OF_MEDIAN:])
+
+
+def _range(ratios: Sequence[float], assumed: Range) -> Range:
+    """Return the 10th and 90th percentiles of measured times, relative to the expected time.
+
+    The range between them is extended, if necessary, to include 1.
+
+    Args:
+        ratios: Measured times divided by the expected time.
+        assumed: Range to return if there are too few samples.
+    """
+    if len(ratios) < _MIN_SAMPLES_FOR_RANGE:
+        return assumed
+    deciles = quantiles(ratios, n=10, method="inclusive")
+    return min(deciles[0], 1.0), max(deciles[-1], 1.0)
+
+
+def _fit_encodes(samples: Sequence[Sample], assumed: Performance) -> tuple[float, float]:
+    """Return the constant seconds of an encode, and its additional seconds per second of work.
+
+    A line is fitted to the samples by weighted least squares. Two points of the assumed line,
+    scaled to the mean speed of the samples, take part with a small weight. If there are few
+    samples, or only samples of the same length, the result is therefore the assumed line, scaled to
+    the speed of the machine. Samples of many lengths determine the whole line. The first value may
+    be negative, because the work of a scene is never 0.
+    """
+    if not samples:
+        return assumed.seconds_per_scene, assumed.seconds_per_work
+    works = [sample.work for sample in samples]
+    seconds = [sample.seconds for sample in samples]
+    weights = [AGE_DECAY**age for age in reversed(range(len(samples)))]
+    as_assumed = sum(w * assumed.encode_seconds(x) for w, x in zip(weights, works, strict=True))
+    scale = sum(w * y for w, y in zip(weights, seconds, strict=True)) / max(as_assumed, 0.01)
+    far = 2 * sum(w * x for w, x in zip(weights, works, strict=True)) / sum(weights)
+    for x in (0.0, far):
+        works.append(x)
+        seconds.append(scale * assumed.encode_seconds(x))
+        weights.append(_PRIOR_WEIGHT)
+    per_scene, per_work = _least_squares(works, seconds, weights)
+    if per_work > 0 and per_scene + per_work * min(works[:-2]) > 0:
+        return per_scene, per_work
+    return scale * assumed.seconds_per_scene, scale * assumed.seconds_per_work
+
+
+def _least_squares(
+    xs: Sequence[float], ys: Sequence[float], weights: Sequence[float]
+) -> tuple[float, float]:
+    """Return intercept and slope of the line with the least weighted squared error."""
+    total = sum(weights)
+    x_mean = sum(w * x for w, x in zip(weights, xs, strict=True)) / total
+    y_mean = sum(w * y for w, y in zip(weights, ys, strict=True)) / total
+    variance = sum(w * (x - x_mean) ** 2 for w, x in zip(weights, xs, strict=True))
+    if not variance:
+        return y_mean, 0.0
+    covariance = sum(
+        w * (x - x_mean) * (y - y_mean) for w, x, y in zip(weights, xs, ys, strict=True)
+    )
+    slope = covariance / variance
+    return y_mean - slope * x_mean, slope

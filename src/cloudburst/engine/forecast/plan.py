@@ -1,0 +1,307 @@
+"""Plans: forecasts of the time and cost of a run with given workers.
+
+Costs are computed as AWS bills them: each task from the start of its image pull until it has
+stopped, for one minute at least.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
+
+from cloudburst.engine.forecast.billing_forecast import billed_task_seconds
+from cloudburst.engine.forecast.scaling_rule import one_more_worker
+from cloudburst.engine.forecast.simulation import EncoderSlot, Load
+from cloudburst.models.performance import Performance
+from cloudburst.models.report import Prediction
+from cloudburst.models.tier import Tier
+
+_USD_DIGITS = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerKind:
+    """Kind of worker that a run may use, with its performance and price."""
+
+    backend: str
+    """Name of the backend, such as ``local`` or ``fargate``."""
+    tier: Tier | None = None
+    """Size of the task of each worker; ``None`` for workers without a size."""
+    performance: Performance
+    """Expected performance of one worker."""
+    encoder_slots: int
+    """Number of scenes that one worker encodes at once."""
+    max_workers: int
+    """Largest number of workers of this kind in a plan."""
+    usd_per_second: Decimal = Decimal()
+    """Price of one worker, in USD per second; 0 if nothing is billed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerGroup:
+    """Workers of one kind that take part in a plan."""
+
+    kind: WorkerKind
+    """Kind of the workers in the group."""
+    count: int
+    """Number of workers in the group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Plan of a run: a set of workers, and the time and cost of the run with them."""
+
+    groups: tuple[WorkerGroup, ...]
+    """Groups of the workers that get a scene; workers that cost nothing come first."""
+    seconds: float
+    """Expected makespan: seconds from the start of the run until the last video is downloaded."""
+    usd: Decimal
+    """Expected bill, in USD."""
+    usd_low: Decimal
+    """Bill in USD in the best case of start-up and encode times."""
+    usd_high: Decimal
+    """Bill in USD in the worst case of start-up and encode times."""
+
+    @property
+    def paid_group(self) -> WorkerGroup | None:
+        """Group of the workers that are billed; ``None`` if no worker is billed."""
+        return next((group for group in self.groups if group.kind.usd_per_second), None)
+
+    @property
+    def tasks(self) -> int:
+        """Number of workers that are billed."""
+        return self.paid_group.count if self.paid_group else 0
+
+    @property
+    def prediction(self) -> Prediction:
+        """Expected makespan and range of the bill, as the report of a run states them."""
+        return Prediction(wall_seconds=self.seconds, usd_low=self.usd_low, usd_high=self.usd_high)
+
+    def meets(self, *, deadline: float | None, budget: Decimal | None) -> bool:
+        """Return whether the plan meets a deadline and a budget.
+
+        The expected makespan is compared with the deadline, the bill in the worst case with the
+        budget.
+
+        Args:
+            deadline: Seconds from the start of the run; ``None``: no deadline.
+            budget: Amount in USD that ``usd_high`` must not exceed; ``None``: no limit.
+        """
+        in_time = deadline is None or self.seconds <= deadline
+        return in_time and (budget is None or self.usd_high <= budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSet:
+    """Set of alternative plans for one run."""
+
+    plans: tuple[Plan, ...]
+    """Plans of the set, at least one."""
+
+    @property
+    def frontier(self) -> tuple[Plan, ...]:
+        """Pareto-optimal plans, cheapest first: each further plan costs more and is faster."""
+        best: list[Plan] = []
+        for plan in self._by_price():
+            if not best or plan.seconds < best[-1].seconds:
+                best.append(plan)
+        return tuple(best)
+
+    def cheapest(self, *, deadline: float, budget: Decimal | None = None) -> Plan | None:
+        """Return the cheapest plan that meets deadline and budget; ``None`` if none does."""
+        fitting = (p for p in self._by_price() if p.meets(deadline=deadline, budget=budget))
+        return next(fitting, None)
+
+    def fastest(self, *, budget: Decimal | None = None) -> Plan | None:
+        """Return the fastest plan that meets the budget; ``None`` if none does.
+
+        Of two equally fast plans, the cheaper one is returned.
+        """
+        fitting = [plan for plan in self._by_price() if plan.meets(deadline=None, budget=budget)]
+        return min(fitting, key=lambda plan: plan.seconds, default=None)
+
+    def closest(self, *, deadline: float | None, budget: Decimal | None) -> Plan:
+        """Return the plan that comes closest to a deadline and a budget that no plan meets.
+
+        If there is a deadline, this is the fastest plan within the budget. Without a deadline, or
+        if no plan is within the budget, it is the plan with the lowest ``usd_high``.
+        """
+        in_budget = self.fastest(budget=budget)
+        if in_budget is not None and deadline is not None:
+            return in_budget
+        return min(self.plans, key=lambda plan: (plan.usd_high, plan.seconds))
+
+    def _by_price(self) -> list[Plan]:
+        return sorted(self.plans, key=lambda plan: (plan.usd, plan.seconds, plan.tasks))
+
+
+def enumerate_plans(works: Iterable[float], kinds: Iterable[WorkerKind]) -> PlanSet:
+    """Return the useful plans: billed tasks of one kind, workers that cost nothing, or both.
+
+    Args:
+        works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        kinds: Kinds of workers, at least one.
+    """
+    load, kinds = Load.from_works(works), tuple(kinds)
+    free = _free_groups(kinds, load.scenes)
+    found = [make_plan(load, free)] if free else []
+    for kind in kinds:
+        if not kind.usd_per_second:
+            continue
+        for others in dict.fromkeys([(), free]):
+            found += _growing_plans(load, others, kind)
+    return PlanSet(plans=tuple(found))
+
+
+def _free_groups(kinds: Iterable[WorkerKind], scenes: int) -> tuple[WorkerGroup, ...]:
+    return tuple(
+        WorkerGroup(kind=kind, count=_useful_workers(kind, scenes))
+        for kind in kinds
+        if not kind.usd_per_second
+    )
+
+
+def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind) -> Iterator[Plan]:
+    """Yield plans with a growing number of tasks, as long as every task gets a scene.
+
+    A plan that is not faster than one with fewer tasks is left out.
+    """
+    last: Plan | None = None
+    for count in range(1, _useful_workers(kind, load.scenes) + 1):
+        plan = make_plan(load, (*others, WorkerGroup(kind=kind, count=count)))
+        if plan.tasks < count:
+            return
+        if last is None or plan.seconds < last.seconds:
+            last = plan
+            yield plan
+
+
+def _useful_workers(kind: WorkerKind, scenes: int) -> int:
+    """Return the number of workers that can encode all scenes at the same time.
+
+    It is at least 1, and limited by the largest number of workers of this kind.
+    """
+    return max(1, min(kind.max_workers, -(-scenes // kind.encoder_slots)))
+
+
+def default_plan(
+    works: Iterable[float],
+    kinds: Iterable[WorkerKind],
+    *,
+    max_tasks: int,
+    deadline: float | None = None,
+) -> Plan:
+    """Return the plan by the scaling rule: all unbilled workers, and as many tasks as pay off.
+
+    Args:
+        works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        kinds: Kinds of workers, at least one. Tasks are of the first kind that has a price.
+        max_tasks: Largest number of tasks.
+        deadline: Seconds from the start of the run; ``None``: no deadline.
+    """
+    load, kinds = Load.from_works(works), tuple(kinds)
+    free = _free_groups(kinds, load.scenes)
+    paid = next((kind for kind in kinds if kind.usd_per_second), None)
+    if paid is None:
+        return make_plan(load, free)
+    max_tasks = min(max_tasks, _useful_workers(paid, load.scenes))
+    low, high = 0 if free else 1, max_tasks
+    while low < high:  # the more tasks there are, the less another one saves
+        count = (low + high + 1) // 2
+        if _pays_off(load, free, paid, count, max_tasks=max_tasks, deadline=deadline):
+            low = count
+        else:
+            high = count - 1
+    return make_plan(load, (*free, WorkerGroup(kind=paid, count=low)) if low else free)
+
+
+def _pays_off(
+    load: Load,
+    free: Sequence[WorkerGroup],
+    paid: WorkerKind,
+    count: int,
+    *,
+    max_tasks: int,
+    deadline: float | None,
+) -> bool:
+    """Return whether the last of ``count`` tasks pays off, compared with one task fewer."""
+    slots = _encoder_slots([*free, WorkerGroup(kind=paid, count=count - 1)])
+    decision = one_more_worker(
+        load,
+        slots,
+        _encoder_slots([WorkerGroup(kind=paid, count=1)]),
+        room=max_tasks - count + 1,
+        deadline=math.inf if deadline is None else deadline,
+    )
+    return decision.pays_off
+
+
+def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
+    """Return the plan for a load of scenes on groups of workers.
+
+    Workers that get no scene are left out of the plan.
+    """
+    expected = _simulate(load, groups, lambda performance: performance)
+    best = _simulate(load, groups, lambda performance: performance.best_case)
+    worst = _simulate(load, groups, lambda performance: performance.worst_case)
+    return Plan(
+        groups=tuple(
+            WorkerGroup(kind=group.kind, count=count)
+            for group, count in zip(groups, expected.used_workers, strict=True)
+            if count
+        ),
+        seconds=expected.seconds,
+        usd=expected.usd,
+        usd_low=min(best.usd, expected.usd),
+        usd_high=max(worst.usd, expected.usd),
+    )
+
+
+class _Simulation(NamedTuple):
+    seconds: float
+    usd: Decimal
+    used_workers: tuple[int, ...]
+    """Number of workers of each group that get a scene."""
+
+
+def _encoder_slots(
+    groups: Iterable[WorkerGroup],
+    case: Callable[[Performance], Performance] = lambda performance: performance,
+) -> list[EncoderSlot]:
+    """Return the encoder slots of workers that are all launched now.
+
+    Args:
+        groups: Groups of workers.
+        case: Function that returns the performance to use: the expected, best or worst case.
+    """
+    slots = list[EncoderSlot]()
+    for group in groups:
+        performance = case(group.kind.performance)
+        slot = EncoderSlot(
+            free_in=performance.startup_seconds,
+            performance=performance,
+            billed=bool(group.kind.usd_per_second),
+        )
+        slots += [slot] * (group.count * group.kind.encoder_slots)
+    return slots
+
+
+def _simulate(
+    load: Load, groups: Sequence[WorkerGroup], case: Callable[[Performance], Performance]
+) -> _Simulation:
+    schedule = load.schedule_on(_encoder_slots(groups, case))
+    ends, usd, used = iter(schedule.slot_ends), Decimal(), list[int]()
+    for group in groups:
+        performance = case(group.kind.performance)
+        last_encodes = [
+            max(next(ends) for _ in range(group.kind.encoder_slots)) for _ in range(group.count)
+        ]
+        worked = [end for end in last_encodes if end > performance.startup_seconds]
+        used.append(len(worked))
+        for end in worked:
+            billed = billed_task_seconds(performance, end)
+            usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
+    return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

@@ -1,0 +1,110 @@
+"""Wrapper of a renderer that converts unexpected exceptions into `WorkerProtocolError`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from cloudburst.engine.defects import log_defect
+from cloudburst.errors import CloudburstError, WorkerProtocolError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene
+from cloudburst.ports import (
+    DownloadedVideo,
+    EncodedVideo,
+    OnProgress,
+    OnVerified,
+    Renderer,
+    UploadedScene,
+)
+
+
+@asynccontextmanager
+async def guarded(connection: AbstractAsyncContextManager[Renderer]) -> AsyncGenerator[Renderer]:
+    """Open a connection to a worker, and yield a renderer that raises only `CloudburstError`.
+
+    Raises:
+        CloudburstError: Error of the renderer or of the connection. Their unexpected exceptions
+            become `WorkerProtocolError`; exceptions of the ``with`` block are not converted.
+    """
+    of_block: BaseException | None = None
+    try:
+        async with connection as renderer:
+            try:
+                yield _GuardedRenderer(renderer)
+            except BaseException as exc:
+                of_block = exc
+                raise
+    except CloudburstError:
+        raise
+    except Exception as exc:
+        if exc is of_block:
+            raise
+        raise _unexpected(exc) from exc
+
+
+class _GuardedRenderer:
+    """Renderer that converts unexpected exceptions of another one into `WorkerProtocolError`.
+
+    Exceptions of the caller's ``on_verified`` function are not converted.
+    """
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    @property
+    def has_abandoned_encode(self) -> bool:
+        return self._renderer.has_abandoned_encode
+
+    async def is_healthy(self) -> bool:
+        with _translated():
+            return await self._renderer.is_healthy()
+
+    async def discard_jobs(self) -> None:
+        with _translated():
+            await self._renderer.discard_jobs()
+
+    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+        with _translated():
+            return await self._renderer.upload(scene, options)
+
+    async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
+        with _translated():
+            return await self._renderer.encode(upload, progress=progress)
+
+    async def download(
+        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+    ) -> DownloadedVideo:
+        of_caller: list[Exception] = []
+
+        async def call(file: DownloadedVideo) -> None:
+            try:
+                if on_verified is not None:
+                    await on_verified(file)
+            except Exception as exc:
+                of_caller.append(exc)
+                raise
+
+        try:
+            return await self._renderer.download(output, to, on_verified=call)
+        except CloudburstError:
+            raise
+        except Exception as exc:
+            if any(exc is one for one in of_caller):
+                raise
+            raise _unexpected(exc) from exc
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except CloudburstError:
+        raise
+    except Exception as exc:
+        raise _unexpected(exc) from exc
+
+
+def _unexpected(exc: Exception) -> WorkerProtocolError:
+    return WorkerProtocolError(f"talking to the worker failed: {log_defect(exc, 'a worker'):.250}")

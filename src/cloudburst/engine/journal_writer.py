@@ -1,0 +1,249 @@
+"""Writers of run journals, which record workers and scenes so that a run can be resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.engine.worker_record import PhaseSpan, WorkerRecord
+from cloudburst.errors import ClosedError
+from cloudburst.models.error_entry import ErrorEntry
+from cloudburst.models.journal_entries import (
+    Entry,
+    LaunchEntry,
+    PhaseEntry,
+    ProcessEndEntry,
+    ResultEntry,
+    TaskEntry,
+)
+from cloudburst.models.report import Status
+from cloudburst.models.scene import Video
+from cloudburst.ports import Journal
+
+logger = logging.getLogger(__name__)
+
+LAZY_SECONDS = 30.0
+"""Seconds after which entries that are not urgent are written, such as the usage of a running task.
+The usage changes every two seconds. The final usage is written by the process that sees the task
+stop."""
+
+
+class JournalWriter:
+    """Writer of one run's journal, which collects entries and writes them in the background.
+
+    The method `run` writes urgent entries at once and others after `LAZY_SECONDS`. The method
+    `flush` writes everything that is collected.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.left = anyio.Event()
+        """Event that is set when the run's ``with`` block has ended; the last entries follow
+        later."""
+        self.done = anyio.Event()
+        """Event that is set when the last entry is written."""
+        self._lock = anyio.Lock()
+        self._noted: dict[WorkerRecord, None] = {}
+        self._added: list[Entry] = []
+        self._urgent = anyio.Event()
+
+    async def launching(self, token: str, backend: str) -> None:
+        """Write that a launch request with this token is about to be sent."""
+        entry = LaunchEntry(token=token, backend=backend, requested_at=self.journal.now())
+        await self.write(entry)
+
+    def note(self, record: WorkerRecord, *, lazily: bool = False) -> None:
+        """Schedule an entry with the state of a worker.
+
+        The state is read when the entry is written. A worker without a task gets no entry.
+
+        Args:
+            record: Record of the worker.
+            lazily: True if the entry may be written up to `LAZY_SECONDS` later.
+        """
+        if record.task:
+            self._noted[record] = None
+            if not lazily:
+                self._urgent.set()
+
+    def add(self, entry: Entry) -> None:
+        """Schedule an entry, and return without waiting until it is written."""
+        self._added.append(entry)
+        self._urgent.set()
+
+    async def run(self) -> None:
+        """Write scheduled entries in the background until cancelled."""
+        while True:
+            with anyio.move_on_after(LAZY_SECONDS):
+                await self._urgent.wait()
+            await self._flush()
+
+    async def flush(self, *, within: float) -> None:
+        """Write all scheduled entries now, even if the calling task is being cancelled.
+
+        A warning is logged if this takes longer than ``within`` seconds.
+        """
+        try:
+            await finish_despite_cancel(self._flush, seconds=within)
+        except TimeoutError:
+            late = len(self._noted) + len(self._added)
+            logger.warning("%d entries of the journal are not written yet", late)
+
+    async def result(
+        self, video: Video, fingerprint: str, attempts: int, spans: Sequence[PhaseSpan]
+    ) -> None:
+        """Write the entry of a finished video, and wait until it would survive a power failure.
+
+        Args:
+            video: The video.
+            fingerprint: Fingerprint of the files and options of which the video is made.
+            attempts: Number of attempts at the scene.
+            spans: Phases of the successful attempt.
+        """
+        ahead = self.journal.now() - anyio.current_time()
+        phases = [PhaseEntry(span.phase, *_shifted(span, ahead)) for span in spans]
+        entry = ResultEntry(
+            video=video, fingerprint=fingerprint, attempts=attempts, phases=tuple(phases)
+        )
+        await self.write(entry)
+
+    async def end(self, status: Status, *, within: float) -> None:
+        """Write that this process has ended its part of the run, and flush the journal.
+
+        This works even if the calling task is being cancelled. A warning is logged if it takes
+        longer than ``within`` seconds.
+        """
+        self.add(ProcessEndEntry(ended_at=self.journal.now(), status=status))
+        await self.flush(within=within)
+
+    async def write(self, *entries: Entry) -> None:
+        """Write entries, and wait until they would survive a power failure.
+
+        If the journal is closed already, the entries are lost and a warning is logged.
+        """
+        try:
+            await self.journal.write(*entries)
+        except ClosedError:  # the client was left without waiting
+            logger.warning("%d entries came too late for the journal", len(entries))
+
+    async def _flush(self) -> None:
+        async with self._lock:  # a flush ends no sooner than one that has taken the entries
+            self._urgent = anyio.Event()
+            noted, self._noted = self._noted, {}
+            added, self._added = self._added, []
+            if not noted and not added:
+                return
+            ahead = self.journal.now() - anyio.current_time()
+            try:
+                await self.write(*[task_entry(record, ahead) for record in noted], *added)
+            except BaseException:
+                self._noted = noted | self._noted
+                self._added = added + self._added
+                raise
+
+
+class JournalWriters:
+    """Journal writers of all runs of a pool.
+
+    Args:
+        tasks: Task group in which the writers run.
+        none_left: Function that waits until the workers of a run, given by its name, can cause no
+            more entries.
+        within: Seconds that the last write of a journal may take.
+    """
+
+    def __init__(
+        self, tasks: TaskGroup, none_left: Callable[[str], Awaitable[None]], *, within: float
+    ) -> None:
+        self._tasks = tasks
+        self._none_left = none_left
+        self._within = within
+        self._writers: dict[str, JournalWriter] = {}
+
+    @contextmanager
+    def writing(self, run: str, journal: Journal) -> Generator[JournalWriter]:
+        """Write the journal of a run in the background, and yield the writer.
+
+        After the ``with`` block has ended, writing continues until all tasks of the run are
+        settled.
+        """
+        writer = self._writers[run] = JournalWriter(journal)
+        self._tasks.start_soon(self._write, run, writer, name=f"cloudburst journal of {run}")
+        try:
+            yield writer
+        finally:
+            writer.left.set()
+
+    async def _write(self, run: str, writer: JournalWriter) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writer.run)
+            await writer.left.wait()
+            await self._none_left(run)
+            tasks.cancel_scope.cancel()
+        await writer.flush(within=self._within)
+        if self._writers.get(run) is writer:  # else the run was resumed in this client
+            del self._writers[run]
+        writer.done.set()
+
+    async def done(self) -> None:
+        """Wait until the journals of all runs whose ``with`` block has ended are complete."""
+        for writer in tuple(self._writers.values()):
+            if writer.left.is_set():
+                await writer.done.wait()
+
+    async def launching(self, record: WorkerRecord) -> None:
+        """Write to the journal of a worker's run that its launch request is about to be sent.
+
+        Nothing is written if the run has no journal or the record has no token.
+        """
+        writer = self._writers.get(record.run)
+        if writer is not None and record.token is not None:
+            await writer.launching(record.token, record.backend)
+
+    def note(self, record: WorkerRecord, *, lazily: bool = False) -> JournalWriter | None:
+        """Schedule an entry with the state of a worker: see `JournalWriter.note`.
+
+        Returns:
+            The journal writer of the worker's run; ``None`` if there is none.
+        """
+        writer = self._writers.get(record.run)
+        if writer is not None:
+            writer.note(record, lazily=lazily)
+        return writer
+
+    def __len__(self) -> int:
+        return len(self._writers)
+
+
+def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
+    """Return the journal entry of a worker's task.
+
+    Args:
+        record: Record of the worker.
+        ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
+    """
+
+    def epoch(time: float | None) -> float | None:
+        return None if time is None else time + ahead
+
+    launched = anyio.current_time() if record.launched is None else record.launched
+    return TaskEntry(
+        task=record.task,
+        backend=record.backend,
+        token=record.token,
+        launched_at=launched + ahead,
+        ready_at=epoch(record.ready),
+        stopped_at=epoch(record.stopped),
+        usage=record.usage,
+        settled=record.settled,
+        error=None if record.error is None else ErrorEntry.of(record.error),
+    )
+
+
+def _shifted(span: PhaseSpan, ahead: float) -> tuple[float, float]:
+    return span.started_at + ahead, span.ended_at + ahead

@@ -1,0 +1,374 @@
+"""State that scheduler, supervisor and attempts share: workers, tickets and assignments.
+
+Times are in seconds on anyio's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, auto
+
+import anyio
+
+from cloudburst.engine.worker import WorkerConnection
+from cloudburst.engine.worker_record import Attempt, WorkerRecord
+from cloudburst.errors import CloudburstError, WorkerError
+from cloudburst.models.options import Language
+from cloudburst.models.task import FoundTask, TaskSpec, TaskState
+from cloudburst.ports import Backend
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Ticket:
+    """Entry of a scene in the queue, with the scene's assignment once it has a worker."""
+
+    run: str
+    scene: str
+    """Name of the scene."""
+    language: Language
+    """Subtitle language of the run."""
+    audio_seconds: float
+    """Length of the scene's audio, in seconds."""
+    work: float
+    """Weighted length of the scene, by which the queue is sorted: see
+    `cloudburst.engine.forecast.measurements.scene_work`."""
+    deadline: float | None = None
+    """Time at which the run should be done; ``None``: no deadline. To meet it, workers are started
+    even if they do not pay off."""
+    avoided_tasks: set[str] = field(default_factory=set[str])
+    """Ids of tasks on which an attempt at the scene failed."""
+    suspect: bool = False
+    """True if a worker ended while it encoded the scene. The scene is encoded alone from then
+    on."""
+    queued: bool = False
+    """True while the scene is in the queue."""
+    waiting_since: float | None = None
+    """Time at which the scene began to wait for its next attempt; ``None`` if it does not wait."""
+    assignment: Assignment | None = None
+    copy: Assignment | None = None
+    """Assignment of the speculative copy; ``None`` while there is no copy."""
+    on_copy: Callable[[Assignment], None] | None = None
+    """Function that starts a speculative copy with its assignment; ``None`` while no copy is
+    allowed."""
+    error: CloudburstError | None = None
+    """Error because of which the scene will get no assignment; ``None`` if there is none."""
+    start: Callable[[Ticket], None]
+    """Function that starts the anyio task of the scene; called once, when the scene has its first
+    assignment or an error. A scene that waits in the queue has no task of its own."""
+    started: bool = False
+    """True once ``start`` was called."""
+    notified: anyio.Event | None = None
+    """Event that is set when a scene that was started before gets another assignment or an
+    error."""
+
+    def take_waiting_since(self) -> float:
+        """Return the time at which the scene began to wait for this attempt, and reset it.
+
+        Return the current time if the scene did not wait.
+        """
+        since, self.waiting_since = self.waiting_since, None
+        return anyio.current_time() if since is None else since
+
+    def unassign(self, assignment: Assignment) -> None:
+        """Remove an assignment from the scene: the first one or that of the speculative copy."""
+        if self.assignment is assignment:
+            self.assignment = None
+        if self.copy is assignment:
+            self.copy = None
+
+    def notify(self) -> None:
+        """Start or wake the task of the scene, because the scene has an assignment or an error."""
+        if not self.started:
+            self.started = True
+            self.start(self)
+        elif self.notified is not None:
+            self.notified.set()
+
+
+class AssignmentState(Enum):
+    """State of a scene on its worker."""
+
+    UPLOADING = auto()
+    WAITING = auto()
+    """The scene is uploaded and has no encoder slot yet."""
+    ENCODING = auto()
+    DOWNLOADING = auto()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Assignment:
+    """Assignment of a scene to a worker, from its upload to its download."""
+
+    ticket: Ticket
+    worker: PoolWorker
+    connection: WorkerConnection
+    state: AssignmentState = AssignmentState.UPLOADING
+    encoding_since: float | None = None
+    """Time at which the encode started; ``None`` before."""
+    encode_ends: float | None = None
+    """Time at which the encode is expected to end; ``None`` before it has started."""
+    progress: float = 0.0
+    """Share of the encode that is done, between 0 and 1; 0 if the worker reports no progress."""
+    superseded: bool = False
+    """True if the other assignment of the scene, the first one or the copy, has encoded it
+    first."""
+    granted: anyio.Event = field(default_factory=anyio.Event)
+    """Event that is set when the assignment gets an encoder slot."""
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """Cancel scope that is cancelled to take the scene off the worker."""
+    on_phase_end: Callable[[PoolWorker], None]
+    """Function that is called with the worker when the scene's upload or encode has ended."""
+
+    @property
+    def is_copy(self) -> bool:
+        """True if this is the assignment of the scene's speculative copy."""
+        return self.ticket.copy is self
+
+    def finish_first(self) -> bool:
+        """Note that this assignment has encoded the scene, and cancel the scene's other assignment.
+
+        Returns:
+            False, without a cancellation, if the other assignment has encoded the scene first.
+        """
+        if self.superseded:
+            return False
+        other = self.ticket.assignment if self.is_copy else self.ticket.copy
+        if other is not None:
+            other.superseded = True
+            other.scope.cancel()
+        return True
+
+    def new_attempt(self) -> Attempt:
+        """Add an attempt to the worker's record and return it."""
+        attempt = Attempt(run=self.ticket.run, scene=self.ticket.scene)
+        self.worker.record.attempts.append(attempt)
+        return attempt
+
+    @asynccontextmanager
+    async def encoder_slot(self) -> AsyncGenerator[None]:
+        """Wait for an encoder slot of the worker, and hold it until the ``with`` block ends."""
+        self._set_state(AssignmentState.WAITING)
+        await self.granted.wait()
+        try:
+            yield
+        except WorkerError:
+            # The worker may have ended. A scene that started to encode there now would be suspected
+            # of having ended it.
+            self.worker.move_to(WorkerState.FAILING)
+            raise
+        finally:
+            self._set_state(AssignmentState.DOWNLOADING)
+
+    def _set_state(self, state: AssignmentState) -> None:
+        self.state = state
+        self.on_phase_end(self.worker)
+
+
+class WorkerState(IntEnum):
+    """State of a worker. It changes only to a state that is defined after the current one."""
+
+    LAUNCHING = auto()
+    """The launch was not answered yet."""
+    STARTING = auto()
+    """The task was launched or found, and its worker has not passed a health check yet."""
+    READY = auto()
+    """The worker takes scenes."""
+    FAILING = auto()
+    """A call to the worker failed, and the backend is asked for the reason. No new encode is
+    started."""
+    CLOSING = auto()
+    """The worker takes no new scenes, and is stopped as soon as its encodes are done."""
+    DRAINING = auto()
+    """The backend has announced that it will stop the task. The worker takes no new scenes, and
+    running encodes may finish."""
+    STOPPING = auto()
+    """The worker was given up, and its task is being stopped."""
+
+
+_NEXT_STATES = {
+    WorkerState.LAUNCHING: {WorkerState.STARTING, WorkerState.STOPPING},
+    WorkerState.STARTING: {WorkerState.READY, WorkerState.STOPPING},
+    WorkerState.READY: {
+        *(WorkerState.FAILING, WorkerState.CLOSING, WorkerState.DRAINING, WorkerState.STOPPING)
+    },
+    WorkerState.FAILING: {WorkerState.CLOSING, WorkerState.DRAINING, WorkerState.STOPPING},
+    WorkerState.CLOSING: {WorkerState.DRAINING, WorkerState.STOPPING},
+    WorkerState.DRAINING: {WorkerState.STOPPING},
+}
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class PoolWorker:
+    """Worker of a pool, from the decision to launch it to its stop."""
+
+    backend: Backend
+    number: int
+    """Number of the worker in its pool, in the order of creation."""
+    spec: TaskSpec
+    record: WorkerRecord
+    max_assignments: int
+    """Largest number of scenes that may be assigned to the worker at once."""
+    expected_audio_seconds: float
+    """Length of the audio of the scene for which the worker was started, in seconds."""
+    state: WorkerState = WorkerState.LAUNCHING
+    exempt_from_scaling_rule: bool = False
+    """True if the worker was started even though it may save no time, for example for a scene that
+    has failed on all other workers. Its start-up is then not cancelled for saving no time."""
+    stop_announced: bool = False
+    """True once the backend has announced that it will stop the task. From then on, the
+    worker does not count against the limits on the number of workers."""
+    stop_guaranteed: bool = False
+    """True once the supervisor of an adopted task is certain to stop the task. The recovery of the
+    run then does not stop it."""
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """Cancel scope that is cancelled to give up the worker before it is ready."""
+    found: FoundTask | None = None
+    """Adopted task of an earlier process; ``None`` if a new task is launched for the worker."""
+    ready_unknown: bool = False
+    """True if an earlier process may have seen the worker ready. ``record.ready`` is then the time
+    at which this process first saw the worker ready, which may be too late."""
+    connection: WorkerConnection | None = None
+    """Connection to the worker; ``None`` until the worker is ready."""
+    closing_error: CloudburstError | None = None
+    """Error because of which the worker is closing; ``None`` if there is none."""
+    assignments: list[Assignment] = field(default_factory=list[Assignment])
+    encode_ends: tuple[float, ...] = ()
+    """Times at which the encodes on the worker are expected to end, in ascending order."""
+    last_used: float = 0.0
+    """Time at which the last scene left the worker. Until a scene has left it, the time at which
+    the worker became ready."""
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    """Event that wakes the worker's supervisor when the worker has changed."""
+
+    def move_to(self, state: WorkerState) -> bool:
+        """Change the state of the worker to a later one.
+
+        Returns:
+            False, without a change, if the worker is in this state or a later one.
+
+        Raises:
+            ValueError: The state cannot follow the current one.
+        """
+        if state <= self.state:
+            return False
+        if state not in _NEXT_STATES[self.state]:
+            msg = f"a worker cannot move from {self.state.name} to {state.name}"
+            raise ValueError(msg)
+        self.state = state
+        return True
+
+    @property
+    def starting(self) -> bool:
+        """True until the worker is ready, unless it was given up."""
+        return self.state <= WorkerState.STARTING
+
+    @property
+    def stopping(self) -> bool:
+        """True after the decision to stop the worker at once."""
+        return self.state is WorkerState.STOPPING
+
+    @property
+    def usable(self) -> bool:
+        """True if the worker takes scenes, or will once it is ready."""
+        return self.state <= WorkerState.READY
+
+    @property
+    def launch_pending(self) -> bool:
+        """True until the launch is answered; until then, a task with an unknown id may exist."""
+        return not self.record.task
+
+    @property
+    def found_running(self) -> bool:
+        """True if an earlier process started the task and it was running when it was found."""
+        return self.found is not None and self.found.status.state is TaskState.RUNNING
+
+    def _count(self, *states: AssignmentState) -> int:
+        return sum(assignment.state in states for assignment in self.assignments)
+
+    @property
+    def occupied_slots(self) -> int:
+        """Number of assigned scenes that hold an encoder slot or will need one."""
+        return len(self.assignments) - self._count(AssignmentState.DOWNLOADING)
+
+    @property
+    def encoder_slots(self) -> int:
+        """Number of scenes that may encode on the worker at once; 1 if one of them is suspect."""
+        for assignment in self.assignments:
+            if assignment.ticket.suspect and assignment.state is not AssignmentState.DOWNLOADING:
+                return 1
+        return self.backend.encoder_slots
+
+    @property
+    def spare_slots(self) -> int:
+        """Number of encoder slots that no assigned scene needs; negative if scenes wait."""
+        return self.encoder_slots - self.occupied_slots
+
+    @property
+    def next_slot_free_at(self) -> float:
+        """Expected time at which an encoder slot is free for one more scene.
+
+        Infinite if the time is not known.
+        """
+        waiting = max(0, -self.spare_slots)
+        return self.encode_ends[waiting] if waiting < len(self.encode_ends) else math.inf
+
+    def may_take(self, ticket: Ticket) -> bool:
+        """Return whether the scene may be assigned to the worker.
+
+        A suspect scene must encode alone. Unless the worker has only one encoder slot, it may
+        therefore have no other scene that encodes or will encode.
+        """
+        return not ticket.suspect or self.backend.encoder_slots == 1 or not self.occupied_slots
+
+    def has_room(self, *, ahead: bool) -> bool:
+        """Return whether another scene can be assigned to the worker.
+
+        Args:
+            ahead: False: the scene is to encode at once. True: the scene is uploaded ahead of its
+                turn and waits for an encoder slot. This is possible only while all slots encode, so
+                that the upload takes no bandwidth from scenes that could encode first. It is
+                limited to one scene per slot: this keeps the encoders busy, and leaves other scenes
+                to the worker that is free first.
+        """
+        if self.state is not WorkerState.READY or len(self.assignments) >= self.max_assignments:
+            return False
+        if not ahead:
+            return self.spare_slots > 0
+        slots = self.encoder_slots
+        return self._count(AssignmentState.ENCODING) == slots and self.spare_slots > -slots
+
+    def grant_slots(self) -> None:
+        """Grant free encoder slots to the scenes that wait for them, the longest first."""
+        if self.state in {WorkerState.FAILING, WorkerState.STOPPING}:
+            return
+        free = max(0, self.encoder_slots - self._count(AssignmentState.ENCODING))
+        waiting = [each for each in self.assignments if each.state is AssignmentState.WAITING]
+        waiting.sort(key=lambda assignment: -assignment.ticket.work)
+        for assignment in waiting[:free]:
+            assignment.state = AssignmentState.ENCODING
+            assignment.encoding_since = anyio.current_time()
+            assignment.granted.set()
+
+    def give_up(self, error: CloudburstError, *, deliberate: bool = False) -> None:
+        """Take every scene off the worker and have its task stopped.
+
+        Args:
+            error: Reason. Only the first error of a worker is recorded.
+            deliberate: True if the worker has not failed.
+        """
+        self.move_to(WorkerState.STOPPING)
+        if self.record.error is None:
+            self.record.error, self.record.deliberate = error, deliberate
+        self.changed.set()
+        for assignment in self.assignments:
+            assignment.scope.cancel()
+
+    def idle_seconds_left(self, idle: float) -> float:
+        """Return the seconds until the worker has been unused for ``idle`` seconds.
+
+        Infinite while scenes are assigned to the worker.
+        """
+        return math.inf if self.assignments else self.last_used + idle - anyio.current_time()

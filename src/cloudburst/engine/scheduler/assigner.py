@@ -1,0 +1,198 @@
+"""Assignment of waiting scenes to ready workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
+from cloudburst.engine.scheduler.backend_health import BackendHealth
+from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.workers import WorkerIndex
+
+SUSPECT_WAIT_SECONDS = 120.0
+"""Seconds that a suspect scene, which must encode alone, waits for a worker without other scenes
+before a worker is reserved for it. The value is a choice: in most runs, a worker becomes empty by
+itself in this time."""
+
+
+class Assigner:
+    """Assigner of waiting scenes to the encoder slots of ready workers.
+
+    Args:
+        workers: Workers of the client.
+        queue: Queue of the client.
+        health: Limits and circuit breakers of the backends.
+        budget: Budget, which decides whether another scene can be paid for.
+        estimator: Estimator of the makespan and of the times at which workers are free.
+        on_phase_end: Function that is called with a worker when the upload or encode of a scene on
+            it has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: WorkerIndex,
+        queue: FairQueue,
+        health: BackendHealth,
+        budget: Budget,
+        estimator: Estimator,
+        on_phase_end: Callable[[PoolWorker], None],
+    ) -> None:
+        self._workers = workers
+        self._queue = queue
+        self._health = health
+        self._budget = budget
+        self._estimator = estimator
+        self._on_phase_end = on_phase_end
+        self._can_wait = True  # scenes may wait for a worker that has them done sooner
+
+    def assign_queue(self) -> None:
+        """Assign as many waiting scenes as ready workers can take.
+
+        A scene may stay in the queue for another worker that is expected to finish it sooner. After
+        the budget has refused a scene, scenes no longer wait for other workers.
+        """
+        self._can_wait = True
+        while len(self._queue) and self._assign_next():
+            pass
+        if len(self._queue) and self._budget.refusal() is not None:
+            self._can_wait = False
+            while len(self._queue) and self._assign_next():
+                pass
+
+    def _assign_next(self) -> bool:
+        """Assign one scene, to a free encoder slot if possible.
+
+        Returns:
+            True if a scene was assigned.
+        """
+        if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
+            return True
+        # Scenes that starting workers can encode at once are not sent ahead to busy ones.
+        skip = self._workers.starting_slots
+        if len(self._queue) <= skip:
+            return False
+        busy = self._workers.free_by(self._estimator.send_ahead_until())
+        return any(self._assign_to(worker, skip=skip) for worker in busy)
+
+    def _assign_to(self, worker: PoolWorker, *, skip: int) -> bool:
+        """Assign the next scene that fits a worker, and return whether there was such a scene.
+
+        Args:
+            worker: Ready worker.
+            skip: Number of the longest scenes to leave in the queue.
+        """
+
+        def fits(ticket: Ticket) -> bool:
+            return self._may_use(ticket, worker) and self._can_pay(worker, ticket)
+
+        def suspect_fits(ticket: Ticket) -> bool:
+            return ticket.suspect and fits(ticket)
+
+        ticket = None
+        if self._queue.restricted and not worker.occupied_slots:
+            ticket = self._queue.take(suspect_fits)  # first, while the worker is empty
+        if ticket is None and not self._is_reserved_for_suspect(worker):
+            ticket = self._queue.take(fits, skip=skip)
+        if ticket is None:
+            return False
+        self._assign(ticket, worker)
+        return True
+
+    def _is_reserved_for_suspect(self, worker: PoolWorker) -> bool:
+        """Return whether a busy worker gets no scene because a suspect scene waits too long.
+
+        The worker with the fewest scenes is reserved: while new scenes keep arriving, no worker
+        would otherwise become empty for a scene that must encode alone.
+        """
+        if not worker.occupied_slots:
+            return False
+        before = anyio.current_time() - SUSPECT_WAIT_SECONDS
+        for ticket in self._queue.restricted:
+            since = ticket.waiting_since
+            if ticket.suspect and since is not None and since <= before:
+                usable = [
+                    each
+                    for each in self._workers.ready()
+                    if each.record.task not in ticket.avoided_tasks
+                ]
+                least_busy = min(
+                    usable, key=lambda each: (each.occupied_slots, each.number), default=None
+                )
+                if worker is least_busy:
+                    return True
+        return False
+
+    def _assign(self, ticket: Ticket, worker: PoolWorker) -> None:
+        ticket.assignment = self._new_assignment(ticket, worker)
+        ticket.notify()
+
+    def _new_assignment(self, ticket: Ticket, worker: PoolWorker) -> Assignment:
+        assert worker.connection is not None, "only ready workers have room"
+        assignment = Assignment(
+            ticket=ticket,
+            worker=worker,
+            connection=worker.connection,
+            on_phase_end=self._on_phase_end,
+        )
+        worker.assignments.append(assignment)
+        self._workers.refresh(worker)
+        return assignment
+
+    def unassign(self, assignment: Assignment) -> None:
+        """Remove an assignment from its worker and from its scene."""
+        assignment.worker.assignments.remove(assignment)
+        assignment.ticket.unassign(assignment)
+        self._workers.refresh(assignment.worker)
+
+    def _may_use(self, ticket: Ticket, worker: PoolWorker) -> bool:
+        """Return whether a scene may be assigned to a worker.
+
+        A worker on which the scene has failed is allowed only if there is no other worker and none
+        can be started.
+        """
+        if not worker.may_take(ticket) or not self._estimator.can_finish(worker, ticket.work):
+            return False
+        if self._can_wait and not self._estimator.is_in_time(ticket, worker):
+            return False
+        avoided = ticket.avoided_tasks
+        if worker.record.task not in avoided:
+            return True
+        has_other = any(each.record.task not in avoided for each in self._workers.usable())
+        return not has_other and next(self._health.with_room, None) is None
+
+    def _can_pay(self, worker: PoolWorker, ticket: Ticket) -> bool:
+        return self._budget.allows(worker, ticket.audio_seconds)
+
+    def move_waiting(self) -> None:
+        """Move scenes that wait on a worker for an encoder slot to workers with a free slot."""
+        if len(self._queue) or not self._workers.has_waiting_assignments:
+            return
+        for free in self._workers.with_free_slot():
+            while free.has_room(ahead=False) and (waiting := self._longest_waiting_for(free)):
+                self.unassign(waiting)
+                self._assign(waiting.ticket, free)
+                waiting.scope.cancel()
+
+    def _longest_waiting_for(self, free: PoolWorker) -> Assignment | None:
+        def fits(ticket: Ticket) -> bool:
+            if free.record.task in ticket.avoided_tasks or not free.may_take(ticket):
+                return False
+            estimator = self._estimator
+            return estimator.can_finish(free, ticket.work) and estimator.is_in_time(ticket, free)
+
+        return self._workers.longest_waiting(fits)
+
+    def start_copy(self, straggler: Assignment, worker: PoolWorker) -> None:
+        """Start a speculative copy on a worker if it has a free slot and the budget allows it."""
+        ticket = straggler.ticket
+        if not worker.has_room(ahead=False) or not self._can_pay(worker, ticket):
+            return
+        assert ticket.on_copy is not None, "a straggler may have a copy"
+        start, ticket.on_copy = ticket.on_copy, None
+        ticket.copy = self._new_assignment(ticket, worker)
+        start(ticket.copy)

@@ -1,0 +1,140 @@
+"""Health of backends: limits on the workers of each backend, and its circuit breaker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import anyio
+
+from cloudburst.engine.pool_state import PoolWorker
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.errors import CloudburstError, Remedy, WorkerError, WorkerStoppedError
+from cloudburst.models.failures import KEY_REFUSED, WORKER_DISK_FULL
+from cloudburst.models.limits import Limits
+from cloudburst.ports import Backend
+
+REDUCED_LIMIT_SECONDS = 300.0
+"""Seconds for which a backend gets no more workers than its account last allowed, after the
+account's quota was used up. The value is a choice: by then other tasks of the account may have
+ended, and another try costs one refused launch."""
+
+
+class BackendHealth:
+    """Worker limits and circuit breakers of backends.
+
+    A circuit breaker opens after several failures in a row. No worker is started on its backend
+    until it closes, which happens when a run begins while no other run is active.
+    """
+
+    def __init__(self, backends: Sequence[Backend], workers: WorkerIndex, limits: Limits) -> None:
+        self._backends = backends
+        self._workers = workers
+        self._limits = limits
+        self._failed_starts: Counter[str] = Counter()  # in a row, by backend
+        self._useless_workers: Counter[str] = Counter()  # in a row without a video, by backend
+        self._open: dict[str, CloudburstError] = {}  # circuit breakers that are open, by backend
+        # Number of workers that the account was seen to allow, and until when that counts.
+        self._reduced: dict[str, tuple[int, float]] = {}
+        self.any_eager = any(backend.eager for backend in backends)
+        """True if any backend has `Backend.eager` set: a worker is started for every waiting
+        scene."""
+
+    @property
+    def with_room(self) -> Iterator[Backend]:
+        """Backends that may have one more worker, in the order of preference."""
+        return (backend for backend in self._backends if self.room(backend) > 0)
+
+    def room(self, backend: Backend) -> int:
+        """Return how many more workers a backend may have."""
+        if backend.name in self._open:
+            return 0
+        count = self._workers.count_on(backend)
+        rooms = [self._limits.workers - self._workers.count_billed_like(backend)]
+        rooms += [limit - count for limit in self._backend_limits(backend)]
+        return max(0, min(rooms))
+
+    def _backend_limits(self, backend: Backend) -> Iterator[int]:
+        if backend.capacity is not None:
+            yield backend.capacity
+        allowed, until = self._reduced.get(backend.name, (0, 0.0))
+        if anyio.current_time() < until:
+            yield allowed
+
+    def accepted_tasks(self, backend: Backend) -> int:
+        """Return the number of current workers of a backend whose launch was accepted."""
+        return sum(each.backend is backend and bool(each.record.task) for each in self._workers)
+
+    @property
+    def errors(self) -> tuple[CloudburstError, ...]:
+        """Errors because of which circuit breakers are open."""
+        return tuple(self._open.values())
+
+    def on_ready(self, backend: Backend) -> None:
+        """Reset the count of failed starts of a backend, because one of its workers is ready."""
+        self._failed_starts.pop(backend.name, None)
+
+    def on_scene_finished(self, backend: Backend) -> None:
+        """Reset a backend's count of unusable workers, because one of its workers made a video."""
+        self._useless_workers.pop(backend.name, None)
+
+    def on_ended(self, worker: PoolWorker) -> None:
+        """Handle the end of a worker, and open the circuit breaker after too many unusable ones.
+
+        A worker is unusable if it rejects the key, has a full disk or sends invalid answers.
+        Unusable workers are counted until a worker of the backend makes a video. Workers that have
+        stopped or no longer answer are not counted, because this says nothing about other workers.
+        When the circuit breaker opens, workers that are already starting are kept.
+        """
+        name, error = worker.backend.name, worker.record.error
+        if not isinstance(error, WorkerError) or worker.record.ready is None:
+            return
+        if not isinstance(error, WorkerStoppedError):
+            self._useless_workers[name] += 1
+            if self._useless_workers[name] >= self._limits.attempts:
+                self._open[name] = _setup_error(error, self._useless_workers[name])
+
+    def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> bool:
+        """Handle a failed start: open the circuit breaker or lower the worker limit if necessary.
+
+        Returns:
+            True if no other start on this backend can succeed.
+        """
+        name, accepted = worker.backend.name, self.accepted_tasks(worker.backend)
+        if error.remedy is Remedy.FEWER_TASKS and accepted:
+            self._reduced[name] = accepted, anyio.current_time() + REDUCED_LIMIT_SECONDS
+            return False
+        if error.remedy is Remedy.FEWER_TASKS:
+            # The quota was exhausted during the whole launch, and no task of ours will free it.
+            self._open[name] = error
+            return True
+        crashed = isinstance(error, WorkerStoppedError) and error.crashed
+        if crashed and error.remedy is Remedy.REPEAT_REQUEST:
+            return False  # the backend itself limits how long such crashes are not failures
+        self._failed_starts[name] += 1
+        if not error.retryable or self._failed_starts[name] >= self._limits.attempts:
+            self._open[name] = error
+        return not error.retryable
+
+    def reset(self) -> None:
+        """Close all circuit breakers, and reset the counts of failures."""
+        self._open.clear()
+        self._failed_starts.clear()
+        self._useless_workers.clear()
+
+
+def _setup_error(error: WorkerError, workers: int) -> WorkerError:
+    """Return an error of the same class that says how to fix the setup, and is not retried.
+
+    Args:
+        error: Error of the last unusable worker.
+        workers: Number of unusable workers in a row.
+    """
+    row = next(
+        (row for row in (KEY_REFUSED, WORKER_DISK_FULL) if isinstance(error, row.error)), None
+    )
+    fix = f": {row.action}" if row is not None else ""
+    final = type(error)(f"{error}; {workers} workers in a row made no video{fix}", task=error.task)
+    final.remedy = Remedy.FIX_SETUP
+    final.__cause__ = error
+    return final

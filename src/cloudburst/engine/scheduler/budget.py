@@ -1,0 +1,129 @@
+"""Budget of a client: nothing is started that could take the bill over ``Limits.max_usd``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import anyio
+
+from cloudburst.engine.forecast.billing_forecast import billed_seconds
+from cloudburst.engine.forecast.measurements import SlowestTimes
+from cloudburst.engine.pool_state import Assignment, PoolWorker
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.errors import BudgetError
+from cloudburst.models.billing import seconds_billed
+from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_SECONDS
+
+DEFAULT_STARTUP_SECONDS = float(PLACEMENT_SECONDS + PULL_SECONDS)
+"""Seconds of a worker's start-up that are assumed until a worker has become ready."""
+DEFAULT_SCENE_SECONDS = 10.0
+"""Seconds that a scene is assumed to take in addition to the length of its audio, until a scene is
+finished."""
+
+
+class Budget:
+    """Limit on the bill of a client, with which a forecast of the bill is compared.
+
+    The forecast uses the slowest start-up and the slowest scene so far instead of expected times,
+    because about half of all scenes take longer than expected.
+    """
+
+    def __init__(
+        self, max_usd: Decimal | None, slowest: SlowestTimes, workers: WorkerIndex
+    ) -> None:
+        self._max_usd = max_usd
+        self._slowest = slowest
+        self._workers = workers
+        self._refused: Decimal | None = None  # foreseen bill of what was refused
+        self._stopped: dict[str, WorkerRecord] = {}  # by task
+
+    def add_stopped(self, record: WorkerRecord) -> None:
+        """Count the cost of a task whose stop was accepted. Repeated calls change nothing."""
+        if self._max_usd is None or not record.task:  # keep no records for nothing
+            return
+        known = self._stopped.get(record.task)
+        if known is None or not known.settled:
+            self._stopped[record.task] = record
+
+    def begin_round(self) -> None:
+        """Begin a new round of decisions, and forget the refusals of the last round."""
+        self._refused = None
+
+    def allows(self, worker: PoolWorker, audio_seconds: float) -> bool:
+        """Return whether the forecast bill stays in budget if a worker gets one more scene.
+
+        Args:
+            worker: Worker of the client, or a new worker that is to be started.
+            audio_seconds: Length of the scene's audio, in seconds.
+        """
+        if self._max_usd is None or not worker.backend.usd_per_second:
+            return True
+        others = (self._foreseen(other) for other in self._workers if other is not worker)
+        bill = sum(others, Decimal()) + self._spent() + self._foreseen(worker, extra=audio_seconds)
+        if bill <= self._max_usd:
+            return True
+        self._refused = bill
+        return False
+
+    def refusal(self) -> BudgetError | None:
+        """Return the error for scenes that were refused in this round; ``None`` if none was."""
+        if self._refused is None:
+            return None
+        return BudgetError(
+            f"not started: the bill would reach about ${self._refused:.4f}, and "
+            f"Limits.max_usd is ${self._max_usd}"
+        )
+
+    def _spent(self) -> Decimal:
+        return sum(map(_stopped_usd, self._stopped.values()), Decimal())
+
+    def _foreseen(self, worker: PoolWorker, *, extra: float | None = None) -> Decimal:
+        """Return the forecast bill of a worker in USD, up to its stop after all its scenes.
+
+        Args:
+            worker: Worker that exists or is to be started.
+            extra: Length of the audio of a further scene, in seconds; ``None``: no further scene.
+        """
+        now, record, backend = anyio.current_time(), worker.record, worker.backend
+        age = 0.0 if record.launched is None else now - record.launched
+        startup = self._slowest.startup_seconds
+        startup = DEFAULT_STARTUP_SECONDS if startup is None else startup
+        startup_left = 0.0 if worker.connection is not None else max(0.0, startup - age)
+        factor = backend.encode_timeout_factor
+        scenes = self._scenes_left(worker.assignments, now, factor)
+        if extra is not None:
+            scenes += self._scene_seconds(extra, factor)
+        elif worker.starting:
+            scenes += self._scene_seconds(worker.expected_audio_seconds, factor)
+        left = startup_left + scenes / backend.encoder_slots + float(STOP_SECONDS)
+        # The price of a task that is not there yet may be that of the dearest placement.
+        highest = max(backend.usd_per_second, backend.max_usd_per_second)
+        rate = highest if record.usage is None else record.usage.usd_per_second
+        return Decimal(str(round(billed_seconds(age + left), 3))) * rate
+
+    def _scenes_left(self, assignments: Iterable[Assignment], now: float, factor: float) -> float:
+        seconds = 0.0
+        for each in assignments:
+            done = 0.0 if each.encoding_since is None else now - each.encoding_since
+            seconds += max(0.0, self._scene_seconds(each.ticket.audio_seconds, factor) - done)
+        return seconds
+
+    def _scene_seconds(self, audio_seconds: float, factor: float) -> float:
+        slowest = self._slowest.seconds_per_audio_second
+        if slowest is None:
+            return DEFAULT_SCENE_SECONDS + audio_seconds * max(1.0, factor)
+        return audio_seconds * slowest
+
+
+def _stopped_usd(record: WorkerRecord) -> Decimal:
+    """Return the bill in USD of a worker whose stop was accepted.
+
+    The usual time of a stop is included until the task was seen to have stopped.
+    """
+    if record.usage is None:
+        return Decimal()
+    seconds = seconds_billed(record.usage)
+    rate = record.usage.usd_per_second
+    return (seconds if record.settled else seconds + STOP_SECONDS) * rate

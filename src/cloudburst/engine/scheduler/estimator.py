@@ -1,0 +1,299 @@
+"""Estimator of the performance of a client's workers, and of the times when scenes are done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
+from cloudburst.engine.forecast.simulation import (
+    MAX_SCENES_SIMULATED,
+    EncoderSlot,
+    Load,
+    Schedule,
+)
+from cloudburst.engine.pool_state import AssignmentState, PoolWorker, Ticket
+from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.worker_record import Attempt
+from cloudburst.models.performance import Measure, Performance, Sample
+from cloudburst.ports import Backend
+
+SEND_AHEAD_SECONDS = 10.0
+"""Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
+to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
+_TOLERANCE = 1e-6
+"""Largest difference between two times, in seconds, at which they count as equal."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PoolSnapshot:
+    """Workers and scenes of a client at one moment, and the schedule expected for them."""
+
+    load: Load
+    """Scenes that wait or encode."""
+    slots: list[EncoderSlot]
+    """Encoder slots of all usable workers."""
+    slot_workers: list[PoolWorker]
+    """Worker of each slot in ``slots``, in the same order."""
+    schedule: Schedule
+    """Expected schedule of ``load`` on ``slots``."""
+    measured: bool
+    """True if the encode time of every worker was measured."""
+    free_in: dict[PoolWorker, float]
+    """Seconds from the moment of the snapshot until each worker is expected to have a free slot."""
+
+
+class Estimator:
+    """Estimator that learns from the times measured on this client's workers.
+
+    Scheduling uses the expected times of `performance`; the budget uses the `slowest` times.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        workers: WorkerIndex,
+        queue: FairQueue,
+        measurements: Measurements,
+    ) -> None:
+        self._backends = backends
+        self._workers = workers
+        self._queue = queue
+        self._measurements = measurements
+        self._snapshot: PoolSnapshot | None = None
+        self._performances: dict[str, Performance] = {}
+        self._new_samples: list[Sample] = []
+        self.slowest = SlowestTimes()
+        """Slowest start-up and slowest scene of this client so far, for the budget."""
+
+    # Measurements.
+
+    def learn_startup(self, backend: Backend, seconds: float) -> None:
+        """Add the start-up time of a worker, in seconds, to the measurements."""
+        self.slowest.add_startup(seconds)
+        self._learn(backend, "startup", seconds)
+
+    def learn_scene(self, backend: Backend, attempt: Attempt, ticket: Ticket) -> None:
+        """Add the times of an attempt that has made a video to the measurements."""
+        took = sum(span.ended_at - span.started_at for span in attempt.spans)
+        self.slowest.add_scene(took, ticket.audio_seconds)
+        transfer = attempt.seconds("upload") + attempt.seconds("download")
+        self._learn(backend, "encode", attempt.seconds("encode"), ticket.work)
+        self._learn(backend, "transfer", transfer, ticket.work)
+
+    def learn_stop(self, backend: Backend, seconds: float) -> None:
+        """Add the time of a worker's stop to the measurements.
+
+        Args:
+            backend: Backend of the worker.
+            seconds: Seconds from the end of the worker's idle time to the end of its bill.
+        """
+        self._learn(backend, "stop", seconds)
+
+    def _learn(self, backend: Backend, measure: Measure, seconds: float, work: float = 0.0) -> None:
+        kind = backend.kind or backend.name
+        sample = Sample(kind=kind, measure=measure, seconds=seconds, work=work)
+        self._measurements.add(sample)
+        if backend.kind:
+            self._new_samples.append(sample)
+        self._performances.clear()
+        self._snapshot = None
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return the samples that were measured since the last call.
+
+        Samples of backends without a ``kind`` are left out, because they are not kept for other
+        runs.
+        """
+        samples = tuple(self._new_samples)
+        self._new_samples.clear()
+        return samples
+
+    def performance(self, backend: Backend) -> Performance:
+        """Return the expected performance of the workers of a backend."""
+        if (known := self._performances.get(backend.name)) is None:
+            known = self._measurements.performance(
+                backend.kind or backend.name, backend.performance
+            )
+            self._performances[backend.name] = known
+        return known
+
+    def has_measured(self, backend: Backend, *measures: Measure) -> bool:
+        """Return whether all given measures of a backend's workers were measured, not assumed."""
+        return self.performance(backend).measured.issuperset(measures)
+
+    # Forecasts.
+
+    def update_encode_ends(self, worker: PoolWorker) -> None:
+        """Update the times at which the encodes on a worker are expected to end."""
+        performance = self.performance(worker.backend)
+        ends = list[float]()
+        for each in worker.assignments:
+            if each.state is AssignmentState.ENCODING and each.encoding_since is not None:
+                if each.encode_ends is None:
+                    seconds = performance.encode_seconds(each.ticket.work)
+                    each.encode_ends = each.encoding_since + seconds
+                ends.append(each.encode_ends)
+        worker.encode_ends = tuple(sorted(ends))
+
+    def send_ahead_until(self) -> float:
+        """Return the time by which a running encode must end for the next scene to be uploaded now.
+
+        The time is on anyio's clock. Uploads ahead are made as late as possible, because a scene
+        that was uploaded is no longer in the queue for other workers. The time is infinite while
+        encode and transfer times were not measured.
+        """
+        if not all(self.has_measured(backend, "encode", "transfer") for backend in self._backends):
+            return math.inf
+        transfer = max(self.performance(each).transfer_seconds for each in self._backends)
+        return anyio.current_time() + SEND_AHEAD_SECONDS + 2 * transfer
+
+    def invalidate(self) -> None:
+        """Discard the snapshot, because workers or the queue have changed."""
+        self._snapshot = None
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return a snapshot of workers and scenes, which is kept until `invalidate` is called."""
+        if self._snapshot is None:
+            self._snapshot = self._new_snapshot()
+        return self._snapshot
+
+    def _new_snapshot(self) -> PoolSnapshot:
+        now, running = anyio.current_time(), 0.0
+        slots, slot_workers = list[EncoderSlot](), list[PoolWorker]()
+        assigned, free_in = list[float](), dict[PoolWorker, float]()
+        for worker in self._workers.usable():
+            performance = self.performance(worker.backend)
+            encoding, waiting = self._assigned(worker, now)
+            if encoding:
+                running = max(running, max(encoding) + performance.transfer_seconds)
+            assigned += waiting
+            ready_in = self._ready_in(worker, now)
+            frees = [*encoding, *[ready_in] * (worker.encoder_slots - len(encoding))]
+            billed = bool(worker.backend.usd_per_second)
+            slots += [
+                EncoderSlot(free_in=seconds, performance=performance, billed=billed)
+                for seconds in frees
+            ]
+            slot_workers += [worker] * len(frees)
+            free_in[worker] = min(frees)
+        load = self._load(assigned, running)
+        return PoolSnapshot(
+            load=load,
+            slots=slots,
+            slot_workers=slot_workers,
+            schedule=load.schedule_on(slots),
+            measured=all("encode" in slot.performance.measured for slot in slots),
+            free_in=free_in,
+        )
+
+    def _ready_in(self, worker: PoolWorker, now: float) -> float:
+        """Return the seconds from now until a worker is expected to be ready."""
+        # An adopted worker that runs is ready in a moment, however long ago it was launched.
+        if worker.connection is not None or worker.found_running:
+            return 0.0
+        launched = worker.record.launched
+        startup = self.performance(worker.backend).startup_seconds
+        return _remaining(startup, 0.0 if launched is None else now - launched)
+
+    def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float]]:
+        """Return the remaining seconds of the encodes that run on a worker, and its waiting work.
+
+        The second value is the work of assigned scenes whose encode has not started, in seconds.
+        """
+        performance = self.performance(worker.backend)
+        encoding, waiting = list[float](), list[float]()
+        for each in worker.assignments:
+            if each.state in {AssignmentState.UPLOADING, AssignmentState.WAITING}:
+                waiting.append(each.ticket.work)
+            elif each.encoding_since is not None and each.state is AssignmentState.ENCODING:
+                expected = performance.encode_seconds(each.ticket.work)
+                encoding.append(_remaining(expected, now - each.encoding_since))
+        return encoding, waiting
+
+    def _load(self, assigned: Iterable[float], running: float) -> Load:
+        """Return the load of the queue and of the scenes that wait on workers.
+
+        Args:
+            assigned: Work of each scene that waits on a worker.
+            running: Seconds until all running encodes are done and downloaded.
+        """
+        longest = self._queue.longest_works(MAX_SCENES_SIMULATED)
+        others = len(self._queue) - len(longest)
+        return Load(
+            longest_works=[*longest, *assigned],
+            other_scenes=others,
+            other_work=max(0.0, self._queue.total_work - sum(longest)) if others else 0.0,
+            running_seconds=running,
+        )
+
+    def scene_seconds(self, backend: Backend, work: float) -> float:
+        """Return the expected seconds from the upload to the download of a scene."""
+        performance = self.performance(backend)
+        return performance.transfer_seconds + performance.encode_seconds(work)
+
+    def can_finish(self, worker: PoolWorker, work: float) -> bool:
+        """Return whether a worker can finish a scene before its task ends by itself.
+
+        A worker that has not rendered anything yet can finish any scene, because no other worker
+        would have more time.
+        """
+        lifetime, record, now = worker.backend.lifetime, worker.record, anyio.current_time()
+        unknown = record.ready is None or worker.ready_unknown
+        since = record.launched if unknown else record.ready
+        if lifetime is None or since is None or not (worker.assignments or record.attempts):
+            return True
+        wait = 0.0 if worker.spare_slots > 0 else max(0.0, worker.next_slot_free_at - now)
+        if math.isinf(wait):  # the end of what encodes there is not known
+            return True
+        return now + wait + self.scene_seconds(worker.backend, work) <= since + lifetime
+
+    def is_in_time(self, ticket: Ticket, worker: PoolWorker) -> bool:
+        """Return whether a worker would finish a scene within the expected makespan.
+
+        The result is also True if the encode times of any worker were not measured, because a slow
+        worker is then better than an idle one. It is always True for retries, for suspect scenes,
+        and if there is only one backend.
+        """
+        if len(self._backends) == 1 or ticket.avoided_tasks or ticket.suspect:
+            return True
+        snapshot, performance = self.snapshot(), self.performance(worker.backend)
+        if not snapshot.measured:
+            return True
+        encoded_in = snapshot.free_in.get(worker, 0.0) + performance.encode_seconds(ticket.work)
+        makespan = snapshot.schedule.makespan
+        return encoded_in + performance.transfer_seconds <= makespan + _TOLERANCE
+
+    def needless_workers(self) -> list[PoolWorker]:
+        """Return the starting workers that are not expected to get a scene."""
+        known = [each for each in self._backends if self.has_measured(each, "startup", "encode")]
+        if not known or not self._workers.ready_slots:
+            return []
+        fastest = min(self.performance(backend).seconds_per_work for backend in self._backends)
+        longest_startup = max(self.performance(backend).startup_seconds for backend in known)
+        if self._queue.total_work * fastest / self._workers.ready_slots > 2 * longest_startup:
+            return []  # the queue lasts longer than any start-up: no need to simulate
+        snapshot = self.snapshot()
+        busy = {
+            worker
+            for worker, slot, end in zip(
+                snapshot.slot_workers, snapshot.slots, snapshot.schedule.slot_ends, strict=True
+            )
+            if end > slot.free_in + _TOLERANCE
+        }
+        starting = [
+            worker for worker in self._workers.starting() if not worker.exempt_from_scaling_rule
+        ]
+        return [each for each in starting if each not in busy and each.backend in known]
+
+
+def _remaining(expected: float, passed: float) -> float:
+    """Return the expected remaining seconds of an encode or a start-up.
+
+    If it has lasted some seconds too long already, it is expected to last as many seconds more.
+    """
+    return abs(expected - passed)

@@ -1,0 +1,159 @@
+"""Queue of the scenes of all runs of a client."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
+
+import anyio
+
+from cloudburst.engine.pool_state import Ticket
+
+
+class FairQueue:
+    """Queue that serves runs in turn, and within a run the longest scene first.
+
+    The longest scene is the one with the most work. Because runs take turns, a large run does not
+    delay a small one for long.
+    """
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, list[Ticket]] = OrderedDict()
+        self._length = 0
+        self._total_work = 0.0
+        self._restricted: dict[Ticket, None] = {}
+        self._paused: dict[str, dict[Ticket, None]] = {}  # tickets by paused run
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def total_work(self) -> float:
+        """Total work of all waiting scenes, in seconds, without those of paused runs."""
+        return self._total_work
+
+    @property
+    def restricted(self) -> tuple[Ticket, ...]:
+        """Tickets that some workers must not take: retries and suspect scenes."""
+        return tuple(self._restricted)
+
+    @property
+    def earliest_deadline(self) -> float:
+        """Earliest deadline of the waiting runs, on anyio's clock; infinite if there is none."""
+        deadlines = (tickets[0].deadline for tickets in self._runs.values())
+        return min((time for time in deadlines if time is not None), default=math.inf)
+
+    def longest_works(self, count: int) -> list[float]:
+        """Return the largest work values of the waiting scenes, in descending order.
+
+        Args:
+            count: Largest number of values to return.
+        """
+        runs = [[ticket.work for ticket in tickets[:count]] for tickets in self._runs.values()]
+        return sorted(chain.from_iterable(runs), reverse=True)[:count]
+
+    def shortest_work(self) -> float | None:
+        """Return the work of the shortest waiting scene; ``None`` if the queue is empty."""
+        return min((tickets[-1].work for tickets in self._runs.values()), default=None)
+
+    def put(self, *tickets: Ticket) -> None:
+        """Add tickets of one run. Scenes with equal work keep their order."""
+        now = anyio.current_time()
+        for ticket in tickets:
+            ticket.queued, ticket.waiting_since, ticket.notified = True, now, None
+        if tickets and (paused := self._paused.get(tickets[0].run)) is not None:
+            paused.update(dict.fromkeys(tickets))
+        else:
+            self._join(tickets)
+
+    def _join(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self._total_work += ticket.work
+            if ticket.avoided_tasks or ticket.suspect:
+                self._restricted[ticket] = None
+        match tickets:
+            case (ticket,):
+                insort(self._runs.setdefault(ticket.run, []), ticket, key=_sort_key)
+            case (first, *_):
+                waiting = self._runs.setdefault(first.run, [])
+                waiting.extend(tickets)
+                waiting.sort(key=_sort_key)
+            case _:
+                pass
+        self._length += len(tickets)
+
+    def pause(self, run: str) -> None:
+        """Withhold all tickets of a run, also those that are added later, until it is resumed.
+
+        Nothing happens if the run is paused already.
+        """
+        if run in self._paused:
+            return
+        tickets = self.tickets_of(run)
+        for ticket in tickets:
+            self._leave(ticket)
+        self._paused[run] = dict.fromkeys(tickets)
+
+    def resume(self, run: str) -> None:
+        """Make the tickets of a paused run available again; do nothing if it is not paused."""
+        self._join(tuple(self._paused.pop(run, ())))
+
+    def resume_all(self) -> None:
+        """Make the tickets of all paused runs available again."""
+        for run in tuple(self._paused):
+            self.resume(run)
+
+    def tickets_of(self, run: str) -> tuple[Ticket, ...]:
+        """Return the waiting tickets of a run, paused or not."""
+        return (*self._runs.get(run, ()), *self._paused.get(run, ()))
+
+    def take(self, fits: Callable[[Ticket], bool], *, skip: int = 0) -> Ticket | None:
+        """Remove and return the next ticket that fits; ``None`` if there is none.
+
+        The next ticket is the longest one of the run whose turn it is.
+
+        Args:
+            fits: Function that returns whether a ticket may be taken.
+            skip: Number of the longest tickets to pass over. It is used only while a single run
+                waits: with several runs, the few scenes of a small run would be passed over until a
+                large run is done.
+        """
+        if len(self._runs) > 1:
+            skip = 0
+        for run, tickets in self._runs.items():
+            for ticket in islice(tickets, skip, None):
+                if fits(ticket):
+                    self._runs.move_to_end(run)
+                    self.remove(ticket)
+                    return ticket
+        return None
+
+    def first(self) -> Ticket:
+        """Return the next ticket without removing it. The queue must not be empty."""
+        return next(iter(self._runs.values()))[0]
+
+    def remove(self, ticket: Ticket) -> None:
+        """Remove a ticket; do nothing if it is not in the queue."""
+        if ticket.queued:
+            ticket.queued = False
+            paused = self._paused.get(ticket.run, {})
+            if ticket in paused:
+                del paused[ticket]
+            else:
+                self._leave(ticket)
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._length -= 1
+        self._total_work = self._total_work - ticket.work if self._length else 0.0
+        self._restricted.pop(ticket, None)
+        tickets = self._runs[ticket.run]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._runs[ticket.run]
+
+
+def _sort_key(ticket: Ticket) -> float:
+    return -ticket.work

@@ -1,0 +1,215 @@
+"""Autoscaler, which starts workers and cancels start-ups that are no longer needed."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from itertools import count
+
+import anyio
+
+from cloudburst.engine.forecast.scaling_rule import ScalingDecision, one_more_worker
+from cloudburst.engine.forecast.simulation import EncoderSlot
+from cloudburst.engine.pool_state import PoolWorker, WorkerState
+from cloudburst.engine.scheduler.backend_health import BackendHealth
+from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import Language
+from cloudburst.models.task import TaskSpec
+from cloudburst.ports import Backend
+
+logger = logging.getLogger(__name__)
+
+MAX_UNANSWERED_LAUNCHES = 100
+"""Largest number of launches that wait for an answer at the same time. It is the number of tasks
+that Fargate lets an account launch at once before it limits the rate
+(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11)."""
+LAUNCHES_PER_DECISION = 10
+"""Largest number of launches that one decision begins. For each of them, a key and a certificate
+are made, which blocks the event loop for a millisecond."""
+_MAX_EXPLAINED_RUNS = 100
+"""Number of runs for which the client remembers that it has logged why no more tasks are started.
+It is limited because a client may serve any number of runs."""
+
+
+class Autoscaler:
+    """Autoscaler of a client: starts workers where one more pays off and the budget allows it.
+
+    Args:
+        spec: Specification of a task, in which run, scene and language are replaced.
+        limits: Limits of the client.
+        workers: Workers of the client.
+        queue: Queue of the client.
+        health: Limits and circuit breakers of the backends.
+        budget: Budget, which decides whether another worker can be paid for.
+        estimator: Estimator of the makespan.
+        start: Function that is called with each new worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: TaskSpec,
+        limits: Limits,
+        workers: WorkerIndex,
+        queue: FairQueue,
+        health: BackendHealth,
+        budget: Budget,
+        estimator: Estimator,
+        start: Callable[[PoolWorker], None],
+    ) -> None:
+        self._spec = spec
+        self._limits = limits
+        self._workers = workers
+        self._queue = queue
+        self._health = health
+        self._budget = budget
+        self._estimator = estimator
+        self._start = start
+        self._numbers = count()
+        self._unanswered: set[PoolWorker] = set()  # workers whose launch waits for an answer
+        self._situation = 0  # changes when a refused start may pay off after all
+        self._refused: dict[str, int] = {}  # by backend: the situation of the last refusal
+        self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
+
+    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Return the specification of a task that is started for a scene of a run."""
+        return replace(self._spec, run=run, scene=scene, language=language)
+
+    def reconsider(self) -> None:
+        """Allow refused starts to be considered again.
+
+        This is called when there are more scenes, fewer workers or new measurements.
+        """
+        self._situation += 1
+
+    def start_workers(self) -> None:
+        """Start workers as long as one more pays off and the budget allows it."""
+        limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
+        while len(self._queue) > self._claimed_scenes() and len(self._unanswered) < limit:
+            worker = self._next_worker()
+            if worker is None:
+                break
+            self._unanswered.add(worker)
+            self._add(worker)
+
+    def _claimed_scenes(self) -> int:
+        """Return the number of waiting scenes that the starting workers will take."""
+        if not self._health.any_eager:
+            return self._workers.starting_slots
+        starting = (worker.backend for worker in self._workers.starting())
+        return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
+
+    def _next_worker(self) -> PoolWorker | None:
+        """Return a new worker that pays off and can be paid for; ``None`` if there is none."""
+        for backend in self._health.with_room:
+            # After a refusal by the budget, any worker that can be paid for is better than none.
+            refused = self._budget.refusal() is not None
+            exempt = backend.eager or refused or self._all_workers_avoided()
+            if exempt or self._pays_off(backend):
+                worker = self._new_worker(backend, exempt=exempt)
+                if self._budget.allows(worker, worker.expected_audio_seconds):
+                    return worker
+        return None
+
+    def _all_workers_avoided(self) -> bool:
+        """Return whether a waiting scene has failed on all current workers and needs a new one."""
+        tasks = {worker.record.task for worker in self._workers.usable()}
+        return any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
+
+    def _pays_off(self, backend: Backend) -> bool:
+        """Return whether one more worker of a backend pays off by the scaling rule."""
+        if self._workers.usable() and self._refused.get(backend.name) == self._situation:
+            return False
+        snapshot, performance = self._estimator.snapshot(), self._estimator.performance(backend)
+        billed = bool(backend.usd_per_second)
+        slot = EncoderSlot(
+            free_in=performance.startup_seconds, performance=performance, billed=billed
+        )
+        room = self._health.room(backend)
+        decision = one_more_worker(
+            snapshot.load,
+            snapshot.slots,
+            [slot] * backend.encoder_slots,
+            room=room,
+            deadline=self._queue.earliest_deadline - anyio.current_time(),
+            current=snapshot.schedule,
+        )
+        if not decision.pays_off:
+            self._refused[backend.name] = self._situation
+            if billed:
+                self._explain(backend, room, decision)
+        return decision.pays_off
+
+    def _explain(self, backend: Backend, room: int, decision: ScalingDecision) -> None:
+        """Log once for each run why no more tasks are started although more are allowed."""
+        run = self._queue.first().run
+        if run in self._explained_runs:
+            return
+        self._explained_runs.append(run)
+        tasks = self._workers.count_billed_like(backend)
+        cost = Decimal(str(decision.unused_seconds)) * backend.usd_per_second
+        logger.info(
+            "%d of %d tasks: one more would save %.0f s and cost $%.4f",
+            *(tasks, tasks + room, decision.saved_seconds, cost),
+        )
+
+    def _new_worker(self, backend: Backend, *, exempt: bool) -> PoolWorker:
+        first = self._queue.first()
+        return PoolWorker(
+            backend=backend,
+            number=next(self._numbers),
+            spec=self.task_spec(first.run, first.scene, first.language),
+            record=WorkerRecord(backend=backend.name, run=first.run),
+            max_assignments=self._limits.scenes_per_worker or 3 * backend.encoder_slots,
+            expected_audio_seconds=first.audio_seconds,
+            exempt_from_scaling_rule=exempt,
+        )
+
+    def adopt(self, worker: PoolWorker) -> None:
+        """Add a worker whose task was started by an earlier process."""
+        worker.number = next(self._numbers)
+        self._add(worker)
+
+    def _add(self, worker: PoolWorker) -> None:
+        self._workers.add(worker)
+        self._estimator.invalidate()
+        self._start(worker)
+
+    def on_launch_answered(self, worker: PoolWorker) -> bool:
+        """Record that the launch of a worker was accepted or given up.
+
+        Returns:
+            True if the launch was unanswered until now, so that another launch may begin.
+        """
+        if worker not in self._unanswered:
+            return False
+        self._unanswered.remove(worker)
+        return True
+
+    def cancel_needless(self) -> None:
+        """Cancel the start-up of workers that are not expected to get a scene."""
+        if self._limits.idle or not self._workers.starting_slots:
+            return
+        scenes_wait = len(self._queue) or self._workers.has_waiting_assignments
+        starting = self._workers.starting()
+        for worker in self._estimator.needless_workers() if scenes_wait else starting:
+            self._cancel(worker)
+
+    def cancel_starting(self, backend: Backend) -> None:
+        """Cancel the start-up of all workers of a backend."""
+        for worker in self._workers.starting():
+            if worker.backend is backend:
+                self._cancel(worker)
+
+    def _cancel(self, worker: PoolWorker) -> None:
+        worker.move_to(WorkerState.STOPPING)
+        worker.scope.cancel()
+        self._workers.refresh(worker)

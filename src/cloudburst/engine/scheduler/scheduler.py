@@ -1,0 +1,369 @@
+"""Scheduler, which makes all decisions about scenes and workers without awaiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+
+import anyio
+
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
+from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.scheduler.assigner import Assigner
+from cloudburst.engine.scheduler.backend_health import BackendHealth
+from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.paused_runs import PausedRuns
+from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.scaling import Autoscaler
+from cloudburst.engine.scheduler.speculation import stragglers
+from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_expiring
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.worker_record import Attempt, WorkerRecord
+from cloudburst.errors import CloudburstError
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import Language
+from cloudburst.models.performance import Sample
+from cloudburst.models.task import TaskSpec
+from cloudburst.ports import Backend
+
+TICK_SECONDS = 2.0
+"""Seconds after which decisions are made again even if nothing has happened: an encode may have
+become too slow, or a deadline may be close."""
+
+
+class Scheduler:
+    """Scheduler of all runs of a client.
+
+    The pool and the supervisors report what happens with the ``on_…`` methods. The scheduler
+    decides at once, calls ``start`` with each new worker, and notifies the ticket of each scene
+    that gets a worker. It never awaits, so that decisions do not race.
+
+    Args:
+        backends: Backends from which workers come, in the order of preference.
+        spec: Specification of a task, in which run, scene and language are replaced.
+        limits: Limits of the client.
+        measurements: Measurements of earlier runs, to which those of this client are added.
+        start: Function that is called with each new worker.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        *,
+        spec: TaskSpec,
+        limits: Limits,
+        measurements: Measurements,
+        start: Callable[[PoolWorker], None],
+    ) -> None:
+        self._backends = backends
+        self._spec = spec
+        self._limits = limits
+        self._queue = queue = FairQueue()
+        self._workers = workers = WorkerIndex()
+        self._health = BackendHealth(backends, workers, limits)
+        self._estimator = Estimator(backends, workers, queue, measurements)
+        self._budget = Budget(limits.max_usd, self._estimator.slowest, workers)
+        self._autoscaler = Autoscaler(
+            spec=spec,
+            limits=limits,
+            workers=workers,
+            queue=queue,
+            health=self._health,
+            budget=self._budget,
+            estimator=self._estimator,
+            start=start,
+        )
+        self._assigner = Assigner(
+            workers=workers,
+            queue=queue,
+            health=self._health,
+            budget=self._budget,
+            estimator=self._estimator,
+            on_phase_end=self.decide,
+        )
+        unassign, decide = self._assigner.unassign, self._reconsider
+        self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
+        self._active_runs = 0
+        self._last_tick = 0.0
+        self.decision_made = anyio.Event()
+        """Event that is set after every decision, and is then replaced by a new event."""
+        self.closed = False
+        """True once the scheduler is closed and makes no more decisions."""
+
+    # Decisions.
+
+    def decide(self, changed_worker: PoolWorker | None = None) -> None:
+        """Make all decisions that are possible now.
+
+        Args:
+            changed_worker: Worker whose change is the reason for the decisions; ``None`` if they
+                have another reason.
+        """
+        if changed_worker is not None:
+            changed_worker.grant_slots()
+            self._estimator.update_encode_ends(changed_worker)
+            self._workers.refresh(changed_worker)
+        if not self.closed:
+            self._budget.begin_round()
+            self._estimator.invalidate()
+            self._assigner.assign_queue()
+            self._autoscaler.start_workers()
+            self._fail_hopeless()
+            self._assigner.move_waiting()
+            self._autoscaler.cancel_needless()
+            self._copy_stragglers()
+        self.decision_made.set()
+        self.decision_made = anyio.Event()
+
+    def _reconsider(self) -> None:
+        self._autoscaler.reconsider()
+        self.decide()
+
+    def _fail_hopeless(self) -> None:
+        """Fail all waiting scenes if no worker is busy or starting and none can be started."""
+        if not len(self._queue) or any(each.assignments or each.starting for each in self._workers):
+            return
+        if error := self._budget.refusal():
+            self._fail_waiting(error)
+        if not len(self._workers):
+            for refused in self._health.errors:
+                self._fail_waiting(refused)
+
+    def _fail_waiting(self, error: CloudburstError) -> None:
+        while ticket := self._queue.take(lambda _: True):
+            ticket.error = error
+            ticket.notify()
+
+    def _copy_stragglers(self) -> None:
+        """Start speculative copies of slow scenes on free workers, when no scene waits."""
+        scenes_wait = len(self._queue) or self._workers.has_waiting_assignments
+        if scenes_wait or not self._limits.speculative_copies:
+            return
+        for straggler, free in stragglers(self._workers, self._estimator):
+            self._assigner.start_copy(straggler, free)
+
+    def tick(self) -> None:
+        """Make decisions again if the last tick was at least `TICK_SECONDS` ago.
+
+        Nothing happens while no scene waits and no worker has a free encoder slot.
+        """
+        now = anyio.current_time()
+        if now < self._last_tick + TICK_SECONDS:
+            return
+        if not (len(self._queue) or self._workers.has_free_slot):
+            return
+        self._last_tick = now
+        close_expiring(self._workers, self._queue, self._estimator)
+        self._reconsider()
+
+    def close(self, error: CloudburstError) -> None:
+        """Make no more decisions, and fail all waiting scenes with this error."""
+        self.closed = True
+        self._queue.resume_all()
+        self._fail_waiting(error)
+
+    # Runs and scenes.
+
+    @contextmanager
+    def active_run(self, run: str) -> Generator[None]:
+        """Register a run as active until the ``with`` block ends.
+
+        When a run begins while no other run is active, the circuit breakers of all backends are
+        closed. Until then, an open one stays open, so that scenes between two attempts get its
+        error, too.
+        """
+        if not self._active_runs:
+            self._health.reset()
+        self._active_runs += 1
+        try:
+            yield
+        finally:
+            self._active_runs -= 1
+            self._paused_runs.forget(run)
+
+    def enqueue(self, *tickets: Ticket) -> None:
+        """Add scenes of one run to the queue, or fail them if the run was aborted."""
+        if self._paused_runs.fail_aborted(tickets):
+            return
+        self._queue.put(*tickets)
+        self._reconsider()
+
+    def withdraw(self, tickets: Iterable[Ticket]) -> None:
+        """Remove scenes from the queue. Scenes that are not in the queue are ignored."""
+        for ticket in tickets:
+            self._queue.remove(ticket)
+        self.decide()
+
+    @property
+    def queue_length(self) -> int:
+        """Number of scenes that wait in the queue, without those of paused runs."""
+        return len(self._queue)
+
+    def pause(self, run: str) -> None:
+        """Start no scene of a run until it is resumed; running encodes and downloads continue."""
+        self._paused_runs.pause(run)
+
+    def resume(self, run: str) -> None:
+        """Start scenes of a paused run again."""
+        self._paused_runs.resume(run)
+
+    def abort(self, run: str, error: CloudburstError) -> None:
+        """Start no further scene of a run, and cancel the encodes of the run.
+
+        Running downloads continue. All other unfinished scenes fail with this error.
+        """
+        self._paused_runs.abort(run, error)
+
+    def release(self, assignment: Assignment) -> None:
+        """End an assignment, whether its scene is done, has failed or was never started."""
+        worker = assignment.worker
+        if assignment in worker.assignments:
+            worker.assignments.remove(assignment)
+        assignment.ticket.unassign(assignment)
+        worker.last_used = anyio.current_time()
+        worker.changed.set()
+        self.decide(worker)
+
+    def on_scene_finished(self, attempt: Attempt, ticket: Ticket, worker: PoolWorker) -> None:
+        """Record that an attempt has made the video of a scene, and learn from its times."""
+        attempt.finished = True
+        self._health.on_scene_finished(worker.backend)
+        self._estimator.learn_scene(worker.backend, attempt, ticket)
+        self._autoscaler.reconsider()
+
+    def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:
+        """Close a worker that has no disk space for a scene; its running encodes may finish."""
+        worker = assignment.worker
+        self._assigner.unassign(assignment)
+        worker.move_to(WorkerState.CLOSING)
+        worker.closing_error = error
+        self._requeue(worker)
+
+    # Workers.
+
+    @property
+    def workers(self) -> tuple[PoolWorker, ...]:
+        """Workers of the client, from the decision to launch them until their stop is accepted."""
+        return tuple(self._workers)
+
+    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
+        """Return the specification of a task that is started for a scene of a run."""
+        return self._autoscaler.task_spec(run, scene, language)
+
+    def has_unanswered_launch(self, run: str) -> bool:
+        """Return whether a launch for the run may have started a task that is not known yet."""
+        return self._workers.has_unanswered_launch(run)
+
+    def has_tasks(self, backend: Backend) -> bool:
+        """Return whether the launch of any current worker of the backend was accepted."""
+        return self._health.accepted_tasks(backend) > 0
+
+    def room(self, backend: Backend) -> int:
+        """Return how many more workers the backend may have."""
+        return self._health.room(backend)
+
+    def adopt(self, worker: PoolWorker) -> None:
+        """Add a worker whose task was started by an earlier process."""
+        self._autoscaler.adopt(worker)
+
+    def refresh(self, worker: PoolWorker) -> None:
+        """Update the index of workers after the state of a worker has changed."""
+        self._workers.refresh(worker)
+
+    def drain(self, worker: PoolWorker) -> None:
+        """Assign no more scenes to a worker whose stop was announced by its backend.
+
+        Its running encodes may finish; its other scenes go back into the queue.
+        """
+        worker.stop_announced = True
+        worker.move_to(WorkerState.DRAINING)
+        self._requeue(worker)
+
+    def _requeue(self, worker: PoolWorker) -> None:
+        self._paused_runs.requeue(worker.assignments)
+        self._autoscaler.reconsider()
+        self.decide(worker)
+
+    def on_launch_answered(self, worker: PoolWorker) -> None:
+        """Record that the launch of a worker was accepted or given up."""
+        if self._autoscaler.on_launch_answered(worker):
+            self.decide(worker)
+
+    def on_ready(self, worker: PoolWorker) -> None:
+        """Make a worker that has become ready available for scenes, and learn from its start-up."""
+        launched, ready = worker.record.launched, worker.record.ready
+        self._health.on_ready(worker.backend)
+        observed = worker.found is None  # not the start-up of an adopted worker
+        if observed and launched is not None and ready is not None:
+            self._estimator.learn_startup(worker.backend, ready - launched)
+            self._autoscaler.reconsider()
+        self.decide(worker)
+
+    def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:
+        """Handle the failed start of a worker.
+
+        If no worker can start on its backend, all other starts there are cancelled. Workers that
+        are ready are kept.
+        """
+        if self._health.on_start_failed(worker, error):
+            self._autoscaler.cancel_starting(worker.backend)
+
+    def on_ended(self, worker: PoolWorker) -> None:
+        """Remove a worker that has ended, and count its cost against the budget.
+
+        The record of the worker has the error that ended it, if there was one.
+        """
+        self._health.on_ended(worker)
+        self._workers.remove(worker)
+        self._budget.add_stopped(worker.record)
+        self._autoscaler.reconsider()
+        self.on_launch_answered(worker)
+
+    def on_settled(self, worker: PoolWorker) -> None:
+        """Measure how long a settled worker was billed for its stop, and learn from it."""
+        record = worker.record
+        usage, launched = record.usage, record.launched
+        if worker.connection is None or record.error:  # it has never worked, or has failed
+            return
+        if usage is None or usage.stopped_at is None or launched is None:
+            return
+        # The launch is the one moment that is known on both clocks.
+        stopped = launched + (usage.stopped_at - usage.created_at)
+        took = stopped - worker.last_used - self._limits.idle
+        self._estimator.learn_stop(worker.backend, max(0.0, took))
+
+    def add_to_bill(self, record: WorkerRecord) -> None:
+        """Count the cost of a stopped task against the budget. Repeated calls change nothing."""
+        self._budget.add_stopped(record)
+
+    # Forecasts and measurements.
+
+    def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
+        """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
+        check_lifetimes(tickets, self._backends, self._estimator)
+
+    def plan_for(self, works: Iterable[float]) -> Plan:
+        """Return the plan of a run, assuming that no other run is active and no worker is warm.
+
+        Args:
+            works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        """
+        kinds = [
+            WorkerKind(
+                backend=backend.name,
+                tier=self._spec.tier,
+                performance=self._estimator.performance(backend),
+                encoder_slots=backend.encoder_slots,
+                max_workers=min(self._limits.workers, backend.capacity or self._limits.workers),
+                usd_per_second=backend.usd_per_second,
+            )
+            for backend in self._backends
+        ]
+        limits = self._limits
+        return default_plan(works, kinds, max_tasks=limits.workers, deadline=limits.deadline)
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return the samples that were measured since the last call."""
+        return self._estimator.take_samples()

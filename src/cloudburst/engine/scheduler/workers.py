@@ -1,0 +1,170 @@
+"""Index of a client's workers by their state and their room for scenes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from cloudburst.engine.pool_state import (
+    Assignment,
+    AssignmentState,
+    PoolWorker,
+    Ticket,
+    WorkerState,
+)
+from cloudburst.ports import Backend
+
+
+class WorkerIndex:
+    """Index of a client's workers by their state and their room for scenes.
+
+    With the index, a decision among a thousand workers has to check only a few of them. `refresh`
+    must be called after every change of a worker.
+    """
+
+    def __init__(self) -> None:
+        self._workers: dict[PoolWorker, None] = {}
+        self._with_free_slot: dict[PoolWorker, None] = {}
+        self._with_room_ahead: dict[PoolWorker, None] = {}
+        self._overbooked: dict[PoolWorker, None] = {}
+        self._starting: dict[PoolWorker, None] = {}
+        self._usable: dict[PoolWorker, None] = {}
+        self._ready: dict[PoolWorker, None] = {}
+        self._counted: dict[PoolWorker, None] = {}
+        self._count_by_backend: Counter[str] = Counter()
+        self._count_by_billing: Counter[bool] = Counter()
+        self.starting_slots = 0
+        """Number of encoder slots of all workers that are starting."""
+        self.ready_slots = 0
+        """Number of encoder slots of all workers that are ready and take scenes."""
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def __iter__(self) -> Iterator[PoolWorker]:
+        return iter(tuple(self._workers))
+
+    def add(self, worker: PoolWorker) -> None:
+        """Add a new worker."""
+        self._workers[worker] = None
+        self.refresh(worker)
+
+    def remove(self, worker: PoolWorker) -> None:
+        """Remove a worker that has ended."""
+        del self._workers[worker]
+        self.refresh(worker)
+
+    def refresh(self, worker: PoolWorker) -> None:
+        """Update the index after a change of a worker."""
+        known, slots = worker in self._workers, worker.backend.encoder_slots
+        _update(self._with_free_slot, worker, known and worker.has_room(ahead=False))
+        _update(self._with_room_ahead, worker, known and worker.has_room(ahead=True))
+        overbooked = known and not worker.stopping and worker.spare_slots < 0
+        _update(self._overbooked, worker, overbooked)
+        self.starting_slots += slots * _update(self._starting, worker, known and worker.starting)
+        _update(self._usable, worker, known and worker.usable)
+        ready = known and worker.state is WorkerState.READY
+        self.ready_slots += slots * _update(self._ready, worker, ready)
+        change = _update(self._counted, worker, known and not worker.stop_announced)
+        self._count_by_backend[worker.backend.name] += change
+        self._count_by_billing[bool(worker.backend.usd_per_second)] += change
+
+    def count_on(self, backend: Backend) -> int:
+        """Return the number of workers of a backend, except those whose stop was announced."""
+        return self._count_by_backend[backend.name]
+
+    def count_billed_like(self, backend: Backend) -> int:
+        """Return the number of billed workers, or of workers that cost nothing, on all backends.
+
+        Workers do not count once their backend has announced that it will stop them.
+
+        Args:
+            backend: If its workers are billed, billed workers are counted, else those that cost
+                nothing.
+        """
+        return self._count_by_billing[bool(backend.usd_per_second)]
+
+    def usable(self) -> tuple[PoolWorker, ...]:
+        """Return the workers that take scenes, or will when they are ready."""
+        return tuple(self._usable)
+
+    def ready(self) -> tuple[PoolWorker, ...]:
+        """Return the workers that take scenes now."""
+        return tuple(self._ready)
+
+    def starting(self) -> tuple[PoolWorker, ...]:
+        """Return the workers that are not ready yet."""
+        return tuple(self._starting)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """True if any worker has an encoder slot that none of its scenes needs."""
+        return bool(self._with_free_slot)
+
+    def with_free_slot(self) -> list[PoolWorker]:
+        """Return the workers that can encode a scene at once, those with most free slots first."""
+        return sorted(
+            self._with_free_slot,
+            key=lambda worker: (-worker.spare_slots, len(worker.assignments), worker.number),
+        )
+
+    def free_by(self, time: float) -> list[PoolWorker]:
+        """Return busy workers on which one more scene may wait for an encoder slot.
+
+        Workers with the most room come first. Of workers with equal room, the one whose slot will
+        be free sooner comes first.
+
+        Args:
+            time: Time on anyio's clock at which the slot must be free at the latest.
+        """
+        soon = [
+            (free_at, worker)
+            for worker in self._with_room_ahead
+            if (free_at := worker.next_slot_free_at) <= time
+        ]
+        soon.sort(key=lambda pair: (-pair[1].spare_slots, pair[0], pair[1].number))
+        return [worker for _, worker in soon]
+
+    def has_unanswered_launch(self, run: str) -> bool:
+        """Return whether the launch of a worker for the run was not answered yet."""
+        return any(worker.launch_pending and worker.record.run == run for worker in self._workers)
+
+    @property
+    def has_waiting_assignments(self) -> bool:
+        """True if any scene waits for an encoder slot of the worker to which it is assigned."""
+        return bool(self._overbooked)
+
+    def longest_waiting(self, fits: Callable[[Ticket], bool]) -> Assignment | None:
+        """Return the assignment of the longest scene that waits on its worker for an encoder slot.
+
+        Speculative copies are left out. Return ``None`` if no scene waits.
+
+        Args:
+            fits: Function that returns whether the scene of a ticket may be chosen.
+        """
+        waiting = [
+            assignment
+            for worker in self._overbooked
+            for assignment in worker.assignments
+            if assignment.state in {AssignmentState.UPLOADING, AssignmentState.WAITING}
+            and not assignment.is_copy
+            and fits(assignment.ticket)
+        ]
+        return max(waiting, key=lambda each: each.ticket.work, default=None)
+
+
+def _update(workers: dict[PoolWorker, None], worker: PoolWorker, belongs: bool) -> int:
+    """Add a worker to a set or remove it, and return the change of the set's size.
+
+    Args:
+        workers: The set.
+        worker: The worker.
+        belongs: True if the worker must be in the set.
+    """
+    if belongs == (worker in workers):
+        return 0
+    if belongs:
+        workers[worker] = None
+        return 1
+    del workers[worker]
+    return -1

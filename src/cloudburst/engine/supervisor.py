@@ -1,0 +1,296 @@
+"""Supervisors of workers: each launches, watches and stops one worker, and settles its bill."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+
+from cloudburst.engine.defects import log_defect, worker_defect
+from cloudburst.engine.journal_writer import JournalWriters
+from cloudburst.engine.launch import adopted, launched
+from cloudburst.engine.pool_state import PoolWorker, WorkerState
+from cloudburst.engine.post_mortem_writer import PostMortems
+from cloudburst.engine.scheduler.scheduler import Scheduler
+from cloudburst.engine.worker import WorkerConnection, connected, wait_until_stopped
+from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.errors import CloudburstError, WorkerError, WorkerStoppedError
+from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
+from cloudburst.models.limits import Backoff, Limits, Timeouts
+from cloudburst.models.task import TaskId, TaskStatus
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 2.0
+"""Seconds between two checks of the status of a ready worker's task."""
+
+WorkerObserver: TypeAlias = Callable[[WorkerRecord, type[Any], Mapping[str, Any]], None]
+"""Function that is called with a worker's record, the class of an event and the event's fields."""
+
+
+class Supervisors:
+    """Supervisors of a pool's workers, with their shared observers, journals and post-mortems."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        scheduler: Scheduler,
+        *,
+        timeouts: Timeouts,
+        limits: Limits,
+        backoff: Backoff,
+    ) -> None:
+        self.scheduler = scheduler
+        self.timeouts = timeouts
+        self.limits = limits
+        self.backoff = backoff
+        self.post_mortems = PostMortems(tasks)
+        self.writers = JournalWriters(tasks, self._none_left, within=timeouts.call)
+        self.unsettled: dict[WorkerRecord, None] = {}
+        """Records of workers that have ended but whose task was not seen to have stopped yet."""
+        self._tasks = tasks
+        self._observers: list[WorkerObserver] = []
+
+    def start(self, worker: PoolWorker) -> None:
+        """Start the task that supervises a new worker."""
+        supervisor = Supervisor(self, worker)
+        self._tasks.start_soon(supervisor.run, name=f"cloudburst {worker.backend.name} worker")
+
+    @contextmanager
+    def observed(self, observer: WorkerObserver) -> Generator[None]:
+        """Call the observer for every event of a worker until the ``with`` block ends.
+
+        Workers that are ready already are reported to the observer at once.
+        """
+        for worker in self.scheduler.workers:
+            if worker.connection is not None and not worker.stopping:
+                observer(worker.record, WorkerReady, _fields(worker.record))
+        self._observers.append(observer)
+        try:
+            yield
+        finally:
+            self._observers.remove(observer)
+
+    def emit(self, event: type[Any], record: WorkerRecord, **fields: Any) -> None:
+        """Report an event of a worker to all observers."""
+        for observer in self._observers:
+            observer(record, event, _fields(record) | fields)
+
+    async def _none_left(self, run: str) -> None:
+        while self.still_billed(run) or self.scheduler.has_unanswered_launch(run):
+            await self.scheduler.decision_made.wait()
+        await self.post_mortems.done(run)
+
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """Return the records of current workers, and of ended workers whose task may still run."""
+        return (*(worker.record for worker in self.scheduler.workers), *self.unsettled)
+
+    def still_billed(self, run: str) -> bool:
+        """Return whether any task of a run is being stopped, so that its bill is not final yet.
+
+        Workers that are kept warm do not count: they may run for hours, and until this returns
+        False, the journal of the run stays open and its folder cannot be removed.
+        """
+        stopping = [worker.record for worker in self.scheduler.workers if worker.stopping]
+        return any(r.run == run and r.usage is not None for r in (*stopping, *self.unsettled))
+
+    def is_unsettled(self, run: str | None) -> bool:
+        """Return whether a worker has ended but its task was not seen to have stopped yet.
+
+        Args:
+            run: Name of the run of the worker; ``None``: any run.
+        """
+        return any(run in {None, record.run} for record in self.unsettled)
+
+
+class Supervisor:
+    """Supervisor of one worker, from its launch until its bill is final.
+
+    It is also the `LaunchObserver` of the task: it reports the task's events to the scheduler, the
+    journal and the observers.
+    """
+
+    def __init__(self, shared: Supervisors, worker: PoolWorker) -> None:
+        self._shared = shared
+        self._worker = worker
+        self._record = worker.record
+        self._scheduler = shared.scheduler
+        self._writers = shared.writers
+        self._timeouts = shared.timeouts
+
+    async def run(self) -> None:
+        """Supervise the worker until its task is seen to have stopped, and handle all errors."""
+        try:
+            try:
+                with self._worker.scope:
+                    await self._open_and_serve()
+            except CloudburstError as exc:
+                self._note_failure(exc)
+            except Exception as exc:  # noqa: BLE001 - the other workers go on
+                self._note_failure(worker_defect(exc, self._record.task))
+            finally:
+                await self._note_end()
+            await self._wait_settled()
+        finally:
+            if self._record in self._shared.unsettled:
+                self._writers.note(self._record)
+                del self._shared.unsettled[self._record]
+                self._scheduler.decide()
+
+    async def _open_and_serve(self) -> None:
+        worker, found = self._worker, self._worker.found
+        if found is None:
+            task = launched(worker.backend, worker.spec, self._timeouts, self)
+        else:
+            task = adopted(worker.backend, found, self._timeouts, self)
+            worker.stop_guaranteed = True
+            self._writers.note(self._record)
+            self._shared.emit(WorkerLaunched, self._record)
+        async with task as (task_id, secrets):
+            if found is not None and worker.stopping:  # it was adopted only to be stopped
+                return
+            async with connected(
+                worker.backend,
+                task_id,
+                secrets,
+                found=None if found is None else found.status.state,
+                timeouts=self._timeouts,
+                backoff=self._shared.backoff,
+                on_status=self.on_status,
+            ) as connection:
+                await self._serve(connection)
+
+    async def _serve(self, connection: WorkerConnection) -> None:
+        """Let the scheduler use the worker until it is idle for too long or given up.
+
+        Raises:
+            WorkerError: The worker has failed.
+        """
+        worker, record = self._worker, self._record
+        worker.connection, worker.last_used = connection, anyio.current_time()
+        worker.move_to(WorkerState.READY)
+        if record.ready is None:
+            record.ready, worker.ready_unknown = worker.last_used, worker.found is not None
+        self._writers.note(record)
+        self._shared.emit(WorkerReady, record)
+        self._scheduler.on_ready(worker)
+        try:
+            await self._watch(connection)
+        except WorkerError as exc:
+            worker.give_up(exc)
+            raise
+        finally:
+            worker.move_to(WorkerState.STOPPING)
+            self._scheduler.refresh(worker)
+            if worker.assignments:
+                error = WorkerStoppedError("the worker is being stopped", task=connection.task)
+                worker.give_up(error, deliberate=True)
+
+    async def _watch(self, connection: WorkerConnection) -> None:
+        worker = self._worker
+        while not worker.stopping:
+            closing = worker.state in {WorkerState.CLOSING, WorkerState.DRAINING}
+            left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle)
+            if left <= 0:
+                return
+            worker.changed = anyio.Event()
+            with anyio.move_on_after(min(left, WATCH_SECONDS)) as pause:
+                await worker.changed.wait()
+            self._scheduler.tick()
+            leaving = pause.cancelled_caught and await _is_leaving(connection)
+            if leaving and not worker.stop_announced:
+                self._scheduler.drain(worker)
+
+    # The observer of the launch.
+
+    async def before_request(self, token: str) -> None:
+        """Write the token of a launch request into the journal."""
+        self._record.token = token
+        await self._writers.launching(self._record)
+
+    def on_launch(self, task: TaskId) -> None:
+        """Record the id of the launched task and the time of the launch."""
+        self._record.task, self._record.launched = task, anyio.current_time()
+        self._worker.move_to(WorkerState.STARTING)
+        self._writers.note(self._record)
+        self._shared.emit(WorkerLaunched, self._record)
+        self._scheduler.on_launch_answered(self._worker)
+
+    def on_status(self, status: TaskStatus) -> None:
+        """Record a status of the task that the backend has reported."""
+        self._record.update(status)
+        self._writers.note(self._record, lazily=True)
+
+    def on_stop(self, accepted: bool) -> None:
+        """Record whether the backend has accepted the stop of the task."""
+        self._record.note_stop(accepted)
+
+    def has_other_tasks(self) -> bool:
+        """Return whether the backend has started tasks besides this one."""
+        return self._scheduler.has_tasks(self._worker.backend)
+
+    # The end of the worker.
+
+    def _note_failure(self, error: CloudburstError) -> None:
+        self._worker.give_up(error)
+        if self._record.ready is None and self._worker.found is None:
+            self._scheduler.on_start_failed(self._worker, error)
+
+    async def _note_end(self) -> None:
+        """Record the end of the worker, and notify the scheduler, the observers and the journal."""
+        worker, record = self._worker, self._record
+        record.error = record.error or worker.closing_error
+        self._scheduler.on_ended(worker)
+        record.stopped = anyio.current_time()
+        if (error := record.error) is not None:
+            kind, message = type(error).__name__, str(error)
+            self._shared.emit(WorkerFailed, record, kind=kind, message=message)
+        if record.task:
+            self._shared.unsettled[record] = None
+            self._shared.emit(WorkerStopped, record, reason=str(error or "done"))
+        writer = self._writers.note(record)
+        journal = None if writer is None else writer.journal
+        self._shared.post_mortems.start(worker.backend, record, journal)
+        self._scheduler.decide()
+        if writer is not None:
+            await writer.flush(within=self._timeouts.call)
+
+    async def _wait_settled(self) -> None:
+        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most."""
+        record = self._record
+        # A task whose stop was not accepted may run until its own lifetime limit.
+        if not record.task or record.possibly_running:
+            return
+        with anyio.move_on_after(self._timeouts.settle):
+            await wait_until_stopped(
+                self._worker.backend, TaskId(record.task), self._shared.backoff, record.update
+            )
+        self._scheduler.on_settled(self._worker)
+
+
+async def _is_leaving(connection: WorkerConnection) -> bool:
+    """Return whether the backend has announced that it will stop the task.
+
+    Return False if the backend does not answer: the end of the worker is then noticed when calls to
+    it fail.
+
+    Raises:
+        WorkerError: The task has stopped.
+    """
+    try:
+        return await connection.is_leaving()
+    except WorkerError:
+        raise
+    except CloudburstError as exc:
+        logger.debug("%s: its state is not known: %s", connection.task, exc)
+    except Exception as exc:  # noqa: BLE001 - it says nothing about the worker
+        log_defect(exc, f"state of {connection.task}")
+    return False
+
+
+def _fields(record: WorkerRecord) -> dict[str, Any]:
+    return {"task": record.task, "backend": record.backend}

@@ -1,0 +1,85 @@
+"""Records of workers and of the attempts on them, for the report, the bill and the journal.
+
+Times are in seconds on anyio's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from cloudburst.errors import CloudburstError
+from cloudburst.models.task import TaskState, TaskStatus, Usage
+
+Phase: TypeAlias = Literal["upload", "encode", "download"]
+"""Name of one of the three phases of an attempt."""
+
+
+class PhaseSpan(NamedTuple):
+    """Start and end of one phase of an attempt, in seconds on anyio's clock."""
+
+    phase: Phase
+    started_at: float
+    ended_at: float
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Attempt:
+    """Attempt at a scene on one worker: upload, encode and download."""
+
+    run: str
+    scene: str
+    spans: list[PhaseSpan] = field(default_factory=list[PhaseSpan])
+    finished: bool = False
+    """True once the attempt has made the video."""
+
+    def seconds(self, phase: Phase) -> float:
+        """Return the seconds that the attempt spent in a phase."""
+        return sum(span.ended_at - span.started_at for span in self.spans if span.phase == phase)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class WorkerRecord:
+    """Record of one worker, for the report, the bill and the journal."""
+
+    backend: str
+    """Name of the worker's backend."""
+    run: str
+    """Name of the run for which the worker was started."""
+    task: str = ""
+    """Id of the task; empty until the launch is answered."""
+    token: str | None = None
+    """Idempotency token of the launch request; ``None`` before the launch, or if it is not
+    known."""
+    launched: float | None = None
+    """Time at which the launch was accepted; ``None`` until then."""
+    ready: float | None = None
+    """Time of the first successful health check; ``None`` until then."""
+    stopped: float | None = None
+    """Time at which the stop was accepted or the task was seen to have stopped; ``None`` until
+    then."""
+    error: CloudburstError | None = None
+    """Error because of which the worker failed or was given up; ``None`` if there was none."""
+    deliberate: bool = False
+    """True if the client gave up the worker although it had not failed; ``error`` is the reason."""
+    usage: Usage | None = None
+    """Billed resources and times of the task, as far as they are known; ``None`` if nothing is
+    billed."""
+    settled: bool = False
+    """True once the task was seen to have stopped, so that its bill is final."""
+    possibly_running: bool = False
+    """True if the stop was not accepted and the task was not seen to have stopped."""
+    post_mortem: Path | None = None
+    """Path of the page that explains why the task failed; ``None`` if no page was written."""
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+    def note_stop(self, accepted: bool) -> None:
+        """Record whether the backend has accepted the stop; if not, the task may still run."""
+        self.possibly_running = not accepted
+
+    def update(self, status: TaskStatus) -> None:
+        """Record a status of the task that the backend has reported."""
+        self.usage = status.usage or self.usage
+        self.settled = status.state is TaskState.STOPPED
+        self.possibly_running = self.possibly_running and not self.settled

@@ -1,0 +1,309 @@
+"""Checks of media files by their content; names and suffixes are ignored.
+
+Each function checks one file without decoding it and raises `InvalidInputError` if the file cannot
+be rendered. The worker finds the defects that only decoding reveals.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, cast
+
+from PIL import Image
+from tinytag import TinyTag
+
+from cloudburst.models import audio_rules, picture_rules, subtitles
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+from cloudburst.safe_files import open_regular_file
+
+EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
+EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
+EXPECTED_SUBTITLES = subtitles.FORMATS
+
+_PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_GUESSED_BYTES_PER_SECOND = 16_000
+"""Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
+is used for scheduling only."""
+_MIN_GUESSED_SECONDS = 0.05
+"""Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
+header only."""
+
+_JPEG_HEADER_BYTES = 16 * 2**20
+"""Maximum number of bytes in a JPEG before its pixels. Metadata, colour profile, thumbnail and
+depth map together have a few MB. The file size is not used as the limit, because Pillow keeps all
+these bytes in memory."""
+_MAX_READS = 100_000
+"""Maximum number of reads of one file. Pillow makes one or two reads for each segment of a JPEG,
+one for each byte of padding before a segment, and up to four for each chunk of a PNG, all in slow
+Python code. Usual files need dozens."""
+_BYTES_PER_READ = 256
+"""File size in bytes per additional read: the larger a file, the more reads beyond `_MAX_READS` are
+allowed, except in a JPEG. Programs write the pixels of a PNG in chunks of 4 KB or more, each with
+up to four reads."""
+_BLOCK = 2**20
+"""Number of bytes that are read from a file at once."""
+
+
+class _FileKind(NamedTuple):
+    name: str
+    audio: bool = False
+    lengthless: bool = False
+    """True if the header of a file of this kind may lack the length of the audio."""
+
+
+_MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"ID3", _FileKind("an mp3 file", audio=True)),
+        (rb"\xff[\xf0\xf1\xf8\xf9]", _FileKind("an aac file", audio=True, lengthless=True)),
+        (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _FileKind("an mp3 file", audio=True)),
+        (rb"RIFF....WAVE", _FileKind("a wav file", audio=True)),
+        (rb"....ftyp(avif|avis|heic|heix|mif1|msf1)", _FileKind("an AVIF or HEIF picture")),
+        (rb"....ftyp", _FileKind("an m4a or mp4 file", audio=True, lengthless=True)),
+        (rb"OggS", _FileKind("an ogg file", audio=True, lengthless=True)),
+        (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
+        (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
+        (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True)),
+        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file", audio=True)),
+        (rb"\xff\xd8\xff", _FileKind("a JPEG picture")),
+        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture")),
+        (rb"GIF8[79]a", _FileKind("a GIF picture")),
+        (rb"RIFF....WEBP", _FileKind("a WebP picture")),
+        (rb"BM", _FileKind("a BMP picture")),
+        (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture")),
+        (rb"%PDF-", _FileKind("a PDF document")),
+        (rb"PK\x03\x04", _FileKind("a zip archive")),
+    )
+)
+_TEXT = _FileKind("text")
+_UNKNOWN = _FileKind("data of an unknown kind")
+
+
+def file_size(path: Path, expected: str, limits: Limits) -> int:
+    """Return the size of a file in bytes; reject a file that is unreadable, empty or too large.
+
+    Anything but a regular file is rejected, too. ``expected`` is the description of a valid file in
+    the error.
+    """
+    with _translated_os_errors(expected):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InvalidInputError("a folder", expected)
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError("not a regular file", expected)
+        open_regular_file(path).close()
+    if not status.st_size:
+        raise InvalidInputError("an empty file", expected)
+    if status.st_size > limits.file_bytes:
+        raise InvalidInputError(
+            _megabytes(status.st_size), f"at most {_megabytes(limits.file_bytes)}"
+        )
+    return status.st_size
+
+
+def check_picture(path: Path, limits: Limits) -> None:
+    """Check that Pillow can read the picture, and that it is complete and not too large."""
+    with _translated_os_errors(EXPECTED_PICTURE), open_regular_file(path) as file:
+        start = file.read(32)
+        kind = _kind(start)
+        picture_rules.check_webp(start, limits.image_pixels)
+        limited = _LimitedReader(file, kind)
+        with _translated_parser_errors(kind, EXPECTED_PICTURE):
+            picture = _open_picture(limited)
+        if picture is None:
+            raise InvalidInputError(kind.name, EXPECTED_PICTURE)
+        picture_rules.check_picture(picture, limits.image_pixels)
+        with _translated_parser_errors(kind, EXPECTED_PICTURE):
+            whole = _is_complete(picture, file)
+        if not whole:
+            raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
+
+
+def probe_audio_seconds(path: Path, limits: Limits) -> float:
+    """Return the length of the audio in seconds: from its header, or guessed from the file size."""
+    with _translated_os_errors(EXPECTED_AUDIO), open_regular_file(path) as file:
+        kind = _kind(file.read(32))
+        if not kind.audio:
+            raise InvalidInputError(kind.name, EXPECTED_AUDIO)
+        size = os.fstat(file.fileno()).st_size
+        seconds = _header_seconds(file, kind, size)
+    if seconds > limits.audio_seconds:
+        raise InvalidInputError(
+            f"{seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
+        )
+    return seconds
+
+
+def check_subtitles(path: Path) -> None:
+    """Check that the subtitles have a supported format and never show too much text at once."""
+    with _translated_os_errors(EXPECTED_SUBTITLES), open_regular_file(path) as file:
+        data = file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
+    try:
+        subtitles.read_cues(data)
+    except InvalidInputError:
+        kind = _kind(data[:32])
+        if kind not in (_TEXT, _UNKNOWN):
+            raise InvalidInputError(kind.name, EXPECTED_SUBTITLES) from None
+        raise
+
+
+def _kind(start: bytes) -> _FileKind:
+    for pattern, kind in _MAGIC:
+        if pattern.match(start):
+            return kind
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _UNKNOWN
+    # The last character may be incomplete: up to three bytes are left out.
+    for end in range(len(start), max(len(start) - 4, 0), -1):
+        text = subtitles.decode_text(start[:end])
+        if text is not None and all(char.isprintable() or char in "\r\n\t\ufeff" for char in text):
+            return _TEXT
+    return _UNKNOWN
+
+
+class _LimitedReader:
+    """Picture file for Pillow's parsers, with limits on the number of reads and of bytes."""
+
+    def __init__(self, file: BinaryIO, kind: _FileKind) -> None:
+        size = os.fstat(file.fileno()).st_size
+        jpeg = kind.name == "a JPEG picture"
+        self._file = file
+        self._kind = kind
+        self._reads = _MAX_READS + (0 if jpeg else size // _BYTES_PER_READ)
+        # Other formats are read once, and Pillow reads their first bytes again.
+        self._bytes = _JPEG_HEADER_BYTES if jpeg else size + _BLOCK
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes from the file; raise `InvalidInputError` if a limit is exceeded."""
+        data = self._file.read(size)
+        self._reads -= 1
+        self._bytes -= len(data)
+        if self._reads < 0 or self._bytes < 0:
+            found = f"{self._kind.name} in too many or too large parts"
+            raise InvalidInputError(found, "the picture as an image editor saves it")
+        return data
+
+
+def _open_picture(file: _LimitedReader) -> Image.Image | None:
+    """Open a picture with Pillow but without ``Image.open``; return ``None`` for other formats.
+
+    The pixel limit and the warnings of ``Image.open`` depend on global settings of the process,
+    which belong to the program that uses this package.
+    """
+    Image.init()
+    file.seek(0)
+    start = file.read(16)
+    for name in _PICTURE_FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(start) is True:
+            file.seek(0)
+            return factory(cast("IO[bytes]", file), "")
+    return None
+
+
+def _is_complete(picture: Image.Image, file: BinaryIO) -> bool:
+    if picture.format == "PNG":
+        picture.verify()  # reads every chunk and compares its checksum
+        return True
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if picture.format in {"JPEG", "MPO"}:
+        return _jpeg_ends(file)
+    if picture.format == "WEBP":
+        (length,) = struct.unpack("<4xI", file.read(8))
+        return bool(size >= length + 8)
+    return True
+
+
+def _jpeg_ends(file: BinaryIO) -> bool:
+    """Return whether a JPEG has an end-of-image marker after the header of its first scan.
+
+    Segments before the scan are skipped by their length, because a preview in a segment has its own
+    marker.
+    """
+    file.seek(2)
+    for _ in range(_MAX_READS):
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF:
+            return False
+        if head[1] == 0xFF:  # padding between segments
+            file.seek(-3, os.SEEK_CUR)
+            continue
+        length = int.from_bytes(head[2:], "big")
+        file.seek(length - 2, os.SEEK_CUR)
+        if head[1] == 0xDA:
+            return _contains(file, b"\xff\xd9")
+    return False
+
+
+def _contains(file: BinaryIO, mark: bytes) -> bool:
+    """Return whether the rest of a file contains ``mark``, a marker of two bytes."""
+    last = b""
+    while block := file.read(_BLOCK):
+        if mark in last + block:
+            return True
+        last = block[-1:]
+    return False
+
+
+def _header_seconds(file: BinaryIO, kind: _FileKind, size: int) -> float:
+    guess = size / _GUESSED_BYTES_PER_SECOND
+    if kind.name in {"an aac file", "a webm or mkv file"}:
+        return guess  # tinytag reads them as mp3, or not at all
+    file.seek(0)
+    with _translated_parser_errors(kind, EXPECTED_AUDIO):
+        tag = TinyTag.get(file_obj=file, tags=False)
+    if tag.channels and tag.samplerate:
+        audio_rules.check_audio_format(tag.channels, tag.samplerate)
+    seconds = tag.duration or 0.0
+    if kind.name == "a wav file" and tag.bitrate:
+        # The header of a wav that was written to a pipe says 4 GB: the file size is the bound.
+        seconds = min(seconds, size / (tag.bitrate * 125))
+    if math.isfinite(seconds) and seconds > 0:
+        return seconds
+    if kind.lengthless and guess > _MIN_GUESSED_SECONDS:
+        return guess
+    raise InvalidInputError(f"{kind.name} without any audio in it", EXPECTED_AUDIO)
+
+
+@contextmanager
+def _translated_os_errors(expected: str) -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise InvalidInputError("no such file", expected) from exc
+    except PermissionError as exc:
+        raise InvalidInputError("a file without read permission", expected) from exc
+    except NotADirectoryError as exc:
+        raise InvalidInputError("a path through something that is not a folder", expected) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
+        raise InvalidInputError(f"unreadable: {_line(exc)}", expected) from exc
+
+
+@contextmanager
+def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]:
+    """Raise every error of a third-party parser as `InvalidInputError`: the file is broken."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as exc:
+        raise InvalidInputError(f"{kind.name}, broken: {_line(exc)}", expected) from exc
+
+
+def _line(exc: BaseException) -> str:
+    text = str(exc).strip() or type(exc).__name__
+    return text.splitlines()[0][:120]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MB"

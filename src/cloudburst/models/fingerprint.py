@@ -1,0 +1,27 @@
+"""Fingerprint of a video: a hash of everything that determines it. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from cloudburst.models.options import RenderOptions
+
+_FORMAT = 1
+"""Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
+
+
+def fingerprint(scene: str, options: RenderOptions, hashes: Mapping[str, str | None]) -> str:
+    """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal.
+
+    Args:
+        scene: Name of the scene, which determines its camera movement.
+        options: Render options of the run.
+        hashes: SHA-256 of each input file by its role, ``image``, ``audio``, ``subtitle`` or
+            ``watermark``; ``None`` for a file that the scene does not have.
+    """
+    look = options.model_dump(mode="json", exclude={"effects", "watermark"})
+    look["effect"] = options.effect_for(scene)
+    inputs = {"format": _FORMAT, "look": look, "files": dict(hashes)}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""Timeouts, limits and backoff: immutable, validated settings with defaults."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Timeouts:
+    """Timeouts of a client, in seconds; ``None`` means no limit."""
+
+    call: Seconds = 10.0
+    """Timeout of one request to a backend or worker, in seconds."""
+    launch: Seconds | None = 120.0
+    """Maximum seconds from the first request for a task until the backend accepts a request."""
+    ready: Seconds | None = 300.0
+    """Maximum seconds from the acceptance of a task until its worker passes the first health
+    check."""
+    scene: Seconds | None = 900.0
+    """Maximum seconds that an attempt at a scene may take for its upload, for its download, and
+    between two increases of the progress of its encode. The wait for an encoder slot does not
+    count. A worker that reports no progress, such as one with the public image, gets more time for
+    a long scene."""
+    silence: Seconds = 60.0
+    """Seconds without any data from a worker that has work, after which the worker counts as
+    lost."""
+    stop: Seconds = 10.0
+    """Maximum seconds until the backend accepts the stop of a task."""
+    settle: Annotated[float, Field(ge=0)] = 60.0
+    """Maximum seconds to wait, after the stop of a task was accepted, until the task is seen to
+    have stopped and its bill is final."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Limits:
+    """Limits of a client: concurrency, sizes, attempts and cost."""
+
+    workers: Count = 4
+    """Maximum number of billed tasks at the same time, over all backends. Workers that cost
+    nothing, such as those on this machine, are counted separately: the same number of them may run
+    beside the billed ones."""
+    scenes_per_worker: Count | None = None
+    """Maximum number of scenes on one worker at the same time, in any phase; ``None``: three for
+    each encoder slot."""
+    attempts: Count = 3
+    """Number of failed attempts after which a scene is given up. A retry uses another worker if
+    possible. Attempts that fail because of their worker, such as by a Spot interruption, are
+    counted separately: a scene is given up after 10 of them."""
+    idle: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds for which a worker without work is kept for the next call before it is stopped."""
+    queued_scenes: Count | None = None
+    """Maximum number of scenes in the queue, over all runs of a client; a call with more scenes
+    raises `BusyError`. ``None``: no limit."""
+    image_pixels: Count = 100_000_000
+    """Maximum number of pixels of one picture. Some formats allow fewer because of the memory that
+    decoding them takes: see `cloudburst.models.picture_rules`."""
+    file_bytes: Count = 512 * 1024 * 1024
+    """Maximum size of one input file, in bytes."""
+    audio_seconds: Seconds = 3600.0
+    """Maximum length of the audio of a scene, in seconds. The client reads the length from the
+    header of the file; the worker measures the decoded audio."""
+    max_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    """Maximum bill of a client, in USD. No task is launched and no scene is started if the forecast
+    of the bill exceeds it; scenes that have started are finished. The bill includes tasks of
+    earlier processes of a resumed run. ``None``: no limit."""
+    deadline: Seconds | None = None
+    """Target for the end of a run, in seconds from its start. While the forecast end is later, more
+    workers are started, within ``workers`` and ``max_usd``, even if they save less time than they
+    are billed without work. Nothing is cancelled at the deadline. ``None``: no deadline."""
+    speculative_copies: bool = True
+    """True if a scene whose encode takes much longer than expected is encoded a second time on an
+    idle worker; the first finished encode counts. Only workers that can cancel an encode take
+    part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Backoff:
+    """Exponentially growing delays between repeated calls, with full jitter.
+
+    Each delay is a random number of seconds between 0 and a ceiling that grows from one delay to
+    the next: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    first: Seconds = 0.25
+    """Ceiling of the first delay, in seconds."""
+    factor: Annotated[float, Field(ge=1)] = 1.6
+    """Factor by which the ceiling grows from one delay to the next."""
+    cap: Seconds = 0.5
+    """Maximum of the ceiling, in seconds."""
+
+    def delays(self, rng: random.Random | None = None) -> Iterator[float]:
+        """Yield the seconds to wait before each further attempt, indefinitely."""
+        rng, ceiling = rng or random.Random(), min(self.first, self.cap)  # noqa: S311
+        while True:
+            yield rng.uniform(0, ceiling)
+            ceiling = min(self.cap, ceiling * self.factor)
+
+
+READINESS_BACKOFF = Backoff()
+"""Delays between two health checks of a starting worker; they are short because the worker is
+already billed."""
+
+RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=20.0)
+"""Delays between repetitions of a call that failed."""

@@ -1,0 +1,115 @@
+"""Performance of a kind of worker: assumed seconds and measured samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+Measure: TypeAlias = Literal["startup", "encode", "transfer", "stop"]
+"""Measured phase of a worker: ``startup``, from the launch to the first successful health check;
+``encode``, one encode; ``transfer``, the upload and download of one scene; ``stop``, from the end
+of the last scene to the end of the bill."""
+
+Range: TypeAlias = tuple[float, float]
+"""Factors by which an expected value is multiplied in the best case and in the worst case."""
+
+EXACT: Range = (1.0, 1.0)
+"""Range of a value without uncertainty."""
+ASSUMED_RANGE: Range = (0.5, 2.0)
+"""Range of a value that was assumed instead of measured: from half of the value to double. These
+factors are a cautious choice."""
+
+PLACEMENT_SECONDS = 18
+"""Assumed seconds on Fargate from a launch to ``pullStartedAt``, where the bill begins.
+
+Five published API answers and events show 12 to 24 seconds, with 18 as the median: AWS's pages on
+StopTask (12) and on task state changes (18,
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html, 2026-11), and
+three users (13, 20, 24).
+"""
+PULL_SECONDS = 40
+"""Assumed seconds on Fargate from ``pullStartedAt`` to the first successful health check.
+
+Every task pulls its whole image, because Fargate does not cache images
+(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
+hundred MB take 20 to 40 seconds from ECR in the same region, and about a minute from other
+registries (https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57
+seconds for 413 MB).
+"""
+STOP_SECONDS = 23
+"""Assumed seconds on Fargate from the end of the last scene to ``stoppedAt``, where the bill ends.
+
+Four published events of stopped tasks show 14, 23, 23 and 24 seconds from the exit of the container
+to ``stoppedAt``. The container exits at once when it is stopped.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """Expected seconds of start-up, encode, transfer and stop of one kind of worker."""
+
+    startup_seconds: float = 0.0
+    """Seconds from the launch to the first successful health check."""
+    seconds_per_scene: float = 0.0
+    """Part of an encode that does not depend on the scene's length, in seconds."""
+    seconds_per_work: float = 1.0
+    """Seconds that an encode takes for each second of work (weighted length of the scene), in
+    addition to `seconds_per_scene`."""
+    transfer_seconds: float = 0.0
+    """Seconds for upload and download of one scene."""
+    stop_seconds: float = 0.0
+    """Seconds from the end of the last scene to the end of the bill."""
+    placement_seconds: float = 0.0
+    """Part of the start-up before the bill begins, in seconds."""
+    startup_range: Range = EXACT
+    """Factors for the best and worst case of the billed part of the start-up."""
+    encode_range: Range = EXACT
+    """Factors for the best and worst case of an encode."""
+    measured: frozenset[Measure] = frozenset()
+    """Phases whose values were measured; the values of the others are assumed."""
+
+    def encode_seconds(self, work: float) -> float:
+        """Return the expected encode time of a scene, in seconds.
+
+        ``work`` is the weighted length of the scene, in seconds.
+        """
+        return self.seconds_per_scene + self.seconds_per_work * work
+
+    @property
+    def best_case(self) -> Performance:
+        """Performance with the start-up and encode times of the best case."""
+        return self._at(0)
+
+    @property
+    def worst_case(self) -> Performance:
+        """Performance with the start-up and encode times of the worst case."""
+        return self._at(1)
+
+    def _at(self, end: Literal[0, 1]) -> Performance:
+        start, encode = self.startup_range[end], self.encode_range[end]
+        return replace(
+            self,
+            startup_seconds=self.placement_seconds
+            + start * (self.startup_seconds - self.placement_seconds),
+            seconds_per_scene=encode * self.seconds_per_scene,
+            seconds_per_work=encode * self.seconds_per_work,
+            startup_range=EXACT,
+            encode_range=EXACT,
+        )
+
+
+UNKNOWN_PERFORMANCE = Performance()
+"""Performance of a worker about which nothing is known: each second of work takes one second, and
+start-up, transfers and stop take no time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Measured duration of one phase of a worker."""
+
+    kind: str
+    """Name of the kind of worker, as in ``Backend.kind``."""
+    measure: Measure
+    seconds: float
+    work: float = 0.0
+    """Work of the scene (its weighted length), in seconds; 0 for a start-up or stop."""

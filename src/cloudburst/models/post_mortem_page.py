@@ -1,0 +1,67 @@
+"""Post-mortem of a failed task: a page in Markdown that explains the failure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from cloudburst.models.failures import Failure
+
+MAX_OUTPUT_LINES = 100
+"""Maximum number of lines of the task's output on the page; the last lines are kept."""
+
+
+def file_name(task: str) -> str:
+    """Return the name of the file for the post-mortem of a task."""
+    return f"post-mortem-{re.sub(r'[^A-Za-z0-9._-]+', '_', task.rpartition('/')[2])}.md"
+
+
+def build_page(
+    task: str,
+    *,
+    failure: Failure | None,
+    facts: Mapping[str, object],
+    lines: Sequence[str] | str,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """Return the post-mortem page of a task in Markdown, the most important facts first.
+
+    Args:
+        task: Identifier of the task.
+        failure: Row of the failure table that explains why the task ended; ``None`` if unknown.
+        facts: Facts about the task by their labels; facts with an empty value are left out.
+        lines: Last lines of the task's output, or a text that says why there are none.
+        more: Long texts for further sections, by their headings.
+    """
+    parts = [f"# Task {task} failed"]
+    if failure is not None:
+        parts.append(f"**{_sentence(failure.meaning)}**")
+        if failure.action:
+            parts.append(f"What to do: {failure.action}.")
+    known = (f"- {name}: {printable(str(fact))}" for name, fact in facts.items() if fact)
+    parts.append("\n".join(known))
+    parts.append("## Last lines")
+    parts.append(lines if isinstance(lines, str) else _block("\n".join(lines)))
+    for heading, text in (more or {}).items():
+        parts += [f"## {heading}", _block(text)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _block(text: str) -> str:
+    """Return the text as a Markdown code block.
+
+    The block is indented, not fenced, so that no line of the text can end it.
+    """
+    return "\n".join(f"    {printable(line)}" for line in text.splitlines())
+
+
+def printable(text: str) -> str:
+    """Return the text with each control character except the tab replaced by ``�``.
+
+    Control characters could move the cursor of a terminal.
+    """
+    return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)

@@ -1,0 +1,66 @@
+"""Computation of the fingerprints of scenes, which reads the files of the scenes and blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.models.fingerprint import fingerprint
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import CheckedScene
+from cloudburst.safe_files import open_regular_file
+
+_HASH_THREADS = 2
+"""Number of files that are hashed at once; more busy threads would delay the event loop's
+thread."""
+
+
+def add_fingerprints(
+    scenes: Sequence[CheckedScene], options: RenderOptions
+) -> tuple[CheckedScene, ...]:
+    """Return the scenes with their fingerprints; every file is read once.
+
+    The contents of files affect the fingerprint, their paths do not. Of the effects in the options,
+    only the one that is drawn for the scene counts. Raises `InvalidScenesError` for a file that was
+    removed since it was checked.
+    """
+    files = dict[Path, str]()  # with a scene that uses it
+    for scene in scenes:
+        files |= dict.fromkeys(_files(scene, options).values(), scene.scene.name)
+    with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-fingerprint") as threads:
+        hashed = dict(zip(files, threads.map(_sha256, files), strict=True))
+    if gone := [path for path, sha256 in hashed.items() if sha256 is None]:
+        faults = [SceneFault(files[path], str(path), "no longer there", "a file") for path in gone]
+        raise InvalidScenesError(faults=faults)
+    return tuple(
+        scene.model_copy(update={"fingerprint": _fingerprint(scene, options, hashed)})
+        for scene in scenes
+    )
+
+
+def _files(scene: CheckedScene, options: RenderOptions) -> dict[str, Path]:
+    paths = {
+        "image": scene.scene.image,
+        "audio": scene.scene.audio,
+        "subtitle": scene.scene.subtitle,
+        "watermark": options.watermark,
+    }
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _fingerprint(
+    scene: CheckedScene, options: RenderOptions, hashed: dict[Path, str | None]
+) -> str:
+    files = {name: hashed[path] for name, path in _files(scene, options).items()}
+    return fingerprint(scene.scene.name, options, files)
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with open_regular_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

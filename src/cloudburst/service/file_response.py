@@ -1,0 +1,132 @@
+"""HTTP response with a video file, or with one range of it to resume a download."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from anyio import CancelScope, create_task_group, move_on_after, to_thread
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from cloudburst.service.http_errors import RejectionResponse
+
+VIDEO_BLOCK_BYTES = 256 * 1024
+
+_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,40})[ \t]*-[ \t]*([0-9]{0,40})[ \t]*")
+
+
+def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Return the half-open range of bytes that a ``Range`` header asks for.
+
+    ``None`` means the whole file: there is no header, it cannot be parsed, or it has several
+    ranges. RFC 9110 (section 14.2) lets a server ignore a header with several ranges or an invalid
+    one.
+
+    Raises:
+        ValueError: no byte of the file is in the range.
+    """
+    match = _RANGE.fullmatch(header or "")
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if first and last and int(first) > int(last):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= end:
+        msg = f"no byte of {size} is in the range {header}"
+        raise ValueError(msg)
+    return start, end
+
+
+class VideoFileResponse(Response):
+    """Response with a video file; its ``ETag`` changes whenever the file does.
+
+    ``on_sent`` is called after the last byte was passed to the network.
+    """
+
+    media_type = "video/mp4"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: int,
+        sha256: str,
+        stall: float,
+        on_sent: Callable[[], None],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        own = {"Accept-Ranges": "bytes", "ETag": f'"{sha256}"', "Content-Length": str(size)}
+        self.body = b""
+        self.status_code = 200
+        self.background = None
+        self.init_headers(own | (headers or {}))
+        self._path = path
+        self._size = size
+        self._stall = stall
+        self._on_sent = on_sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the requested bytes for as long as the reader is connected and reads."""
+        asked = Headers(scope=scope)
+        condition = asked.get("if-range")
+        try:
+            part = parse_range(
+                asked.get("range") if condition in {None, self.headers["etag"]} else None,
+                self._size,
+            )
+        except ValueError as error:
+            unsatisfied = {"Content-Range": f"bytes */{self._size}"}
+            await RejectionResponse({"error": str(error)}, 416, unsatisfied)(scope, receive, send)
+            return
+        if part:
+            self.status_code = 206
+            self.headers["content-range"] = f"bytes {part[0]}-{part[1] - 1}/{self._size}"
+            self.headers["content-length"] = str(part[1] - part[0])
+        try:
+            file = await to_thread.run_sync(self._path.open, "rb")
+        except FileNotFoundError:
+            await RejectionResponse({"error": "this video was deleted"}, 404)(scope, receive, send)
+            return
+        try:
+            async with create_task_group() as tasks:
+                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+                await self._send(send, file, part or (0, self._size), scope["method"] == "HEAD")
+                tasks.cancel_scope.cancel()
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(file.close)
+
+    async def _send(self, send: Send, file: IO[bytes], part: tuple[int, int], head: bool) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        at, end = part
+        if head:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await to_thread.run_sync(file.seek, at)
+        while at < end:
+            block = await to_thread.run_sync(file.read, min(VIDEO_BLOCK_BYTES, end - at))
+            if not block:
+                msg = f"{self._path.name} is shorter than its {self._size} bytes"
+                raise RuntimeError(msg)
+            at += len(block)
+            with move_on_after(self._stall) as stalled:
+                await send({"type": "http.response.body", "body": block, "more_body": at < end})
+            if stalled.cancelled_caught:
+                return
+        if end == self._size:
+            self._on_sent()
+
+
+async def cancel_on_disconnect(receive: Receive, scope: CancelScope) -> None:
+    """Cancel the work on a response when its reader disconnects."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

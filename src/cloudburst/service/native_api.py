@@ -1,0 +1,290 @@
+"""Endpoints of the native protocol; docs/protocol.md specifies it for authors of other clients."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import uuid4
+
+from anyio import Lock, create_task_group, current_time, move_on_after
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import validate_scene_name
+from cloudburst.service import request_body
+from cloudburst.service.content_store import MissingContentError
+from cloudburst.service.file_response import VideoFileResponse, cancel_on_disconnect
+from cloudburst.service.http_errors import RejectedRequestError, display_value
+from cloudburst.service.job import AUDIO, IMAGE, SUBTITLE, WATERMARK
+from cloudburst.service.jobs import Job
+from cloudburst.service.service import RenderService
+
+MAX_REQUEST_BYTES = 64 * 1024
+"""Largest size in bytes of the body of ``POST /jobs``: a name, four hashes and some options."""
+
+EVENT_INTERVAL = 0.1
+"""Minimum number of seconds between two lines of an event stream; the last line is not delayed."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_TOKEN = re.compile("[0-9a-f]{32}")
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+
+
+def _without_watermark(options: RenderOptions) -> RenderOptions:
+    if options.watermark is not None:
+        msg = "watermark: a path; expected the hash of an uploaded file, beside the options"
+        raise ValueError(msg)
+    return options
+
+
+class JobRequest(BaseModel):
+    """Body of ``POST /jobs``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(validate_scene_name)]
+    image: Sha256
+    audio: Sha256
+    subtitle: Sha256 | None = None
+    watermark: Sha256 | None = None
+    options: Annotated[RenderOptions, AfterValidator(_without_watermark)] = RenderOptions()
+
+    def contents(self) -> Mapping[str, str]:
+        """Return the hash of each input file, by the name of the file in the job's folder."""
+        named = {
+            IMAGE: self.image,
+            AUDIO: self.audio,
+            SUBTITLE: self.subtitle,
+            WATERMARK: self.watermark,
+        }
+        return {name: sha for name, sha in named.items() if sha is not None}
+
+
+class NativeApi:
+    """Endpoints of the native protocol."""
+
+    def __init__(self, service: RenderService) -> None:
+        self._service = service
+        self._settings = service.settings
+        self._posting = Lock()
+
+    async def head_file(self, request: Request) -> Response:
+        """Answer 200 if a file is in the store, otherwise 404."""
+        return Response(status_code=200 if self._service.store.contains(_sha256(request)) else 404)
+
+    async def put_file(self, request: Request) -> Response:
+        """Store an uploaded file under its hash."""
+        sha, store = _sha256(request), self._service.store
+        limit, stall = self._settings.body_bytes, self._settings.stall_seconds
+        if store.contains(sha):
+            await request_body.discard(request, limit=limit, stall=stall)
+            return JSONResponse({"sha256": sha}, 200)
+        size = request_body.content_length(request, limit)
+        async with self._service.reserve_disk(size or 0) as room, store.partial() as path:
+            received = await request_body.read_to_file(
+                request, path, room, limit=limit, stall=stall
+            )
+            if received.sha256 != sha:
+                raise RejectedRequestError(
+                    400, "the content has another hash", sha256=received.sha256
+                )
+            fresh = await store.add(path, sha)
+        return JSONResponse({"sha256": sha}, 201 if fresh else 200)
+
+    async def post_job(self, request: Request) -> Response:
+        """Create a job for a scene and add it to the queue."""
+        asked = _parsed(
+            await request_body.read_to_memory(
+                request, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
+            )
+        )
+        ident = _idempotency_key(request) or uuid4().hex
+        async with self._posting:  # a repeated request must find the job of the first one
+            if (job := self._service.jobs.get(ident)) is not None:
+                return _named(job, 200)
+            return _named(await self._submitted(ident, asked), 201)
+
+    async def _submitted(self, ident: str, asked: JobRequest) -> Job:
+        self._service.check_queue()
+        async with self._service.reserve_disk(0), self._service.draft_job(ident) as job:
+            try:
+                await self._service.store.link(asked.contents(), job.folder)
+            except MissingContentError as error:
+                raise RejectedRequestError(
+                    409, "upload these contents first", missing=error.missing
+                ) from None
+            await self._service.submit(job, name=asked.name, options=asked.options)
+        return job
+
+    async def get_job(self, request: Request) -> Response:
+        """Return the state of a job."""
+        return JSONResponse(self._job(request).snapshot())
+
+    async def get_events(self, request: Request) -> Response:
+        """Return a stream of a job's states until it has ended."""
+        return JobEventStream(
+            self._job(request),
+            heartbeat=self._settings.heartbeat_seconds,
+            stall=self._settings.stall_seconds,
+        )
+
+    async def get_video(self, request: Request) -> Response:
+        """Return the finished video of a job."""
+        job = self._job(request)
+        if job.done is None:
+            raise RejectedRequestError(
+                409, f"there is no video: the job is {job.state}", state=job.state
+            )
+        return video_response(job, stall=self._settings.stall_seconds)
+
+    async def delete_job(self, request: Request) -> Response:
+        """Cancel a job that has not ended, or delete a job that has ended."""
+        job = self._job(request)
+        if job.ended.is_set():
+            await self._service.jobs.delete(job)
+        else:
+            await self._service.jobs.cancel(job)
+        return Response(status_code=204)
+
+    async def delete_jobs(self, request: Request) -> Response:  # noqa: ARG002
+        """Cancel and delete all jobs of the native protocol."""
+        async with self._posting:  # no job may be added in between
+            await self._service.jobs.delete_matching(lambda job: job.attachment is None)
+        return Response(status_code=204)
+
+    def _job(self, request: Request) -> Job:
+        job = self._service.jobs.get(request.path_params["id"])
+        if job is None or job.attachment is not None:
+            raise RejectedRequestError(404, "no such job")
+        return job
+
+
+class JobEventStream(Response):
+    """Response that streams the state of a job and then each change, as one JSON object per line.
+
+    States are not queued: a slow reader gets the present state as soon as it reads again.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, job: Job, *, heartbeat: float, stall: float) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._job = job
+        self._heartbeat = heartbeat
+        self._stall = stall
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send lines until the job has ended or the reader has disconnected."""
+        async with create_task_group() as tasks:
+            tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._lines(send)
+            tasks.cancel_scope.cancel()
+
+    async def _lines(self, send: Send) -> None:
+        ended = False
+        while not ended:
+            changed, ended = self._job.changed, self._job.ended.is_set()
+            line = json.dumps(self._job.snapshot()).encode() + b"\n"
+            sent_at = current_time()
+            with move_on_after(self._stall) as stalled:
+                await send({"type": "http.response.body", "body": line, "more_body": not ended})
+            if ended or stalled.cancelled_caught:
+                return
+            with move_on_after(self._heartbeat):
+                await changed.wait()
+            with move_on_after(sent_at + EVENT_INTERVAL - current_time()):
+                await self._job.ended.wait()
+
+
+def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with the video of a finished job.
+
+    Raises `RejectedRequestError` with status 409 if the job has no video.
+    """
+    if job.done is None:
+        raise RejectedRequestError(
+            409, f"there is no video: the job is {job.state}", state=job.state
+        )
+
+    def delivered() -> None:
+        job.delivered = True
+
+    return VideoFileResponse(
+        job.video,
+        size=job.done.size,
+        sha256=job.done.sha256,
+        stall=stall,
+        on_sent=delivered,
+        headers=headers,
+    )
+
+
+def _sha256(request: Request) -> str:
+    sha: str = request.path_params["sha256"]
+    if not _SHA256.fullmatch(sha):
+        raise RejectedRequestError(
+            400,
+            "files are named by their SHA-256",
+            field="sha256",
+            found=display_value(sha),
+            expected="64 digits of lower-case hexadecimal",
+        )
+    return sha
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _TOKEN.fullmatch(key):
+        raise RejectedRequestError(
+            400,
+            "the Idempotency-Key is used as the id of the job",
+            field="Idempotency-Key",
+            found=display_value(key),
+            expected="32 digits of lower-case hexadecimal",
+        )
+    return key
+
+
+def _named(job: Job, status: int) -> Response:
+    location = {"Location": f"/jobs/{job.id}"}
+    return JSONResponse({"id": job.id, "state": job.state}, status, location)
+
+
+def _parsed(raw: bytes) -> JobRequest:
+    try:
+        data: Any = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise RejectedRequestError(
+            400,
+            f"not JSON: {error}",
+            field="",
+            found=display_value(raw[:80]),
+            expected="a JSON object",
+        ) from error
+    try:
+        return JobRequest.model_validate(data)
+    except ValidationError as error:
+        raise validation_rejection(error) from None
+
+
+def validation_rejection(error: ValidationError) -> RejectedRequestError:
+    """Return a rejection that describes the first validation error."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    shown = "nothing" if first["type"] == "missing" else display_value(first["input"])
+    return RejectedRequestError(
+        400,
+        f"{field or 'the request'}: {first['msg']}",
+        field=field,
+        found=shown,
+        expected=first["msg"],
+    )

@@ -1,0 +1,143 @@
+"""Endpoints of the onestep protocol, that of the public image: one request makes one video."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from urllib.parse import quote
+from uuid import uuid4
+
+from anyio import CancelScope, CapacityLimiter, create_task_group, current_time, move_on_after
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from cloudburst.service import request_body
+from cloudburst.service.file_response import cancel_on_disconnect
+from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
+from cloudburst.service.job import INPUT_FAULT_EXIT_CODE
+from cloudburst.service.jobs import Job
+from cloudburst.service.native_api import video_response
+from cloudburst.service.service import RenderService
+from cloudburst.service.unpack import BODY_FILE, Unpacked, UnpackLine
+
+log = logging.getLogger("cloudburst.service")
+
+UNPACK_COMMAND = (sys.executable, "-m", "cloudburst.service.unpack")
+"""Command that turns a request body into a job's files; the job's folder is appended as the last
+argument."""
+
+
+class OnestepApi:
+    """Endpoints of the onestep protocol, that of the public image."""
+
+    def __init__(self, service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND) -> None:
+        self._service = service
+        self._settings = service.settings
+        self._unpack = unpack
+        self._unpacking = CapacityLimiter(service.settings.encoders)
+
+    async def create(self, request: Request) -> Response:
+        """Make a video and answer when it is finished. A caller that disconnects cancels it."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise RejectedRequestError(415, "send JSON, with Content-Type: application/json")
+        settings, limit = self._settings, self._settings.body_bytes
+        self._service.check_queue()
+        size = request_body.content_length(request, limit) or 0
+        async with (
+            self._service.draft_job(str(uuid4()), attachment="output.mp4") as job,
+            AsyncExitStack() as until_unpacked,
+        ):
+            # Space for the body, and the same again for the unpacked files.
+            room = await until_unpacked.enter_async_context(self._service.reserve_disk(2 * size))
+            received = await request_body.read_to_file(
+                request, job.folder / BODY_FILE, room, limit=limit, stall=settings.stall_seconds
+            )
+            await room.ensure(received.size)
+            answer: Response | None = None
+            async with create_task_group() as tasks:
+                tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
+                try:
+                    answer = await self._made(job, until_unpacked)
+                except RejectedRequestError as error:
+                    answer = await respond_to_rejection(request, error)
+                tasks.cancel_scope.cancel()
+            if answer is None:
+                raise ClientDisconnect
+            return answer
+
+    async def download(self, request: Request) -> Response:
+        """Return the video of an earlier create request."""
+        job = self._service.jobs.find(request.path_params["id"])
+        if job is None or job.attachment is None or job.done is None:
+            raise RejectedRequestError(404, "File not found")
+        if current_time() - job.touched > self._settings.keep_seconds:
+            raise RejectedRequestError(404, "File expired")
+        name = quote(job.attachment, safe="")
+        return video_response(
+            job,
+            stall=self._settings.stall_seconds,
+            headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
+        )
+
+    async def cleanup(self, _: Request) -> Response:
+        """Delete expired jobs and report the number of videos that are left."""
+        cleaned = await self._service.jobs.expire(self._settings.keep_seconds)
+        left = [job for job in self._service.jobs.all() if job.done and job.attachment]
+        return JSONResponse({"cleaned": cleaned, "active_files": len(left)})
+
+    async def _made(self, job: Job, until_unpacked: AsyncExitStack) -> Response:
+        unpacked = await self._unpacked(job)
+        await until_unpacked.aclose()
+        job.attachment = unpacked.filename
+        # The id instead of a name: onestep chooses another random effect for each call.
+        await self._service.submit(job, name=job.id, options=unpacked.options)
+        try:
+            await job.ended.wait()
+        finally:
+            with CancelScope(shield=True):
+                await self._service.jobs.cancel(job)
+        if job.done is None:
+            status = 400 if job.fault else 503 if job.state == "interrupted" else 500
+            raise RejectedRequestError(status, job.error or f"the job was {job.state}")
+        return JSONResponse(
+            {
+                "success": True,
+                "file_id": job.id,
+                "download_endpoint": f"/download/{job.id}",
+                "filename": job.attachment,
+                "size": job.done.size,
+                "scenario": job.done.scenario,
+            }
+        )
+
+    async def _unpacked(self, job: Job) -> Unpacked:
+        last = UnpackLine()
+
+        def on_line(line: bytes) -> None:
+            nonlocal last
+            try:
+                last = UnpackLine.model_validate_json(line)
+            except ValidationError:
+                log.warning(
+                    "job %s: unexpected output of the unpack process: %r", job.id, line[:200]
+                )
+
+        ended = None
+        async with self._unpacking:
+            with move_on_after(self._settings.scene_seconds):
+                ended = await self._service.subprocesses.run(
+                    [*self._unpack, str(job.folder)], on_line
+                )
+        if ended and ended.code == 0 and last.unpacked:
+            return last.unpacked
+        if ended and ended.code == INPUT_FAULT_EXIT_CODE and last.fault:
+            fault = last.fault
+            raise RejectedRequestError(
+                400, f"{fault.field}: {fault.found}; expected {fault.expected}"
+            )
+        log.error("job %s: the unpack process exited: %s", job.id, ended)
+        raise RejectedRequestError(500, "the body could not be unpacked")

@@ -1,0 +1,22 @@
+"""Validation of a render process's output, for use by the server."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloudburst.service.job import InputFault, RenderedVideo
+
+
+class ChildLine(BaseModel):
+    """Line in the output of a render process, with exactly one of the four fields set.
+
+    It is validated like a caller's input, because the render process decodes a caller's files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reading: str | None = None
+    """Name of the input that is read from now on; empty if no input is read."""
+    progress: float | None = Field(default=None, ge=0, le=1)
+    done: RenderedVideo | None = None
+    fault: InputFault | None = None

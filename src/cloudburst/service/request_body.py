@@ -1,0 +1,177 @@
+"""Functions that read request bodies: large bodies into a file, small ones into memory."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from anyio import CancelScope, fail_after, to_thread
+from starlette.requests import ClientDisconnect, Request
+
+from cloudburst.service.content_store import DiskReservation
+from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError
+
+BODY_BLOCK_BYTES = 1024 * 1024
+"""Number of bytes that are collected before a thread writes them; the use of a thread costs as much
+time as writing 100 KB."""
+
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedBody:
+    """Size and hash of a request body that was written to a file completely."""
+
+    size: int
+    sha256: str
+
+
+def content_length(request: Request, limit: int) -> int | None:
+    """Return the checked ``Content-Length`` in bytes; ``None`` for a chunked body.
+
+    Raises:
+        RejectedRequestError: Status 400 for an invalid length, 411 without a length, 413 above
+            ``limit``.
+    """
+    text = request.headers.get("content-length")
+    if text is None:
+        if "transfer-encoding" in request.headers:
+            return None
+        raise RejectedRequestError(411, "send a Content-Length, or send the body in chunks")
+    if not (text.isascii() and text.isdigit()):
+        raise RejectedRequestError(400, "the Content-Length is not a number")
+    size = int(text) if len(text) < 20 else limit + 1
+    if size > limit:
+        raise _too_large(limit)
+    return size
+
+
+async def read_to_file(
+    request: Request, path: Path, room: DiskReservation, *, limit: int, stall: float
+) -> ReceivedBody:
+    """Write a request body to a new file; if its size is unknown, extend the disk reservation.
+
+    ``limit`` is the largest accepted size in bytes; ``stall`` is the number of seconds without data
+    after which the request is rejected. The caller deletes the file after a failure.
+
+    Raises:
+        RejectedRequestError: Status 400, 408, 411, 413 or 507.
+        OutOfDiskError: A body of unknown size needs more space than there is.
+        ClientDisconnect: The caller disconnected.
+    """
+    expected = content_length(request, limit)
+    async with _new_file(path) as file:
+        sink = _Sink(file)
+        async with _translated():
+            while (chunk := await _next(request, stall)) is not None:
+                sink.waiting += chunk
+                if sink.size > limit:
+                    raise _too_large(limit)
+                if len(sink.waiting) >= BODY_BLOCK_BYTES:
+                    await _flush(sink, room)
+            await _flush(sink, room)
+        if expected not in {None, sink.size}:
+            raise RejectedRequestError(
+                400, f"received {sink.size} bytes; the Content-Length is {expected}"
+            )
+        return ReceivedBody(size=sink.size, sha256=sink.digest.hexdigest())
+
+
+async def read_to_memory(request: Request, *, limit: int, stall: float) -> bytes:
+    """Return a request body of at most ``limit`` bytes.
+
+    Raises:
+        RejectedRequestError: Status 400, 408, 411 or 413.
+        ClientDisconnect: The caller disconnected.
+    """
+    content_length(request, limit)
+    body = bytearray()
+    while (chunk := await _next(request, stall)) is not None:
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def discard(request: Request, *, limit: int, stall: float) -> None:
+    """Read and discard a request body, so that the caller can read the response."""
+    content_length(request, limit)
+    size = 0
+    while (chunk := await _next(request, stall)) is not None:
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+
+
+async def _flush(sink: _Sink, room: DiskReservation) -> None:
+    before = sink.written
+    await room.ensure(len(sink.waiting))
+    await to_thread.run_sync(sink.flush)
+    room.written += sink.written - before
+
+
+class _Sink:
+    """Buffer that hashes received bytes and writes them to a file; `flush` runs in a thread."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.waiting = bytearray()
+        self.digest = hashlib.sha256()
+        self.written = 0
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        return self.written + len(self.waiting)
+
+    def flush(self) -> None:
+        block, self.waiting = bytes(self.waiting), bytearray()
+        self.digest.update(block)
+        while block:
+            written = self._file.write(block)
+            self.written += written
+            block = block[written:]
+
+
+@asynccontextmanager
+async def _new_file(path: Path) -> AsyncGenerator[IO[bytes]]:
+    file = await to_thread.run_sync(lambda: path.open("xb", buffering=0))
+    try:
+        yield file
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(file.close)
+
+
+@asynccontextmanager
+async def _translated() -> AsyncGenerator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRNOS:
+            raise
+        raise RejectedRequestError(507, "the disk is full") from error
+
+
+async def _next(request: Request, stall: float) -> bytes | None:
+    """Return the next part of the body, or ``None`` at its end."""
+    if request.scope.get(BODY_READ_KEY):
+        return None
+    try:
+        with fail_after(stall):
+            message = await request.receive()
+    except TimeoutError:
+        raise RejectedRequestError(408, f"no data for {stall:g} s") from None
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    request.scope[BODY_READ_KEY] = not message.get("more_body", False)
+    piece: bytes = message.get("body", b"")
+    return piece
+
+
+def _too_large(limit: int) -> RejectedRequestError:
+    return RejectedRequestError(413, f"more than {limit} bytes", limit=limit)

@@ -1,0 +1,110 @@
+"""Test render in a separate process, which shows whether this machine can render."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+from anyio import CancelScope, move_on_after, to_thread
+from anyio.abc import TaskGroup
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
+
+log = logging.getLogger("cloudburst.service")
+
+TEST_RENDER_COMMAND = (sys.executable, "-m", "cloudburst.service.test_render")
+"""Command that renders a test scene; a folder is appended as the last argument."""
+TEST_RENDER_TIMEOUT = 60.0
+"""Seconds for the test render, which takes half a second of CPU time. A slower machine is not
+usable."""
+MAX_MISSING_CHARS = 300
+
+
+class RenderTools(BaseModel):
+    """ffmpeg that the test render used."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ffmpeg: str
+    """Path of ffmpeg."""
+    version: str
+    """First line of ``ffmpeg -version``."""
+
+
+class SelfTestLine(BaseModel):
+    """Output line of the test render: the tools that it used, or the reason why it failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    found: RenderTools | None = None
+    missing: str | None = None
+
+
+class SelfTest:
+    """Test render, made only once, that checks whether this machine can render."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        subprocesses: Subprocesses,
+        folder: Path,
+        *,
+        probe: Sequence[str] = TEST_RENDER_COMMAND,
+    ) -> None:
+        self.found: RenderTools | None = None
+        """Tools that a successful test render used; ``None`` until then."""
+        self.missing: str | None = None
+        """Reason why the test render failed; ``None`` if it has not failed."""
+        self.checked = anyio.Event()
+        self._tasks = tasks
+        self._subprocesses = subprocesses
+        self._folder = folder
+        self._probe = probe
+        self._started = False
+
+    def start(self) -> None:
+        """Start the test render, unless it was started before."""
+        if not self._started:
+            self._started = True
+            self._tasks.start_soon(self._check)
+
+    async def _check(self) -> None:
+        lines: list[bytes] = []
+        ended: ExitedProcess | None = None
+        try:
+            await to_thread.run_sync(self._folder.mkdir)
+            with move_on_after(TEST_RENDER_TIMEOUT):
+                command = [*self._probe, str(self._folder)]
+                ended = await self._subprocesses.run(command, lines.append)
+        except OSError as error:
+            self.missing = f"the test render cannot be started: {error}"
+        else:
+            self._judge(ended, lines)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(lambda: shutil.rmtree(self._folder, ignore_errors=True))
+        if self.missing:
+            log.error("this machine cannot render: %s", self.missing)
+        self.checked.set()
+
+    def _judge(self, ended: ExitedProcess | None, lines: Sequence[bytes]) -> None:
+        if ended is None:
+            self.missing = f"the test render did not finish within {TEST_RENDER_TIMEOUT:g} s"
+            return
+        try:
+            output = SelfTestLine.model_validate_json(lines[-1] if lines else b"{}")
+        except ValidationError:
+            output = SelfTestLine()
+        if output.found and ended.code == 0:
+            self.found = output.found
+            return
+        last = ended.errors.rpartition("\n")[2]
+        reason = (
+            output.missing or f"the test render failed (exit {ended.code}: {last or 'no message'})"
+        )
+        self.missing = reason[:MAX_MISSING_CHARS]

@@ -1,0 +1,76 @@
+"""Test render: ``python -m cloudburst.service.test_render FOLDER``.
+
+It renders the shortest scene that uses all features (camera effect, audio, subtitle). It writes one
+JSON object to its output: ``{"found": …}``, or ``{"missing": …}`` with the reason why this machine
+cannot render.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import wave
+from pathlib import Path
+
+from cloudburst.service.parent_watch import end_with_parent
+
+TEST_OPTIONS = {
+    "language": "chinese",
+    "effects": ["zoom_in"],
+    "is_portrait": None,
+    "background_box": True,
+    "background_opacity": 0.2,
+    "font_size": None,
+    "outline_color": "&H00000000",
+}
+SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
+TEST_SAMPLE_RATE = 8000
+TEST_SAMPLES = 200
+"""Length of the test audio in samples: less than one video frame."""
+
+
+def run_test_render(folder: Path) -> dict[str, str]:
+    """Render the test scene in an empty folder; return path and version of the ffmpeg used.
+
+    Any error of the render is raised.
+    """
+    # Imported here, because a library that cannot be imported is one of the errors to find.
+    from PIL import Image  # noqa: PLC0415
+
+    from cloudburst.service.ffmpeg import find_ffmpeg  # noqa: PLC0415
+    from cloudburst.service.job import (  # noqa: PLC0415
+        AUDIO,
+        IMAGE,
+        SUBTITLE,
+        JobOptions,
+        RenderJob,
+    )
+    from cloudburst.service.render import render  # noqa: PLC0415
+
+    ffmpeg = find_ffmpeg()
+    Image.new("RGB", (32, 18)).save(folder / IMAGE, "PNG")
+    with wave.open(str(folder / AUDIO), "wb") as sound:
+        sound.setparams((1, 2, TEST_SAMPLE_RATE, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * TEST_SAMPLES))
+    (folder / SUBTITLE).write_text(SUBTITLE_TEXT, "utf-8")
+    options = JobOptions.from_values(TEST_OPTIONS)
+    job = RenderJob(name="probe", options=options, ffmpeg=ffmpeg.path)
+    render(folder, job, lambda _: None, lambda _: None)
+    return {"ffmpeg": ffmpeg.path, "version": ffmpeg.version}
+
+
+def main(folder: Path) -> None:
+    """Run the test render and print its result as JSON."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        line: dict[str, object] = {"found": run_test_render(folder)}
+    except Exception as error:  # noqa: BLE001 - any error of a render is the result
+        # Errors of this package are sentences; for others the type is needed to explain the text.
+        own = type(error).__module__.startswith("cloudburst.")
+        line = {"missing": str(error) if own else f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,1 +1,0 @@
-"""Programs that run by themselves, with the standard library only."""

@@ -1,0 +1,45 @@
+"""Short, printable texts for messages and logs."""
+
+from __future__ import annotations
+
+import reprlib
+
+MAX_LINE_LENGTH = 500
+"""Maximum number of characters of another program's text in one of our messages."""
+MAX_PATH_LENGTH = 4096
+"""Maximum number of characters of a path in a message: the longest path on Linux, so that paths are
+not cut."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error as one printable line.
+
+    For an ``OSError`` about a file: the file and its problem. For any other error: its message, or
+    the name of its class if it has no message.
+    """
+    if isinstance(error, OSError) and error.filename:
+        return f"{printable_line(str(error.filename), MAX_PATH_LENGTH)}: {error.strerror}"
+    return printable_line(str(error)) or type(error).__name__
+
+
+def printable_line(text: str, length: int = MAX_LINE_LENGTH) -> str:
+    """Return the text, cut after ``length`` characters, with unprintable characters replaced."""
+    shown = text if len(text) <= length else f"{text[:length]}…"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+
+
+def short_repr(value: object, length: int = 60) -> str:
+    """Return the value as Python writes it, cut to ``length`` characters.
+
+    Unlike ``repr``, it reads only the part of the value that it shows, so a huge value takes no
+    longer.
+    """
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxdict = 2, 4, 4
+    short.maxstring = short.maxlong = short.maxother = length
+    return shorten(short.repr(value), length)
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the text, cut to ``length`` characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,148 @@
+"""Uploads of files to a worker."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import httpx
+import pytest
+
+from cloudburst.adapters.http import upload_files
+from cloudburst.adapters.http.native import connect
+from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.errors import UploadError, WorkerProtocolError
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.task import Secrets
+from support.fake_native_service import KEY
+from support.native_client import OPTIONS, to_studio
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_shared_file_is_sent_once(studio, make_scene, tmp_path):
+    mark = tmp_path / "mark.png"
+    mark.write_bytes(b"mark")
+    studio.pause = 0.01
+    sent = []
+
+    async def upload(renderer, number):
+        scene = make_scene(f"s{number}", image=b"%d" % number)
+        sent.append((await renderer.upload(scene, RenderOptions(watermark=mark))).sent)
+
+    async with to_studio(studio) as renderer, anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(upload, renderer, number)
+    assert studio.calls.count("PUT file") == 8 + 3  # pictures; sound, subtitle and watermark once
+    assert sum(sent) == sum(map(len, studio.files.values()))
+
+
+async def test_a_file_is_hashed_once_for_all_workers(tmp_path):
+    path, hashes = tmp_path / "a", FileHashCache()
+    path.write_bytes(b"first")
+    os.utime(path, ns=(1, 1))
+    first = await hashes.hash_file(path)
+    path.write_bytes(b"other")
+    os.utime(path, ns=(1, 1))
+    assert await hashes.hash_file(path) == first, "read again though nothing said it had changed"
+    os.utime(path, ns=(1, 2))
+    assert (await hashes.hash_file(path)).sha256 != first.sha256
+
+
+async def test_hashes_of_many_files_take_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(upload_files, "MAX_CACHED_HASHES", 3)
+    hashes = FileHashCache()
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path in paths:
+        path.write_bytes(b"x")
+    async with anyio.create_task_group() as tasks:
+        for path in paths * 3:
+            tasks.start_soon(hashes.hash_file, path)
+    for path in (paths[0], *paths[2:4], paths[0], paths[4]):  # the first is used again
+        await hashes.hash_file(path)
+    assert [version.path for version in hashes._hashes] == [paths[3], paths[0], paths[4]]
+    assert not hashes._locks
+    assert not hashes._lock_users
+
+
+async def test_a_large_file_that_the_worker_has_is_not_sent(studio, make_scene):
+    scene = make_scene(image=bytes(300_000))
+    async with to_studio(studio) as renderer:
+        first = await renderer.upload(scene, OPTIONS)
+    async with to_studio(studio) as renderer:
+        again = await renderer.upload(scene, OPTIONS)
+    assert first.sent - again.sent == 300_000
+
+
+@pytest.mark.parametrize("field", ["image", "audio", "subtitle"])
+async def test_a_file_that_cannot_be_read(studio, make_scene, field):
+    scene = make_scene()
+    getattr(scene, field).unlink()
+    async with to_studio(studio) as renderer:
+        with pytest.raises(UploadError, match="No such file") as caught:
+            await renderer.upload(scene, OPTIONS)
+    assert (caught.value.scene, caught.value.field) == ("one", field)
+
+
+class Interfering(httpx.AsyncBaseTransport):
+    """Transport that acts after the first block of an upload."""
+
+    def __init__(self, studio, deed):
+        self.studio = studio
+        self.deed = deed
+
+    async def handle_async_request(self, request):
+        if request.method == "PUT":
+            async for _ in request.stream:
+                await anyio.to_thread.run_sync(self.deed)
+        return await self.studio.answer(request)
+
+
+@pytest.mark.parametrize("content", [b"short", bytes(1_000_001), None])
+async def test_a_file_that_changes_while_it_is_sent(studio, make_scene, content):
+    scene = make_scene(image=bytes(1_000_000))
+
+    def change():
+        if content is None:
+            scene.image.unlink(missing_ok=True)
+        else:
+            scene.image.write_bytes(content)
+
+    transport = Interfering(studio, change)
+    async with connect(
+        "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=transport
+    ) as renderer:
+        message = "No such file" if content is None else "changed while it was read"
+        with pytest.raises(UploadError, match=message) as caught:
+            await renderer.upload(scene, OPTIONS)
+    assert caught.value.field == "image"
+    assert not studio.files
+
+
+async def test_a_refused_file_names_its_field(studio, make_scene):
+    studio.script["PUT file"] = [None, httpx.Response(413, json={"error": "more than 5 bytes"})]
+    async with to_studio(studio) as renderer:
+        with pytest.raises(UploadError, match="more than 5 bytes") as caught:
+            await renderer.upload(make_scene(), OPTIONS)
+    assert (caught.value.field, caught.value.retryable) == ("audio", False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(400, json={"error": "the content has another hash"}),
+        httpx.Response(411, json={"error": "say the Content-Length"}),
+        httpx.Response(413, text="<html>"),
+        httpx.Response(302, headers={"Location": "http://x/"}),
+        httpx.Response(404, json={"error": "Not Found"}),
+    ],
+)
+async def test_a_worker_that_refuses_all_files_is_the_problem_and_not_the_scene(
+    studio, make_scene, answer
+):
+    studio.script["PUT file"] = [answer]
+    async with to_studio(studio) as renderer:
+        with pytest.raises(WorkerProtocolError, match=f"HTTP {answer.status_code}") as caught:
+            await renderer.upload(make_scene(), OPTIONS)
+    assert caught.value.retryable

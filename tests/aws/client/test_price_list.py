@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+from pydantic import ValidationError
+
+from cloudburst.aws.client.price_list import load_prices, prices_file, save_prices, update_prices
+from cloudburst.aws.setup.prices import refresh_prices
+from cloudburst.emulator.pricing import PRICE_ROWS
+from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError
+from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES, PriceTable
+from cloudburst.models.tier import Tier
+from cloudburst.testing import Fault
+from support.fargate_backend import account, settings_of
+
+pytestmark = pytest.mark.anyio
+
+TODAY = dt.date(2030, 1, 2)
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def product(
+    usage: str, price: str, *, region: str = "us-east-1", zone: str = "AWS Region", sku: str = "S"
+) -> str:
+    """A row as GetProducts gives it: a JSON text with codes nested in codes."""
+    term, rate = f"{sku}.JRTCKXETXF", f"{sku}.JRTCKXETXF.6YS6EN2CT7"
+    dimension = {
+        "rateCode": rate,
+        "unit": "hours",
+        "beginRange": "0",
+        "endRange": "Inf",
+        "description": f"{usage} in {region}",
+        "appliesTo": [],
+        "pricePerUnit": {"USD": price},
+    }
+    return json.dumps(
+        {
+            "product": {
+                "sku": sku,
+                "productFamily": "Compute",
+                "attributes": {
+                    "regionCode": region,
+                    "servicecode": "AmazonECS",
+                    "usagetype": usage,
+                    "locationType": zone,
+                    "location": "somewhere",
+                    "operation": "",
+                    "servicename": "Amazon EC2 Container Service",
+                },
+            },
+            "serviceCode": "AmazonECS",
+            "terms": {
+                "OnDemand": {
+                    term: {
+                        "priceDimensions": {rate: dimension},
+                        "sku": sku,
+                        "effectiveDate": "2026-10-01T00:00:00Z",
+                        "offerTermCode": "JRTCKXETXF",
+                        "termAttributes": {},
+                    }
+                }
+            },
+            "version": "20261002173000",
+            "publicationDate": "2026-10-02T17:30:00Z",
+        }
+    )
+
+
+US = [
+    product("USE1-Fargate-vCPU-Hours:perCPU", "0.0500000000"),
+    product("USE1-Fargate-GB-Hours", "0.0050000000"),
+    product("USE1-Fargate-ARM-vCPU-Hours:perCPU", "0.0400000000"),
+    product("USE1-Fargate-ARM-GB-Hours", "0.0040000000"),
+    product("USE1-Fargate-EphemeralStorage-GB-Hours", "0.0002000000"),
+    product("USE1-Fargate-Windows-vCPU-Hours:perCPU", "0.0910000000"),
+    product("USE1-Fargate-Windows-OS-Hours:perCPU", "0.0460000000"),
+    product("USE1-SpotUsage-Fargate-vCPU-Hours:perCPU", "0.0120000000"),
+    product("USE1-LAX1-Fargate-GB-Hours", "0.0070000000", zone="AWS Local Zone"),
+]
+
+
+def euro(usage: str, price: str) -> str:
+    return product(f"EUC1-{usage}", price, region="eu-central-1")
+
+
+EU = [
+    euro("Fargate-vCPU-Hours:perCPU", "0.0600000000"),
+    euro("Fargate-GB-Hours", "0.0060000000"),
+    euro("Fargate-EphemeralStorage-GB-Hours", "0.0003000000"),
+]
+
+
+async def test_rates_of_us_east_1_are_those_of_aws_page_by_the_second():
+    table = await load_prices()
+    assert table.rates("us-east-1") == US_EAST_1_RATES
+    arm = table.rates("us-east-1", architecture="ARM64")
+    assert (arm.vcpu, arm.memory_gb) == (Decimal("0.0000089944"), Decimal("0.0000009889"))
+    assert arm.disk_gb == Decimal("0.0000000308")
+    hour = table.rates("us-east-1").task_usd_per_second(Tier.STANDARD, public_ipv4=False) * 3600
+    assert hour.quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal("0.0987")
+
+
+async def test_every_rate_by_the_second_gives_the_price_by_the_hour_again():
+    table = await load_prices()
+    assert len(table.regions) > 20
+    for name, prices in table.regions.items():
+        for architecture, hour in (("X86_64", prices.x86), ("ARM64", prices.arm)):
+            if hour is None:
+                continue
+            rates = table.rates(name, architecture=architecture)
+            for second, by_hour in ((rates.vcpu, hour.vcpu), (rates.memory_gb, hour.memory_gb)):
+                assert abs(second * 3600 / by_hour - 1) < Decimal("0.0005"), name
+        assert prices.source.startswith("https://")
+
+
+async def test_spot_is_about_68_percent_off_but_disk_and_addresses_are_not():
+    table = await load_prices()
+    spot, full = table.rates("us-east-1", capacity="FARGATE_SPOT"), table.rates("us-east-1")
+    assert abs(spot.vcpu * 3600 - Decimal("0.01288871")) < Decimal("0.00001")
+    assert abs(spot.memory_gb * 3600 - Decimal("0.00141527")) < Decimal("0.000001")
+    assert round(1 - spot.vcpu / full.vcpu, 2) == Decimal("0.68")
+    arm = table.rates("us-east-1", architecture="ARM64", capacity="FARGATE_SPOT")
+    assert abs(arm.vcpu * 3600 - Decimal("0.01030969")) < Decimal("0.00001")
+    assert abs(arm.memory_gb * 3600 - Decimal("0.00113349")) < Decimal("0.000001")
+    assert (spot.disk_gb, spot.ipv4) == (full.disk_gb, IPV4_USD_PER_SECOND)
+    half = table.rates("us-east-1", capacity="FARGATE_SPOT", spot_factor=Decimal("0.5"))
+    assert half.vcpu == Decimal("0.0000056222")
+
+
+async def test_an_unknown_region_gets_assumed_rates_and_says_so():
+    table = await load_prices()
+    assert table.has_region("eu-central-1")
+    assert table.rates("eu-central-1").vcpu > US_EAST_1_RATES.vcpu
+    assert not table.has_region("xx-moon-1")
+    assert table.rates("xx-moon-1") == US_EAST_1_RATES
+    # What ARM costs there is not known, and what x86 costs there is not what it costs.
+    assert not table.has_region("eu-central-1", architecture="ARM64")
+    assumed = table.rates("eu-central-1", architecture="ARM64")
+    assert assumed == table.rates("us-east-1", architecture="ARM64")
+
+
+async def test_a_refresh_takes_linux_on_demand_and_nothing_else():
+    table = update_prices(await load_prices(), [*US, *EU], today=TODAY, needed="eu-central-1")
+    assert table.date == TODAY
+    us, eu = table.regions["us-east-1"], table.regions["eu-central-1"]
+    assert (us.x86.vcpu, us.x86.memory_gb) == (Decimal("0.05"), Decimal("0.005"))
+    assert us.arm is not None
+    assert (us.arm.vcpu, us.arm.memory_gb, us.disk_gb) == (
+        Decimal("0.04"),
+        Decimal("0.004"),
+        Decimal("0.0002"),
+    )
+    assert (eu.x86.vcpu, eu.arm, eu.date) == (Decimal("0.06"), None, "2030-01-02")
+    assert table.regions["sa-east-1"].date == "2021"
+    assert table.spot_factor == (await load_prices()).spot_factor
+
+
+async def test_names_without_a_prefix_are_of_the_region_that_they_name():
+    old = [text.replace("USE1-Fargate", "Fargate") for text in US]
+    table = update_prices(await load_prices(), old, today=TODAY)
+    assert table.regions["us-east-1"].x86.vcpu == Decimal("0.05")
+
+
+@pytest.mark.parametrize(
+    ("products", "needed", "said"),
+    [
+        ([], "us-east-1", "nothing about us-east-1"),
+        (EU, "eu-central-1", "nothing about us-east-1"),
+        (US, "eu-central-1", "nothing about eu-central-1"),
+        ([*US, *EU[:2]], "eu-central-1", "eu-central-1 has only x86 vcpu, x86 memory"),
+        (
+            [*US, product("USE1-Fargate-GB-Hours", "0.0060000000")],
+            "us-east-1",
+            "two prices for x86 memory",
+        ),
+        ([*US, *EU[1:], euro("Fargate-vCPU-Hours:perCPU", "60")], "eu-central-1", "less than 0.4"),
+        ([*US, *EU[1:], euro("Fargate-vCPU-Hours:perCPU", "0")], "eu-central-1", "greater than"),
+        (["no json", "[]"], "us-east-1", "nothing about us-east-1"),
+        ([US[0].replace("pricePerUnit", "price")], "us-east-1", "pricePerUnit"),
+        ([US[0].replace('"USD"', '"CNY"')], "us-east-1", "USD"),
+        ([US[0].replace("0.0500000000", "cheap")], "us-east-1", "InvalidOperation"),
+    ],
+)
+async def test_a_list_that_is_not_as_expected_is_refused(products, needed, said):
+    with pytest.raises(AWSError, match=said) as caught:
+        update_prices(await load_prices(), products, today=TODAY, needed=needed)
+    assert caught.value.code == "PriceList"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        EU[:1],
+        [*EU, EU[0].replace('"USD"', '"CNY"')],
+        [*EU, EU[0].replace('"OnDemand"', '"Reserved"')],
+        [*EU, EU[0].replace("0.0600000000", "0.0700000000")],
+        [*EU[1:], EU[0].replace("0.0600000000", "60")],
+        [*EU[1:], EU[0].replace("0.0600000000", "NaN")],
+        [*EU[1:], EU[0].replace("0.0600000000", "9" * 5000)],
+        [EU[0].replace('"eu-central-1"', '["eu-central-1"]')],
+        ["no json", "[]", "null", "{}", "7", "[" * 10**5, " " * 10**6],
+    ],
+)
+async def test_a_region_elsewhere_that_is_not_understood_stays_as_it_was(odd, caplog):
+    before = await load_prices()
+    with caplog.at_level(logging.WARNING, "cloudburst"):
+        table = update_prices(before, [*odd, *US], today=TODAY)
+    assert table.regions["eu-central-1"] == before.regions["eu-central-1"]
+    assert table.regions["us-east-1"].x86.vcpu == Decimal("0.05")
+    assert "stay as they were" in caplog.text
+    assert len(caplog.text) < 2000
+
+
+async def test_a_newer_table_of_the_user_wins_and_an_older_one_does_not(state):
+    ours = await load_prices()
+    path = await save_prices(update_prices(ours, US, today=TODAY))
+    assert path == prices_file() == state / "cloudburst" / "prices.json"
+    assert [entry.name for entry in path.parent.iterdir()] == ["prices.json"]
+    theirs = await load_prices()
+    assert (theirs.date, theirs.rates("us-east-1").vcpu) == (TODAY, Decimal("0.000013889"))
+    await save_prices(update_prices(ours, US, today=ours.date))
+    assert (await load_prices()).rates("us-east-1").vcpu == Decimal("0.000013889")
+    await save_prices(update_prices(ours, US, today=dt.date(2020, 1, 1)))
+    assert await load_prices() == ours
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"date": "2031-01-01"}'])
+async def test_a_broken_table_of_the_user_is_told_and_not_used(text, caplog):
+    ours = await load_prices()
+    await save_prices(ours)
+    prices_file().write_text(text)
+    with caplog.at_level(logging.WARNING, "cloudburst"):
+        assert await load_prices() == ours
+    assert "cannot be used" in caplog.text
+
+
+async def test_a_table_that_cannot_be_written_leaves_nothing_behind(state):
+    await save_prices(await load_prices())
+    prices_file().unlink()
+    prices_file().mkdir()
+    with pytest.raises(OSError, match=r"prices\.json"):
+        await save_prices(await load_prices())
+    assert [entry.name for entry in prices_file().parent.iterdir()] == ["prices.json"]
+
+
+def test_a_misread_figure_is_no_price():
+    with pytest.raises(ValidationError):
+        PriceTable.model_validate(
+            {
+                "date": "2026-01-01",
+                "spot_factor": "0.3",
+                "spot_date": "2026",
+                "spot_source": "",
+                "regions": {
+                    "us-east-1": {
+                        "date": "2026",
+                        "source": "",
+                        "x86": {"vcpu": "0.000011244", "memory_gb": "0.004445"},  # by the second
+                    }
+                },
+            }
+        )
+
+
+async def test_a_refresh_from_aws_is_kept_and_takes_as_many_pages_as_there_are(monkeypatch):
+    monkeypatch.setattr("cloudburst.emulator.pricing.MAX_PRODUCTS_PER_PAGE", 2)
+    with account() as emulator:
+        table = await refresh_prices(settings_of(emulator))
+        asked = [call for call in emulator.calls if call.operation == "GetProducts"]
+        assert len(asked) == len(PRICE_ROWS) / 2
+        fresh = table.regions["us-east-1"]
+        assert (fresh.x86.vcpu, fresh.disk_gb) == (Decimal("0.04048"), Decimal("0.000111"))
+        assert (fresh.date, fresh.source) == (
+            table.date.isoformat(),
+            "AWS Price List API, AmazonECS",
+        )
+        assert await load_prices() == table
+        assert table.rates("us-east-1") == US_EAST_1_RATES
+
+
+async def test_a_refresh_that_fails_leaves_what_there_was(state):
+    with account() as emulator:
+        emulator.add_fault(Fault(operation="GetProducts", code="AccessDeniedException"))
+        with pytest.raises(AccessDeniedError):
+            await refresh_prices(settings_of(emulator))
+        with pytest.raises(AWSError, match="nothing about eu-central-1"):
+            await refresh_prices(settings_of(emulator, region="eu-central-1"))
+        assert not prices_file().exists()
+        (state / "cloudburst").write_text("in the way")
+        with pytest.raises(ConfigurationError, match="cannot be saved"):
+            await refresh_prices(settings_of(emulator))

@@ -1,0 +1,22 @@
+"""Members that a response of AWS must have."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.aws.client.responses import check_response
+from cloudburst.errors import NoAnswerError
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "missing"),
+    [
+        ("get_download_url_for_layer", {"layerDigest": "sha256:0"}, "downloadUrl"),
+        ("batch_get_image", {"failures": []}, "images"),
+        ("batch_get_image", {"images": [{"imageId": {}}]}, "images[].imageManifest"),
+    ],
+)
+def test_an_answer_about_an_image_that_lacks_something_is_no_answer(operation, answer, missing):
+    with pytest.raises(NoAnswerError) as caught:
+        check_response(operation, {}, answer, shape=None)
+    assert str(caught.value).endswith(f"{missing} is missing")

@@ -1,0 +1,90 @@
+"""``cloudburst init`` as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cyclopts import App
+
+from cloudburst.cli.init import init_command
+from cloudburst.errors import ConfigurationError
+from support.setup_accounts import HERE, writes
+
+
+@pytest.fixture
+def cloudburst(emulator, monkeypatch, tmp_path, capsys):
+    """Runs the command with an emulated account; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, value in emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    app = App()
+    app.command(init_command, name="init")
+
+    def run(*arguments):
+        code = app(["init", *arguments], exit_on_error=False, result_action="return_value")
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_set_up_look_again_and_take_away(cloudburst, emulator, tmp_path):
+    since = len(emulator.calls)
+    code, text = cloudburst("--from", HERE, "--dry-run")
+    assert code == 0
+    assert "dry run: nothing is changed" in text
+    assert "to create cloudburst-cluster" in text
+    assert not (tmp_path / ".env").exists()
+    assert writes(emulator, since) == []
+
+    code, text = cloudburst("--from", HERE)
+    assert (code, "7 created, 1 found." in text) == (0, True), text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "While no task runs, only stored logs cost anything: $0.03 a GB and month." in text
+    assert "AWS_SUBNET_ID=" in (tmp_path / ".env").read_text()
+
+    code, text = cloudburst("--from", HERE, "--json")
+    assert {step["outcome"] for step in json.loads(text)["steps"]} == {"found"}
+
+    code, text = cloudburst("--from", "198.51.100.0/24", "--add", "--image", "me/cloudburst:2")
+    assert code == 0
+    assert "port 5000 opened to" in text
+    assert "closed to" not in text
+    assert "DOCKER_IMAGE=me/cloudburst:2" in (tmp_path / ".env").read_text()
+
+    code, text = cloudburst("--destroy", "--keep-logs")
+    assert code == 0
+    assert "with its lines, as requested" in text
+    assert "AWS_SUBNET_ID is still set in .env" in text
+    code, text = cloudburst("--destroy")
+    assert "1 removed." in text
+    code, text = cloudburst("--destroy")
+    assert (code, "There are no resources of cloudburst." in text) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "there", "not_there"),
+    [
+        (["--policy"], "ecs:RunTask", "ecs:CreateCluster"),
+        (["--policy", "init"], "ecs:CreateCluster", "ecs:RunTask"),
+        (["--policy", "run", "doctor"], "iam:SimulatePrincipalPolicy", "ecs:CreateCluster"),
+    ],
+)
+def test_a_policy_is_json_and_changes_nothing(cloudburst, emulator, arguments, there, not_there):
+    since = len(emulator.calls)
+    code, text = cloudburst(*arguments)
+    assert code == 0
+    actions = {action for one in json.loads(text)["Statement"] for action in one["Action"]}
+    assert there in actions
+    assert not_there not in actions
+    assert writes(emulator, since) == []
+
+
+def test_options_that_contradict_each_other_are_told(cloudburst):
+    with pytest.raises(ConfigurationError, match="--destroy"):
+        cloudburst("--keep-logs")
+    with pytest.raises(ConfigurationError, match="one of the two"):
+        cloudburst("--open", "--from", HERE)
+    with pytest.raises(ConfigurationError, match="expected an IPv4"):
+        cloudburst("--from", "home")

@@ -1,0 +1,387 @@
+"""``cloudburst plan``, and a render that follows it: no account, and nothing is started."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from cloudburst.cli import main
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.plan import MAX_ROWS, PlanView
+from cloudburst.cli.plan_candidates import DEFAULT_MAX_TASKS, PlanData
+from cloudburst.cli.plan_choice import apply_plan, choose, find_candidates, plan_text, workers_text
+from cloudburst.cli.render import RunRequest
+from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.errors import ConfigurationError
+from cloudburst.history import write_history
+from cloudburst.models.default_performance import Cloud, fargate_kind, local_kind
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import Sample
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.scene import Scene
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
+from cloudburst.models.tier import Tier
+from cloudburst.preflight import check_scenes
+from cloudburst.service.cpu import usable_cores
+
+FARGATE = BackendOptions(backend="fargate")
+NATIVE = Settings(protocol=Protocol.NATIVE)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures of this machine, no settings and no credentials; and any call to AWS fails."""
+    for name in ("AWS_SUBNET_ID", "AWS_REGION", "CLOUDBURST_PROTOCOL", "COLUMNS", "RESULTS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Twelve of a minute each."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    with wave.open(str(folder / "s00.wav"), "wb") as sound:
+        sound.setparams((1, 1, 1000, 0, "NONE", ""))
+        sound.writeframes(bytes(60_000))
+    for number in range(12):
+        Image.new("RGB", (64, 36), "teal").save(folder / f"s{number:02}.png")
+        if number:
+            (folder / f"s{number:02}.wav").write_bytes((folder / "s00.wav").read_bytes())
+    return folder
+
+
+def plan(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    code = main(["plan", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_plan_without_an_account(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = plan(capsys, scenes)
+    assert code == 0
+    assert (said["scenes"], said["audio_seconds"], said["fits"]) == (12, 720.0, True)
+    assert said["chosen"]["workers"] == [
+        {"backend": "local", "tier": None, "count": min(usable_cores(), 4)}
+    ]
+    assert said["chosen"]["usd"] == "0.000000"
+    assert said["frontier"][0] == said["chosen"]
+    assert any(
+        each["kind"].startswith("fargate ECONOMY onestep X86_64 ") for each in said["figures"]
+    )
+    assert all(each["measured"] == [] for each in said["figures"])
+    costs = [Decimal(each["usd"]) for each in said["frontier"]]
+    times = [each["seconds"] for each in said["frontier"]]
+    assert costs == sorted(costs)
+    assert times == sorted(times, reverse=True)
+
+
+def test_the_cheapest_in_time(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, all_of_them = plan(capsys, scenes, "--backend", "fargate", "--tier", "1")
+    assert code == 0
+    slowest, *faster = all_of_them["frontier"]
+    assert slowest["tasks"] == 1
+    for wanted in (slowest, faster[0], faster[-1]):
+        deadline = f"{wanted['seconds'] + 1:.0f}s"
+        code, said = plan(
+            capsys, scenes, "--backend", "fargate", "--tier", "1", "--deadline", deadline
+        )
+        assert (code, said["chosen"]) == (0, wanted)
+
+
+def test_the_fastest_for_the_money(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = plan(capsys, scenes, "--backend", "fargate", "--budget", "0.5")
+    assert code == 0
+    assert Decimal(said["chosen"]["usd_high"]) <= Decimal("0.5")
+    faster = [p for p in said["frontier"] if p["seconds"] < said["chosen"]["seconds"]]
+    assert all(Decimal(p["usd_high"]) > Decimal("0.5") for p in faster)
+
+
+def test_no_plan_is_good_enough(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "30s")
+    assert (code, said["fits"]) == (2, False)
+    assert said["chosen"] == said["frontier"][-1]
+    assert main(["plan", str(scenes), "--backend", "fargate", "--deadline", "30s"]) == 2
+    assert "No plan finishes within 30 s; the closest: $" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_bad_scenes_are_told_first(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (scenes / "s03.wav").write_bytes(b"no sound")
+    assert main(["plan", str(scenes)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "1 fault; nothing was started" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--deadline", "soon"], "expected a time such as 90s, 10m, 1h30m or 2d"),
+        (["--budget", "0"], "Must be > 0"),
+        (["--backend", "cloud"], "'cloud'; expected local, fargate, burst or addresses"),
+        (["--workers", "0"], "Must be >= 1"),
+        (["--tier", "9", "--backend", "fargate"], "--tier: '9'; expected one of 1 (STANDARD)"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    arguments: list[str], message: str, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(scenes), *arguments]) == 2
+    said = capsys.readouterr()
+    assert message in " ".join((said.out + said.err).replace("│", " ").split())
+
+
+@pytest.mark.parametrize("option", ["--budget", "--max-usd"])
+def test_the_old_name_of_the_budget(
+    option: str, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = plan(capsys, scenes, "--backend", "fargate", option, "0.001")
+    assert code == 2
+    assert said["reason"] == "the fastest within $0.0010, even if everything is slow"
+
+
+def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
+    options = RenderOptions()
+    checked = check_scenes(
+        [Scene(name="s", image=scenes / "s00.png", audio=scenes / "s00.wav")], options, Limits()
+    )
+    checked = checked * 40
+    known = find_candidates(PlanData(), BackendOptions(), NATIVE, workers=None, everywhere=True)
+    choice = choose(
+        [scene_work(scene, options) for scene in checked],
+        known,
+        deadline=200.0,
+        budget=None,
+        default_candidates=known,
+        max_tasks=4,
+    )
+    view = PlanView(choice, checked, options, BackendOptions(deadline=200.0), "a note on prices")
+    for width in (60, 80, 120):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(view)
+        lines = console.file.getvalue().splitlines()
+        assert all(len(line) <= width for line in lines)
+        rows = [line for line in lines if line.startswith(("▸", "  ")) and " s " in line]
+        assert 4 < len(rows) <= MAX_ROWS
+        assert sum(row.startswith("▸") for row in rows) == 1
+        text = " ".join(console.file.getvalue().split())
+        assert ("vCPU" in lines[lines.index("") + 1]) == (width == 120)
+        assert plan_text(choice.plan).split(":")[0] in text
+        assert "the cheapest within 3 min 20 s" in text
+        assert "The bill is between $" in text
+        assert "(assumed)" in text
+        assert "a note on prices" in text
+
+
+def test_figures_of_earlier_runs_count() -> None:
+    size = {
+        "encoder_slots": min(usable_cores(), 4) * max(1, usable_cores() // 4),
+        "cores": usable_cores(),
+    }
+    kind = local_kind(**size)
+    write_history(
+        [
+            Sample(kind=kind, measure="startup", seconds=9.0),
+            *[
+                Sample(kind=kind, measure="encode", seconds=3.0 * x, work=x)
+                for x in (5.0, 9.0, 20.0)
+            ],
+        ]
+    )
+    here = PlanData().local(workers=None)
+    assert here is not None
+    assert (here.starts, here.encodes) == (1, 3)
+    assert here.worker_kind.performance.startup_seconds == 9.0
+    assert here.worker_kind.performance.encode_seconds(10.0) == pytest.approx(30.0, rel=0.05)
+    assert here.worker_kind.performance.measured == {"startup", "encode"}
+
+
+def test_the_image_is_that_of_the_settings_or_of_the_latest_run() -> None:
+    def kinds(settings: Settings) -> str:
+        (one,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
+        return " ".join(one.kind_name.split()[:4])
+
+    assert kinds(Settings()) == "fargate STANDARD onestep X86_64"
+    assert kinds(Settings(image="ghcr.io/a/cloudburst:1")) == "fargate STANDARD native X86_64"
+    assert kinds(NATIVE) == "fargate STANDARD native X86_64"
+    arm = Settings(task_definition="cloudburst-task-arm64:3", protocol=Protocol.NATIVE)
+    assert kinds(arm) == "fargate STANDARD native ARM64"
+    here = Cloud.of(Settings().endpoint_url, region="us-east-1", account="1")
+    elsewhere = replace(here, region="eu-west-1")
+    for cloud, protocol in ((here, Protocol.NATIVE), (elsewhere, Protocol.ONESTEP)):
+        kind = fargate_kind(Tier.ECONOMY, protocol, "X86_64", cloud)
+        write_history([Sample(kind=kind, measure="startup", seconds=50.0)])
+    assert kinds(Settings()) == "fargate STANDARD native X86_64"
+    assert kinds(Settings(protocol=Protocol.ONESTEP)) == "fargate STANDARD onestep X86_64"
+
+
+EMULATOR = Cloud.of("http://127.0.0.1:4566/", region="us-east-1", account="123456789012")
+FIRST = Cloud.of(None, region="us-east-1", account="111111111111")
+SECOND = replace(FIRST, account="222222222222")
+IRELAND = replace(FIRST, region="eu-west-1")
+OLD = "fargate STANDARD native X86_64"
+
+
+@pytest.mark.parametrize(
+    ("measured", "settings", "starts"),
+    [
+        pytest.param([EMULATOR], {}, 0, id="an emulator's figures are not AWS's"),
+        pytest.param([FIRST], {"endpoint_url": "http://127.0.0.1:4566"}, 0, id="nor AWS's its"),
+        pytest.param([EMULATOR], {"endpoint_url": "http://u:p@127.0.0.1:4566/x"}, 1, id="its own"),
+        pytest.param([IRELAND], {}, 0, id="another region"),
+        pytest.param([IRELAND], {"region": "eu-west-1"}, 1, id="the region"),
+        pytest.param([FIRST, SECOND, SECOND], {}, 2, id="account not known: the latest one"),
+        pytest.param(
+            [FIRST, SECOND, SECOND],
+            {"role_arn": "arn:aws:iam::111111111111:role/r"},
+            1,
+            id="the account of the role",
+        ),
+        pytest.param(
+            [FIRST],
+            {"task_definition": "arn:aws:ecs:us-east-1:333333333333:task-definition/x:1"},
+            0,
+            id="the account of the task definition",
+        ),
+        pytest.param([None], {}, 0, id="without an account, as it was kept once"),
+    ],
+)
+def test_figures_count_where_they_were_measured(
+    measured: list[Cloud | None], settings: dict[str, str], starts: int
+) -> None:
+    for cloud in measured:
+        kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud) if cloud else OLD
+        write_history([Sample(kind=kind, measure="startup", seconds=1.0)])
+    asked = NATIVE.model_copy(update={"endpoint_url": None, "region": "us-east-1", **settings})
+    (one,) = PlanData().fargate(asked, tiers=[Tier.STANDARD], workers=None)
+    assert one.starts == starts
+    assert "p@" not in one.kind_name
+
+
+def test_prices_of_tasks() -> None:
+    def rate(settings: Settings, tier: Tier = Tier.STANDARD) -> Decimal:
+        (one,) = PlanData().fargate(settings, tiers=[tier], workers=None)
+        return one.worker_kind.usd_per_second
+
+    usual = rate(NATIVE)
+    assert usual == US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD)
+    assert rate(Settings(public_address=False)) == US_EAST_1_RATES.task_usd_per_second(
+        Tier.STANDARD, public_ipv4=False
+    )
+    disk = rate(Settings(ephemeral_storage=70))
+    assert disk == usual + 50 * US_EAST_1_RATES.disk_gb
+    spot = rate(BackendOptions(spot=True).apply_to(NATIVE))
+    assert spot < usual / 2
+    assert (
+        rate(Settings(capacity="FARGATE_SPOT:3,FARGATE:1")) == usual
+    )  # the dearest that it may be
+    with pytest.raises(ConfigurationError, match="capacity is"):
+        rate(Settings(capacity="EC2"))
+
+
+def test_workers_are_tasks_where_there_are_tasks() -> None:
+    settings = Settings(subnets=("subnet-1",))
+
+    def most(
+        where: BackendOptions, workers: int | None, settings: Settings = settings
+    ) -> dict[str, int]:
+        known = find_candidates(PlanData(), where, settings, workers=workers, everywhere=False)
+        return {each.worker_kind.backend: each.worker_kind.max_workers for each in known}
+
+    here = min(usable_cores(), 4)
+    assert most(BackendOptions(), 7) == {"local": here, "fargate": 7}
+    assert most(BackendOptions(), None) == {"local": here, "fargate": DEFAULT_MAX_TASKS}
+    assert most(BackendOptions(backend="burst"), 7) == {"local": here, "fargate": 7}
+    assert most(BackendOptions(backend="local"), 3) == {"local": 3}
+    assert most(BackendOptions(), 3, Settings()) == {"local": 3}
+    assert most(BackendOptions(backend="http://a:5000, http://b:5000"), None) == {"endpoints": 2}
+
+
+def job(**more: Any) -> RunRequest:
+    facts: dict[str, Any] = {
+        "scenes": [],
+        "to": Path("out"),
+        "options": RenderOptions(),
+        "backend": object(),
+        "tier": Tier.STANDARD,
+        "limits": Limits(),
+        "overwrite": False,
+    }
+    return RunRequest(**facts | more)
+
+
+def entries(scenes: Path) -> list[dict[str, Any]]:
+    return [
+        {"name": path.stem, "image": path, "audio": path.with_suffix(".wav")}
+        for path in sorted(scenes.glob("*.png"))
+    ]
+
+
+@pytest.fixture
+def account() -> Settings:
+    return Settings(subnets=("subnet-1",), protocol=Protocol.NATIVE)
+
+
+def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> None:
+    where = BackendOptions(backend="fargate", deadline=200.0, budget=Decimal(1))
+    done = apply_plan(job(scenes=entries(scenes)), where, account, workers=None)
+    known = find_candidates(PlanData(), where, account, workers=None, everywhere=False)
+    works = [
+        scene_work(s, RenderOptions())
+        for s in check_scenes(entries(scenes), RenderOptions(), Limits())
+    ]
+    choice = choose(
+        works, known, deadline=200.0, budget=Decimal(1), default_candidates=known, max_tasks=4
+    )
+    assert workers_text(choice.plan) == f"{done.limits.workers} × {done.tier.name}"
+    assert (done.limits.deadline, done.limits.max_usd) == (200.0, Decimal(1))
+    assert len(done.backend) == 1  # type: ignore[arg-type]
+
+
+def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path, account: Settings) -> None:
+    where = BackendOptions(backend="burst", budget=Decimal("0.02"))
+    done = apply_plan(job(scenes=entries(scenes)), where, account, workers=3)
+    assert 1 <= done.limits.workers <= 3
+    assert done.limits.max_usd == Decimal("0.02")
+    assert done.limits.deadline is not None  # so that all of its tasks are started
+    assert len(done.backend) == 2  # type: ignore[arg-type]
+
+
+def test_what_this_machine_does_in_time_starts_no_task(scenes: Path, account: Settings) -> None:
+    done = apply_plan(
+        job(scenes=entries(scenes)), BackendOptions(deadline=36_000.0), account, workers=None
+    )
+    assert len(done.backend) == 1  # type: ignore[arg-type]
+    assert done.limits.workers == Limits().workers
+
+
+def test_containers_stay_who_they_are(scenes: Path) -> None:
+    backend = object()
+    where = BackendOptions(backend="http://a:5000", deadline=36_000.0)
+    done = apply_plan(job(scenes=entries(scenes), backend=backend), where, NATIVE, workers=None)
+    assert done.backend is backend
+
+
+def test_a_render_that_no_plan_fits_is_not_begun(
+    scenes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-1")
+    told = ["render", str(scenes), "--to", "out", "--backend", "fargate", "--deadline", "20s"]
+    assert main(told) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no plan finishes within 20 s; the closest: $" in said
+    assert not Path("out").exists()

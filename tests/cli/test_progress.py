@@ -1,0 +1,430 @@
+"""Events folded into what a screen shows, and what it looks like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from cloudburst.cli.displays import live_view, log_line
+from cloudburst.cli.output import (
+    Trimmed,
+    describe_error,
+    format_duration,
+    format_size,
+    safe_text,
+)
+from cloudburst.cli.progress import RunView, SceneStage
+from cloudburst.cli.summary import Summary
+from cloudburst.errors import (
+    CloudburstError,
+    ConfigurationError,
+    InvalidScenesError,
+    OutputExistsError,
+    SceneFault,
+)
+from cloudburst.models.events import (
+    Event,
+    SceneCompleted,
+    SceneEncoded,
+    SceneEncoding,
+    SceneFailed,
+    SceneProgress,
+    SceneQueued,
+    SceneRetried,
+    SceneStarted,
+    SceneUploaded,
+    WorkerFailed,
+    WorkerLaunched,
+    WorkerReady,
+    WorkerStopped,
+)
+from cloudburst.models.report import Prediction, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.scene import Video
+
+CHINESE = "第一章 夜里起了大风，小船找不到回家的路"
+LONG = "a-scene-whose-name-goes-on-and-on-until-nobody-wants-to-read-it-any-more"
+
+
+def text(thing: RenderableType, width: int = 80, *, trimmed: bool = True) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(Trimmed(thing) if trimmed else thing, crop=False)
+    return captured.get().splitlines()
+
+
+def video(scene: str, folder: Path = Path("/films")) -> Video:
+    path = folder / f"{scene}.mp4"
+    return Video(scene=scene, path=path, task="t1", size=1_234_567, sha256="0", seconds=6.2)
+
+
+def folded(names: Iterable[str], *events: Event) -> RunView:
+    view = RunView()
+    view.begin(names)
+    for event in events:
+        view.apply(event)
+    return view
+
+
+def launched(*tasks: str) -> list[Event]:
+    return [WorkerLaunched(at=1, task=task, backend="local") for task in tasks]
+
+
+def test_a_scene_goes_through_its_stages() -> None:
+    view = folded(["a", "b"], *launched("t1"))
+    steps: list[tuple[Event, SceneStage]] = [
+        (SceneQueued(at=1, scene="a", attempt=1), SceneStage.QUEUED),
+        (SceneStarted(at=1, scene="a", task="t1", attempt=1), SceneStage.UPLOADING),
+        (SceneUploaded(at=1, scene="a", task="t1", bytes_sent=1), SceneStage.WAITING),
+        (SceneEncoding(at=1, scene="a", task="t1"), SceneStage.ENCODING),
+        (SceneProgress(at=1, scene="a", task="t1", progress=0.5), SceneStage.ENCODING),
+        (SceneEncoded(at=1, scene="a", task="t1"), SceneStage.DOWNLOADING),
+        (SceneCompleted(at=1, scene="a", video=video("a")), SceneStage.DONE),
+    ]
+    shares = [0.0]
+    for event, stage in steps:
+        view.apply(event)
+        assert view.scenes["a"].stage is stage
+        shares.append(view.share)
+    assert shares == sorted(shares)
+    assert view.share == 0.5
+    assert (view.done, view.failed) == (1, 0)
+    view.apply(SceneFailed(at=2, scene="b", kind="K", message="m", retryable=False))
+    assert (view.share, view.done, view.failed) == (1.0, 1, 1)
+
+
+def test_a_scene_that_is_tried_again_begins_anew() -> None:
+    view = folded(
+        ["a"],
+        *launched("t1"),
+        SceneEncoding(at=1, scene="a", task="t1"),
+        SceneProgress(at=1, scene="a", task="t1", progress=0.9),
+        SceneRetried(at=2, scene="a", task="t1", kind="K", message="m"),
+    )
+    assert view.scenes_on("t1") == []
+    view.apply(SceneEncoding(at=3, scene="a", task="t2"))
+    assert view.scenes["a"].progress == 0
+
+
+def test_workers_are_numbered_by_their_launch_and_vanish_when_they_end() -> None:
+    view = folded(["a"], *launched("t1", "t2"), WorkerReady(at=2, task="t2", backend="local"))
+    view.apply(WorkerStopped(at=3, task="t1", backend="local", reason="done"))
+    view.apply(WorkerFailed(at=3, task="", backend="local", kind="K", message="m"))
+    for event in launched("t3"):
+        view.apply(event)
+    assert [(w.number, w.ready) for w in view.workers.values()] == [(2, True), (3, False)]
+    assert (view.worker_name("t1"), view.worker_name("")) == ("worker 1", "a worker")
+
+
+def test_a_warm_worker_is_ready_without_a_launch() -> None:
+    view = folded(["a"], WorkerReady(at=0, task="old", backend="local"))
+    assert view.workers["old"].ready
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_picture_has_a_line_for_each_worker(width: int) -> None:
+    view = folded(
+        [CHINESE, LONG, "c", "d"],
+        *launched("t1", "t2", "t3", "t4"),
+        *(WorkerReady(at=2, task=task, backend="local") for task in ("t1", "t2", "t3")),
+        SceneEncoding(at=3, scene=CHINESE, task="t1"),
+        SceneProgress(at=3, scene=CHINESE, task="t1", progress=0.62),
+        SceneStarted(at=3, scene="c", task="t1", attempt=1),
+        SceneStarted(at=3, scene=LONG, task="t2", attempt=1),
+        SceneFailed(at=3, scene="d", kind="K", message="m", retryable=False),
+    )
+    view.stopping = True
+    lines = text(live_view(view, now=64), width, trimmed=False)
+    assert all(cell_len(line) == width for line in lines)
+    assert "0 of 4 scenes · 1 failed · stopping" in lines[0]
+    assert lines[0].endswith("1 min 04 s")
+    assert lines[1].startswith("worker 1  第一章")
+    assert "encoding +1" in lines[1]
+    assert lines[1].endswith("62%")
+    assert "uploading" in lines[2]
+    assert "waiting for a scene" in lines[3]
+    assert "starting, 1 min 03 s" in lines[4]
+    assert len(lines) == 5
+
+
+def test_a_narrow_picture_has_room_for_the_name_of_the_scene() -> None:
+    view = folded(
+        ["01-harbour"],
+        *launched("t1"),
+        WorkerReady(at=2, task="t1", backend="local"),
+        SceneEncoding(at=3, scene="01-harbour", task="t1"),
+        SceneProgress(at=3, scene="01-harbour", task="t1", progress=0.62),
+    )
+    line = text(live_view(view, now=64), 45)[1]
+    assert line.split() == ["worker", "1", "01-harbour", "encoding", "62%"]
+    view.apply(SceneStarted(at=4, scene="01-harbour", task="t1", attempt=2))
+    view.apply(SceneUploaded(at=4, scene="01-harbour", task="t1", bytes_sent=1))
+    assert "01-har" in text(live_view(view, now=64), 45)[1]
+
+
+def test_before_the_scenes_are_known() -> None:
+    assert text(live_view(RunView(), now=0)) == ["checking the scenes"]
+
+
+def report(
+    *scenes: SceneReport, status: Status = Status.COMPLETE, workers: tuple[WorkerReport, ...] = ()
+) -> Report:
+    return Report(run="r", status=status, wall_seconds=12.5, scenes=scenes, workers=workers)
+
+
+def done(name: str, folder: Path = Path("/films")) -> SceneReport:
+    return SceneReport(scene=name, video=video(name, folder), encode_seconds=3.4, upload_seconds=3)
+
+
+def test_the_summary_names_every_video_with_its_path_and_the_price() -> None:
+    worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
+    lines = text(Summary(report(done("one"), done("第一章"), workers=(worker,))), 80)
+    assert lines[0].split() == ["scene", "length", "render", "size", "video"]
+    assert lines[2].split() == ["one", "6.2", "s", "3.4", "s", "1.2", "MB", "/films/one.mp4"]
+    assert lines[3].rstrip().endswith("/films/第一章.mp4")
+    assert "✓ 2 videos of 2 scenes, 12 s of video in 12 s, speed-up 1.0×" in lines
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert lines[-2].startswith("On Fargate ≈ $0.0017 (estimate: this package's image, 1 task of")
+
+
+def test_a_prediction_is_compared_with_a_run_of_one_process_only() -> None:
+    worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
+    earlier = WorkerReport(task="k", backend="local", launched_at=-30, ready_at=-29, stopped_at=-9)
+    predicted = Prediction(wall_seconds=16)
+    whole = report(done("a"), workers=(worker,)).model_copy(update={"predicted": predicted})
+    assert "16 s predicted, 12 s taken" in text(Summary(whole))
+    resumed = whole.model_copy(update={"workers": (earlier, worker)})
+    assert "predicted" not in "\n".join(text(Summary(resumed)))
+
+
+def test_a_run_that_made_no_video_has_no_speed_and_no_estimate() -> None:
+    worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
+    cut = report(SceneReport(scene="a"), status=Status.INTERRUPTED, workers=(worker,))
+    assert text(Summary(cut))[-1] == "Interrupted: 0 videos of 1 scene after 12 s"
+
+
+def test_the_summary_counts_no_work_of_earlier_lives() -> None:
+    worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
+    killed = WorkerReport(task="k", backend="local", launched_at=-30, ready_at=-29, stopped_at=-9)
+    told = report(
+        done("a").model_copy(update={"skipped": True}), done("b"), workers=(killed, worker)
+    )
+    assert told.skipped == ("a",)
+    lines = text(Summary(told), 80)
+    expected = "✓ 2 videos of 2 scenes (1 already there), 6 s of video in 12 s, speed-up 0.5×"
+    assert expected in lines
+    assert lines[-2].startswith("On Fargate ≈ $0.0017 (estimate: this package's image, 1 task of")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("count", [1, 30])
+def test_the_summary_keeps_within_any_screen(width: int, count: int) -> None:
+    scenes = [done(f"scene_{n:03}") for n in range(count)]
+    scenes += [done(LONG, Path("/srv/films/2026/autumn/out")), SceneReport(scene=CHINESE)]
+    scenes.append(SceneReport(scene="bad", error="EncodeError: the encoder stopped\nat length"))
+    lines = text(Summary(report(*scenes, status=Status.PARTIAL)), width)
+    whole = "\n".join(lines)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "EncodeError: the encoder stopped" in whole
+    assert "at length" not in whole
+    assert "1 scene failed:" in whole
+    assert "\n  bad\n" in whole
+    assert f"1 scene not done:\n  {CHINESE}\n" in whole
+    assert f"✗ {count + 1} videos of {count + 3} scenes" in whole
+    assert "Videos in " in whole
+    assert "Fargate" not in whole  # there were no workers
+
+
+def test_names_and_messages_cannot_play_with_the_terminal() -> None:
+    assert str(safe_text("a\x1b[31mb\rc")) == "a�[31mb�c"
+    lines = text(Summary(report(SceneReport(scene="[red]x[/red]", error="\x1b]0;title\x07"))))
+    assert lines[:2] == ["1 scene failed: �]0;title�", "  [red]x[/red]"]
+    assert "\x1b]0" not in "".join(lines)
+
+
+def test_what_somebody_has_to_mend_is_told_once_and_where_to_read_why() -> None:
+    arn = "arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/0123abcd"
+    fault = "WorkerStoppedError: the image is not there: check DOCKER_IMAGE"
+    worker = WorkerReport(
+        task=arn, backend="fargate", launched_at=0, error=fault, post_mortem=Path("/films/pm.md")
+    )
+    other = WorkerReport(task="t", backend="fargate", launched_at=0)
+    failed = [SceneReport(scene=name, error=fault) for name in "abc"]
+    failed.append(SceneReport(scene="d", error="EncodeError: no"))
+    told = report(*failed, status=Status.FAILED, workers=(worker, other))
+    lines = text(Summary(told.model_copy(update={"problem": fault})), 100)
+    assert lines[:6] == [
+        f"3 scenes failed; fix this, then resume: {fault}"[:97].rpartition(" ")[0],
+        "DOCKER_IMAGE",
+        "  a, b, c",
+        "  tasks: 0123abcd",
+        "1 scene failed: EncodeError: no",
+        "  d",
+    ]
+    assert lines.count("Post-mortem of task 0123abcd: /films/pm.md") == 1
+    assert "fix this" not in "\n".join(text(Summary(told)))
+
+
+EVENTS: list[tuple[Event, str | None]] = [
+    (WorkerLaunched(at=3, task="t2", backend="local"), "   3 s  worker 2 is starting (local)"),
+    (WorkerReady(at=3, task="t1", backend="local"), "   3 s  worker 1 is ready"),
+    (
+        WorkerStopped(at=3, task="t1", backend="local", reason="done\nlog"),
+        "   3 s  worker 1 stopped: done",
+    ),
+    (
+        WorkerFailed(at=3, task="", backend="local", kind="LaunchError", message="no\nroom"),
+        "   3 s  a worker failed: LaunchError: no",
+    ),
+    (SceneQueued(at=3, scene="a", attempt=1), None),
+    (SceneStarted(at=3, scene="a", task="t1", attempt=1), "   3 s  a: started on worker 1"),
+    (SceneUploaded(at=3, scene="a", task="t1", bytes_sent=1), None),
+    (SceneEncoding(at=3, scene="a", task="t1"), "   3 s  a: encoding on worker 1"),
+    (SceneProgress(at=3, scene="a", task="t1", progress=0.5), None),
+    (SceneEncoded(at=3, scene="a", task="t1"), None),
+    (
+        SceneRetried(at=3, scene="a", task="t1", kind="E", message="m"),
+        "   3 s  a: attempt failed, retrying: E: m",
+    ),
+    (
+        SceneCompleted(at=61, scene="a", video=video("a")),
+        "1 min 01 s  a: done, 1.2 MB, /films/a.mp4",
+    ),
+    (
+        SceneFailed(at=3, scene="a", kind="E", message="m", retryable=True),
+        "   3 s  a: failed: E: m",
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "told"), EVENTS, ids=[event.type for event, _ in EVENTS])
+def test_a_line_for_each_event(event: Event, told: str | None) -> None:
+    view = folded(["a"], *launched("t1"), event)
+    found = log_line(event, view)
+    assert (None if found is None else str(found)) == told
+
+
+LONG_ERROR = (
+    "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve "
+    "docker.io/example/renderer:1: not found (task {}): check DOCKER_IMAGE"
+)
+TASKS = [f"{n:x}" * 32 for n in (1, 2, 3)]
+
+
+def test_a_failure_is_logged_in_full_once() -> None:
+    view = RunView()
+    view.begin(["a", "b", "c"])
+    events: list[Event] = [
+        *launched("t1"),
+        WorkerFailed(
+            at=3, task="t1", backend="fargate", kind="E", message=LONG_ERROR.format(TASKS[0])
+        ),
+        SceneRetried(at=3, scene="a", task="t1", kind="E", message=LONG_ERROR.format(TASKS[1])),
+        SceneFailed(
+            at=4, scene="b", kind="E", message=LONG_ERROR.format(TASKS[2]), retryable=False
+        ),
+        SceneFailed(at=5, scene="c", kind="E", message="another error", retryable=False),
+    ]
+    lines: list[str] = []
+    for event in events:
+        view.apply(event)
+        lines.append(str(log_line(event, view)))
+    assert lines[1:] == [
+        f"   3 s  worker 1 failed: E: {LONG_ERROR.format(TASKS[0])}",
+        "   3 s  a: attempt failed, retrying: E, as above for worker 1",
+        "   4 s  b: failed: E, as above for worker 1",
+        "   5 s  c: failed: E: another error",
+    ]
+
+
+def test_a_failure_is_summarised_once_with_its_scenes_and_tasks() -> None:
+    scenes = [
+        SceneReport(scene=f"s{n}", error=LONG_ERROR.format(task)) for n, task in enumerate(TASKS)
+    ]
+    workers = tuple(
+        WorkerReport(task=task, backend="fargate", launched_at=0, error=LONG_ERROR.format(task))
+        for task in TASKS
+    )
+    lines = text(Summary(report(*scenes, status=Status.FAILED, workers=workers)), 80)
+    whole = " ".join(" ".join(lines).split())
+    assert whole.count("CannotPullContainerError") == 1
+    assert "3 scenes failed: CannotPullContainerError" in whole
+    assert "  s0, s1, s2" in lines
+    assert "  tasks: 111111111111, 222222222222, 333333333333" in lines
+    assert all(cell_len(line) <= 80 and line == line.rstrip() for line in lines)
+
+
+def test_an_error_is_wrapped_between_words_only() -> None:
+    path = "/srv/" + "x" * 90
+    error = ConfigurationError(f"first line\nthe file {path} cannot be read: correct the setting")
+    assert text(describe_error(error), 60) == [
+        "first line",
+        "the file",
+        path,
+        "cannot be read: correct the setting",
+    ]
+
+
+def test_a_long_path_is_never_broken() -> None:
+    folder = Path("/srv/films") / "/".join(["a-long-folder-name"] * 5)
+    lines = text(Summary(report(done("one", folder), SceneReport(scene="two"))), 80)
+    assert f"Videos in {folder}" in lines
+
+
+def test_faults_are_told_by_scene() -> None:
+    faults = [
+        SceneFault("one", "image", "no such file: /a.png", "a picture"),
+        SceneFault("one", "audio", "a PNG picture: /b.mp3", "a sound"),
+        SceneFault("options", "watermark", "text: /w", "a picture"),
+    ]
+    assert [line.rstrip() for line in text(describe_error(InvalidScenesError(faults=faults)))] == [
+        "one",
+        "  image  no such file: /a.png",
+        "         expected a picture",
+        "  audio  a PNG picture: /b.mp3",
+        "         expected a sound",
+        "options",
+        "  watermark  text: /w",
+        "             expected a picture",
+        "3 faults; nothing was started.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OutputExistsError("", paths=[Path("/a.mp4"), Path("/b.mp4")]),
+            ["2 videos there already; --overwrite replaces them:", "  /a.mp4", "  /b.mp4"],
+        ),
+        (
+            OutputExistsError("", paths=[Path("/a.mp4")], reason="changed since"),
+            [
+                "1 video there already; --overwrite replaces it:",
+                "  /a.mp4",
+                "Reason: changed since.",
+            ],
+        ),
+        (
+            InvalidScenesError(faults=[SceneFault("s", "f", "x", "y")] * 130),
+            ["… and 30 more", "130 faults; nothing was started."],
+        ),
+        (ConfigurationError("no [bold]such[/] thing"), ["no [bold]such[/] thing"]),
+    ],
+)
+def test_complaints(error: CloudburstError, told: list[str]) -> None:
+    lines = text(describe_error(error))
+    assert [line for line in lines if line in told] == told
+
+
+def test_words() -> None:
+    assert [format_duration(s) for s in (0, 59.4, 59.6, 3599, 7325)] == [
+        "0 s", "59 s", "1 min 00 s", "59 min 59 s", "2 h 02 min",
+    ]  # fmt: skip
+    assert [format_size(n) for n in (0, 999, 123_456, 1_234_567, 2 * 10**9)] == [
+        "0.1 kB", "1.0 kB", "123.5 kB", "1.2 MB", "2.00 GB",
+    ]  # fmt: skip

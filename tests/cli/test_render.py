@@ -1,0 +1,228 @@
+"""Runs from start to end on fake workers: what is told, and what signals do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import wave
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from cloudburst.cli.displays import (
+    OpenDisplay,
+    json_display,
+    line_display,
+    no_display,
+    screen_display,
+)
+from cloudburst.cli.options import RunOptions
+from cloudburst.cli.render import RunOutcome, RunRequest, print_result, render
+from cloudburst.errors import InvalidScenesError, LaunchError
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.report import Status
+from cloudburst.models.tier import Tier
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # signals and threads live by the real clock
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> list[dict[str, Any]]:
+    Image.new("RGB", (32, 18)).save(tmp_path / "a.png")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    both = {"image": tmp_path / "a.png", "audio": tmp_path / "a.wav"}
+    return [{"name": name} | both for name in ("good", "bad", "场景")]
+
+
+def job(scenes: list[dict[str, Any]], tmp_path: Path, cloud: FakeCloud) -> RunRequest:
+    return RunRequest(
+        scenes=scenes,
+        to=tmp_path / "out",
+        options=RenderOptions(),
+        backend=cloud.backend,
+        tier=Tier.STANDARD,
+        limits=Limits(workers=2),
+        overwrite=False,
+    )
+
+
+def paper() -> Console:
+    return Console(file=io.StringIO(), width=80)
+
+
+def screen() -> Console:
+    return Console(file=io.StringIO(), width=80, force_terminal=True, height=20)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+async def end(outcome: RunOutcome, running: RunOptions, console: Console) -> int:
+    return await anyio.to_thread.run_sync(print_result, outcome, running, console)
+
+
+async def test_lines_tell_each_step_and_the_code_is_0(
+    tmp_path: Path,
+    scenes: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = paper()
+    monkeypatch.chdir(tmp_path)
+    outcome = await render(job(scenes, Path(), FakeCloud()), partial(line_display, console=console))
+    assert await end(outcome, RunOptions(), console) == 0
+    told = written(console)
+    assert "worker 1 is starting (fake)" in told
+    assert "场景: done, 1.0 kB, " in told
+    out = capsys.readouterr().out
+    assert "out/场景.mp4" in out  # in one piece: paths are for copying
+    assert "✓ 3 videos of 3 scenes" in out
+
+
+async def test_json_is_one_event_a_line_and_the_report_last(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = FakeCloud(broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), json_display)
+    assert await end(outcome, RunOptions(json=True), paper()) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["type"] for entry in told[:3]] == ["scene.queued"] * 3
+    last = told[-1]
+    assert (last["type"], last["status"], len(last["scenes"])) == ("report", "partial", 3)
+    failed = next(entry for entry in told if entry["type"] == "scene.failed")
+    assert failed["scene"] == "bad"
+
+
+async def test_quiet_says_only_what_failed(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = paper()
+    cloud = FakeCloud(broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), no_display)
+    assert await end(outcome, RunOptions(quiet=True), console) == 1
+    assert written(console) == "bad: EncodeError: the encoder said no\n"
+    assert capsys.readouterr().out == ""
+
+
+async def test_the_picture_moves_and_goes_and_trouble_stays(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    console = screen()
+    cloud = FakeCloud(encode=0.3, broken_scenes={"bad"})
+    outcome = await render(job(scenes, tmp_path, cloud), partial(screen_display, console=console))
+    told = written(console)
+    assert outcome.report is not None
+    assert outcome.report.status is Status.PARTIAL
+    assert "encoding" in told
+    assert "worker 1" in told
+    assert "bad: failed: EncodeError: the encoder said no" in told
+    assert told.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in told[-40:]  # the cursor is back
+
+
+async def test_a_fault_of_a_file_is_told_once_with_the_file_to_replace(
+    tmp_path: Path,
+    scenes: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cloudburst.cli.displays.summary_follows", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    console, task = paper(), job(scenes, tmp_path, FakeCloud(broken_scenes={"bad"}))
+    outcome = await render(task, partial(line_display, console=console))
+    await anyio.to_thread.run_sync(
+        partial(print_result, outcome, RunOptions(), console, request=task)
+    )
+    told = written(console) + capsys.readouterr().out
+    assert told.count("the encoder said no") == 1
+    assert "bad: failed: EncodeError; the reason is in the summary" in told
+    assert "Replace: a.png\nReplace: a.wav\nThen resume with: cloudburst resume" in told
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_signal_stops_everything_and_keeps_what_is_done(
+    tmp_path: Path,
+    scenes: list[dict[str, Any]],
+    signum: int,
+    moves: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cloud = FakeCloud(encode=lambda name: 0.0 if name == "good" else 60.0)
+    console = screen() if moves else paper()
+    display: OpenDisplay = partial(screen_display if moves else line_display, console=console)
+
+    async def strike() -> None:
+        while not any(line.startswith("encoded good") for line in cloud.log):  # noqa: ASYNC110 - a list has no event
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.5)  # it is fetched and written down
+        os.kill(os.getpid(), signum)
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(strike)
+            outcome = await render(job(scenes, tmp_path, cloud), display)
+    assert not cloud.running
+    assert await end(outcome, RunOptions(), console) == 128 + signum
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/out/good.mp4" in out or "Videos in " in out
+    assert "Interrupted: 1 video of 3 scenes" in out
+    assert "2 scenes not done:" in out
+    (journal,) = (tmp_path / "out" / ".cloudburst").iterdir()
+    assert journal.suffix == ".sqlite"
+
+
+async def test_a_signal_before_anything_was_started(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud = FakeCloud(stalls=1)
+
+    async def strike() -> None:
+        await anyio.lowlevel.checkpoint()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    console = paper()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(strike)
+        outcome = await render(job(scenes, tmp_path, cloud), no_display)
+    assert not cloud.running
+    assert await end(outcome, RunOptions(), console) == 130
+
+
+async def test_bad_scenes_raise_before_anything_starts(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud, console = FakeCloud(), screen()
+    scenes.append({"name": "x", "image": tmp_path / "none.png", "audio": tmp_path / "a.png"})
+    with pytest.raises(InvalidScenesError) as caught:
+        await render(job(scenes, tmp_path, cloud), partial(screen_display, console=console))
+    assert len(caught.value.faults) == 2
+    assert not cloud.launched
+    assert not (tmp_path / "out").exists()
+
+
+async def test_workers_that_cannot_be_started_fail_the_scenes(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    cloud, console = FakeCloud(refuse=[LaunchError("no permission")] * 50), paper()
+    outcome = await render(job(scenes, tmp_path, cloud), partial(line_display, console=console))
+    assert await end(outcome, RunOptions(quiet=True), console) == 1
+    assert "LaunchError: no permission" in written(console)

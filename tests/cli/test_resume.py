@@ -1,0 +1,223 @@
+"""``cloudburst resume``: which run is meant, and what is said when there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from cloudburst import Client, Limits, RenderOptions
+from cloudburst.cli.app import run
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.options import RunOptions
+from cloudburst.cli.render import RunRequest
+from cloudburst.cli.resume import _find_run, _limits
+from cloudburst.errors import OutputExistsError
+from cloudburst.journal import journal_path, read_journal
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.tier import Tier
+from cloudburst.outputs import claim_outputs
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RESULTS_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+async def render(make_scene, to, name, *, scenes="ab", broken=(), backend="fake", **client):
+    cloud = FakeCloud(name=backend, broken_scenes=set(broken))
+    async with Client(cloud.backend, **client) as c:
+        await c.render_all([*map(make_scene, scenes)], to=to, name=name, overwrite=True)
+
+
+def told(capsys):
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def command(*words):
+    return anyio.to_thread.run_sync(run, ["resume", *words])
+
+
+async def test_no_run(capsys):
+    assert await command() == 2
+    assert "there is no run in cloudburst_results" in told(capsys)
+    assert await command("night") == 2
+    said = told(capsys)
+    assert "no run night" in said
+    assert "cloudburst runs" in said
+    assert "--to" in said
+
+
+async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
+    monkeypatch.setattr("cloudburst.earlier_runs._is_same_video", lambda path, video, **_: True)
+    await render(make_scene, "cloudburst_results", "night")
+    for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
+        assert await command(*words) == 0
+        assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
+
+
+async def test_a_video_that_is_gone_is_made_again_when_the_run_is_named(
+    make_scene, capsys, monkeypatch
+):
+    jobs = []
+    monkeypatch.setattr(
+        "cloudburst.cli.resume.run_and_report", lambda job, running: jobs.append(job) or 0
+    )
+    monkeypatch.setattr(
+        "cloudburst.earlier_runs._is_same_video", lambda path, video, **_: video.scene != "a"
+    )
+    await render(make_scene, "out", "night", backend="local")
+    assert await command("--to", "out") == 0
+    said = told(capsys)
+    assert "Run night is complete: 2 videos in out 1 of them is missing" in said
+    assert "cloudburst resume night --to out" in said
+    assert not jobs
+    assert await command("night", "--to", "out") == 0
+    assert [job.run for job in jobs] == ["night"]
+
+
+async def test_the_newest_that_is_not_complete(make_scene, tmp_path):
+    out = tmp_path / "out"
+    for name, scenes, broken in (("one", "ab", "a"), ("two", "ab", "a"), ("three", "c", "")):
+        await render(make_scene, out, name, scenes=scenes, broken=broken)
+    assert _find_run(None, out, custom_folder=True)[:2] == ("two", out)
+    assert _find_run("one", out, custom_folder=True)[0] == "one"
+
+
+async def test_a_run_whose_videos_a_later_run_made_is_not_chosen(make_scene, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    await render(make_scene, out, "old", broken="ab")
+    await render(make_scene, out, "new")
+    assert _find_run(None, out, custom_folder=True)[0] == "new"
+    monkeypatch.setattr(
+        "cloudburst.earlier_runs._is_same_video", lambda path, video, **_: video.task != ""
+    )
+    (out / "a.mp4").touch()
+    (out / "b.mp4").touch()
+    scenes = [make_scene("a"), make_scene("b")]
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(OutputExistsError) as caught:
+            await client.render_all(scenes, to=out, name="old", resume=True)
+    assert caught.value.reason == "these videos are from run new, which is complete"
+
+
+async def test_runs_in_folders_of_the_folder_are_found(make_scene, tmp_path):
+    batch = tmp_path / "out" / "batch_x"
+    await render(make_scene, batch, "x", broken="a")
+    assert _find_run("x", tmp_path / "out", custom_folder=True)[1] == batch
+    assert _find_run(None, tmp_path / "out", custom_folder=True)[1] == batch
+
+
+def test_a_run_that_goes_on_is_told_with_who_works_on_it(make_scene, tmp_path, capsys):
+    out = tmp_path / "out"
+    anyio.run(partial(render, make_scene, out, "night", broken="a", backend="local"))
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(
+            claim_outputs(out, ["z"], run="night", overwrite=False, resume=True)
+        ),
+    ):
+        for words in ((), ("night",)):
+            assert run(["resume", *words, "--to", "out"]) == 2
+            assert f"process {os.getpid()} on " in told(capsys)
+    assert len(read_journal(journal_path(out, "night")).processes) == 1
+
+
+async def test_addresses_are_not_written_down(make_scene, capsys):
+    await render(make_scene, "cloudburst_results", "night", broken="a", backend="endpoints")
+    assert await command() == 2
+    assert "name them with --backend" in told(capsys)
+
+
+def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
+    made = []
+
+    def opener(self, settings, *, workers):
+        made.append((self.backend, workers))
+        cloud = FakeCloud()
+
+        @asynccontextmanager
+        async def opened(timeouts: Timeouts, tier: Tier):
+            made.append(tier)
+            made.append((timeouts.scene, timeouts.ready))
+            async with cloud.backend(timeouts, tier) as backend:
+                yield backend
+
+        return opened
+
+    monkeypatch.setattr(BackendOptions, "open_backend", opener)
+    mark = Path(make_scene("mark")["image_path"])
+    options = RenderOptions(watermark=mark.relative_to(tmp_path), font_size=33)
+    limits = Limits(workers=7, attempts=2)
+    more = {"options": options, "limits": limits, "tier": Tier.HIGH_PERFORMANCE}
+    more |= {"broken": "a", "backend": "fargate"}
+    anyio.run(partial(render, make_scene, tmp_path / "out", "night", **more))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
+    monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
+    assert run(["resume", "--to", "../out", "--budget", "5", "--quiet"]) == 0
+    assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE, (120, 7)]
+    first, second = read_journal(journal_path(tmp_path / "out", "night")).processes
+    assert second.options == first.options == options.model_copy(update={"watermark": mark})
+    assert second.limits == Limits(workers=7, attempts=2, max_usd=Decimal(5))
+    assert second.tier is Tier.HIGH_PERFORMANCE
+
+
+def test_limits_that_are_given_count():
+    assert _limits(Limits(workers=3), RunOptions(workers=5), None) == Limits(workers=5)
+    assert _limits(Limits(workers=3), RunOptions(), None) == Limits(workers=3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, "cloudburst resume r1"),
+        ({"custom_folder": True}, "cloudburst resume r1 --to 'my out'"),
+        ({"spot": True}, "cloudburst resume r1 --spot"),
+        (
+            {"custom_folder": True, "overwrite": True},
+            "cloudburst resume r1 --to 'my out' --overwrite",
+        ),
+    ],
+)
+def test_how_to_go_on(facts, expected):
+    job = RunRequest(
+        scenes=[],
+        to=Path("my out"),
+        options=RenderOptions(),
+        backend=FakeCloud().backend,
+        tier=Tier.STANDARD,
+        limits=Limits(),
+        **{"overwrite": False} | facts,
+    )
+    assert job.resume_command("r1") == expected
+
+
+def test_rendering_again_names_the_run_that_can_be_resumed(make_scene, tmp_path, capsys):
+    anyio.run(partial(render, make_scene, "out", "night", broken="b"))
+    (tmp_path / "out" / "a.mp4").touch()
+    (tmp_path / "a.json").write_text(json.dumps([make_scene("a")]))
+    assert run(["render", "a.json", "--to", "out", "--backend", "local"]) == 2
+    said = told(capsys)
+    assert "1 video there already; --overwrite replaces it: out/a.mp4" in said
+    assert "Run night is not complete; it made this video." in said
+    assert said.endswith("Resume it with: cloudburst resume night --to out")

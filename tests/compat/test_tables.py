@@ -1,0 +1,175 @@
+"""Each row of each reference table in the documentation is true."""
+
+from __future__ import annotations
+
+import inspect
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from cloudburst import (
+    ConfigurationError,
+    Settings,
+    Tier,
+    calculate_fargate_cost,
+    calculate_optimal_batch_distribution,
+    execute_parallel_batches,
+    fargate,
+)
+from cloudburst.compat import BatchResult
+from cloudburst.models.batches import Efficiency
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.prices import IPV4_USD_PER_SECOND, PriceTable
+from cloudburst.models.task import LaunchRequest, TaskSpec
+from cloudburst.ports import new_key
+from support.doc_pages import ROOT, quoted, table_of
+from support.old_calls import KEYS, NAMES
+
+SETTINGS, BATCHES, AWS = "docs/settings.md", "docs/batches.md", "docs/aws.md"
+PRICES = PriceTable.model_validate_json((ROOT / "src/cloudburst/prices.json").read_text("utf-8"))
+
+
+def rows(page, first, *, named=2):
+    """The rows of a table as parameters whose names are the first cells."""
+    return [pytest.param(*row, id=" | ".join(row[:named])) for row in table_of(page, first)]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "batch", "most", "least", "shares"), rows(BATCHES, "4", named=5)
+)
+def test_scenes_over_tasks(scenes, batch, most, least, shares):
+    told = [part.split(" × ") for part in shares.split(", ")]
+    wanted = [int(each) for tasks, each in told for _ in range(int(tasks))]
+    plan = calculate_optimal_batch_distribution(int(scenes), int(batch), int(most), int(least))
+    assert plan["batch_distribution"] == wanted
+    assert plan["num_tasks"] == plan["total_batches"] == len(wanted)
+
+
+@pytest.mark.parametrize("numbers", [(10, 10, 5), (1, 1, 1), (2, 4, 5)])
+def test_no_scenes_are_a_clear_error(numbers):
+    with pytest.raises(ConfigurationError, match="total_scenes is 0; expected a whole number"):
+        calculate_optimal_batch_distribution(0, *numbers)
+
+
+SIZES = {
+    1: ("STANDARD", 2, 4),
+    2: ("HIGH_PERFORMANCE", 4, 8),
+    3: ("ULTRA_PERFORMANCE", 8, 16),
+    4: ("MAXIMUM_PERFORMANCE", 16, 32),
+    5: ("ECONOMY", 1, 2),
+}
+"""Sizes of the tiers in ``cloudburst-fargate``."""
+
+
+@pytest.mark.parametrize("row", table_of(SETTINGS, "1"), ids=lambda row: row[1])
+def test_tiers(row):
+    priority, name, vcpu, memory, hour, spot, least = row
+    tier = Tier.by_priority(int(priority))
+    size = (tier.name, tier.vcpu, tier.memory_gb)
+    assert size == SIZES[int(priority)] == (name.strip("`"), int(vcpu), int(memory))
+    on_demand = PRICES.rates("us-east-1").task_usd_per_second(tier, public_ipv4=False)
+    on_spot = PRICES.rates("us-east-1", capacity="FARGATE_SPOT").task_usd_per_second(
+        tier, public_ipv4=False
+    )
+    assert hour == f"${3600 * on_demand:.4f}"
+    assert spot == f"${3600 * on_spot:.4f}"
+    assert least == f"${60 * (on_demand + IPV4_USD_PER_SECOND):.4f}"
+    cost = calculate_fargate_cost(1, 1, int(priority))
+    assert least == f"${cost.total_cost_usd:.4f}"
+    assert hour == f"${cost.cost_per_hour:.4f}"
+
+
+def test_every_tier_is_in_the_table():
+    assert [row[0] for row in table_of(SETTINGS, "1")] == [str(tier.priority) for tier in Tier]
+
+
+def test_what_is_billed():
+    text = " ".join(" ".join(row) for row in table_of(AWS, "vCPU and memory"))
+    assert "at least 60 seconds" in text
+    assert calculate_fargate_cost(1).billed_seconds == 60
+    assert f"${3600 * IPV4_USD_PER_SECOND:.3f} an hour" in text
+
+
+def test_how_much_less_spot_and_arm_cost():
+    assert PRICES.spot_factor == Decimal("0.3184"), "about 68 % less"
+    x86, arm = PRICES.rates("us-east-1"), PRICES.rates("us-east-1", architecture="ARM64")
+    assert arm.vcpu / x86.vcpu == pytest.approx(Decimal("0.8"), abs=Decimal("0.001"))
+
+
+PARAMETERS = inspect.signature(execute_parallel_batches).parameters
+
+
+@pytest.mark.parametrize(("name", "default", "_"), rows(BATCHES, "`scenes`"))
+def test_parameters(name, default, _):
+    known = PARAMETERS[name.strip("`")].default
+    assert default == ("" if known is inspect.Parameter.empty else f"`{known!r}`".replace("'", '"'))
+
+
+def test_every_parameter_is_in_the_table():
+    assert [row[0].strip("`") for row in table_of(BATCHES, "`scenes`")] == list(PARAMETERS)
+
+
+def test_every_key_of_the_result_is_in_the_table():
+    told = [name for row in table_of(BATCHES, "`success`") for name in quoted(row[0])]
+    assert sorted(told) == sorted(KEYS)
+    (efficiency,) = [row for row in table_of(BATCHES, "`success`") if "`efficiency`" in row[0]]
+    assert quoted(efficiency[1]) == list(Efficiency.model_fields)
+    others = {"status", "errors"}
+    assert others < {name for row in table_of(BATCHES, "`success`") for name in quoted(row[1])}
+    assert set(KEYS) | others < set(BatchResult.model_fields)
+
+
+@pytest.mark.anyio
+async def test_tags(emulated):
+    """A task has the tags of the table and no others."""
+    told = {name.strip("`"): value for name, value in table_of(AWS, "`CreatedBy`")}
+    with emulated(provisioning=600) as aws:
+        async with fargate(Settings(**aws.environment))(Timeouts(), Tier.STANDARD) as backend:
+            for language in ("chinese", "english"):
+                spec = TaskSpec(scene="第一幕 <1>", run="run-1", language=language)
+                request = LaunchRequest(spec=spec, token=language, secrets=new_key())
+                await backend.launcher.launch(request)
+        for task, language in zip(aws.tasks, ("chinese", "english"), strict=True):
+            assert task.tags.keys() == told.keys()
+            for fixed in ("CreatedBy", "Purpose", "Project"):
+                assert f"`{task.tags[fixed]}`" == told[fixed]
+            assert task.tags["Language"] == language
+            assert f"`{language}`" in told["Language"]
+            assert task.tags["Scene"] == "第一幕 _1_"
+            assert task.tags["cloudburst:run"] == "run-1"
+            assert task.started_by == "cloudburst/run-1"
+        await anyio.lowlevel.checkpoint()
+
+
+DEFAULTS = {
+    choice: field.default
+    for field in Settings.model_fields.values()
+    for choice in field.validation_alias.choices
+    if choice.isupper()
+}
+
+
+def shown(default):
+    """Return a default as it would be written into the environment."""
+    match default:
+        case None | ():
+            return []
+        case tuple():
+            return [",".join(default)]
+        case bool():
+            return [str(default).lower()]
+        case float():
+            return [f"{default:g}"]
+        case _:
+            return [str(default)]
+
+
+@pytest.mark.parametrize(("names", "default", "_"), rows(SETTINGS, "`AWS_ACCESS_KEY_ID`", named=1))
+def test_variables(names, default, _):
+    assert quoted(default) == [text for name in quoted(names) for text in shown(DEFAULTS[name])]
+
+
+def test_every_variable_is_in_the_table():
+    told = [name for row in table_of(SETTINGS, "`AWS_ACCESS_KEY_ID`") for name in quoted(row[0])]
+    assert sorted(told) == NAMES

@@ -1,0 +1,337 @@
+"""Who is answered: only callers with the emulator's own key; and only known programs are run."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from cloudburst.emulator.allowed_programs import health_program
+from support.emulator_calls import (
+    CLUSTER,
+    MAIN,
+    WATCHDOG,
+    client,
+    network,
+    new_client,
+    overriding,
+    reach,
+    refused,
+    run,
+)
+
+ECS_TARGET = "AmazonEC2ContainerServiceV20141113.ListClusters"
+ASKED = {
+    "ecs": lambda aws: aws.list_clusters(),
+    "logs": lambda aws: aws.describe_log_groups(),
+    "ec2": lambda aws: aws.describe_vpcs(),
+    "sts": lambda aws: aws.get_caller_identity(),
+    "iam": lambda aws: aws.list_roles(),
+    "s3": lambda aws: aws.list_buckets(),
+}
+
+
+def signed(emulator, *, body=b"{}", at=None, region="us-east-1", service="ecs", host=None):
+    """A request of ListClusters as its right owner signs it, at some time."""
+    environment = emulator.environment
+    keys = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+    asked = AWSRequest("POST", emulator.url + "/", {"X-Amz-Target": ECS_TARGET}, body)
+    if host:
+        asked.headers["Host"] = host
+    at = at or datetime.now(UTC)
+    auth = SigV4Auth(Credentials(*keys), service, region)
+    asked.context["timestamp"] = asked.headers["X-Amz-Date"] = at.strftime("%Y%m%dT%H%M%SZ")
+    text = auth.string_to_sign(asked, auth.canonical_request(asked))
+    auth._inject_signature_to_request(asked, auth.signature(text, asked))
+    return asked
+
+
+def send(emulator, asked, **headers):
+    """Status and code of the answer to a signed request."""
+    request = urllib.request.Request(
+        emulator.url + "/", data=asked.body, headers={**asked.headers, **headers}
+    )
+    try:
+        with urllib.request.urlopen(request) as got:
+            return got.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get("x-amzn-ErrorType", "")
+
+
+class TestSignature:
+    """Signature Version 4, checked against what botocore itself signs."""
+
+    def test_the_right_one_is_taken(self, emulator):
+        assert send(emulator, signed(emulator)) == (200, "")
+
+    @pytest.mark.parametrize(
+        ("service", "code"),
+        [
+            ("ecs", "InvalidSignatureException"),
+            ("logs", "InvalidSignatureException"),
+            ("ec2", "AuthFailure"),
+            ("sts", "SignatureDoesNotMatch"),
+            ("iam", "SignatureDoesNotMatch"),
+            ("s3", "SignatureDoesNotMatch"),
+        ],
+    )
+    def test_another_secret_is_refused_as_each_service_does(self, emulator, service, code):
+        with refused(code):
+            ASKED[service](new_client(emulator, service, secret="x" * 40))
+
+    @pytest.mark.parametrize(
+        ("service", "code"),
+        [
+            ("ecs", "UnrecognizedClientException"),
+            ("ec2", "AuthFailure"),
+            ("sts", "InvalidClientTokenId"),
+            ("s3", "InvalidAccessKeyId"),
+        ],
+    )
+    def test_an_unknown_key_is_refused_as_each_service_does(self, emulator, service, code):
+        with refused(code):
+            ASKED[service](new_client(emulator, service, key="AKIAEMULATOR00000001"))
+        assert emulator.calls == (), "strangers do not fill the list of calls"
+
+    def test_each_emulator_has_its_own_key(self, emulate):
+        one, other = emulate(), emulate()
+        keys = {one.environment["AWS_ACCESS_KEY_ID"], other.environment["AWS_ACCESS_KEY_ID"]}
+        assert len(keys) == 2
+        with refused("UnrecognizedClientException"):
+            new_client(other, "ecs", key=one.environment["AWS_ACCESS_KEY_ID"]).list_clusters()
+
+    def test_another_key_of_the_account_is_taken(self, emulator):
+        made = emulator.new_key()
+        ecs = new_client(
+            emulator, "ecs", key=made["AWS_ACCESS_KEY_ID"], secret=made["AWS_SECRET_ACCESS_KEY"]
+        )
+        assert ecs.list_clusters()["clusterArns"]
+
+    def test_a_changed_body_or_operation_is_refused(self, emulator):
+        asked = signed(emulator)
+        changed = signed(emulator)
+        changed.data = b'{"maxResults": 1}'
+        stop = {"X-Amz-Target": ECS_TARGET.replace("ListClusters", "StopTask")}
+        for request, headers in ((changed, {}), (asked, stop)):
+            assert send(emulator, request, **headers) == (400, "InvalidSignatureException")
+
+    def test_an_unsigned_operation_is_refused(self, emulator):
+        asked = signed(emulator)
+        authorization = asked.headers["Authorization"]
+        asked.headers.replace_header("Authorization", authorization.replace(";x-amz-target", ""))
+        assert send(emulator, asked)[0] == 400
+
+    @pytest.mark.parametrize("minutes", [-6, 6])
+    def test_a_signature_of_another_time_is_refused(self, emulator, minutes):
+        asked = signed(emulator, at=datetime.now(UTC) + timedelta(minutes=minutes))
+        assert send(emulator, asked) == (400, "InvalidSignatureException")
+
+    @pytest.mark.parametrize("scope", [{"region": "eu-west-1"}, {"service": "sqs"}])
+    def test_a_signature_for_another_scope_is_refused(self, emulator, scope):
+        assert send(emulator, signed(emulator, **scope)) == (400, "InvalidSignatureException")
+
+    @pytest.mark.parametrize(
+        "authorization",
+        ["Basic eDp5", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b/c, Signature=d"],
+    )
+    def test_a_signature_that_cannot_be_read_is_refused(self, emulator, authorization):
+        asked = signed(emulator)
+        asked.headers.replace_header("Authorization", authorization)
+        assert send(emulator, asked) == (400, "IncompleteSignatureException")
+
+
+class TestSessions:
+    """Credentials of AssumeRole."""
+
+    def given(self, emulator):
+        sts = client(emulator, "sts")
+        role = f"arn:aws:iam::{emulator.config.account}:role/me"
+        return sts.assume_role(RoleArn=role, RoleSessionName="here")["Credentials"]
+
+    def test_need_their_own_token(self, emulator):
+        first, second = self.given(emulator), self.given(emulator)
+        mine = {"key": first["AccessKeyId"], "secret": first["SecretAccessKey"]}
+        for token in (second["SessionToken"], None, "x"):
+            with refused("UnrecognizedClientException"):
+                new_client(emulator, "ecs", **mine, token=token).list_clusters()
+        right = new_client(emulator, "ecs", **mine, token=first["SessionToken"])
+        assert right.list_clusters()["clusterArns"]
+
+    def test_a_long_term_key_has_no_token(self, emulator):
+        with refused("UnrecognizedClientException"):
+            new_client(emulator, "ecs", token="x").list_clusters()
+
+
+class TestHost:
+    """A page in a browser must not reach the API under a name of its own."""
+
+    @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1"])
+    def test_foreign_names_are_not_answered(self, emulator, host):
+        asked = signed(emulator, host=host.format(port=emulator.url.rpartition(":")[2]))
+        assert send(emulator, asked)[0] == 421
+        assert emulator.calls == ()
+
+    @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+    def test_names_of_this_machine_are(self, emulator, name):
+        asked = signed(emulator, host=f"{name}:{emulator.url.rpartition(':')[2]}")
+        assert send(emulator, asked)[0] == 200
+
+
+class TestPrograms:
+    """Nothing that a caller says decides which program runs."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [["sh", "-c", "touch {mark}"], ["nginx"], ["sleep", "1; touch {mark}"], ["env", "sh"]],
+    )
+    def test_commands_of_side_containers_are_refused(self, emulator, tmp_path, command):
+        mark = tmp_path / "ran"
+        words = [word.format(mark=mark) for word in command]
+        with pytest.raises(ClientError, match="starts no program of a caller"):
+            run(emulator, overrides=overriding(WATCHDOG, command=words))
+        emulator.register(family="mine", watchdog=False)
+        ecs = client(emulator, "ecs")
+        ecs.register_task_definition(
+            family="side",
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="256",
+            memory="512",
+            containerDefinitions=[
+                {"name": MAIN, "image": "x", "portMappings": [{"containerPort": 5000}]},
+                {"name": "side", "image": "x", "command": words},
+            ],
+        )
+        with pytest.raises(ClientError, match="starts no program of a caller"):
+            run(emulator, taskDefinition="side")
+        assert emulator.tasks == ()
+        assert not mark.exists()
+
+    @pytest.mark.parametrize("command", [["sleep", "0.3"], ["/bin/sleep", "0.3"]])
+    def test_sleep_is_run(self, emulator, command):
+        [task] = run(emulator, overrides=overriding(WATCHDOG, command=command))
+        reach(emulator, task, "RUNNING")
+        assert reach(emulator, task, "STOPPED").exit_codes[WATCHDOG] == 0
+
+    @pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PATH", "HOME", "TMPDIR"])
+    @pytest.mark.parametrize("container", [MAIN, WATCHDOG])
+    def test_variables_that_decide_what_runs_are_refused(self, emulator, name, container):
+        with pytest.raises(ClientError, match=f"does not pass {name}"):
+            run(emulator, overrides=overriding(container, environment={name: "/tmp/x"}))
+        assert emulator.tasks == ()
+
+    def test_other_variables_are_passed(self, emulator):
+        given = {"PYTHONUNBUFFERED": "1", "AUTHENTICATION_KEY": "k"}
+        [task] = run(emulator, overrides=overriding(environment=given))
+        assert reach(emulator, task, "RUNNING").environment == given
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["CMD", "sh", "-c", "true"],
+            ["CMD-SHELL", "curl -f http://127.0.0.1:5000/health; id"],
+            ["CMD-SHELL", "curl -f http://169.254.169.254/latest"],
+            ["CMD", "python", "-m", "http.server"],
+            ["CMD", "python", "-c", "import os; os.system('id')"],
+            ["CMD-SHELL", "wget 'http://127.0.0.1:5000/$(id)'"],
+            ["NONE"],
+        ],
+    )
+    def test_health_checks_of_a_caller_are_refused(self, emulator, command):
+        emulator.register(container={"healthCheck": {"command": command}})
+        with pytest.raises(ClientError, match="does not run the health check"):
+            run(emulator)
+
+    @pytest.mark.parametrize(
+        ("command", "ways"),
+        [
+            (["CMD", "python", "-m", "cloudburst.service.health"], ["service"]),
+            (["CMD-SHELL", "exit 0"], ["true"]),
+            (
+                ["CMD", "wget", "-q", "http://localhost:5000/health"],
+                ["http://localhost:5000/health"],
+            ),
+        ],
+    )
+    def test_health_checks_that_are_known(self, command, ways):
+        assert health_program(command) == ways
+
+    def test_the_health_checks_that_init_writes_are_known(self):
+        from cloudburst.aws.setup.resource_definitions import WorkerImage, _health_command
+        from cloudburst.models.task import Protocol
+
+        ask = "http://127.0.0.1:5000/health"
+        assert [
+            health_program(_health_command(WorkerImage(name="x", protocol=protocol)))
+            for protocol in (Protocol.NATIVE, Protocol.ONESTEP)
+        ] == [["service"], [ask, ask, ask, "false"]]
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+class TestMoto:
+    """Services that moto answers for are not open either."""
+
+    @pytest.fixture
+    def both(self, emulate):
+        pytest.importorskip("moto")
+        return emulate(moto=True)
+
+    def test_signatures_are_checked_before_moto_is_asked(self, both):
+        s3 = client(both, "s3")
+        s3.create_bucket(Bucket="mine")
+        s3.put_object(Bucket="mine", Key="a b/ü", Body=b"content")
+        with refused("SignatureDoesNotMatch"):
+            new_client(both, "s3", secret="x").list_buckets()
+        url = s3.generate_presigned_url("get_object", Params={"Bucket": "mine", "Key": "a b/ü"})
+        with urllib.request.urlopen(url) as got:
+            assert got.read() == b"content"
+        for other in (url.replace("/mine/", "/yours/"), url.replace("Expires=3600", "Expires=9")):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(other)
+
+    def test_its_own_port_and_its_settings_are_closed(self, both):
+        direct = both._inside.account.moto._url
+        for path in ("/", "/moto-api/data.json"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(direct + path)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{both.url}/moto-api/data.json")
+
+
+def test_only_this_address_is_listened_at(emulator):
+    import socket
+
+    port = int(emulator.url.rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=1)
+
+
+def test_a_body_that_is_no_request_is_refused(emulator):
+    for body in (b"[]", b"{", b"[" * 100_000):
+        assert send(emulator, signed(emulator, body=body))[0] == 400
+    run(emulator, networkConfiguration=network(emulator), cluster=CLUSTER)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_signature_of_any_year_is_merely_refused(emulator, year):
+    at = datetime(year, 1, 1, tzinfo=UTC)
+    asked = signed(emulator)
+    day = f"{at.year:04}0101"
+    asked.headers.replace_header("X-Amz-Date", f"{day}T000000Z")
+    authorization = asked.headers["Authorization"]
+    today = datetime.now(UTC).strftime("%Y%m%d")
+    asked.headers.replace_header("Authorization", authorization.replace(f"/{today}/", f"/{day}/"))
+    status, _ = send(emulator, asked)
+    assert 400 <= status < 500
+
+
+def test_a_large_body_is_not_held_for_whoever_knows_the_key_id(emulator):
+    status, _ = send(emulator, signed(emulator, body=b" " * (17 << 20)))
+    assert status == 413

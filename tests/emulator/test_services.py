@@ -1,0 +1,227 @@
+"""The services beside ECS: logs, prices, and what moto adds."""
+
+from __future__ import annotations
+
+import json
+import socket
+from decimal import Decimal
+
+import pytest
+from botocore.exceptions import ClientError
+
+from support.emulator_calls import (
+    CLUSTER,
+    MAIN,
+    ask,
+    client,
+    network,
+    reach,
+    refused,
+    run,
+    until,
+)
+
+GROUP = "/ecs/cloudburst"
+TALKER = ["sh", "-c", 'n=0; while [ $n -lt 25 ]; do n=$((n+1)); echo "line $n"; done; sleep 60']
+
+
+def messages(answer):
+    return [event["message"] for event in answer["events"]]
+
+
+class TestLogs:
+    """What workers write is found in CloudWatch Logs."""
+
+    @pytest.fixture
+    def talked(self, emulate):
+        emulator = emulate(worker=TALKER)
+        [task] = run(emulator)
+        reach(emulator, task, "RUNNING")
+        logs = client(emulator, "logs")
+        stream = f"ecs/{MAIN}/{task.id}"
+        where = {"logGroupName": GROUP, "logStreamName": stream}
+        until(lambda: len(logs.get_log_events(**where)["events"]) == 25)
+        return logs, where, task, emulator
+
+    def test_forwards_page_by_page(self, talked):
+        logs, where, _, _ = talked
+        seen, token = [], {}
+        while True:
+            page = logs.get_log_events(**where, limit=10, startFromHead=True, **token)
+            if token.get("nextToken") == page["nextForwardToken"]:
+                break
+            seen += messages(page)
+            token = {"nextToken": page["nextForwardToken"]}
+        assert seen == [f"line {n}" for n in range(1, 26)]
+
+    def test_the_end_comes_first_unless_asked_otherwise(self, talked):
+        logs, where, _, _ = talked
+        page = logs.get_log_events(**where, limit=3)
+        assert messages(page) == ["line 23", "line 24", "line 25"]
+        page = logs.get_log_events(**where, limit=3, nextToken=page["nextBackwardToken"])
+        assert messages(page) == ["line 20", "line 21", "line 22"]
+
+    def test_filter_pages_through_all_streams(self, talked):
+        logs, _, _, _ = talked
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=GROUP, PaginationConfig={"PageSize": 10}
+        )
+        assert [len(page["events"]) for page in pages] == [10, 10, 5]
+        found = logs.filter_log_events(logGroupName=GROUP, filterPattern="line 2")
+        assert messages(found) == ["line 2", *(f"line {n}" for n in range(20, 26))]
+
+    def test_the_last_words_of_a_stopped_task_stay(self, talked):
+        logs, where, task, emulator = talked
+        client(emulator, "ecs").stop_task(cluster=CLUSTER, task=task.arn)
+        reach(emulator, task, "STOPPED")
+        assert len(logs.get_log_events(**where)["events"]) == 25
+        streams = logs.describe_log_streams(logGroupName=GROUP)["logStreams"]
+        assert where["logStreamName"] in {stream["logStreamName"] for stream in streams}
+
+    def test_streams_that_are_not_there(self, talked):
+        logs, where, _, _ = talked
+        for missing in ({**where, "logStreamName": "x"}, {**where, "logGroupName": "x"}):
+            with refused("ResourceNotFoundException"):
+                logs.get_log_events(**missing)
+
+
+def test_a_worker_that_cannot_be_started_says_so(emulate):
+    emulator = emulate(worker=["/no/such/program"])
+    [task] = run(emulator)
+    task = until(lambda: emulator.tasks[0].stopped and emulator.tasks[0])
+    assert (task.stop_code, task.exit_code) == ("EssentialContainerExited", 127)
+    events = client(emulator, "logs").filter_log_events(logGroupName=GROUP)
+    assert "/no/such/program" in "".join(messages(events))
+
+
+def test_long_and_strange_output_is_kept(emulate):
+    script = r"""head -c 600000 /dev/zero | tr '\0' x; printf '\n\377\nno end'; exit 3"""
+    emulator = emulate(worker=["sh", "-c", script])
+    [task] = run(emulator)
+    task = until(lambda: emulator.tasks[0].stopped and emulator.tasks[0])
+    assert task.exit_code == 3
+    told = messages(client(emulator, "logs").filter_log_events(logGroupName=GROUP))
+    assert max(map(len, told)) == 256 * 1024
+    assert told[-2:] == ["\ufffd", "no end"]
+
+
+def test_prices_are_in_the_shape_of_the_price_list(emulator):
+    pricing = client(emulator, "pricing")
+    pages = pricing.get_paginator("get_products").paginate(
+        ServiceCode="AmazonECS",
+        Filters=[{"Type": "TERM_MATCH", "Field": "regionCode", "Value": "us-east-1"}],
+        PaginationConfig={"PageSize": 2},
+    )
+    products = [json.loads(text) for page in pages for text in page["PriceList"]]
+    prices = {}
+    kinds = {product["product"]["attributes"]["locationType"] for product in products}
+    assert kinds == {"AWS Region", "AWS Local Zone"}
+    for product in products:
+        [term] = product["terms"]["OnDemand"].values()
+        [dimension] = term["priceDimensions"].values()
+        usage = product["product"]["attributes"]["usagetype"]
+        prices[usage] = Decimal(dimension["pricePerUnit"]["USD"])
+    assert {usage.partition("-")[0] for usage in prices} == {"USE1", "LAX1"}
+    assert sum("Windows" in usage for usage in prices) == 2
+    assert prices["USE1-Fargate-vCPU-Hours:perCPU"] == Decimal("0.04048")
+    assert prices["USE1-Fargate-ARM-GB-Hours"] == Decimal("0.00356")
+
+
+def test_the_price_list_has_other_regions_and_a_price_by_tiers(emulator):
+    answer = client(emulator, "pricing").get_products(ServiceCode="AmazonECS")
+    products = [json.loads(text) for text in answer["PriceList"]]
+    assert {one["product"]["attributes"]["regionCode"] for one in products} > {"eu-west-1"}
+    tiers = [
+        len(term["priceDimensions"])
+        for one in products
+        for term in one["terms"]["OnDemand"].values()
+    ]
+    assert sorted(tiers)[-2:] == [1, 2]
+
+
+def test_without_moto_the_rest_is_unknown(emulator):
+    with pytest.raises(ClientError):
+        client(emulator, "s3").list_buckets()
+    with refused("UnknownOperationException"):
+        client(emulator, "iam").list_roles()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(60)
+class TestMoto:
+    """What the emulator does not know, moto does."""
+
+    @pytest.fixture
+    def both(self, emulate):
+        pytest.importorskip("moto")
+        return emulate(moto=None)
+
+    def test_is_started_by_the_first_call_that_needs_it(self, both):
+        s3 = client(both, "s3")
+        s3.create_bucket(Bucket="mine")
+        s3.put_object(Bucket="mine", Key="a/b", Body=b"content")
+        assert s3.get_object(Bucket="mine", Key="a/b")["Body"].read() == b"content"
+        assert s3.head_object(Bucket="mine", Key="a/b")["ContentLength"] == 7
+        sqs = client(both, "sqs")
+        queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+        sqs.send_message(QueueUrl=queue, MessageBody="hello")
+        assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "hello"
+        iam = client(both, "iam")
+        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+        iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust)
+        iam.attach_role_policy(
+            RoleName="r",
+            PolicyArn="arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy",
+        )
+        attached = iam.list_attached_role_policies(RoleName="r")["AttachedPolicies"]
+        assert attached[0]["PolicyName"] == "AmazonECSTaskExecutionRolePolicy"
+
+    def test_the_network_stays_the_same_when_moto_takes_over(self, both):
+        ec2 = client(both, "ec2")
+
+        def looked():
+            return (
+                sorted(one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]),
+                sorted(one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]),
+                [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"]],
+                [
+                    sorted(route["GatewayId"] for route in one["Routes"])
+                    for one in ec2.describe_route_tables()["RouteTables"]
+                ],
+            )
+
+        before = looked()
+        ec2.create_tags(Resources=[before[2][0]], Tags=[{"Key": "a", "Value": "b"}])
+        assert looked() == before
+        assert len(before[0]) == 6
+
+    def test_a_task_is_reached_as_its_security_groups_say(self, both):
+        ec2 = client(both, "ec2")
+        vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
+        where = network(both, securityGroups=[group])
+        [closed] = run(both, networkConfiguration=where)
+        rule = {
+            "IpProtocol": "tcp",
+            "FromPort": 5000,
+            "ToPort": 5000,
+            "IpRanges": [{"CidrIp": "127.0.0.1/32"}],
+        }
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+        [opened] = run(both, networkConfiguration=where)
+        with pytest.raises(TimeoutError):
+            socket.create_connection((reach(both, closed, "RUNNING").address, 5000), timeout=0.7)
+        assert ask(reach(both, opened, "RUNNING"))[0] == 200
+        with refused("InvalidParameterException"):
+            run(both, networkConfiguration=network(both, securityGroups=["sg-0"]))
+        with refused("InvalidParameterException"):
+            run(both, networkConfiguration=network(both, subnets=["subnet-0"]))
+
+    def test_network_interfaces_are_still_those_of_tasks(self, both):
+        client(both, "s3").list_buckets()
+        [task] = run(both)
+        task = reach(both, task, "RUNNING")
+        found = client(both, "ec2").describe_network_interfaces(
+            NetworkInterfaceIds=[task.interface]
+        )["NetworkInterfaces"]
+        assert found[0]["Association"]["PublicIp"] == task.address

@@ -1,0 +1,50 @@
+"""The short benchmarks run, and what they compare with a goal is right on a small scale too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from support.project import ROOT
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(100)]
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def run(name, *arguments):
+    command = [sys.executable, str(BENCHMARKS / name), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+
+
+def test_the_share_of_encoding_is_printed(watch):
+    """Whether the goal is met depends on what else the machine does."""
+    done = run("pipeline.py", "--scenes", "1")
+    assert "goal 95%" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == int("MISSED" in done.stdout), done.stdout + done.stderr
+
+
+def test_the_ideal_schedule_is_the_best_one(watch):
+    """The sums are made by hand: start, then what the busiest of four tasks has to do."""
+    code = "import fargate; print([round(s.ideal, 2) for s in fargate.SCENARIOS])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=BENCHMARKS
+    )
+    pipelined = 9 + 20 * 4 / 3 / 10 * 2 + 2 + 2
+    hand_made = [9 + 4, 14 + 4, 43 + 20, round(pipelined, 2), 9 + 8]
+    assert done.stdout.strip() == str([float(seconds) for seconds in hand_made])
+
+
+def test_a_fleet_in_virtual_time(watch):
+    done = run("fleet.py", "--no-real", "--virtual", "20", "200")
+    assert "every scene is done: complete" in done.stdout, done.stdout + done.stderr
+    assert "never more tasks: 20 at most" in done.stdout
+    assert "none left running: 0" in done.stdout
+
+
+def test_what_eight_scenes_cost(watch):
+    done = run("cost.py", "--seeds", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("met ") == 2

@@ -1,0 +1,178 @@
+"""Every kind of input through one warm backend: the right video, or an error that helps."""
+
+from __future__ import annotations
+
+import re
+
+import anyio
+import pytest
+from PIL import ImageChops, ImageStat
+
+from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, Status, local
+from cloudburst.errors import EncodeError
+from support.bad_inputs import EARLY, LATE
+from support.once import made_once
+from support.sample_media import (
+    BLACK,
+    BLUE,
+    GREEN,
+    PICTURES,
+    RED,
+    SOUNDS,
+    SUBTITLES,
+    WHITE,
+    tone,
+)
+from support.video_probe import corners, frame, probe
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
+STILL = RenderOptions(effects=(), background_box=False)
+
+GREYS = [(16,) * 3, (80,) * 3, (160,) * 3, (240,) * 3]
+SHOWN = {
+    "odd": (PORTRAIT, [RED, GREEN, BLUE, WHITE]),
+    "turned": (PORTRAIT, [RED, GREEN, BLUE, WHITE]),
+    "see-through": (LANDSCAPE, [RED, BLACK, BLUE, WHITE]),
+    "grey16": (LANDSCAPE, GREYS),
+}
+"""Size of the video and its corners, where they are not those of the picture as it was drawn."""
+LOOSE = {"cmyk", "tiny"}
+"""Pictures whose colours are not those that were drawn: by conversion, or by being so small."""
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """Return a folder, its scenes and their videos, rendered once for all test processes."""
+    folder, (scenes, videos) = made_once(tmp_path_factory, "inputs", render_all)
+    return folder, scenes, videos
+
+
+@pytest.fixture
+def folder(rendered, tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
+def scenes(rendered):
+    return rendered[1]
+
+
+@pytest.fixture
+def videos(rendered):
+    return rendered[2]
+
+
+def render_all(folder):
+    """Return scenes by ``field:kind``, with the simplest of the other fields, and their videos."""
+    paths = {}
+    for field, kinds in {"image": PICTURES, "audio": SOUNDS, "subtitle": SUBTITLES}.items():
+        for kind, make in kinds.items():
+            paths[field, kind] = folder / f"{field}-{kind}"
+            make(paths[field, kind])
+    paths["audio", "half"] = folder / "half"
+    tone(paths["audio", "half"], "-f", "wav", seconds=0.5)
+    plain = {"image": paths["image", "png"], "audio": paths["audio", "half"]}
+    scenes = {
+        f"{field}-{kind}": {"name": f"{field}-{kind}", **plain, field: path}
+        for (field, kind), path in paths.items()
+        if (field, kind) != ("audio", "half")
+    }
+
+    async def render():
+        async with Client(local(workers=2, encoders=1), options=STILL) as client:
+            return await client.render_all(scenes.values(), to=folder / "out")
+
+    report = anyio.run(render)
+    report.raise_for_failures()
+    assert report.status is Status.COMPLETE
+    return scenes, {video.scene: video for video in report.videos}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_picture(videos, kind):
+    video = videos[f"image-{kind}"]
+    size, colours = SHOWN.get(kind, (LANDSCAPE, [RED, GREEN, BLUE, WHITE]))
+    probe(video.path).check(size=size, seconds=0.5)
+    tolerance = 60 if kind in LOOSE else 12
+    for shown, drawn in zip(corners(frame(video.path)), colours, strict=True):
+        assert max(abs(a - b) for a, b in zip(shown, drawn, strict=True)) <= tolerance, shown
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_a_sound(videos, kind):
+    video = videos[f"audio-{kind}"]
+    found = probe(video.path)
+    found.check(size=LANDSCAPE, seconds=1.0, within=0.1)  # an mp3 adds up to two of its frames
+    assert found.seconds == pytest.approx(video.seconds)
+    assert 2500 < found.peak < 6000, "ffmpeg's sine is an eighth of full scale"
+
+
+@pytest.mark.parametrize("kind", SUBTITLES)
+def test_subtitles(videos, kind):
+    video = videos[f"subtitle-{kind}"]
+    probe(video.path).check(size=LANDSCAPE, seconds=0.5)
+    shown = frame(video.path, 0.2)
+    lower = (0, 700, 1920, 1080)
+    bare = frame(videos["image-png"].path, 0.2).crop(lower)
+    drawn = (
+        ImageChops.difference(shown.crop(lower), bare).convert("L").point(lambda v: 255 * (v > 60))
+    )
+    assert ImageStat.Stat(drawn).mean[0] > 1, "nothing is written there"
+    same = frame(videos["subtitle-utf-8"].path, 0.2)
+    assert ImageChops.difference(shown, same).getbbox() is None
+
+
+def test_all_that_the_client_can_see_is_told_at_once(scenes, folder):
+    bad = [bad_scene(scenes, folder, name, *EARLY[name][:2]) for name in EARLY]
+    traps = ["../escape", "a/b", "..", "C:evil", "nul", "x" * 201]
+    bad += [scenes["image-png"] | {"name": name} for name in traps]
+    begun = []
+
+    async def render():
+        async with Client(local(workers=1)) as client:
+            with pytest.raises(InvalidScenesError) as caught:
+                async with client.stream(bad, to=folder / "never") as run:
+                    begun.append(run)
+            return caught.value.faults
+
+    faults = anyio.run(render)
+    told = {(fault.scene, fault.field): fault for fault in faults}
+    for name, (field, _, found, expected) in EARLY.items():
+        fault = told.pop((name, field))
+        assert re.search(found, fault.found), fault
+        assert re.search(expected, fault.expected), fault
+    assert len(told) == len(traps)
+    assert {field for _, field in told} == {"name"}
+    assert not begun
+    assert not (folder / "never").exists()
+
+
+def test_what_only_decoding_shows_fails_that_scene_and_no_other(scenes, folder):
+    bad = [bad_scene(scenes, folder, name, *LATE[name][:2]) for name in LATE]
+    good = scenes["image-png"] | {"name": "good"}
+
+    async def render():
+        async with Client(local(workers=1), options=STILL, limits=Limits(attempts=3)) as client:
+            return await client.render_all([*bad, good], to=folder / "late")
+
+    report = anyio.run(render)
+    assert report.status is Status.PARTIAL
+    assert [video.scene for video in report.videos] == ["good"]
+    errors = {error.scene: error for error in report.errors}
+    assert errors.keys() == LATE.keys()
+    for name, (field, _, found, expected) in LATE.items():
+        error = errors[name]
+        assert isinstance(error, EncodeError)
+        assert not error.retryable
+        assert error.field == field
+        assert re.search(f"{field}: (?s:.*{found}.*); expected .*{expected}", str(error)), error
+    assert {entry.attempts for entry in report.scenes} == {1}, "bad input is bad everywhere"
+    assert [path.name for path in (folder / "late").glob("[!.]*")] == ["good.mp4"]
+
+
+def bad_scene(scenes, folder, name, field, make):
+    path = folder / f"bad {name}"
+    make(path)
+    return scenes["image-png"] | {"name": name, field: path}

@@ -1,0 +1,196 @@
+"""The public image's own program makes our scenes, and so does our service in its place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import wave
+from contextlib import contextmanager
+
+import anyio
+import httpx
+import pytest
+from PIL import Image
+
+from cloudburst.adapters.http.onestep import connect
+from cloudburst.errors import EncodeError, KeyRefusedError
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import Secrets
+from support import public_image
+from support.video_probe import probe
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.anyio,
+    pytest.mark.timeout(240),
+]
+
+KEY = "k-71c0"
+SECONDS = 2.0
+
+
+@contextmanager
+def our_service(folder):
+    environment = {
+        **os.environ,
+        "AUTHENTICATION_KEY": KEY,
+        "CLOUDBURST_HOST": "127.0.0.1",
+        "CLOUDBURST_PORT": "0",
+        "CLOUDBURST_FOLDER": str(folder),
+        "CLOUDBURST_RESERVE_BYTES": "0",
+    }
+    command = [sys.executable, "-m", "cloudburst.service"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield public_image.Image(process.stdout.readline().split()[-1], folder)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module", params=["image", "service"])
+def there(request, tmp_path_factory):
+    """Somebody who speaks onestep and wants a key."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "image":
+        with public_image.running(folder, KEY) as image:
+            yield image
+    else:
+        with our_service(folder) as service:
+            yield service
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """The image alone."""
+    with public_image.running(tmp_path_factory.mktemp("alone"), KEY) as image:
+        yield image
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(name, *, noise=(320, 180), subtitle=None):
+        Image.effect_noise(noise, 60).convert("RGB").save(tmp_path / f"{name}.png")
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(int(SECONDS * 16_000)))
+        if subtitle:
+            (tmp_path / f"{name}.srt").write_text(subtitle)
+        return Scene(
+            name=name,
+            image=tmp_path / f"{name}.png",
+            audio=tmp_path / f"{name}.wav",
+            subtitle=tmp_path / f"{name}.srt" if subtitle else None,
+        )
+
+    return make
+
+
+def to(worker, key=KEY):
+    return connect(worker.url, secrets=Secrets(key=key), timeouts=Timeouts())
+
+
+def ignore(share):
+    pass
+
+
+async def until(happened, seconds=60.0):
+    with anyio.fail_after(seconds):
+        while not happened():  # noqa: ASYNC110 - a folder rings no bell
+            await anyio.sleep(0.05)
+
+
+async def test_scenes_become_videos_and_the_next_travels_meanwhile(there, make, tmp_path):
+    options = RenderOptions()
+    first, second = make("one"), make("two", noise=(640, 360))
+    async with to(there) as renderer:
+        assert await renderer.is_healthy()
+        upload = await renderer.upload(first, options)
+        output = await renderer.encode(upload, progress=ignore)
+        ahead = await renderer.upload(second, options)
+        assert upload.sent > first.image.stat().st_size
+        assert ahead.sent > second.image.stat().st_size
+        download = await renderer.download(output, tmp_path / "one.mp4")
+        output = await renderer.encode(ahead, progress=ignore)
+        await renderer.download(output, tmp_path / "two.mp4")
+        assert not renderer.has_abandoned_encode
+    assert download.seconds == pytest.approx(SECONDS, abs=0.1)
+    for name in ("one", "two"):
+        seen = probe(tmp_path / f"{name}.mp4")
+        assert seen.video.startswith("h264 (")
+        assert seen.audio.startswith("aac (LC)")
+        assert seen.seconds == pytest.approx(SECONDS, abs=0.1)
+        assert seen.size[0] / seen.size[1] == pytest.approx(16 / 9, abs=0.01)
+
+
+@pytest.mark.parametrize("noise", [(32, 18), (1600, 900)], ids=["small", "large"])
+async def test_a_wrong_key_is_refused(there, make, noise):
+    scene = make("one", noise=noise)
+    async with to(there, key="k-wrong") as renderer:
+        assert await renderer.is_healthy()
+        with pytest.raises(KeyRefusedError, match="refused the key"):
+            await renderer.upload(scene, RenderOptions())
+        assert not renderer.has_abandoned_encode
+
+
+async def test_a_picture_that_is_none(there, make):
+    scene = make("one")
+    scene.image.write_bytes(b"no picture")
+    async with to(there) as renderer:
+        upload = await renderer.upload(scene, RenderOptions())
+        with pytest.raises(EncodeError) as caught:
+            await renderer.encode(upload, progress=ignore)
+        assert not renderer.has_abandoned_encode
+    assert str(caught.value)
+
+
+async def test_a_scene_with_subtitles_and_a_still_picture(image, make, tmp_path):
+    if not public_image.has_ffprobe():
+        pytest.skip("the image asks ffprobe here, which no wheel has")
+    scene = make("one", subtitle="1\n00:00:00,000 --> 00:00:02,000\nharbour\n")
+    async with to(image) as renderer:
+        upload = await renderer.upload(scene, RenderOptions(effects=()))
+        output = await renderer.encode(upload, progress=ignore)
+        await renderer.download(output, tmp_path / "one.mp4")
+    # On a busy machine, the image's ffmpeg with -shortest repeats a still picture for longer.
+    assert SECONDS - 0.1 < probe(tmp_path / "one.mp4").seconds < SECONDS + 2
+
+
+async def test_left_after_its_last_byte_the_image_goes_on(image, make):
+    before = len(image.made)
+    async with to(image) as renderer:
+        upload = await renderer.upload(make("one"), RenderOptions())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: renderer.encode(upload, progress=ignore))
+            await until(lambda: image.at_work)
+            tasks.cancel_scope.cancel()
+        assert renderer.has_abandoned_encode
+        await until(lambda: len(image.made) > before)
+
+
+async def test_held_back_and_left_it_makes_nothing(image, make):
+    async with to(image) as renderer:
+        upload = await renderer.upload(make("one"), RenderOptions())
+        await renderer.encode(upload, progress=ignore)
+        await until(lambda: not image.at_work)
+        before = len(image.made)
+        await renderer.upload(make("two"), RenderOptions())
+        assert not renderer.has_abandoned_encode
+    await anyio.sleep(0.5)
+    assert not image.at_work
+    assert len(image.made) == before
+
+
+async def test_a_download_goes_on_where_it_was_cut(image, make):
+    async with to(image) as renderer:
+        upload = await renderer.upload(make("one"), RenderOptions())
+        output = await renderer.encode(upload, progress=ignore)
+    async with httpx.AsyncClient(base_url=image.url, trust_env=False) as http:
+        whole = await http.get(output.reference)
+        headers = {"Range": "bytes=1000-", "If-Range": whole.headers["ETag"]}
+        rest = await http.get(output.reference, headers=headers)
+    assert rest.status_code == 206
+    assert whole.content[1000:] == rest.content
+    assert rest.headers["Content-Range"].startswith("bytes 1000-")

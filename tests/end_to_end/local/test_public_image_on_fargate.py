@@ -1,0 +1,48 @@
+"""The whole line with the public image's own program in the task: AWS's protocol, then its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst import Client, KeyRefusedError, Limits, RenderOptions, Settings, Status, fargate
+from cloudburst.adapters.http.onestep import connect
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import Secrets
+from cloudburst.testing import EmulatorConfig, FargateEmulator
+from support import public_image
+from support.video_probe import probe
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.anyio,
+    pytest.mark.timeout(240),
+]
+
+
+async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "image").mkdir()
+    program = public_image.program_in(tmp_path / "image")
+    config = EmulatorConfig.quick(
+        worker=program.command("{host}", "{port}"),
+        worker_environment=program.environment,
+    )
+    with FargateEmulator(config) as aws:
+        backend = fargate(Settings(**aws.environment))
+        async with Client(backend, limits=Limits(workers=1, idle=60)) as client:
+            scenes = [make_scene("one", seconds=2.0)]
+            report = await client.render_all(scenes, to=tmp_path / "out")  # stills want ffprobe
+            assert report.status is Status.COMPLETE, report.scenes[0].error
+            (task,) = aws.live
+            secrets, timeouts = Secrets(key="another"), Timeouts(silence=5)
+            address = f"http://{task.address}:5000"
+            async with connect(address, secrets=secrets, timeouts=timeouts) as stranger:
+                with pytest.raises(KeyRefusedError):
+                    await stranger.upload(Scene.model_validate(scenes[0]), RenderOptions())
+        assert not aws.live
+        assert {task.exit_code for task in aws.tasks} == {143}, "its init process heard SIGTERM"
+    (video,) = report.videos
+    facts = probe(video.path)
+    assert facts.seconds == pytest.approx(2.0, abs=0.3)
+    assert video.seconds == pytest.approx(2.0, abs=0.3)

@@ -1,0 +1,220 @@
+"""What runs would take and cost: by hand, and what holds for all of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudburst.engine.forecast.plan import (
+    Plan,
+    WorkerGroup,
+    WorkerKind,
+    enumerate_plans,
+    make_plan,
+)
+from cloudburst.engine.forecast.simulation import Load
+from cloudburst.models.performance import Performance
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.tier import Tier
+
+RATE = Decimal("0.00003")
+
+
+def tasks(
+    most: int = 4, *, tier: Tier = Tier.STANDARD, encoders: int = 1, **pace: float
+) -> WorkerKind:
+    facts = {
+        "startup_seconds": 60.0,
+        "placement_seconds": 20.0,
+        "seconds_per_work": 1.0,
+        "transfer_seconds": 2.0,
+        "stop_seconds": 25.0,
+    }
+    return WorkerKind(
+        backend="fargate",
+        tier=tier,
+        performance=Performance(**facts | pace),  # type: ignore[arg-type]
+        encoder_slots=encoders,
+        max_workers=most,
+        usd_per_second=RATE * tier.vcpu / 2,
+    )
+
+
+def here(workers: int = 2, ratio: float = 1.0) -> WorkerKind:
+    return WorkerKind(
+        backend="local",
+        performance=Performance(startup_seconds=1.0, seconds_per_work=ratio),
+        encoder_slots=1,
+        max_workers=workers,
+    )
+
+
+def test_a_run_on_one_task() -> None:
+    # Answers at 60, encodes until 90, the last video is there at 92, the bill ends at 117. It
+    # began at 20: 97 s.
+    plan = make_plan(Load.from_works([10.0, 20.0]), [WorkerGroup(kind=tasks(), count=1)])
+    assert (plan.seconds, plan.tasks) == (92.0, 1)
+    assert plan.usd == 97 * RATE == plan.usd_low == plan.usd_high
+
+
+def test_a_minute_at_least() -> None:
+    plan = make_plan(
+        Load.from_works([1.0]),
+        [WorkerGroup(kind=tasks(startup_seconds=25.0, stop_seconds=0.0), count=1)],
+    )
+    assert plan.usd == 60 * RATE
+
+
+def test_who_has_nothing_to_do_is_not_started() -> None:
+    plan = make_plan(Load.from_works([10.0, 20.0]), [WorkerGroup(kind=tasks(), count=4)])
+    assert plan.tasks == 2
+    both = make_plan(
+        Load.from_works([5.0, 5.0]),
+        [WorkerGroup(kind=here(), count=2), WorkerGroup(kind=tasks(), count=4)],
+    )
+    assert (both.tasks, both.usd, both.seconds) == (0, 0, 6.0)
+    assert both.paid_group is None
+
+
+def test_this_machine_and_a_task() -> None:
+    # Two here take 100 s each, a third one goes to the task: 60 + 100 + 2.
+    crews = [WorkerGroup(kind=here(), count=2), WorkerGroup(kind=tasks(), count=1)]
+    plan = make_plan(Load.from_works([100.0] * 3), crews)
+    assert [(crew.kind.backend, crew.count) for crew in plan.groups] == [
+        ("local", 2),
+        ("fargate", 1),
+    ]
+    assert plan.seconds == 162.0
+    assert plan.usd == (60 - 20 + 100 + 2 + 25) * RATE
+
+
+def test_the_range_of_a_bill() -> None:
+    offer = tasks()
+    pace = Performance(
+        startup_seconds=60.0,
+        placement_seconds=20.0,
+        seconds_per_work=1.0,
+        transfer_seconds=2.0,
+        stop_seconds=25.0,
+        startup_range=(0.5, 1.5),
+        encode_range=(0.5, 2),
+    )
+    unsure = WorkerKind(
+        backend="fargate",
+        performance=pace,
+        encoder_slots=1,
+        max_workers=1,
+        usd_per_second=offer.usd_per_second,
+    )
+    plan = make_plan(Load.from_works([100.0]), [WorkerGroup(kind=unsure, count=1)])
+    assert plan.usd_low == (20 + 50 + 2 + 25) * RATE
+    assert plan.usd == (40 + 100 + 2 + 25) * RATE
+    assert plan.usd_high == (60 + 200 + 2 + 25) * RATE
+    assert plan.prediction.wall_seconds == plan.seconds
+
+
+def test_a_task_with_several_slots_is_billed_once() -> None:
+    plan = make_plan(Load.from_works([100.0] * 4), [WorkerGroup(kind=tasks(encoders=4), count=1)])
+    assert plan.usd == (40 + 100 + 2 + 25) * RATE
+
+
+def test_every_number_of_tasks_and_this_machine() -> None:
+    found = enumerate_plans([100.0] * 6, [here(), tasks(4), tasks(4, tier=Tier.HIGH_PERFORMANCE)])
+    told = {
+        (plan.paid_group.kind.tier if plan.paid_group else None, plan.tasks, len(plan.groups))
+        for plan in found.plans
+    }
+    assert (None, 0, 1) in told
+    for tier in (Tier.STANDARD, Tier.HIGH_PERFORMANCE):
+        # Four tasks do two rounds, as three do.
+        assert {(tier, number, 1) for number in (1, 2, 3)} <= told
+        assert (tier, 4, 1) not in told
+        assert (tier, 2, 2) in told
+
+
+def test_the_cheapest_in_time_and_the_fastest_for_the_money() -> None:
+    found = enumerate_plans([100.0] * 8, [tasks(8)])
+    assert [plan.tasks for plan in found.frontier] == [1, 2, 3, 4, 8]
+    assert one(found.cheapest(deadline=1000.0)).tasks == 1
+    assert one(found.cheapest(deadline=470.0)).tasks == 2  # 60 + 4 × 100 + 2
+    assert one(found.cheapest(deadline=461.0)).tasks == 3
+    assert found.cheapest(deadline=100.0) is None
+    # One costs 40 + 800 + 27 s, two 2 × (40 + 400 + 27), eight 8 × (40 + 100 + 27).
+    assert one(found.fastest(budget=867 * RATE)).tasks == 1
+    assert one(found.fastest(budget=934 * RATE)).tasks == 2
+    assert one(found.fastest(budget=Decimal(1))).tasks == 8
+    assert found.fastest(budget=866 * RATE) is None
+    assert one(found.cheapest(deadline=400.0, budget=Decimal(1))).tasks == 3
+    assert found.cheapest(deadline=200.0, budget=934 * RATE) is None
+    assert found.closest(deadline=200.0, budget=934 * RATE).tasks == 2
+    assert found.closest(deadline=100.0, budget=None).tasks == 8
+    assert found.closest(deadline=None, budget=RATE).tasks == 1
+
+
+def test_what_costs_nothing_comes_first() -> None:
+    found = enumerate_plans([100.0] * 8, [tasks(8), here()])
+    cheapest = one(found.cheapest(deadline=1000.0))
+    assert (cheapest.usd, cheapest.seconds) == (0, 401.0)
+    assert found.frontier[0] is cheapest
+    assert one(found.fastest(budget=Decimal("0.0000001"))) is cheapest
+
+
+def test_one_more_task_that_saves_nothing_is_no_plan() -> None:
+    found = enumerate_plans([600.0, 1.0, 1.0], [tasks(3)])
+    assert [plan.tasks for plan in found.plans] == [1, 2]
+
+
+def one(plan: Plan | None) -> Plan:
+    assert plan is not None
+    return plan
+
+
+@given(
+    works=st.lists(st.floats(0.5, 900.0), min_size=1, max_size=30),
+    ratio=st.floats(0.1, 8.0),
+    start=st.floats(0.0, 120.0),
+    workers=st.integers(0, 3),
+)
+def test_the_frontier_is_one(works: list[float], ratio: float, start: float, workers: int) -> None:
+    offers = [
+        tasks(5, tier=tier, encoders=tier.vcpu, seconds_per_work=ratio, startup_seconds=20 + start)
+        for tier in Tier
+    ]
+    found = enumerate_plans(works, [*offers, *([here(workers)] if workers else [])])
+    line = found.frontier
+    for cheap, dear in pairwise(line):
+        assert cheap.usd < dear.usd
+        assert cheap.seconds > dear.seconds
+    for plan in found.plans:
+        assert not any(
+            (plan.usd, plan.seconds) != (best.usd, best.seconds)
+            and plan.usd <= best.usd
+            and plan.seconds <= best.seconds
+            for best in line
+        )
+        assert plan in line or any(
+            best.usd <= plan.usd and best.seconds <= plan.seconds for best in line
+        )
+        assert plan.usd_low <= plan.usd <= plan.usd_high
+        longest, total = max(works) * ratio, sum(works) * ratio
+        if not workers:
+            slots = plan.tasks * plan.groups[0].kind.encoder_slots
+            assert plan.seconds >= (20 + start + max(longest, total / slots)) * (1 - 1e-9)
+            assert plan.usd >= 60 * plan.tasks * plan.groups[0].kind.usd_per_second
+
+
+def test_prices_are_those_of_the_table() -> None:
+    rate = US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD)
+    offer = WorkerKind(
+        backend="fargate",
+        performance=Performance(),
+        encoder_slots=1,
+        max_workers=1,
+        usd_per_second=rate,
+    )
+    plan = make_plan(Load.from_works([3600.0]), [WorkerGroup(kind=offer, count=1)])
+    assert plan.usd == pytest.approx(3600 * rate, abs=Decimal("0.000001"))

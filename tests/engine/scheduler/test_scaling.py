@@ -1,0 +1,257 @@
+"""When another worker is started, once it is known what that would bring. In virtual time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.models.limits import Limits
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.report import Status
+from cloudburst.models.tier import Tier
+from cloudburst.testing import FakeCloud
+from support.harness import engine, known, working
+
+pytestmark = pytest.mark.anyio
+
+
+def scenes(*works):
+    return [working(f"s{number}", seconds) for number, seconds in enumerate(works)]
+
+
+def cloud(works, *, ratio=1.0, **facts):
+    """It takes as long as the work says; a task needs 40 s to start."""
+    facts = {"boot": 40.0, "rates": US_EAST_1_RATES} | facts
+    return FakeCloud(encode=lambda name: ratio * works[int(name[1:])], **facts)
+
+
+async def tasks_for(works, *, workers=6, measured=True, **limits):
+    one = cloud(works)
+    measurements = known(one) if measured else Measurements()
+    async with engine(
+        one, measurements=measurements, limits=Limits(workers=workers, **limits)
+    ) as e:
+        report = await e.render(scenes(*works))
+    assert report.status is Status.COMPLETE
+    assert not one.running
+    return len(one.launched), report
+
+
+async def test_a_task_that_would_save_less_than_its_start_is_not_started():
+    # 110 s with one task, 80 s with two: no 40 s are saved.
+    number, report = await tasks_for([10] * 7)
+    assert number == 1
+    assert report.wall_seconds == pytest.approx(110, abs=1)
+
+
+async def test_the_log_says_once_why_fewer_tasks_start_than_may(caplog):
+    # 40 s of start are paid for without any work, and 30 s would be saved.
+    caplog.set_level("INFO", logger="cloudburst.engine.scheduler.scaling")
+    await tasks_for([10] * 7, workers=2)
+    (record,) = caplog.records
+    cost = 40 * US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD, public_ipv4=False)
+    told = f"1 of 2 tasks: one more would save 30 s and cost ${cost:.4f}"
+    assert record.getMessage() == told
+
+
+@pytest.mark.parametrize("limits", [{"workers": 1}, {"workers": 4, "deadline": 1}])
+async def test_the_log_says_nothing_when_all_tasks_start(caplog, limits):
+    caplog.set_level("INFO", logger="cloudburst.engine.scheduler.scaling")
+    await tasks_for([10] * 7, **limits)
+    assert not caplog.records
+
+
+async def test_an_eager_backend_starts_all_tasks_although_they_do_not_pay():
+    class Eager(FakeCloud):
+        @asynccontextmanager
+        async def backend(self, timeouts, tier):
+            async with super().backend(timeouts, tier) as backend:
+                yield replace(backend, eager=True)
+
+    one = Eager(encode=10.0, boot=40.0, rates=US_EAST_1_RATES, encoders=2)
+    async with engine(one, measurements=known(one), limits=Limits(workers=3)) as e:
+        for run in ("first", "second"):
+            report = await e.render(scenes(*[10] * 4), run)
+            assert report.status is Status.COMPLETE
+        assert len(one.launched) == 6
+
+
+async def test_a_task_that_saves_more_is():
+    # 280 s with one task, 160 s with two, and 120 s with three: the third saves no more than 40 s.
+    number, report = await tasks_for([10] * 24)
+    assert number == 2
+    assert report.wall_seconds == pytest.approx(160, abs=1)
+
+
+async def test_what_was_never_measured_is_started_as_wanted():
+    number, _ = await tasks_for([10] * 5, measured=False)
+    assert number == 5
+
+
+async def test_what_is_learned_in_a_run_counts_in_the_next():
+    one = cloud([10] * 5)
+    async with engine(one, limits=Limits(workers=5)) as e:
+        await e.render(scenes(*[10] * 5), "first")
+        assert len(one.launched) == 5
+        await e.render(scenes(*[10] * 5), "second")
+    assert len(one.launched) == 6
+
+
+async def test_one_long_scene_needs_one_task():
+    number, _ = await tasks_for([600, 1, 1, 1])
+    assert number == 1
+
+
+async def test_the_first_worker_always_starts():
+    number, _ = await tasks_for([0.1])
+    assert number == 1
+
+
+async def test_the_minute_that_is_billed_counts():
+    """A second task with a start of 2 s saves 10 of 22 s, and 50 s of its minute are no work."""
+    works = [10, 10]
+    one = cloud(works, boot=2.0)
+    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+        await e.render(scenes(*works))
+    assert len(one.launched) == 1
+    free = cloud(works, boot=2.0, rates=None)
+    async with engine(free, measurements=known(free), limits=Limits(workers=6)) as e:
+        await e.render(scenes(*works))
+    assert len(free.launched) == 2, "where nothing is billed, there is no minute"
+
+
+async def test_a_free_worker_that_would_come_too_late_is_not_started():
+    lengths = [1] * 4
+    one = cloud(lengths, rates=None)
+    fast = cloud(lengths, rates=None, name="fast", boot=0.0, capacity=1)
+    async with engine(fast, one, measurements=known(fast, one)) as e:
+        report = await e.render(scenes(*lengths))
+    assert report.status is Status.COMPLETE
+    assert not one.launched
+
+
+async def test_a_deadline_starts_tasks_that_do_not_pay():
+    # 120 s with one task, 80 s with two, 70 s with three.
+    number, report = await tasks_for([10] * 8, deadline=75)
+    assert number == 3
+    assert report.wall_seconds <= 75
+
+
+async def test_a_deadline_does_not_lift_the_limit_of_workers():
+    number, _ = await tasks_for([10] * 8, workers=2, deadline=1)
+    assert number == 2
+
+
+async def test_a_deadline_does_not_lift_the_budget():
+    works = [10] * 8
+    one = cloud(works)
+    # What one task costs that does it all, and not quite two.
+    most = 150 * Decimal("0.0000285")
+    limits = Limits(workers=6, deadline=1, max_usd=most)
+    async with engine(one, measurements=known(one), limits=limits) as e:
+        final = await (await e.render(scenes(*works))).settled()
+    assert final.cost.usd <= most
+    assert len(one.launched) < 3
+
+
+async def test_a_lost_worker_is_replaced_although_a_second_one_did_not_pay():
+    works = [10] * 7
+    one = cloud(works, crashing_tasks={"fake-1": 55})
+    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+        report = await e.render(scenes(*works))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+
+
+async def test_a_scene_that_failed_on_the_only_warm_worker_gets_another_one():
+    """It may not go there again, whatever another worker saves."""
+    slow = iter([1000.0])
+    one = FakeCloud(boot=40, rates=US_EAST_1_RATES, encode=lambda _: next(slow, 5.0))
+    limits = Limits(workers=2, idle=10_000)
+    async with engine(one, measurements=known(one), limits=limits) as e:
+        e.timeouts = type(e.timeouts)(scene=100)
+        report = await e.render(scenes(5))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+    assert report.wall_seconds < 300
+
+
+async def test_more_scenes_are_another_reason():
+    """A task that did not pay for one run pays when a second run comes."""
+    few, many = [10] * 5, [10] * 40
+    one = cloud(many)
+    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+
+        async def later():
+            await anyio.sleep(10)
+            assert len(one.launched) == 1
+            tasks.start_soon(soon)
+            await e.render(scenes(*many), "second")
+
+        async def soon():
+            await anyio.sleep(1)
+            assert len(one.launched) > 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(later)
+            await e.render(scenes(*few), "first")
+    assert len(one.launched) > 1
+
+
+@pytest.mark.parametrize("boot", [1.0, 200.0])
+@pytest.mark.parametrize("tenths", range(16, 60, 4))
+async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_one(tenths, boot):
+    """The paid one would be done sooner with all of it, as far as it may be paid for."""
+    works = [30] * 3
+    paid = cloud(works, name="paid", boot=1.0)
+    free = cloud(works, name="free", rates=None, ratio=20.0, boot=boot)
+    measurements = known(paid)
+    for samples in known(free, ratio=20.0)._samples.values():
+        for sample in samples:
+            measurements.add(sample)
+    limits = Limits(max_usd=Decimal(tenths) / 10_000)
+    async with engine(paid, free, measurements=measurements, limits=limits) as e:
+        report = await e.render(scenes(*works))
+    assert report.status is Status.COMPLETE, [type(error) for error in report.errors]
+
+
+async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
+    """It saves no time, as far as can be told: the worker that is there could do all of it."""
+    slow = iter([1000.0])
+    one = FakeCloud(boot=40, rates=US_EAST_1_RATES, encoders=2, encode=lambda _: next(slow, 60.0))
+    async with engine(one, measurements=known(one), limits=Limits(workers=2)) as e:
+        e.timeouts = type(e.timeouts)(scene=100)
+        report = await e.render(scenes(60, 59, 20))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+    assert report.wall_seconds < 300
+
+
+async def test_lanes_bound_what_is_expected_of_a_worker():
+    """Four encoder slots of which one may be used: 160 s with two tasks, not 40 s with one."""
+    one = cloud([10] * 24, encoders=4)
+    async with engine(
+        one, measurements=known(one), limits=Limits(workers=6, scenes_per_worker=1)
+    ) as e:
+        report = await e.render(scenes(*[10] * 24))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 2
+
+
+@pytest.mark.parametrize("cut", [20, None])
+async def test_a_start_that_was_given_up_does_not_tell_how_long_a_stop_takes(cut):
+    measurements = Measurements()
+    one = cloud([5], ends_after=15)
+    await anyio.sleep(50_000)  # the clock of a machine that has been up for long
+    async with engine(one, measurements=measurements) as e:
+        with anyio.move_on_after(cut):
+            await e.render(scenes(5))
+        await e.pool.stop_all()
+    assert len(one.launched) == 1
+    learned = [sample.seconds for sample in measurements._samples.get(("fake", "stop"), ())]
+    assert learned == ([] if cut else [pytest.approx(15, abs=1)])

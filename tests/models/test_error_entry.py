@@ -1,0 +1,89 @@
+"""Errors come back from a journal as they were written: class, message, facts and remedy."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from cloudburst import errors
+from cloudburst.errors import CloudburstError, Remedy, SceneFault, WorkerStoppedError
+from cloudburst.journal import open_journal
+from cloudburst.models.error_entry import ErrorEntry
+from support.journal_entries import inline, task
+
+pytestmark = pytest.mark.anyio
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, CloudburstError)
+]
+FACTS = {
+    "faults": (SceneFault("a", "image", "a poem", "a picture"), SceneFault("", "b", "", "\udcff")),
+    "paths": (Path("/out/第 1 幕.mp4"), Path("/out/\udcff.mp4")),
+    "path": Path("/out/.cloudburst/r1.sqlite"),
+    "tasks": ("t1", "t2"),
+    "crashed": True,
+}
+"""Facts that are no strings, by the name of their keyword."""
+
+
+def made(kind):
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    return kind("what happened: 𝄞 \udcff", **{name: FACTS.get(name, f"a {name}") for name in names})
+
+
+async def restored(error, folder):
+    async with open_journal(folder, "r1", call=inline) as journal:
+        await journal.write(task(error=ErrorEntry.of(error)))
+        state = await journal.read()
+    return state.tasks["t1"].error.restore()
+
+
+def facts(error):
+    return type(error), str(error), error.args, vars(error), error.remedy, error.retryable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("remedy", [None, Remedy.FIX_SETUP, Remedy.REPEAT_REQUEST])
+async def test_every_error_comes_back_equal(tmp_path, kind, remedy):
+    error = made(kind)
+    if remedy is not None and remedy is not kind.remedy:
+        error.remedy = remedy
+    assert facts(await restored(error, tmp_path)) == facts(error)
+
+
+async def test_an_error_without_facts_comes_back_equal(tmp_path):
+    error = WorkerStoppedError("lost")
+    assert facts(await restored(error, tmp_path)) == facts(error)
+
+
+async def test_an_error_of_a_private_class_comes_back_as_its_public_one(tmp_path):
+    class PrivateError(WorkerStoppedError):
+        pass
+
+    error = await restored(PrivateError("lost", task="t1", crashed=True), tmp_path)
+    assert facts(error) == facts(WorkerStoppedError("lost", task="t1", crashed=True))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ErrorEntry(kind="NewError", message="of a newer version", remedy="again"),
+        ErrorEntry(kind="Remedy", message="of a newer version", remedy=Remedy.FIX_SETUP.value),
+        ErrorEntry(kind="WorkerError", message="of a newer version", remedy="a new remedy"),
+        ErrorEntry(
+            kind="WorkerError",
+            message="of a newer version",
+            remedy=Remedy.FIX_SETUP.value,
+            facts={"task": 7},
+        ),
+    ],
+)
+def test_what_is_not_known_is_an_error_all_the_same(entry):
+    error = entry.restore()
+    assert type(error) is CloudburstError
+    assert str(error) == f"{entry.kind}: of a newer version"

@@ -1,0 +1,155 @@
+"""A worker is healthy only where a render succeeded, and says what is missing where it did not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from cloudburst.service.app import build_app
+from cloudburst.service.config import ServiceSettings
+from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
+from cloudburst.service.service import open_service
+from cloudburst.service.subprocesses import Subprocesses
+from support.service_caller import FOUND, KEY, STAND_IN, OpenCaller, eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+
+@asynccontextmanager
+async def opened(folder: Path, probe: Sequence[str]) -> AsyncGenerator[httpx.AsyncClient]:
+    settings = ServiceSettings(key=KEY, folder=folder)
+    async with open_service(settings, render=STAND_IN, probe=probe) as service:
+        transport = httpx.ASGITransport(build_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
+            yield http
+
+
+def printing(text: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", "-c", text)
+
+
+async def ended(http: httpx.AsyncClient) -> httpx.Response:
+    """The answer when the test render is over, on a machine with much else to do."""
+    while (answer := await http.get("/health")).status_code == 503:
+        pass
+    return answer
+
+
+@pytest.mark.real
+async def test_this_machine_renders_and_so_it_is_healthy(tmp_path: Path) -> None:
+    async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
+        answer = await ended(http)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["ffmpeg_version"].startswith("ffmpeg version")
+        assert not list(tmp_path.glob("*/probe"))  # noqa: ASYNC240 - two names
+
+
+@pytest.mark.real
+async def test_a_library_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "libstdc++.so.6: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
+        answer = await ended(http)
+        assert answer.status_code == 500
+        assert answer.json() == {"status": "unhealthy", "error": f"ImportError: {reason}"}
+
+
+@pytest.mark.real
+async def test_an_encoder_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDBURST_FFMPEG", "/nowhere/ffmpeg")
+    async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
+        answer = await ended(http)
+        assert answer.status_code == 500
+        assert "/nowhere/ffmpeg is not an ffmpeg" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        (printing("import sys; sys.exit('no memory')"), "exit 1: no memory"),
+        (printing("print('nonsense')"), "exit 0"),
+        (printing("print('{\"found\": 1}')"), "exit 0"),
+        (printing(f"print({json.dumps({'found': FOUND})!r}); import os; os._exit(3)"), "exit 3"),
+        (printing("print('{\"missing\": \"' + 'x' * 5000 + '\"}')"), "xxx"),
+        (("/nowhere/python",), "the test render cannot be started"),
+    ],
+)
+async def test_a_test_render_that_goes_wrong_makes_it_unhealthy(
+    tmp_path: Path, probe: Sequence[str], said: str
+) -> None:
+    async with opened(tmp_path, probe) as http:
+        answer = await ended(http)
+        assert answer.status_code == 500
+        assert said in answer.json()["error"]
+        assert len(answer.content) < 500
+
+
+async def test_a_folder_that_cannot_be_made_makes_it_unhealthy(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        equipment = SelfTest(tasks, Subprocesses(), tmp_path / "gone" / "probe")
+        equipment.start()
+        await equipment.checked.wait()
+    assert equipment.missing
+    assert equipment.missing.startswith("the test render cannot be started: [Errno 2]")
+
+
+async def test_while_the_test_render_runs_it_is_starting(tmp_path: Path) -> None:
+    async with opened(tmp_path, printing("import time; time.sleep(60)")) as http:
+        began = time.monotonic()
+        answer = await http.get("/health")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "starting"
+        assert time.monotonic() - began > 1
+
+
+async def test_the_machine_is_tested_once_and_health_checks_cost_nothing(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    text = f"open({str(runs)!r}, 'a').write('x'); print({json.dumps({'found': FOUND})!r})"
+    async with opened(tmp_path, printing(text)) as http:
+        await ended(http)
+        began = time.process_time()
+        for _ in range(20):
+            assert (await http.get("/health")).status_code == 200
+        assert (time.process_time() - began) / 20 < 0.01  # CPU seconds, with the client's own
+    assert runs.read_text() == "x"
+
+
+async def test_jobs_use_the_encoder_that_was_tested(caller: OpenCaller) -> None:
+    async with caller() as to:
+        await to.http.get("/health")
+        job = await to.start({"do": "render"})
+        await to.until(job, "done")
+        told = (await to.http.get(f"/jobs/{job}/video")).content.removeprefix(b"video of ")
+        assert json.loads(told)["ffmpeg"] == FOUND["ffmpeg"]
+
+
+@pytest.mark.real
+async def test_a_test_render_ends_with_its_server_also_while_it_imports(tmp_path: Path) -> None:
+    marker = tmp_path / "imports"
+    slow = f"import pathlib, time; pathlib.Path({str(marker)!r}).touch(); time.sleep(600)"
+    (tmp_path / "PIL.py").write_text(slow)
+    process = await anyio.open_process(
+        [*TEST_RENDER_COMMAND, str(tmp_path)],
+        env={"PYTHONPATH": str(tmp_path)},
+        start_new_session=True,
+    )
+    async with process:
+        await eventually(marker.exists, 20)
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        with anyio.fail_after(20):
+            assert await process.wait() == -signal.SIGKILL

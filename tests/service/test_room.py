@@ -1,0 +1,92 @@
+"""The part of the disk that uploads leave free for the videos."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from support.service_caller import Caller, OpenCaller
+
+pytestmark = pytest.mark.anyio
+
+MB = 1024 * 1024
+DISK, RESERVE = 40 * MB, 10 * MB
+
+
+@contextmanager
+def small_disk(to: Caller) -> Generator[list[int]]:
+    """A disk that holds little beside the reserve; the list is all that it ever had free."""
+    seen = [DISK]
+
+    def free(folder: Path) -> int:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        seen.append(DISK - sum(path.stat().st_size for path in files))
+        return seen[-1]
+
+    to.service.store._free, to.service.store._reserve = free, RESERVE
+    yield seen
+    free(to.service.folder / "files")
+
+
+async def put_slowly(to: Caller, number: int, size: int, *, announced: bool) -> int:
+    """Upload random bytes in pieces; the status of the answer."""
+    data = random.Random(number).randbytes(size)
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for at in range(0, size, MB):
+            yield data[at : at + MB]
+            await anyio.lowlevel.checkpoint()
+
+    answer = await to.http.put(
+        f"/files/{hashlib.sha256(data).hexdigest()}",
+        content=pieces(),
+        headers={"Content-Length": str(size)} if announced else {},
+    )
+    return answer.status_code
+
+
+@pytest.mark.parametrize(("announced", "size", "fit"), [(True, 12 * MB, 2), (False, 15 * MB, 1)])
+async def test_uploads_at_once_leave_the_reserve_free(
+    caller: OpenCaller, announced: bool, size: int, fit: int
+) -> None:
+    """Of 12 MB each two fit beside the reserve; of unknown size one, for which 16 MB are kept."""
+    async with caller() as to:
+        statuses: list[int] = []
+
+        async def put(number: int) -> None:
+            statuses.append(await put_slowly(to, number, size, announced=announced))
+
+        with small_disk(to) as free:
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    tasks.start_soon(put, number)
+        assert sorted(statuses) == [201] * fit + [507] * (4 - fit)
+        assert min(free) >= RESERVE
+        assert [path.split("/")[0] for path in to.files()] == ["files"] * fit
+        assert not to.service.store._reservations
+
+
+async def test_a_body_without_a_length_stops_at_the_reserve(caller: OpenCaller) -> None:
+    async with caller() as to:
+        with small_disk(to) as free:
+            assert await put_slowly(to, 1, 60 * MB, announced=False) == 507
+        assert min(free) >= RESERVE
+        assert to.files() == []
+
+
+async def test_a_promise_that_was_given_back_is_room_again(caller: OpenCaller) -> None:
+    async with caller() as to:
+        with small_disk(to):
+            for number in range(3):
+                assert await put_slowly(to, number, 15 * MB, announced=True) in {201, 507}
+                to.service.store._contents.clear()
+                for path in (to.service.folder / "files").iterdir():
+                    path.unlink()
+            assert await put_slowly(to, 9, 25 * MB, announced=True) == 201

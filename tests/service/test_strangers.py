@@ -1,0 +1,356 @@
+"""What somebody without the key can hold at the service: little, and not for long."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloudburst.adapters.http.certificates import new_secrets
+from cloudburst.service.connections import MAX_OPEN_CONNECTIONS, Connections, connection_limit
+from support.project import TESTS
+from support.service_caller import KEY
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+
+SCRIPT = str(TESTS / "support" / "serve_stand_in.py")
+HEAD_SECONDS = 1.0
+
+
+class Service:
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        assert process.stdout is not None
+        self.url = process.stdout.readline().split()[-1]
+        self.process = process
+        self._log = log
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Generator[Start]:
+    folder = tmp_path / "service"
+    folder.mkdir()
+    with ExitStack() as stack:
+
+        def start(*, descriptors: int = 0, **settings: str) -> Service:
+            def limit() -> None:
+                if descriptors:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+            log = tmp_path / "log"
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, SCRIPT],
+                    env={
+                        **os.environ,
+                        "AUTHENTICATION_KEY": KEY,
+                        "CLOUDBURST_HOST": "127.0.0.1",
+                        "CLOUDBURST_PORT": "0",
+                        "CLOUDBURST_ENCODERS": "1",
+                        "CLOUDBURST_RESERVE_BYTES": "0",
+                        "CLOUDBURST_FOLDER": str(folder),
+                        "CLOUDBURST_HEAD_SECONDS": str(HEAD_SECONDS),
+                        **{f"CLOUDBURST_{name.upper()}": text for name, text in settings.items()},
+                    },
+                    stdout=subprocess.PIPE,
+                    stderr=stack.enter_context(log.open("wb")),
+                    text=True,
+                    preexec_fn=limit,  # noqa: PLW1509 - this process has no thread yet
+                )
+            )
+            stack.callback(process.kill)
+            return Service(process, log)
+
+        yield start
+
+
+def seconds_until_closed(line: socket.socket, drip: bytes = b"") -> float:
+    """Read until the other side closes, sending a byte of the drip every 0.1 s."""
+    began = time.monotonic()
+    line.settimeout(0.1)
+    rest = iter(drip)
+    while time.monotonic() - began < 20:
+        with suppress(TimeoutError):
+            try:
+                if not line.recv(65536):
+                    return time.monotonic() - began
+                continue
+            except ConnectionError:
+                return time.monotonic() - began
+        with suppress(ConnectionError):
+            line.sendall(bytes([byte for byte in (next(rest, None),) if byte is not None]))
+    raise AssertionError("still open after 20 s")
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+
+
+SLOW_HEADS = {
+    "silent": (b"", b""),
+    "half line": (b"GET /hea", b""),
+    "half head": (HEALTH, b""),
+    "drip": (b"", HEALTH + b"X-Slow: " + b"x" * 300),
+    "second head drips": (HEALTH + b"\r\n", b"GET /health HTTP/1.1\r\nX-Slow: " + b"x" * 300),
+    "second half head": (HEALTH + b"\r\n" + HEALTH, b""),
+}
+
+
+def test_a_head_that_does_not_come_closes_the_connection(start: Start) -> None:
+    service = start()
+
+    def seconds(sent: bytes, drip: bytes) -> float:
+        with service.connect() as line:
+            line.sendall(sent)
+            return seconds_until_closed(line, drip)
+
+    with ThreadPoolExecutor(len(SLOW_HEADS)) as pool:
+        waits = {name: pool.submit(seconds, *case) for name, case in SLOW_HEADS.items()}
+        found = {name: wait.result() for name, wait in waits.items()}
+    assert all(HEAD_SECONDS / 2 < taken < 8 * HEAD_SECONDS for taken in found.values()), found
+    assert health(service) == 200
+
+
+def test_a_tls_handshake_that_does_not_come_closes_the_connection(start: Start) -> None:
+    ours = new_secrets()
+    service = start(certificate=ours.certificate, private_key=ours.private_key)
+    with service.connect() as silent, service.connect() as half:
+        half.sendall(b"\x16\x03\x01\x02\x00")  # the beginning of a ClientHello
+        assert seconds_until_closed(silent) < 8 * HEAD_SECONDS
+        assert seconds_until_closed(half) < 8 * HEAD_SECONDS
+    assert "Traceback" not in service.log
+
+
+def test_a_body_that_was_refused_has_to_end(start: Start) -> None:
+    service = start(stall_seconds="1")
+    with service.connect() as line:
+        line.sendall(b"PUT /files/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        assert seconds_until_closed(line, drip=b"x" * 300) < 15  # an answer, 2 s of grace, 1 s
+
+
+def test_a_peer_that_does_not_read_its_answers_is_cut_off(start: Start) -> None:
+    service = start(stall_seconds="1")
+    with service.connect() as line:
+        line.settimeout(0.5)
+        deadline = time.monotonic() + 30
+        with pytest.raises(ConnectionError):  # noqa: PT012 - whichever of them comes too late
+            while time.monotonic() < deadline:
+                with suppress(TimeoutError):  # the service reads no further: that is the point
+                    line.sendall((HEALTH + b"\r\n") * 200)
+
+
+def test_a_head_that_is_too_long_is_refused(start: Start) -> None:
+    service = start(head_seconds="20")
+    with service.connect() as line:
+        line.sendall(HEALTH + b"X-Long: " + b"x" * 20_000)
+        assert line.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+UPLOAD = f"PUT /files/{'0' * 64} HTTP/1.1\r\nHost: x\r\n".encode()
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+WITH_KEY = f"X-Authentication-Key: {KEY}\r\n".encode()
+CRUMBS = b"1\r\nA\r\n" * 43_000
+"""A quarter of a megabyte, which is what asyncio reads at once."""
+
+
+def cpu_seconds(service: Service) -> float:
+    stat = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_bodies_of_tiny_chunks_cost_the_service_little_time(start: Start) -> None:
+    service = start()
+
+    def send(head: bytes) -> bytes:
+        with service.connect() as line:
+            try:
+                line.sendall(head + CRUMBS)
+                return line.recv(100)[:13]
+            except ConnectionError:  # closed with unread data: the answer can be lost
+                return b""
+
+    number = 20
+    for head, answer, limit in (
+        (UPLOAD + CHUNKED, b"HTTP/1.1 401 ", 0.03),  # parsing all of it takes 0.3 s
+        (HEALTH + CHUNKED, b"HTTP/1.1 200 ", 0.03),
+        (UPLOAD + WITH_KEY + CHUNKED, b"HTTP/1.1 400 ", 0.06),
+    ):
+        assert health(service) == 200
+        before = cpu_seconds(service)
+        with ThreadPoolExecutor(number) as pool:
+            answers = set(pool.map(send, [head] * number))
+        assert health(service) == 200
+        assert cpu_seconds(service) - before < number * limit, head
+        assert answers <= {b"", answer}
+    assert "Traceback" not in service.log
+
+
+def test_who_sends_a_chunked_body_without_the_key_gets_an_answer_and_no_second_request(
+    start: Start,
+) -> None:
+    service = start()
+    with service.connect() as line:
+        line.sendall(UPLOAD + CHUNKED)
+        for _ in range(8):
+            line.sendall(CRUMBS)
+        line.sendall(b"zz\r\n" + HEALTH + b"\r\n")
+        received = b""
+        while piece := line.recv(65536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in received
+    assert received.count(b"HTTP/1.1") == 1
+    assert "Traceback" not in service.log
+
+
+def test_a_refused_chunked_body_is_not_read_for_long(start: Start) -> None:
+    service = start()
+    block = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with service.connect() as line:
+        line.sendall(UPLOAD + CHUNKED)
+        with pytest.raises(ConnectionError):  # after 4 MB, and what the system buffers
+            line.sendall(block * 600)
+
+
+def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) -> None:
+    service = start()
+    body = b"4\r\nsome\r\n" * 500 + b"0\r\n\r\n"
+    with service.connect() as line:
+        for expect in (b"", b"Expect: 100-continue\r\n", b""):
+            line.sendall(UPLOAD + WITH_KEY + expect + CHUNKED)
+            if expect:
+                assert line.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            line.sendall(body)
+            received = b""
+            while not received.endswith(b"}"):
+                received += line.recv(1000)
+            assert received.startswith(b"HTTP/1.1 400 ")  # it was read: its hash is another
+            assert b"connection: close" not in received
+
+
+def test_a_request_with_two_body_lengths_ends_its_connection(start: Start) -> None:
+    service = start()
+    with service.connect() as line:
+        both = b"Content-Length: 5\r\n" + CHUNKED + b"0\r\n\r\n"
+        line.sendall(UPLOAD + WITH_KEY + both + HEALTH + b"\r\n")
+        received = b""
+        with suppress(ConnectionError):
+            while piece := line.recv(65536):
+                received += piece
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_malformed_requests_do_not_fill_the_log(tmp_path: Path) -> None:
+    env = {"CLOUDBURST_HOST": "127.0.0.1", "CLOUDBURST_PORT": "0", "AUTHENTICATION_KEY": KEY}
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "cloudburst.service"],
+            env={**os.environ, **env, "CLOUDBURST_FOLDER": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            service = Service(process, tmp_path / "log")
+            for raw in (b"nonsense\r\n\r\n", HEALTH + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"):
+                with service.connect() as line:
+                    line.sendall(raw)
+                    assert line.recv(100).startswith(b"HTTP/1.1 ")
+            assert "WARNING" not in service.log
+        finally:
+            process.kill()
+
+
+def health(service: Service) -> int:
+    return httpx.get(f"{service.url}/health", timeout=10).status_code
+
+
+@contextmanager
+def silent(service: Service, number: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(service.connect()) for _ in range(number)]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_health_is_answered_while_strangers_hold_more_connections_than_there_are_descriptors(
+    start: Start, tls: bool
+) -> None:
+    ours = new_secrets()
+    secrets = {"certificate": ours.certificate, "private_key": ours.private_key} if tls else {}
+    service = start(descriptors=256, head_seconds="60", **secrets)
+    check = [sys.executable, "-m", "cloudburst.service.health"]
+    env = {**os.environ, "CLOUDBURST_PORT": str(service.port)}
+    env |= {f"CLOUDBURST_{name.upper()}": text for name, text in secrets.items()}
+    with silent(service, 400):
+        for _ in range(3):
+            assert subprocess.run(check, env=env, check=False, timeout=20).returncode == 0
+        held = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+        assert held < 256
+    assert "Traceback" not in service.log
+
+
+def test_strangers_do_not_push_out_who_has_shown_the_key(start: Start) -> None:
+    service = start(descriptors=256, head_seconds="60")
+    with service.connect() as upload:
+        head = f"PUT /files/{'0' * 64} HTTP/1.1\r\nHost: x\r\nX-Authentication-Key: {KEY}\r\n"
+        upload.sendall(head.encode() + b"Content-Length: 10\r\n\r\n12345")
+        time.sleep(0.3)
+        with silent(service, 400):
+            assert health(service) == 200
+        upload.sendall(b"67890")
+        assert upload.recv(100).startswith(b"HTTP/1.1 400 ")  # it was read: its hash is another
+
+
+def test_when_everybody_has_shown_the_key_a_newcomer_has_to_wait() -> None:
+    connections = Connections(2)
+    pairs = [socket.socketpair() for _ in range(4)]
+    first, second = (connections.admit(ours) for ours, _ in pairs[:2])
+    assert first is not None
+    assert second is not None
+    first.authorised()
+    second.authorised()
+    assert connections.admit(pairs[2][0]) is None
+    second.request_over()
+    assert connections.admit(pairs[2][0]) is not None
+    assert pairs[1][1].recv(1) == b""  # cut for the newcomer
+    assert len(connections) == 2
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_the_limit_leaves_descriptors_for_files_and_children() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        assert 2 * connection_limit(16) < 1024
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, soft), hard))
+        assert connection_limit(1) == MAX_OPEN_CONNECTIONS
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

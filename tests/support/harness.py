@@ -1,0 +1,95 @@
+"""The engine without a client: no files, no threads, so that time can be virtual."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from cloudburst.concurrency import collapse_single
+from cloudburst.engine.forecast.measurements import Measurements, scene_work
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import open_run
+from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import Sample
+from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.task import TaskSpec
+
+
+def checked(name: str, seconds: float = 1.0) -> CheckedScene:
+    scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
+    return CheckedScene(scene=scene, audio_seconds=seconds, total_bytes=1000)
+
+
+def working(name, seconds):
+    """A scene that is so many seconds of work."""
+    first, second = (scene_work(checked(name, sound), RenderOptions()) for sound in (1, 2))
+    return checked(name, 1 + (seconds - first) / (second - first))
+
+
+def known(*clouds, ratio=1.0, starts=True):
+    """Figures as if the clouds had been measured: an encode takes its work times ``ratio``."""
+    measurements = Measurements()
+    for cloud in clouds:
+        if starts:
+            measurements.add(Sample(kind=cloud.name, measure="startup", seconds=cloud.boot))
+        moving = cloud.upload + cloud.download
+        measurements.add(Sample(kind=cloud.name, measure="transfer", seconds=moving))
+        for seconds in (5, 10, 20, 60) * 25:
+            taken = ratio * seconds
+            sample = Sample(kind=cloud.name, measure="encode", seconds=taken, work=seconds)
+            measurements.add(sample)
+    return measurements
+
+
+@dataclass
+class Engine:
+    pool: WorkerPool
+    timeouts: Timeouts
+    limits: Limits
+
+    def open(self, scenes, name="run", journal=None):
+        scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
+        return open_run(
+            name,
+            scenes,
+            self.pool,
+            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+            options=RenderOptions(),
+            timeouts=self.timeouts,
+            limits=self.limits,
+            journal=journal,
+        )
+
+    async def render(self, scenes, name="run", journal=None):
+        async with self.open(scenes, name, journal) as run:
+            return await run.until_done()
+
+
+@asynccontextmanager
+async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS_BACKOFF, measurements=None):
+    timeouts, limits = timeouts or Timeouts(), limits or Limits()
+    with collapse_single():
+        async with AsyncExitStack() as stack:
+            backends = [
+                await stack.enter_async_context(cloud.backend(timeouts, TaskSpec().tier))
+                for cloud in clouds
+            ]
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            pool = WorkerPool(
+                tasks,
+                backends,
+                spec=TaskSpec(),
+                timeouts=timeouts,
+                limits=limits,
+                backoff=backoff,
+                measurements=measurements,
+            )
+            try:
+                yield Engine(pool, timeouts, limits)
+            finally:
+                pool.close()
+                tasks.cancel_scope.cancel()

@@ -1,0 +1,40 @@
+"""The client's side, with the studio as its worker."""
+
+from __future__ import annotations
+
+import httpx
+
+from cloudburst.adapters.http.native import connect
+from cloudburst.models.limits import Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.task import Secrets
+from support.fake_native_service import KEY
+
+OPTIONS = RenderOptions()
+CUT = httpx.RemoteProtocolError("cut")
+PATIENT = Timeouts()
+
+
+def to_studio(studio, timeouts=PATIENT, key=KEY, **more):
+    return connect(
+        "http://w",
+        secrets=Secrets(key=key),
+        timeouts=timeouts,
+        transport=studio.transport,
+        **more,
+    )
+
+
+def ignore(share):
+    pass
+
+
+async def rendered(studio, scene, to, timeouts=PATIENT):
+    async with to_studio(studio, timeouts) as renderer:
+        upload = await renderer.upload(scene, OPTIONS)
+        output = await renderer.encode(upload, progress=ignore)
+        return await renderer.download(output, to)
+
+
+def left_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix in {".mp4", ".part"})

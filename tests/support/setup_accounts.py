@@ -1,0 +1,152 @@
+"""Emulated accounts that ``init`` has or has not set up."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager, suppress
+from functools import cache
+
+import aioboto3
+import boto3
+from botocore.exceptions import ClientError
+
+from cloudburst.aws.setup.init_account import InitOptions, init
+from cloudburst.models.settings import Settings
+from cloudburst.testing import EmulatorConfig, FargateEmulator
+
+HERE = "203.0.113.7"
+"""Of the addresses for documentation, RFC 5737."""
+NEW = {"prepared": False, "vcpu_quota": 6.0, "spot_vcpu_quota": 6.0}
+"""As AWS gives it to somebody."""
+QUICK = {"pending": 0.1, "stop_timeout": 1.0}
+READS = ("Describe", "Get", "List", "Simulate")
+
+
+async def here():
+    return HERE
+
+
+@contextmanager
+def bare(**config):
+    """An account without anything of ours; moto keeps what we make."""
+    with FargateEmulator(EmulatorConfig.quick(**{**QUICK, **NEW, **config})) as emulator:
+        yield emulator
+
+
+def client(emulator, service):
+    """A client of whoever looks at the account by hand, with a key of its own."""
+    return _client(emulator, service)
+
+
+@cache
+def _client(emulator, service):
+    keys = key_by_hand(emulator)
+    return boto3.client(
+        service,
+        endpoint_url=emulator.url,
+        region_name="us-east-1",
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+@cache
+def key_by_hand(emulator):
+    return emulator.new_key()
+
+
+def wipe(emulator):
+    """Remove all that ``init`` or anybody else has made in the account: moto takes its time to
+    start, so tests share one."""
+    ecs, ec2, iam, logs = (client(emulator, name) for name in ("ecs", "ec2", "iam", "logs"))
+    for task in emulator.live:
+        ecs.stop_task(cluster=task.cluster, task=task.arn)
+    while any(task.last_status != "STOPPED" for task in emulator.tasks):
+        time.sleep(0.05)
+    for arn in ecs.list_task_definitions()["taskDefinitionArns"]:
+        ecs.deregister_task_definition(taskDefinition=arn)
+    for arn in ecs.list_clusters()["clusterArns"]:
+        ecs.delete_cluster(cluster=arn)
+    for group in logs.describe_log_groups()["logGroups"]:
+        logs.delete_log_group(logGroupName=group["logGroupName"])
+    for group in ec2.describe_security_groups()["SecurityGroups"]:
+        if group["GroupName"] != "default":
+            ec2.delete_security_group(GroupId=group["GroupId"])
+    for role in iam.list_roles()["Roles"]:
+        _remove_role(iam, role["RoleName"])
+
+
+def _remove_role(iam, name):
+    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    with suppress(ClientError):
+        iam.delete_role(RoleName=name)
+
+
+def index(*architectures):
+    """The manifest of an image for several processors, as ``docker buildx`` makes it."""
+    kind = "application/vnd.oci.image"
+    entries = [
+        {
+            "mediaType": f"{kind}.manifest.v1+json",
+            "digest": f"sha256:{number:064}",
+            "size": 1,
+            "platform": {"architecture": name, "os": "linux"},
+        }
+        for number, name in enumerate((*architectures, "unknown"))
+    ]
+    return {"schemaVersion": 2, "mediaType": f"{kind}.index.v1+json", "manifests": entries}
+
+
+@contextmanager
+def pushed(emulator, image, *architectures):
+    """An image in the account's own ECR."""
+    ecr = client(emulator, "ecr")
+    name, _, tag = image.partition(":")
+    ecr.create_repository(repositoryName=name)
+    try:
+        manifest = json.dumps(index(*architectures))
+        ecr.put_image(repositoryName=name, imageTag=tag, imageManifest=manifest)
+        yield
+    finally:
+        ecr.delete_repository(repositoryName=name, force=True)
+
+
+def settings_of(emulator, **changes):
+    keys = (emulator.environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    session()._session.set_credentials(*keys)
+    return Settings(_env_file=None, **{**emulator.environment, **changes})
+
+
+@cache
+def session():
+    """Reads each service's model once, and not once for each call of ours.
+
+    It has the key of the account that `settings_of` was asked for last.
+    """
+    return aioboto3.Session()
+
+
+async def set_up(emulator, *, env_file=None, settings=None, changes=None, on_wait=None, **plan):
+    """The report of an init, and the settings that it leads to."""
+    settings = settings or settings_of(emulator, **(changes or {}))
+    plan = InitOptions(env_file=env_file, **plan)
+    report = await init(
+        settings, options=plan, find_address=here, session=session(), on_wait=on_wait
+    )
+    return report, settings_of(emulator, **{**(changes or {}), **report.environment})
+
+
+def outcomes(report):
+    """Of each thing, by what it is and, where there are several, its name."""
+    return {
+        (step.resource, step.name.partition(":")[0]): str(step.outcome) for step in report.steps
+    }
+
+
+def writes(emulator, since=0):
+    """Actions of calls that change something."""
+    return [c.action for c in emulator.calls[since:] if not c.operation.startswith(READS)]

@@ -1,0 +1,138 @@
+"""Errors that leave a task group, and calls that outlast a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from cloudburst.concurrency import collapse_single, despite_cancel, finish_despite_cancel
+from cloudburst.testing import VirtualClockLoop
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_lone_error_leaves_as_itself():
+    with pytest.raises(KeyError), collapse_single():
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [KeyError()])])
+
+
+def told(error):
+    return "".join(traceback.format_exception(error))
+
+
+def missing():
+    raise FileNotFoundError("no disk")
+
+
+async def in_groups(work):
+    with collapse_single():
+        async with anyio.create_task_group():
+            with collapse_single():
+                async with anyio.create_task_group():
+                    work()
+
+
+async def test_a_lone_error_has_one_traceback():
+    with pytest.raises(FileNotFoundError) as caught:
+        await in_groups(missing)
+    assert told(caught.value).count("Traceback") == 1
+    assert told(caught.value).endswith("FileNotFoundError: no disk\n")
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+async def test_a_lone_error_keeps_its_own_cause_and_context(explicit):
+    def work():
+        try:
+            missing()
+        except OSError as exc:
+            if explicit:
+                raise KeyError("gone") from exc
+            raise KeyError("gone")  # noqa: B904 - the context is what is tested
+
+    with pytest.raises(KeyError) as caught:
+        await in_groups(work)
+    assert told(caught.value).count("Traceback") == 2
+    assert isinstance(caught.value.__context__, FileNotFoundError)
+    assert (caught.value.__cause__ is not None) is explicit
+
+
+async def test_several_stay_together():
+    with pytest.raises(ExceptionGroup, match="both"), collapse_single():
+        raise ExceptionGroup("both", [KeyError(), ValueError()])
+
+
+async def test_an_interrupt_leaves_asyncio_s_loop_only_once(anyio_backend_name):
+    stays = anyio_backend_name == "asyncio"
+    expected = BaseExceptionGroup if stays else KeyboardInterrupt
+    with pytest.raises(expected), collapse_single():
+        raise BaseExceptionGroup("", [KeyboardInterrupt()])
+
+
+async def test_a_call_that_a_scope_cancels_is_finished_and_then_cancelled():
+    calls, after = [], []
+
+    async def call():
+        await anyio.sleep(1)
+        calls.append(1)
+
+    with anyio.move_on_after(0.5) as scope:
+        await finish_despite_cancel(call, seconds=10)
+        await anyio.lowlevel.checkpoint()
+        after.append(1)
+    assert (calls, after) == ([1], [])
+    assert scope.cancelled_caught
+
+
+async def test_a_call_that_takes_too_long_is_cut_off():
+    began, rest = anyio.current_time(), []
+
+    async def call():
+        await anyio.sleep(60)
+        rest.append(1)
+
+    with pytest.raises(TimeoutError):
+        await finish_despite_cancel(call, seconds=5)
+    assert anyio.current_time() - began == pytest.approx(5)
+    assert not rest
+
+
+async def test_an_error_of_the_call_is_raised_at_once():
+    calls = []
+
+    async def call():
+        for attempt in despite_cancel(5.0):
+            with attempt:
+                calls.append(1)
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        await call()
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 2.5])
+def test_a_call_that_asyncio_cancels_is_made_again(seconds):
+    """Cancelled twice by ``Task.cancel()``; the third try is done in time or not."""
+    began, ended = [], []
+
+    async def call():
+        began.append(anyio.current_time())
+        await anyio.sleep(1)
+        ended.append(anyio.current_time())
+
+    async def main():
+        task = asyncio.ensure_future(finish_despite_cancel(call, seconds=seconds))
+        for _ in range(2):
+            await asyncio.sleep(0.9)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(main())
+    assert began == pytest.approx([0, 0.9, 1.8])
+    assert ended == pytest.approx([2.8] if seconds == 10.0 else [])

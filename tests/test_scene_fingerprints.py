@@ -1,0 +1,89 @@
+"""What tells whether a video would look the same again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloudburst import InvalidScenesError, RenderOptions
+from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.scene_fingerprints import add_fingerprints
+
+
+@pytest.fixture
+def scene(make_scene):
+    return CheckedScene(scene=Scene.model_validate(make_scene("a")), audio_seconds=1, total_bytes=1)
+
+
+def of(scene: CheckedScene, **options) -> str:
+    (one,) = add_fingerprints([scene], RenderOptions(**options))
+    assert one.scene == scene.scene
+    return one.fingerprint
+
+
+def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
+    files = {}
+    for name in ("image", "audio"):
+        path = getattr(scene.scene, name)
+        files[name] = tmp_path / f"other{path.suffix}"
+        shutil.copy(path, files[name])
+    moved = scene.model_copy(update={"scene": scene.scene.model_copy(update=files)})
+    assert of(moved) == of(scene)
+    assert len(of(scene)) == 64
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"language": "english"},
+        {"effects": ()},
+        {"is_portrait": True},
+        {"is_portrait": False},
+        {"background_box": False},
+        {"background_opacity": 0.3},
+        {"font_size": 20},
+        {"outline_color": "&H00FFFFFF"},
+    ],
+)
+def test_each_option_counts(scene, options):
+    assert of(scene, **options) != of(scene)
+
+
+def test_every_option_is_looked_at():
+    """A new option changes what videos look like, or must be left out by name."""
+    looked_at = {"language", "effects", "is_portrait", "background_box", "background_opacity"}
+    looked_at |= {"font_size", "outline_color", "watermark"}
+    assert set(RenderOptions.model_fields) == looked_at
+
+
+def test_only_the_drawn_effect_counts(scene):
+    assert of(scene, effects=("pan_left",)) == of(scene, effects=("pan_left", "pan_left"))
+    assert of(scene, effects=("pan_left",)) != of(scene, effects=("pan_right",))
+
+
+def test_a_picture_is_no_sound(scene):
+    """Each file counts as what it is used for."""
+    swapped = scene.scene.model_copy(
+        update={"image": scene.scene.audio, "audio": scene.scene.image}
+    )
+    assert of(scene.model_copy(update={"scene": swapped})) != of(scene)
+
+
+def test_a_watermark_is_one_of_the_files(scene, tmp_path):
+    mark = tmp_path / "mark.png"
+    shutil.copy(scene.scene.image, mark)
+    first = of(scene, watermark=mark)
+    assert first != of(scene)
+    Image.new("RGB", (9, 9), "pink").save(mark)
+    assert of(scene, watermark=mark) != first
+
+
+def test_a_file_that_is_gone_meanwhile_is_a_fault(scene):
+    Path(scene.scene.audio).unlink()
+    with pytest.raises(InvalidScenesError) as caught:
+        of(scene)
+    (fault,) = caught.value.faults
+    assert (fault.scene, fault.found) == ("a", "no longer there")

@@ -1,0 +1,38 @@
+"""Short, printable texts for messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.text import describe_error, printable_line, short_repr
+
+
+def error_of_a_missing_file(path):
+    with pytest.raises(OSError) as caught:
+        path.read_bytes()
+    return caught.value
+
+
+def test_an_error_of_a_file_names_the_file_and_its_problem(tmp_path):
+    path = tmp_path / ("x" * 200) / "two\nlines"
+    text = describe_error(error_of_a_missing_file(path))
+    assert text == f"{path.parent}/two�lines: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("a\x1b[31mb"), "a�[31mb"),
+        (KeyError("k"), "'k'"),
+        (TimeoutError(), "TimeoutError"),
+        (OSError("no file"), "no file"),
+        (ValueError("x" * 600), "x" * 500 + "…"),
+    ],
+)
+def test_other_errors_are_one_printable_line(error, text):
+    assert describe_error(error) == text
+
+
+def test_long_values_and_texts_are_cut():
+    assert printable_line("abc", 2) == "ab…"
+    assert len(short_repr([["x" * 1000] * 1000] * 1000)) <= 60
