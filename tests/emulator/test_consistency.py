@@ -74,7 +74,7 @@ def test_containers_and_attachment_come_after_the_task(emulate):
     [shown] = answer["tasks"]
     assert (shown["containers"], shown["attachments"]) == ([], [])
     [task] = emulator.tasks
-    shown = until(lambda: (one := described(emulator, task))["attachments"] and one)
+    shown = until(lambda: (one := described(emulator, task))["attachments"] and one, interval=0.05)
     assert shown["containers"]
     assert shown["attachments"][0]["status"] == "PRECREATED"
     assert [item["name"] for item in shown["attachments"][0]["details"]] == ["subnetId"]

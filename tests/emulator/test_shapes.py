@@ -177,7 +177,7 @@ def test_every_answer_fits(emulate):
         seen.update(task["lastStatus"] for task in tasks)
         return all(task["lastStatus"] == wanted for task in tasks)
 
-    until(lambda: looked("RUNNING"))
+    until(lambda: looked("RUNNING"), interval=0.1)
     ecs.list_tasks(cluster=CLUSTER, maxResults=1)
     for arn in (first["taskArn"], first["clusterArn"], first["taskDefinitionArn"]):
         ecs.tag_resource(resourceArn=arn, tags=[{"key": "z", "value": "y"}])
@@ -189,7 +189,7 @@ def test_every_answer_fits(emulate):
     emulator.crash(second["taskArn"])
     for task in emulator.tasks:
         ecs.stop_task(cluster=CLUSTER, task=task.arn, reason="done")
-    until(lambda: looked("STOPPED"))
+    until(lambda: looked("STOPPED"), interval=0.1)
     assert seen >= {"PROVISIONING", "PENDING", "RUNNING", "DEPROVISIONING", "STOPPED"}
 
     group, stream = "/ecs/cloudburst", f"ecs/cloudburst-processor/{first['taskArn'][-32:]}"

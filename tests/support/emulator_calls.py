@@ -97,12 +97,12 @@ def overriding(name=MAIN, **more):
     return {"containerOverrides": [{"name": name, "environment": environment, **more}]}
 
 
-def until(condition, *, seconds=10.0):
+def until(condition, *, seconds=10.0, interval=0.005):
     """Wait for something to be there; returns it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "it never came"
-        time.sleep(0.005)
+        time.sleep(interval)
     return value
 
 

@@ -87,9 +87,10 @@ async def test_a_burst_within_the_rates_of_aws(account, scenes, out):
         limits = Limits(workers=110)
         trial = await tried(aws, scenes(110), out, limits=limits, timeouts=Timeouts(settle=15))
     hold(trial)
+    # On a fast machine the first workers finish their scenes before the last ones are launched.
+    assert notes(trial, "RunTask")[""] == notes(trial, "StopTask")[""] == len(trial.tasks) >= 100
     # A call that a busy machine delays may arrive together with later ones: it is refused, and
     # repeated.
-    assert notes(trial, "RunTask")[""] == notes(trial, "StopTask")[""] == 110
     assert notes(trial, "RunTask")["ThrottlingException"] <= 11
 
 
