@@ -195,7 +195,7 @@ def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
         shutil.copy(scene.subtitle, folder / "subtitle")
     job = {"name": "s", "options": options.model_dump(mode="json")}
     (folder / "job.json").write_text(json.dumps(job))
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]
     cost = measured(command, folder, folder / "video.mp4")
     shutil.rmtree(folder)
     return cost

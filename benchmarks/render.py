@@ -43,8 +43,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cloudburst.models.camera_effects import Effect
-from cloudburst.service import camera_motion, media
-from cloudburst.service import ffmpeg as ff
+from cloudburst.renderer import camera_motion, media
+from cloudburst.renderer import ffmpeg as ff
 
 SIZE = WIDTH, HEIGHT = 1920, 1080
 QUALITY_FRAMES = 150
@@ -205,7 +205,7 @@ def run_ours(scenario: Scenario, inputs: Path, folder: Path) -> Cost:
         shutil.copy(inputs / "subtitle.srt", folder / "subtitle")
     job = {"name": scenario.name, "options": {"effects": scenario.effects}}
     (folder / "job.json").write_text(json.dumps(job))
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]
     return measured(command, folder, folder / "video.mp4")
 
 

@@ -47,7 +47,7 @@ from PIL import Image
 from render import measured
 
 from cloudburst.models.tier import Tier, encoder_slots
-from cloudburst.service.job import IMAGE
+from cloudburst.renderer.job import IMAGE
 
 OTHERS = 0.06
 """Share of the cores that other processes may take during a run that counts."""
@@ -222,7 +222,7 @@ def large(mode: str, work: Path) -> float:
     picture.save(path, compress_level=1)
     folder = work / mode.replace(";", "")
     put(Scene(scene.job, {**scene.files, IMAGE: path}), folder)
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.service.render_process", folder]
+    command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]
     return measured(command, folder, folder / "video.mp4").peak
 
 

@@ -129,7 +129,7 @@ def still(env: Variables) -> float:
         Image.new("RGB", (64, 36), (90, 90, 90)).save(folder / "image", "PNG")
         make_sound(folder / "audio", 1 / 30)
         (folder / "job.json").write_text(json.dumps({"name": "s", "options": OPTIONS}))
-        return measured(["-m", "cloudburst.service.render_process", temporary], env)
+        return measured(["-m", "cloudburst.renderer.render_process", temporary], env)
 
 
 def scene(env: Variables) -> float:
@@ -148,7 +148,7 @@ def scene(env: Variables) -> float:
 ROWS = {
     "import": lambda env: measured(["-c", "import cloudburst"], env),
     "health": health,
-    "child": lambda env: measured(["-c", "import cloudburst.service.render_process"], env),
+    "child": lambda env: measured(["-c", "import cloudburst.renderer.render_process"], env),
     "still": still,
     "scene": scene,
 }

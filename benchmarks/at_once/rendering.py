@@ -15,9 +15,9 @@ from tinytag import TinyTag
 
 from at_once.watching import Cores
 from cloudburst.models.options import RenderOptions
-from cloudburst.service import ffmpeg as ff
+from cloudburst.renderer import ffmpeg as ff
+from cloudburst.renderer.job import AUDIO, IMAGE, JOB_FILE, SUBTITLE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import AUDIO, IMAGE, JOB_FILE, SUBTITLE, JobOptions, RenderJob
 from cloudburst.service.jobs import Job, Jobs
 from cloudburst.service.subprocesses import Subprocesses
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, local
 from cloudburst.preflight import check_scenes
-from cloudburst.service.ffmpeg import find_ffmpeg
-from cloudburst.service.job import InputFaultError
-from cloudburst.service.media import measure_audio
+from cloudburst.renderer.ffmpeg import find_ffmpeg
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.media import measure_audio
 from support.case_selection import chosen
 from support.hostile_media import HEAVY, LIGHT, Case, m4a_of_samples, mka_of_channels, silence
 from support.resource_gauge import Gauge

@@ -11,8 +11,8 @@ import anyio
 import pytest
 from anyio import create_task_group, to_thread
 
+from cloudburst.renderer.job import InputFaultError
 from cloudburst.service import unpack
-from cloudburst.service.job import InputFaultError
 from support.service_caller import Caller, OpenCaller, alive, eventually, read_pids
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.models.options import RenderOptions
-from cloudburst.service.job import JobOptions, RenderJob
+from cloudburst.renderer.job import JobOptions, RenderJob
 from support.service_inputs import tone
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -47,7 +47,7 @@ WATCHED = """
 import json, runpy, sys
 sys.argv = ["child", sys.argv[1]]
 try:
-    runpy.run_module("cloudburst.service.render_process", run_name="__main__")
+    runpy.run_module("cloudburst.renderer.render_process", run_name="__main__")
 except SystemExit as end:
     print(json.dumps({"code": end.code, "modules": sorted(sys.modules)}))
 """

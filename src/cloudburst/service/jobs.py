@@ -16,15 +16,15 @@ from anyio import CancelScope, current_time, to_thread
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, VIDEO_FILE, InputFault, RenderedVideo
+from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.job import INPUT_FAULT_EXIT_CODE, VIDEO_FILE, InputFault, RenderedVideo
-from cloudburst.service.process_limits import fault_from_exit
 from cloudburst.service.render_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
 log = logging.getLogger("cloudburst.service")
 
-RENDER_COMMAND = (sys.executable, "-m", "cloudburst.service.render_process")
+RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
 """Command that renders a job; the job's folder is appended as the last argument."""
 
 MAX_REASON_CHARS = 300

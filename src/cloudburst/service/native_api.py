@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import validate_scene_name
+from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.file_response import VideoFileResponse, cancel_on_disconnect
 from cloudburst.service.http_errors import RejectedRequestError, display_value
-from cloudburst.service.job import AUDIO, IMAGE, SUBTITLE, WATERMARK
 from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
 

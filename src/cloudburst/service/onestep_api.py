@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE
 from cloudburst.service import request_body
 from cloudburst.service.file_response import cancel_on_disconnect
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
-from cloudburst.service.job import INPUT_FAULT_EXIT_CODE
 from cloudburst.service.jobs import Job
 from cloudburst.service.native_api import video_response
 from cloudburst.service.service import RenderService

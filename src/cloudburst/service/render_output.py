@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudburst.service.job import InputFault, RenderedVideo
+from cloudburst.renderer.job import InputFault, RenderedVideo
 
 
 class ChildLine(BaseModel):

@@ -17,7 +17,7 @@ from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
 log = logging.getLogger("cloudburst.service")
 
-TEST_RENDER_COMMAND = (sys.executable, "-m", "cloudburst.service.test_render")
+TEST_RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.test_render")
 """Command that renders a test scene; a folder is appended as the last argument."""
 TEST_RENDER_TIMEOUT = 60.0
 """Seconds for the test render, which takes half a second of CPU time. A slower machine is not

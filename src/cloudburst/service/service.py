@@ -13,10 +13,10 @@ import anyio
 from anyio import CancelScope, create_task_group, current_time, to_thread
 
 from cloudburst.models.options import RenderOptions
+from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore, DiskReservation, OutOfDiskError
 from cloudburst.service.http_errors import RejectedRequestError
-from cloudburst.service.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs, QueueFullError, StoppingError
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses

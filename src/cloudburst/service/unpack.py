@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.service.job import (
+from cloudburst.renderer.job import (
     AUDIO,
     IMAGE,
     INPUT_FAULT_EXIT_CODE,

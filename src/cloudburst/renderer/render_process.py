@@ -1,4 +1,4 @@
-"""Render process: ``python -m cloudburst.service.render_process FOLDER``.
+"""Render process: ``python -m cloudburst.renderer.render_process FOLDER``.
 
 It writes `ChildLine` objects to its standard output. It exits with 0, with 2 if an input cannot be
 rendered, or with Python's exit code after an error. Its standard input is a pipe from the server:
@@ -15,10 +15,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from cloudburst.service import process_limits
-from cloudburst.service.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, InputFaultError, RenderJob
-from cloudburst.service.parent_watch import end_with_parent
-from cloudburst.service.render import render
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, InputFaultError, RenderJob
+from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.render import render
 
 _PROGRESS_INTERVAL = 0.1
 """Minimum number of seconds between two progress lines."""

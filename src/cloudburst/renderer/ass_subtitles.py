@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cloudburst.models.subtitles import BOTTOM, Cue
-from cloudburst.service.job import JobOptions
+from cloudburst.renderer.job import JobOptions
 
 _STYLE_TAG = re.compile(r"<(/?)([ibu])>", re.IGNORECASE)
 _OTHER_TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Test render: ``python -m cloudburst.service.test_render FOLDER``.
+"""Test render: ``python -m cloudburst.renderer.test_render FOLDER``.
 
 It renders the shortest scene that uses all features (camera effect, audio, subtitle). It writes one
 JSON object to its output: ``{"found": …}``, or ``{"missing": …}`` with the reason why this machine
@@ -13,7 +13,7 @@ import threading
 import wave
 from pathlib import Path
 
-from cloudburst.service.parent_watch import end_with_parent
+from cloudburst.renderer.parent_watch import end_with_parent
 
 TEST_OPTIONS = {
     "language": "chinese",
@@ -38,15 +38,15 @@ def run_test_render(folder: Path) -> dict[str, str]:
     # Imported here, because a library that cannot be imported is one of the errors to find.
     from PIL import Image  # noqa: PLC0415
 
-    from cloudburst.service.ffmpeg import find_ffmpeg  # noqa: PLC0415
-    from cloudburst.service.job import (  # noqa: PLC0415
+    from cloudburst.renderer.ffmpeg import find_ffmpeg  # noqa: PLC0415
+    from cloudburst.renderer.job import (  # noqa: PLC0415
         AUDIO,
         IMAGE,
         SUBTITLE,
         JobOptions,
         RenderJob,
     )
-    from cloudburst.service.render import render  # noqa: PLC0415
+    from cloudburst.renderer.render import render  # noqa: PLC0415
 
     ffmpeg = find_ffmpeg()
     Image.new("RGB", (32, 18)).save(folder / IMAGE, "PNG")

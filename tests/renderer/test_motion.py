@@ -10,14 +10,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cloudburst.models.camera_effects import Effect
-from cloudburst.service.camera_motion import (
+from cloudburst.renderer.camera_motion import (
     Camera,
     WatermarkOverlay,
     Window,
     camera_windows,
     crop_start,
 )
-from cloudburst.service.media import halve_plane, to_planes
+from cloudburst.renderer.media import halve_plane, to_planes
 from support.dot_charts import HEIGHT, LANDSCAPE, PORTRAIT, WIDTH, chart, dot
 
 

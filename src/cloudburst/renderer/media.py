@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 
 from cloudburst.models import audio_rules, picture_rules
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.service import process_limits
-from cloudburst.service.ffmpeg import (
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.ffmpeg import (
     FPS,
     SAMPLE_RATE,
     Ffmpeg,
@@ -28,7 +28,7 @@ from cloudburst.service.ffmpeg import (
     decode_arguments,
     run_ffmpeg,
 )
-from cloudburst.service.job import AUDIO, IMAGE, WATERMARK, InputFaultError
+from cloudburst.renderer.job import AUDIO, IMAGE, WATERMARK, InputFaultError
 
 Box: TypeAlias = tuple[float, float, float, float]
 

@@ -12,9 +12,9 @@ import zlib
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from cloudburst.service.ffmpeg import find_ffmpeg
-from cloudburst.service.job import InputFaultError
-from cloudburst.service.media import (
+from cloudburst.renderer.ffmpeg import find_ffmpeg
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.media import (
     DecodedAudio,
     load_picture,
     load_watermark,

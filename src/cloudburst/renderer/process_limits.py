@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
-from cloudburst.service.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFault, InputFaultError
+from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFault, InputFaultError
 
 if sys.platform == "linux":
     import resource

@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.service import process_limits
-from cloudburst.service.ffmpeg import find_ffmpeg
-from cloudburst.service.job import JobOptions, RenderJob
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.ffmpeg import find_ffmpeg
+from cloudburst.renderer.job import JobOptions, RenderJob
 from support.dot_charts import LANDSCAPE, chart, dot
 from support.service_inputs import tone
 
@@ -53,7 +53,7 @@ def job(tmp_path):
 
 def child(folder, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "cloudburst.service.render_process", str(folder)],
+        [sys.executable, "-m", "cloudburst.renderer.render_process", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -443,7 +443,7 @@ def test_large_letters_leave_room_for_fewer_of_them(job):
 def test_started_by_hand_it_kills_only_itself(job):
     """Without a session of its own it makes one: this test lives on."""
     folder = job(seconds=60)
-    command = [sys.executable, "-m", "cloudburst.service.render_process", str(folder)]
+    command = [sys.executable, "-m", "cloudburst.renderer.render_process", str(folder)]
     ended = subprocess.run(  # noqa: PLW1510 - it is killed
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30
     )

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.service import process_limits
-from cloudburst.service.job import AUDIO, InputFault
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.job import AUDIO, InputFault
 
 FPS = 30
 """Frames per second of a video."""

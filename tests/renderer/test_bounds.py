@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cloudburst.service import process_limits
-from cloudburst.service.ffmpeg import Ffmpeg, FfmpegError
-from cloudburst.service.job import InputFaultError
-from cloudburst.service.media import measure_audio
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.ffmpeg import Ffmpeg, FfmpegError
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.media import measure_audio
 
 pytestmark = [
     pytest.mark.real,
@@ -25,7 +25,7 @@ pytestmark = [
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: PLW1510 - how it ends is what is tested
-        [sys.executable, "-c", f"from cloudburst.service import process_limits\n{code}"],
+        [sys.executable, "-c", f"from cloudburst.renderer import process_limits\n{code}"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -35,7 +35,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_a_lack_of_memory_is_a_fault_of_the_input_that_is_read() -> None:
     code = """
 from PIL import Image
-from cloudburst.service.job import InputFaultError
+from cloudburst.renderer.job import InputFaultError
 said = []
 process_limits.limit_memory(300_000_000)
 try:
@@ -112,8 +112,8 @@ def test_subtitles_that_keep_the_encoder_busy_are_a_fault_of_the_subtitles(tmp_p
     code = f"""
 from pathlib import Path
 from cloudburst.models.options import RenderOptions
-from cloudburst.service import render
-from cloudburst.service.job import InputFaultError, JobOptions, RenderJob
+from cloudburst.renderer import render
+from cloudburst.renderer.job import InputFaultError, JobOptions, RenderJob
 render.ENCODE_CPU_SECONDS, render.ENCODE_CPU_SHARE = 1, 0
 job = RenderJob(name="busy", options=JobOptions.from_options(RenderOptions(effects=())))
 try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.service.ffmpeg import (
+from cloudburst.renderer.ffmpeg import (
     MAX_ERROR_BYTES,
     EncodeSpec,
     Ffmpeg,

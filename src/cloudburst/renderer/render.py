@@ -18,9 +18,9 @@ from PIL import Image
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_cues
-from cloudburst.service import ass_subtitles, media, process_limits
-from cloudburst.service import ffmpeg as ff
-from cloudburst.service.job import (
+from cloudburst.renderer import ass_subtitles, media, process_limits
+from cloudburst.renderer import ffmpeg as ff
+from cloudburst.renderer.job import (
     AUDIO,
     IMAGE,
     SUBTITLE,
@@ -122,7 +122,7 @@ def _moving(
     os.environ.setdefault(
         "OPENBLAS_NUM_THREADS", "1"
     )  # numpy would start an unused thread per core
-    from cloudburst.service import camera_motion  # noqa: PLC0415 - saves still pictures 0.25 s
+    from cloudburst.renderer import camera_motion  # noqa: PLC0415 - saves still pictures 0.25 s
 
     camera = camera_motion.Camera(
         picture, None if mark is None else camera_motion.WatermarkOverlay(mark)

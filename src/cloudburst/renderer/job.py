@@ -1,7 +1,7 @@
 """Data that the server and its render process exchange: a job, its result, a fault of its inputs.
 
 A job is a folder with fixed file names. The render process is started as ``python -m
-cloudburst.service.render_process FOLDER`` and writes one JSON object per line to its output.
+cloudburst.renderer.render_process FOLDER`` and writes one JSON object per line to its output.
 
 Every render process imports this module. It uses plain dataclasses because the import of pydantic
 takes 0.2 CPU seconds, more than the rest of the process. The server validates requests before it

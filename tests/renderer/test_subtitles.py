@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.subtitles import Cue, parse_cues
-from cloudburst.service.ass_subtitles import ass_document, escape_ass, subtitle_style
+from cloudburst.renderer.ass_subtitles import ass_document, escape_ass, subtitle_style
 
 
 @pytest.mark.parametrize(
