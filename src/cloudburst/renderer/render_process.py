@@ -49,6 +49,11 @@ def announce_reading(field: str) -> None:
     write_line(reading=field)
 
 
+def announce_gops(count: int) -> None:
+    """Report that other processes can encode some of the video's GOPs."""
+    write_line(gops=count)
+
+
 def main(folder: Path) -> int:
     """Render the job in the folder and return the exit code."""
     if os.getpgrp() != os.getpid():
@@ -57,7 +62,7 @@ def main(folder: Path) -> int:
     process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     try:
-        done = render(folder, job, ProgressReporter(), announce_reading)
+        done = render(folder, job, ProgressReporter(), announce_reading, announce_gops)
     except InputFaultError as exc:
         write_line(fault=asdict(exc.fault))
         return INPUT_FAULT_EXIT_CODE

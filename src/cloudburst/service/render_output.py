@@ -8,7 +8,7 @@ from cloudburst.renderer.job import InputFault, RenderedVideo
 
 
 class ChildLine(BaseModel):
-    """Line in the output of a render process, with exactly one of the four fields set.
+    """Line in the output of a render process, with exactly one of its fields set.
 
     It is validated like a caller's input, because the render process decodes a caller's files.
     """
@@ -18,5 +18,7 @@ class ChildLine(BaseModel):
     reading: str | None = None
     """Name of the input that is read from now on; empty if no input is read."""
     progress: float | None = Field(default=None, ge=0, le=1)
+    gops: int | None = Field(default=None, ge=2, le=100_000)
+    """Number of parts of the video that other processes may help to encode from now on."""
     done: RenderedVideo | None = None
     fault: InputFault | None = None

@@ -1,0 +1,43 @@
+"""Assisting process: ``python -m cloudburst.renderer.gop_process FOLDER``.
+
+It encodes GOPs of a job that a render process renders at the same time, and exits when none is
+left. It can be killed at any time: the render process then encodes what this process has not
+finished. Its standard input is a pipe from the server, as for the render process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.encoder import FPS
+from cloudburst.renderer.job import JOB_FILE, RenderJob
+from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.scene import load_scene
+from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
+
+
+def assist(folder: Path) -> None:
+    """Encode GOPs of the job in the folder until no process has to encode any more."""
+    process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
+    process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
+    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    plan, done = GopPlan.read(folder), None
+    scene = load_scene(folder, job, plan.frames, lambda _field: None)
+    seconds = process_limits.encode_cpu_seconds(plan.frames / FPS)
+    process_limits.limit_cpu_time(time.process_time() + seconds)
+    while plan != done:
+        GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None).assist()
+        # The render process begins again with another plan if the bitrate is too high.
+        done, plan = plan, GopPlan.read(folder)
+
+
+if __name__ == "__main__":
+    if os.getpgrp() != os.getpid():
+        os.setsid()  # started manually: the group that is killed later must be its own
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    assist(Path(sys.argv[1]))

@@ -1,0 +1,40 @@
+"""Groups of pictures (GOPs) of a video, and what can encode them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+from cloudburst.renderer.encoder import EncodedPicture
+
+Progress: TypeAlias = Callable[[int], None]
+"""Function that is called with the number of frames of a GOP that are done."""
+
+
+class Gop(NamedTuple):
+    """Group of pictures: frames of a video that are encoded without reference to other frames."""
+
+    index: int
+    """Number of the GOP in its video, from 0."""
+    first: int
+    """Number of its first frame in the video, from 0."""
+    frames: int
+
+
+class GopSource(Protocol):
+    """Content of a video, which can be encoded GOP by GOP, in any order."""
+
+    gop_frames: int
+    """Length of every GOP except the last, in frames."""
+
+    def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
+        """Return the pictures of a GOP in decoding order; the result depends on nothing else."""
+        ...
+
+
+def divide(frames: int, gop_frames: int) -> list[Gop]:
+    """Return the GOPs of a video; the last one may be shorter than ``gop_frames``."""
+    starts = range(0, frames, gop_frames)
+    return [
+        Gop(index, first, min(gop_frames, frames - first)) for index, first in enumerate(starts)
+    ]

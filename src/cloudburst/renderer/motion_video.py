@@ -1,0 +1,58 @@
+"""Video of a picture over which a camera moves: every frame is drawn and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
+from cloudburst.renderer.frames import Frame, Watermark
+from cloudburst.renderer.gops import Gop, Progress
+from cloudburst.renderer.motion import Window
+from cloudburst.renderer.planes import Planes
+from cloudburst.renderer.subtitle_track import SubtitleTrack
+
+
+class MotionVideo:
+    """Content of a video with camera motion; a `GopSource`.
+
+    Args:
+        picture: The picture over which the camera moves.
+        window: Function that returns the visible part of the picture for the number of a frame.
+        watermark: Watermark that stays in place; ``None`` for none.
+        subtitles: Subtitles of the video.
+    """
+
+    gop_frames = MOTION_GOP_FRAMES
+
+    def __init__(
+        self,
+        picture: Planes,
+        window: Callable[[int], Window],
+        watermark: Watermark | None,
+        subtitles: SubtitleTrack,
+    ) -> None:
+        self._size = VideoSize(picture.width, picture.height)
+        self._picture = Frame(*self._size)
+        self._picture.fill(picture)
+        self._canvas = Frame(*self._size)
+        self._window = window
+        self._watermark = watermark
+        self._subtitles = subtitles
+
+    def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
+        """Return the pictures of a GOP; see `GopSource`."""
+        encoder = GopEncoder(self._size, quantizer)
+        pictures: list[EncodedPicture] = []
+        position = 0
+        for state in self._subtitles.states(gop.first, gop.frames):
+            layers = self._subtitles.layers(state.index)
+            for _ in range(state.frames):
+                self._canvas.zoom_from(self._picture, self._window(gop.first + position))
+                if self._watermark is not None:
+                    self._canvas.overlay(self._watermark)
+                for layer in layers:
+                    self._canvas.blend(layer)
+                pictures += encoder.add(self._canvas.video)
+                position += 1
+                progress(position)
+        return pictures + encoder.finish()

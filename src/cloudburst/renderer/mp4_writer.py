@@ -1,0 +1,76 @@
+"""Writer of MP4 files: encoded pictures beside encoded audio, in the order of their times."""
+
+# PyAV's types of `add_stream` and `mux` are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from cloudburst.renderer.audio_track import TrackReader
+from cloudburst.renderer.encoder import (
+    FPS,
+    REORDERED_PICTURES,
+    EncodedPicture,
+    VideoSize,
+    configure,
+    without_settings,
+)
+from cloudburst.renderer.gops import Gop
+
+_OPTIONS = {"movflags": "+faststart"}
+"""Options of the MP4 format: the index comes first, so that players can begin before they have
+received the whole file."""
+
+
+class Mp4Writer:
+    """Writer of one video. The memory that it needs does not depend on the video's length."""
+
+    def __init__(self, container: OutputContainer, size: VideoSize, audio: TrackReader) -> None:
+        self._container = container
+        self._video = container.add_stream("libx264", FPS)
+        configure(self._video.codec_context, size)  # it only gives the parameter sets
+        self._audio_stream = container.add_stream_from_template(audio.template)
+        self._audio = audio
+        self._written = 0
+
+    def write(self, gop: Gop, pictures: Sequence[EncodedPicture]) -> None:
+        """Write the pictures of a GOP, which follows the previous one, and the audio beside it."""
+        for picture in pictures:
+            self._copy(self._audio.packets_before(self._written + 1))
+            data = picture.data if self._written == 0 else without_settings(picture.data)
+            packet = av.Packet(data)
+            packet.stream = self._video
+            packet.time_base = Fraction(1, FPS)
+            packet.pts = gop.first + picture.position
+            packet.dts = self._written - REORDERED_PICTURES
+            packet.duration = 1
+            packet.is_keyframe = picture.position == 0
+            self._container.mux(packet)
+            self._written += 1
+
+    def finish(self) -> None:
+        """Write the rest of the audio."""
+        self._copy(self._audio.rest())
+
+    def _copy(self, packets: Iterable[Packet[Stream]]) -> None:
+        for packet in packets:
+            packet.stream = self._audio_stream
+            self._container.mux(packet)
+
+
+@contextmanager
+def open_mp4(path: Path, size: VideoSize, audio: TrackReader) -> Generator[Mp4Writer]:
+    """Create the file of a video, or replace it; the file is complete after the block."""
+    with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
+        writer = Mp4Writer(container, size, audio)
+        yield writer
+        writer.finish()

@@ -1,0 +1,170 @@
+"""Decoding of pictures with Pillow.
+
+The functions here read a caller's files and run in the render process. For a file that is broken,
+too large or of another type they raise `InputFaultError`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from PIL import Image, ImageOps
+
+from cloudburst.models import picture_rules
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError
+
+Box: TypeAlias = tuple[float, float, float, float]
+
+LONG_SIDE, SHORT_SIDE = 1920, 1080
+WATERMARK_MARGIN = 10
+"""Pixels between the watermark and the top and left edges."""
+WATERMARK_WIDTH_DIVISOR = 8
+"""Width of the video divided by the width of the watermark."""
+
+_STRIP_PIXELS = 4_000_000
+"""Number of pixels of a large picture that are converted at once."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
+"""Exceptions that Pillow's decoders raise for broken files. Pillow does not document them."""
+
+Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
+
+
+def load_picture(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
+    """Return the picture in RGB, rotated by EXIF and cropped to 1920x1080 or 1080x1920.
+
+    If ``is_portrait`` is ``None``, the shape of the picture decides between the two sizes; a square
+    picture becomes landscape. Transparent parts become black.
+    """
+    with _opened(path, IMAGE, pixels) as picture:
+        orientation = _orientation(picture)
+        lies = orientation in range(5, 9)
+        width, height = reversed(picture.size) if lies else picture.size
+        upright = width < height if is_portrait is None else is_portrait
+        size = (SHORT_SIDE, LONG_SIDE) if upright else (LONG_SIDE, SHORT_SIDE)
+        stored = (size[1], size[0]) if lies else size
+        picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
+        filled = _resized(picture, stored, _centre(picture.size, stored))
+    filled.getexif()[_ORIENTATION] = orientation
+    turned = ImageOps.exif_transpose(filled)
+    if turned.mode == "RGBA":
+        black = Image.new("RGBA", size, (0, 0, 0, 255))
+        turned = Image.alpha_composite(black, turned)
+    return turned.convert("RGB")
+
+
+def _centre(size: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """Return the largest centred part of a picture with the proportions of ``shape``."""
+    (width, height), ratio = size, shape[0] / shape[1]
+    across, down = min(width, height * ratio), min(height, width / ratio)
+    left, top = (width - across) / 2, (height - down) / 2
+    return left, top, left + across, top + down
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """Return the part of a picture within ``box`` at another size, in RGB or RGBA.
+
+    A large picture is converted and reduced in strips, because a converted copy of 100 million
+    pixels would take 400 MB beside the picture. The reduced picture is still at least twice as
+    large as the result, so a good resampling of it looks the same as a good resampling of the
+    whole.
+    """
+    picture.load()
+    scale = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
+    factor = max(1, int(scale / 2))
+    margin = math.ceil(3 * max(1, scale))  # pixels that the kernel reads beyond the box
+    left, top = max(0, math.floor(box[0]) - margin), max(0, math.floor(box[1]) - margin)
+    right = min(picture.width, math.ceil(box[2]) + margin)
+    bottom = min(picture.height, math.ceil(box[3]) + margin)
+    rows = factor * max(1, _STRIP_PIXELS // ((right - left) * factor))
+    small: Image.Image | None = None
+    for row in range(top, bottom, rows):
+        strip = _colours(picture.crop((left, row, right, min(row + rows, bottom))))
+        strip = strip.convert("RGBa") if strip.mode == "RGBA" else strip
+        strip = strip.reduce(factor)
+        if small is None:
+            small = Image.new(strip.mode, (strip.width, -(-(bottom - top) // factor)))
+        small.paste(strip, (0, (row - top) // factor))
+    assert small is not None
+    within = (
+        (box[0] - left) / factor,
+        (box[1] - top) / factor,
+        min((box[2] - left) / factor, small.width),
+        min((box[3] - top) / factor, small.height),
+    )
+    resized = small.resize(size, Image.Resampling.LANCZOS, within)
+    return resized.convert("RGBA") if resized.mode == "RGBa" else resized
+
+
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "PNG":
+        picture.load()  # otherwise getexif loads it, and a second load hides the error
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    except (*_BROKEN, TypeError):
+        return 1  # the picture itself may be valid
+
+
+def load_watermark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Image:
+    """Return the watermark in RGBA, scaled to an eighth of the video's width.
+
+    ``canvas`` is the size of the video in pixels. A watermark that is too tall for the video is
+    cropped; an extremely tall one raises `InputFaultError`.
+    """
+    with _opened(path, WATERMARK, pixels) as picture:
+        width = canvas[0] // WATERMARK_WIDTH_DIVISOR
+        height = max(1, round(picture.height * width / picture.width))
+        if height > canvas[1] * 8:
+            raise InputFaultError(
+                WATERMARK,
+                f"{picture.width}x{picture.height}",
+                "a picture that is less tall in relation to its width",
+            )
+        whole = (0.0, 0.0, float(picture.width), float(picture.height))
+        sized = _resized(picture, (width, height), whole).convert("RGBA")
+    return sized.crop((0, 0, width, min(height, canvas[1] - WATERMARK_MARGIN)))
+
+
+def _colours(picture: Image.Image) -> Image.Image:
+    """Return the picture in RGB, or in RGBA if parts are transparent."""
+    if picture.mode.startswith("I"):  # 16 bits of grey, even if the mode names another number
+        return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    transparent = "A" in picture.getbands() or "transparency" in picture.info
+    mode = "RGBA" if transparent else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)  # no needless copy
+
+
+@contextmanager
+def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
+    """Check a picture, and yield it before it is decoded.
+
+    Errors of the check, and of the decoder within the block, are raised as `InputFaultError`.
+    """
+    expected = f"a picture ({', '.join(_FORMATS)}) of at most {pixels:,} pixels"
+    try:
+        with path.open("rb") as file:
+            picture_rules.check_webp(file.read(30), pixels)
+        with Image.open(path, formats=_FORMATS) as probe:
+            picture_rules.check_picture(probe, pixels)
+            probe.verify()
+        del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
+        with Image.open(path, formats=_FORMATS) as picture:
+            yield picture
+    except InvalidInputError as exc:
+        raise InputFaultError(field, exc.found, exc.expected) from exc
+    except _BROKEN as exc:
+        raise InputFaultError(field, _complaint(path, exc), expected) from exc
+
+
+def _complaint(path: Path, exc: BaseException) -> str:
+    if path.stat().st_size == 0:
+        return "an empty file"
+    return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__

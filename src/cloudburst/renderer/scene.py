@@ -1,0 +1,133 @@
+"""Scene of a job: its picture, watermark and subtitles, read and ready to be encoded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from PIL import Image
+
+from cloudburst.models.camera_effects import Effect
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_cues
+from cloudburst.renderer import pictures, process_limits
+from cloudburst.renderer.cue_timeline import subtitle_states
+from cloudburst.renderer.encoder import FPS, VideoSize
+from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.frames import Watermark
+from cloudburst.renderer.gops import GopSource
+from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
+from cloudburst.renderer.motion import WHOLE_PICTURE, camera_window
+from cloudburst.renderer.motion_video import MotionVideo
+from cloudburst.renderer.pictures import WATERMARK_MARGIN
+from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.still_video import RepetitionError, StillVideo
+from cloudburst.renderer.subtitle_painter import SubtitlePainter
+from cloudburst.renderer.subtitle_style import subtitle_style
+from cloudburst.renderer.subtitle_track import SubtitleTrack
+
+log = logging.getLogger("cloudburst.renderer")
+
+Announce: TypeAlias = Callable[[str], None]
+"""Function that is called with the name of an input before it is read, and with an empty text
+afterwards."""
+
+
+class Scene(NamedTuple):
+    """Scene whose files have been read, except its audio."""
+
+    size: VideoSize
+    source: GopSource
+    scenario: Scenario
+    costly: bool
+    """True if every GOP takes much CPU time, so that it is worthwhile to share them."""
+    missing_characters: tuple[str, ...]
+    """Descriptions of characters of the subtitles for which the font has no glyph."""
+
+
+def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) -> Scene:
+    """Read the picture, the watermark and the subtitles of a job.
+
+    Args:
+        folder: Folder of the job.
+        job: The job.
+        frames: Length of the video, in frames.
+        announce: See `Announce`.
+
+    Raises:
+        InputFaultError: An input cannot be rendered.
+        ConfigurationError: There is no font.
+    """
+    with process_limits.reading_input(IMAGE, announce):
+        picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options.is_portrait)
+    size = VideoSize(*picture.size)
+    mark = None
+    if (folder / WATERMARK).exists():
+        with process_limits.reading_input(WATERMARK, announce):
+            mark = pictures.load_watermark(folder / WATERMARK, job.image_pixels, size)
+    subtitles = SubtitleTrack()
+    missing: tuple[str, ...] = ()
+    subtitled = (folder / SUBTITLE).exists()
+    if subtitled:
+        with process_limits.reading_input(SUBTITLE, announce):
+            subtitles, missing = _load_subtitles(folder / SUBTITLE, job, size, frames)
+    effect = job.effect
+    source = (
+        _still_video(picture, mark, subtitles)
+        if effect is None
+        else _motion_video(picture, mark, effect, frames, subtitles)
+    )
+    scenario = _scenario(moving=effect is not None, subtitled=subtitled)
+    return Scene(size, source, scenario, effect is not None or subtitled, missing)
+
+
+def _load_subtitles(
+    path: Path, job: RenderJob, size: VideoSize, frames: int
+) -> tuple[SubtitleTrack, tuple[str, ...]]:
+    style = subtitle_style(job.options, *size)
+    try:
+        with path.open("rb") as file:
+            cues = read_cues(file.read(MAX_SUBTITLE_BYTES + 1))
+        check_glyph_area(cues, style.size)
+    except InvalidInputError as exc:
+        raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
+    painter = SubtitlePainter(cues, style, find_font(), *size)
+    track = SubtitleTrack(subtitle_states(cues, frames, FPS), painter)
+    return track, painter.missing_characters()
+
+
+def _still_video(
+    picture: Image.Image, mark: Image.Image | None, subtitles: SubtitleTrack
+) -> GopSource:
+    if mark is not None:
+        picture.paste(mark, (WATERMARK_MARGIN, WATERMARK_MARGIN), mark)
+    planes = to_planes(picture)
+    try:
+        return StillVideo(planes, subtitles)
+    except RepetitionError as error:
+        log.warning("every frame of the picture is encoded: %s", error)
+        return MotionVideo(planes, lambda _frame: WHOLE_PICTURE, None, subtitles)
+
+
+def _motion_video(
+    picture: Image.Image,
+    mark: Image.Image | None,
+    effect: Effect,
+    frames: int,
+    subtitles: SubtitleTrack,
+) -> GopSource:
+    size = picture.size
+    return MotionVideo(
+        to_planes(picture),
+        lambda frame: camera_window(effect, *size, frame, frames),
+        None if mark is None else Watermark(mark),
+        subtitles,
+    )
+
+
+def _scenario(*, moving: bool, subtitled: bool) -> Scenario:
+    if moving:
+        return "full_featured" if subtitled else "effects_only"
+    return "subtitles_only" if subtitled else "baseline"

@@ -1,0 +1,117 @@
+"""Encoding of the GOPs of one video by several processes.
+
+The render process writes a plan into the job's folder. Further processes read the plan and encode
+GOPs that no process has claimed. The video does not depend on their number, because the bytes of a
+GOP depend on nothing but the job and the quantizer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from cloudburst.renderer.encoder import EncodedPicture
+from cloudburst.renderer.gop_exchange import GopExchange
+from cloudburst.renderer.gops import Gop, GopSource, divide
+
+PLAN_FILE = "gops.json"
+"""Name of the plan in a job's folder."""
+MIN_SHARED_GOPS = 3
+"""Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
+half a GOP."""
+_POLL_INTERVAL = 0.02
+"""Seconds between two looks for a GOP that another process encodes."""
+
+
+class GopPlan(NamedTuple):
+    """Description of the GOPs of a video that several processes encode."""
+
+    frames: int
+    """Length of the video in frames."""
+    quantizer: int
+
+    def exchange(self, folder: Path) -> GopExchange:
+        """Return the exchange of these GOPs in a job's folder."""
+        path = folder / f"gops-{self.quantizer}"
+        path.mkdir(exist_ok=True)
+        return GopExchange(path)
+
+    def write(self, folder: Path) -> None:
+        """Write the plan into a job's folder, in place of an earlier one."""
+        partial = folder / f"{PLAN_FILE}.part"
+        partial.write_text(json.dumps(self._asdict()))
+        partial.replace(folder / PLAN_FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the plan that the render process has written."""
+        return cls(**json.loads((folder / PLAN_FILE).read_bytes()))
+
+
+class GopEncoding:
+    """Encoding of all GOPs of a video.
+
+    Args:
+        source: Content of the video.
+        plan: Length and quantizer of the video.
+        exchange: Exchange with other processes; ``None``: this process encodes all GOPs.
+        progress: Function that is called with the number of encoded frames known to this process.
+    """
+
+    def __init__(
+        self,
+        source: GopSource,
+        plan: GopPlan,
+        exchange: GopExchange | None,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._source = source
+        self.quantizer = plan.quantizer
+        self._gops = divide(plan.frames, source.gop_frames)
+        self._exchange = exchange
+        self._progress = progress
+        self._done: dict[int, int] = {}
+
+    def in_order(self) -> Iterator[tuple[Gop, list[EncodedPicture]]]:
+        """Yield each GOP with its pictures, from the first to the last."""
+        for gop in self._gops:
+            yield gop, self._encode(gop) if self._exchange is None else self._get(gop)
+
+    def assist(self) -> None:
+        """Encode and store GOPs until none is left that no other process has claimed."""
+        for gop in self._gops:
+            self._encode_and_store(gop)
+
+    def _get(self, wanted: Gop) -> list[EncodedPicture]:
+        """Return the pictures of a GOP; encode others while another process encodes it."""
+        assert self._exchange is not None
+        others = iter(self._gops[wanted.index + 1 :])
+        while True:
+            with self._exchange.claimed(wanted.index) as mine:
+                if mine:
+                    pictures = self._encode(wanted)
+                    self._exchange.finish(wanted.index)
+                    return pictures
+            if (stored := self._exchange.take(wanted.index)) is not None:
+                self._count(wanted, wanted.frames)
+                return stored
+            if not any(self._encode_and_store(other) for other in others):
+                time.sleep(_POLL_INTERVAL)
+
+    def _encode_and_store(self, gop: Gop) -> bool:
+        assert self._exchange is not None
+        with self._exchange.claimed(gop.index) as mine:
+            if mine:
+                self._exchange.store(gop.index, self._encode(gop))
+        return mine
+
+    def _encode(self, gop: Gop) -> list[EncodedPicture]:
+        return self._source.encode(gop, self.quantizer, lambda frames: self._count(gop, frames))
+
+    def _count(self, gop: Gop, frames: int) -> None:
+        """Report the progress of one GOP."""
+        self._done[gop.index] = frames
+        self._progress(sum(self._done.values()))

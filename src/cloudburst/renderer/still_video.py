@@ -1,0 +1,157 @@
+"""Video of a picture that does not move: each distinct state is encoded once, and then repeated.
+
+A state is the picture with the subtitles that are visible at a time. A few frames after a state has
+begun, further frames of it are P pictures in which every macroblock is skipped. Such a picture does
+not depend on what is visible. Two of them differ only in the counters of their slice headers, and
+the counters repeat after `PERIOD` pictures (`cloudburst.renderer.encoder` says why). Therefore the
+encoder makes `PERIOD` of them once, from a grey picture, and copies of them fill the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from cloudburst.renderer.encoder import (
+    QUANTIZER,
+    STILL_GOP_FRAMES,
+    EncodedPicture,
+    GopEncoder,
+    VideoSize,
+)
+from cloudburst.renderer.frames import Frame
+from cloudburst.renderer.gops import Gop, Progress
+from cloudburst.renderer.layers import Layer
+from cloudburst.renderer.planes import Planes
+from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
+
+PERIOD = 16
+"""Pictures after which the counters of slice headers repeat: ``frame_num`` has 4 bits, and
+``pic_order_cnt_lsb`` has 5 bits and advances by two for each picture."""
+SETTLED_FRAMES = 4
+"""Frames of a state that are encoded before it is repeated: the first one, and three in which the
+encoder improves what is left of the previous state."""
+
+_COUNTER_BYTES = 9
+"""Bytes at the start of a skipped picture that may differ from another one: the start code, the
+type of the NAL unit, and the slice header."""
+_MAX_SKIPPED_BYTES = 220
+"""Maximum size of a picture in which every macroblock is skipped, in bytes. At 1920x1080 it has
+66."""
+
+
+class _SingleState(NamedTuple):
+    """Encoded GOP with one state."""
+
+    layers: Sequence[Layer]
+    count: int
+    quantizer: int
+    pictures: Sequence[bytes] = ()
+
+
+class RepetitionError(Exception):
+    """Error for an encoder whose skipped pictures cannot be repeated."""
+
+
+class StillVideo:
+    """Content of a video without camera motion; a `GopSource`.
+
+    Args:
+        picture: The picture, with the watermark.
+        subtitles: Subtitles of the video.
+
+    Raises:
+        RepetitionError: The encoder does not behave as this class needs it.
+    """
+
+    gop_frames = STILL_GOP_FRAMES
+
+    def __init__(self, picture: Planes, subtitles: SubtitleTrack) -> None:
+        self._size = VideoSize(picture.width, picture.height)
+        self._skipped = skipped_pictures(self._size)
+        self._picture = Frame(*self._size)
+        self._picture.fill(picture)
+        self._canvas = Frame(*self._size)
+        self._canvas.fill(picture)
+        self._subtitles = subtitles
+        self._layers: Sequence[Layer] = ()
+        self._single: _SingleState | None = None
+
+    def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
+        """Return the pictures of a GOP; see `GopSource`."""
+        states = self._subtitles.states(gop.first, gop.frames)
+        counts = [encoded_frames(state.frames) for state in states[:-1]]
+        counts.append(min(SETTLED_FRAMES, states[-1].frames))
+        encoded = iter(self._encoded(states, counts, quantizer))
+        pictures: Sequence[bytes] = ()
+        for state, count in zip(states, counts, strict=True):
+            pictures += islice(encoded, count)
+            start = len(pictures)
+            repeated = range(start, start + state.frames - count)
+            pictures += (self._skipped[position % PERIOD] for position in repeated)
+            progress(len(pictures))
+        return [EncodedPicture(data, position) for position, data in enumerate(pictures)]
+
+    def _encoded(
+        self, states: Sequence[VisibleState], counts: Sequence[int], quantizer: int
+    ) -> list[bytes]:
+        """Return the encoded frames of all states: the first ``count`` frames of each."""
+        single = None
+        if len(states) == 1:
+            single = _SingleState(self._subtitles.layers(states[0].index), counts[0], quantizer)
+            if self._single is not None and self._single[:3] == single[:3]:
+                return self._single.pictures  # most GOPs of a video without subtitles are equal
+        encoder = GopEncoder(self._size, quantizer, still=True)
+        pictures: list[EncodedPicture] = []
+        for state, count in zip(states, counts, strict=True):
+            self._show(self._subtitles.layers(state.index))
+            for _ in range(count):
+                pictures += encoder.add_still(self._canvas.video)
+        pictures += encoder.finish()
+        data = [picture.data for picture in pictures]
+        if single is not None:
+            self._single = single._replace(pictures=data)
+        return data
+
+    def _show(self, layers: Sequence[Layer]) -> None:
+        """Draw layers on the canvas, in place of those that were drawn before."""
+        for layer in self._layers:
+            self._canvas.copy_rectangle(self._picture, layer.x, layer.y, layer.width, layer.height)
+        self._layers = layers
+        for layer in layers:
+            self._canvas.blend(layer)
+
+
+def encoded_frames(frames: int) -> int:
+    """Return how many frames of a state are encoded if another state follows in the same GOP.
+
+    The rest is repeated. The counters of the next state's first picture must fit to its position,
+    so the number of repeated frames is a multiple of `PERIOD`.
+    """
+    if frames <= SETTLED_FRAMES:
+        return frames
+    return SETTLED_FRAMES + (frames - SETTLED_FRAMES) % PERIOD
+
+
+def skipped_pictures(size: VideoSize) -> list[bytes]:
+    """Return `PERIOD` pictures that repeat the previous picture, by their position modulo `PERIOD`.
+
+    Raises:
+        RepetitionError: The pictures are not alike, so they cannot be repeated.
+    """
+    frame = Frame(*size)
+    frame.fill_grey()
+    encoder = GopEncoder(size, QUANTIZER, still=True)
+    pictures: list[EncodedPicture] = []
+    for _ in range(SETTLED_FRAMES + PERIOD):
+        pictures += encoder.add_still(frame.video)
+    pictures += encoder.finish()
+    skipped = {picture.position % PERIOD: picture.data for picture in pictures[SETTLED_FRAMES:]}
+    contents = {data[_COUNTER_BYTES:] for data in skipped.values()}
+    largest = max(map(len, skipped.values()))
+    if len(skipped) != PERIOD or len(contents) != 1 or largest > _MAX_SKIPPED_BYTES:
+        sizes = [len(picture.data) for picture in pictures]
+        msg = f"libx264 makes different pictures of the same frame: {sizes} bytes"
+        raise RepetitionError(msg)
+    return [skipped[position] for position in range(PERIOD)]

@@ -1,0 +1,82 @@
+"""Subtitles of a video: which are visible in which frames, and how they look."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from cloudburst.renderer.cue_timeline import SubtitleState
+from cloudburst.renderer.layers import Layer
+
+
+class VisibleState(NamedTuple):
+    """Frames in a row that show the same subtitles."""
+
+    index: int
+    """Number of the state in the video, for `SubtitleTrack.layers`."""
+    frames: int
+
+
+class Painter(Protocol):
+    """Painter of states; see `cloudburst.renderer.subtitle_painter.SubtitlePainter`."""
+
+    def place(self, shown: Sequence[int]) -> None:
+        """Find the places of the cues of a state, next to those of the state before."""
+        ...
+
+    def layers(self) -> list[Layer]:
+        """Return the layers of the state that was placed last."""
+        ...
+
+
+class SubtitleTrack:
+    """Subtitles of a video.
+
+    Args:
+        states: States of the whole video, each from its first frame on.
+        painter: Painter of the states; ``None`` if there are no cues.
+    """
+
+    def __init__(
+        self,
+        states: Sequence[SubtitleState] = (SubtitleState(0, ()),),
+        painter: Painter | None = None,
+    ) -> None:
+        self._states = states
+        self._starts = [state.first_frame for state in states]
+        self._painter = painter
+        self._placed = -1
+
+    def states(self, first: int, frames: int) -> list[VisibleState]:
+        """Return the states of a part of the video, which has at least one frame."""
+        end = first + frames
+        found: list[VisibleState] = []
+        for index in range(bisect_right(self._starts, first) - 1, len(self._starts)):
+            begin = max(first, self._starts[index])
+            following = self._starts[index + 1] if index + 1 < len(self._starts) else end
+            if begin >= end:
+                break
+            found.append(VisibleState(index, min(following, end) - begin))
+        return found
+
+    def layers(self, index: int) -> list[Layer]:
+        """Return the layers of a state, in the order in which they are blended.
+
+        The result does not depend on the states that were drawn before: the place of a cue is
+        always found from the cues that were visible when it appeared.
+        """
+        if self._painter is None or not self._states[index].shown:
+            return []
+        if index != self._placed:
+            first = self._placed + 1 if self._placed == index - 1 else self._chain_start(index)
+            for state in self._states[first : index + 1]:
+                self._painter.place(state.shown)
+            self._placed = index
+        return self._painter.layers()
+
+    def _chain_start(self, index: int) -> int:
+        """Return the first state from which on some cue was visible without interruption."""
+        while index and set(self._states[index].shown) & set(self._states[index - 1].shown):
+            index -= 1
+        return index
