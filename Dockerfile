@@ -15,7 +15,7 @@ RUN python -m venv /opt/cloudburst && python -m venv tools
 COPY docker/requirements.lock docker/build.lock docker/
 RUN /opt/cloudburst/bin/pip install --require-hashes --only-binary :all: -r docker/requirements.lock \
     && tools/bin/pip install --require-hashes --only-binary :all: -r docker/build.lock
-COPY pyproject.toml LICENSE README.md ./
+COPY pyproject.toml hatch_build.py LICENSE README.md ./
 COPY docker docker
 COPY examples examples
 COPY src src

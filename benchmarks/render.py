@@ -45,6 +45,7 @@ from PIL import Image, ImageDraw
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer import camera_motion, media
 from cloudburst.renderer import ffmpeg as ff
+from cloudburst.renderer.planes import to_planes
 
 SIZE = WIDTH, HEIGHT = 1920, 1080
 QUALITY_FRAMES = 150
@@ -229,7 +230,7 @@ def run_alone(scenario: Scenario, seconds: int, folder: Path) -> float:
         assert maker.stdin is not None
         assert maker.stdout is not None
         maker.stdout.close()  # the encoder's alone: it sees the end when the maker ends
-        picture = media.to_planes(media.load_picture(folder / "image", 10**8, None))
+        picture = to_planes(media.load_picture(folder / "image", 10**8, None))
         camera = camera_motion.Camera(picture)
         still = camera_motion.Window(0, 0, 1)
         moving = camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, frames)

@@ -19,8 +19,8 @@ from cloudburst.renderer.media import (
     load_picture,
     load_watermark,
     measure_audio,
-    to_planes,
 )
+from cloudburst.renderer.planes import to_planes
 
 PIXELS = 10_000_000
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)

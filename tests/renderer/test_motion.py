@@ -17,7 +17,7 @@ from cloudburst.renderer.camera_motion import (
     camera_windows,
     crop_start,
 )
-from cloudburst.renderer.media import halve_plane, to_planes
+from cloudburst.renderer.planes import halve_plane, to_planes
 from support.dot_charts import HEIGHT, LANDSCAPE, PORTRAIT, WIDTH, chart, dot
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloudburst.renderer.media import Planes
+from cloudburst.renderer.planes import Planes
 
 WIDTH, HEIGHT = 1920, 1080
 

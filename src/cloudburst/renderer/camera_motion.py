@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from cloudburst.models.camera_effects import Effect
-from cloudburst.renderer.media import WATERMARK_MARGIN, Planes, halve_plane, to_planes
+from cloudburst.renderer.media import WATERMARK_MARGIN
+from cloudburst.renderer.planes import Planes, halve_plane, to_planes
 
 Plane = NDArray[np.uint8]
 Wide = NDArray[np.uint16]

@@ -1,8 +1,7 @@
 """Decoding of pictures with Pillow, and measurement of the audio's length.
 
 The functions here read a caller's files and run in the render process. For a file that is broken,
-too large or of another type they raise `InputFaultError`. Pillow alone converts a picture to YUV
-planes, so a still picture needs neither numpy nor OpenCV.
+too large or of another type they raise `InputFaultError`.
 """
 
 from __future__ import annotations
@@ -53,24 +52,7 @@ _NO_SOUND = (
 """Description of a file from which ffmpeg decodes no audio. The cause may be an index that is too
 large for the memory limit, which ffmpeg does not report."""
 
-_RGB_TO_BT709 = (
-    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
-    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
-    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
-)
-"""Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
-
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
-
-
-class Planes(NamedTuple):
-    """Frame in YUV 4:2:0, BT.709, limited range, with chroma sited left as H.264 assumes."""
-
-    width: int
-    height: int
-    y: bytes
-    u: bytes
-    v: bytes
 
 
 class DecodedAudio(NamedTuple):
@@ -180,29 +162,6 @@ def load_watermark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Im
         whole = (0.0, 0.0, float(picture.width), float(picture.height))
         sized = _resized(picture, (width, height), whole).convert("RGBA")
     return sized.crop((0, 0, width, min(height, canvas[1] - WATERMARK_MARGIN)))
-
-
-def to_planes(picture: Image.Image) -> Planes:
-    """Convert an RGB picture with even width and height to the planes that the encoder expects."""
-    width, height = picture.size
-    y, cb, cr = picture.convert("RGB", _RGB_TO_BT709).split()
-    return Planes(width, height, y.tobytes(), halve_plane(cb).tobytes(), halve_plane(cr).tobytes())
-
-
-def halve_plane(plane: Image.Image) -> Image.Image:
-    """Return a colour plane at half its width and height.
-
-    Horizontally, each sample lies where the left one of its two source samples was, as in H.264.
-    """
-    width, height = plane.size
-    padded = Image.new("L", (width + 1, height))
-    padded.paste(plane)  # repeats the first column on the left
-    padded.paste(plane, (1, 0))
-    return padded.resize(
-        (width // 2, height // 2),
-        Image.Resampling.BILINEAR,
-        box=(0.5, 0, width + 0.5, height),
-    )
 
 
 def _colours(picture: Image.Image) -> Image.Image:

@@ -1,0 +1,133 @@
+"""Build hook of the wheel: compiles the pixel kernel, a small shared library in C.
+
+Without settings, the kernel is compiled for this machine, and the wheel is for this platform. If no
+C compiler is found, zig's is used, which the package ziglang contains. If it cannot be compiled,
+the build succeeds with a warning, and the renderer uses Pillow instead.
+
+The environment variable ``CLOUDBURST_KERNEL`` changes this:
+
+``all``
+    Compile for all platforms, with zig, into a wheel for all platforms. Errors fail the build.
+``none``
+    Compile nothing, and do not require ziglang.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+KERNEL = "src/cloudburst/renderer/kernel"
+IN_WHEEL = "cloudburst/renderer/kernel/libs"
+VARIABLE = "CLOUDBURST_KERNEL"
+
+
+class KernelBuildHook(BuildHookInterface[BuilderConfig]):
+    """Build hook that adds the shared libraries of the kernel to a wheel."""
+
+    def dependencies(self) -> list[str]:
+        """Return ziglang if the build needs it."""
+        compiler, targets = _load(self.root, "compiler"), _load(self.root, "targets")
+        if _mode() == "none":
+            return []
+        if _mode() == "all":
+            return [compiler.ZIGLANG]
+        # ziglang has wheels for the platforms in TARGETS; elsewhere the requirement would fail.
+        wanted = set(targets.local_targets()) & set(targets.TARGETS)
+        found = compiler.find_compiler(os.environ)
+        return [compiler.ZIGLANG] if wanted and (found is None or found.is_zig) else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the kernel: into the source folder for an editable installation."""
+        editable = version == "editable"
+        self._folder = Path(tempfile.mkdtemp(prefix="cloudburst-kernel-"))
+        libraries = [] if _mode() == "none" else self._compile(self._folder)
+        if editable:
+            target = Path(self.root, KERNEL, "libs")
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(self._folder, target)
+        else:
+            build_data["force_include"].update(
+                {str(path): f"{IN_WHEEL}/{path.name}" for path in libraries}
+            )
+        if libraries and _mode() != "all":
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{_platform_tag()}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove the temporary folder."""
+        del version, build_data, artifact_path
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _compile(self, folder: Path) -> list[Path]:
+        """Return the libraries, or nothing, after a warning, if they cannot be compiled."""
+        compiler, targets = _load(self.root, "compiler"), _load(self.root, "targets")
+        source = Path(self.root, KERNEL, "kernel.c")
+        if _mode() == "all":
+            zig = compiler.find_zig()
+            if zig is None:
+                msg = f"{VARIABLE}=all needs the package ziglang"
+                raise compiler.KernelCompileError(msg)
+            paths: list[Path] = compiler.compile_libraries(zig, targets.TARGETS, folder, source)
+            return paths
+        try:
+            found = compiler.find_compiler(os.environ)
+            if found is None:
+                msg = "no C compiler was found, and ziglang is not installed"
+                raise compiler.KernelCompileError(msg)  # noqa: TRY301 - one warning for all causes
+            paths = compiler.compile_libraries(found, targets.local_targets(), folder, source)
+        except compiler.KernelCompileError as exc:
+            self.app.display_warning(
+                "cloudburst: the pixel kernel was not compiled. Rendering works, but scenes with"
+                " camera movement take much longer. Install a C compiler or the package ziglang,"
+                f" then install cloudburst again. Cause: {exc}"
+            )
+            return []
+        return paths
+
+
+def _mode() -> str:
+    """Return the value of the environment variable."""
+    mode = os.environ.get(VARIABLE, "")
+    if mode not in {"", "all", "none"}:
+        msg = f"{VARIABLE}: {mode!r}; expected 'all', 'none' or no value"
+        raise ValueError(msg)
+    return mode
+
+
+def _platform_tag() -> str:
+    """Return the platform tag of a wheel for this machine."""
+    if sys.platform == "darwin":
+        from packaging.tags import platform_tags  # noqa: PLC0415 - a dependency of hatchling
+
+        return next(iter(platform_tags()))
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def _load(root: str, name: str) -> Any:
+    """Import a module of the kernel from the source folder.
+
+    The package ``cloudburst`` cannot be imported here, because its dependencies are not installed.
+    """
+    package = "cloudburst_kernel_build"
+    if package not in sys.modules:
+        folder = Path(root, KERNEL)
+        spec = importlib.util.spec_from_file_location(
+            package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[package] = module
+        spec.loader.exec_module(module)
+    return importlib.import_module(f"{package}.{name}")

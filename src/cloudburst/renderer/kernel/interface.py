@@ -1,0 +1,150 @@
+"""Interface of the pixel operations, which checks all arguments before memory is accessed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+MAX_SIDE = 4096
+"""Maximum width and height of a plane, in samples. The C kernel has memory for rows of this size;
+the longest side of a video is 1920."""
+MAX_STRIDE = 1 << 20
+"""Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits."""
+MAX_ZOOM = 2.0
+"""Maximum magnification. Camera effects magnify by 1.1 to 1.12; the C kernel has memory for
+weights up to this limit."""
+MAX_OVERHANG = 1.0
+"""Number of samples by which a window may extend beyond each edge of the plane. Because of their
+siting, windows of chroma planes extend beyond the right edge by up to 1/4 sample."""
+
+
+class Plane(NamedTuple):
+    """Memory of one plane of a frame, with 8 bits per sample. The frame owns the memory."""
+
+    address: int
+    stride: int
+    """Bytes from the start of a row to the start of the next one."""
+    width: int
+    height: int
+
+
+class Rectangle(NamedTuple):
+    """Part of a plane, in samples."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class PixelKernel(ABC):
+    """Pixel operations on planes; all implementations have the same results.
+
+    The exception is `zoom`, whose results may differ by 1. Operations raise `ValueError` for a
+    rectangle, size or length that would access memory outside of the planes or buffers.
+    """
+
+    name: str
+    """Name of the implementation: a file name of `libs`, or ``pillow``."""
+
+    def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
+        """Draw a window of the source over the whole target, a plane of the same size.
+
+        The top left corner of the window is (left, top), in samples of the source; its size is
+        1/zoom of the plane's. Samples are interpolated by Catmull-Rom splines, columns first.
+        """
+        _check_plane(source)
+        _check_plane(target)
+        if source[2:] != target[2:]:
+            msg = f"planes of {source[2:]} and {target[2:]} samples; expected the same size"
+            raise ValueError(msg)
+        _check_disjoint(source, target)
+        if not 1 <= zoom <= MAX_ZOOM:
+            msg = f"zoom: {zoom}; expected 1 to {MAX_ZOOM}"
+            raise ValueError(msg)
+        for name, start, size in (("left", left, source.width), ("top", top, source.height)):
+            # Written so that not-a-number is rejected too.
+            if not -MAX_OVERHANG <= start <= size - size / zoom + MAX_OVERHANG:
+                msg = f"{name}: {start}; the window is outside of the plane"
+                raise ValueError(msg)
+        self._zoom(source, target, left, top, zoom)
+
+    def blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
+        """Blend one value into a rectangle; the mask has a byte per sample, 255 for opaque."""
+        _check_area(target, area)
+        _check_length("mask", mask, area)
+        if not 0 <= value <= 255:
+            msg = f"value: {value}; expected 0 to 255"
+            raise ValueError(msg)
+        self._blend(target, area, mask, value)
+
+    def overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
+        """Blend a picture into a rectangle; the mask has a byte per sample, 255 for opaque."""
+        _check_area(target, area)
+        _check_length("mask", mask, area)
+        _check_length("picture", picture, area)
+        self._overlay(target, area, mask, picture)
+
+    def copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
+        """Copy a rectangle of the source to the same place of the target."""
+        _check_area(source, area)
+        _check_area(target, area)
+        _check_disjoint(source, target)
+        self._copy(source, target, area)
+
+    def fill(self, target: Plane, samples: bytes) -> None:
+        """Copy samples, row after row without gaps, to the whole target."""
+        area = Rectangle(0, 0, target.width, target.height)
+        _check_area(target, area)
+        _check_length("samples", samples, area)
+        self._fill(target, samples)
+
+    @abstractmethod
+    def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None: ...
+
+    @abstractmethod
+    def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None: ...
+
+    @abstractmethod
+    def _overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None: ...
+
+    @abstractmethod
+    def _copy(self, source: Plane, target: Plane, area: Rectangle) -> None: ...
+
+    @abstractmethod
+    def _fill(self, target: Plane, samples: bytes) -> None: ...
+
+
+def _check_plane(plane: Plane) -> None:
+    sides = 1 <= plane.width <= MAX_SIDE and 1 <= plane.height <= MAX_SIDE
+    if not (sides and plane.width <= plane.stride <= MAX_STRIDE and plane.address > 0):
+        msg = (
+            f"{plane}; expected sides of 1 to {MAX_SIDE} samples"
+            f" and a stride from the width to {MAX_STRIDE}"
+        )
+        raise ValueError(msg)
+
+
+def _check_area(plane: Plane, area: Rectangle) -> None:
+    _check_plane(plane)
+    not_empty = min(area.x, area.y) >= 0 and min(area.width, area.height) >= 1
+    right, bottom = area.x + area.width, area.y + area.height
+    if not (not_empty and right <= plane.width and bottom <= plane.height):
+        msg = f"{area} is outside of {plane}"
+        raise ValueError(msg)
+
+
+def _check_length(name: str, data: bytes, area: Rectangle) -> None:
+    if len(data) != area.width * area.height:
+        msg = f"{name}: {len(data)} bytes; expected {area.width}x{area.height}"
+        raise ValueError(msg)
+
+
+def _check_disjoint(first: Plane, second: Plane) -> None:
+    if first.address < _end(second) and second.address < _end(first):
+        msg = f"{first} and {second} overlap"
+        raise ValueError(msg)
+
+
+def _end(plane: Plane) -> int:
+    return plane.address + plane.stride * (plane.height - 1) + plane.width

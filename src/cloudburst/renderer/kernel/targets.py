@@ -1,0 +1,89 @@
+"""Platforms for which the kernel is compiled, and the names of the shared libraries.
+
+The build hook loads this module and `compiler` from the source folder, before the package is
+installed. Therefore they import only the standard library and each other, by relative imports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+System: TypeAlias = Literal["linux", "macos", "windows"]
+
+KERNEL_FOLDER = Path(__file__).parent
+SOURCE = KERNEL_FOLDER / "kernel.c"
+LIBRARIES = KERNEL_FOLDER / "libs"
+"""Folder of the shared libraries. Libraries of several platforms may be in it."""
+
+V3 = "v3"
+"""Variant for the x86-64-v3 level: processors with AVX2, which is since about 2013 (Intel) and 2015
+(AMD)."""
+
+_SYSTEMS: dict[str, System] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_SUFFIXES: dict[System, str] = {"linux": ".so", "macos": ".dylib", "windows": ".dll"}
+
+
+class Target(NamedTuple):
+    """Platform and variant for which one shared library is compiled.
+
+    The kernel calls no library, so a library for Linux serves glibc and musl.
+    """
+
+    system: System
+    machine: str
+    """Processor, for example ``x86_64`` or ``aarch64``."""
+    variant: str = ""
+    """`V3`, or empty for the baseline of the processor."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the shared library, for example ``kernel-linux-x86_64-v3.so``."""
+        parts = ["kernel", self.system, self.machine, self.variant]
+        return "-".join(filter(None, parts)) + _SUFFIXES[self.system]
+
+
+TARGETS = tuple(
+    Target(system, machine, variant)
+    for system in _SUFFIXES
+    for machine, variant in (("x86_64", ""), ("x86_64", V3), ("aarch64", ""))
+)
+"""Targets of a wheel for all platforms."""
+
+
+def targets_for(platform: str, machine: str) -> tuple[Target, ...]:
+    """Return the targets that may run on a machine, the baseline first.
+
+    ``platform`` is a value of ``sys.platform``; ``machine`` is the processor as the system names
+    it. On a system that the kernel does not support there are none.
+    """
+    system = _SYSTEMS.get(platform)
+    if system is None:
+        return ()
+    machine = _MACHINES.get(machine.lower(), machine.lower())
+    baseline = Target(system, machine)
+    return (baseline, Target(system, machine, V3)) if machine == "x86_64" else (baseline,)
+
+
+def local_targets() -> tuple[Target, ...]:
+    """Return the targets that may run in this process, the baseline first."""
+    if sys.maxsize < 2**32:
+        return ()  # a 32 bit Python, perhaps on a 64 bit system
+    if sys.platform == "win32":
+        machine = sysconfig.get_platform().rpartition("-")[2]
+    else:
+        machine = os.uname().machine  # for an x86-64 process on a Mac with an ARM processor: x86_64
+    return targets_for(sys.platform, machine)
+
+
+def source_hash(source: bytes) -> int:
+    """Return the first 64 bits of the SHA-256 of ``kernel.c``, which libraries contain.
+
+    A library that was compiled from another source has another value.
+    """
+    return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")

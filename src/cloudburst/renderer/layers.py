@@ -1,0 +1,63 @@
+"""Layers: one-coloured areas with a mask, which the renderer blends over a frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from PIL import Image
+
+_MARGIN = 2
+"""Pixels that are kept around the visible part of a mask. A sample of the half mask depends on
+luma pixels up to this distance."""
+
+
+class Layer(NamedTuple):
+    """Area of one colour to blend over a frame in YUV 4:2:0.
+
+    Position and size are even numbers of pixels, and the area lies within the frame.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    mask: bytes
+    """Opacity of each luma pixel, row by row: 0 is transparent, 255 is opaque."""
+    half_mask: bytes
+    """Opacity of each chroma sample, at half the width and height; samples are sited left."""
+    colour: tuple[int, int, int]
+    """Y, U and V in limited range, BT.709."""
+
+
+def layer_from_mask(
+    mask: Image.Image, x: int, y: int, colour: tuple[int, int, int]
+) -> Layer | None:
+    """Return a layer for the visible part of a mask, or ``None`` if the mask is empty.
+
+    The mask has the mode "L", and its position and size are even numbers of pixels.
+    """
+    bounds = mask.getbbox()
+    if bounds is None:
+        return None
+    left, top = (max(0, edge - _MARGIN) & ~1 for edge in bounds[:2])
+    right = min(mask.width, (bounds[2] + _MARGIN + 1) & ~1)
+    bottom = min(mask.height, (bounds[3] + _MARGIN + 1) & ~1)
+    part = mask.crop((left, top, right, bottom))
+    half = _halved(part)
+    return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)
+
+
+def _halved(mask: Image.Image) -> Image.Image:
+    """Return a mask at half its size; samples lie at the left luma pixel of each pair, as in H.264.
+
+    The first column is repeated on the left, so that the filter finds a pixel there.
+    """
+    width, height = mask.size
+    padded = Image.new("L", (width + 1, height))
+    padded.paste(mask)
+    padded.paste(mask, (1, 0))
+    return padded.resize(
+        (width // 2, height // 2),
+        Image.Resampling.BILINEAR,
+        box=(0.5, 0, width + 0.5, height),
+    )

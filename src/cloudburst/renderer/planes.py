@@ -1,0 +1,78 @@
+"""Conversion of pictures to YUV planes with Pillow alone, without numpy or OpenCV."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from PIL import Image
+
+_RGB_TO_BT709 = (
+    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
+    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
+    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
+)
+"""Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
+
+
+class Planes(NamedTuple):
+    """Frame in YUV 4:2:0, BT.709, limited range, with chroma sited left as H.264 assumes."""
+
+    width: int
+    height: int
+    y: bytes
+    u: bytes
+    v: bytes
+
+
+class PictureLayer(NamedTuple):
+    """Picture that is blended into a frame by a mask, such as a watermark."""
+
+    x: int
+    y: int
+    """Position of the top left corner, in pixels of the frame; both are even."""
+    planes: Planes
+    """Colours, with even width and height."""
+    mask: bytes
+    """Opacity of each pixel, row after row; 255 is opaque."""
+    half_mask: bytes
+    """Opacity at half the width and height, for the chroma planes."""
+
+
+def to_planes(picture: Image.Image) -> Planes:
+    """Convert an RGB picture with even width and height to the planes that the encoder expects."""
+    width, height = picture.size
+    y, cb, cr = picture.convert("RGB", _RGB_TO_BT709).split()
+    return Planes(width, height, y.tobytes(), halve_plane(cb).tobytes(), halve_plane(cr).tobytes())
+
+
+def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
+    """Convert an RGBA picture to a layer at (x, y), which are even.
+
+    If the width or height is odd, a transparent column or row is added.
+    """
+    width, height = picture.width + picture.width % 2, picture.height + picture.height % 2
+    even = Image.new("RGBA", (width, height))
+    even.paste(picture)
+    # Pillow weighs colours by their opacity, so that transparent pixels do not tint the chroma.
+    half = halve_plane(even)
+    luma = even.convert("RGB").convert("RGB", _RGB_TO_BT709).getchannel(0)
+    _, cb, cr = half.convert("RGB").convert("RGB", _RGB_TO_BT709).split()
+    planes = Planes(width, height, luma.tobytes(), cb.tobytes(), cr.tobytes())
+    masks = (alpha.getchannel("A").tobytes() for alpha in (even, half))
+    return PictureLayer(x, y, planes, *masks)
+
+
+def halve_plane(plane: Image.Image) -> Image.Image:
+    """Return a colour plane, or a picture, at half its width and height.
+
+    Horizontally, each sample lies where the left one of its two source samples was, as in H.264.
+    """
+    width, height = plane.size
+    padded = Image.new(plane.mode, (width + 1, height))
+    padded.paste(plane)  # repeats the first column on the left
+    padded.paste(plane, (1, 0))
+    return padded.resize(
+        (width // 2, height // 2),
+        Image.Resampling.BILINEAR,
+        box=(0.5, 0, width + 0.5, height),
+    )

@@ -1,0 +1,56 @@
+/* Calls the kernel with random sizes, strides and windows on memory of exactly the needed size, and
+ * prints a checksum of the results. Compile it with -DKERNEL_FILE='"…/kernel.c"' and sanitizers. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include KERNEL_FILE
+
+static uint64_t state = 88172645463325252u;
+static uint32_t below(uint32_t limit_value) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17; /* Marsaglia's xorshift */
+    return (uint32_t)(state >> 32) % limit_value;
+}
+
+static uint8_t *random_bytes(size_t size) {
+    uint8_t *bytes = malloc(size);
+    for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)below(below(4) ? 256 : 2) * 255;
+    return bytes;
+}
+
+/* A window's start within the plane, or up to one sample outside; sizes are in Q32. */
+static int64_t start_of(int32_t size, int64_t step) {
+    const int64_t one = (int64_t)1 << 32, room = size * one - size * step;
+    const int64_t at = -one + (int64_t)((double)(room + 2 * one) * below(1001) / 1000);
+    return below(3) ? at : below(2) ? -one : room + one;
+}
+
+int main(int count, char **arguments) {
+    uint64_t sum = 14695981039346656037u; /* FNV-1a */
+    const int rounds = count > 1 ? atoi(arguments[1]) : 1000;
+    for (int round = 0; round < rounds; round++) {
+        const int32_t limit_w = round % 50 == 49 ? 4096 : 90;
+        int32_t w = 1 + (int32_t)below((uint32_t)limit_w), h = 1 + (int32_t)below(40);
+        if (round == 0) w = 4096;
+        const ptrdiff_t from_stride = w + (int32_t)below(20), to_stride = w + (int32_t)below(20);
+        const size_t from_size = (size_t)(from_stride * (h - 1) + w);
+        const size_t to_size = (size_t)(to_stride * (h - 1) + w);
+        uint8_t *from = random_bytes(from_size), *to = random_bytes(to_size);
+        uint8_t *mask = random_bytes((size_t)(w * h)), *picture = random_bytes((size_t)(w * h));
+        /* The size depends on the instruction set, which must not change the random numbers. */
+        uint8_t *scratch = malloc(kernel_scratch_size());
+        for (size_t i = 0; i < kernel_scratch_size(); i++) scratch[i] = (uint8_t)(i * 37);
+        const int64_t half = (int64_t)1 << 31;
+        const int64_t step = below(4) ? 2 * half - below(1 << 30) : below(2) ? half : 2 * half;
+        const int64_t left = start_of(w, step), top = start_of(h, step);
+        kernel_zoom(from, from_stride, to, to_stride, w, h, left, top, step, scratch);
+        for (size_t i = 0; i < to_size; i++) sum = (sum ^ to[i]) * 1099511628211u;
+        kernel_blend(to, to_stride, w, h, mask, (uint8_t)below(256));
+        kernel_overlay(from, from_stride, w, h, mask, picture);
+        const int32_t part_w = 1 + (int32_t)below((uint32_t)w);
+        kernel_copy(from, from_stride, to, to_stride, part_w, h);
+        for (size_t i = 0; i < to_size; i++) sum = (sum ^ to[i]) * 1099511628211u;
+        free(from), free(to), free(scratch), free(mask), free(picture);
+    }
+    printf("%016llx\n", (unsigned long long)sum);
+    return 0;
+}
