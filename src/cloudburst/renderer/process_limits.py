@@ -7,10 +7,13 @@ own job, not the worker or other scenes on it. The limits have an effect on Linu
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFault, InputFaultError
 
@@ -36,6 +39,11 @@ audio that was already decoded."""
 DECODE_CPU_SHARE = 0.1
 """CPU seconds allowed for each second of decoded audio. flac takes up to 0.05, other formats
 0.003."""
+
+_CPU_LIMIT_GRACE = 2
+"""CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
+The kernel's limit ends the process; it is needed only if a single call of a decoder does not
+return."""
 
 _SMALLER = {
     IMAGE: "a smaller picture",
@@ -79,6 +87,72 @@ def lift_cpu_limit() -> None:
     if sys.platform == "linux":
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+class DecodeBudget:
+    """CPU time that decoding audio in this process may use, from the creation of the object."""
+
+    def __init__(self) -> None:
+        self._start = time.process_time()
+        self._kernel_limit = 0.0
+        self.check(0)
+
+    def check(self, seconds: float) -> None:
+        """Raise an error if decoding ``seconds`` of audio took more CPU time than is allowed.
+
+        Raises:
+            InputFaultError: the CPU time is used up.
+        """
+        allowed = self._start + DECODE_CPU_SECONDS + DECODE_CPU_SHARE * seconds
+        if time.process_time() > allowed:
+            raise InputFaultError(AUDIO, _FOUND["SIGXCPU"], _SMALLER[AUDIO])
+        if allowed >= self._kernel_limit + 1:  # the kernel counts whole seconds
+            self._kernel_limit = allowed
+            limit_cpu_time(allowed + _CPU_LIMIT_GRACE)
+
+
+@contextmanager
+def decoding_audio() -> Generator[DecodeBudget]:
+    """Limit the memory and the CPU time of this process while the block decodes audio.
+
+    The block may use `DECODE_MEMORY_BYTES` in addition to the memory that the process already has.
+    Afterwards the earlier memory limit applies again, and there is no limit of CPU time.
+
+    Raises:
+        InputFaultError: the block raised a `MemoryError`, or `DecodeBudget.check` an error.
+    """
+    earlier = _memory_limit()
+    grown = _private_memory() + DECODE_MEMORY_BYTES
+    limit_memory(grown if earlier is None else min(grown, earlier))
+    try:
+        yield DecodeBudget()
+    except MemoryError as exc:
+        raise InputFaultError(AUDIO, _FOUND["SIGKILL"], _SMALLER[AUDIO]) from exc
+    finally:
+        _restore_memory_limit(earlier)
+        lift_cpu_limit()
+
+
+def _private_memory() -> int:
+    """Return the memory of this process that counts for `limit_memory`, in bytes."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def _memory_limit() -> int | None:
+    """Return the limit that `limit_memory` has set; ``None`` if there is none."""
+    if sys.platform != "linux":
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _restore_memory_limit(earlier: int | None) -> None:
+    if sys.platform == "linux":
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard if earlier is None else earlier, hard))
 
 
 def children_cpu_seconds() -> float:

@@ -1,0 +1,66 @@
+"""Frames of decoded audio: silence, shortened frames and channel layouts.
+
+A workaround for PyAV is part of this module. `av.AudioLayout` frees the channel map of a custom
+layout, for example "2 channels (FR+FL)", although the map belongs to the frame: PyAV 18 and 19 then
+end the process with a double free, or corrupt its memory. Such layouts come from QuickTime files.
+`keep_custom_layout` prevents this for a frame. The layout of a codec context must not be read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from av.audio.frame import AudioFrame
+
+SAMPLE_RATE = 48_000
+"""Samples per second of a video's audio."""
+SAMPLE_FORMAT = "fltp"
+"""Sample format of the AAC encoder: 32-bit floating point, one plane for each channel."""
+
+_UNNAMED_LAYOUT = " channels ("
+"""Part of the description of a layout that is a list of channels and has no name."""
+_DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+"""Layouts that the ffmpeg program assumes for 1 to 8 channels if a file does not name them
+(``av_channel_layout_default``)."""
+
+
+def keep_custom_layout(frame: AudioFrame) -> None:
+    """Prevent PyAV from freeing the channel map of a frame twice.
+
+    The layout object of the frame is never destroyed, which costs some 100 bytes for each frame.
+    """
+    layout = frame.layout
+    if _UNNAMED_LAYOUT in layout.name:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+
+
+def layout_name(frame: AudioFrame) -> str:
+    """Return the channel layout of a frame in FFmpeg's notation.
+
+    If the file does not say which channel belongs to which loudspeaker, the result is the usual
+    layout for the number of channels, which must be 1 to 8.
+    """
+    name = frame.layout.name
+    count = frame.layout.nb_channels
+    return _DEFAULT_LAYOUTS[count - 1] if name == f"{count} channels" else name
+
+
+def shortened(frame: AudioFrame, samples: int) -> AudioFrame:
+    """Return a frame with the first samples of a frame, or the frame if its layout is unusual."""
+    name = layout_name(frame)
+    if _UNNAMED_LAYOUT in name or samples >= frame.samples:
+        return frame
+    short = AudioFrame(frame.format.name, name, samples)
+    short.sample_rate = frame.sample_rate
+    for target, source in zip(short.planes, frame.planes, strict=True):
+        target.update(bytes(source)[: target.buffer_size])
+    return short
+
+
+def silence(samples: int) -> AudioFrame:
+    """Return a frame of silence in stereo at `SAMPLE_RATE`."""
+    frame = AudioFrame(SAMPLE_FORMAT, "stereo", samples)
+    frame.sample_rate = SAMPLE_RATE
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    return frame

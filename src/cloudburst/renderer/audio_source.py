@@ -1,0 +1,258 @@
+"""Decoder of a caller's audio file: packets in their order, decoded once, within limits.
+
+The file is untrusted. Only some file formats and decoders are allowed, an error of the decoder
+concerns one packet only, and every other error of the libraries is a fault of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Discard
+
+from cloudburst.models import audio_rules
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.audio_frames import SAMPLE_RATE, keep_custom_layout, shortened
+from cloudburst.renderer.job import AUDIO, InputFaultError
+
+MAX_CORRUPT_SHARE = 2 / 3
+"""Largest share of packets that may be corrupt. It is the default of the ffmpeg program
+(``-max_error_rate``): with more, the file is more likely of another kind than damaged."""
+
+_SAMPLES = ("s16", "s24", "s32", "f32", "f64")
+DECODERS = ",".join(
+    (
+        *("mp3float", "mp3", "mp2float", "mp2", "aac", "aac_latm", "flac", "alac"),
+        *("vorbis", "libvorbis", "opus", "libopus", "adpcm_ima_wav", "adpcm_ms"),
+        *("pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw"),
+        *(f"pcm_{kind}{end}" for kind in _SAMPLES for end in ("le", "be")),
+    )
+)
+"""Audio decoders that are allowed. A media file may contain any stream; FFmpeg has hundreds of
+other decoders, and each is code that would process a caller's bytes."""
+
+DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
+"""Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
+upload could name other files and addresses in a playlist."""
+
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": DEMUXERS,
+    "codec_whitelist": DECODERS,
+}
+_NO_SOUND = (
+    "no sound, or none that can be decoded in"
+    f" {process_limits.DECODE_MEMORY_BYTES // 10**6} MB of memory"
+)
+"""Description of a file without any decoded audio. The cause may be an index that is too large for
+the memory limit, which FFmpeg does not always report."""
+
+
+class DecodedPacket(NamedTuple):
+    """A packet of audio and the frames decoded from it."""
+
+    packet: Packet[AudioStream]
+    frames: list[AudioFrame]
+    """Decoded audio. It may be empty: decoders skip the priming samples of an encoder."""
+    corrupt: bool
+    """True if the packet cannot be decoded."""
+    samples: int
+    """Length that the file claims for the packet, at `SAMPLE_RATE`; for a corrupt packet without a
+    length, that of the packet before it; else 0."""
+
+
+class AudioSource:
+    """First audio stream of an open file."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        limit: float,
+        budget: process_limits.DecodeBudget,
+    ) -> None:
+        self._container = container
+        self._limit = round(limit * SAMPLE_RATE)
+        self._budget = budget
+        self._read = 0
+        """Length of the packets that were read, at `SAMPLE_RATE`; corrupt packets count too."""
+        self.expected = _expected(limit)
+        """Description of a valid file, for the errors."""
+        if not container.streams.audio:
+            raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+        self.stream = container.streams.audio[0]
+        if self.stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison]
+            # FFmpeg has no decoder for the stream; the types of PyAV leave this case out.
+            raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+        self.is_mp4 = "mp4" in container.format.name.split(",")
+        for other in container.streams:
+            if other.index != self.stream.index:
+                other.discard = Discard.all
+
+    def decoded(self) -> Iterator[DecodedPacket]:
+        """Yield the packets of the stream in their order, each decoded.
+
+        Raises:
+            InputFaultError: the file is not valid audio, is too long, or needs too much CPU time.
+        """
+        with reporting_faults(self.expected):
+            packets = corrupt = 0
+            has_sound = False
+            for packet in self._exact_packets():
+                packets += 1
+                corrupt += packet.corrupt
+                has_sound = has_sound or bool(packet.frames)
+                yield packet
+            if not has_sound:
+                raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+            if corrupt > MAX_CORRUPT_SHARE * packets:
+                found = f"{corrupt:,} of {packets:,} audio packets that cannot be decoded"
+                raise InputFaultError(AUDIO, found, self.expected)
+
+    def _exact_packets(self) -> Iterator[DecodedPacket]:
+        """Yield the packets, and the last of an MP4 file with its end cut as the file says.
+
+        The last packet of an AAC stream contains padding of the encoder. MP4 gives the packet a
+        shorter duration, which neither FFmpeg's decoder nor PyAV applies.
+        """
+        if not self.is_mp4:
+            yield from self._packets()
+            return
+        last: DecodedPacket | None = None
+        for packet in self._packets():
+            if last is not None:
+                yield last
+            last = packet
+        if last is not None:
+            yield last._replace(frames=list(_cut(last.frames, last.samples)))
+
+    def _packets(self) -> Iterator[DecodedPacket]:
+        context = self.stream.codec_context
+        # Resampling from an extreme rate takes gigabytes, so the rate is checked before decoding.
+        # The number of channels is checked in the first frame, see `audio_frames`.
+        audio_rules.check_audio_format(1, context.sample_rate)
+        context.options = {"codec_whitelist": DECODERS}
+        context.thread_count = 1  # for flac this takes less than half the CPU time of several
+        context.open()
+        earlier = 0
+        for packet in self._demuxed():
+            flush = packet.size == 0 and packet.pts is None
+            frames, corrupt = self._decode(packet)
+            samples = sum(length_at_48k(frame.samples, frame.sample_rate) for frame in frames)
+            claimed = _claimed_samples(packet)
+            if corrupt:
+                samples = claimed or earlier
+            elif samples:
+                earlier = samples
+            self._count(samples)
+            if not flush or frames:
+                yield DecodedPacket(packet, frames, corrupt and not flush, claimed or samples)
+
+    def _demuxed(self) -> Iterator[Packet[AudioStream]]:
+        """Yield the packets of the stream, up to the first one that cannot be read.
+
+        The ffmpeg program also treats an unreadable packet as the end of the file.
+        """
+        try:
+            yield from self._container.demux(self.stream)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            return
+
+    def _decode(self, packet: Packet[AudioStream]) -> tuple[list[AudioFrame], bool]:
+        """Return the frames of a packet, and true if it is corrupt."""
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except (FFmpegError, ValueError):
+            return [], True
+        for frame in frames:
+            keep_custom_layout(frame)
+        frames = [frame for frame in frames if frame.samples]
+        for frame in frames:
+            audio_rules.check_audio_format(frame.layout.nb_channels, frame.sample_rate)
+        return frames, False
+
+    def _count(self, samples: int) -> None:
+        self._read += samples
+        if self._read > self._limit:
+            found = f"more than {self._limit / SAMPLE_RATE:g} seconds"
+            raise InputFaultError(AUDIO, found, self.expected)
+        self._budget.check(self._read / SAMPLE_RATE)
+
+
+@contextmanager
+def open_source(
+    path: Path, limit: float, budget: process_limits.DecodeBudget
+) -> Generator[AudioSource]:
+    """Open an audio file of at most ``limit`` seconds, and close it after the block.
+
+    Raises:
+        InputFaultError: the file is not audio in one of `DEMUXERS`.
+    """
+    with reporting_faults(_expected(limit)):
+        # The metadata of a file may be text in any encoding.
+        container = av.open(f"file:{path}", "r", options=_OPTIONS, metadata_errors="replace")
+    with container:
+        yield AudioSource(container, limit, budget)
+
+
+@contextmanager
+def reporting_faults(expected: str) -> Generator[None]:
+    """Raise the errors of FFmpeg and PyAV in the block as faults of the audio file.
+
+    A `MemoryError` is not changed: `process_limits.decoding_audio` reports it.
+
+    Raises:
+        InputFaultError: the block raised an error.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except InvalidInputError as exc:
+        raise InputFaultError(AUDIO, exc.found, exc.expected) from exc
+    except (FFmpegError, ValueError, ArithmeticError, LookupError, OSError) as exc:
+        raise InputFaultError(AUDIO, _description(exc), expected) from exc
+
+
+def length_at_48k(samples: int, rate: int) -> int:
+    """Return the length of ``samples`` at a sample rate as samples at `SAMPLE_RATE`, rounded."""
+    return (samples * SAMPLE_RATE + rate // 2) // rate
+
+
+def _expected(limit: float) -> str:
+    return f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
+
+
+def _description(exc: BaseException) -> str:
+    """Return the error as text, without the path of the file."""
+    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return f"a file that cannot be decoded ({text})"
+
+
+def _claimed_samples(packet: Packet[AudioStream]) -> int:
+    if not packet.duration or packet.duration < 0:
+        return 0
+    return round(packet.duration * packet.time_base * SAMPLE_RATE)
+
+
+def _cut(frames: list[AudioFrame], samples: int) -> Iterator[AudioFrame]:
+    """Yield the frames up to a length of ``samples`` at `SAMPLE_RATE`."""
+    for frame in frames:
+        room = samples * frame.sample_rate // SAMPLE_RATE
+        yield frame if frame.samples <= room else shortened(frame, max(1, room))
+        samples -= length_at_48k(frame.samples, frame.sample_rate)
+        if samples <= 0:
+            return
