@@ -6,6 +6,8 @@ otherwise the audio is encoded while it is decoded.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from pathlib import Path
 
 from av.audio.frame import AudioFrame
@@ -25,6 +27,10 @@ from cloudburst.renderer.job import AUDIO
 
 TRACK_FILE = "audio.m4a"
 """Name of the finished audio, which the renderer adds to a job's folder."""
+
+_MAX_DENOMINATOR = 10**12
+"""Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
+file with hundreds of different rates would make exact calculations slow."""
 
 
 def prepare_audio(folder: Path, limit: float) -> AudioTrack:
@@ -49,23 +55,31 @@ def prepare_audio(folder: Path, limit: float) -> AudioTrack:
 
 
 class _Length:
-    """Length of decoded audio at `SAMPLE_RATE`, without rounding each frame."""
+    """Exact length of decoded audio."""
 
     def __init__(self) -> None:
-        self._before = 0
-        self._samples = 0
-        self._rate = SAMPLE_RATE
+        self._seconds = Fraction(0)
+        """Length of the parts with other sample rates."""
+        self._samples: int = 0
+        self._rate: int = SAMPLE_RATE
 
     @property
     def samples(self) -> int:
         """Length in samples at `SAMPLE_RATE`, rounded up."""
-        return self._before + -(-self._samples * SAMPLE_RATE // self._rate)
+        return math.ceil((self._seconds + Fraction(self._samples, self._rate)) * SAMPLE_RATE)
 
     def add(self, samples: int, rate: int) -> None:
         """Add samples of a sample rate."""
         if rate != self._rate:
-            self._before, self._samples, self._rate = self.samples, 0, rate
+            self.add_seconds(Fraction(self._samples, self._rate))
+            self._samples, self._rate = 0, rate
         self._samples += samples
+
+    def add_seconds(self, seconds: Fraction) -> None:
+        """Add a length in seconds."""
+        self._seconds += seconds
+        if self._seconds.denominator > _MAX_DENOMINATOR:
+            self._seconds = self._seconds.limit_denominator(SAMPLE_RATE)
 
 
 class _Encoder:
@@ -89,10 +103,10 @@ class _Encoder:
         for part in converted:
             self._writer.encode(part)
 
-    def add_silence(self, samples: int) -> None:
-        """Encode silence of a number of samples at `SAMPLE_RATE`."""
+    def add_silence(self, seconds: Fraction) -> None:
+        """Encode silence of a length in seconds."""
         self.flush()
-        self.length.add(samples, SAMPLE_RATE)
+        self.length.add_seconds(seconds)
         self._writer.encode_silence(self.length.samples)
 
     def flush(self) -> None:
@@ -109,17 +123,17 @@ class _Encoder:
 
 def _encode(source: AudioSource, path: Path) -> AudioTrack:
     """Encode the audio of a source, padded with silence to whole frames of the video."""
-    missing = replaced = 0
+    missing = replaced = Fraction(0)
     with open_writer(path) as writer:
         encoder = _Encoder(writer, source.expected)
         for packet in source.decoded():
             if packet.corrupt:
-                missing += packet.samples
+                missing += packet.seconds
             elif packet.frames and missing:
                 # Silence at the end would keep nothing in its place, so it is not added there.
                 encoder.add_silence(missing)
                 replaced += missing
-                missing = 0
+                missing = Fraction(0)
             for frame in packet.frames:
                 encoder.add(frame)
         encoder.flush()
@@ -130,7 +144,7 @@ def _encode(source: AudioSource, path: Path) -> AudioTrack:
         path=path,
         frames=frames,
         copied=False,
-        replaced_seconds=replaced / SAMPLE_RATE,
+        replaced_seconds=float(replaced),
         samples=frames * SAMPLES_PER_FRAME,
         priming=priming,
     )

@@ -83,7 +83,7 @@ class _Copier:
         expected = self._packets * PACKET_SAMPLES - self._priming
         if not start == expected == self._end or not self._is_decoded(packet):
             return False
-        self._end += packet.samples
+        self._end += round(packet.seconds * SAMPLE_RATE)
         self._writer.copy(bytes(packet.packet), self._packets)
         self._packets += 1
         self._bytes += packet.packet.size

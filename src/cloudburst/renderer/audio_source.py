@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from av.stream import Discard
 from cloudburst.models import audio_rules
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.audio_frames import SAMPLE_RATE, keep_custom_layout, shortened
+from cloudburst.renderer.audio_frames import keep_custom_layout, shortened
 from cloudburst.renderer.job import AUDIO, InputFaultError
 
 MAX_CORRUPT_SHARE = 2 / 3
@@ -45,6 +46,9 @@ DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
 """Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
 upload could name other files and addresses in a playlist."""
 
+_LIMIT_TOLERANCE = 1e-5
+"""Seconds by which the sum of many lengths may be wrong; less than half a sample."""
+
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": DEMUXERS,
@@ -66,9 +70,9 @@ class DecodedPacket(NamedTuple):
     """Decoded audio. It may be empty: decoders skip the priming samples of an encoder."""
     corrupt: bool
     """True if the packet cannot be decoded."""
-    samples: int
-    """Length that the file claims for the packet, at `SAMPLE_RATE`; for a corrupt packet without a
-    length, that of the packet before it; else 0."""
+    seconds: Fraction
+    """Length that the file claims for the packet, else that of its frames. For a corrupt packet, it
+    is the length of the audio that is missing; without a claim, that of the last valid packet."""
 
 
 class AudioSource:
@@ -81,10 +85,10 @@ class AudioSource:
         budget: process_limits.DecodeBudget,
     ) -> None:
         self._container = container
-        self._limit = round(limit * SAMPLE_RATE)
+        self._limit = limit
         self._budget = budget
-        self._read = 0
-        """Length of the packets that were read, at `SAMPLE_RATE`; corrupt packets count too."""
+        self._read = 0.0
+        """Seconds of audio that were read; corrupt packets count too."""
         self.expected = _expected(limit)
         """Description of a valid file, for the errors."""
         if not container.streams.audio:
@@ -133,7 +137,7 @@ class AudioSource:
                 yield last
             last = packet
         if last is not None:
-            yield last._replace(frames=list(_cut(last.frames, last.samples)))
+            yield last._replace(frames=list(_cut(last.frames, last.seconds)))
 
     def _packets(self) -> Iterator[DecodedPacket]:
         context = self.stream.codec_context
@@ -143,19 +147,21 @@ class AudioSource:
         context.options = {"codec_whitelist": DECODERS}
         context.thread_count = 1  # for flac this takes less than half the CPU time of several
         context.open()
-        earlier = 0
+        valid = Fraction(0)
         for packet in self._demuxed():
-            flush = packet.size == 0 and packet.pts is None
             frames, corrupt = self._decode(packet)
-            samples = sum(length_at_48k(frame.samples, frame.sample_rate) for frame in frames)
-            claimed = _claimed_samples(packet)
+            decoded = _length(frames)
+            claimed = _claimed_length(packet)
             if corrupt:
-                samples = claimed or earlier
-            elif samples:
-                earlier = samples
-            self._count(samples)
-            if not flush or frames:
-                yield DecodedPacket(packet, frames, corrupt and not flush, claimed or samples)
+                missing = _missing_length(packet, claimed or valid, context.sample_rate)
+                self._count(missing)
+                if packet.size:  # the last packet is empty, it only ends the decoder
+                    yield DecodedPacket(packet, [], corrupt=True, seconds=missing)
+            else:
+                valid = decoded or valid
+                self._count(decoded)
+                if packet.size or frames:
+                    yield DecodedPacket(packet, frames, corrupt=False, seconds=claimed or decoded)
 
     def _demuxed(self) -> Iterator[Packet[AudioStream]]:
         """Yield the packets of the stream, up to the first one that cannot be read.
@@ -184,12 +190,11 @@ class AudioSource:
             audio_rules.check_audio_format(frame.layout.nb_channels, frame.sample_rate)
         return frames, False
 
-    def _count(self, samples: int) -> None:
-        self._read += samples
-        if self._read > self._limit:
-            found = f"more than {self._limit / SAMPLE_RATE:g} seconds"
-            raise InputFaultError(AUDIO, found, self.expected)
-        self._budget.check(self._read / SAMPLE_RATE)
+    def _count(self, seconds: Fraction) -> None:
+        self._read += float(seconds)
+        if self._read > self._limit + _LIMIT_TOLERANCE:
+            raise InputFaultError(AUDIO, f"more than {self._limit:g} seconds", self.expected)
+        self._budget.check(self._read)
 
 
 @contextmanager
@@ -227,11 +232,6 @@ def reporting_faults(expected: str) -> Generator[None]:
         raise InputFaultError(AUDIO, _description(exc), expected) from exc
 
 
-def length_at_48k(samples: int, rate: int) -> int:
-    """Return the length of ``samples`` at a sample rate as samples at `SAMPLE_RATE`, rounded."""
-    return (samples * SAMPLE_RATE + rate // 2) // rate
-
-
 def _expected(limit: float) -> str:
     return f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
 
@@ -242,17 +242,29 @@ def _description(exc: BaseException) -> str:
     return f"a file that cannot be decoded ({text})"
 
 
-def _claimed_samples(packet: Packet[AudioStream]) -> int:
-    if not packet.duration or packet.duration < 0:
-        return 0
-    return round(packet.duration * packet.time_base * SAMPLE_RATE)
+def _length(frames: list[AudioFrame]) -> Fraction:
+    """Return the length of frames of one packet, in seconds."""
+    return sum((Fraction(frame.samples, frame.sample_rate) for frame in frames), Fraction(0))
 
 
-def _cut(frames: list[AudioFrame], samples: int) -> Iterator[AudioFrame]:
-    """Yield the frames up to a length of ``samples`` at `SAMPLE_RATE`."""
+def _claimed_length(packet: Packet[AudioStream]) -> Fraction:
+    """Return the length that the file claims for a packet, in seconds; 0 if it claims none."""
+    return max(packet.duration or 0, 0) * packet.time_base
+
+
+def _missing_length(packet: Packet[AudioStream], seconds: Fraction, rate: int) -> Fraction:
+    """Return the length of a corrupt packet without the priming, which nothing has to replace."""
+    if packet.is_discard:
+        return Fraction(0)
+    skipped = int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
+    return max(Fraction(0), seconds - Fraction(skipped, rate))
+
+
+def _cut(frames: list[AudioFrame], seconds: Fraction) -> Iterator[AudioFrame]:
+    """Yield the frames up to a length in seconds, at least one sample."""
     for frame in frames:
-        room = samples * frame.sample_rate // SAMPLE_RATE
-        yield frame if frame.samples <= room else shortened(frame, max(1, room))
-        samples -= length_at_48k(frame.samples, frame.sample_rate)
-        if samples <= 0:
+        room = round(seconds * frame.sample_rate)
+        yield shortened(frame, max(1, room))
+        seconds -= Fraction(frame.samples, frame.sample_rate)
+        if seconds <= 0:
             return

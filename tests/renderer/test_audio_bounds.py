@@ -1,0 +1,147 @@
+"""Audio files that would take too much memory or CPU time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.job import InputFaultError
+from support.audio_probe import melody, write_audio
+from support.hostile_media import SOUNDS, Case, m4a_of_samples
+
+if sys.platform == "linux":
+    import resource
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only"),
+]
+
+MAX_BYTES = 350_000_000
+"""Python and PyAV take 40 MB, decoding may add 200 MB."""
+
+_PREPARE = """
+import resource, sys
+from pathlib import Path
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.job import InputFaultError
+process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
+try:
+    print("done", prepare_audio(Path(sys.argv[1]), 3600).frames)
+except InputFaultError as exc:
+    print(exc)
+status = Path("/proc/self/status").read_text()
+(peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(int(peak) * 1024, used.ru_utime + used.ru_stime, resource.getrlimit(resource.RLIMIT_DATA)[0])
+"""
+
+
+def prepared(folder: Path, seconds: float = 8) -> str:
+    """Return the result of a process of its own, which keeps the limits."""
+    command = [sys.executable, "-c", _PREPARE, str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done
+    assert not done.stderr
+    result, numbers = done.stdout.splitlines()
+    peak, used, memory_limit = numbers.split()
+    assert int(peak) < MAX_BYTES
+    assert float(used) < seconds
+    assert int(memory_limit) == process_limits.READ_MEMORY_BYTES
+    return result
+
+
+@pytest.mark.parametrize("case", SOUNDS, ids=lambda case: case.name.replace(" ", "-"))
+def test_a_hostile_file_is_refused_or_used_within_the_limits(tmp_path: Path, case: Case) -> None:
+    case.make(tmp_path / "audio")
+    result = prepared(tmp_path)
+    if case.ends == "done":
+        assert result.startswith("done")
+    elif case.ends in {"early", "late"}:
+        assert result.startswith("audio: ")
+
+
+@pytest.mark.parametrize(
+    ("samples", "found"),
+    [
+        (5_000_000, "a file that takes too much memory to read"),
+        (40_000_000, "no sound, or none that can be decoded in 200 MB of memory"),
+    ],
+)
+def test_an_index_that_takes_too_much_memory_is_a_fault(
+    tmp_path: Path, samples: int, found: str
+) -> None:
+    m4a_of_samples(samples)(tmp_path / "audio")
+    assert prepared(tmp_path).startswith(f"audio: {found}")
+
+
+def test_endless_corrupt_packets_are_a_fault(tmp_path: Path) -> None:
+    """Their length counts, although nothing is decoded."""
+    m4a_of_samples(600_000, codec=b"mp4a", size=1, chunks=600)(tmp_path / "audio")
+    assert prepared(tmp_path).startswith("audio: more than 3600 seconds")
+
+
+def test_corrupt_packets_within_the_length_are_a_fault(tmp_path: Path) -> None:
+    m4a_of_samples(30_000, codec=b"mp4a", size=1, chunks=30)(tmp_path / "audio")
+    assert prepared(tmp_path).startswith("audio: no sound")
+
+
+@pytest.mark.parametrize("kind", ["wav", "ipod"])
+def test_cpu_time_that_is_used_up_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    write_audio(tmp_path / "audio", melody(1), "-f", kind)
+    prepare_audio(tmp_path, 60)
+    monkeypatch.setattr(process_limits, "DECODE_CPU_SECONDS", 0)
+    monkeypatch.setattr(process_limits, "DECODE_CPU_SHARE", 1e-6)
+    with pytest.raises(InputFaultError, match="audio: a file that takes too much CPU time"):
+        prepare_audio(tmp_path, 60)
+
+
+def test_a_call_that_does_not_return_ends_the_process() -> None:
+    code = """
+from cloudburst.renderer import process_limits
+process_limits.DECODE_CPU_SECONDS = 0
+process_limits._CPU_LIMIT_GRACE = 1
+with process_limits.decoding_audio():
+    while True: pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
+    fault = process_limits.fault_from_exit("audio", done.returncode)
+    assert fault is not None
+    assert "CPU time" in fault.found
+
+
+def test_limits_are_restored_after_success_and_fault(tmp_path: Path) -> None:
+    names = (resource.RLIMIT_DATA, resource.RLIMIT_CPU)
+    before = [resource.getrlimit(name) for name in names]
+    write_audio(tmp_path / "audio", melody(0.2), "-f", "wav")
+    prepare_audio(tmp_path, 60)
+    assert [resource.getrlimit(name) for name in names] == before
+    (tmp_path / "audio").write_bytes(b"no sound")
+    with pytest.raises(InputFaultError):
+        prepare_audio(tmp_path, 60)
+    assert [resource.getrlimit(name) for name in names] == before
+
+
+def test_memory_is_limited_during_the_block_only() -> None:
+    with (
+        pytest.raises(InputFaultError, match="audio: a file that takes too much memory"),
+        process_limits.decoding_audio(),
+    ):
+        bytearray(process_limits.DECODE_MEMORY_BYTES)
+    assert len(bytearray(process_limits.DECODE_MEMORY_BYTES)) == process_limits.DECODE_MEMORY_BYTES
+
+
+def test_a_full_disk_is_not_a_fault_of_the_input(tmp_path: Path) -> None:
+    """Only errors of reading the caller's file are faults."""
+    write_audio(tmp_path / "audio", melody(0.2), "-f", "wav")
+    (tmp_path / "audio.m4a").mkdir()  # cannot be written
+    with pytest.raises(IsADirectoryError):
+        prepare_audio(tmp_path, 60)
