@@ -1,0 +1,82 @@
+"""Timeline of subtitles: which cues are shown from which frame on. Pure functions."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from cloudburst.models.subtitles import Cue
+
+
+class SubtitleState(NamedTuple):
+    """Cues that are shown from one frame until the first frame of the next state."""
+
+    first_frame: int
+    shown: tuple[int, ...]
+    """Indices of the cues, in the order in which they appear; the first one was there first."""
+
+
+class _Span(NamedTuple):
+    """Frames in which a cue is shown, from ``first`` up to but not including ``end``."""
+
+    first: int
+    index: int
+    end: int
+
+
+def subtitle_states(cues: Sequence[Cue], frames: int, fps: int) -> list[SubtitleState]:
+    """Return the states of the subtitles of a video with this number of frames.
+
+    A cue is shown in each frame whose time lies in [start, end); the time of frame ``n`` is ``n /
+    fps`` seconds, and the comparison is exact. The first state begins at frame 0, and two states
+    in a row differ. A cue that repeats text and position of a cue that ends in the same frame is
+    the same picture, so the index of the earlier cue stays in the state.
+
+    The work is proportional to the cues plus the sum of the lengths of all states;
+    `cloudburst.models.subtitles.MAX_AT_ONCE` limits the length of a state.
+    """
+    spans = _spans(cues, frames, fps)
+    changes = sorted(
+        [(span.first, 1, rank) for rank, span in enumerate(spans)]
+        + [(span.end, 0, rank) for rank, span in enumerate(spans) if span.end < frames]
+    )
+    states = [SubtitleState(0, ())]
+    ranks: list[int] = []  # ranks of the shown spans, ascending, so the first to appear is first
+    for frame, group in groupby(changes, key=itemgetter(0)):
+        for _, begins, rank in group:
+            if begins:
+                insort(ranks, rank)
+            else:
+                ranks.remove(rank)
+        state = SubtitleState(frame, tuple(spans[rank].index for rank in ranks))
+        if frame == 0:
+            states[0] = state
+        elif state.shown != states[-1].shown:
+            states.append(state)
+    return states
+
+
+def _spans(cues: Sequence[Cue], frames: int, fps: int) -> list[_Span]:
+    """Return the spans of the cues that are shown, sorted by their begin.
+
+    A cue is joined with one of the same look that ends in the frame in which it begins.
+    """
+    order = sorted(range(len(cues)), key=lambda index: (cues[index].start, index))
+    spans: list[_Span] = []
+    last: dict[tuple[str, int], int] = {}  # place in `spans` of the last cue of each look
+    for index in order:
+        cue = cues[index]
+        first, end = (min(frames, -(-time * fps // 1000)) for time in (cue.start, cue.end))
+        if first >= end:
+            continue
+        look = cue.text, cue.position
+        before = last.get(look)
+        if before is not None and spans[before].end == first:
+            spans[before] = spans[before]._replace(end=end)
+            continue
+        last[look] = len(spans)
+        spans.append(_Span(first, index, end))
+    return spans
