@@ -23,7 +23,8 @@ class _Span(NamedTuple):
     """Frames in which a cue is shown, from ``first`` up to but not including ``end``."""
 
     first: int
-    index: int
+    cue: int
+    """Index of the cue."""
     end: int
 
 
@@ -51,7 +52,7 @@ def subtitle_states(cues: Sequence[Cue], frames: int, fps: int) -> list[Subtitle
                 insort(ranks, rank)
             else:
                 ranks.remove(rank)
-        state = SubtitleState(frame, tuple(spans[rank].index for rank in ranks))
+        state = SubtitleState(frame, tuple(spans[rank].cue for rank in ranks))
         if frame == 0:
             states[0] = state
         elif state.shown != states[-1].shown:

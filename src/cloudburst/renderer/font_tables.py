@@ -31,8 +31,8 @@ class FontMetrics(NamedTuple):
     units_per_em: int
     ascender: int
     descender: int
-    underline_top: int
-    """Distance from the baseline down to the upper edge of an underline."""
+    underline_centre: int
+    """Distance from the baseline down to the middle of an underline, as libass reads the table."""
     underline_height: int
 
 
@@ -133,7 +133,7 @@ def _metrics(head: bytes, hhea: bytes, os2: bytes, post: bytes) -> FontMetrics:
         ascender, below = struct.unpack_from(">2h", hhea, 4)
         descender = -below
     underline, thickness = struct.unpack_from(">2h", post, 8)
-    if not (0 < units and 0 < ascender + descender <= 8 * units):
+    if not (units > 0 and 0 < ascender + descender <= 8 * units):
         msg = f"its sizes are {ascender}, {descender} and {units}"
         raise ValueError(msg)
     return FontMetrics(units, ascender, descender, -underline, max(1, thickness))
@@ -160,7 +160,8 @@ def _character_map(table: bytes) -> tuple[array[int], array[int], array[int]]:
             subtables[struct.unpack_from(">H", table, offset)[0]] = offset
     if (offset := subtables.get(12, -1)) >= 0:
         (groups,) = struct.unpack_from(">I", table, offset + 12)
-        numbers = _big_endian("I", table[offset + 16 : offset + 16 + 12 * groups])
+        content = table[offset + 16 : offset + 16 + 12 * groups]
+        numbers = _big_endian("I", content[: len(content) // 12 * 12])
         return numbers[::3], numbers[1::3], numbers[2::3]
     if (offset := subtables.get(4, -1)) >= 0:
         return _ranges_of_segments(table[offset:])
@@ -177,7 +178,7 @@ def _ranges_of_segments(table: bytes) -> tuple[array[int], array[int], array[int
         for at in (14, 16 + size, 16 + 2 * size, 16 + 3 * size)
     )
     words = _big_endian("H", table[16 + 3 * size : len(table) & ~1])  # offsets count from here
-    ranges = array("I"), array("I"), array("I")
+    ranges: tuple[array[int], array[int], array[int]] = array("I"), array("I"), array("I")
     for segment, (start, end, delta, offset) in enumerate(
         zip(starts, ends, deltas, offsets, strict=True)
     ):
@@ -190,7 +191,7 @@ def _ranges_of_segments(table: bytes) -> tuple[array[int], array[int], array[int
 
 
 def _big_endian(kind: str, data: bytes) -> array[int]:
-    numbers = array(kind)
+    numbers: array[int] = array(kind)
     numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
     if sys.byteorder == "little":
         numbers.byteswap()

@@ -28,6 +28,9 @@ _FONTS = (
 )
 """File name and family name of fonts with Chinese characters, the best first."""
 
+_NARROW_QUOTES = {"Noto Sans CJK SC": "Noto Sans CJK KR"}
+"""Families with narrow quotation marks in the same collection, for each Chinese family."""
+
 _FONT_FOLDERS = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -40,9 +43,13 @@ class Font(NamedTuple):
     """Font for subtitles, with Chinese characters and Latin letters."""
 
     path: Path
-    index: int
+    face: int
     """Index of the face in the file; a ``.ttc`` file contains several faces."""
     family: str
+    narrow_quotes_face: int
+    """Index of a face whose quotation marks “”‘’ are as narrow as Latin letters. In Chinese faces
+    they are as wide as Chinese characters, which tears English words apart at each apostrophe. It
+    equals ``face`` if the file has no such face."""
 
 
 def find_font(
@@ -80,4 +87,7 @@ def _package_folders(package: str) -> Sequence[Path]:
 
 def _font(path: Path, family: str) -> Font | None:
     index = face_index(path, family)
-    return None if index is None else Font(path, index, family)
+    if index is None:
+        return None
+    narrow = face_index(path, _NARROW_QUOTES.get(family, family))
+    return Font(path, index, family, index if narrow is None else narrow)

@@ -44,9 +44,7 @@ def layer_from_mask(
     bottom = min(mask.height, (bounds[3] + _MARGIN + 1) & ~1)
     part = mask.crop((left, top, right, bottom))
     half = _halved(part)
-    return Layer(
-        x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour
-    )
+    return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)
 
 
 def _halved(mask: Image.Image) -> Image.Image:

@@ -1,0 +1,165 @@
+"""Drawing of subtitles: the cues that are shown at the same time become layers of a frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from PIL import Image
+
+from cloudburst.models.subtitles import Cue
+from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
+from cloudburst.renderer.fonts import Font
+from cloudburst.renderer.job import SUBTITLE, InputFaultError
+from cloudburst.renderer.layers import Layer, layer_from_mask
+from cloudburst.renderer.letters import Letters
+from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
+from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, SubtitleStyle
+from cloudburst.renderer.text_layout import Line, layout, line_width
+
+
+class _PlacedCue(NamedTuple):
+    place: Rectangle
+    """Area that no other cue may overlap: the text, with its outline."""
+    layers: tuple[Layer, ...]
+
+
+class _Block(NamedTuple):
+    """Lines of a cue with the area that they cover."""
+
+    lines: list[Line]
+    area: Rectangle
+    column: int
+    """Alignment of the lines: 0 left, 1 centre, 2 right."""
+
+
+class SubtitlePainter:
+    """Painter of the subtitles of one video.
+
+    It keeps only what the last painted state shows, so its memory does not grow with the video.
+    """
+
+    def __init__(
+        self, cues: Sequence[Cue], style: SubtitleStyle, font: Font, width: int, height: int
+    ) -> None:
+        """Prepare the painter for a video of this size in pixels; both numbers are even.
+
+        Raises:
+            ConfigurationError: the font cannot be read.
+        """
+        self._cues = cues
+        self._style = style
+        self._canvas = width, height
+        self._letters = Letters(font, style.size, narrow_quotes=style.narrow_quotes)
+        self._placed: dict[int, _PlacedCue] = {}
+
+    def missing_characters(self) -> tuple[str, ...]:
+        """Return descriptions of characters that the font cannot draw, a limited number of them."""
+        return missing_characters((cue.text for cue in self._cues), self._letters.has_glyph)
+
+    def paint(self, shown: Sequence[int]) -> list[Layer]:
+        """Return the layers of the cues with these indices, in the order in which to blend them.
+
+        Call it for the states of a video in order: a cue that the state before showed keeps its
+        place, and new cues are stacked around it. All layers lie within the frame.
+
+        Raises:
+            InputFaultError: the text cannot be drawn.
+        """
+        self._placed = {index: self._placed[index] for index in shown if index in self._placed}
+        try:
+            for index in shown:
+                if index not in self._placed:
+                    self._placed[index] = self._paint_cue(self._cues[index])
+        except (OSError, ValueError, OverflowError, MemoryError) as error:  # of FreeType or Pillow
+            raise InputFaultError(
+                SUBTITLE, f"text that cannot be drawn: {error}", "text that the font can draw"
+            ) from error
+        return [layer for index in shown for layer in self._placed[index].layers]
+
+    def _paint_cue(self, cue: Cue) -> _PlacedCue:
+        style = self._style
+        lines = layout(
+            cue.text,
+            bold=style.bold,
+            room=self._canvas[0] - 2 * style.side,
+            advance=self._letters.advance,
+            shown=partial(is_shown, has_glyph=self._letters.has_glyph),
+        )
+        width = max(map(line_width, lines))
+        if width <= 0:
+            return _PlacedCue(Rectangle(0, 0, 0, 0), ())
+        size = width, style.size * len(lines)
+        text = aligned(cue.position, size, self._canvas, style.side, style.bottom)
+        place = free_place(
+            _grown(text, style.outline, style.outline),
+            (placed.place for placed in self._placed.values() if placed.layers),
+            downwards=cue.position > 3,
+        )
+        text = _grown(place, -style.outline, -style.outline)
+        block = _Block(lines, text, (cue.position - 1) % 3)
+        return _PlacedCue(place, tuple(self._layers(block)))
+
+    def _layers(self, block: _Block) -> Iterator[Layer]:
+        style = self._style
+        drawn: list[Layer | None] = []
+        if style.box_opacity:
+            drawn.append(self._box(block.area))
+        if style.outline and style.outline_opacity:
+            colour, opacity = style.outline_colour, style.outline_opacity
+            drawn.append(self._letter_layer(block, style.outline, colour, opacity))
+        drawn.append(self._letter_layer(block, 0.0, TEXT_COLOUR, 255))
+        return filter(None, drawn)
+
+    def _box(self, text: Rectangle) -> Layer | None:
+        box = _grown(text, *self._style.padding)
+        left, top, right, bottom = area = self._even_area(box)
+        if left >= right or top >= bottom:
+            return None
+        mask = Image.new("L", (right - left, bottom - top))
+        corners = (
+            *(math.floor(box.left) - left, math.floor(box.top) - top),
+            *(math.ceil(box.right) - left, math.ceil(box.bottom) - top),
+        )
+        mask.paste(self._style.box_opacity, corners)
+        return layer_from_mask(mask, *area[:2], BOX_COLOUR)
+
+    def _letter_layer(
+        self, block: _Block, outline: float, colour: Colour, opacity: int
+    ) -> Layer | None:
+        text = block.area
+        overhang = self._letters.overhang(outline)
+        left, top, right, bottom = self._even_area(_grown(text, overhang, overhang))
+        if left >= right or top >= bottom:
+            return None
+        mask = Image.new("L", (right - left, bottom - top))
+        for row, line in enumerate(block.lines):
+            y = text.top + row * self._style.size
+            if y + self._style.size + overhang < 0 or y - overhang > self._canvas[1]:
+                continue  # outside the picture
+            space = text.right - text.left - line_width(line)
+            x = text.left + (0.0, space / 2, space)[block.column]
+            baseline = round(y + self._letters.ascender) - top
+            self._letters.draw(mask, line, x - left, baseline, outline)
+        if opacity < 255:
+            mask = mask.point([value * opacity // 255 for value in range(256)])
+        return layer_from_mask(mask, left, top, colour)
+
+    def _even_area(self, area: Rectangle) -> tuple[int, int, int, int]:
+        """Return the part of the picture that an area touches, with even edges and a margin.
+
+        The margin of two pixels keeps the edges of masks transparent, except at the picture's edge.
+        """
+        width, height = self._canvas
+        return (
+            max(0, int(area.left) - 2) & ~1,
+            max(0, int(area.top) - 2) & ~1,
+            min(width, (int(area.right) + 4) & ~1),
+            min(height, (int(area.bottom) + 4) & ~1),
+        )
+
+
+def _grown(area: Rectangle, across: float, down: float) -> Rectangle:
+    return Rectangle(area.left - across, area.top - down, area.right + across, area.bottom + down)

@@ -1,0 +1,84 @@
+"""Look of the subtitles of a video: sizes, colours and margins in pixels. Pure functions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from cloudburst.renderer.job import JobOptions
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Y, U and V in limited range, BT.709."""
+
+TEXT_COLOUR: Colour = (235, 128, 128)
+"""White, the colour of the letters."""
+BOX_COLOUR: Colour = (16, 128, 128)
+"""Black, the colour of the box."""
+
+_OUTLINE_SHARE = 0.06
+_BOX_PADDING_SHARES = (0.32, 0.1)
+_SIDE_SHARE = 0.08
+_BOTTOM_SHARES = (0.09, 0.18)
+"""Sizes of the public image (September 2025), except that the box has a padding: outline and
+padding as shares of the line height, margins as shares of width and height. The bottom margin
+differs between landscape and portrait."""
+
+
+class SubtitleStyle(NamedTuple):
+    """Style of the subtitles of one video; sizes are in pixels of the video."""
+
+    size: float
+    """Height of a line: ascender plus descender of the font."""
+    bold: bool
+    """True if text without tags is bold."""
+    narrow_quotes: bool
+    """True if the quotation marks “”‘’ are as narrow as Latin letters."""
+    box_opacity: int
+    """Opacity of the box behind the text, from 0 to 255; 0: letters have an outline instead."""
+    outline: float
+    """Width of the outline around the letters; 0 if there is a box."""
+    outline_colour: Colour
+    outline_opacity: int
+    """Opacity of the outline, from 0 to 255."""
+    padding: tuple[float, float]
+    """Horizontal and vertical distance from the text to the edges of its box; 0 without a box."""
+    side: int
+    """Left and right margin."""
+    bottom: int
+    """Margin at the bottom, and at the top for cues at the top."""
+
+
+def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyle:
+    """Return the style of subtitles for a video of this size.
+
+    A fully transparent box is replaced by an outline around the letters: otherwise white letters
+    could not be read on a bright picture. The font size in the options has the unit of the public
+    image: 1/288 of the height of a landscape video, and 1/1920 of the height of a portrait video.
+    """
+    upright = height > width
+    unit = height / 1920 if upright else height / 288
+    size = (options.font_size or (60 if upright else 20)) * unit
+    opacity = 255 - round(options.background_opacity * 255) if options.background_box else 0
+    across, down = _BOX_PADDING_SHARES
+    alpha, blue, green, red = bytes.fromhex(options.outline_color[2:])
+    return SubtitleStyle(
+        size=size,
+        bold=options.language == "chinese",
+        narrow_quotes=options.language != "chinese",
+        box_opacity=opacity,
+        outline=0.0 if opacity else size * _OUTLINE_SHARE,
+        outline_colour=bt709(red, green, blue),
+        outline_opacity=255 - alpha,
+        padding=(size * across, size * down) if opacity else (0.0, 0.0),
+        side=round(width * _SIDE_SHARE),
+        bottom=round(height * _BOTTOM_SHARES[upright]),
+    )
+
+
+def bt709(red: int, green: int, blue: int) -> Colour:
+    """Return a colour of 8 bits per channel as Y, U, V of ITU-R BT.709-6 in limited range."""
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (
+        round(16 + luma * 219 / 255),
+        round(128 + (blue - luma) / 1.8556 * 224 / 255),
+        round(128 + (red - luma) / 1.5748 * 224 / 255),
+    )

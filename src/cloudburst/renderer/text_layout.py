@@ -1,0 +1,193 @@
+"""Layout of the text of a cue: its tags become styles, and its lines are broken to fit a width.
+
+Lines are as few as possible and then of similar width, as libass breaks them with ``WrapStyle: 0``.
+Pure functions.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple, TypeAlias
+from unicodedata import is_normalized, normalize
+
+from cloudburst.renderer.line_breaks import (
+    WORD_JOINER,
+    ZERO_WIDTH_SPACE,
+    is_combining,
+    is_space,
+    line_breaks,
+)
+
+_TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+_BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
+
+
+class Style(NamedTuple):
+    """Style of a part of a text."""
+
+    bold: bool = False
+    italic: bool = False
+    underlined: bool = False
+
+
+class Run(NamedTuple):
+    """Text of one style within a line."""
+
+    text: str
+    style: Style
+    width: float
+
+
+Line: TypeAlias = tuple[Run, ...]
+
+Advance: TypeAlias = Callable[[str], float]
+"""Function that returns the width of a character; the unit is free."""
+Shown: TypeAlias = Callable[[str], bool]
+"""Function that returns whether a character is shown; others are removed."""
+
+
+def line_width(line: Line) -> float:
+    """Return the width of a line."""
+    return sum(run.width for run in line)
+
+
+def layout(text: str, *, bold: bool, room: float, advance: Advance, shown: Shown) -> list[Line]:
+    """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
+
+    The tags ``<i> <b> <u>`` set styles, and a closing tag returns to the style of text without
+    tags, which is bold if ``bold``. Other tags and control characters are removed. A word that is
+    wider than a line is broken anywhere.
+    """
+    return [
+        line
+        for source in _styled_lines(text, Style(bold=bold))
+        for line in _Paragraph(source, advance, shown).lines(room)
+    ]
+
+
+def plain_text(text: str) -> str:
+    """Return the text of a cue without tags and control characters, in the normal form NFC."""
+    return "\n".join("".join(piece for piece, _ in line) for line in _styled_lines(text, Style()))
+
+
+def _styled_lines(text: str, base: Style) -> Iterator[list[tuple[str, Style]]]:
+    """Yield the pieces of each line of a cue, with their styles."""
+    style = base
+    for line in _CONTROL.sub("", text.replace("\t", " ")).split("\n"):
+        pieces: list[tuple[str, Style]] = []
+        for place, part in enumerate(_TAG.split(line)):
+            if place % 2:
+                style = _style_after(part.lower(), style, base)
+            elif part:
+                pieces.append(
+                    (part if is_normalized("NFC", part) else normalize("NFC", part), style)
+                )
+        yield pieces
+
+
+def _style_after(tag: str, style: Style, base: Style) -> Style:
+    name = {"b": "bold", "i": "italic", "u": "underlined"}.get(tag.strip("</>"))
+    if name is None:
+        return style
+    closing = tag.startswith("</")
+    return style._replace(**{name: getattr(base, name) if closing else True})
+
+
+def _shown_characters(
+    pieces: Sequence[tuple[str, Style]], shown: Shown
+) -> Iterator[tuple[str, Style]]:
+    """Yield the characters that are shown, with their styles.
+
+    Of two spaces around a character that is not shown, the second one is left out.
+    """
+    before, left_out = " ", False
+    for piece, style in pieces:
+        for character in piece:
+            if character not in _BREAK_CONTROLS and not shown(character):
+                left_out = True
+            elif not (left_out and is_space(before) and is_space(character)):
+                yield character, style
+                before, left_out = character, False
+
+
+class _Paragraph:
+    """Line of a cue's source, which becomes one or more lines."""
+
+    def __init__(self, pieces: Sequence[tuple[str, Style]], advance: Advance, shown: Shown) -> None:
+        characters = list(_shown_characters(pieces, shown))
+        self._text = "".join(character for character, _ in characters)
+        self._styles = [style for _, style in characters]
+        self._widths = [
+            0.0 if character in _BREAK_CONTROLS else advance(character) for character in self._text
+        ]
+        self._ends = [0.0, *accumulate(self._widths)]  # distance to the start of each character
+        self._breaks = list(line_breaks(self._text))
+        self._solid_ends = [0]
+        """For each index, the index after the last character before it that is not a space."""
+        for index, character in enumerate(self._text, 1):
+            self._solid_ends.append(self._solid_ends[-1] if is_space(character) else index)
+
+    def lines(self, room: float) -> list[Line]:
+        """Return the lines of the paragraph; an empty paragraph is one empty line."""
+        starts = self._filled(room)
+        self._balance(starts, room)
+        return [self._line(start, end) for start, end in pairwise([*starts, len(self._text)])]
+
+    def _width(self, start: int, end: int) -> float:
+        return max(0.0, self._ends[self._solid_ends[end]] - self._ends[start])
+
+    def _filled(self, room: float) -> list[int]:
+        """Return the first characters of lines that are filled one after the other."""
+        starts, start, fits = [0], 0, 0
+        for end in (*self._breaks, len(self._text)):
+            if self._width(start, end) > room and fits > start:
+                starts.append(start := fits)
+            while self._width(start, end) > room and (cut := self._cut(start, room)) < end:
+                starts.append(start := cut)
+            fits = end
+        return starts
+
+    def _cut(self, start: int, room: float) -> int:
+        """Return the end of the part of an endless word that fits into a line."""
+        end = max(start + 1, bisect_right(self._ends, self._ends[start] + room) - 1)
+        while end > start + 1 and end < len(self._text) and is_combining(self._text[end]):
+            end -= 1
+        while end < len(self._text) and is_combining(self._text[end]):
+            end += 1  # nothing but marks since the start of the line: they stay together
+        return end
+
+    def _balance(self, starts: list[int], room: float) -> None:
+        """Move words to the next line as long as the widths of two lines become more similar."""
+        changed = True
+        while changed:
+            changed = False
+            for row in range(1, len(starts)):
+                end = starts[row + 1] if row + 1 < len(starts) else len(self._text)
+                while (start := self._break_before(starts[row])) > starts[row - 1]:
+                    upper, lower = self._width(starts[row - 1], start), self._width(start, end)
+                    difference = abs(
+                        self._width(starts[row - 1], starts[row]) - self._width(starts[row], end)
+                    )
+                    if lower > room or abs(upper - lower) >= difference:
+                        break
+                    starts[row] = start
+                    changed = True
+
+    def _break_before(self, index: int) -> int:
+        at = bisect_left(self._breaks, index) - 1
+        return self._breaks[at] if at >= 0 else 0
+
+    def _line(self, start: int, end: int) -> Line:
+        end = max(start, self._solid_ends[end])
+        runs: list[Run] = []
+        for style, group in groupby(range(start, end), key=self._styles.__getitem__):
+            places = list(group)
+            first, last = places[0], places[-1] + 1
+            text = self._text[first:last].replace(ZERO_WIDTH_SPACE, "").replace(WORD_JOINER, "")
+            runs.append(Run(text, style, self._ends[last] - self._ends[first]))
+        return tuple(runs)
