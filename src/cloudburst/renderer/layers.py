@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-_MARGIN = 2
-"""Pixels that are kept around the visible part of a mask. A sample of the half mask depends on
-luma pixels up to this distance."""
+MASK_MARGIN = 4
+"""Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
+luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels."""
 
 
 class Layer(NamedTuple):
@@ -34,14 +34,15 @@ def layer_from_mask(
 ) -> Layer | None:
     """Return a layer for the visible part of a mask, or ``None`` if the mask is empty.
 
-    The mask has the mode "L", and its position and size are even numbers of pixels.
+    The mask has the mode "L", and its position and size are even numbers of pixels. It is
+    transparent at its edges, up to a distance of `MASK_MARGIN`, unless they are edges of the frame.
     """
     bounds = mask.getbbox()
     if bounds is None:
         return None
-    left, top = (max(0, edge - _MARGIN) & ~1 for edge in bounds[:2])
-    right = min(mask.width, (bounds[2] + _MARGIN + 1) & ~1)
-    bottom = min(mask.height, (bounds[3] + _MARGIN + 1) & ~1)
+    left, top = (max(0, edge - MASK_MARGIN) & ~1 for edge in bounds[:2])
+    right = min(mask.width, (bounds[2] + MASK_MARGIN + 1) & ~1)
+    bottom = min(mask.height, (bounds[3] + MASK_MARGIN + 1) & ~1)
     part = mask.crop((left, top, right, bottom))
     half = _halved(part)
     return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)

@@ -13,8 +13,8 @@ from cloudburst.models.subtitles import Cue
 from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import SUBTITLE, InputFaultError
-from cloudburst.renderer.layers import Layer, layer_from_mask
-from cloudburst.renderer.letters import Letters
+from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
+from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
 from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, layout, line_width
@@ -134,7 +134,7 @@ class SubtitlePainter:
         left, top, right, bottom = self._even_area(_grown(text, overhang, overhang))
         if left >= right or top >= bottom:
             return None
-        mask = Image.new("L", (right - left, bottom - top))
+        samples = Image.new("L", ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
         for row, line in enumerate(block.lines):
             y = text.top + row * self._style.size
             if y + self._style.size + overhang < 0 or y - overhang > self._canvas[1]:
@@ -142,22 +142,21 @@ class SubtitlePainter:
             space = text.right - text.left - line_width(line)
             x = text.left + (0.0, space / 2, space)[block.column]
             baseline = round(y + self._letters.ascender) - top
-            self._letters.draw(mask, line, x - left, baseline, outline)
+            self._letters.draw(samples, line, x - left, baseline, outline)
+        mask = samples.reduce(SAMPLES)
         if opacity < 255:
             mask = mask.point([value * opacity // 255 for value in range(256)])
         return layer_from_mask(mask, left, top, colour)
 
     def _even_area(self, area: Rectangle) -> tuple[int, int, int, int]:
-        """Return the part of the picture that an area touches, with even edges and a margin.
-
-        The margin of two pixels keeps the edges of masks transparent, except at the picture's edge.
-        """
+        """Return the part of the picture that an area touches, with even edges and a margin."""
         width, height = self._canvas
+        outer = _grown(area, MASK_MARGIN, MASK_MARGIN)
         return (
-            max(0, int(area.left) - 2) & ~1,
-            max(0, int(area.top) - 2) & ~1,
-            min(width, (int(area.right) + 4) & ~1),
-            min(height, (int(area.bottom) + 4) & ~1),
+            max(0, math.floor(outer.left)) & ~1,
+            max(0, math.floor(outer.top)) & ~1,
+            min(width, (math.ceil(outer.right) + 1) & ~1),
+            min(height, (math.ceil(outer.bottom) + 1) & ~1),
         )
 
 

@@ -1,0 +1,136 @@
+"""Search for the font, and its tables compared with FreeType's view of them."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import noto_cjk_sans_otc
+import pytest
+from PIL import ImageFont
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.renderer.font_tables import FontTables, _ranges_of_segments, face_index
+from cloudburst.renderer.fonts import find_font
+
+FILE = Path(str(noto_cjk_sans_otc.FONT_PATH))
+FAMILY = "Noto Sans CJK SC"
+ABSENT = "a_package_that_is_not_installed"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    font = find_font([])
+    return FontTables(font.path, font.face)
+
+
+def linked(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(FILE)
+    return folder / name
+
+
+def test_the_font_of_the_package_comes_first(tmp_path):
+    linked(tmp_path, "NotoSansCJK-Regular.ttc")
+    font = find_font([tmp_path])
+    assert font.path == FILE
+    assert font.family == FAMILY
+
+
+@pytest.mark.parametrize(
+    ("family", "face"), [("Noto Sans CJK JP", 0), (FAMILY, 2), ("Noto Sans Mono CJK SC", 7)]
+)
+def test_the_face_has_the_name(family, face):
+    assert face_index(FILE, family) == face
+    assert ImageFont.truetype(FILE, 20, face).getname()[0] == family
+
+
+def test_without_the_package_a_font_of_the_system_is_found(tmp_path):
+    wanted = linked(tmp_path / "a" / "b", "NotoSansCJK-Regular.ttc")
+    font = find_font([tmp_path / "nowhere", tmp_path], package=ABSENT)
+    assert font[:3] == (wanted, 2, FAMILY)
+
+
+def test_files_of_another_family_and_broken_files_are_skipped(tmp_path):
+    linked(tmp_path, "wqy-zenhei.ttc")  # holds another family than its name says
+    (tmp_path / "NotoSansCJKsc-Regular.otf").write_bytes(b"OTTO" + bytes(40))
+    with pytest.raises(ConfigurationError, match=r"install cloudburst-sdk\[local\]"):
+        find_font([tmp_path], package=ABSENT)
+
+
+def test_quotation_marks_are_narrow_in_another_face():
+    font = find_font([])
+    narrow = FontTables(font.path, font.narrow_quotes_face)
+    wide = FontTables(font.path, font.face)
+    for mark in "“”‘’":
+        assert narrow.advance(mark) < 0.5
+        assert wide.advance(mark) == 1
+
+
+def test_sizes_are_those_that_freetype_reads(tables):
+    units = tables.metrics.units_per_em
+    font = ImageFont.truetype(FILE, units, 2)
+    assert (tables.metrics.ascender, tables.metrics.descender) == font.getmetrics()
+
+
+@pytest.mark.parametrize("text", ["iW.fjÅ", "字一，。（", "가カｶ", "\u0301\xa0\u3000", "𠮷"])
+def test_widths_are_those_that_freetype_reads(tables, text):
+    units = tables.metrics.units_per_em
+    font = ImageFont.truetype(FILE, units, 2, layout_engine=ImageFont.Layout.BASIC)
+    for character in text:
+        assert tables.advance(character) * units == font.getlength(character)
+
+
+def test_characters_without_a_glyph_are_recognised(tables):
+    """FreeType draws the same box for them, and for no other character."""
+    font = ImageFont.truetype(FILE, 40, 2, layout_engine=ImageFont.Layout.BASIC)
+    box = bytes(font.getmask("\uffff"))
+    rng = random.Random(4)
+    characters = [
+        chr(rng.choice([rng.randint(33, 0xD7FF), rng.randint(0xE000, 0x2FFFF)])) for _ in range(600)
+    ]
+    missing = {character for character in characters if not tables.glyph(character)}
+    assert 100 < len(missing) < 500
+    for character in set(characters):
+        assert (bytes(font.getmask(character)) == box) == (character in missing), hex(
+            ord(character)
+        )
+
+
+def test_both_formats_of_character_maps_give_the_same_glyphs(tables):
+    """The font has a map of format 4 beside that of format 12."""
+    data = FILE.read_bytes()
+    (face,) = struct.unpack_from(">I", data, 12 + 4 * 2)
+    (count,) = struct.unpack_from(">H", data, face + 4)
+    places = {
+        tag: offset
+        for tag, _, offset, _ in struct.iter_unpack(
+            ">4s3I", data[face + 12 : face + 12 + 16 * count]
+        )
+    }
+    cmap = places[b"cmap"]
+    (count,) = struct.unpack_from(">H", data, cmap + 2)
+    subtables = [
+        data[cmap + offset :]
+        for _, _, offset in struct.iter_unpack(">HHI", data[cmap + 4 : cmap + 4 + 8 * count])
+    ]
+    segments = next(table for table in subtables if table[:2] == b"\0\4")
+    size = struct.unpack_from(">H", segments, 2)[0]
+    starts, _, glyphs = _ranges_of_segments(segments[: max(size, 1 << 17)])
+    assert len(starts) > 20_000
+    for code, glyph in zip(starts, glyphs, strict=True):
+        assert tables.glyph(chr(code)) == glyph
+
+
+@pytest.mark.parametrize("size", [0, 3, 11, 12, 50, 200, 4000, 20_000])
+def test_a_cut_font_is_refused(tmp_path, size):
+    (tmp_path / "cut.ttc").write_bytes(FILE.read_bytes()[:size])
+    with pytest.raises(ConfigurationError, match=r"the font .* cannot be read"):
+        FontTables(tmp_path / "cut.ttc", 2)
+    assert face_index(tmp_path / "cut.ttc", "none of this name") is None
+
+
+def test_a_face_that_is_not_there_is_refused():
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        FontTables(FILE, 10)

@@ -1,0 +1,345 @@
+"""Layers of subtitles: where they are, how large, and how opaque."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.subtitles import MAX_CHARACTERS, Cue
+from cloudburst.renderer.cue_stack import Rectangle, free_place
+from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.subtitle_painter import SubtitlePainter
+from cloudburst.renderer.subtitle_style import bt709, subtitle_style
+
+FONT = find_font([])
+LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
+OUTLINED = {"background_box": False}
+
+
+def painter(*texts, size=LANDSCAPE, positions=(), **options):
+    """A painter of cues with these texts, all at the bottom unless ``positions`` says else."""
+    style = subtitle_style(RenderOptions(**options), *size)
+    places = [*positions, *[2] * len(texts)]
+    cues = [Cue(0, 1000, text, place) for text, place in zip(texts, places, strict=False)]
+    return SubtitlePainter(cues, style, FONT, *size)
+
+
+def painted(*texts, **how):
+    return painter(*texts, **how).paint(range(len(texts)))
+
+
+def bounds(layer):
+    """The visible part of a layer in the picture: left, top, right, bottom."""
+    mask = Image.frombytes("L", (layer.width, layer.height), layer.mask)
+    left, top, right, bottom = mask.getbbox()
+    return layer.x + left, layer.y + top, layer.x + right, layer.y + bottom
+
+
+def ink(layer):
+    return sum(layer.mask) / 255
+
+
+# One cue
+
+
+def test_a_box_lies_around_its_text():
+    box, letters = painted("字幕 text")
+    assert box.colour == (16, 128, 128)
+    assert letters.colour == (235, 128, 128)
+    left, top, right, bottom = bounds(box)
+    assert abs((left + right) / 2 - 960) <= 1
+    assert (top, bottom) == (1080 - 97 - 75 - 8, 1080 - 97 + 8)  # margin, line, padding
+    inner = bounds(letters)
+    assert left + 20 < inner[0] < left + 35  # padding of 24, bearing of the letter
+    assert right - 35 < inner[2] < right - 20
+    assert top + 8 < inner[1]
+    assert inner[3] < bottom - 8
+
+
+@pytest.mark.parametrize("transparency", [0, 0.2, 0.5, 0.99])
+def test_opacity_is_the_transparency_of_the_box(transparency):
+    box, _ = painted("字", background_opacity=transparency)
+    assert set(box.mask) == {0, 255 - round(transparency * 255)}
+
+
+def test_a_transparent_box_is_replaced_by_an_outline():
+    assert painted("字", background_opacity=1.0) == painted("字", **OUTLINED)
+
+
+@pytest.mark.parametrize("font_size", [8, 10, 14, 16, 20, 27, 40])
+def test_an_outline_surrounds_its_letters_evenly(font_size):
+    """Pillow cuts a row off, or moves letters, at some widths of strokes."""
+    size = font_size * 1080 / 288
+    options = {"outline_color": "&H000000FF", "font_size": font_size, **OUTLINED}
+    for language in ("chinese", "english"):
+        outline, letters = painted("一", language=language, **options)
+        assert outline.colour == bt709(255, 0, 0)
+        assert letters.colour == (235, 128, 128)
+        for outer, inner in zip(middle_edges(outline), middle_edges(letters), strict=True):
+            assert abs(outer - inner) == pytest.approx(size * 0.06, abs=0.35)
+
+
+def middle_edges(layer):
+    """Left, top, right and bottom edge of a shape, along the lines through its middle."""
+    left, top, right, bottom = bounds(layer)
+    mask = Image.frombytes("L", (layer.width, layer.height), layer.mask)
+    x, y = (left + right) // 2 - layer.x, (top + bottom) // 2 - layer.y
+    row = [value / 255 for value in mask.crop((0, y, layer.width, y + 1)).tobytes()]
+    column = [value / 255 for value in mask.crop((x, 0, x + 1, layer.height)).tobytes()]
+    return (
+        layer.x + x - sum(row[:x]),
+        layer.y + y - sum(column[:y]),
+        layer.x + x + sum(row[x:]),
+        layer.y + y + sum(column[y:]),
+    )
+
+
+def test_alpha_of_the_outline():
+    solid, _ = painted("字", outline_color="&H00112233", **OUTLINED)
+    half, _ = painted("字", outline_color="&H80112233", **OUTLINED)
+    assert max(half.mask) == 255 - 0x80
+    assert ink(half) == pytest.approx(ink(solid) / 2, rel=0.02)
+    (letters,) = painted("字", outline_color="&HFF112233", **OUTLINED)
+    assert letters.colour == (235, 128, 128)
+
+
+def test_chinese_subtitles_are_bold():
+    _, bold = painted("一二三")
+    _, plain = painted("一二三", language="english")
+    _, tagged = painted("<b>一二三</b>", language="english")
+    assert ink(plain) * 1.1 < ink(bold)
+    assert tagged == bold
+
+
+def test_italic_letters_lean_to_the_right():
+    _, upright = painted("l", language="english")
+    _, leaning = painted("<i>l</i>", language="english")
+    a, b = bounds(upright), bounds(leaning)
+    assert (a[1], a[3]) == (b[1], b[3])
+    assert b[2] - a[2] == pytest.approx(0.2125 * (a[3] - a[1]), abs=4)  # it has a round foot
+    assert abs(b[0] - a[0]) < 3  # at the baseline
+
+
+def test_an_underline_runs_below_the_text():
+    _, plain = painted("nnnn", language="english")
+    _, under = painted("<u>nnnn</u>", language="english")
+    a, b = bounds(plain), bounds(under)
+    assert 4 < b[3] - a[3] < 12
+    row = b[3] - 1 - under.y
+    drawn = under.mask[row * under.width : (row + 1) * under.width]
+    assert sum(drawn) / 255 >= a[2] - a[0]
+    assert (b[0], b[2]) == pytest.approx((a[0], a[2]), abs=6)
+
+
+@pytest.mark.parametrize("position", range(1, 10))
+@pytest.mark.parametrize("size", [LANDSCAPE, PORTRAIT])
+def test_nine_positions(position, size):
+    box, letters = painted("上下", positions=[position], size=size)
+    style = subtitle_style(RenderOptions(), *size)
+    left, top, right, bottom = bounds(box)
+    across, down = style.padding
+    row, column = divmod(position - 1, 3)
+    width, height = size
+    assert (
+        left + across == pytest.approx(style.side, abs=1),
+        (left + right) / 2 == pytest.approx(width / 2, abs=1),
+        right - across == pytest.approx(width - style.side, abs=1),
+    )[column]
+    assert (
+        bottom - down == pytest.approx(height - style.bottom, abs=1),
+        (top + bottom) / 2 == pytest.approx(height / 2, abs=1),
+        top + down == pytest.approx(style.bottom, abs=1),
+    )[row]
+    inner = bounds(letters)
+    assert left < inner[0] < inner[2] < right
+    assert top < inner[1] < inner[3] < bottom
+
+
+@pytest.mark.parametrize(("position", "edge"), [(1, 0), (3, 2)])
+def test_lines_are_aligned_at_their_side(position, edge):
+    _, both = painted("一一一一一\n一", positions=[position], language="english")
+    _, short = painted("一", positions=[position], language="english")
+    assert bounds(both)[edge] == pytest.approx(bounds(short)[edge], abs=1)
+
+
+def test_font_sizes_count_as_the_public_image_counts():
+    for size, line in ((LANDSCAPE, 150), (PORTRAIT, 40)):
+        box, _ = painted("字", font_size=40, size=size)
+        _, top, _, bottom = bounds(box)
+        assert bottom - top == pytest.approx(line * 1.2, abs=2)
+
+
+def test_english_quotation_marks_are_narrow():
+    def width(text, **options):
+        left, _, right, _ = bounds(painted(text, **options)[0])
+        return right - left
+
+    words = {"language": "english"}
+    assert width("don’t", **words) - width("dont", **words) < 20
+    assert width("说’的") - width("说的") > 45
+
+
+def test_emoji_are_left_out_and_letters_become_boxes():
+    assert painted("好 😀") == painted("好")
+    assert painted("😀👍🏽") == []
+    assert len(painted("ก")) == 2
+    found = painter("好 😀 ก").missing_characters()
+    assert found == ("U+1F600 😀 GRINNING FACE", "U+0E01 ก THAI CHARACTER KO KAI")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "<i></i>", "\u200b\u2060", "   "])
+def test_text_without_letters_draws_nothing(text):
+    assert painted(text) == []
+
+
+# Several cues
+
+
+def tops(layers):
+    return [bounds(layer)[1] for layer in layers if layer.colour == (16, 128, 128)]
+
+
+def test_cues_are_stacked_from_the_bottom_up_and_from_the_top_down():
+    first, second, third = tops(painted("a", "b\nb", "c"))
+    assert (first - second, second - third) == (150, 75)
+    first, second = tops(painted("a", "b", positions=[8, 8]))
+    assert second - first == 75
+    first, second = tops(painted("a", "b", positions=[5, 5]))
+    assert second - first == 75
+
+
+def test_cues_side_by_side_are_not_stacked():
+    first, second = tops(painted("a", "b", positions=[1, 3]))
+    assert first == second
+
+
+def test_outlined_cues_have_room_for_both_outlines():
+    layers = painted("一", "一", **OUTLINED)
+    lower, upper = bounds(layers[1]), bounds(layers[3])
+    assert lower[1] - upper[1] == pytest.approx(75 + 2 * 75 * 0.06, abs=1)
+
+
+def test_a_cue_keeps_its_place_until_it_ends():
+    stack = painter("aaaa", "bb", "cc")
+    (bottom,) = tops(stack.paint([0]))
+    assert tops(stack.paint([0, 1])) == [bottom, bottom - 75]
+    assert tops(stack.paint([1])) == [bottom - 75]
+    assert tops(stack.paint([1, 2])) == [bottom - 75, bottom]
+    assert tops(stack.paint([])) == []
+    assert tops(stack.paint([1])) == [bottom]
+
+
+def test_only_the_shown_cues_are_kept():
+    stack = painter(*(f"cue {n}" for n in range(30)))
+    for n in range(30):
+        stack.paint([n])
+    assert len(stack._placed) == 1
+
+
+RECTANGLES = st.builds(
+    lambda left, top, width, height: Rectangle(left, top, left + width, top + height),
+    *(st.floats(0, 500), st.floats(0, 500), st.floats(1, 300), st.floats(1, 300)),
+)
+
+
+@given(st.lists(RECTANGLES, max_size=8), st.booleans())
+def test_a_free_place_overlaps_nothing(wanted, downwards):
+    placed = []
+    for one in wanted:
+        place = free_place(one, placed, downwards=downwards)
+        assert not any(place.overlaps(other) for other in placed)
+        assert (place.left, place.right) == (one.left, one.right)
+        assert place.top >= one.top if downwards else place.top <= one.top
+        placed.append(place)
+
+
+# Any text
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(
+        st.tuples(
+            st.text(
+                st.one_of(
+                    st.sampled_from("ab <i></i><u>一，（”\n\u0301\u200d\ufdfd😀"),
+                    st.characters(exclude_categories=["Cs"]),
+                ),
+                max_size=80,
+            ),
+            st.integers(1, 9),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    size=st.sampled_from([LANDSCAPE, PORTRAIT, (64, 36), (36, 64)]),
+    font_size=st.sampled_from([8, None, 120]),
+    boxed=st.booleans(),
+)
+def test_layers_lie_within_the_picture(texts, size, font_size, boxed):
+    layers = painted(
+        *(text for text, _ in texts),
+        positions=[position for _, position in texts],
+        size=size,
+        font_size=font_size,
+        background_box=boxed,
+    )
+    for layer in layers:
+        assert 0 <= layer.x < layer.x + layer.width <= size[0]
+        assert 0 <= layer.y < layer.y + layer.height <= size[1]
+        assert not any(number % 2 for number in layer[:4])
+        assert len(layer.mask) == layer.width * layer.height
+        assert len(layer.half_mask) == len(layer.mask) // 4
+        assert any(layer.mask)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * MAX_CHARACTERS, "e" + "\u0302" * 1999, "\n".join("行" * 300), "<i>a</i>" * 250],
+    ids=["endless word", "marks", "300 lines", "tags"],
+)
+def test_extreme_cues_are_drawn_within_the_picture(text):
+    for options in ({}, OUTLINED):
+        layers = painted(text, **options)
+        assert layers
+        assert sum(len(layer.mask) for layer in layers) <= 2 * 1920 * 1080
+
+
+def test_an_error_of_the_font_library_is_a_fault_of_the_subtitle(monkeypatch):
+    subtitles = painter("a")
+
+    def broken(*_, **__):
+        raise OSError("raster overflow")
+
+    monkeypatch.setattr(subtitles._letters, "draw", broken)
+    with pytest.raises(InputFaultError, match="subtitle: text that cannot be drawn: raster"):
+        subtitles.paint([0])
+
+
+def digest():
+    layers = painted("今天，<i>don’t</i> 字", "<u>second</u> ⅓ AV", **OUTLINED)
+    return hashlib.sha256(repr(layers).encode()).hexdigest()
+
+
+def test_another_process_draws_the_same_bytes():
+    script = (
+        "import sys; sys.path[:] = sys.argv[1:]\n"
+        "from renderer.test_subtitle_painter import digest; print(digest())"
+    )
+    tests = __file__.rpartition("/renderer/")[0]
+    output = subprocess.run(
+        [sys.executable, "-c", script, tests, *sys.path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "7"},
+    ).stdout
+    assert output.strip() == digest()

@@ -1,0 +1,161 @@
+"""Lines of a cue. Widths: 1 for Latin letters, 2 for Chinese ones, 0 for marks."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudburst.renderer.line_breaks import line_breaks
+from cloudburst.renderer.text_layout import Style, layout, line_width, plain_text
+
+PLAIN, BOLD = Style(), Style(bold=True)
+
+
+def width(character):
+    if unicodedata.combining(character):
+        return 0
+    return 2 if ord(character) >= 0x2E80 else 1
+
+
+def lines(text, room=20, *, bold=False, hidden=""):
+    found = layout(text, bold=bold, room=room, advance=width, shown=lambda one: one not in hidden)
+    return ["".join(run.text for run in line) for line in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "expected"),
+    [
+        ("", 20, [""]),
+        ("one line", 20, ["one line"]),
+        ("two\nlines", 20, ["two", "lines"]),
+        # Words; the upper of two lines is the wider one, or as near to it as words allow.
+        ("aaaa bbbb cccc dddd eeee", 20, ["aaaa bbbb cccc", "dddd eeee"]),
+        ("aaaa bbbb cccc dddd eeee ffff", 20, ["aaaa bbbb cccc", "dddd eeee ffff"]),
+        ("a bbbbbbbbbbbbbbbbbbb cc", 20, ["a", "bbbbbbbbbbbbbbbbbbb", "cc"]),
+        ("aaa   bbb", 4, ["aaa", "bbb"]),
+        # Chinese breaks anywhere, evenly.
+        ("一二三四五六七八九十甲乙", 20, ["一二三四五六", "七八九十甲乙"]),
+        ("一二三四五六七八九十甲", 20, ["一二三四五六", "七八九十甲"]),
+        # A closing mark does not start a line, an opening one does not end one.
+        ("一二三四，五六七", 8, ["一二三", "四，五", "六七"]),
+        ("一二三（五六七", 8, ["一二三", "（五六七"]),
+        ("一二三四”五六七", 8, ["一二三", "四”五", "六七"]),
+        ("一二三“五六七", 8, ["一二三", "“五六七"]),
+        ("一二三四……五六", 8, ["一二三", "四……五六"]),
+        ("ありがとうっと", 12, ["ありがと", "うっと"]),
+        # Chinese and Latin in one line.
+        ("一二abcd三四", 7, ["一二", "abcd", "三四"]),
+        ("第1章 开始", 8, ["第1章", "开始"]),
+        ("价格¥100元", 8, ["价格", "¥100元"]),
+        # Hyphens between letters, not between digits.
+        ("well-known", 7, ["well-", "known"]),
+        ("2024-2025", 7, ["2024-20", "25"]),
+        # An endless word is cut anywhere.
+        ("a" * 25, 10, ["a" * 10, "a" * 10, "a" * 5]),
+        ("x " + "a" * 15, 10, ["x", "a" * 10, "a" * 5]),
+        ("一二", 1, ["一", "二"]),
+        # Spaces that do not break, and invisible characters that do and do not.
+        ("aaaa\xa0bbbb cccc", 10, ["aaaa\xa0bbbb", "cccc"]),
+        ("aaaa\u200bbbbb", 6, ["aaaa", "bbbb"]),
+        ("一二\u2060三四", 4, ["一", "二三", "四"]),
+        ("一二三四　五六七八", 8, ["一二三四", "五六七八"]),
+    ],
+)
+def test_wrap(text, room, expected):
+    assert lines(text, room) == expected
+
+
+def test_marks_stay_with_their_letter():
+    text = "x\u0302" * 12  # has no composed form
+    assert lines(text, 5) == ["x\u0302" * 5, "x\u0302" * 5, "x\u0302" * 2]
+    assert lines("e" + "\u0302" * 50 + "b", 1) == ["ê" + "\u0302" * 49, "b"]
+
+
+def test_text_is_composed():
+    assert lines("cafe\u0301") == ["caf\xe9"]
+
+
+def test_a_character_that_is_not_shown_leaves_no_second_space():
+    assert lines("so 👍🏽 good 👍", hidden="👍🏽") == ["so good"]
+    assert lines("👍 good", hidden="👍") == ["good"]
+    assert lines("a  b") == ["a  b"]
+    assert lines("👍", hidden="👍") == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("a<i>b</i>c", [("a", PLAIN), ("b", Style(italic=True)), ("c", PLAIN)]),
+        ("<B>a</b>", [("a", BOLD)]),
+        ("<u><i>a</u>b", [("a", Style(italic=True, underlined=True)), ("b", Style(italic=True))]),
+        ('<font color="red">a</font><ruby>b', [("ab", PLAIN)]),
+        ("1 < 2 <3 a>b", [("1 < 2 <3 a>b", PLAIN)]),
+        ("<\u2060i>", [("<i>", PLAIN)]),
+        ("{\\an8}C:\\new", [("{\\an8}C:\\new", PLAIN)]),
+        ("a\tb\x00c\u2028d", [("a bcd", PLAIN)]),
+    ],
+)
+def test_tags(text, runs):
+    (line,) = layout(text, bold=False, room=99, advance=width, shown=lambda _: True)
+    assert [run[:2] for run in line] == runs
+
+
+def test_a_closing_tag_returns_to_the_style_without_tags():
+    (first, second) = layout("a<i>b\nc</i></b>d", bold=True, room=9, advance=width, shown=str)
+    assert [run.style for run in first] == [BOLD, Style(bold=True, italic=True)]
+    assert [run.style for run in second] == [Style(bold=True, italic=True), BOLD]
+
+
+def test_a_tag_within_a_word_does_not_break_it():
+    assert lines("aaa bb<i>bb</i>", 6) == ["aaa", "bbbb"]
+
+
+def test_plain_text_has_no_tags():
+    assert plain_text("<i>cafe\u0301</i>\n<x y>b\x07") == "caf\xe9\nb"
+
+
+TEXT = st.text(
+    st.one_of(
+        st.sampled_from("ab -—’“”（）。，一二字\u0301\u200b\u2060\xa0　"),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=60,
+)
+
+
+@given(TEXT, st.integers(1, 30))
+def test_lines_fit_and_hold_the_whole_text(text, room):
+    found = layout(text, bold=False, room=room, advance=width, shown=lambda _: True)
+    for line in found:
+        visible = "".join(run.text for run in line)
+        base = [one for one in visible if width(one)]
+        assert line_width(line) <= room or len(base) <= 1
+        assert line_width(line) == sum(map(width, visible))
+
+    def solid(text):
+        return [one for one in text if not one.isspace() and one not in "\u200b\u2060"]
+
+    drawn = "".join(run.text for line in found for run in line)
+    assert solid(drawn) == solid(plain_text(text))
+
+
+@given(TEXT)
+def test_breaks_are_allowed(text):
+    for index in line_breaks(text):
+        assert 0 < index < len(text)
+        assert text[index] not in "，。）”’　 "
+        assert text[index - 1] not in "（“"
+        assert (
+            not unicodedata.combining(text[index])
+            or text[index - 1] in " 　\u200b"
+            or (text[index - 1].isspace())
+        )
+
+
+def test_a_long_cue_takes_little_time():
+    text = "<i>a</i>字 b，" * 200
+    for room in (1, 3, 40, 4000):
+        assert "".join(lines(text, room)).count("字") == 200
