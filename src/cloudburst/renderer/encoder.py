@@ -12,6 +12,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import av
+from av.packet import Packet
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
@@ -33,7 +35,7 @@ so twice the distance makes half the file."""
 _PRESET = "superfast"
 _PARAMETERS = (
     "stitchable=1:ipratio=1.4:pbratio=3:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
-    "bframes=5:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=temporal:ref=1:min-keyint=1:"
+    "bframes=5:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
     "keyint=infinite:slices=1:sliced-threads=0:sar=1/1:level=40"
 )
 """Options of libx264 for all videos.
@@ -134,6 +136,6 @@ def without_settings(data: bytes) -> bytes:
     return data[end:] if data[end - 1] else data[end - 1 :]
 
 
-def _picture(packet: av.Packet) -> EncodedPicture:
+def _picture(packet: Packet[Stream]) -> EncodedPicture:
     assert packet.pts is not None
     return EncodedPicture(bytes(packet), packet.pts)

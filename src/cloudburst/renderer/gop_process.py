@@ -23,13 +23,12 @@ from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
 
 def assist(folder: Path) -> None:
     """Encode GOPs of the job in the folder until no process has to encode any more."""
-    process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
+    process_limits.limit_memory(process_limits.MEMORY_BYTES)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     plan, done = GopPlan.read(folder), None
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
-    seconds = process_limits.encode_cpu_seconds(plan.frames / FPS)
-    process_limits.limit_cpu_time(time.process_time() + seconds)
+    process_limits.limit_encode_time(plan.frames / FPS)
     while plan != done:
         GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None).assist()
         # The render process begins again with another plan if the bitrate is too high.

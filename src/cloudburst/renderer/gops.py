@@ -14,7 +14,7 @@ Progress: TypeAlias = Callable[[int], None]
 class Gop(NamedTuple):
     """Group of pictures: frames of a video that are encoded without reference to other frames."""
 
-    index: int
+    number: int
     """Number of the GOP in its video, from 0."""
     first: int
     """Number of its first frame in the video, from 0."""
@@ -36,5 +36,5 @@ def divide(frames: int, gop_frames: int) -> list[Gop]:
     """Return the GOPs of a video; the last one may be shorter than ``gop_frames``."""
     starts = range(0, frames, gop_frames)
     return [
-        Gop(index, first, min(gop_frames, frames - first)) for index, first in enumerate(starts)
+        Gop(number, first, min(gop_frames, frames - first)) for number, first in enumerate(starts)
     ]

@@ -81,9 +81,6 @@ class RenderJob:
     """Maximum number of pixels of the picture, and of the watermark."""
     audio_seconds: float = 3600.0
     """Maximum length of the decoded audio, in seconds."""
-    ffmpeg: str | None = None
-    """Path of an ffmpeg that the server has checked; ``None``: the render process searches for
-    one."""
 
     @property
     def effect(self) -> Effect | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
-from cloudburst.renderer.frames import Frame, Watermark
+from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
 from cloudburst.renderer.motion import Window
-from cloudburst.renderer.planes import Planes
+from cloudburst.renderer.planes import PictureLayer, Planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 
 
@@ -28,7 +28,7 @@ class MotionVideo:
         self,
         picture: Planes,
         window: Callable[[int], Window],
-        watermark: Watermark | None,
+        watermark: PictureLayer | None,
         subtitles: SubtitleTrack,
     ) -> None:
         self._size = VideoSize(picture.width, picture.height)
@@ -45,7 +45,7 @@ class MotionVideo:
         pictures: list[EncodedPicture] = []
         position = 0
         for state in self._subtitles.states(gop.first, gop.frames):
-            layers = self._subtitles.layers(state.index)
+            layers = self._subtitles.layers(state.number)
             for _ in range(state.frames):
                 self._canvas.zoom_from(self._picture, self._window(gop.first + position))
                 if self._watermark is not None:

@@ -38,6 +38,12 @@ class PictureLayer(NamedTuple):
     """Opacity at half the width and height, for the chroma planes."""
 
 
+def grey(width: int, height: int) -> Planes:
+    """Return a frame of medium grey. Width and height are even."""
+    half = bytes([128]) * (width * height // 4)
+    return Planes(width, height, bytes([128]) * (width * height), half, half)
+
+
 def to_planes(picture: Image.Image) -> Planes:
     """Convert an RGB picture with even width and height to the planes that the encoder expects."""
     width, height = picture.size

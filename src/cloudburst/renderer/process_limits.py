@@ -20,16 +20,12 @@ from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFaul
 if sys.platform == "linux":
     import resource
 
-READ_MEMORY_BYTES = 680_000_000
-"""Memory limit in bytes for a process that reads pictures and subtitles: 600 MB for a decoded
-picture, and Python itself."""
-ENCODE_MEMORY_BYTES = 900_000_000
-"""Memory limit in bytes for the ffmpeg that encodes. It uses 300 MB, plus the audio index that
-`DECODE_MEMORY_BYTES` allowed. The stacks of its threads count in full although little of them is
-used."""
+MEMORY_BYTES = 680_000_000
+"""Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture,
+and Python itself."""
 DECODE_MEMORY_BYTES = 200_000_000
-"""Memory limit in bytes for the ffmpeg that only decodes audio. It uses 60 to 85 MB. A media file
-of 2 KB can make it build an index of gigabytes, which the encode would build again."""
+"""Memory limit in bytes for decoding audio, in addition to what the process has already. It takes
+5 to 30 MB. A media file of 2 KB can make a demuxer build an index of gigabytes."""
 READ_CPU_SECONDS = 20
 """CPU seconds allowed for reading the pictures and the subtitles. 100 million pixels take 1 to 5
 s."""
@@ -39,6 +35,11 @@ audio that was already decoded."""
 DECODE_CPU_SHARE = 0.1
 """CPU seconds allowed for each second of decoded audio. flac takes up to 0.05, other formats
 0.003."""
+
+ENCODE_CPU_SECONDS = 20
+ENCODE_CPU_SHARE = 2.0
+"""CPU seconds allowed for each second of a video, in addition to `ENCODE_CPU_SECONDS`. A video with
+zoom and subtitles takes 0.3; unusual subtitles and noise take more."""
 
 _CPU_LIMIT_GRACE = 2
 """CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
@@ -57,29 +58,25 @@ _FOUND = {
 }
 
 
-def limit_memory(size: int, pid: int = 0) -> None:
-    """Limit the private memory of a process to ``size`` bytes.
+def limit_memory(size: int) -> None:
+    """Limit the private memory of this process to ``size`` bytes."""
+    _limit("RLIMIT_DATA", size)
 
-    ``pid`` 0 means this process. Child processes that are started afterwards inherit the limit.
+
+def limit_cpu_time(seconds: float) -> None:
+    """Limit the CPU time of this process, in all, to ``seconds``.
+
+    The kernel then kills the process with SIGXCPU.
     """
-    _limit("RLIMIT_DATA", size, pid)
+    _limit("RLIMIT_CPU", max(1, round(seconds)))
 
 
-def limit_cpu_time(seconds: float, pid: int = 0) -> None:
-    """Limit the CPU time of a process to ``seconds``; the kernel then kills it with SIGXCPU.
-
-    ``pid`` 0 means this process.
-    """
-    _limit("RLIMIT_CPU", max(1, round(seconds)), pid)
-
-
-def _limit(name: str, value: int, pid: int) -> None:
+def _limit(name: str, value: int) -> None:
     if sys.platform == "linux":
         which = getattr(resource, name)
-        with suppress(ProcessLookupError):  # it has already ended
-            _, hard = resource.prlimit(pid, which)
-            soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(pid, which, (soft, hard))
+        _, hard = resource.getrlimit(which)
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (soft, hard))
 
 
 def lift_cpu_limit() -> None:
@@ -87,6 +84,14 @@ def lift_cpu_limit() -> None:
     if sys.platform == "linux":
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+def limit_encode_time(seconds: float) -> None:
+    """Limit the CPU time that this process may use from now on to encode a video.
+
+    ``seconds`` is the length of the video.
+    """
+    limit_cpu_time(time.process_time() + ENCODE_CPU_SECONDS + ENCODE_CPU_SHARE * seconds)
 
 
 class DecodeBudget:
@@ -153,17 +158,6 @@ def _restore_memory_limit(earlier: int | None) -> None:
     if sys.platform == "linux":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard if earlier is None else earlier, hard))
-
-
-def children_cpu_seconds() -> float:
-    """Return the CPU time of all child processes that have ended, in seconds.
-
-    The result is 0 on systems other than Linux.
-    """
-    if sys.platform != "linux":
-        return 0.0
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 @contextmanager

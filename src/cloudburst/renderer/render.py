@@ -43,9 +43,7 @@ def render(
         audio = prepare_audio(folder, job.audio_seconds)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     scene = load_scene(folder, job, audio.frames, announce)
-    process_limits.limit_cpu_time(
-        time.process_time() + process_limits.encode_cpu_seconds(audio.frames / FPS)
-    )
+    process_limits.limit_encode_time(audio.frames / FPS)
     quantizer = QUANTIZER
     while True:
         plan = GopPlan(audio.frames, quantizer)

@@ -59,7 +59,7 @@ def main(folder: Path) -> int:
     if os.getpgrp() != os.getpid():
         os.setsid()  # started manually: the group that is killed later must be its own
     threading.Thread(target=end_with_parent, daemon=True).start()
-    process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
+    process_limits.limit_memory(process_limits.MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     try:
         done = render(folder, job, ProgressReporter(), announce_reading, announce_gops)

@@ -16,13 +16,12 @@ from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.encoder import FPS, VideoSize
 from cloudburst.renderer.fonts import find_font
-from cloudburst.renderer.frames import Watermark
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
 from cloudburst.renderer.motion import WHOLE_PICTURE, camera_window
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.pictures import WATERMARK_MARGIN
-from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.planes import to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
@@ -122,7 +121,7 @@ def _motion_video(
     return MotionVideo(
         to_planes(picture),
         lambda frame: camera_window(effect, *size, frame, frames),
-        None if mark is None else Watermark(mark),
+        None if mark is None else to_picture_layer(mark, WATERMARK_MARGIN, WATERMARK_MARGIN),
         subtitles,
     )
 

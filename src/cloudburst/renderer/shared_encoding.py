@@ -88,14 +88,14 @@ class GopEncoding:
     def _get(self, wanted: Gop) -> list[EncodedPicture]:
         """Return the pictures of a GOP; encode others while another process encodes it."""
         assert self._exchange is not None
-        others = iter(self._gops[wanted.index + 1 :])
+        others = iter(self._gops[wanted.number + 1 :])
         while True:
-            with self._exchange.claimed(wanted.index) as mine:
+            with self._exchange.claimed(wanted.number) as mine:
                 if mine:
                     pictures = self._encode(wanted)
-                    self._exchange.finish(wanted.index)
+                    self._exchange.finish(wanted.number)
                     return pictures
-            if (stored := self._exchange.take(wanted.index)) is not None:
+            if (stored := self._exchange.take(wanted.number)) is not None:
                 self._count(wanted, wanted.frames)
                 return stored
             if not any(self._encode_and_store(other) for other in others):
@@ -103,9 +103,9 @@ class GopEncoding:
 
     def _encode_and_store(self, gop: Gop) -> bool:
         assert self._exchange is not None
-        with self._exchange.claimed(gop.index) as mine:
+        with self._exchange.claimed(gop.number) as mine:
             if mine:
-                self._exchange.store(gop.index, self._encode(gop))
+                self._exchange.store(gop.number, self._encode(gop))
         return mine
 
     def _encode(self, gop: Gop) -> list[EncodedPicture]:
@@ -113,5 +113,5 @@ class GopEncoding:
 
     def _count(self, gop: Gop, frames: int) -> None:
         """Report the progress of one GOP."""
-        self._done[gop.index] = frames
+        self._done[gop.number] = frames
         self._progress(sum(self._done.values()))

@@ -23,7 +23,7 @@ from cloudburst.renderer.encoder import (
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
 from cloudburst.renderer.layers import Layer
-from cloudburst.renderer.planes import Planes
+from cloudburst.renderer.planes import Planes, grey
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
 PERIOD = 16
@@ -45,9 +45,8 @@ class _SingleState(NamedTuple):
     """Encoded GOP with one state."""
 
     layers: Sequence[Layer]
-    count: int
     quantizer: int
-    pictures: Sequence[bytes] = ()
+    pictures: list[bytes]
 
 
 class RepetitionError(Exception):
@@ -84,7 +83,7 @@ class StillVideo:
         counts = [encoded_frames(state.frames) for state in states[:-1]]
         counts.append(min(SETTLED_FRAMES, states[-1].frames))
         encoded = iter(self._encoded(states, counts, quantizer))
-        pictures: Sequence[bytes] = ()
+        pictures: list[bytes] = []
         for state, count in zip(states, counts, strict=True):
             pictures += islice(encoded, count)
             start = len(pictures)
@@ -97,22 +96,22 @@ class StillVideo:
         self, states: Sequence[VisibleState], counts: Sequence[int], quantizer: int
     ) -> list[bytes]:
         """Return the encoded frames of all states: the first ``count`` frames of each."""
-        single = None
-        if len(states) == 1:
-            single = _SingleState(self._subtitles.layers(states[0].index), counts[0], quantizer)
-            if self._single is not None and self._single[:3] == single[:3]:
-                return self._single.pictures  # most GOPs of a video without subtitles are equal
+        single = len(states) == 1
+        if single and (last := self._single) is not None:
+            layers = self._subtitles.layers(states[0].number)
+            if last[:2] == (layers, quantizer) and len(last.pictures) == counts[0]:
+                return last.pictures  # most GOPs of a video without subtitles are equal
         encoder = GopEncoder(self._size, quantizer, still=True)
-        pictures: list[EncodedPicture] = []
+        encoded: list[EncodedPicture] = []
         for state, count in zip(states, counts, strict=True):
-            self._show(self._subtitles.layers(state.index))
+            self._show(self._subtitles.layers(state.number))
             for _ in range(count):
-                pictures += encoder.add_still(self._canvas.video)
-        pictures += encoder.finish()
-        data = [picture.data for picture in pictures]
-        if single is not None:
-            self._single = single._replace(pictures=data)
-        return data
+                encoded += encoder.add_still(self._canvas.video)
+        encoded += encoder.finish()
+        pictures = [picture.data for picture in encoded]
+        if single:
+            self._single = _SingleState(self._layers, quantizer, pictures)
+        return pictures
 
     def _show(self, layers: Sequence[Layer]) -> None:
         """Draw layers on the canvas, in place of those that were drawn before."""
@@ -141,7 +140,7 @@ def skipped_pictures(size: VideoSize) -> list[bytes]:
         RepetitionError: The pictures are not alike, so they cannot be repeated.
     """
     frame = Frame(*size)
-    frame.fill_grey()
+    frame.fill(grey(*size))
     encoder = GopEncoder(size, QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(SETTLED_FRAMES + PERIOD):

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cloudburst.renderer.cue_timeline import SubtitleState
 from cloudburst.renderer.layers import Layer
+from cloudburst.renderer.subtitle_painter import SubtitlePainter
 
 
 class VisibleState(NamedTuple):
     """Frames in a row that show the same subtitles."""
 
-    index: int
+    number: int
     """Number of the state in the video, for `SubtitleTrack.layers`."""
     frames: int
-
-
-class Painter(Protocol):
-    """Painter of states; see `cloudburst.renderer.subtitle_painter.SubtitlePainter`."""
-
-    def place(self, shown: Sequence[int]) -> None:
-        """Find the places of the cues of a state, next to those of the state before."""
-        ...
-
-    def layers(self) -> list[Layer]:
-        """Return the layers of the state that was placed last."""
-        ...
 
 
 class SubtitleTrack:
@@ -41,12 +30,13 @@ class SubtitleTrack:
     def __init__(
         self,
         states: Sequence[SubtitleState] = (SubtitleState(0, ()),),
-        painter: Painter | None = None,
+        painter: SubtitlePainter | None = None,
     ) -> None:
         self._states = states
         self._starts = [state.first_frame for state in states]
         self._painter = painter
-        self._placed = -1
+        self._painted = -1
+        self._layers: list[Layer] = []
 
     def states(self, first: int, frames: int) -> list[VisibleState]:
         """Return the states of a part of the video, which has at least one frame."""
@@ -68,12 +58,12 @@ class SubtitleTrack:
         """
         if self._painter is None or not self._states[index].shown:
             return []
-        if index != self._placed:
-            first = self._placed + 1 if self._placed == index - 1 else self._chain_start(index)
+        if index != self._painted:
+            first = index if self._painted == index - 1 else self._chain_start(index)
             for state in self._states[first : index + 1]:
-                self._painter.place(state.shown)
-            self._placed = index
-        return self._painter.layers()
+                self._layers = self._painter.paint(state.shown)
+            self._painted = index
+        return self._layers
 
     def _chain_start(self, index: int) -> int:
         """Return the first state from which on some cue was visible without interruption."""

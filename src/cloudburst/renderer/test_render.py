@@ -31,14 +31,14 @@ TEST_SAMPLES = 200
 
 
 def run_test_render(folder: Path) -> dict[str, str]:
-    """Render the test scene in an empty folder; return path and version of the ffmpeg used.
+    """Render the test scene in an empty folder; return the versions of what was used.
 
     Any error of the render is raised.
     """
     # Imported here, because a library that cannot be imported is one of the errors to find.
+    import av  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
 
-    from cloudburst.renderer.ffmpeg import find_ffmpeg  # noqa: PLC0415
     from cloudburst.renderer.job import (  # noqa: PLC0415
         AUDIO,
         IMAGE,
@@ -46,18 +46,19 @@ def run_test_render(folder: Path) -> dict[str, str]:
         JobOptions,
         RenderJob,
     )
+    from cloudburst.renderer.kernel.library import load_kernel  # noqa: PLC0415
     from cloudburst.renderer.render import render  # noqa: PLC0415
 
-    ffmpeg = find_ffmpeg()
     Image.new("RGB", (32, 18)).save(folder / IMAGE, "PNG")
     with wave.open(str(folder / AUDIO), "wb") as sound:
         sound.setparams((1, 2, TEST_SAMPLE_RATE, 0, "NONE", ""))
         sound.writeframes(bytes(2 * TEST_SAMPLES))
     (folder / SUBTITLE).write_text(SUBTITLE_TEXT, "utf-8")
     options = JobOptions.from_values(TEST_OPTIONS)
-    job = RenderJob(name="probe", options=options, ffmpeg=ffmpeg.path)
-    render(folder, job, lambda _: None, lambda _: None)
-    return {"ffmpeg": ffmpeg.path, "version": ffmpeg.version}
+    job = RenderJob(name="probe", options=options)
+    render(folder, job, lambda _: None, lambda _: None, lambda _: None)
+    version = f"ffmpeg version {av.ffmpeg_version_info}, PyAV {av.__version__}"
+    return {"version": version, "kernel": load_kernel().name}
 
 
 def main(folder: Path) -> None:

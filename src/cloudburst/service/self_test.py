@@ -26,14 +26,14 @@ MAX_MISSING_CHARS = 300
 
 
 class RenderTools(BaseModel):
-    """ffmpeg that the test render used."""
+    """Versions of what the test render used."""
 
     model_config = ConfigDict(frozen=True)
 
-    ffmpeg: str
-    """Path of ffmpeg."""
     version: str
-    """First line of ``ffmpeg -version``."""
+    """Versions of the FFmpeg libraries and of PyAV."""
+    kernel: str
+    """Name of the pixel kernel; ``pillow`` is slow."""
 
 
 class SelfTestLine(BaseModel):

@@ -106,13 +106,11 @@ class RenderService:
         Raises:
             RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
-        found = self.self_test.found
         description = RenderJob(
             name=name,
             options=JobOptions.from_options(options),
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
-            ffmpeg=found.ffmpeg if found else None,
         )
         text = description.to_json()
         await to_thread.run_sync(lambda: (job.folder / JOB_FILE).write_text(text, encoding="utf-8"))
