@@ -96,6 +96,8 @@ class EncodedVideo:
     """SHA-256 of the video, in hexadecimal; ``None`` if the worker does not report it."""
     seconds: float
     """Length of the video, in seconds; 0 if the worker does not report it."""
+    warnings: tuple[str, ...] = ()
+    """What differs from the inputs in the video, according to the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

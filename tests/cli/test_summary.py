@@ -99,6 +99,20 @@ def test_the_bill_is_told_by_scene_by_task_and_by_part():
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_a_warning_names_all_videos_that_it_concerns():
+    good = report()
+    warning = "subtitle: the font has no glyph for U+1F600 GRINNING FACE"
+    scenes = tuple(
+        entry.model_copy(update={"video": entry.video.model_copy(update={"warnings": (warning,)})})
+        if entry.video
+        else entry
+        for entry in good.scenes
+    )
+    text = told(good.model_copy(update={"scenes": scenes}), 120)
+    assert f"2 videos with a warning: {warning}" in text
+    assert "one, two" in text
+
+
 def test_a_task_that_may_still_run_is_named_first_of_all():
     good = report(status=Status.COMPLETE)
     left = good.workers[0].model_copy(update={"possibly_running": True})

@@ -59,6 +59,7 @@ class Studio:
         self.made: list[str] = []
         self.tokens: dict[str, str] = {}
         self.video = mp4()
+        self.warnings: list[str] = []
         self.calls: list[str] = []
         self.requests: list[httpx.Request] = []
         self.script: defaultdict[str, list] = defaultdict(list)
@@ -150,6 +151,8 @@ class Studio:
 
     def events(self, job: Job) -> list[bytes]:
         done = {"seconds": 2.5, "size": len(self.video), "sha256": self.sha256}
+        if self.warnings:
+            done["warnings"] = self.warnings
         states = [("queued", 0.0), *(("running", share) for share in job.progress)]
         lines = [{"id": job.id, "state": state, "progress": share} for state, share in states]
         last = {"id": job.id, "state": job.state, "progress": 1.0, "error": job.error}

@@ -68,6 +68,7 @@ class Summary:
         if report.videos:
             yield from _videos(report, width=options.max_width)
         yield from _failures(report)
+        yield from _warnings(report)
         yield from _totals(report)
         yield from _bill(report)
 
@@ -153,6 +154,18 @@ def _failures(report: Report) -> Iterator[RenderableType]:
         if worker.post_mortem is not None:
             task, path = safe_text(_task_name(worker)), short_path(worker.post_mortem)
             yield unwrapped("Post-mortem of task ", task, ": ", safe_text(path, "yellow"))
+
+
+def _warnings(report: Report) -> Iterator[RenderableType]:
+    """Yield each warning about finished videos, with the scenes that it concerns."""
+    scenes: dict[str, list[str]] = {}
+    for video in report.videos:
+        for warning in video.warnings:
+            scenes.setdefault(warning, []).append(video.scene)
+    for warning, names in scenes.items():
+        head = (f"{pluralize(len(names), 'video')} with a warning: ", "bold yellow")
+        yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
+        yield from _names(names)
 
 
 def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:

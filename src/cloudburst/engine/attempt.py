@@ -383,4 +383,5 @@ class _Phases:
             size=file.size,
             sha256=file.sha256,
             seconds=encoded.seconds or file.seconds,
+            warnings=encoded.warnings,
         )

@@ -161,3 +161,6 @@ class Video(BaseModel):
     """SHA-256 of the file on disk, in hexadecimal."""
     seconds: float
     """Length of the video in seconds."""
+    warnings: tuple[str, ...] = ()
+    """What differs from the inputs in the video, for example characters of the subtitles that the
+    font lacks, or corrupt audio that was replaced by silence."""

@@ -112,6 +112,8 @@ class RenderedVideo:
     """Size of the file, in bytes."""
     sha256: str
     scenario: Scenario
+    warnings: tuple[str, ...] = ()
+    """What differs from the inputs in the video, such as characters that the font lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.audio_track import AudioTrack, open_track
-from cloudburst.renderer.bitrate import BitrateError, BitrateMeter, higher_quantizer
+from cloudburst.renderer.bitrate import (
+    MAX_SECOND_BYTES,
+    BitrateError,
+    BitrateMeter,
+    higher_quantizer,
+)
 from cloudburst.renderer.encoder import FPS, QUANTIZER
 from cloudburst.renderer.gops import divide
 from cloudburst.renderer.job import AUDIO, VIDEO_FILE, RenderedVideo, RenderJob
@@ -53,7 +58,7 @@ def render(
         except BitrateError as error:
             quantizer = higher_quantizer(quantizer, error.size)
         else:
-            return _finished(folder, scene, audio)
+            return _finished(folder, scene, audio, quantizer)
 
 
 def _start_encoding(
@@ -82,7 +87,7 @@ def _write(path: Path, scene: Scene, audio: AudioTrack, encoding: GopEncoding) -
             video.write(gop, pictures)
 
 
-def _finished(folder: Path, scene: Scene, audio: AudioTrack) -> RenderedVideo:
+def _finished(folder: Path, scene: Scene, audio: AudioTrack, quantizer: int) -> RenderedVideo:
     partial = folder / PARTIAL_VIDEO_FILE
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -96,4 +101,16 @@ def _finished(folder: Path, scene: Scene, audio: AudioTrack) -> RenderedVideo:
         size=size,
         sha256=digest,
         scenario=scene.scenario,
+        warnings=tuple(_warnings(scene, audio, quantizer)),
     )
+
+
+def _warnings(scene: Scene, audio: AudioTrack, quantizer: int) -> Iterator[str]:
+    if scene.missing_characters:
+        characters = ", ".join(scene.missing_characters)
+        yield f"subtitle: the font has no glyph for {characters}"
+    if audio.replaced_seconds:
+        yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
+    if quantizer > QUANTIZER:
+        limit = MAX_SECOND_BYTES * 8 / 1e6
+        yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

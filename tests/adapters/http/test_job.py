@@ -15,6 +15,7 @@ from cloudburst.errors import (
     EncodeError,
     RenderFailedError,
     UploadError,
+    WorkerProtocolError,
     WorkerStoppedError,
 )
 from cloudburst.models.limits import Timeouts
@@ -37,6 +38,25 @@ async def test_the_request_names_hashes_and_no_paths(studio, make_scene, tmp_pat
     assert studio.files[asked["watermark"]] == b"mark"
     assert asked["options"] == options.model_dump(mode="json", exclude={"watermark"})
     assert str(tmp_path) not in json.dumps(asked)
+
+
+async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scene):
+    studio.warnings = ["subtitle: no glyph for X", "two\nlines\x1b[31m"]
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        video = await renderer.encode(upload, progress=ignore)
+    assert video.warnings == (
+        "subtitle: no glyph for X",
+        "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m",
+    )
+
+
+async def test_too_many_warnings_are_an_error_of_the_worker(studio, make_scene):
+    studio.warnings = ["again"] * 17
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        with pytest.raises(WorkerProtocolError):
+            await renderer.encode(upload, progress=ignore)
 
 
 async def test_lost_files_are_sent_again(studio, make_scene):

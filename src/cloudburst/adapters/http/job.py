@@ -17,6 +17,7 @@ from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
     ErrorBody,
     InvalidAnswerError,
+    PrintableText,
     Sha256,
     UnavailableError,
     VideoSize,
@@ -70,11 +71,12 @@ class JobAccepted(BaseModel):
 
 
 class FinishedVideo(BaseModel):
-    """Length, size and hash of the video of a finished job."""
+    """Properties of the video of a finished job."""
 
     seconds: Annotated[float, Field(ge=0, le=10**7, allow_inf_nan=False)]
     size: VideoSize
     sha256: Sha256
+    warnings: Annotated[tuple[PrintableText, ...], Field(max_length=16)] = ()
 
 
 class JobEvent(BaseModel):

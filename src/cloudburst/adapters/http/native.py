@@ -196,6 +196,7 @@ class NativeRenderer:
                 size=video.size,
                 sha256=video.sha256,
                 seconds=video.seconds,
+                warnings=video.warnings,
             )
         except BaseException as exc:
             if job.id is not None or not isinstance(exc, WorkerStoppedError):
