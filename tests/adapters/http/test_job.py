@@ -10,12 +10,13 @@ import anyio
 import httpx
 import pytest
 
+from cloudburst.adapters.http.job import FinishedVideo
+from cloudburst.adapters.http.response import InvalidAnswerError, parse_json_as
 from cloudburst.errors import (
     CloudburstError,
     EncodeError,
     RenderFailedError,
     UploadError,
-    WorkerProtocolError,
     WorkerStoppedError,
 )
 from cloudburst.models.limits import Timeouts
@@ -51,12 +52,12 @@ async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scen
     )
 
 
-async def test_too_many_warnings_are_an_error_of_the_worker(studio, make_scene):
-    studio.warnings = ["again"] * 17
-    async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
-        with pytest.raises(WorkerProtocolError):
-            await renderer.encode(upload, progress=ignore)
+def test_too_many_warnings_are_an_invalid_answer():
+    video = {"seconds": 1.0, "size": 5, "sha256": "0" * 64}
+    good = json.dumps({**video, "warnings": ["again"] * 16}).encode()
+    assert parse_json_as(FinishedVideo, good).warnings == ("again",) * 16
+    with pytest.raises(InvalidAnswerError):
+        parse_json_as(FinishedVideo, json.dumps({**video, "warnings": ["again"] * 17}).encode())
 
 
 async def test_lost_files_are_sent_again(studio, make_scene):
