@@ -82,6 +82,12 @@ def test_widths_are_those_that_freetype_reads(tables, text):
         assert tables.advance(character) * units == font.getlength(character)
 
 
+def test_the_last_width_stands_for_all_further_glyphs(monkeypatch):
+    tables = FontTables(FILE, 2)
+    monkeypatch.setattr(tables, "_advances", tables._advances[:67])
+    assert tables.advance("字") == tables.advance("a") == 0.563
+
+
 def test_characters_without_a_glyph_are_recognised(tables):
     """FreeType draws the same box for them, and for no other character."""
     font = ImageFont.truetype(FILE, 40, 2, layout_engine=ImageFont.Layout.BASIC)

@@ -313,6 +313,17 @@ def test_extreme_cues_are_drawn_within_the_picture(text):
         assert sum(len(layer.mask) for layer in layers) <= 2 * 1920 * 1080
 
 
+def test_lines_outside_the_picture_are_not_drawn(monkeypatch):
+    subtitles = painter("\n".join(f"{n}" for n in range(300)))
+    lines = []
+    monkeypatch.setattr(
+        subtitles._letters, "draw", lambda mask, line, *_: lines.append(line[0].text)
+    )
+    subtitles.paint([0])
+    assert 13 <= len(lines) <= 16
+    assert lines[-1] == "299"
+
+
 def test_an_error_of_the_font_library_is_a_fault_of_the_subtitle(monkeypatch):
     subtitles = painter("a")
 
