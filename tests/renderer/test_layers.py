@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cloudburst.renderer.layers import layer_from_mask
-from cloudburst.renderer.media import halve_plane
+from cloudburst.renderer.planes import halve_plane
 
 
 def test_an_empty_mask_is_no_layer():

@@ -237,6 +237,18 @@ def test_a_cue_keeps_its_place_until_it_ends():
     assert tops(stack.paint([1])) == [bottom]
 
 
+def test_places_are_found_without_drawing(monkeypatch):
+    drawn, stack = painter("aaaa", "bb", "cc"), painter("aaaa", "bb", "cc")
+    states = [[0], [0, 1], [1]]
+    for state in states:
+        drawn.paint(state)
+    with monkeypatch.context() as context:
+        context.delattr(stack._letters.__class__, "draw")
+        for state in states:
+            stack.place(state)
+    assert stack.paint([1, 2]) == drawn.paint([1, 2])
+
+
 def test_only_the_shown_cues_are_kept():
     stack = painter(*(f"cue {n}" for n in range(30)))
     for n in range(30):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from cloudburst.renderer.planes import halve_plane
+
 MASK_MARGIN = 4
 """Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
 luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels."""
@@ -44,21 +46,5 @@ def layer_from_mask(
     right = min(mask.width, (bounds[2] + MASK_MARGIN + 1) & ~1)
     bottom = min(mask.height, (bounds[3] + MASK_MARGIN + 1) & ~1)
     part = mask.crop((left, top, right, bottom))
-    half = _halved(part)
+    half = halve_plane(part)
     return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)
-
-
-def _halved(mask: Image.Image) -> Image.Image:
-    """Return a mask at half its size; samples lie at the left luma pixel of each pair, as in H.264.
-
-    The first column is repeated on the left, so that the filter finds a pixel there.
-    """
-    width, height = mask.size
-    padded = Image.new("L", (width + 1, height))
-    padded.paste(mask)
-    padded.paste(mask, (1, 0))
-    return padded.resize(
-        (width // 2, height // 2),
-        Image.Resampling.BILINEAR,
-        box=(0.5, 0, width + 0.5, height),
-    )
