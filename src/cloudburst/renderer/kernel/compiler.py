@@ -29,6 +29,8 @@ _FLAGS = (
     # Without these two, loops would become calls of memcpy and memset, which are in the C library.
     *("-ffreestanding", "-fno-builtin"),
 )
+_V3_FLAGS = ("-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe")
+"""Extensions of x86-64-v3. The name of the level would need gcc 11 or clang 12."""
 _ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "macos": "macos", "windows": "windows-gnu"}
 """Systems in zig's notation. The version of glibc has no effect, because it is not linked."""
 
@@ -93,7 +95,7 @@ def _system_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
 def _processor_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
     v3 = target.variant == V3
     if not is_zig:
-        return ("-march=x86-64-v3",) if v3 else ()
+        return _V3_FLAGS if v3 else ()
     triple = f"{target.machine}-{_ZIG_SYSTEMS[target.system]}"
     return ("-target", triple, *(("-mcpu=x86_64_v3",) if v3 else ()))
 

@@ -1,0 +1,134 @@
+"""Compilers, instruction sets and sanitizers: all builds of the kernel compute the same bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudburst.renderer.kernel.compiler import Compiler, compile_libraries, compile_library
+from cloudburst.renderer.kernel.library import LibraryKernel
+from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, local_targets
+from support import doc_pages
+from support.kernel_builds import GuardedPlane, compilers, kernels
+
+FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
+ROUNDS = "1000"
+"""Calls of each function by the fuzz program; with sanitizers they take 0.5 s."""
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+HAS_V3 = "v3" in kernels()
+VARIANTS = {"baseline": (), "portable": ("-DKERNEL_PORTABLE",)} | (
+    {"v3": ("-mavx2",)} if HAS_V3 else {}
+)
+needs_compiler = pytest.mark.skipif(not compilers(), reason="this machine has no C compiler")
+needs_zig = pytest.mark.skipif("zig" not in compilers(), reason="ziglang is not installed")
+
+
+def compile_fuzz(
+    output: Path, compiler: Compiler | None, *flags: str, source: Path = SOURCE
+) -> bool:
+    """Compile the fuzz program, and return whether the compiler could."""
+    if compiler is None:
+        return False
+    define = f'-DKERNEL_FILE="{source}"'
+    command = [*compiler.command, "-std=c11", *flags, define, "-o", str(output), str(FUZZ)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def checksum(*command: str) -> str:
+    done = subprocess.run([*command, ROUNDS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> str:
+    """Return the checksum of the fuzz program without vector instructions."""
+    program = tmp_path_factory.mktemp("fuzz") / "portable"
+    assert compile_fuzz(program, next(iter(compilers().values())), "-O1", "-DKERNEL_PORTABLE")
+    return checksum(str(program))
+
+
+@needs_compiler
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_access_outside_of_memory(variant, expected, tmp_path):
+    program = tmp_path / "fuzz"
+    if not compile_fuzz(program, compilers().get("native"), *SANITIZERS, *VARIANTS[variant]):
+        pytest.skip("the compiler has no sanitizers")
+    assert checksum(str(program)) == expected
+
+
+@needs_compiler
+def test_the_sanitizers_find_an_error(tmp_path):
+    """A kernel that reads one sample beyond the end of a row is found."""
+    source, program = tmp_path / "kernel.c", tmp_path / "fuzz"
+    text = SOURCE.read_text("utf-8")
+    broken = text.replace("width - PAIR;", "width - PAIR + 1;")
+    assert broken != text
+    source.write_text(broken, "utf-8")
+    if not compile_fuzz(program, compilers().get("native"), *SANITIZERS, source=source):
+        pytest.skip("the compiler has no sanitizers")
+    done = subprocess.run([program, ROUNDS], capture_output=True, text=True, check=False)
+    assert "AddressSanitizer" in done.stderr
+
+
+@needs_zig
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
+def test_arm_computes_the_same(expected, tmp_path):
+    target = ("-O3", "-static", "-target", "aarch64-linux-musl")
+    assert compile_fuzz(tmp_path / "fuzz", compilers()["zig"], *target)
+    assert checksum("qemu-aarch64", str(tmp_path / "fuzz")) == expected
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", compilers())
+def test_each_compiler_computes_the_same(name, tmp_path):
+    samples = os.urandom(700 * 60)
+    source = GuardedPlane(700, 60, samples=samples)
+    results = []
+    for target in local_targets() if HAS_V3 else local_targets()[:1]:
+        kernel = LibraryKernel(compile_library(compilers()[name], target, tmp_path))
+        for zoom in (1, 1.03, 1.1, 1.9):
+            drawn = []
+            for one in (kernel, kernels()["baseline"]):
+                result = GuardedPlane(700, 60)
+                one.zoom(source.plane, result.plane, 2 * zoom - 2, zoom - 1, zoom)
+                drawn.append(result.samples())
+            assert drawn[0] == drawn[1]
+            results.append(drawn[0])
+    assert len(set(results)) == 4
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", compilers())
+def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatch):
+    built = []
+    for folder in ("one", "another"):
+        monkeypatch.setenv("ZIG_LOCAL_CACHE_DIR", str(tmp_path / folder / "cache"))
+        path = compile_library(compilers()[name], local_targets()[0], tmp_path / folder)
+        assert str(tmp_path).encode() not in path.read_bytes()
+        built.append(path.read_bytes())
+    assert built[0] == built[1]
+    if sys.platform == "linux" and (nm := shutil.which("nm")):
+        command = [nm, "--dynamic", "--undefined-only", tmp_path / "one" / path.name]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+@needs_zig
+@pytest.mark.timeout(300)  # about 7 s, and a minute on the first use of zig
+def test_zig_compiles_all_targets(tmp_path):
+    paths = compile_libraries(compilers()["zig"], TARGETS, tmp_path / "libs")
+    heads = {".so": b"\x7fELF", ".dylib": b"\xcf\xfa\xed\xfe", ".dll": b"MZ"}
+    assert [path.name for path in paths] == [target.file_name for target in TARGETS]
+    for path in paths:
+        assert path.read_bytes().startswith(heads[path.suffix])
+        assert path.stat().st_size < 100_000
+        assert b"kernel_zoom" in path.read_bytes()
+    assert sorted(path.name for path in (tmp_path / "libs").iterdir()) == sorted(
+        target.file_name for target in TARGETS
+    )
+    assert {target.variant for target in TARGETS} == {"", V3}

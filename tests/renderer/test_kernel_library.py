@@ -1,0 +1,145 @@
+"""Which kernel a process loads, and what happens if its library is missing or does not fit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cloudburst.renderer.kernel.compiler import (
+    Compiler,
+    KernelCompileError,
+    compile_command,
+    compile_library,
+    find_compiler,
+)
+from cloudburst.renderer.kernel.library import (
+    VARIANT_VARIABLE,
+    KernelLoadError,
+    LibraryKernel,
+    open_kernel,
+)
+from cloudburst.renderer.kernel.targets import (
+    SOURCE,
+    TARGETS,
+    V3,
+    Target,
+    local_targets,
+    source_hash,
+    targets_for,
+)
+from support.kernel_builds import compilers, kernels, libraries
+
+needs_compiler = pytest.mark.skipif(len(kernels()) == 1, reason="this machine has no C compiler")
+
+
+@needs_compiler
+def test_the_fastest_variant_is_loaded():
+    for variant, expected in (("", list(kernels())[-1]), ("baseline", "baseline")):
+        kernel, problem = open_kernel(variant, local_targets(), libraries())
+        assert (kernel.name, problem) == (kernels()[expected].name, "")
+    kernel, problem = open_kernel("pillow", local_targets(), libraries())
+    assert kernel.name == "pillow"
+    assert VARIANT_VARIABLE in problem
+
+
+@needs_compiler
+def test_a_missing_v3_library_leaves_the_baseline(tmp_path):
+    baseline = local_targets()[0]
+    compile_library(next(iter(compilers().values())), baseline, tmp_path)
+    kernel, problem = open_kernel("", local_targets(), tmp_path)
+    assert (f"{kernel.name}", problem) == (baseline.file_name.partition(".")[0], "")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no library"])
+def test_without_a_library_pillow_is_used(tmp_path, content):
+    for target in local_targets():
+        if content is not None:
+            (tmp_path / target.file_name).write_bytes(content)
+    kernel, problem = open_kernel("", local_targets(), tmp_path)
+    assert kernel.name == "pillow"
+    assert problem
+
+
+def test_on_an_unknown_platform_pillow_is_used(tmp_path):
+    kernel, problem = open_kernel("", (), tmp_path)
+    assert (kernel.name, problem) == ("pillow", "there is no kernel for this platform")
+
+
+def test_an_unknown_variant_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=f"{VARIANT_VARIABLE}: 'fast'; expected"):
+        open_kernel("fast", local_targets(), tmp_path)
+
+
+@needs_compiler
+def test_a_library_of_another_source_is_not_used(tmp_path):
+    source = tmp_path / "kernel.c"
+    source.write_bytes(SOURCE.read_bytes() + b"\n")
+    path = compile_library(next(iter(compilers().values())), local_targets()[0], tmp_path, source)
+    with pytest.raises(KernelLoadError, match=r"compiled from another kernel\.c; install"):
+        LibraryKernel(path)
+
+
+def test_the_variable_chooses_the_kernel_of_a_process():
+    code = (
+        "from cloudburst.renderer.kernel.library import load_kernel; print(load_kernel().name);"
+        "import sys; print({'numpy', 'cv2', 'pydantic', 'subprocess'} & set(sys.modules))"
+    )
+    env = os.environ | {VARIANT_VARIABLE: "pillow"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "pillow\nset()\n"
+
+
+def test_targets_of_a_machine():
+    x86 = Target("linux", "x86_64"), Target("linux", "x86_64", V3)
+    assert targets_for("linux", "x86_64") == x86
+    assert targets_for("win32", "amd64") == tuple(t._replace(system="windows") for t in x86)
+    assert targets_for("win32", "ARM64") == (Target("windows", "aarch64"),)
+    assert targets_for("darwin", "arm64") == (Target("macos", "aarch64"),)
+    assert targets_for("linux", "riscv64") == (Target("linux", "riscv64"),)
+    assert targets_for("freebsd14", "amd64") == ()
+    assert set(local_targets()) <= {*TARGETS, *targets_for(sys.platform, "other")} | set(x86)
+    assert len({target.file_name for target in TARGETS}) == len(TARGETS) == 9
+    assert x86[1].file_name == "kernel-linux-x86_64-v3.so"
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.file_name)
+def test_command_lines(target, tmp_path):
+    output = tmp_path / "x"
+    zig = compile_command(Compiler(("zig", "cc"), is_zig=True), target, SOURCE, output)
+    native = compile_command(Compiler(("cc", "-m64")), target, SOURCE, output)
+    assert zig[:2] == ["zig", "cc"]
+    assert native[:2] == ["cc", "-m64"]
+    triple = zig[zig.index("-target") + 1]
+    assert triple.startswith(f"{target.machine}-{target.system}")
+    assert ("-mcpu=x86_64_v3" in zig) is ("-mavx2" in native) is (target.variant == V3)
+    definition = f"-DKERNEL_SOURCE_HASH=0x{source_hash(SOURCE.read_bytes()):016x}u"
+    for command in (zig, native):
+        assert definition in command
+        assert command[-3:] == ["-o", str(output), str(SOURCE)]
+        assert ("-nostdlib" in command) is (target.system != "macos")
+
+
+def test_the_compiler_is_the_one_that_is_named(tmp_path, monkeypatch):
+    for name in ("cc", "clang", "mine"):
+        (tmp_path / name).touch(mode=0o755)
+    path = {"PATH": str(tmp_path)}
+    found = find_compiler({**path, "CC": "mine -m64"})
+    assert found == Compiler((str(tmp_path / "mine"), "-m64"))
+    assert find_compiler(path) == Compiler((str(tmp_path / "cc"),))
+    (tmp_path / "cc").unlink()
+    assert find_compiler({**path, "CC": "missing"}) == Compiler((str(tmp_path / "clang"),))
+    (tmp_path / "clang").unlink()
+    zig = find_compiler(path)
+    assert zig is None or zig.is_zig
+
+
+def test_errors_of_a_compiler_name_the_library(tmp_path):
+    target = Target("linux", "x86_64")
+    for command in ((sys.executable, "-c", "import sys; sys.exit('no')"), ("/missing/cc",)):
+        with pytest.raises(KernelCompileError, match=target.file_name):
+            compile_library(Compiler(command), target, tmp_path)
+    assert list(tmp_path.iterdir()) == []
