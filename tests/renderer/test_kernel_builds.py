@@ -78,6 +78,7 @@ def test_the_sanitizers_find_an_error(tmp_path):
 
 @needs_zig
 @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
+@pytest.mark.timeout(300)  # the first use of zig compiles a C library
 def test_arm_computes_the_same(expected, tmp_path):
     target = ("-O3", "-static", "-target", "aarch64-linux-musl")
     assert compile_fuzz(tmp_path / "fuzz", compilers()["zig"], *target)

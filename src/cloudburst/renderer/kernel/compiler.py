@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from .targets import SOURCE, V3, Target, source_hash
 
-ZIGLANG = "ziglang>=0.13"
-"""Requirement of the wheel that contains clang for all targets. 0.17 was tested."""
+ZIGLANG = "ziglang>=0.17"
+"""Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
+Windows without the C library."""
 
 COMPILE_TIMEOUT = 300.0
 """Maximum time for one library, in seconds. The first one for macOS takes 3 s with zig."""
