@@ -33,7 +33,7 @@ from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
 process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
 try:
-    print("done", prepare_audio(Path(sys.argv[1]), 3600).frames)
+    print("done", prepare_audio(Path(sys.argv[1]), 600).frames)
 except InputFaultError as exc:
     print(exc)
 status = Path("/proc/self/status").read_text()
@@ -67,28 +67,21 @@ def test_a_hostile_file_is_refused_or_used_within_the_limits(tmp_path: Path, cas
         assert result.startswith("audio: ")
 
 
-@pytest.mark.parametrize(
-    ("samples", "found"),
-    [
-        (5_000_000, "a file that takes too much memory to read"),
-        (40_000_000, "no sound, or none that can be decoded in 200 MB of memory"),
-    ],
-)
-def test_an_index_that_takes_too_much_memory_is_a_fault(
-    tmp_path: Path, samples: int, found: str
-) -> None:
+@pytest.mark.parametrize("samples", [8_000_000, 40_000_000])
+def test_an_index_that_takes_too_much_memory_is_a_fault(tmp_path: Path, samples: int) -> None:
     m4a_of_samples(samples)(tmp_path / "audio")
+    found = "no sound, or none that can be decoded in 200 MB of memory"
     assert prepared(tmp_path).startswith(f"audio: {found}")
 
 
 def test_endless_corrupt_packets_are_a_fault(tmp_path: Path) -> None:
     """Their length counts, although nothing is decoded."""
-    m4a_of_samples(600_000, codec=b"mp4a", size=1, chunks=600)(tmp_path / "audio")
-    assert prepared(tmp_path).startswith("audio: more than 3600 seconds")
+    m4a_of_samples(60_000, codec=b"mp4a", size=1, chunks=60)(tmp_path / "audio")
+    assert prepared(tmp_path).startswith("audio: more than 600 seconds")
 
 
 def test_corrupt_packets_within_the_length_are_a_fault(tmp_path: Path) -> None:
-    m4a_of_samples(30_000, codec=b"mp4a", size=1, chunks=30)(tmp_path / "audio")
+    m4a_of_samples(20_000, codec=b"mp4a", size=1, chunks=20)(tmp_path / "audio")
     assert prepared(tmp_path).startswith("audio: no sound")
 
 
@@ -98,8 +91,9 @@ def test_cpu_time_that_is_used_up_is_a_fault(
 ) -> None:
     write_audio(tmp_path / "audio", melody(1), "-f", kind)
     prepare_audio(tmp_path, 60)
-    monkeypatch.setattr(process_limits, "DECODE_CPU_SECONDS", 0)
-    monkeypatch.setattr(process_limits, "DECODE_CPU_SHARE", 1e-6)
+    # The kernel's clock may stand still for some milliseconds, so the budget itself shrinks.
+    monkeypatch.setattr(process_limits, "DECODE_CPU_SECONDS", 1)
+    monkeypatch.setattr(process_limits, "DECODE_CPU_SHARE", -10)
     with pytest.raises(InputFaultError, match="audio: a file that takes too much CPU time"):
         prepare_audio(tmp_path, 60)
 
@@ -107,7 +101,7 @@ def test_cpu_time_that_is_used_up_is_a_fault(
 def test_a_call_that_does_not_return_ends_the_process() -> None:
     code = """
 from cloudburst.renderer import process_limits
-process_limits.DECODE_CPU_SECONDS = 0
+process_limits.DECODE_CPU_SECONDS = 0.3
 process_limits._CPU_LIMIT_GRACE = 1
 with process_limits.decoding_audio():
     while True: pass
@@ -131,12 +125,13 @@ def test_limits_are_restored_after_success_and_fault(tmp_path: Path) -> None:
 
 
 def test_memory_is_limited_during_the_block_only() -> None:
+    size = process_limits.DECODE_MEMORY_BYTES + 1_000_000
     with (
         pytest.raises(InputFaultError, match="audio: a file that takes too much memory"),
         process_limits.decoding_audio(),
     ):
-        bytearray(process_limits.DECODE_MEMORY_BYTES)
-    assert len(bytearray(process_limits.DECODE_MEMORY_BYTES)) == process_limits.DECODE_MEMORY_BYTES
+        bytearray(size)
+    assert len(bytearray(size)) == size
 
 
 def test_a_full_disk_is_not_a_fault_of_the_input(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_writer_that_fails_leaves_no_open_file(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         write()
-    path.unlink()
+    path.unlink(missing_ok=True)
     with open_writer(path) as writer:
         writer.encode_silence(4_800)
         assert writer.finish_encoding() == 1024

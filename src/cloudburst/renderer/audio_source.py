@@ -126,7 +126,7 @@ class AudioSource:
         """Yield the packets, and the last of an MP4 file with its end cut as the file says.
 
         The last packet of an AAC stream contains padding of the encoder. MP4 gives the packet a
-        shorter duration, which neither FFmpeg's decoder nor PyAV applies.
+        shorter duration, or has an edit list that ends within it. FFmpeg 8 and PyAV apply neither.
         """
         if not self.is_mp4:
             yield from self._packets()
@@ -137,7 +137,18 @@ class AudioSource:
                 yield last
             last = packet
         if last is not None:
-            yield last._replace(frames=list(_cut(last.frames, last.seconds)))
+            seconds = min(last.seconds, self._seconds_in_edit_list(last) or last.seconds)
+            yield last._replace(frames=list(_cut(last.frames, seconds)), seconds=seconds)
+
+    def _seconds_in_edit_list(self, packet: DecodedPacket) -> Fraction | None:
+        """Return the length of a packet up to the end of the edit list, if it ends within it."""
+        start, duration = packet.packet.pts, self.stream.duration
+        if start is None or duration is None or self.stream.start_time != 0:
+            return None
+        # FFmpeg takes the duration of a stream from its edit list, and else from a header that may
+        # be wrong. An end before the last packet is not believed.
+        seconds = (duration - start) * packet.packet.time_base
+        return seconds if seconds > 0 else None
 
     def _packets(self) -> Iterator[DecodedPacket]:
         context = self.stream.codec_context

@@ -7,7 +7,7 @@ own job, not the worker or other scenes on it. The limits have an effect on Linu
 
 from __future__ import annotations
 
-import os
+import math
 import signal
 import sys
 import time
@@ -99,7 +99,7 @@ class DecodeBudget:
 
     def __init__(self) -> None:
         self._start = time.process_time()
-        self._kernel_limit = 0.0
+        self._kernel_limit = -math.inf
         self.check(0)
 
     def check(self, seconds: float) -> None:
@@ -142,8 +142,9 @@ def _private_memory() -> int:
     """Return the memory of this process that counts for `limit_memory`, in bytes."""
     if sys.platform != "linux":
         return 0
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
-    return pages * os.sysconf("SC_PAGESIZE")
+    lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+    (size,) = (line.split()[1] for line in lines if line.startswith("VmData:"))
+    return int(size) * 1024
 
 
 def _memory_limit() -> int | None:
