@@ -1,21 +1,25 @@
 """Frames of decoded audio: silence, shortened frames and channel layouts.
 
-A workaround for PyAV is part of this module. `av.AudioLayout` frees the channel map of a custom
-layout, for example "2 channels (FR+FL)", although the map belongs to the frame: PyAV 18 and 19 then
-end the process with a double free, or corrupt its memory. Such layouts come from QuickTime files.
-`keep_custom_layout` prevents this for a frame. The layout of a codec context must not be read.
+A workaround for PyAV 18 is part of this module; PyAV 19.0.2 does not need it. `av.AudioLayout`
+frees the channel map of a custom layout, for example "2 channels (FR+FL)", although the map belongs
+to the frame: PyAV 18 then frees the map twice, which ends the process or corrupts its memory. Such
+layouts come from QuickTime files. `keep_custom_layout` prevents this for a frame. The layout of a
+codec context must not be read.
 """
 
 from __future__ import annotations
 
 import ctypes
 
+import av
 from av.audio.frame import AudioFrame
 
 SAMPLE_RATE = 48_000
 """Samples per second of a video's audio."""
 SAMPLE_FORMAT = "fltp"
 """Sample format of the AAC encoder: 32-bit floating point, one plane for each channel."""
+
+IS_PYAV_18 = av.__version__.startswith("18.")
 
 _UNNAMED_LAYOUT = " channels ("
 """Part of the description of a layout that is a list of channels and has no name."""
@@ -30,7 +34,7 @@ def keep_custom_layout(frame: AudioFrame) -> None:
     The layout object of the frame is never destroyed, which costs some 100 bytes for each frame.
     """
     layout = frame.layout
-    if _UNNAMED_LAYOUT in layout.name:
+    if IS_PYAV_18 and _UNNAMED_LAYOUT in layout.name:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
 
 

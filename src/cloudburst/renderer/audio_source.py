@@ -23,7 +23,7 @@ from av.stream import Discard
 from cloudburst.models import audio_rules
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.audio_frames import keep_custom_layout, shortened
+from cloudburst.renderer.audio_frames import IS_PYAV_18, keep_custom_layout, shortened
 from cloudburst.renderer.job import AUDIO, InputFaultError
 
 MAX_CORRUPT_SHARE = 2 / 3
@@ -126,7 +126,7 @@ class AudioSource:
         """Yield the packets, and the last of an MP4 file with its end cut as the file says.
 
         The last packet of an AAC stream contains padding of the encoder. MP4 gives the packet a
-        shorter duration, or has an edit list that ends within it. FFmpeg 8 and PyAV apply neither.
+        shorter duration, or has an edit list that ends within it. FFmpeg 8 applies neither.
         """
         if not self.is_mp4:
             yield from self._packets()
@@ -218,10 +218,16 @@ def open_source(
         InputFaultError: the file is not audio in one of `DEMUXERS`.
     """
     with reporting_faults(_expected(limit)):
-        # The metadata of a file may be text in any encoding.
-        container = av.open(f"file:{path}", "r", options=_OPTIONS, metadata_errors="replace")
+        container = _open(f"file:{path}")
     with container:
         yield AudioSource(container, limit, budget)
+
+
+def _open(name: str) -> InputContainer:
+    if IS_PYAV_18:
+        # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
+        return av.open(name, "r", options=_OPTIONS, metadata_errors="replace")
+    return av.open(name, "r", options=_OPTIONS)
 
 
 @contextmanager
@@ -264,7 +270,13 @@ def _claimed_length(packet: Packet[AudioStream]) -> Fraction:
 
 
 def _missing_length(packet: Packet[AudioStream], seconds: Fraction, rate: int) -> Fraction:
-    """Return the length of a corrupt packet without the priming, which nothing has to replace."""
+    """Return the length of the silence that must replace a corrupt packet, in seconds.
+
+    Nothing has to replace the priming in a packet. The decoder of PyAV 19 (FFmpeg 9), however,
+    then skips the same number of samples of the next valid packet, so the full length is missing.
+    """
+    if not IS_PYAV_18:
+        return seconds
     if packet.is_discard:
         return Fraction(0)
     skipped = int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
