@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import av
@@ -181,6 +183,16 @@ def test_a_change_of_rate_and_channels_keeps_the_sound(tmp_path: Path) -> None:
     assert track.samples / 48_000 == pytest.approx(2.1, abs=0.3)
     sound = played(finish(track, tmp_path / "video.mp4"))
     assert rms(sound[2 * 4_000 : 2 * 90_000]) > 0.14
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+def test_samples_that_are_not_numbers_do_not_stop_the_encoder(tmp_path: Path, value: float) -> None:
+    samples = MELODY[:]
+    samples[40_000:40_200] = array("f", [value] * 200)
+    write_audio(tmp_path / "audio", samples, "-f", "wav", "-c:a", "pcm_f32le")
+    sound = played(finish(prepare_audio(tmp_path, 60), tmp_path / "video.mp4"))
+    assert noise_ratio(sound[50_000:], MELODY[50_000:]) > 30
+    assert max(map(abs, sound)) < 2
 
 
 def test_text_in_another_encoding_is_no_fault(tmp_path: Path) -> None:
