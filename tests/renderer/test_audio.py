@@ -9,13 +9,16 @@ import sys
 from array import array
 from pathlib import Path
 
-import av
 import pytest
+from av.stream import Discard
 
+from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.audio_source import open_source
 from cloudburst.renderer.audio_track import AudioTrack
 from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import (
+    damage,
     decoded,
     finish,
     melody,
@@ -161,7 +164,9 @@ def test_an_unusual_order_of_channels_does_not_crash(tmp_path: Path, order: str)
     write_audio(tmp_path / "audio", melody(0.5, 1), *pan, channels=1)
     code = f"""
 from pathlib import Path
+from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.audio_source import open_source
 print(prepare_audio(Path({str(tmp_path)!r}), 60).frames)
 """
     command = [sys.executable, "-c", code]
@@ -271,6 +276,19 @@ def test_pictures_beside_the_sound_are_not_decoded(tmp_path: Path) -> None:
     assert prepare_audio(tmp_path, 60).frames == 15
 
 
+def test_other_streams_are_not_read(tmp_path: Path) -> None:
+    color = ("-f", "lavfi", "-i", "color=s=64x64:r=30:d=0.5", "-f", "lavfi", "-i", "sine=d=0.5")
+    ffmpeg(*color, "-c:v", "libx264", "-f", "mp4", tmp_path / "audio")
+    budget = process_limits.DecodeBudget()
+    try:
+        with open_source(tmp_path / "audio", 60, budget) as source:
+            streams = source.stream.container.streams
+            assert [stream.type for stream in streams] == ["video", "audio"]
+            assert [stream.discard for stream in streams] == [Discard.all, Discard.default]
+    finally:
+        process_limits.lift_cpu_limit()
+
+
 def test_a_wrong_file_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Standard output and error belong to the protocol with the server."""
     write_audio(tmp_path / "audio", MELODY, "-f", "mp3")
@@ -279,17 +297,6 @@ def test_a_wrong_file_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixtur
     (tmp_path / "audio").write_bytes(raw)
     prepare_audio(tmp_path, 60)
     assert capfd.readouterr() == ("", "")
-
-
-def damage(path: Path, first: int, count: int) -> None:
-    """Overwrite packets with bytes that no decoder accepts."""
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
-    raw = bytearray(path.read_bytes())
-    for position, size in packets[first : first + count]:
-        assert position is not None
-        raw[position : position + size] = b"\x6e" * size
-    path.write_bytes(raw)
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000])

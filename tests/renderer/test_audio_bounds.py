@@ -12,7 +12,7 @@ from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import melody, write_audio
-from support.hostile_media import SOUNDS, Case, m4a_of_samples
+from support.hostile_media import SOUNDS, Case, m4a_of_samples, with_video
 
 if sys.platform == "linux":
     import resource
@@ -43,7 +43,7 @@ print(int(peak) * 1024, used.ru_utime + used.ru_stime, resource.getrlimit(resour
 """
 
 
-def prepared(folder: Path, seconds: float = 8) -> str:
+def prepared(folder: Path, seconds: float = 8, size: int = MAX_BYTES) -> str:
     """Return the result of a process of its own, which keeps the limits."""
     command = [sys.executable, "-c", _PREPARE, str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
@@ -51,7 +51,7 @@ def prepared(folder: Path, seconds: float = 8) -> str:
     assert not done.stderr
     result, numbers = done.stdout.splitlines()
     peak, used, memory_limit = numbers.split()
-    assert int(peak) < MAX_BYTES
+    assert int(peak) < size
     assert float(used) < seconds
     assert int(memory_limit) == process_limits.READ_MEMORY_BYTES
     return result
@@ -65,6 +65,12 @@ def test_a_hostile_file_is_refused_or_used_within_the_limits(tmp_path: Path, cas
         assert result.startswith("done")
     elif case.ends in {"early", "late"}:
         assert result.startswith("audio: ")
+
+
+def test_a_picture_beside_the_audio_is_not_decoded(tmp_path: Path) -> None:
+    """FFmpeg decodes it when it opens the file, unless its decoder is forbidden there, too."""
+    with_video("png", "8000x4500")(tmp_path / "audio")
+    assert prepared(tmp_path, size=100_000_000).startswith("done")
 
 
 @pytest.mark.parametrize("samples", [8_000_000, 40_000_000])

@@ -9,7 +9,9 @@ import av
 import pytest
 
 from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.audio_frames import IS_PYAV_18
 from support.audio_probe import (
+    damage,
     finish,
     melody,
     noise_ratio,
@@ -76,6 +78,17 @@ def test_priming_of_other_encoders_is_kept(tmp_path: Path, start: int) -> None:
     video = finish(track, tmp_path / "video.mp4")
     assert packets(video) == packets(tmp_path / "source")
     assert played(video) == played(tmp_path / "audio")
+
+
+@pytest.mark.skipif(not IS_PYAV_18, reason="PyAV 19 skips the priming in later packets instead")
+@pytest.mark.parametrize("corrupt", [1, 2])
+def test_corrupt_priming_is_not_replaced(tmp_path: Path, corrupt: int) -> None:
+    """The first two packets play nothing: both are priming."""
+    write_audio(tmp_path / "source", MELODY, *AAC, "-f", "ipod")
+    remuxed(tmp_path / "source", tmp_path / "audio", start=-2112)
+    damage(tmp_path / "audio", 0, corrupt)
+    track = prepare_audio(tmp_path, 60)
+    assert (track.copied, track.replaced_seconds) == (False, 0)
 
 
 def test_a_start_that_was_cut_off_is_copied_without_it(tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def decoded(path: Path, *options: str) -> array[float]:
     return samples
 
 
+def damage(path: Path, first: int, count: int) -> None:
+    """Overwrite packets with bytes that no decoder accepts."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
+    raw = bytearray(path.read_bytes())
+    for position, size in packets[first : first + count]:
+        assert position is not None
+        raw[position : position + size] = b"\x6e" * size
+    path.write_bytes(raw)
+
+
 def finish(track: AudioTrack, path: Path) -> Path:
     """Write a video of black frames with the audio track, interleaved, and return its path."""
     options = {"movflags": "+faststart", "movie_timescale": str(RATE)}

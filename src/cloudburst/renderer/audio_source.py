@@ -152,9 +152,6 @@ class AudioSource:
 
     def _packets(self) -> Iterator[DecodedPacket]:
         context = self.stream.codec_context
-        # Resampling from an extreme rate takes gigabytes, so the rate is checked before decoding.
-        # The number of channels is checked in the first frame, see `audio_frames`.
-        audio_rules.check_audio_format(1, context.sample_rate)
         context.options = {"codec_whitelist": DECODERS}
         context.thread_count = 1  # for flac this takes less than half the CPU time of several
         context.open()
@@ -198,6 +195,7 @@ class AudioSource:
             keep_custom_layout(frame)
         frames = [frame for frame in frames if frame.samples]
         for frame in frames:
+            # The parameters may change, and those of the stream must not be read (`audio_frames`).
             audio_rules.check_audio_format(frame.layout.nb_channels, frame.sample_rate)
         return frames, False
 
