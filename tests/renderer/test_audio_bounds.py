@@ -31,7 +31,7 @@ from pathlib import Path
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
-process_limits.limit_memory(process_limits.READ_MEMORY_BYTES)
+process_limits.limit_memory(process_limits.MEMORY_BYTES)
 try:
     print("done", prepare_audio(Path(sys.argv[1]), 600).frames)
 except InputFaultError as exc:
@@ -53,7 +53,7 @@ def prepared(folder: Path, seconds: float = 8, size: int = MAX_BYTES) -> str:
     peak, used, memory_limit = numbers.split()
     assert int(peak) < size
     assert float(used) < seconds
-    assert int(memory_limit) == process_limits.READ_MEMORY_BYTES
+    assert int(memory_limit) == process_limits.MEMORY_BYTES
     return result
 
 
