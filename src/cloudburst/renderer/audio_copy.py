@@ -22,10 +22,10 @@ from cloudburst.renderer.audio_track import (
 )
 
 MAX_BIT_RATE = 320_000
-"""Largest mean bit rate of copied packets, in bits per second. It is the highest that common
-encoders offer for stereo; with a higher one, the video would be larger than needed."""
+"""Largest mean bit rate of copied packets, in bits per second. It bounds the size of a video: audio
+with more is encoded with 128 kbit/s."""
 MAX_PACKET_BYTES = 1536
-"""Largest AAC packet in stereo: 6,144 bits for each channel (ISO/IEC 14496-3, 4.5.3)."""
+"""Largest AAC packet in stereo: 6,144 bits for each channel (ISO/IEC 14496-3)."""
 MAX_PRIMING = 4 * PACKET_SAMPLES
 """Largest priming that is copied, in samples. Encoders have 1,024 (FFmpeg) to 2,112 (Apple)."""
 

@@ -31,7 +31,7 @@ _DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 def keep_custom_layout(frame: AudioFrame) -> None:
     """Prevent PyAV from freeing the channel map of a frame twice.
 
-    The layout object of the frame is never destroyed, which costs some 100 bytes for each frame.
+    The layout object of the frame is never destroyed: memory grows by one small object per frame.
     """
     layout = frame.layout
     if IS_PYAV_18 and _UNNAMED_LAYOUT in layout.name:

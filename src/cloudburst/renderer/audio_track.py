@@ -1,7 +1,7 @@
 """File with the finished audio of a video: AAC-LC packets at 48 kHz in stereo.
 
 The writer of the video reads the packets one by one beside the pictures. Memory does not grow with
-the length of the audio, apart from the index of the file (about 100 bytes for a packet).
+the length of the audio, apart from the index of the file (about 70 bytes for a packet).
 """
 
 # PyAV's types of `add_stream`, `encode` and `mux` are incomplete.
@@ -36,8 +36,9 @@ TIME_BASE = Fraction(1, SAMPLE_RATE)
 
 _FORMAT = "ipod"  # FFmpeg's name for m4a
 _ENCODER_OPTIONS = {"aac_coder": "fast"}
-"""Options of the encoder. At 128 kbit/s, ``fast`` takes 0.4 times the CPU time of ``twoloop``. For
-signals like speech and music, its signal-to-noise ratio is 4.5 dB higher and 1.2 dB lower."""
+"""Options of the encoder. ``fast`` takes 0.4 times the CPU time of ``twoloop``. Measured with two
+synthetic signals of 20 s: for one like speech, the signal-to-noise ratio is 4.5 dB higher, but with
+16 % more bits than `BIT_RATE`; for one like music, it is 1.2 dB lower with equal bits."""
 _MAX_SILENCE = SAMPLE_RATE
 """Samples of silence that are encoded at once."""
 
