@@ -30,7 +30,8 @@ from typing import NamedTuple
 
 import anyio
 from PIL import Image
-from render import Cost, make_inputs, measured
+from renders.inputs import make_inputs
+from renders.processes import Cost, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
 from cloudburst.cli.plan_candidates import PlanData

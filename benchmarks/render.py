@@ -1,429 +1,192 @@
-"""What a render costs: CPU-seconds, wall time, memory, size and quality.
+"""Cost and quality of renders: CPU seconds, wall time, memory, file size, VMAF and SSIM.
 
-    python benchmarks/render.py [--peer] [--seconds 10 30] [--no-quality]
+    python benchmarks/render.py                   # this version alone
+    python benchmarks/render.py --against DIR     # and the renderer of another checkout
+    python benchmarks/render.py --peer            # and the public image's code, zoompan, MoviePy
 
-Four scenarios at 1080p, on a picture and a sound made here. For each it prints
+Four scenarios at 1080p: a still picture or a slow zoom, with or without subtitles. Every program
+renders the same files in turn, three times each, in new processes. The output has medians, and the
+spread of the CPU seconds (highest over lowest, minus 1). Exits with 1 if a goal is missed.
 
-- ours: a whole render child, from its start to its end, with the ffmpeg that it starts;
-- x264: that encoder alone, with the same settings on the very same frames, which another ffmpeg
-  makes and pipes to it. Only the encoding process is counted: this is the bound;
-- peer (``--peer``): the public image's own code, PyPI ``video-generation-api``, unmodified, asked
-  through its own ``/create_video_onestep`` in an environment of its own under the cache folder. It
-  wants ``ffmpeg`` and ``ffprobe`` on the path.
+Cost. CPU is user plus system of a process and everything that it waited for (`os.wait4`). Memory
+is the peak of the process tree; pages that processes share count once (PSS). "Others" is the part
+of all cores that other processes used during the worst run: results with more than 6 % are not
+valid, and are listed. Compare ratios of one run of this benchmark, not seconds of several.
 
-CPU is user plus system of a process and all that it waited for (`os.wait4`). Memory is the peak of
-the sum over all living processes of the tree, sampled twenty times a second; shared pages count
-once (PSS). All of one row ran one after the other on the same machine: compare ratios, not runs.
+``--against DIR`` takes a clean git worktree of the version to compare with, for example that of
+the last one that used an ffmpeg: ``git worktree add --detach DIR f760254``. It is installed with
+its dependencies in an environment in the cache folder, and started as its service starts it.
 
-Quality: both videos of the shortest clip without subtitles against ideal frames: the picture in
-RGB, enlarged by Pillow's Lanczos with exact sub-pixel windows. The peer's zoom turns about a point
-half a pixel off the middle (its matrix counts from pixel middles); its ideal frames do too, so that
-it is measured against what it means to show. Its videos carry no colour tags and hold BT.601, and
-are read so; both are compared in BT.709. SSIM of luma always, VMAF where an ffmpeg has libvmaf.
+``--peer`` takes PyPI ``video-generation-api``, unmodified, through its own
+``/create_video_onestep``; it needs ``ffprobe`` on the path. Its row contains its imports, its
+application, and the base64 of the request. Ours is the render process alone: the service's HTTP,
+its hashes, and the process that unpacks a one-step request (about 0.2 CPU seconds) are not counted.
+Some of its still videos are longer than the audio; the column "frames" shows it, and the CPU
+seconds of these frames are counted. Every program that uses an ffmpeg gets the same one, that of
+the wheel imageio-ffmpeg.
+
+Quality, with ``--against``: five pictures of different kinds, and all frames of each video. Ideal
+frames are exact parts of the RGB picture, enlarged by Pillow's Lanczos kernel, and converted to YUV
+once; the decoded planes are compared with them directly. Where a version draws subtitles, the ideal
+frames contain its own text, because the versions draw text differently by design: what is measured
+is what the encoder loses of it. The text comes from two lossless videos of the version, with and
+without subtitles; where they differ, there is text. The area of the text is also scored alone.
+With ``--peer``, the videos of the zoom on the benchmark's picture are scored, each against what the
+program means to show: BT.601 where it does not convert with BT.709, and the peer's own centre.
+
+``--share`` renders each scene once more and measures the CPU seconds inside the calls of libx264.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-import wave
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
+from renders import costs, goals, quality, renderers
+from renders.costs import Row, Side
+from renders.inputs import EFFECTS_ONLY, FULL_FEATURED, SCENARIOS, Inputs, Scenario, make_inputs
+from renders.peer import peer
+from renders.pictures import PHOTO_HINT, make_pictures
+from renders.tools import Zoompan, moviepy
 
-from cloudburst.models.camera_effects import Effect
-from cloudburst.renderer import camera_motion, media
-from cloudburst.renderer import ffmpeg as ff
-from cloudburst.renderer.planes import to_planes
+Scene = tuple[int, Scenario]
 
-SIZE = WIDTH, HEIGHT = 1920, 1080
-QUALITY_FRAMES = 150
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cloudburst-bench"
-
-RAW = ("-f", "rawvideo", "-pixel_format", "yuv420p", "-framerate", "30", "-video_size", "1920x1080")
-
-PEER = """
-import base64, json, shutil, sys
-from pathlib import Path
-from video_generation_api.app import app
-said = json.loads(sys.argv[1])
-body = said["options"]
-for key, path in said["files"].items():
-    body[key] = base64.b64encode(Path(path).read_bytes()).decode()
-answer = app.test_client().post("/create_video_onestep", json=body).get_json()
-shutil.copy("outputs/" + answer["file_id"] + ".mp4", said["video"])
-"""
-
-
-class Scenario(NamedTuple):
-    name: str
-    effects: tuple[str, ...]
-    subtitled: bool
-
-
-SCENARIOS = (
-    Scenario("baseline", (), False),
-    Scenario("subtitles_only", (), True),
-    Scenario("effects_only", ("zoom_in",), False),
-    Scenario("full_featured", ("zoom_in",), True),
+NAMES = {scenario.name: scenario for scenario in SCENARIOS}
+ALL: tuple[Scene, ...] = tuple((seconds, one) for seconds in (10, 30) for one in SCENARIOS)
+WITH_GOALS: tuple[Scene, ...] = tuple(
+    (seconds, NAMES[name]) for name, seconds in sorted(goals.AGAINST, key=lambda key: key[1])
 )
 
-GOALS: dict[tuple[str, int], float] = {
-    ("baseline", 10): 5,
-    ("subtitles_only", 10): 5,
-    ("baseline", 30): 8,
-    ("subtitles_only", 30): 8,
-    ("effects_only", 30): 12,
-    ("full_featured", 30): 15,
-}
-"""The peer's CPU-seconds over ours, at least."""
-BOUND_GOAL = ("full_featured", 30, 1.9)
-"""Our CPU-seconds over those of x264 alone, at most."""
-PEAK_GOAL = 550
-"""Megabytes of the render child's tree, at most."""
+
+class Benchmark:
+    """Measurements in a temporary folder; inputs of each length are made once."""
+
+    def __init__(self, said: argparse.Namespace, work: Path) -> None:
+        self._said = said
+        self._work = work
+        self._inputs: dict[int, Inputs] = {}
+        self._ours = renderers.ours()
+
+    def run(self) -> list[goals.Verdict]:
+        if self._said.against:
+            return [*self._against(renderers.of_checkout(self._said.against))]
+        if self._said.peer:
+            return [*self._peer()]
+        return [costs.judge_peak(self._costs([self._ours], self._scenes(ALL)))]
+
+    def _against(self, other: renderers.Renderer) -> Iterator[goals.Verdict]:
+        sides = [self._ours, other]
+        if not self._said.no_costs:
+            rows = self._costs(sides, self._scenes(WITH_GOALS))
+            yield from costs.judge_against(rows, other.name)
+            yield costs.judge_peak(rows)
+        if not self._said.no_quality:
+            yield from quality.judge(self._quality(sides))
+
+    def _peer(self) -> Iterator[goals.Verdict]:
+        public = peer()
+        scenes = self._scenes(ALL)
+        rows = self._costs([self._ours, public], scenes)
+        if not self._said.no_tools:
+            shortest = min(seconds for seconds, _ in scenes)
+            zooms = [(shortest, one) for one in (EFFECTS_ONLY, FULL_FEATURED)]
+            tools: list[Side] = [self._ours, Zoompan(), Zoompan(8000), moviepy()]
+            self._costs(tools, zooms)
+            if not self._said.no_quality:
+                self._score_zoom([*tools, public], shortest)
+        yield from costs.judge_peer(rows, public.name)
+        yield costs.judge_peak(rows)
+
+    def _scenes(self, default: Sequence[Scene]) -> Sequence[Scene]:
+        seconds = self._said.seconds
+        return [(each, one) for each in seconds for one in SCENARIOS] if seconds else default
+
+    def _made(self, seconds: int) -> Inputs:
+        if seconds not in self._inputs:
+            folder = self._work / f"inputs-{seconds}"
+            folder.mkdir()
+            self._inputs[seconds] = make_inputs(folder, seconds)
+        return self._inputs[seconds]
+
+    def _costs(self, sides: Sequence[Side], scenes: Sequence[Scene]) -> list[Row]:
+        work = Path(tempfile.mkdtemp(dir=self._work))
+        costs.warm_up(sides, self._made(1), work)
+        print(f"\n{costs.HEADER}", flush=True)
+        rows: list[Row] = []
+        for seconds, scenario in scenes:
+            inputs = self._made(seconds)
+            rows.append(costs.take_turns(sides, scenario, inputs, self._said.rounds, work))
+            print(*rows[-1].lines(), sep="\n", flush=True)
+            if self._said.share:
+                self._share(scenario, inputs, work)
+        if loud := costs.noisy(rows):
+            print(f"not valid, because other processes used the cores: {', '.join(loud)}")
+        return rows
+
+    def _share(self, scenario: Scenario, inputs: Inputs, work: Path) -> None:
+        folder = work / f"share-{scenario.name}-{inputs.seconds}"
+        share = self._ours.encoder_share(scenario, inputs, folder)
+        print("  encoder's share: " + ("not measurable" if share is None else f"{share:.0%}"))
+
+    def _quality(self, sides: Sequence[renderers.Renderer]) -> list[quality.Scored]:
+        pictures = make_pictures(self._said.photo)
+        if not self._said.photo:
+            print(f"\n{PHOTO_HINT}")
+        chosen = {name: pictures[name] for name in self._said.pictures or pictures}
+        inputs = self._made(self._said.quality_seconds)
+        test = quality.QualityTest(sides, inputs, self._work / "quality")
+        print(f"\nquality of {inputs.seconds} s, {quality.HEADER}", flush=True)
+        scored: list[quality.Scored] = []
+        for one in test.run(chosen):
+            scored.append(one)
+            print(*one.lines(), sep="\n", flush=True)
+        return scored
+
+    def _score_zoom(self, sides: Sequence[Side], seconds: int) -> None:
+        inputs, work = self._made(seconds), self._work / "zoom"
+        videos: list[tuple[Side, Path]] = []
+        for number, side in enumerate(sides):
+            folder = work / str(number)
+            work.mkdir(exist_ok=True)
+            side.run(EFFECTS_ONLY, inputs, folder)
+            videos.append((side, folder / "video.mp4"))
+        print(f"\nquality of {seconds} s, {quality.HEADER}", flush=True)
+        with Image.open(inputs.picture) as picture:
+            shown = picture.convert("RGB")
+        for one in quality.score_videos(shown, videos, EFFECTS_ONLY, inputs, work):
+            print(*one.lines(), sep="\n", flush=True)
 
 
-class Cost(NamedTuple):
-    cpu: float
-    wall: float
-    peak: float
-    """Megabytes."""
-    size: float
-    """Megabytes."""
-
-
-class Row(NamedTuple):
-    scenario: Scenario
-    seconds: int
-    ours: Cost
-    bound: float
-    peer: Cost | None
-
-
-def make_inputs(folder: Path, seconds: int) -> None:
-    """Make a picture with detail at every scale and grain, audio like a voice, and subtitles."""
-    rng = np.random.default_rng(7)
-    total = np.full((HEIGHT, WIDTH, 3), 118, np.float32)
-    for step, weight in ((256, 34), (96, 22), (32, 14), (12, 8), (4, 5), (2, 3)):
-        small = rng.normal(size=(HEIGHT // step + 2, WIDTH // step + 2, 3)).astype(np.float32)
-        small = small * 0.4 + small.mean(axis=2, keepdims=True)  # colours vary less than light
-        layers = (Image.fromarray(small[..., band]) for band in range(3))
-        wide = [np.asarray(layer.resize(SIZE, Image.Resampling.BICUBIC)) for layer in layers]
-        total += weight * np.stack(wide, axis=-1)
-    total += rng.normal(size=(HEIGHT, WIDTH, 1)) * 2.5
-    picture = Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
-    for _ in range(60):
-        x, y, r = (
-            int(rng.integers(low, high)) for low, high in ((0, WIDTH), (0, HEIGHT), (9, 120))
-        )
-        colour = tuple(int(value) for value in rng.integers(0, 255, 3))
-        draw.ellipse((x - r, y - r, x + r, y + r), outline=colour, width=int(rng.integers(1, 8)))
-    picture.save(folder / "image.png")
-
-    moment = np.arange(seconds * 44_100) / 44_100
-    pitch = np.cumsum(150 + 40 * np.sin(2.1 * moment)) / 44_100
-    voice = sum(np.sin(2 * np.pi * pitch * n) / n for n in range(1, 9))
-    voice *= np.clip(np.sin(2 * np.pi * 3.1 * moment) + 0.4, 0, 1)
-    voice += rng.normal(size=moment.size) * 0.01
-    with wave.open(str(folder / "audio.wav"), "wb") as out:
-        out.setparams((1, 2, 44_100, 0, "NONE", ""))
-        out.writeframes((voice / np.abs(voice).max() * 20_000).astype("<i2").tobytes())
-
-    lines = ("很久很久以前，群山之间有一个小小的村庄。", "Every morning a bell rang, far away.")
-    cues = (
-        f"{n + 1}\n00:00:{n * 3:02d},100 --> 00:00:{n * 3 + 2:02d},900\n{lines[n % 2]}\n"
-        for n in range(seconds // 3)
-    )
-    (folder / "subtitle.srt").write_text("\n".join(cues), "utf-8")
-
-
-def memory(process: int) -> int:
-    """Kilobytes of a process and its descendants, now."""
-    try:
-        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        children = [
-            int(child)
-            for task in Path(f"/proc/{process}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return 0
-    found = re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)
-    return (int(found[1]) if found else 0) + sum(map(memory, children))
-
-
-def measured(command: Sequence[str | Path], folder: Path, video: Path) -> Cost:
-    """Run to the end with an input that stays open; ``SystemExit`` when it fails."""
-    began = time.monotonic()
-    with (
-        (folder / "bench.log").open("wb") as log,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as process,
-    ):
-        ended, peak = threading.Event(), 0
-
-        def watch() -> None:
-            nonlocal peak
-            while not ended.wait(0.05):
-                peak = max(peak, memory(process.pid))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        ended.set()
-        watcher.join()
-    wall = time.monotonic() - began
-    if process.returncode != 0 or not video.exists():
-        sys.exit(f"{command[0]} failed:\n{(folder / 'bench.log').read_text()[-2000:]}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Cost(cpu, wall, peak / 1024, video.stat().st_size / 1e6)
-
-
-def run_ours(scenario: Scenario, inputs: Path, folder: Path) -> Cost:
-    folder.mkdir()
-    shutil.copy(inputs / "image.png", folder / "image")
-    shutil.copy(inputs / "audio.wav", folder / "audio")
-    if scenario.subtitled:
-        shutil.copy(inputs / "subtitle.srt", folder / "subtitle")
-    job = {"name": scenario.name, "options": {"effects": scenario.effects}}
-    (folder / "job.json").write_text(json.dumps(job))
-    command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]
-    return measured(command, folder, folder / "video.mp4")
-
-
-def run_alone(scenario: Scenario, seconds: int, folder: Path) -> float:
-    """CPU-seconds of x264 on the frames of our finished job."""
-    program = ff.find_ffmpeg().path
-    frames = seconds * ff.FPS
-    scene = ff.EncodeSpec(*SIZE, frames, moving=True, subtitled=scenario.subtitled, mono=True)
-    graph = ff.filter_graph(scene)
-    inputs = [*RAW, "-i", "pipe:0", "-i", "audio", "-filter_complex", graph]
-    outputs = ["-map", "[v]", "-f", "rawvideo", "pipe:1", "-map", "[a]", "-f", "null", "-"]
-    settings = ff.picture_arguments(scene._replace(moving=bool(scenario.effects)))
-    encode = [*RAW, "-i", "pipe:0", *settings, "-f", "mp4", "alone.mp4"]
-    quiet = [program, "-v", "error", "-y"]
-    with (
-        subprocess.Popen(
-            [*quiet, *inputs, *outputs], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as maker,
-        subprocess.Popen([*quiet, *encode], cwd=folder, stdin=maker.stdout) as encoder,
-    ):
-        assert maker.stdin is not None
-        assert maker.stdout is not None
-        maker.stdout.close()  # the encoder's alone: it sees the end when the maker ends
-        picture = to_planes(media.load_picture(folder / "image", 10**8, None))
-        camera = camera_motion.Camera(picture)
-        still = camera_motion.Window(0, 0, 1)
-        moving = camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, frames)
-        with maker.stdin:
-            for window in moving if scenario.effects else [still] * frames:
-                maker.stdin.write(camera.frame(window).data.data)
-        _, status, usage = os.wait4(encoder.pid, 0)
-        encoder.returncode = os.waitstatus_to_exitcode(status)
-    if encoder.returncode != 0:
-        sys.exit("x264 alone failed")
-    return usage.ru_utime + usage.ru_stime
-
-
-def peer_python() -> Path:
-    """Python of the peer's environment, made on first use."""
-    python = CACHE / "peer" / "bin" / "python"
-    if not (CACHE / "peer" / "complete").exists():
-        shutil.rmtree(CACHE / "peer", ignore_errors=True)
-        # Its pins have wheels up to Python 3.12, and its imageio-ffmpeg wants pkg_resources.
-        packages = ("video-generation-api", "setuptools<81")
-        if uv := shutil.which("uv"):
-            subprocess.run([uv, "venv", "-q", "-p", "3.11", CACHE / "peer"], check=True)
-            subprocess.run([uv, "pip", "install", "-q", "-p", python, *packages], check=True)
-        else:
-            subprocess.run([sys.executable, "-m", "venv", CACHE / "peer"], check=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-        (CACHE / "peer" / "complete").touch()
-    return python
-
-
-def run_peer(scenario: Scenario, inputs: Path, folder: Path) -> Cost:
-    folder.mkdir()
-    files = {"input_image": inputs / "image.png", "input_audio": inputs / "audio.wav"}
-    if scenario.subtitled:
-        files["subtitle"] = inputs / "subtitle.srt"
-    said = {
-        "files": {key: str(path) for key, path in files.items()},
-        "options": {"effects": scenario.effects, "language": "chinese"},
-        "video": str(folder / "video.mp4"),
-    }
-    return measured([peer_python(), "-c", PEER, json.dumps(said)], folder, folder / "video.mp4")
-
-
-def ideal_frames(picture: Image.Image, windows: Iterator[camera_motion.Window]) -> Iterator[bytes]:
-    """RGB frames of exact windows."""
-    for left, top, zoom in windows:
-        box = (left, top, min(left + WIDTH / zoom, WIDTH), min(top + HEIGHT / zoom, HEIGHT))
-        yield picture.resize(SIZE, Image.Resampling.LANCZOS, box=box).tobytes()
-
-
-def peer_windows(frames: int) -> Iterator[camera_motion.Window]:
-    """Return the peer's zoom: about (960, 540), counted from the middle of the first pixel."""
-    for left, top, zoom in camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, frames):
-        aside = (1 - 1 / zoom) / 2
-        yield camera_motion.Window(left + aside, top + aside, zoom)
-
-
-def score(program: str, metric: str, video: Path, matrix: str, frames: Iterator[bytes]) -> float:
-    """SSIM or VMAF of a video's first frames against ideal ones."""
-    to_709 = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"
-    same = f"{to_709},format=yuv420p,setpts=N/30/TB"
-    graph = (
-        f"[0:v]trim=end_frame={QUALITY_FRAMES},"
-        f"scale=in_color_matrix={matrix}:flags=accurate_rnd+full_chroma_inp+full_chroma_int,"
-        f"format=gbrp,{same}[seen];[1:v]format=gbrp,{same}[ideal];[seen][ideal]{metric}"
-    )
-    command = [
-        *(program, "-v", "info", "-hide_banner", "-nostats"),
-        *("-i", str(video), "-f", "rawvideo", "-pixel_format", "rgb24", "-framerate", "30"),
-        *("-video_size", "1920x1080", "-i", "pipe:0"),
-        *("-filter_complex", graph, "-an", "-f", "null", "-"),
-    ]
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
-    ):
-        assert process.stdin is not None
-        feed(process.stdin, frames)
-        process.wait()
-        log.seek(0)
-        text = log.read().decode("utf-8", "replace")
-    found = re.search(r"SSIM Y:([\d.]+)" if metric == "ssim" else r"VMAF score: ([\d.]+)", text)
-    if found is None:
-        sys.exit(f"no {metric}:\n{text[-2000:]}")
-    return float(found[1])
-
-
-def feed(pipe: IO[bytes], frames: Iterator[bytes]) -> None:
-    with pipe:
-        for _, frame in zip(range(QUALITY_FRAMES), frames, strict=False):
-            pipe.write(frame)
-
-
-def metrics() -> list[tuple[str, str]]:
-    """Names of metrics, each with an ffmpeg that has it."""
-    found = [("ssim", ff.find_ffmpeg().path)]
-    for path in dict.fromkeys((found[0][1], ff.find_ffmpeg({"PATH": ""}).path)):
-        listed = subprocess.run([path, "-hide_banner", "-filters"], capture_output=True, check=True)
-        if b" libvmaf " in listed.stdout:
-            return [*found, ("libvmaf", path)]
-    return found
-
-
-def quality(work: Path, seconds: int, *, peer: bool) -> None:
-    picture = media.load_picture(work / f"inputs{seconds}" / "image.png", 10**8, None)
-    frames = seconds * ff.FPS
-    still = [camera_motion.Window(0, 0, 1)] * frames
-    sides: list[tuple[str, str, Callable[[int], Iterator[camera_motion.Window]]]] = [
-        ("ours", "bt709", lambda count: camera_motion.camera_windows(Effect.ZOOM_IN, *SIZE, count))
-    ]
-    if peer:
-        sides.append(("peer", "bt601", peer_windows))
-    print(f"\nquality of the first {QUALITY_FRAMES} frames of {seconds} s against ideal ones")
-    for scenario in (s for s in SCENARIOS if not s.subtitled):
-        for side, matrix, zooming in sides:
-            video = work / f"{side}-{scenario.name}-{seconds}" / "video.mp4"
-            scores = []
-            for metric, path in metrics():
-                windows = zooming(frames) if scenario.effects else iter(still)
-                found = score(path, metric, video, matrix, ideal_frames(picture, windows))
-                scores.append(f"{metric} {found:.4f}")
-            print(f"  {scenario.name:15} {side}: {', '.join(scores)}", flush=True)
-
-
-def cells(cost: Cost | None) -> str:
-    if cost is None:
-        return ""
-    return f"{cost.cpu:7.2f} {cost.wall:6.1f} {cost.peak:6.0f} {cost.size:6.2f}"
-
-
-def show(row: Row) -> None:
-    ratio = f"{row.peer.cpu / row.ours.cpu:6.1f}" if row.peer else ""
-    print(
-        f"{row.scenario.name:15} {row.seconds:4d} | {cells(row.ours)} | {row.bound:7.2f} "
-        f"{row.ours.cpu / row.bound:5.2f} | {cells(row.peer)} {ratio}",
-        flush=True,
-    )
-
-
-def judge(rows: Sequence[Row]) -> None:
-    print("\ngoals")
-    for row in rows:
-        key = (row.scenario.name, row.seconds)
-        if row.peer and (goal := GOALS.get(key)):
-            ratio = row.peer.cpu / row.ours.cpu
-            verdict("{} at {} s: the peer's CPU over ours".format(*key), ratio, goal, ratio >= goal)
-        if key == BOUND_GOAL[:2]:
-            ratio = row.ours.cpu / row.bound
-            verdict(
-                "{} at {} s: our CPU over x264 alone".format(*key),
-                ratio,
-                BOUND_GOAL[2],
-                ratio <= BOUND_GOAL[2],
-            )
-    peak = max(row.ours.peak for row in rows)
-    verdict("highest peak of the child's tree, MB", peak, PEAK_GOAL, peak <= PEAK_GOAL)
-
-
-def verdict(what: str, found: float, goal: float, met: bool) -> None:
-    print(f"  {'met   ' if met else 'MISSED'} {what}: {found:.2f}, goal {goal:g}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What a render costs.")
-    parser.add_argument("--peer", action="store_true", help="measure the public image's code too")
-    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 30])
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Cost and quality of renders.")
+    compared = parser.add_mutually_exclusive_group()
+    compared.add_argument("--against", type=Path, metavar="DIR", help="a clean git worktree")
+    compared.add_argument("--peer", action="store_true", help="the public image's code")
+    parser.add_argument("--seconds", type=int, nargs="+", help="lengths of audio; default: by goal")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--share", action="store_true", help="measure the encoder's share too")
+    parser.add_argument("--photo", type=Path, help="a photograph of at least 1920x1080")
+    parser.add_argument("--pictures", nargs="+", choices=list(make_pictures(None)))
+    parser.add_argument("--quality-seconds", type=int, default=10)
+    parser.add_argument("--no-costs", action="store_true", help="with --against: quality only")
+    parser.add_argument("--no-tools", action="store_true", help="with --peer: no other programs")
     parser.add_argument("--no-quality", action="store_true")
-    said = parser.parse_args()
-    if said.peer:
-        peer_python()
-    print(ff.find_ffmpeg().version, f"{os.cpu_count()} cores", sep=", ")
-    print(
-        f"{'':20} | {'ours CPU':>7} {'wall':>5} {'MB':>6} {'size':>6} | {'x264':>7} {'ratio':>5} | "
-        f"{'peer CPU':>7} {'wall':>5} {'MB':>6} {'size':>6} {'ratio':>6}"
-    )
-    rows: list[Row] = []
+    return parser.parse_args()
+
+
+def main() -> int:
+    said = arguments()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        work = Path(name)
-        for seconds in said.seconds:
-            inputs = work / f"inputs{seconds}"
-            inputs.mkdir()
-            make_inputs(inputs, seconds)
-            for scenario in SCENARIOS:
-                place = f"{scenario.name}-{seconds}"
-                ours = run_ours(scenario, inputs, work / f"ours-{place}")
-                bound = run_alone(scenario, seconds, work / f"ours-{place}")
-                peer = run_peer(scenario, inputs, work / f"peer-{place}") if said.peer else None
-                rows.append(Row(scenario, seconds, ours, bound, peer))
-                show(rows[-1])
-        judge(rows)
-        if not said.no_quality:
-            quality(work, min(said.seconds), peer=said.peer)
+        verdicts = Benchmark(said, Path(name)).run()
+    print("\ngoals", *verdicts, sep="\n")
+    return 0 if all(verdict.met for verdict in verdicts) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -44,7 +44,7 @@ import numpy as np
 from at_once.rendering import Scene, make_set, put, render_all, wrapped
 from at_once.watching import Cores, Threads, Watch, await_quiet
 from PIL import Image
-from render import measured
+from renders.processes import measured
 
 from cloudburst.models.tier import Tier, encoder_slots
 from cloudburst.renderer.job import IMAGE

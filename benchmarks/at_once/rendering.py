@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anyio
-from render import SCENARIOS
+from renders.inputs import SCENARIOS
 from tinytag import TinyTag
 
 from at_once.watching import Cores

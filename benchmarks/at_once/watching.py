@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from render import memory
+from renders.processes import memory
 
 
 class Cores:

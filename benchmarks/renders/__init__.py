@@ -1,0 +1,1 @@
+"""Measurements of renders: inputs, renderers, costs and quality."""

@@ -1,0 +1,158 @@
+"""Costs of several programs that render the same scene in turn."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, Protocol
+
+from renders import goals
+from renders.frames import Look, count_frames
+from renders.inputs import BASELINE, Inputs, Scenario
+from renders.processes import QUIET, Cost
+
+HEADER = (
+    f"{'':36} {'CPU s':>7} {'spread':>6} {'wall s':>7} {'PSS MB':>6} {'file MB':>7} {'frames':>6}"
+    f" {'others':>6} {'CPU/ours':>8}"
+)
+
+
+class Side(Protocol):
+    """Program that renders a scene in a new folder, as ``video.mp4``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def look(self) -> Look: ...
+
+    def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost: ...
+
+
+class Runs(NamedTuple):
+    """Costs of some runs of one program on one scene."""
+
+    costs: Sequence[Cost]
+    frames: int
+    """Frames of the video."""
+
+    @property
+    def cpu(self) -> float:
+        return median(cost.cpu for cost in self.costs)
+
+    @property
+    def spread(self) -> float:
+        """Highest CPU seconds over the lowest ones, minus 1."""
+        seconds = [cost.cpu for cost in self.costs]
+        return max(seconds) / min(seconds) - 1
+
+    @property
+    def wall(self) -> float:
+        return median(cost.wall for cost in self.costs)
+
+    @property
+    def peak(self) -> float:
+        return median(cost.peak for cost in self.costs)
+
+    @property
+    def size(self) -> float:
+        return median(cost.size for cost in self.costs)
+
+    @property
+    def others(self) -> float:
+        """Largest part of the cores that other processes used during a run."""
+        return max(cost.others for cost in self.costs)
+
+
+class Row(NamedTuple):
+    """Runs of all programs on one scene; ours are the first."""
+
+    scenario: Scenario
+    seconds: int
+    runs: dict[str, Runs]
+
+    @property
+    def ours(self) -> Runs:
+        return next(iter(self.runs.values()))
+
+    def ratio(self, name: str) -> float:
+        """Return the CPU seconds of a program over ours."""
+        return self.runs[name].cpu / self.ours.cpu
+
+    def lines(self) -> Iterator[str]:
+        for name, runs in self.runs.items():
+            title = f"{self.scenario.name} {self.seconds} s, {name}"
+            ratio = "" if runs is self.ours else f"{self.ratio(name):8.1f}"
+            yield (
+                f"{title:36} {runs.cpu:7.2f} {runs.spread:6.0%} {runs.wall:7.1f} {runs.peak:6.0f}"
+                f" {runs.size:7.2f} {runs.frames:6d} {runs.others:6.0%} {ratio}"
+            )
+
+
+def warm_up(sides: Sequence[Side], inputs: Inputs, work: Path) -> None:
+    """Run each program once, so that Python's bytecode and the files are in the cache."""
+    for number, side in enumerate(sides):
+        side.run(BASELINE, inputs, work / f"warm-{number}")
+
+
+def take_turns(
+    sides: Sequence[Side], scenario: Scenario, inputs: Inputs, rounds: int, work: Path
+) -> Row:
+    """Render a scene with each program in turn, this number of times.
+
+    The videos of the last round stay in ``work``; `video_of` returns their paths.
+    """
+    costs: dict[str, list[Cost]] = {side.name: [] for side in sides}
+    for _ in range(rounds):
+        for number, side in enumerate(sides):
+            folder = video_of(work, number, scenario, inputs.seconds).parent
+            shutil.rmtree(folder, ignore_errors=True)
+            costs[side.name].append(side.run(scenario, inputs, folder))
+    frames = [
+        count_frames(video_of(work, number, scenario, inputs.seconds))
+        for number in range(len(sides))
+    ]
+    runs = {
+        side.name: Runs(costs[side.name], count) for side, count in zip(sides, frames, strict=True)
+    }
+    return Row(scenario, inputs.seconds, runs)
+
+
+def video_of(work: Path, number: int, scenario: Scenario, seconds: int) -> Path:
+    """Return the path of the last video of the program with this number."""
+    return work / f"{number}-{scenario.name}-{seconds}" / "video.mp4"
+
+
+def judge_against(rows: Sequence[Row], other: str) -> Iterator[goals.Verdict]:
+    """Yield whether ours is cheap enough compared with the renderer that was replaced."""
+    for row in rows:
+        where = f"{row.scenario.name} at {row.seconds} s"
+        if goal := goals.AGAINST.get((row.scenario.name, row.seconds)):
+            yield goals.at_least(f"{where}: the other's CPU over ours", row.ratio(other), goal)
+        size = row.ours.size / row.runs[other].size
+        limit = goals.SIZE[bool(row.scenario.effects)]
+        yield goals.at_most(f"{where}: size of ours over the other", size, limit)
+
+
+def judge_peer(rows: Sequence[Row], peer: str) -> Iterator[goals.Verdict]:
+    """Yield whether ours is cheap enough compared with the public image's code."""
+    for row in rows:
+        if goal := goals.PEER.get((row.scenario.name, row.seconds)):
+            where = f"{row.scenario.name} at {row.seconds} s"
+            yield goals.at_least(f"{where}: the peer's CPU over ours", row.ratio(peer), goal)
+
+
+def judge_peak(rows: Sequence[Row]) -> goals.Verdict:
+    peak = max(row.ours.peak for row in rows)
+    return goals.at_most("highest peak of a render (PSS), in MB", peak, goals.PEAK)
+
+
+def noisy(rows: Sequence[Row]) -> list[str]:
+    """Return the rows during which other processes used much of the cores."""
+    return [
+        f"{row.scenario.name} at {row.seconds} s"
+        for row in rows
+        if max(runs.others for runs in row.runs.values()) > QUIET
+    ]

@@ -1,0 +1,93 @@
+"""Programs and Python environments that are compared with, made on first use and kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import imageio_ffmpeg
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cloudburst-bench"
+ISOLATED = {"PYTHONPATH": ""}
+"""Variables for an environment that must not import the modules of this checkout."""
+
+
+class Programs:
+    """Ffmpeg of the wheel imageio-ffmpeg, as the only ``ffmpeg`` of all programs measured."""
+
+    @property
+    def ffmpeg(self) -> str:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+    @cache  # noqa: B019 - there is one object
+    def environ(self) -> dict[str, str]:
+        """Return variables with which every program finds this ffmpeg."""
+        folder = CACHE / "programs"
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / "ffmpeg"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.ffmpeg)
+        return {
+            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
+            "CLOUDBURST_FFMPEG": self.ffmpeg,
+            "IMAGEIO_FFMPEG_EXE": self.ffmpeg,
+        }
+
+
+PROGRAMS = Programs()
+
+
+def environment(name: str, packages: Sequence[str], version: str | None = None) -> Path:
+    """Return the Python of an environment with these packages.
+
+    ``version`` is the version of Python to use if uv is installed; the default is this one.
+    """
+    folder = CACHE / name
+    python, complete = folder / "bin" / "python", folder / "complete"
+    wanted = "\n".join(packages)
+    if complete.exists() and complete.read_text() == wanted:
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    if uv := _uv():
+        make: list[str | Path] = [uv, "venv", "-q", "-p", version or sys.executable, folder]
+        install: list[str | Path] = [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "-p",
+            python,
+            *packages,
+        ]
+    else:
+        make = [sys.executable, "-m", "venv", folder]
+        install = [python, "-m", "pip", "install", "-q", *packages]
+    subprocess.run(make, check=True)
+    subprocess.run(install, check=True)
+    complete.write_text(wanted)
+    return python
+
+
+def _uv() -> str | None:
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+def checkout_python(checkout: Path) -> Path:
+    """Return the Python of an environment with the package of another checkout, ``[local]``.
+
+    The environment is named after the commit, so the checkout must not contain other changes.
+    """
+    git = ["git", "-C", str(checkout)]
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True)
+    if changed.stdout:
+        sys.exit(f"{checkout} has changes; commit them, or compare with a clean worktree")
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True, text=True)
+    package = f"cloudburst-sdk[local] @ {checkout.resolve().as_uri()}"
+    return environment(f"against-{head.stdout[:12]}", [package])

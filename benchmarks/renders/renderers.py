@@ -1,0 +1,113 @@
+"""The two versions of this project's renderer: each is a program that renders a job's folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from renders.environments import ISOLATED, PROGRAMS, checkout_python
+from renders.frames import BT709, Look, is_lossless
+from renders.inputs import Inputs, Scenario, put_job
+from renders.processes import Cost, measured
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = {
+    "src/cloudburst/renderer/render_process.py": "cloudburst.renderer.render_process",
+    "src/cloudburst/service/render_process.py": "cloudburst.service.render_process",
+    "src/cloudburst/service/child.py": "cloudburst.service.child",
+}
+"""Source file of the render process in some version, and its module."""
+ENCODER = "src/cloudburst/renderer/encoder.py"
+FFMPEG = "src/cloudburst/renderer/ffmpeg.py"
+"""Source files that exist in versions which encode within the render process, and in others."""
+HOOKS = Path(__file__).with_name("hooks.py")
+
+LOSSLESS_FFMPEG = """#!/bin/sh
+before=
+for argument do
+    shift
+    given=$argument
+    [ "$before" = -crf ] && argument=0
+    [ "$given" = -crf ] && argument=-qp
+    before=$given
+    set -- "$@" "$argument"
+done
+exec {ffmpeg} "$@"
+"""
+"""Ffmpeg that encodes with ``-qp 0`` where ``-crf`` is asked for: libx264 is lossless then."""
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A version of the renderer, with the Python that has it."""
+
+    name: str
+    python: Path
+    module: str
+    in_process: bool
+    """It encodes within the render process, without an ffmpeg."""
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Variables that its processes get in addition."""
+    look: Look = BT709
+
+    def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
+        """Render one scene by a new render process, as the service does."""
+        put_job(scenario, inputs, folder)
+        return self._run([self.python, "-m", self.module, folder], folder)
+
+    def run_lossless(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Path:
+        """Return a video that holds exactly the frames that this version draws."""
+        put_job(scenario, inputs, folder)
+        if self.in_process:
+            self._run(self._hooked("lossless", folder), folder)
+        else:
+            wrapper = folder / "lossless-ffmpeg"
+            wrapper.write_text(LOSSLESS_FFMPEG.format(ffmpeg=shlex.quote(PROGRAMS.ffmpeg)))
+            wrapper.chmod(0o755)
+            command: list[str | Path] = [self.python, "-m", self.module, folder]
+            self._run(command, folder, {"CLOUDBURST_FFMPEG": str(wrapper)})
+        video = folder / "video.mp4"
+        if not is_lossless(video):
+            sys.exit(f"{self.name}: {video} is not lossless; look at {HOOKS.name}")
+        return video
+
+    def encoder_share(self, scenario: Scenario, inputs: Inputs, folder: Path) -> float | None:
+        """Return the part of a render's CPU seconds that is spent in the calls of libx264.
+
+        ``None`` for a version that encodes in an ffmpeg, which cannot be divided so.
+        """
+        if not self.in_process:
+            return None
+        put_job(scenario, inputs, folder)
+        cost = self._run(self._hooked("share", folder), folder)
+        return float((folder / "encoder-cpu").read_text()) / cost.cpu
+
+    def _run(
+        self, command: list[str | Path], folder: Path, environ: Mapping[str, str] | None = None
+    ) -> Cost:
+        return measured(command, folder, folder / "video.mp4", {**self.environ, **(environ or {})})
+
+    def _hooked(self, hook: str, folder: Path) -> list[str | Path]:
+        # -P: the folder of the script is not searched for modules.
+        return [self.python, "-P", HOOKS, hook, folder]
+
+
+def ours() -> Renderer:
+    module = "cloudburst.renderer.render_process"
+    return Renderer("ours", Path(sys.executable), module, _in_process(ROOT))
+
+
+def of_checkout(checkout: Path) -> Renderer:
+    """Return the renderer of another checkout, whose environment is made on first use."""
+    modules = [module for path, module in ENTRIES.items() if (checkout / path).exists()]
+    if not modules:
+        sys.exit(f"{checkout} has no render process")
+    python = checkout_python(checkout)
+    return Renderer("other", python, modules[0], _in_process(checkout), ISOLATED)
+
+
+def _in_process(checkout: Path) -> bool:
+    return (checkout / ENCODER).exists() and not (checkout / FFMPEG).exists()

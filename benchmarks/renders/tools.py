@@ -1,0 +1,97 @@
+"""Other ways to make the same video: ffmpeg's zoompan filter, and MoviePy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import noto_cjk_sans_otc
+
+from renders.environments import ISOLATED, PROGRAMS, environment
+from renders.frames import BT601, Look
+from renders.inputs import FPS, HEIGHT, WIDTH, Inputs, Scenario, cues
+from renders.processes import Cost, measured
+
+MOVIEPY = "moviepy==2.2.1"
+"""It needs Pillow 11, so it has an environment of its own."""
+
+MOVIEPY_PROGRAM = """
+import json, sys
+from moviepy import AudioFileClip, CompositeVideoClip, ImageClip, TextClip
+said = json.loads(sys.argv[1])
+seconds, fps, size = said["seconds"], said["fps"], said["size"]
+def zoom(t):
+    return 1 + 0.1 * t / (seconds - 1 / fps)
+picture = ImageClip(said["picture"]).with_duration(seconds).resized(zoom)
+layers = [picture.with_position("center")]
+for begin, end, text in said["cues"]:
+    layer = TextClip(font=said["font"], text=text, font_size=48, color="white", margin=(0, 12))
+    layers.append(layer.with_start(begin).with_end(end).with_position(("center", 960)))
+sound = AudioFileClip(said["audio"]).subclipped(0, seconds)
+video = CompositeVideoClip(layers, size=size).with_duration(seconds).with_audio(sound)
+video.write_videofile(said["video"], fps=fps, codec="libx264", audio_codec="aac", logger=None)
+"""
+
+
+@dataclass(frozen=True)
+class Zoompan:
+    """Ffmpeg with the filter zoompan as tutorials write it, and the default settings of libx264.
+
+    The filter moves in whole pixels of its input. ``scale`` is the width to which the picture is
+    enlarged before, which makes these steps smaller.
+    """
+
+    scale: int | None = None
+    look: Look = BT601
+
+    @property
+    def name(self) -> str:
+        return f"zoompan, scale={self.scale}:-1" if self.scale else "zoompan"
+
+    def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
+        folder.mkdir()
+        shutil.copy(inputs.subtitle, folder / "subtitle.srt")
+        last = inputs.frames - 1
+        filters = [f"scale={self.scale}:-1"] if self.scale else []
+        filters.append(
+            f"zoompan=z='1+0.1*on/{last}':x='iw/2-(iw/zoom/2)':y='ih/2-(ih/zoom/2)'"
+            f":d={inputs.frames}:s={WIDTH}x{HEIGHT}:fps={FPS}"
+        )
+        if scenario.subtitled:
+            filters.append("subtitles=subtitle.srt")
+        command: list[str | Path] = [
+            *(PROGRAMS.ffmpeg, "-v", "error", "-y", "-i", inputs.picture, "-i", inputs.audio),
+            *("-vf", ",".join(filters), "-t", str(inputs.seconds)),
+            *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "video.mp4"),
+        ]
+        return measured(command, folder, folder / "video.mp4")
+
+
+@dataclass(frozen=True)
+class MoviePy:
+    """MoviePy 2 with a picture that it resizes for each frame, and a clip for each subtitle."""
+
+    python: Path
+    name: str = "MoviePy 2"
+    look: Look = BT601
+
+    def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
+        folder.mkdir()
+        said = {
+            "picture": str(inputs.picture),
+            "audio": str(inputs.audio),
+            "video": str(folder / "video.mp4"),
+            "cues": [list(cue) for cue in cues(inputs.seconds)] if scenario.subtitled else [],
+            "seconds": inputs.seconds,
+            "fps": FPS,
+            "size": (WIDTH, HEIGHT),
+            "font": str(noto_cjk_sans_otc.FONT_PATH),
+        }
+        command: list[str | Path] = [self.python, "-c", MOVIEPY_PROGRAM, json.dumps(said)]
+        return measured(command, folder, folder / "video.mp4", ISOLATED)
+
+
+def moviepy() -> MoviePy:
+    return MoviePy(environment("moviepy", [MOVIEPY]))
