@@ -18,12 +18,13 @@ the last one that used an ffmpeg: ``git worktree add --detach DIR f760254``. It 
 its dependencies in an environment in the cache folder, and started as its service starts it.
 
 ``--peer`` takes PyPI ``video-generation-api``, unmodified, through its own
-``/create_video_onestep``; it needs ``ffprobe`` on the path. Its row contains its imports, its
-application, and the base64 of the request. Ours is the render process alone: the service's HTTP,
-its hashes, and the process that unpacks a one-step request (about 0.2 CPU seconds) are not counted.
+``/create_video_onestep``, which needs ``ffmpeg`` and ``ffprobe`` on the path. Its row contains its
+imports, its application, and the base64 of the request. Ours is the render process alone: the HTTP,
+hashes and unpacking (a process of about 0.2 CPU seconds) of a one-step request are not counted.
 Some of its still videos are longer than the audio; the column "frames" shows it, and the CPU
-seconds of these frames are counted. Every program that uses an ffmpeg gets the same one, that of
-the wheel imageio-ffmpeg.
+seconds of these frames are counted. Every program that uses an ffmpeg gets the one of the path,
+except that the peer's zooms use an older one, which its pinned packages contain. Without ``--peer``
+it is the one of the wheel imageio-ffmpeg, which the peer cannot use.
 
 Quality, with ``--against``: five pictures of different kinds, and all frames of each video. Ideal
 frames are exact parts of the RGB picture, enlarged by Pillow's Lanczos kernel, and converted to YUV
@@ -49,6 +50,7 @@ from pathlib import Path
 from PIL import Image
 from renders import costs, goals, quality, renderers
 from renders.costs import Row, Side
+from renders.environments import PROGRAMS
 from renders.inputs import EFFECTS_ONLY, FULL_FEATURED, SCENARIOS, Inputs, Scenario, make_inputs
 from renders.peer import peer
 from renders.pictures import PHOTO_HINT, make_pictures
@@ -89,6 +91,7 @@ class Benchmark:
             yield from quality.judge(self._quality(sides))
 
     def _peer(self) -> Iterator[goals.Verdict]:
+        PROGRAMS.use_system()
         public = peer()
         scenes = self._scenes(ALL)
         rows = self._costs([self._ours, public], scenes)

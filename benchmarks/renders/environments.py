@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -18,25 +17,28 @@ ISOLATED = {"PYTHONPATH": ""}
 
 
 class Programs:
-    """Ffmpeg of the wheel imageio-ffmpeg, as the only ``ffmpeg`` of all programs measured."""
+    """Programs for ffmpeg: one that scores, and one that everything else uses.
 
-    @property
-    def ffmpeg(self) -> str:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    Both are the one of the wheel imageio-ffmpeg, which has VMAF, until `use_system` is called.
+    """
 
-    @cache  # noqa: B019 - there is one object
+    def __init__(self) -> None:
+        self.scorer = str(imageio_ffmpeg.get_ffmpeg_exe())
+        self.ffmpeg = self.scorer
+
+    def use_system(self) -> None:
+        """Use the ``ffmpeg`` of the path, as the public image's code does; exit without one.
+
+        That code needs a version before 9, which removed the option ``-vsync``.
+        """
+        found = {name: shutil.which(name) for name in ("ffmpeg", "ffprobe")}
+        if missing := [name for name, path in found.items() if path is None]:
+            sys.exit(f"not on the path: {' and '.join(missing)}; install ffmpeg 7 or 8")
+        self.ffmpeg = str(found["ffmpeg"])
+
     def environ(self) -> dict[str, str]:
-        """Return variables with which every program finds this ffmpeg."""
-        folder = CACHE / "programs"
-        folder.mkdir(parents=True, exist_ok=True)
-        link = folder / "ffmpeg"
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.ffmpeg)
-        return {
-            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
-            "CLOUDBURST_FFMPEG": self.ffmpeg,
-            "IMAGEIO_FFMPEG_EXE": self.ffmpeg,
-        }
+        """Return variables with which versions of our renderer find the ffmpeg."""
+        return {"CLOUDBURST_FFMPEG": self.ffmpeg}
 
 
 PROGRAMS = Programs()

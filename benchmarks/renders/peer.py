@@ -28,6 +28,8 @@ body = said["options"]
 for key, path in said["files"].items():
     body[key] = base64.b64encode(Path(path).read_bytes()).decode()
 answer = app.test_client().post("/create_video_onestep", json=body).get_json()
+if "file_id" not in answer:
+    sys.exit(str(answer))
 shutil.copy("outputs/" + answer["file_id"] + ".mp4", said["video"])
 """
 

@@ -49,7 +49,7 @@ def compare(video: Path, ideal: Iterable[Frame], frames: int, *, text: bool) -> 
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
         folder = Path(name)
         command = [
-            *(PROGRAMS.ffmpeg, "-v", "error", "-nostats", "-i", str(video.resolve())),
+            *(PROGRAMS.scorer, "-v", "error", "-nostats", "-i", str(video.resolve())),
             *("-f", "rawvideo", "-pixel_format", "yuv420p", "-framerate", str(FPS)),
             *("-video_size", f"{WIDTH}x{HEIGHT}", "-i", "pipe:0"),
             *("-filter_complex", _graph(areas, frames), *_outputs(areas)),

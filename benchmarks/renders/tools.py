@@ -90,7 +90,8 @@ class MoviePy:
             "font": str(noto_cjk_sans_otc.FONT_PATH),
         }
         command: list[str | Path] = [self.python, "-c", MOVIEPY_PROGRAM, json.dumps(said)]
-        return measured(command, folder, folder / "video.mp4", ISOLATED)
+        environ = {**ISOLATED, "IMAGEIO_FFMPEG_EXE": PROGRAMS.ffmpeg}
+        return measured(command, folder, folder / "video.mp4", environ)
 
 
 def moviepy() -> MoviePy:
