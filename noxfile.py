@@ -138,7 +138,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=HERE)
 def bench(session: nox.Session) -> None:
     """Run a benchmark with its arguments, ``nox -s bench -- render --peer``, or all benchmarks."""
-    session.install(EVERYTHING, *group("tests"))
+    session.install(EVERYTHING, *group("tests"), *group("bench"))
     name, *arguments = session.posargs or ("",)
     if name and name not in BENCHES:
         session.error(f"{name} is not a benchmark; choose from {', '.join(BENCHES)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,16 @@ ENTRIES = {
 ENCODER = "src/cloudburst/renderer/encoder.py"
 FFMPEG = "src/cloudburst/renderer/ffmpeg.py"
 """Source files that exist in versions which encode within the render process, and in others."""
+IDENTIFY = """
+import cloudburst
+print(cloudburst.__file__)
+try:
+    from cloudburst.renderer.kernel.library import load_kernel
+except ImportError:
+    print("no kernel")
+else:
+    print(getattr(load_kernel(), "name", "Pillow"))
+"""
 HOOKS = Path(__file__).with_name("hooks.py")
 
 LOSSLESS_FFMPEG = """#!/bin/sh
@@ -96,6 +107,17 @@ class Renderer:
 
 
 def ours() -> Renderer:
+    """Return the renderer of this checkout; exit if Python would import another one."""
+    done = subprocess.run(
+        [sys.executable, "-c", IDENTIFY], capture_output=True, check=True, text=True
+    )
+    package, kernel = done.stdout.split("\n")[:2]
+    print(f"ours: {package}, {kernel}")
+    installed = Path(package).is_relative_to(sys.prefix)  # from this checkout, by nox
+    if not installed and not Path(package).is_relative_to(ROOT):
+        sys.exit(f"that is not this checkout; set PYTHONPATH={ROOT / 'src'}")
+    if kernel == "Pillow":
+        sys.exit("the kernel is not compiled, and Pillow would be measured; install the package")
     module = "cloudburst.renderer.render_process"
     return Renderer("ours", Path(sys.executable), module, _in_process(ROOT))
 
