@@ -20,6 +20,9 @@ from renders.inputs import FPS, HEIGHT, WIDTH
 
 _SAME = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 """Tags for both videos. Ffmpeg converts a video whose tags differ from those of the other one."""
+_PAIRS = "shortest=1:repeatlast=0"
+"""Options that compare pairs of frames only. By default, the last frame of a video that is too
+short is repeated."""
 
 
 class Score(NamedTuple):
@@ -70,7 +73,10 @@ def _graph(areas: dict[str, str], frames: int) -> str:
         for place in (0, 1)
     ]
     for n, (area, crop) in enumerate(areas.items()):
-        metrics = (f"libvmaf=log_fmt=json:log_path={area}.json", f"ssim=stats_file={area}.txt")
+        metrics = (
+            f"libvmaf=log_fmt=json:log_path={area}.json:{_PAIRS}",
+            f"ssim=stats_file={area}.txt:{_PAIRS}",
+        )
         for place, metric in enumerate(metrics, 2 * n):
             parts.append(f"[0{place}]{crop}[a{place}];[1{place}]{crop}[b{place}]")
             parts.append(f"[a{place}][b{place}]{metric}[out{place}]")
