@@ -14,7 +14,7 @@ from renders.inputs import BASELINE, Inputs, Scenario
 from renders.processes import QUIET, Cost
 
 HEADER = (
-    f"{'':36} {'CPU s':>7} {'spread':>6} {'wall s':>7} {'PSS MB':>6} {'file MB':>7} {'frames':>6}"
+    f"{'':43} {'CPU s':>7} {'spread':>6} {'wall s':>7} {'PSS MB':>6} {'file MB':>7} {'frames':>6}"
     f" {'others':>6} {'CPU/ours':>8}"
 )
 
@@ -86,7 +86,7 @@ class Row(NamedTuple):
             title = f"{self.scenario.name} {self.seconds} s, {name}"
             ratio = "" if runs is self.ours else f"{self.ratio(name):8.1f}"
             yield (
-                f"{title:36} {runs.cpu:7.2f} {runs.spread:6.0%} {runs.wall:7.1f} {runs.peak:6.0f}"
+                f"{title:43} {runs.cpu:7.2f} {runs.spread:6.0%} {runs.wall:7.1f} {runs.peak:6.0f}"
                 f" {runs.size:7.2f} {runs.frames:6d} {runs.others:6.0%} {ratio}"
             )
 
