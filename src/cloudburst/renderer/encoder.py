@@ -19,11 +19,6 @@ from av.video.frame import PictureType, VideoFrame
 
 FPS = 30
 """Frames per second of a video."""
-QUANTIZER = 20
-"""Quantizer (QP) of P pictures, unless a video needs a higher one to stay within its bitrate.
-
-Measured on five kinds of pictures with ``benchmarks/render.py``: VMAF is not lower than that of
-libx264's ``crf=21`` with the preset ``superfast``, and files are about as large."""
 REORDERED_PICTURES = 1
 """Pictures by which decoding must be ahead of display, because B pictures refer to later ones."""
 MOTION_GOP_FRAMES = 5 * FPS
@@ -32,10 +27,13 @@ STILL_GOP_FRAMES = 10 * FPS
 """Distance of key frames in videos without camera motion. Key frames are nearly all of such a file,
 so twice the distance makes half the file."""
 
+B_PICTURES = 5
+"""B pictures between two P pictures in videos with camera motion."""
+
 _PRESET = "superfast"
 _PARAMETERS = (
-    "stitchable=1:ipratio=1.4:pbratio=3:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
-    "bframes=5:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
+    "stitchable=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
+    f"bframes={B_PICTURES}:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
     "keyint=infinite:slices=1:sliced-threads=0:sar=1/1:level=40"
 )
 """Options of libx264 for all videos.
@@ -47,8 +45,10 @@ and no pyramid, the counters in slice headers repeat after 16 pictures, which
 `cloudburst.renderer.still_video` makes use of. Level 4.0 is the lowest for 1920x1080 at 30 frames
 per second (H.264, table A-1)."""
 
-_STILL_PARAMETERS = ":subme=0:me=dia"
-"""Additional options for a picture without motion: no search for motion at fractions of a pixel."""
+_MOTION_PARAMETERS = "subme=2:ipratio=2:pbratio=2.5"
+_STILL_PARAMETERS = "subme=0:ipratio=1.4"
+"""Further options with and without motion. Without motion there is nothing to search, and nearly
+all of a file are its key frames, so their quantizer is not much lower than that of other frames."""
 
 _SEI = 6
 """Type of the NAL unit with the settings of the encoder (H.264, table 7-1)."""
@@ -110,7 +110,7 @@ class GopEncoder:
 
 
 def configure(
-    context: VideoCodecContext, size: VideoSize, quantizer: int = QUANTIZER, *, still: bool = False
+    context: VideoCodecContext, size: VideoSize, quantizer: int, *, still: bool = False
 ) -> None:
     """Set the parameters of all videos on a context of libx264 that is not open."""
     context.width, context.height = size
@@ -120,7 +120,9 @@ def configure(
     # 1 is BT.709 for the three of them (H.264, tables E-3 to E-5), and limited range.
     context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
     context.thread_count = 1
-    parameters = f"qp={quantizer}:{_PARAMETERS}{_STILL_PARAMETERS if still else ''}"
+    parameters = (
+        f"qp={quantizer}:{_PARAMETERS}:{_STILL_PARAMETERS if still else _MOTION_PARAMETERS}"
+    )
     context.options = {"preset": _PRESET, "forced-idr": "1", "x264-params": parameters}
 
 

@@ -27,6 +27,10 @@ class GopSource(Protocol):
     gop_frames: int
     """Length of every GOP except the last, in frames."""
 
+    def choose_quantizer(self) -> int:
+        """Return the quantizer for the video."""
+        ...
+
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP in decoding order; the result depends on nothing else."""
         ...

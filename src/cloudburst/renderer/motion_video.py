@@ -9,6 +9,11 @@ from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
 from cloudburst.renderer.motion import Window
 from cloudburst.renderer.planes import PictureLayer, Planes
+from cloudburst.renderer.quantizers import (
+    MIN_MOTION_QUANTIZER,
+    TRIAL_FRAMES,
+    motion_quantizer,
+)
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 
 
@@ -17,6 +22,7 @@ class MotionVideo:
 
     Args:
         picture: The picture over which the camera moves.
+        frames: Length of the video, in frames.
         window: Function that returns the visible part of the picture for the number of a frame.
         watermark: Watermark that stays in place; ``None`` for none.
         subtitles: Subtitles of the video.
@@ -27,6 +33,7 @@ class MotionVideo:
     def __init__(
         self,
         picture: Planes,
+        frames: int,
         window: Callable[[int], Window],
         watermark: PictureLayer | None,
         subtitles: SubtitleTrack,
@@ -35,9 +42,16 @@ class MotionVideo:
         self._picture = Frame(*self._size)
         self._picture.fill(picture)
         self._canvas = Frame(*self._size)
+        self._frames = frames
         self._window = window
         self._watermark = watermark
         self._subtitles = subtitles
+
+    def choose_quantizer(self) -> int:
+        """Return the quantizer, chosen by a trial in the middle of the video; see `GopSource`."""
+        length = min(self._frames, TRIAL_FRAMES)
+        trial = Gop(0, (self._frames - length) // 2, length)
+        return motion_quantizer(self.encode(trial, MIN_MOTION_QUANTIZER, lambda _frames: None))
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""

@@ -15,6 +15,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from cloudburst.renderer.audio_frames import SAMPLE_RATE
 from cloudburst.renderer.audio_track import TrackReader
 from cloudburst.renderer.encoder import (
     FPS,
@@ -26,9 +27,12 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.gops import Gop
 
-_OPTIONS = {"movflags": "+faststart"}
-"""Options of the MP4 format: the index comes first, so that players can begin before they have
-received the whole file."""
+_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
+"""Options of the MP4 format. The index comes first, so that players can begin before they have
+received the whole file. Times of edit lists are exact to a sample of audio."""
+_ANY_QUANTIZER = 26
+"""Quantizer of the encoder that gives the parameter sets, which do not depend on it. Only 0 would
+have others, because it is lossless."""
 
 
 class Mp4Writer:
@@ -37,7 +41,7 @@ class Mp4Writer:
     def __init__(self, container: OutputContainer, size: VideoSize, audio: TrackReader) -> None:
         self._container = container
         self._video = container.add_stream("libx264", FPS)
-        configure(self._video.codec_context, size)  # it only gives the parameter sets
+        configure(self._video.codec_context, size, _ANY_QUANTIZER)  # gives the parameter sets only
         self._audio_stream = container.add_stream_from_template(audio.template)
         self._audio = audio
         self._written = 0

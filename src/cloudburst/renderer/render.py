@@ -17,7 +17,7 @@ from cloudburst.renderer.bitrate import (
     BitrateMeter,
     higher_quantizer,
 )
-from cloudburst.renderer.encoder import FPS, QUANTIZER
+from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.gops import divide
 from cloudburst.renderer.job import AUDIO, VIDEO_FILE, RenderedVideo, RenderJob
 from cloudburst.renderer.mp4_writer import open_mp4
@@ -49,7 +49,7 @@ def render(
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     scene = load_scene(folder, job, audio.frames, announce)
     process_limits.limit_encode_time(audio.frames / FPS)
-    quantizer = QUANTIZER
+    chosen = quantizer = scene.source.choose_quantizer()
     while True:
         plan = GopPlan(audio.frames, quantizer)
         encoding = _start_encoding(folder, scene, plan, progress, share)
@@ -58,7 +58,7 @@ def render(
         except BitrateError as error:
             quantizer = higher_quantizer(quantizer, error.size)
         else:
-            return _finished(folder, scene, audio, quantizer)
+            return _finished(folder, scene, audio, less_detail=quantizer > chosen)
 
 
 def _start_encoding(
@@ -87,7 +87,7 @@ def _write(path: Path, scene: Scene, audio: AudioTrack, encoding: GopEncoding) -
             video.write(gop, pictures)
 
 
-def _finished(folder: Path, scene: Scene, audio: AudioTrack, quantizer: int) -> RenderedVideo:
+def _finished(folder: Path, scene: Scene, audio: AudioTrack, *, less_detail: bool) -> RenderedVideo:
     partial = folder / PARTIAL_VIDEO_FILE
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,16 +101,16 @@ def _finished(folder: Path, scene: Scene, audio: AudioTrack, quantizer: int) -> 
         size=size,
         sha256=digest,
         scenario=scene.scenario,
-        warnings=tuple(_warnings(scene, audio, quantizer)),
+        warnings=tuple(_warnings(scene, audio, less_detail=less_detail)),
     )
 
 
-def _warnings(scene: Scene, audio: AudioTrack, quantizer: int) -> Iterator[str]:
+def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
     if scene.missing_characters:
         characters = ", ".join(scene.missing_characters)
         yield f"subtitle: the font has no glyph for {characters}"
     if audio.replaced_seconds:
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
-    if quantizer > QUANTIZER:
+    if less_detail:
         limit = MAX_SECOND_BYTES * 8 / 1e6
         yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

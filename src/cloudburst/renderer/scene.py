@@ -74,7 +74,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
             subtitles, missing = _load_subtitles(folder / SUBTITLE, job, size, frames)
     effect = job.effect
     source = (
-        _still_video(picture, mark, subtitles)
+        _still_video(picture, mark, frames, subtitles)
         if effect is None
         else _motion_video(picture, mark, effect, frames, subtitles)
     )
@@ -98,7 +98,7 @@ def _load_subtitles(
 
 
 def _still_video(
-    picture: Image.Image, mark: Image.Image | None, subtitles: SubtitleTrack
+    picture: Image.Image, mark: Image.Image | None, frames: int, subtitles: SubtitleTrack
 ) -> GopSource:
     if mark is not None:
         picture.paste(mark, (WATERMARK_MARGIN, WATERMARK_MARGIN), mark)
@@ -107,7 +107,7 @@ def _still_video(
         return StillVideo(planes, subtitles)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)
-        return MotionVideo(planes, lambda _frame: WHOLE_PICTURE, None, subtitles)
+        return MotionVideo(planes, frames, lambda _frame: WHOLE_PICTURE, None, subtitles)
 
 
 def _motion_video(
@@ -120,6 +120,7 @@ def _motion_video(
     size = picture.size
     return MotionVideo(
         to_planes(picture),
+        frames,
         lambda frame: camera_window(effect, *size, frame, frames),
         None if mark is None else to_picture_layer(mark, WATERMARK_MARGIN, WATERMARK_MARGIN),
         subtitles,

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import NamedTuple
 
 from cloudburst.renderer.encoder import (
-    QUANTIZER,
     STILL_GOP_FRAMES,
     EncodedPicture,
     GopEncoder,
@@ -24,6 +23,7 @@ from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
 from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.planes import Planes, grey
+from cloudburst.renderer.quantizers import STILL_QUANTIZER
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
 PERIOD = 16
@@ -36,9 +36,12 @@ encoder improves what is left of the previous state."""
 _COUNTER_BYTES = 9
 """Bytes at the start of a skipped picture that may differ from another one: the start code, the
 type of the NAL unit, and the slice header."""
+_FLUSH_BYTES = 1
+"""Bytes at the end of a skipped picture that may differ: libx264 fills bits of the last byte that
+decoders ignore, depending on the number of the picture."""
 _MAX_SKIPPED_BYTES = 220
 """Maximum size of a picture in which every macroblock is skipped, in bytes. At 1920x1080 it has
-66."""
+68."""
 
 
 class _SingleState(NamedTuple):
@@ -76,6 +79,10 @@ class StillVideo:
         self._subtitles = subtitles
         self._layers: Sequence[Layer] = ()
         self._single: _SingleState | None = None
+
+    def choose_quantizer(self) -> int:
+        """Return the quantizer; see `GopSource`."""
+        return STILL_QUANTIZER
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
@@ -141,13 +148,13 @@ def skipped_pictures(size: VideoSize) -> list[bytes]:
     """
     frame = Frame(*size)
     frame.fill(grey(*size))
-    encoder = GopEncoder(size, QUANTIZER, still=True)
+    encoder = GopEncoder(size, STILL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(SETTLED_FRAMES + PERIOD):
         pictures += encoder.add_still(frame.video)
     pictures += encoder.finish()
     skipped = {picture.position % PERIOD: picture.data for picture in pictures[SETTLED_FRAMES:]}
-    contents = {data[_COUNTER_BYTES:] for data in skipped.values()}
+    contents = {data[_COUNTER_BYTES:-_FLUSH_BYTES] for data in skipped.values()}
     largest = max(map(len, skipped.values()))
     if len(skipped) != PERIOD or len(contents) != 1 or largest > _MAX_SKIPPED_BYTES:
         sizes = [len(picture.data) for picture in pictures]

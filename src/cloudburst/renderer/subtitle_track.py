@@ -60,8 +60,9 @@ class SubtitleTrack:
             return []
         if index != self._painted:
             first = index if self._painted == index - 1 else self._chain_start(index)
-            for state in self._states[first : index + 1]:
-                self._layers = self._painter.paint(state.shown)
+            for state in self._states[first:index]:
+                self._painter.place(state.shown)
+            self._layers = self._painter.paint(self._states[index].shown)
             self._painted = index
         return self._layers
 
