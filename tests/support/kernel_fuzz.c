@@ -17,11 +17,11 @@ static uint8_t *random_bytes(size_t size) {
     return bytes;
 }
 
-/* A window's start within the plane, or up to one sample outside; sizes are in Q32. */
+/* A window's start within the plane, or up to 0.2 samples outside; sizes are in Q32. */
 static int64_t start_of(int32_t size, int64_t step) {
-    const int64_t one = (int64_t)1 << 32, room = size * one - size * step;
-    const int64_t at = -one + (int64_t)((double)(room + 2 * one) * below(1001) / 1000);
-    return below(3) ? at : below(2) ? -one : room + one;
+    const int64_t one = (int64_t)1 << 32, room = size * (one - step), over = one / 5;
+    const int64_t at = -over + (int64_t)((double)(room + 2 * over) * below(1001) / 1000);
+    return below(3) ? at : below(2) ? -over : room + over;
 }
 
 int main(int count, char **arguments) {
@@ -39,6 +39,7 @@ int main(int count, char **arguments) {
         /* The size depends on the instruction set, which must not change the random numbers. */
         uint8_t *scratch = malloc(kernel_scratch_size());
         for (size_t i = 0; i < kernel_scratch_size(); i++) scratch[i] = (uint8_t)(i * 37);
+        kernel_prepare_scratch(scratch);
         const int64_t half = (int64_t)1 << 31;
         const int64_t step = below(4) ? 2 * half - below(1 << 30) : below(2) ? half : 2 * half;
         const int64_t left = start_of(w, step), top = start_of(h, step);

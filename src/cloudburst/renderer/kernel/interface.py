@@ -13,9 +13,11 @@ MAX_STRIDE = 1 << 20
 MAX_ZOOM = 2.0
 """Maximum magnification. Camera effects magnify by 1.1 to 1.12; the C kernel has memory for
 weights up to this limit."""
-MAX_OVERHANG = 1.0
+MAX_OVERHANG = 0.2
 """Number of samples by which a window may extend beyond each edge of the plane. Because of their
-siting, windows of chroma planes extend beyond the right edge by up to 1/4 sample."""
+siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
+zoom. The limit keeps the centres of all samples inside the plane: at this zoom, the first one is
+1/4 sample from the start of the window."""
 
 
 class Plane(NamedTuple):
@@ -51,7 +53,8 @@ class PixelKernel(ABC):
         """Draw a window of the source over the whole target, a plane of the same size.
 
         The top left corner of the window is (left, top), in samples of the source; its size is
-        1/zoom of the plane's. Samples are interpolated by Catmull-Rom splines, columns first.
+        1/zoom of the plane's. Samples are interpolated by Lanczos' filter with three
+        lobes, columns first.
         """
         _check_plane(source)
         _check_plane(target)

@@ -4,7 +4,7 @@
  * produces the same bytes, and one shared library per processor serves glibc and musl. The caller
  * (library.py) has checked addresses, sizes and rectangles.
  *
- * Numbers: "Q6" means that a value is stored as an integer multiple of 2^-6.
+ * Numbers: "Q7" means that a value is stored as an integer multiple of 2^-7.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -18,11 +18,11 @@
 
 /* ---- Vectors of int16, on which the zoom is built --------------------------------------------
  *
- * LANES    samples of one vector; expand and narrow handle PAIR = 2 * LANES or LANES samples
- * multiply the upper 16 bits of 2 * a * b, rounded down: for a in Q8 and b in Q13 a product in Q6
- * expand   PAIR bytes b as (b - 128) in Q8
- * clip     limits values in Q6 to the range of a byte, -128 to 127, and returns them in Q8
- * narrow   stores values in Q6, to which OFFSET was added, as bytes, limited to 0 to 255
+ * LANES    samples of one vector
+ * multiply the upper 16 bits of 2 * a * b, rounded down: for a in Q8 and b in Q14 a product in Q7
+ * expand   LANES bytes b as (b - 128) in Q8
+ * clip     limits values in Q7 to the range of a byte, -128 to 127, and returns them in Q8
+ * narrow   stores values in Q7, less 128, as bytes: rounded down, and limited to 0 to 255
  */
 #if defined(__AVX2__) && !defined(KERNEL_PORTABLE)
 #include <immintrin.h>
@@ -35,25 +35,17 @@ INLINE void store(int16_t *to, vector a) { _mm256_storeu_si256((__m256i *)to, a)
 INLINE vector fill(int16_t value) { return _mm256_set1_epi16(value); }
 INLINE vector add(vector a, vector b) { return _mm256_add_epi16(a, b); }
 INLINE vector multiply(vector a, vector b) { return _mm256_mulhi_epi16(a, b); }
-INLINE void expand(const uint8_t *from, vector *low, vector *high) {
-    /* The two unpacks work on halves of 128 bits: low has samples 0-7 and 16-23. */
-    vector bytes = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)from),
-                                    _mm256_set1_epi8((char)0x80));
-    *low = _mm256_unpacklo_epi8(_mm256_setzero_si256(), bytes);
-    *high = _mm256_unpackhi_epi8(_mm256_setzero_si256(), bytes);
+INLINE vector expand(const uint8_t *from) {
+    vector samples = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from));
+    return _mm256_xor_si256(_mm256_slli_epi16(samples, 8), _mm256_set1_epi16(-32768));
 }
 INLINE vector clip(vector a) {
-    a = _mm256_max_epi16(a, _mm256_set1_epi16(-128 * 64));
-    return _mm256_slli_epi16(_mm256_min_epi16(a, _mm256_set1_epi16(127 * 64)), 2);
-}
-INLINE void store_pair(int16_t *to, vector low, vector high) {
-    store(to, _mm256_permute2x128_si256(low, high, 0x20));
-    store(to + LANES, _mm256_permute2x128_si256(low, high, 0x31));
+    return _mm256_min_epi16(_mm256_adds_epi16(a, a), _mm256_set1_epi16(127 * 256));
 }
 INLINE void narrow(uint8_t *to, vector a) {
-    a = _mm256_srai_epi16(a, 6);
-    __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    _mm_storeu_si128((__m128i *)to, bytes);
+    a = _mm256_srai_epi16(a, 7);
+    __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storeu_si128((__m128i *)to, _mm_xor_si128(bytes, _mm_set1_epi8((char)0x80)));
 }
 #elif defined(__SSE2__) && !defined(KERNEL_PORTABLE)
 #include <emmintrin.h>
@@ -65,22 +57,17 @@ INLINE void store(int16_t *to, vector a) { _mm_storeu_si128((__m128i *)to, a); }
 INLINE vector fill(int16_t value) { return _mm_set1_epi16(value); }
 INLINE vector add(vector a, vector b) { return _mm_add_epi16(a, b); }
 INLINE vector multiply(vector a, vector b) { return _mm_mulhi_epi16(a, b); }
-INLINE void expand(const uint8_t *from, vector *low, vector *high) {
-    vector bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)from), _mm_set1_epi8((char)0x80));
-    *low = _mm_unpacklo_epi8(_mm_setzero_si128(), bytes);
-    *high = _mm_unpackhi_epi8(_mm_setzero_si128(), bytes);
+INLINE vector expand(const uint8_t *from) {
+    vector bytes = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)from), _mm_set1_epi8((char)0x80));
+    return _mm_unpacklo_epi8(_mm_setzero_si128(), bytes);
 }
 INLINE vector clip(vector a) {
-    a = _mm_max_epi16(a, _mm_set1_epi16(-128 * 64));
-    return _mm_slli_epi16(_mm_min_epi16(a, _mm_set1_epi16(127 * 64)), 2);
-}
-INLINE void store_pair(int16_t *to, vector low, vector high) {
-    store(to, low);
-    store(to + LANES, high);
+    return _mm_min_epi16(_mm_adds_epi16(a, a), _mm_set1_epi16(127 * 256));
 }
 INLINE void narrow(uint8_t *to, vector a) {
-    a = _mm_srai_epi16(a, 6);
-    _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(a, a));
+    a = _mm_srai_epi16(a, 7);
+    a = _mm_xor_si128(_mm_packs_epi16(a, a), _mm_set1_epi8((char)0x80));
+    _mm_storel_epi64((__m128i *)to, a);
 }
 #elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(KERNEL_PORTABLE)
 #include <arm_neon.h>
@@ -92,19 +79,13 @@ INLINE void store(int16_t *to, vector a) { vst1q_s16(to, a); }
 INLINE vector fill(int16_t value) { return vdupq_n_s16(value); }
 INLINE vector add(vector a, vector b) { return vaddq_s16(a, b); }
 INLINE vector multiply(vector a, vector b) { return vqdmulhq_s16(a, b); }
-INLINE void expand(const uint8_t *from, vector *low, vector *high) {
-    uint8x16_t bytes = veorq_u8(vld1q_u8(from), vdupq_n_u8(0x80));
-    *low = vreinterpretq_s16_u8(vzip1q_u8(vdupq_n_u8(0), bytes));
-    *high = vreinterpretq_s16_u8(vzip2q_u8(vdupq_n_u8(0), bytes));
+INLINE vector expand(const uint8_t *from) {
+    return vreinterpretq_s16_u16(vshll_n_u8(veor_u8(vld1_u8(from), vdup_n_u8(0x80)), 8));
 }
-INLINE vector clip(vector a) {
-    return vshlq_n_s16(vminq_s16(vmaxq_s16(a, vdupq_n_s16(-128 * 64)), vdupq_n_s16(127 * 64)), 2);
+INLINE vector clip(vector a) { return vminq_s16(vqaddq_s16(a, a), vdupq_n_s16(127 * 256)); }
+INLINE void narrow(uint8_t *to, vector a) {
+    vst1_u8(to, veor_u8(vreinterpret_u8_s8(vqshrn_n_s16(a, 7)), vdup_n_u8(0x80)));
 }
-INLINE void store_pair(int16_t *to, vector low, vector high) {
-    store(to, low);
-    store(to + LANES, high);
-}
-INLINE void narrow(uint8_t *to, vector a) { vst1_u8(to, vqshrun_n_s16(a, 6)); }
 #else /* other processors; KERNEL_PORTABLE selects it for tests */
 enum { LANES = 8 };
 typedef struct {
@@ -131,24 +112,21 @@ INLINE vector multiply(vector a, vector b) {
     EACH a.lane[i] = (int16_t)((a.lane[i] * b.lane[i]) >> 15);
     return a;
 }
-INLINE void expand(const uint8_t *from, vector *low, vector *high) {
-    EACH low->lane[i] = (int16_t)((from[i] - 128) * 256);
-    EACH high->lane[i] = (int16_t)((from[i + LANES] - 128) * 256);
+INLINE vector expand(const uint8_t *from) {
+    vector a;
+    EACH a.lane[i] = (int16_t)((from[i] - 128) * 256);
+    return a;
 }
 INLINE vector clip(vector a) {
     EACH {
-        int16_t v = a.lane[i] < -128 * 64 ? -128 * 64 : a.lane[i];
-        a.lane[i] = (int16_t)((v > 127 * 64 ? 127 * 64 : v) * 4);
+        int v = a.lane[i] < -128 * 128 ? -128 * 128 : a.lane[i];
+        a.lane[i] = (int16_t)((v > 127 * 128 ? 127 * 128 : v) * 2);
     }
     return a;
 }
-INLINE void store_pair(int16_t *to, vector low, vector high) {
-    store(to, low);
-    store(to + LANES, high);
-}
 INLINE void narrow(uint8_t *to, vector a) {
     EACH {
-        int v = a.lane[i] >> 6;
+        int v = (a.lane[i] >> 7) + 128;
         to[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
     }
 }
@@ -157,36 +135,44 @@ INLINE void narrow(uint8_t *to, vector a) {
 
 /* ---- Zoom ------------------------------------------------------------------------------------
  *
- * Keys' cubic convolution with a = -0.5 (Catmull-Rom), as in Pillow's BICUBIC; columns first, then
- * rows. Beyond the edges of the plane, its outermost samples are repeated.
+ * Lanczos' filter with three lobes, as in Pillow's LANCZOS; columns first, then rows. Each sample
+ * is a weighted sum of six source samples. As in Pillow, those beyond the edges of the plane have
+ * weight 0, and the other weights are divided by their sum.
  *
- * Rows are handled in bands that stay in the cache. The first pass weighs four source rows per row
+ * Rows are handled in bands that stay in the cache. The first pass weighs six source rows per row
  * of the band. The second pass handles LANES neighbouring samples at once: the window is not
  * larger than the plane, so the first source sample of each advances by 0 or 1. With the drift,
- * the number of times it advanced by 0, sample x reads source samples x - drift(x) + 0..3. All
- * lanes therefore read 4 + drift(last) consecutive vectors; samples that a lane does not use have
+ * the number of times it advanced by 0, sample x reads source samples x - drift(x) + 0..5. All
+ * lanes therefore read 6 + drift(last) consecutive vectors; samples that a lane does not use have
  * weight 0.
  *
- * Pillow rounds the result of the first pass to whole numbers and this kernel to 1/64, so that the
- * results differ by at most 0.625 (half, times the sum of the absolute weights, 1.25) plus 0.25 for
- * the precision of weights, products and Pillow's positions: less than 1 before the last rounding,
- * and never more than 1 after it.
+ * Range: sums of the absolute weights of a sample are at most 1.55, so that sums in Q7 are less than
+ * 1.55 * 128 * 128 + OFFSET < 2^15. Partial sums may wrap around.
+ *
+ * Precision: Pillow rounds the result of the first pass to whole numbers, an error of up to
+ * 0.5 * 1.55 = 0.775 after the second pass. In this kernel, each pass adds less than 0.07: up to
+ * 0.024 for six products that are rounded down (6 / 2 / 128) and 0.039 for the weights (five
+ * errors of half a unit, and their sum in the largest weight: 5 * 127.5 / 2^14). Together, and with
+ * 0.03 for Pillow's positions, which have 24 bits, this is 0.775 + 0.07 * (1 + 1.55) + 0.03 < 1
+ * before the last rounding, so that results never differ by more than 1 after it.
  */
 enum {
-    MAX_WIDTH = 4096,        /* samples of a row */
-    BAND = 16,               /* rows; measured: 8 are 4 % slower, 4 are 11 % slower */
-    PAIR = 2 * LANES,
-    PADDING = 32,            /* samples beside a row; the second pass reads up to 2 * LANES more */
-    MAX_TAPS = 4 + LANES / 2, /* at the largest zoom, 2, every second sample advances by 0 */
+    MAX_WIDTH = 4096,       /* samples of a row */
+    BAND = 16,              /* rows */
+    TAPS = 6,               /* source samples of a sample */
+    RING = 8,               /* expanded source rows: a power of two, at least TAPS */
+    PADDING = 32,           /* samples beside a row; the second pass reads up to 2 * LANES more */
+    MAX_TAPS = TAPS + LANES / 2, /* at the largest zoom, 2, every second sample advances by 0 */
     MAX_BLOCKS = MAX_WIDTH / LANES,
-    ONE = 1 << 13,           /* sum of the weights of a sample, in Q13 */
-    OFFSET = 128 * 64 + 32 + 4 /* -128 of expand; half of a unit to round; the mean loss of eight
-                                  products that are rounded down: 8 / 2 */
+    PHASES = 256,           /* positions between two samples for which weights are tabulated */
+    ONE = 1 << 14,          /* sum of the weights of a sample, in Q14 */
+    OFFSET = 64 + TAPS      /* half of a unit to round, and the mean loss of the products of two
+                               passes, which are rounded down: 2 * TAPS / 2 */
 };
 
 typedef struct {
-    int32_t first;      /* first of the four source samples; may be outside the plane */
-    int16_t weights[4]; /* Q13 */
+    int32_t first;         /* first of the source samples; may be outside the plane */
+    int16_t weights[TAPS]; /* Q14, less than 1 */
 } Taps;
 
 typedef struct {
@@ -196,95 +182,158 @@ typedef struct {
 } Block;
 
 typedef struct {
-    int16_t rows[BAND][PADDING + MAX_WIDTH + PADDING]; /* Q8, less 128 */
+    int16_t rows[BAND][PADDING + MAX_WIDTH + PADDING]; /* Q8, less 128; after the first pass */
+    int16_t ring[RING][MAX_WIDTH];                     /* Q8, less 128; source rows */
     Block blocks[MAX_BLOCKS];
+    int32_t phases[PHASES + 1][TAPS]; /* Q20, weights of positions in steps of 1/PHASES */
 } Scratch;
 
+INLINE int32_t limit(int32_t value, int32_t low, int32_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+INLINE Scratch *aligned(void *memory) {
+    return (Scratch *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+}
+
+/* sin(pi * n / (3 * PHASES)) in Q30, for 0 <= n <= 3 * PHASES, by Taylor's series. */
+static int64_t sine(int64_t n) {
+    const int64_t pi = 3373259426; /* Q30 */
+    const int64_t x = pi * (2 * n > 3 * PHASES ? 3 * PHASES - n : n) / (3 * PHASES);
+    const int64_t square = (x * x) >> 30;
+    int64_t term = x, sum = x;
+    for (int k = 2; k <= 14; k += 2) {
+        term = -((term * square) >> 30) / (k * (k + 1));
+        sum += term;
+    }
+    return sum;
+}
+
+/* Tabulate the weights. The filter is sin(pi * x) * sin(pi * x / 3) / x^2, times a constant, at the
+ * distances x of the six source samples. sin(pi * x) differs only in its sign between them, so that
+ * it is left out, as the constant is: weights are divided by their sum. */
+static void prepare_phases(int32_t phases[PHASES + 1][TAPS]) {
+    for (int k = 0; k < TAPS; k++) phases[0][k] = phases[PHASES][k] = 0;
+    phases[0][2] = phases[PHASES][3] = 1 << 20;
+    for (int phase = 1; phase < PHASES; phase++) {
+        int64_t values[TAPS], sum = 0;
+        for (int k = 0; k < TAPS; k++) {
+            const int64_t x = phase + (2 - k) * PHASES;
+            const int64_t value = sine(x < 0 ? -x : x) * (1 << 20) / (x * x);
+            values[k] = (k % 2 == 0) == (x > 0) ? value : -value;
+            sum += values[k];
+        }
+        for (int k = 0; k < TAPS; k++)
+            phases[phase][k] = (int32_t)(values[k] * (1 << 20) / sum);
+    }
+}
+
+/* Sample of the plane that is read for one beyond its edges: the first one, but the second one for
+ * -1, and likewise at the end. See share_weight. */
+INLINE int32_t inside(int32_t sample, int32_t size) {
+    if (sample < 0) return limit(sample == -1, 0, size - 1);
+    return sample < size ? sample : limit(size - 1 - (sample == size), 0, size - 1);
+}
+
+/* Set weights beyond the edges to 0, and divide the others by their sum. */
+static void cut_support(int32_t weights[TAPS], int32_t first, int32_t size) {
+    int64_t sum = 0;
+    for (int k = 0; k < TAPS; k++) {
+        if (first + k < 0 || first + k >= size) weights[k] = 0;
+        sum += weights[k];
+    }
+    for (int k = 0; k < TAPS; k++) weights[k] = (int32_t)(weights[k] * ((int64_t)1 << 20) / sum);
+}
+
+/* Make the largest weight less than 1, for x86, where int16 does not hold twice as much in Q14.
+ * Weights from 1 to 1.3 occur where the support is cut, for the two outermost samples. Half of it
+ * is moved to a sample beyond the edge that has the same value; see inside. Elsewhere the weight
+ * exceeds the limit by one unit of Q14, which is without effect. */
+static void share_weight(Taps *taps, int largest, int32_t size) {
+    for (int k = 0; k < TAPS; k += TAPS - 1)
+        if (k != largest && inside(taps->first + k, size) == taps->first + largest) {
+            taps->weights[k] = taps->weights[largest] / 2;
+            taps->weights[largest] -= taps->weights[k];
+            return;
+        }
+    taps->weights[largest] = ONE - 1;
+}
+
 /* Taps of a sample; start and step are in Q32 of source samples. */
-static Taps taps_of(int64_t start, int64_t step, int32_t sample) {
+static Taps taps_of(const Scratch *scratch, int64_t start, int64_t step, int32_t sample,
+                    int32_t size) {
     const int64_t at = start + (((2 * (int64_t)sample + 1) * step) >> 1) - ((int64_t)1 << 31);
-    const int64_t t = (at & 0xffffffff) >> 12; /* Q20 */
-    const int64_t t2 = (t * t) >> 20, t3 = (t2 * t) >> 20;
-    const int64_t twice[4] = {
-        -t + 2 * t2 - t3, (2 << 20) - 5 * t2 + 3 * t3, t + 4 * t2 - 3 * t3, t3 - t2};
-    Taps taps = {.first = (int32_t)(at >> 32) - 1};
-    int32_t sum = 0;
-    for (int k = 0; k < 4; k++) {
-        taps.weights[k] = (int16_t)((twice[k] + 128) >> 8);
+    const int32_t t = (int32_t)((at & 0xffffffff) * PHASES >> 16); /* Q16 of phases */
+    const int32_t *low = scratch->phases[t >> 16], *high = scratch->phases[(t >> 16) + 1];
+    const int largest = 2 * (t >> 16) < PHASES ? 2 : 3;
+    Taps taps = {.first = (int32_t)(at >> 32) - 2};
+    int32_t exact[TAPS], sum = 0; /* Q20 */
+    for (int k = 0; k < TAPS; k++)
+        exact[k] = low[k] + (((high[k] - low[k]) * (t & 0xffff)) >> 16);
+    if (taps.first < 0 || taps.first + TAPS > size) cut_support(exact, taps.first, size);
+    for (int k = 0; k < TAPS; k++) {
+        taps.weights[k] = (int16_t)((exact[k] + 32) >> 6);
         sum += taps.weights[k];
     }
-    taps.weights[t < 1 << 19 ? 1 : 2] += (int16_t)(ONE - sum); /* so that flat areas stay flat */
+    taps.weights[largest] += (int16_t)(ONE - sum); /* so that flat areas stay flat */
+    if (taps.weights[largest] >= ONE) share_weight(&taps, largest, size);
     return taps;
 }
 
 /* Number of blocks, prepared for all samples of a row. */
-static int32_t prepare_blocks(Block *blocks, int32_t width, int64_t left, int64_t step) {
+static int32_t prepare_blocks(Scratch *scratch, int32_t width, int64_t left, int64_t step) {
     int32_t count = 0;
     for (int32_t x = 0; x < width; x += LANES, count++) {
-        Block *block = &blocks[count];
+        Block *block = &scratch->blocks[count];
         Taps lanes[LANES];
         int32_t drift = 0;
         for (int i = 0; i < LANES; i++) {
-            lanes[i] = taps_of(left, step, x + i < width ? x + i : width - 1);
+            lanes[i] = taps_of(scratch, left, step, x + i < width ? x + i : width - 1, width);
             drift = x + i < width ? i - (lanes[i].first - lanes[0].first) : drift;
         }
         block->start = lanes[0].first - drift;
-        block->taps = 4 + drift;
+        block->taps = TAPS + drift;
         for (int j = 0; j < block->taps; j++)
             for (int i = 0; i < LANES; i++) block->weights[j][i] = 0;
         for (int i = 0; i < LANES && x + i < width; i++) {
             const int32_t skipped = lanes[i].first - block->start - i;
-            for (int k = 0; k < 4; k++)
+            for (int k = 0; k < TAPS; k++)
                 block->weights[skipped + k][i] = (int16_t)(lanes[i].weights[k] * WEIGHT_FACTOR);
         }
     }
     return count;
 }
 
-INLINE int32_t limit(int32_t value, int32_t low, int32_t high) {
-    return value < low ? low : value > high ? high : value;
-}
-
-/* First pass: PAIR samples of a row of the band from four source rows. */
-INLINE void weigh_columns(const uint8_t *const rows[4], const vector weights[4], int16_t *to) {
-    vector low, high, a, b;
-    expand(rows[0], &a, &b);
-    low = multiply(a, weights[0]);
-    high = multiply(b, weights[0]);
-    for (int k = 1; k < 4; k++) {
-        expand(rows[k], &a, &b);
-        low = add(low, multiply(a, weights[k]));
-        high = add(high, multiply(b, weights[k]));
+/* Expand samples from begin to end of a source row; begin is a multiple of LANES. */
+static void expand_row(const uint8_t *source, int32_t width, int32_t begin, int32_t end,
+                       int16_t *to) {
+    int32_t x = begin;
+    for (; x < end && x + LANES <= width; x += LANES) store(to + x, expand(source + x));
+    if (x < end) {
+        uint8_t copy[LANES] = {0};
+        for (int i = 0; x + i < width; i++) copy[i] = source[x + i];
+        store(to + x, expand(copy));
     }
-    store_pair(to, clip(low), clip(high));
 }
 
 /* First pass: samples from begin to end of a row of the band, and the padding beside it. */
-static void weigh_source_rows(const uint8_t *source, ptrdiff_t stride, int32_t width,
-                              int32_t height, Taps taps, int32_t begin, int32_t end, int16_t *row) {
-    const uint8_t *rows[4];
-    vector weights[4];
-    for (int k = 0; k < 4; k++) {
-        rows[k] = source + limit(taps.first + k, 0, height - 1) * stride;
+static void weigh_rows(const Scratch *scratch, Taps taps, int32_t height, int32_t width,
+                       int32_t begin, int32_t end, int16_t *row) {
+    const int16_t *rows[TAPS];
+    vector weights[TAPS];
+    for (int k = 0; k < TAPS; k++) {
+        rows[k] = scratch->ring[inside(taps.first + k, height) % RING];
         weights[k] = fill((int16_t)(taps.weights[k] * WEIGHT_FACTOR));
     }
-    if (width < PAIR) {
-        uint8_t copies[4][PAIR] = {{0}};
-        for (int k = 0; k < 4; k++)
-            for (int32_t x = 0; x < width; x++) copies[k][x] = rows[k][x];
-        const uint8_t *const starts[4] = {copies[0], copies[1], copies[2], copies[3]};
-        weigh_columns(starts, weights, row);
-    } else {
-        for (int32_t x = begin; x < end; x += PAIR) {
-            const int32_t at = x + PAIR <= width ? x : width - PAIR;
-            const uint8_t *const starts[4] = {rows[0] + at, rows[1] + at, rows[2] + at, rows[3] + at};
-            weigh_columns(starts, weights, row + at);
-        }
+    for (int32_t x = begin; x < end; x += LANES) {
+        vector sum = multiply(load(rows[0] + x), weights[0]);
+        for (int k = 1; k < TAPS; k++) sum = add(sum, multiply(load(rows[k] + x), weights[k]));
+        store(row + x, clip(sum));
     }
     if (begin == 0)
-        for (int x = 1; x <= PADDING; x++) row[-x] = row[0];
+        for (int x = 1; x < TAPS / 2 + 1; x++) row[-x] = row[inside(-x, width)];
     if (end == width)
-        for (int x = 0; x < PADDING; x++) row[width + x] = row[width - 1];
+        for (int x = 0; x < TAPS / 2; x++) row[width + x] = row[inside(width + x, width)];
 }
 
 /* Second pass: one block of LANES samples in all rows of a band. */
@@ -311,9 +360,9 @@ static void weigh_band(const Scratch *scratch, int32_t blocks, int32_t rows, int
         uint8_t *to = whole ? target + x : part;
         const ptrdiff_t to_stride = whole ? stride : LANES;
         switch (block->taps) {
-        case 4: weigh_block(4, block, row, row_stride, rows, to, to_stride); break;
-        case 5: weigh_block(5, block, row, row_stride, rows, to, to_stride); break;
         case 6: weigh_block(6, block, row, row_stride, rows, to, to_stride); break;
+        case 7: weigh_block(7, block, row, row_stride, rows, to, to_stride); break;
+        case 8: weigh_block(8, block, row, row_stride, rows, to, to_stride); break;
         default: weigh_block(block->taps, block, row, row_stride, rows, to, to_stride);
         }
         for (int32_t y = 0; !whole && y < rows; y++)
@@ -323,21 +372,32 @@ static void weigh_band(const Scratch *scratch, int32_t blocks, int32_t rows, int
 
 API size_t kernel_scratch_size(void) { return sizeof(Scratch) + 63; }
 
+/* Prepare working memory of kernel_scratch_size() bytes, once, for any number of zooms. */
+API void kernel_prepare_scratch(void *memory) { prepare_phases(aligned(memory)->phases); }
+
 /* Fill the target, of the same size as the source, with the window that starts at (left, top).
  * left, top and step, the distance of two samples of the target, are in Q32 of source samples;
- * 0.5 <= step <= 1. width <= MAX_WIDTH. scratch has kernel_scratch_size() bytes. */
+ * 0.5 <= step <= 1. The centres of all samples of the target are at least 0.05 samples inside the
+ * source. width <= MAX_WIDTH. memory was prepared by kernel_prepare_scratch. */
 API void kernel_zoom(const uint8_t *source, ptrdiff_t source_stride, uint8_t *target,
                      ptrdiff_t target_stride, int32_t width, int32_t height, int64_t left,
                      int64_t top, int64_t step, void *memory) {
-    Scratch *scratch = (Scratch *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
-    const int32_t blocks = prepare_blocks(scratch->blocks, width, left, step);
-    const int32_t begin = limit(taps_of(left, step, 0).first, 0, width - 1);
-    const int32_t end = limit(taps_of(left, step, width - 1).first + 4, 1, width);
+    Scratch *scratch = aligned(memory);
+    const int32_t blocks = prepare_blocks(scratch, width, left, step);
+    const int32_t first = taps_of(scratch, left, step, 0, width).first;
+    const int32_t last = taps_of(scratch, left, step, width - 1, width).first + TAPS;
+    const int32_t begin = limit(first, 0, width) / LANES * LANES, end = limit(last, 0, width);
+    int32_t expanded = 0; /* source rows before this one are in the ring, or are not needed again */
     for (int32_t y = 0; y < height; y += BAND) {
         const int32_t rows = limit(height - y, 1, BAND);
-        for (int32_t i = 0; i < rows; i++)
-            weigh_source_rows(source, source_stride, width, height, taps_of(top, step, y + i), begin,
-                              end, scratch->rows[i] + PADDING);
+        for (int32_t i = 0; i < rows; i++) {
+            const Taps taps = taps_of(scratch, top, step, y + i, height);
+            expanded = limit(expanded, taps.first, height);
+            for (; expanded < limit(taps.first + TAPS, 0, height); expanded++)
+                expand_row(source + expanded * source_stride, width, begin, end,
+                           scratch->ring[expanded % RING]);
+            weigh_rows(scratch, taps, height, width, begin, end, scratch->rows[i] + PADDING);
+        }
         weigh_band(scratch, blocks, rows, width, target + y * target_stride, target_stride);
     }
 }

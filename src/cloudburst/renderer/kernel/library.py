@@ -23,6 +23,7 @@ _POINTER, _STRIDE, _SIZE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int32
 _BYTES, _VALUE, _POSITION = ctypes.c_char_p, ctypes.c_uint8, ctypes.c_int64
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_scratch_size": (ctypes.c_size_t, []),
+    "kernel_prepare_scratch": (None, [_POINTER]),
     "kernel_source_hash": (ctypes.c_uint64, []),
     "kernel_supports_v3": (ctypes.c_int32, []),
     "kernel_zoom": (
@@ -56,8 +57,9 @@ class LibraryKernel(PixelKernel):
     def _scratch(self) -> ctypes.Array[ctypes.c_char]:
         """Return working memory of the current thread, because ctypes releases the GIL."""
         if not hasattr(self._local, "scratch"):
-            size = self._library.kernel_scratch_size()
-            self._local.scratch = ctypes.create_string_buffer(size)
+            memory = ctypes.create_string_buffer(self._library.kernel_scratch_size())
+            self._library.kernel_prepare_scratch(memory)
+            self._local.scratch = memory
         scratch: ctypes.Array[ctypes.c_char] = self._local.scratch
         return scratch
 

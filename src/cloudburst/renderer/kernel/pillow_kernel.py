@@ -8,10 +8,6 @@ from PIL import Image
 
 from .interface import PixelKernel, Plane, Rectangle
 
-_PADDING = 4
-"""Number of samples by which planes are extended before a zoom. The window extends beyond the plane
-by up to 1 sample, and the cubic filter reads two more."""
-
 
 class PillowKernel(PixelKernel):
     """Pixel operations with Pillow.
@@ -24,21 +20,10 @@ class PillowKernel(PixelKernel):
     name = "pillow"
 
     def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
-        width, height = source.width, source.height
-        padded = _padded(_read(source, Rectangle(0, 0, width, height)))
-        left, top = left + _PADDING, top + _PADDING
+        image = _read(source, Rectangle(0, 0, source.width, source.height))
         # Two steps, because Pillow would scale rows first.
-        columns = padded.resize(
-            (padded.width, height),
-            Image.Resampling.BICUBIC,
-            box=(0, top, padded.width, top + height / zoom),
-        )
-        whole = columns.resize(
-            (width, height),
-            Image.Resampling.BICUBIC,
-            box=(left, 0, left + width / zoom, height),
-        )
-        self._fill(target, whole.tobytes())
+        columns = _zoomed(image, top, zoom, vertical=True)
+        self._fill(target, _zoomed(columns, left, zoom, vertical=False).tobytes())
 
     def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
         image = _read(target, area)
@@ -77,15 +62,27 @@ def _image(area: Rectangle, samples: bytes) -> Image.Image:
     return Image.frombytes("L", (area.width, area.height), samples)
 
 
-def _padded(image: Image.Image) -> Image.Image:
-    """Return the image with its outermost samples repeated beyond the edges."""
-    width, height = image.size
-    padded = Image.new("L", (width + 2 * _PADDING, height + 2 * _PADDING))
-    padded.paste(image, (_PADDING, _PADDING))
-    for x, to in ((_PADDING, 0), (_PADDING + width - 1, _PADDING + width)):
-        column = padded.crop((x, 0, x + 1, padded.height))
-        padded.paste(column.resize((_PADDING, padded.height)), (to, 0))
-    for y, to in ((_PADDING, 0), (_PADDING + height - 1, _PADDING + height)):
-        row = padded.crop((0, y, padded.width, y + 1))
-        padded.paste(row.resize((padded.width, _PADDING)), (0, to))
-    return padded
+def _zoomed(image: Image.Image, start: float, zoom: float, *, vertical: bool) -> Image.Image:
+    """Return the image, in the same size, with a window of its columns or rows.
+
+    Pillow accepts no window that extends beyond the image. Then the first or the last sample is
+    drawn apart from the others, as a window of one sample with the same centre.
+    """
+    size = image.height if vertical else image.width
+    step = 1 / zoom
+    end = start + size * step
+    if start < 0:
+        parts = [(0.0, 2 * start + step, 1), (start + step, end, size - 1)]
+    elif end > size:
+        parts = [(start, end - step, size - 1), (2 * end - step - size, size, 1)]
+    else:
+        parts = [(start, end, size)]
+    result, position = Image.new("L", image.size), 0
+    for low, high, count in parts:
+        box = (0, low, image.width, high) if vertical else (low, 0, high, image.height)
+        shape = (image.width, count) if vertical else (count, image.height)
+        if count:
+            part = image.resize(shape, Image.Resampling.LANCZOS, box=box)
+            result.paste(part, (0, position) if vertical else (position, 0))
+        position += count
+    return result
