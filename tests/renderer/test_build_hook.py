@@ -9,11 +9,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import hatchling  # noqa: F401 - without it the tests fail, and are not skipped
 import pytest
 
 from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, local_targets
 from support.doc_pages import ROOT
-from support.kernel_builds import compilers
+from support.kernel_builds import compilers, every_target
 
 needs_compiler = pytest.mark.skipif(not compilers(), reason="this machine has no C compiler")
 needs_zig = pytest.mark.skipif("zig" not in compilers(), reason="ziglang is not installed")
@@ -24,7 +25,6 @@ PROJECT = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitigno
 @pytest.fixture
 def project(tmp_path) -> Path:
     """Return a copy of what a wheel is built from."""
-    pytest.importorskip("hatchling")
     folder = tmp_path / "project"
     folder.mkdir()
     for name in PROJECT:
@@ -74,6 +74,7 @@ def test_a_wheel_contains_the_libraries_of_this_machine(project):
 
 
 @needs_zig
+@every_target
 @pytest.mark.timeout(300)
 def test_a_wheel_for_all_platforms(project):
     name, found, _ = build(project, "-t", "wheel", CLOUDBURST_KERNEL="all")

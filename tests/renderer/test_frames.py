@@ -55,7 +55,7 @@ def test_a_frame_is_what_the_encoder_expects(kernel):
 
 
 @every_kernel
-@pytest.mark.parametrize("size", [(2, 2), (322, 182), (1920, 1080), (1080, 1920)])
+@pytest.mark.parametrize("size", [(2, 2), (322, 182), (1920, 64), (62, 1920)])
 def test_sizes_with_gaps_between_rows(kernel, size):
     planes = to_planes(picture(size=size))
     frame, other = filled(kernel, picture(1, size), size), Frame(*size, kernel)

@@ -12,12 +12,12 @@ import pytest
 
 from cloudburst.renderer.kernel.compiler import Compiler, compile_libraries, compile_library
 from cloudburst.renderer.kernel.library import LibraryKernel
-from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, local_targets
+from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, Target, local_targets
 from support import doc_pages
-from support.kernel_builds import GuardedPlane, compilers, kernels
+from support.kernel_builds import GuardedPlane, compilers, every_target, kernels
 
 FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
-ROUNDS = "1000"
+ROUNDS = "500"
 """Calls of each function by the fuzz program; with sanitizers they take 0.5 s."""
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 HAS_V3 = "v3" in kernels()
@@ -67,7 +67,7 @@ def test_the_sanitizers_find_an_error(tmp_path):
     """A kernel that reads one sample beyond the end of a row is found."""
     source, program = tmp_path / "kernel.c", tmp_path / "fuzz"
     text = SOURCE.read_text("utf-8")
-    broken = text.replace("width - PAIR;", "width - PAIR + 1;")
+    broken = text.replace("x + LANES <= width; x += LANES", "x + LANES <= width + 1; x += LANES")
     assert broken != text
     source.write_text(broken, "utf-8")
     if not compile_fuzz(program, compilers().get("native"), *SANITIZERS, source=source):
@@ -77,6 +77,7 @@ def test_the_sanitizers_find_an_error(tmp_path):
 
 
 @needs_zig
+@every_target
 @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
 @pytest.mark.timeout(300)  # the first use of zig compiles a C library
 def test_arm_computes_the_same(expected, tmp_path):
@@ -120,7 +121,16 @@ def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatc
 
 
 @needs_zig
-@pytest.mark.timeout(300)  # about 7 s, and a minute on the first use of zig
+@pytest.mark.timeout(120)  # the first use of zig takes longer
+def test_zig_compiles_for_another_system(tmp_path):
+    path = compile_library(compilers()["zig"], Target("windows", "aarch64"), tmp_path)
+    assert path.read_bytes().startswith(b"MZ")
+    assert b"kernel_zoom" in path.read_bytes()
+
+
+@needs_zig
+@every_target
+@pytest.mark.timeout(300)
 def test_zig_compiles_all_targets(tmp_path):
     paths = compile_libraries(compilers()["zig"], TARGETS, tmp_path / "libs")
     heads = {".so": b"\x7fELF", ".dylib": b"\xcf\xfa\xed\xfe", ".dll": b"MZ"}

@@ -10,6 +10,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageChops
 
 from cloudburst.renderer.kernel.compiler import Compiler, compile_library, find_compiler, find_zig
@@ -21,6 +22,13 @@ from cloudburst.renderer.kernel.targets import local_targets
 _GUARD = 64
 """Bytes before and after a plane whose content must not change."""
 _UNUSED = 0xA5
+
+
+def every_target(test):
+    """Mark a test that compiles for many platforms, which takes 10 s or more of CPU time."""
+    reason = "compiles for many platforms; nox -s chaos runs it"
+    skip = pytest.mark.skipif("CLOUDBURST_SEEDS" not in os.environ, reason=reason)
+    return pytest.mark.chaos(skip(test))
 
 
 def compilers() -> dict[str, Compiler]:
