@@ -63,7 +63,13 @@ def zoomed(name, source, left, top, zoom, *, gap=0):
 @pytest.mark.parametrize("picture", [noise, black_and_white, line_art, photo])
 def test_zoom_differs_from_pillow_by_at_most_1(picture):
     source = GuardedPlane(*SIZE, samples=picture().tobytes())
-    for zoom, across in [(HALF_SAMPLE, 0.5), (1.037, 0.5), (1.1, 0.5), (1 / 0.9, 0.313), (1 / 0.9, 1)]:
+    for zoom, across in [
+        (HALF_SAMPLE, 0.5),
+        (1.037, 0.5),
+        (1.1, 0.5),
+        (1 / 0.9, 0.313),
+        (1 / 0.9, 1),
+    ]:
         left, top = WIDTH * (1 - 1 / zoom) * across, HEIGHT * (1 - 1 / zoom) / 2
         expected = zoomed("pillow", source, left, top, zoom)
         found = [zoomed(name, source, left, top, zoom) for name in COMPILED]

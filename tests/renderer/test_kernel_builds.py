@@ -17,8 +17,8 @@ from support import doc_pages
 from support.kernel_builds import GuardedPlane, compilers, every_target, kernels
 
 FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
-ROUNDS = "500"
-"""Calls of each function by the fuzz program; with sanitizers they take 0.5 s."""
+ROUNDS = "300"
+"""Calls of each function by the fuzz program; with sanitizers they take 0.3 s."""
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 HAS_V3 = "v3" in kernels()
 VARIANTS = {"baseline": (), "portable": ("-DKERNEL_PORTABLE",)} | (
@@ -87,7 +87,7 @@ def test_arm_computes_the_same(expected, tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", compilers())
+@pytest.mark.parametrize("name", list(compilers())[1:])  # the first one compiled `kernels`
 def test_each_compiler_computes_the_same(name, tmp_path):
     samples = os.urandom(700 * 60)
     source = GuardedPlane(700, 60, samples=samples)
