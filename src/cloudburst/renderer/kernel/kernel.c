@@ -155,7 +155,7 @@ INLINE void narrow(uint8_t *to, vector a) {
  * six products that are rounded down (6 / 2 / 128), 0.039 for rounded weights (five errors of half
  * a unit, and their sum in the largest weight: 5 * 127.5 / 2^14), and 0.003 for the table of them.
  * Together: 0.79 + 0.066 * (1 + 1.58) < 0.97 before the last rounding. Pillow's positions, which
- * have 24 bits, add at most 0.03 for each axis at the far edges of 1920x1080. Both errors reach
+ * have 24 bits, add at most 0.04 for each axis at the far edges of 1920x1080. Both errors reach
  * these bounds in extreme pictures only; a difference of 2 has never been found.
  */
 enum {
