@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFault, InputFaultError
 
@@ -86,11 +87,20 @@ def lift_cpu_limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
-def limit_encode_time(seconds: float) -> None:
+def limit_encode_time(seconds: float, field: str = "") -> None:
     """Limit the CPU time that this process may use from now on to encode a video.
 
-    ``seconds`` is the length of the video.
+    ``seconds`` is the length of the video. ``field`` names the input that decides how long the
+    encoding takes: when the time is used up, an `InputFaultError` for it is raised in the main
+    thread. Without a name, the kernel kills the process.
     """
+
+    def raise_fault(_signal: int, _frame: object) -> NoReturn:
+        lift_cpu_limit()  # otherwise the signal comes again, while the fault is reported
+        raise InputFaultError(field, _FOUND["SIGXCPU"], _SMALLER[field])
+
+    if field and sys.platform == "linux":
+        signal.signal(signal.SIGXCPU, raise_fault)
     limit_cpu_time(time.process_time() + ENCODE_CPU_SECONDS + ENCODE_CPU_SHARE * seconds)
 
 

@@ -19,7 +19,7 @@ from cloudburst.renderer.bitrate import (
 )
 from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.gops import divide
-from cloudburst.renderer.job import AUDIO, VIDEO_FILE, RenderedVideo, RenderJob
+from cloudburst.renderer.job import AUDIO, SUBTITLE, VIDEO_FILE, RenderedVideo, RenderJob
 from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.scene import Announce, Scene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
@@ -48,7 +48,9 @@ def render(
         audio = prepare_audio(folder, job.audio_seconds)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     scene = load_scene(folder, job, audio.frames, announce)
-    process_limits.limit_encode_time(audio.frames / FPS)
+    # Only subtitles are drawn while the video is encoded; the other inputs have been read.
+    drawn = SUBTITLE if (folder / SUBTITLE).exists() else ""
+    process_limits.limit_encode_time(audio.frames / FPS, drawn)
     chosen = quantizer = scene.source.choose_quantizer()
     while True:
         plan = GopPlan(audio.frames, quantizer)
