@@ -1,43 +1,46 @@
-"""Pictures with soft dots, and where a dot is found in a frame."""
+"""Pictures with a soft dot, and the place of the dot in a frame."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from cloudburst.renderer.planes import Planes
+from PIL import Image
 
-WIDTH, HEIGHT = 1920, 1080
+LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
 
-
-LANDSCAPE, PORTRAIT = (WIDTH, HEIGHT), (HEIGHT, WIDTH)
-
-
-def chart(size, dots, scale=1):
-    """Planes with a soft dot at each place, in pixels off the centre of the luma."""
-    width, height = size
-
-    def plane(step, siting):
-        y, x = np.mgrid[0 : height // step, 0 : width // step].astype(np.float32)
-        total = np.full(x.shape, 40, np.float32)
-        for across, down in dots:
-            # where the place of the luma is counted in samples of this plane
-            at_x = ((width / 2 + across) / step) - 0.5 + siting
-            at_y = ((height / 2 + down) / step) - 0.5
-            total += 160 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * (6 / step) ** 2))
-        return np.rint(total).astype(np.uint8).tobytes()
-
-    return Planes(width, height, plane(1, 0), plane(2, 0.25), plane(2, 0.25))
+_BACKGROUND, _HEIGHT, _SPREAD = 40, 160, 6.0
+"""Luma of the background, additional luma of a dot's centre, and its standard deviation in
+pixels."""
+_REACH = 26
+"""Pixels from the centre of a dot to the edge of the square that contains all of it."""
 
 
-def dot(plane, near, step=1, siting=0.0):
-    """Centre of the dot near a place, in pixels of the luma off its centre."""
-    height, width = plane.shape
-    x, y = width / 2 + near[0] / step, height / 2 + near[1] / step
-    reach = 26 // step
-    x0, y0 = round(x) - reach, round(y) - reach
-    part = plane[y0 : y0 + 2 * reach, x0 : x0 + 2 * reach].astype(np.float64)
-    part = np.maximum(part - 44, 0)
-    rows, columns = np.mgrid[0 : part.shape[0], 0 : part.shape[1]]
-    across = (part * columns).sum() / part.sum() + x0 + 0.5 - siting
-    down = (part * rows).sum() / part.sum() + y0 + 0.5
-    return (across - width / 2) * step, (down - height / 2) * step
+def chart(size: tuple[int, int], dot: tuple[float, float]) -> Image.Image:
+    """Return a picture in RGB whose luma shows a soft dot, in pixels off the centre."""
+    luma = Image.new("L", size, _BACKGROUND)
+    centre = [side / 2 + offset - 0.5 for side, offset in zip(size, dot, strict=True)]
+    for y in range(round(centre[1]) - _REACH, round(centre[1]) + _REACH):
+        for x in range(round(centre[0]) - _REACH, round(centre[0]) + _REACH):
+            square = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
+            value = _BACKGROUND + _HEIGHT * math.exp(-square / (2 * _SPREAD**2))
+            luma.putpixel((x, y), round(value))
+    return luma.point(lambda value: round((value - 16) * 255 / 219)).convert("RGB")
+
+
+def find_dot(luma: Image.Image, near: tuple[float, float]) -> tuple[float, float]:
+    """Return the centre of the dot near a place, in pixels off the centre of the frame."""
+    left, top = (
+        round(side / 2 + offset) - _REACH for side, offset in zip(luma.size, near, strict=True)
+    )
+    part = luma.crop((left, top, left + 2 * _REACH, top + 2 * _REACH))
+    total = across = down = 0
+    for position, value in enumerate(part.tobytes()):
+        weight = max(value - _BACKGROUND - 4, 0)
+        row, column = divmod(position, 2 * _REACH)
+        total += weight
+        across += weight * column
+        down += weight * row
+    return (
+        across / total + left + 0.5 - luma.width / 2,
+        down / total + top + 0.5 - luma.height / 2,
+    )

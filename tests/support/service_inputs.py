@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import wave
-
-import numpy as np
+from array import array
+from pathlib import Path
 
 RATE = 44_100
+_PERIOD = 80
 
 
-def tone(path, seconds, amplitude=9000):
+def tone(path: Path, seconds: float, amplitude: int = 9000) -> None:
+    """Write a wav file with a mono tone of 551 Hz."""
+    period = [round(amplitude * math.sin(math.tau * n / _PERIOD)) for n in range(_PERIOD)]
     count = round(seconds * RATE)
-    wave_ = np.rint(amplitude * np.sin(np.arange(count) / 12)).astype("<i2")
+    samples = array("h", period * (count // _PERIOD + 1))[:count]
+    if sys.byteorder == "big":
+        samples.byteswap()
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, RATE, 0, "NONE", ""))
-        out.writeframes(wave_.tobytes())
+        out.writeframes(samples.tobytes())

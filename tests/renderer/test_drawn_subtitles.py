@@ -1,0 +1,154 @@
+"""Subtitles in the video that the render process makes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from PIL import Image, ImageChops
+
+from support.dot_charts import LANDSCAPE, PORTRAIT
+from support.render_job import lay_job, rendered
+from support.video_probe import frame as frame_in_rgb
+from support.video_probe import lumas
+
+pytestmark = pytest.mark.real
+
+SRT = "1\n00:00:00,100 --> 00:00:00,300\n{text}\n"
+GREY = round(16 + 90 * 219 / 255)
+"""Luma of the picture behind the subtitles."""
+
+
+def box(luma: Image.Image, threshold: int = 12) -> tuple[int, int, int, int] | None:
+    """Return left, top, right and bottom of what differs from the grey picture."""
+    flat = Image.new("L", luma.size, GREY)
+    different = ImageChops.difference(luma, flat).point(lambda value: 255 * (value > threshold))
+    return different.getbbox()
+
+
+def count(luma: Image.Image, low: int, high: int = 256) -> int:
+    """Return the number of samples from ``low`` to below ``high``."""
+    return sum(luma.histogram()[low:high])
+
+
+def shown(folder, text: str, **options) -> Image.Image:
+    """Return the luma of a frame that shows the text."""
+    subtitle = text if "-->" in text else SRT.format(text=text)
+    rendered(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
+    return lumas(folder / "video.mp4")[4]
+
+
+@pytest.mark.parametrize("effects", [[], ["zoom_out"]])
+def test_subtitles_show_while_they_last(tmp_path, effects):
+    folder = lay_job(tmp_path, effects=effects, subtitle=SRT.format(text="你好 hello"))
+    rendered(folder)
+    frames = lumas(folder / "video.mp4")
+    assert [box(frame) is not None for frame in frames] == [3 <= n < 9 for n in range(15)]
+    left, top, right, bottom = box(frames[5])
+    assert abs((left + right) / 2 - 960) <= 2
+    assert 800 < top < bottom < 1010
+
+
+LONG = {
+    "chinese": "在很久很久以前，有一个小小的村庄坐落在群山之间，村里的人们每天清晨都会听见钟声。"
+    * 2,
+    "english": "Once upon a time a small village lay between the mountains, and a bell rang. " * 3,
+}
+
+
+@pytest.mark.parametrize("language", LONG)
+@pytest.mark.parametrize(("is_portrait", "background_box"), [(False, True), (True, False)])
+def test_long_lines_wrap(tmp_path, language, is_portrait, background_box):
+    frame = shown(
+        tmp_path,
+        LONG[language],
+        language=language,
+        is_portrait=is_portrait,
+        background_box=background_box,
+    )
+    width, height = PORTRAIT if is_portrait else LANDSCAPE
+    left, top, right, bottom = box(frame)
+    assert left > 0.04 * width
+    assert right < 0.96 * width
+    assert bottom < 0.95 * height
+    assert bottom - top > 120
+
+
+def test_letters_are_letters_and_not_empty_boxes(tmp_path):
+    """Each is shown for two frames."""
+    cues = [
+        f"{n}\n00:00:00,{n * 67:03} --> 00:00:00,{(n + 1) * 67:03}\n{text}\n"
+        for n, text in enumerate(("你", "好", "Ω"))
+    ]
+    rendered(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.2))
+    frames = lumas(tmp_path / "video.mp4")[1::2]
+    seen = [frame.point(lambda value: 255 * (value > 180)) for frame in frames]
+    for one, other in pairwise(seen):
+        assert count(ImageChops.difference(one, other), 1) > 200
+
+
+def test_braces_and_backslashes_show(tmp_path):
+    plain, braces = (shown(tmp_path, text) for text in ("an8 Nb", "{an8} \\Nb"))
+    assert box(plain)[1] > 800
+    assert box(braces)[1] > 800
+    assert box(braces)[1] == pytest.approx(box(plain)[1], abs=4)  # one line
+    assert count(braces, 181) > count(plain, 181)
+
+
+def test_a_position_in_the_text_places_it_and_does_not_show(tmp_path):
+    """``\\an1`` to ``\\an9`` lie like the keys of a number pad; each is shown for two frames."""
+    cues = [
+        f"{n}\n00:00:00,{(n - 1) * 67:03} --> 00:00:00,{n * 67:03}\n{{\\an{n}}}一一\n"
+        for n in range(1, 10)
+    ]
+    rendered(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.6))
+    frames = lumas(tmp_path / "video.mp4")
+    for n in range(9):
+        left, top, right, bottom = box(frames[2 * n + 1])
+        width = right - left
+        assert 100 < width < 300, n  # two letters and their box: the tag is not shown
+        assert int((left + right) / 2 // (1920 / 3)) == n % 3
+        assert int((top + bottom) / 2 // (1080 / 3)) == 2 - n // 3
+
+
+def test_webvtt_is_drawn_with_its_settings(tmp_path):
+    text = "WEBVTT\n\n00:00.100 --> 00:00.300 line:0 align:start\n<v Bob>一一</v>\n"
+    left, _, right, bottom = box(shown(tmp_path, text))
+    assert 100 < right - left < 300
+    assert right < 640
+    assert bottom < 360
+
+
+def test_white_letters_have_an_outline_where_the_box_is_clear(tmp_path):
+    white = Image.new("RGB", (320, 180), (255, 255, 255))
+    assert count(shown(tmp_path, "一一", picture=white, background_opacity=1), 0, 60) > 500
+
+
+def test_opacity_is_transparency(tmp_path):
+    dark, clear = (shown(tmp_path, "一", background_opacity=value) for value in (0, 1))
+    left, top, _, _ = box(dark)
+    at = (left + 4, top + 4)
+    assert dark.getpixel(at) < 20
+    assert clear.getpixel(at) == pytest.approx(GREY, abs=3)
+
+
+def test_outline_has_its_colour(tmp_path):
+    shown(tmp_path, "一一一", background_box=False, outline_color="&H000000FF")
+    red, green, blue = frame_in_rgb(tmp_path / "video.mp4", 4 / 30).split()
+    high = red.point(lambda value: 255 * (value > 170))
+    low = ImageChops.lighter(green, blue).point(lambda value: 255 * (value < 70))
+    assert count(ImageChops.multiply(high, low), 255) > 100
+
+
+@pytest.mark.parametrize("effects", [[], ["zoom_in"]])
+def test_watermark(tmp_path, effects):
+    mark = Image.new("RGBA", (80, 40), (0, 0, 0, 0))
+    mark.paste((255, 255, 255, 128), (0, 0, 40, 40))
+    folder = lay_job(tmp_path, mark=mark, effects=effects)
+    rendered(folder)
+    frames = lumas(folder / "video.mp4")
+    for frame in (frames[0], frames[-1]):
+        left, top, right, bottom = box(frame)
+        assert (left, top) == pytest.approx((10, 10), abs=1)
+        assert (right, bottom) == pytest.approx((130, 130), abs=2)
+        assert frame.getpixel((60, 60)) == pytest.approx(16 + 172.5 * 219 / 255, abs=3)

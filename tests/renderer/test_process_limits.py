@@ -1,0 +1,99 @@
+"""Limits that the kernel enforces on the processes that read a caller's files."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudburst.renderer.process_limits import fault_from_exit
+from support.render_job import lay_job
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only"),
+]
+
+SPIN = "\nimport time\nend = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"from cloudburst.renderer import process_limits\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_lack_of_memory_is_a_fault_of_the_input_that_is_read() -> None:
+    code = """
+from PIL import Image
+from cloudburst.renderer.job import InputFaultError
+said = []
+process_limits.limit_memory(300_000_000)
+try:
+    with process_limits.reading_input("image", said.append):
+        Image.new("RGB", (10_000, 10_000), 1)
+except InputFaultError as exc:
+    print(said, exc)
+"""
+    assert run(code).stdout == (
+        "['image'] image: a file that takes too much memory to read; expected a smaller picture\n"
+    )
+
+
+def test_processor_time_ends_the_process_and_only_while_it_is_limited() -> None:
+    limit = "process_limits.limit_cpu_time(1)"
+    assert run(limit + SPIN).returncode == -signal.SIGXCPU
+    assert run(f"{limit}\nprocess_limits.lift_cpu_limit(){SPIN}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "found"),
+    [
+        ("audio", -signal.SIGXCPU, "a file that takes too much CPU time to read"),
+        ("image", -signal.SIGKILL, "a file that takes too much memory to read"),
+        ("audio", -signal.SIGSEGV, "a file that crashes its decoder (SIGSEGV)"),
+        ("audio", 1, None),
+        ("", -signal.SIGSEGV, None),
+        ("secrets", -signal.SIGSEGV, None),
+    ],
+)
+def test_a_signal_is_a_fault_of_the_input_that_was_read(
+    field: str, code: int, found: str | None
+) -> None:
+    fault = fault_from_exit(field, code)
+    assert (fault and (fault.field, fault.found)) == (found and (field, found))
+
+
+ENCODE = """
+import sys
+from pathlib import Path
+from cloudburst.renderer.job import InputFaultError, RenderJob
+from cloudburst.renderer.render import render
+process_limits.ENCODE_CPU_SECONDS, process_limits.ENCODE_CPU_SHARE = 0.5, 0
+folder = Path(sys.argv[1])
+try:
+    render(folder, RenderJob.from_json((folder / "job.json").read_bytes()), *[lambda _: None] * 3)
+except InputFaultError as exc:
+    print(exc)
+"""
+
+
+def test_subtitles_that_take_too_long_to_draw_are_a_fault_of_the_subtitles(tmp_path: Path) -> None:
+    subtitle = "1\n00:00:00,000 --> 00:01:00,000\nbusy\n"
+    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20, subtitle=subtitle)
+    ended = run(ENCODE, str(folder))
+    assert ended.stdout == (
+        "subtitle: a file that takes too much CPU time to read; "
+        "expected fewer and shorter subtitles\n"
+    )
+    (folder / "subtitle").unlink()
+    assert run(ENCODE, str(folder)).returncode == -signal.SIGXCPU
