@@ -25,7 +25,7 @@ from cloudburst.ports import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
 
-LOCAL_MODULES = ("cv2", "numpy", "starlette", "uvicorn")
+LOCAL_MODULES = ("av", "starlette", "uvicorn")
 """Modules of the ``[local]`` extra that a worker on this machine needs."""
 
 

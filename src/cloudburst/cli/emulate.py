@@ -76,7 +76,7 @@ def _command(worker: str | None) -> tuple[str, ...]:
         return ()
     if worker:
         return tuple(shlex.split(worker))
-    if not all(importlib.util.find_spec(name) for name in ("cv2", "numpy", "starlette", "uvicorn")):
+    if not all(importlib.util.find_spec(name) for name in ("av", "starlette", "uvicorn")):
         raise ConfigurationError(
             "worker: the render service is not installed; install cloudburst-sdk[local], "
             "or pass another command with --worker"

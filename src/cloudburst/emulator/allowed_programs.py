@@ -42,13 +42,11 @@ ALLOWED_VARIABLES = {
 """Environment variables that a container may set although their prefix is forbidden."""
 FORBIDDEN_VARIABLES = {
     "BASH_ENV",
-    "CLOUDBURST_FFMPEG",
     "CLOUDBURST_FOLDER",
     "CLOUDBURST_PARENT_FD",
     "ENV",
     "GCONV_PATH",
     "HOME",
-    "IMAGEIO_FFMPEG_EXE",
     "PATH",
     "TEMP",
     "TMP",

@@ -11,24 +11,10 @@ PR_SET_DUMPABLE = 4
 """Option of ``prctl``, from ``linux/prctl.h``: whether other processes of the same user can read
 the memory of this process."""
 
-_PASSED_NAMES = frozenset(
-    {
-        "CLOUDBURST_FFMPEG",
-        "HOME",
-        "IMAGEIO_FFMPEG_EXE",
-        "LANG",
-        "LANGUAGE",
-        "PATH",
-        "TEMP",
-        "TMP",
-        "TMPDIR",
-        "TZ",
-        "XDG_CACHE_HOME",
-    }
-)
-"""Names of the environment variables that are passed to child processes: Python, ffmpeg, the
-libraries and the fonts need them."""
-_PASSED_PREFIXES = ("DYLD_", "FONTCONFIG_", "LC_", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "PYTHON")
+_PASSED_NAMES = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TEMP", "TMP", "TMPDIR", "TZ"})
+"""Names of the environment variables that are passed to child processes, because Python and its
+libraries need them."""
+_PASSED_PREFIXES = ("DYLD_", "LC_", "LD_", "MALLOC_", "PYTHON")
 """Prefixes of further environment variables that are passed to child processes, for the same
 reason."""
 
