@@ -106,7 +106,7 @@ def test_what_is_public_beside_the_top_is_there(name):
         assert inspect.getdoc(getattr(module, public)), public
 
 
-HEAVY = ["aioboto3", "boto3", "botocore", "cv2", "httpx", "numpy", "PIL", "starlette", "rich"]
+HEAVY = ["aioboto3", "av", "boto3", "botocore", "httpx", "numpy", "PIL", "starlette", "rich"]
 
 
 LIGHT = [

@@ -19,7 +19,7 @@ from cloudburst.service.config import ServiceSettings
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.service import open_service
 from cloudburst.service.subprocesses import Subprocesses
-from support.service_caller import FOUND, KEY, STAND_IN, OpenCaller, eventually
+from support.service_caller import FOUND, KEY, STAND_IN, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -54,11 +54,12 @@ async def test_this_machine_renders_and_so_it_is_healthy(tmp_path: Path) -> None
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("module", ["av", "PIL"])
 async def test_a_library_that_cannot_be_loaded_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     reason = "libstdc++.so.6: cannot open shared object file: No such file or directory"
-    (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r})")
+    (tmp_path / f"{module}.py").write_text(f"raise ImportError({reason!r})")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
         answer = await ended(http)
@@ -66,15 +67,47 @@ async def test_a_library_that_cannot_be_loaded_is_named(
         assert answer.json() == {"status": "unhealthy", "error": f"ImportError: {reason}"}
 
 
+def changed_renderer(folder: Path, code: str) -> tuple[str, ...]:
+    """Return a command for the test render of a machine that the code changes first."""
+    script = folder / "changed.py"
+    script.write_text(
+        f"{code}\nimport runpy\nrunpy.run_module('cloudburst.renderer.test_render', "
+        "run_name='__main__')\n"
+    )
+    return (sys.executable, str(script))
+
+
+NO_FONT = """
+from cloudburst.renderer import fonts, scene
+scene.find_font = lambda: fonts.find_font([], package="no_package_of_this_name")
+"""
+NO_KERNEL = """
+from pathlib import Path
+from cloudburst.renderer.kernel import library
+library.open_kernel.__defaults__ = (Path("/nowhere"),)
+"""
+
+
 @pytest.mark.real
-async def test_an_encoder_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CLOUDBURST_FFMPEG", "/nowhere/ffmpeg")
-    async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
+async def test_a_font_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with opened(tmp_path, changed_renderer(tmp_path, NO_FONT)) as http:
         answer = await ended(http)
         assert answer.status_code == 500
-        assert "/nowhere/ffmpeg is not an ffmpeg" in answer.json()["error"]
+        assert answer.json()["error"] == (
+            "no font with Chinese letters: install cloudburst-sdk[local], or fonts-noto-cjk"
+        )
+
+
+@pytest.mark.real
+async def test_without_a_compiled_kernel_it_is_healthy(tmp_path: Path) -> None:
+    settings = ServiceSettings(key=KEY, folder=tmp_path)
+    probe = changed_renderer(tmp_path, NO_KERNEL)
+    async with open_service(settings, render=STAND_IN, probe=probe) as service:
+        service.self_test.start()
+        await service.self_test.checked.wait()
+        assert service.self_test.missing is None
+        assert service.self_test.found
+        assert service.self_test.found.kernel == "pillow"
 
 
 @pytest.mark.parametrize(
@@ -126,15 +159,6 @@ async def test_the_machine_is_tested_once_and_health_checks_cost_nothing(tmp_pat
             assert (await http.get("/health")).status_code == 200
         assert (time.process_time() - began) / 20 < 0.01  # CPU seconds, with the client's own
     assert runs.read_text() == "x"
-
-
-async def test_jobs_use_the_encoder_that_was_tested(caller: OpenCaller) -> None:
-    async with caller() as to:
-        await to.http.get("/health")
-        job = await to.start({"do": "render"})
-        await to.until(job, "done")
-        told = (await to.http.get(f"/jobs/{job}/video")).content.removeprefix(b"video of ")
-        assert json.loads(told)["ffmpeg"] == FOUND["ffmpeg"]
 
 
 @pytest.mark.real

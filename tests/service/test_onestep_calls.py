@@ -16,7 +16,7 @@ SOUND = base64.b64encode(b"sound").decode()
 
 
 def picture(todo: dict[str, str]) -> str:
-    """What stands for a picture, and tells the stand-in for ffmpeg what to do."""
+    """Bytes in place of a picture, which say what the stand-in for the renderer does."""
     return base64.b64encode(json.dumps(todo).encode()).decode()
 
 

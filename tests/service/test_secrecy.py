@@ -79,7 +79,6 @@ def test_a_child_gets_what_finds_its_programs_and_nothing_else() -> None:
         "LD_LIBRARY_PATH": "/lib",
         "PYTHONSAFEPATH": "1",
         "TMPDIR": "/tmp",
-        "CLOUDBURST_FFMPEG": "/bin/ffmpeg",
     }
     others = {
         "AUTHENTICATION_KEY": "k",
@@ -88,6 +87,8 @@ def test_a_child_gets_what_finds_its_programs_and_nothing_else() -> None:
         "AWS_SECRET_ACCESS_KEY": "k",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/x",
         "ECS_CONTAINER_METADATA_URI_V4": "http://169.254.170.2/v4/x",
+        "CLOUDBURST_FFMPEG": "/bin/ffmpeg",
+        "OMP_NUM_THREADS": "1",
         "DATABASE_URL": "postgres://u:p@h/d",
     }
     assert child_environment(needed | others) == needed

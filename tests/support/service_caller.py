@@ -17,7 +17,7 @@ import httpx
 from cloudburst.service.service import RenderService
 
 STAND_IN = (sys.executable, "-I", "-S", str(Path(__file__).parent / "stand_in.py"))
-FOUND = {"ffmpeg": "/nowhere/ffmpeg", "version": "ffmpeg version stand-in"}
+FOUND = {"version": "ffmpeg version stand-in", "kernel": "stand-in"}
 PROBE = (sys.executable, "-I", "-S", "-c", f"print({json.dumps({'found': FOUND})!r})")
 """Plays the test render."""
 KEY = "correct horse"

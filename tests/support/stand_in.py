@@ -22,7 +22,7 @@ def say(**line):
 
 
 def grandchild(pid_file, **pipes):
-    """A process that no polite signal ends, as an ffmpeg in trouble may be."""
+    """A process that SIGTERM does not end."""
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], **pipes)
     path = Path(pid_file)

@@ -84,7 +84,7 @@ async def test_a_run_on_one_unhealthy_address_ends_at_once(unhealthy, scene, tmp
 async def test_a_run_on_this_machine_ends_at_once_where_a_library_is_broken(
     scene, tmp_path, monkeypatch
 ):
-    (tmp_path / "cv2.py").write_text(f"raise ImportError({REASON.partition(': ')[2]!r})")
+    (tmp_path / "av.py").write_text(f"raise ImportError({REASON.partition(': ')[2]!r})")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     error, seconds = await outcome(local(workers=1), scene, tmp_path)
     assert REASON in str(error)
