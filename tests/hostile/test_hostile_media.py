@@ -19,11 +19,8 @@ from PIL import Image
 
 from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, local
 from cloudburst.preflight import check_scenes
-from cloudburst.renderer.ffmpeg import find_ffmpeg
-from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.media import measure_audio
 from support.case_selection import chosen
-from support.hostile_media import HEAVY, LIGHT, Case, m4a_of_samples, mka_of_channels, silence
+from support.hostile_media import HEAVY, LIGHT, Case, mka_of_channels, silence
 from support.resource_gauge import Gauge
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -165,7 +162,7 @@ def test_a_good_scene_is_rendered_after_all_of_them(
 ) -> None:
     with Gauge(service.pid) as gauge:
         assert service.rendered(files)["state"] == "done"
-    assert 100_000_000 < gauge.peak_bytes <= MAX_BYTES  # it sees the processes
+    assert 50_000_000 < gauge.peak_bytes <= MAX_BYTES  # it sees the process
 
 
 def test_a_file_that_only_a_worker_can_refuse_is_tried_once(
@@ -182,19 +179,3 @@ def test_a_file_that_only_a_worker_can_refuse_is_tried_once(
     (outcome,) = anyio.run(render).scenes
     assert outcome.attempts == 1
     assert "audio: audio with 64 channels; expected 1 to 8 channels" in str(outcome.error)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
-@pytest.mark.parametrize(
-    ("samples", "found"),
-    [
-        (5_000_000, "a file that takes too much memory to read"),
-        (40_000_000, "no sound, or none that can be decoded in 200 MB of memory"),
-    ],
-)
-def test_an_index_that_takes_too_much_memory_is_a_fault_of_the_sound(
-    tmp_path: Path, samples: int, found: str
-) -> None:
-    m4a_of_samples(samples)(tmp_path / "audio")
-    with pytest.raises(InputFaultError, match=f"audio: {found}"):
-        measure_audio(find_ffmpeg(), tmp_path, 3600)

@@ -8,19 +8,17 @@ from __future__ import annotations
 import io
 import random
 import struct
-import subprocess
 import wave
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import imageio_ffmpeg
 from PIL import Image
 
-Make = Callable[[Path], object]
+from support.video_probe import ffmpeg
 
-FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+Make = Callable[[Path], object]
 
 
 class Case(NamedTuple):
@@ -204,10 +202,6 @@ def cut(mode: str, kind: str) -> Make:
 
 
 # Sounds
-
-
-def ffmpeg(*arguments: str | Path) -> None:
-    subprocess.run([FFMPEG, "-v", "error", "-y", *map(str, arguments)], check=True, timeout=120)
 
 
 def silence(seconds: float, *options: str, rate: int = 8000) -> Make:

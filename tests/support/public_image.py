@@ -2,7 +2,8 @@
 
 It wants older Python packages than ours, so it gets an environment of its own, made once and kept
 in the user's cache. It starts ``ffmpeg`` and ``ffprobe`` by name (Debian's package ``ffmpeg`` has
-both); the ffmpeg that comes as a wheel stands in for the one, and nothing for the other.
+both). Without them, the ffmpeg that moviepy's environment contains stands in for the one, and
+nothing for the other.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
-from support.video_probe import FFMPEG
 
 PACKAGE = "video-generation-api==1.0.1"
 NEEDS = ("setuptools<81", PACKAGE)
@@ -81,7 +80,7 @@ def program_in(folder: Path) -> Program:
     found = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
     shutil.copytree(found.stdout.strip(), copy)
     environment = {
-        "PATH": _tools(folder),
+        "PATH": _tools(folder, python),
         "PYTHONPATH": str(folder),
         "TMPDIR": str(folder),
         "HOME": str(folder),
@@ -119,12 +118,14 @@ def has_ffprobe() -> bool:
     return bool(shutil.which("ffmpeg") and shutil.which("ffprobe"))
 
 
-def _tools(folder: Path) -> str:
+def _tools(folder: Path, python: str) -> str:
     path = os.environ["PATH"]
     if has_ffprobe():
         return path
+    command = [python, "-c", "import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())"]
+    found = subprocess.run(command, capture_output=True, check=True, text=True)
     (folder / "bin").mkdir()
-    (folder / "bin" / "ffmpeg").symlink_to(FFMPEG)
+    (folder / "bin" / "ffmpeg").symlink_to(found.stdout.strip())
     return f"{folder / 'bin'}:{path}"
 
 

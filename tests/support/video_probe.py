@@ -52,7 +52,7 @@ def ffmpeg(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     if FFMPEG is None:
         pytest.skip("the program ffmpeg is not installed")
     command = [FFMPEG, "-hide_banner", "-nostdin", "-y", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=True, timeout=60)
+    return subprocess.run(command, capture_output=True, check=True, timeout=120)
 
 
 def probe(path: Path) -> Probe:

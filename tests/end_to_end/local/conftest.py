@@ -1,4 +1,4 @@
-"""Real processes, sockets and ffmpeg: asyncio, and the clock on the wall."""
+"""Real processes and sockets: asyncio, and the clock on the wall."""
 
 from __future__ import annotations
 

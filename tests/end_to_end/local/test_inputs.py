@@ -106,7 +106,7 @@ def test_a_sound(videos, kind):
     found = probe(video.path)
     found.check(size=LANDSCAPE, seconds=1.0, within=0.1)  # an mp3 adds up to two of its frames
     assert found.seconds == pytest.approx(video.seconds)
-    assert 2500 < found.peak < 6000, "ffmpeg's sine is an eighth of full scale"
+    assert 2500 < found.peak < 6000, "the sine is an eighth of full scale"
 
 
 @pytest.mark.parametrize("kind", SUBTITLES)

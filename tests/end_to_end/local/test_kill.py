@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120)]
 SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
 SECONDS = {"long": 2.0, "middle": 1.0, "short": 0.5}
 """Scenes and their sounds: on two workers some are done while others are not begun."""
-SPAN = 5.0
+SPAN = 3.0
 """Seconds that a run of them takes, roughly; a run that is through sooner is a case too."""
 ENDED = 8.0
 """Seconds from a signal to the end of the process: the service is given two, and killed at five."""
