@@ -21,7 +21,7 @@
     * WorkerNotReadyError   retryable               not healthy in time (also TimeoutError)
     * WorkerStoppedError    retryable               the task stopped, or its connection broke
     * KeyRefusedError       retryable               the worker expects a different key
-    * WorkerUnfitError                              a library, ffmpeg or a font is missing
+    * WorkerUnfitError                              a library or a font is missing
     * WorkerDiskFullError   retryable               the worker's disk is full
     * WorkerProtocolError   retryable               an answer that the protocol does not allow
   * SceneError                                      one scene failed; the run continues
@@ -239,7 +239,7 @@ class KeyRefusedError(WorkerError):
 
 
 class WorkerUnfitError(WorkerError):
-    """Error for a worker without a library, ffmpeg or a font that rendering needs.
+    """Error for a worker without a library or a font that rendering needs.
 
     Every worker from the same image or installation has the same defect.
     """
