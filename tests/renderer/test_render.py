@@ -56,6 +56,7 @@ def test_a_video_is_what_was_promised(  # noqa: PLR0917
         "size": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "scenario": scenario,
+        "warnings": [],
     }
     assert data.index(b"moov") < data.index(b"mdat")
     found = probe(folder / "video.mp4")

@@ -278,7 +278,7 @@ def test_the_image_installs_what_the_service_may_use() -> None:
         check=True,
     ).stdout
     names = {re.split(r"[^a-z-]", line)[0] for line in listed.splitlines()}
-    assert {"uvicorn", "starlette", "pydantic", "imageio-ffmpeg", "noto-cjk-sans-otc"} <= names
+    assert {"uvicorn", "starlette", "pydantic", "av", "noto-cjk-sans-otc"} <= names
     assert not {"aioboto", "httpx", "cloudburst-sdk"} & names
 
 
