@@ -21,9 +21,9 @@ from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFaul
 if sys.platform == "linux":
     import resource
 
-MEMORY_BYTES = 680_000_000
-"""Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture,
-and Python itself."""
+MEMORY_BYTES = 700_000_000
+"""Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture, 60
+MB for Python and PyAV, and 20 MB for the picture in smaller sizes."""
 DECODE_MEMORY_BYTES = 200_000_000
 """Memory limit in bytes for decoding audio, in addition to what the process has already. It takes
 5 to 30 MB. A media file of 2 KB can make a demuxer build an index of gigabytes."""
