@@ -92,7 +92,7 @@ class BlockPainter:
             top = rng.randrange(6, mask.height // 2)
             draw.rectangle((x, top, x + step // 2, mask.height - 8), fill=255)
         x, y = rng.randrange(0, width // 4) * 2, rng.randrange(0, height // 4) * 2
-        layer = layer_from_mask(mask, x, y, (235 if index % 2 else 30, 128, 128))
+        layer = layer_from_mask(mask, x, y, (235 if index % 2 else 190, 128, 128))
         assert layer is not None
         return layer
 
