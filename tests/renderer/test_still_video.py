@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -57,9 +58,7 @@ def check_frames(
     size, planes = VideoSize(*picture.size), to_planes(picture)
     drawn: dict[int, Image.Image] = {}
     count = 0
-    for frame, (found, state) in enumerate(
-        zip(decoded_luma(gops, size), of_frame, strict=True)
-    ):
+    for frame, (found, state) in enumerate(zip(decoded_luma(gops, size), of_frame, strict=True)):
         if state not in drawn:
             layers = [] if state % 5 == 4 else [painter.block(state)]
             drawn[state] = drawn_luma(planes, layers)
@@ -97,7 +96,7 @@ def test_a_frame_of_another_state_is_noticed():
     """Otherwise the comparison of frames would show nothing."""
     planes, painter = to_planes(photo(SMALL)), BlockPainter(SMALL)
     states = [drawn_luma(planes, []), *(drawn_luma(planes, [painter.block(n)]) for n in range(45))]
-    ratios = [psnr(one, other) for one, other in zip(states, states[1:], strict=False)]
+    ratios = [psnr(one, other) for one, other in pairwise(states)]
     assert max(ratios) < RIGHT_STATE - 8
 
 

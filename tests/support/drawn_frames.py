@@ -15,7 +15,7 @@ from cloudburst.renderer.encoder import EncodedPicture, VideoSize, configure
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource, divide
 from cloudburst.renderer.layers import Layer, layer_from_mask
-from cloudburst.renderer.planes import Planes, to_planes
+from cloudburst.renderer.planes import Planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.video_probe import ffmpeg
 
@@ -150,7 +150,9 @@ def encode_all(source: GopSource, frames: int, quantizer: int = 20) -> list[list
     return [source.encode(gop, quantizer, lambda _frames: None) for gop in gops]
 
 
-def decoded_luma(gops: Iterable[Sequence[EncodedPicture]], size: VideoSize) -> Iterator[Image.Image]:
+def decoded_luma(
+    gops: Iterable[Sequence[EncodedPicture]], size: VideoSize
+) -> Iterator[Image.Image]:
     """Yield the luma plane of each frame, in the order of display."""
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1

@@ -1,0 +1,87 @@
+"""The limit of the bitrate: any second of a video, also across GOPs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudburst.renderer.bitrate import (
+    MAX_QUANTIZER,
+    MAX_SECOND_BYTES,
+    BitrateError,
+    BitrateMeter,
+    higher_quantizer,
+)
+from cloudburst.renderer.encoder import FPS, QUANTIZER, EncodedPicture, VideoSize
+from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.still_video import StillVideo
+from cloudburst.renderer.subtitle_track import SubtitleTrack
+from support.drawn_frames import encode_all, noise
+
+
+def sized(*sizes: int) -> list[EncodedPicture]:
+    return [EncodedPicture(bytes(size), position) for position, size in enumerate(sizes)]
+
+
+def largest_second(sizes: list[int]) -> int:
+    return max(sum(sizes[start : start + FPS]) for start in range(len(sizes)))
+
+
+def test_a_second_may_have_exactly_the_limit():
+    meter = BitrateMeter(QUANTIZER)
+    meter.add(sized(MAX_SECOND_BYTES, *[0] * (FPS - 1)))
+    meter.add(sized(MAX_SECOND_BYTES))
+    with pytest.raises(BitrateError) as caught:
+        meter.add(sized(*[0] * (FPS - 2), 1, 0))
+    assert caught.value.size == MAX_SECOND_BYTES + 1
+    assert str(MAX_SECOND_BYTES) in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, MAX_SECOND_BYTES // 15), min_size=1, max_size=70),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_the_meter_finds_any_second_that_is_too_large(parts):
+    meter = BitrateMeter(QUANTIZER)
+    largest = largest_second([size for part in parts for size in part])
+    if largest <= MAX_SECOND_BYTES:
+        for part in parts:
+            meter.add(sized(*part))
+        return
+    with pytest.raises(BitrateError) as caught:
+        for part in parts:
+            meter.add(sized(*part))
+    assert MAX_SECOND_BYTES < caught.value.size <= largest
+
+
+def test_the_highest_quantizer_has_no_limit():
+    meter = BitrateMeter(MAX_QUANTIZER)
+    meter.add(sized(MAX_SECOND_BYTES, MAX_SECOND_BYTES))
+
+
+@given(st.integers(0, MAX_QUANTIZER - 1), st.integers(MAX_SECOND_BYTES + 1, 10**9))
+def test_the_quantizer_rises_until_the_limit_is_lifted(quantizer, size):
+    found = higher_quantizer(quantizer, size)
+    assert quantizer < found <= MAX_QUANTIZER
+    assert found >= higher_quantizer(quantizer, MAX_SECOND_BYTES + 1)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.001, 21), (1.5, 24), (2, 26), (4, 32)])
+def test_six_steps_halve_the_size(factor, expected):
+    assert higher_quantizer(20, int(MAX_SECOND_BYTES * factor)) == expected
+
+
+def test_six_steps_halve_the_size_of_real_noise_at_least():
+    """Otherwise a video would be encoded many times until it is within the limit."""
+    size = VideoSize(272, 144)
+    source = StillVideo(to_planes(noise(size)), SubtitleTrack())
+    sizes = [
+        sum(len(picture.data) for picture in encode_all(source, 30, quantizer)[0])
+        for quantizer in (20, 26, 32)
+    ]
+    assert sizes[1] / sizes[0] < 0.8
+    assert sizes[2] / sizes[1] < 0.8
