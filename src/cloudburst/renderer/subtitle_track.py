@@ -59,15 +59,23 @@ class SubtitleTrack:
         if self._painter is None or not self._states[index].shown:
             return []
         if index != self._painted:
-            first = index if self._painted == index - 1 else self._chain_start(index)
-            for state in self._states[first:index]:
+            for state in self._states[self._first_to_place(index) : index]:
                 self._painter.place(state.shown)
             self._layers = self._painter.paint(self._states[index].shown)
             self._painted = index
         return self._layers
 
-    def _chain_start(self, index: int) -> int:
-        """Return the first state from which on some cue was visible without interruption."""
-        while index and set(self._states[index].shown) & set(self._states[index - 1].shown):
-            index -= 1
-        return index
+    def _first_to_place(self, index: int) -> int:
+        """Return the first state whose cues must be placed before a state is painted.
+
+        From this state on, some cue was visible without interruption. States up to the last painted
+        one are not placed again, so that each state is placed once even if another process encodes
+        some GOPs.
+        """
+        first = index
+        while first not in (0, self._painted + 1) and self._share_cue(first - 1, first):
+            first -= 1
+        return first
+
+    def _share_cue(self, one: int, other: int) -> bool:
+        return not set(self._states[one].shown).isdisjoint(self._states[other].shown)
