@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from cloudburst.renderer import process_limits
@@ -30,8 +31,9 @@ def assist(folder: Path) -> None:
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
     process_limits.limit_encode_time(plan.frames / FPS)
     while plan != done:
-        GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None).assist()
+        encoding = GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None)
         # The render process begins again with another plan if the bitrate is too high.
+        encoding.assist(partial(plan.is_current, folder))
         done, plan = plan, GopPlan.read(folder)
 
 

@@ -50,6 +50,10 @@ class GopPlan(NamedTuple):
         """Return the plan that the render process has written."""
         return cls(**json.loads((folder / PLAN_FILE).read_bytes()))
 
+    def is_current(self, folder: Path) -> bool:
+        """Return whether the render process still works by this plan."""
+        return self.read(folder) == self
+
 
 class GopEncoding:
     """Encoding of all GOPs of a video.
@@ -80,9 +84,14 @@ class GopEncoding:
         for gop in self._gops:
             yield gop, self._encode(gop) if self._exchange is None else self._get(gop)
 
-    def assist(self) -> None:
-        """Encode and store GOPs until none is left that no other process has claimed."""
+    def assist(self, is_needed: Callable[[], bool]) -> None:
+        """Encode and store GOPs until none is left that no other process has claimed.
+
+        ``is_needed`` is called before each GOP; once it returns false, no more are encoded.
+        """
         for gop in self._gops:
+            if not is_needed():
+                return
             self._encode_and_store(gop)
 
     def _get(self, wanted: Gop) -> list[EncodedPicture]:
