@@ -62,7 +62,9 @@ class GopExchange:
         """Return the stored pictures of a GOP once, or ``None``; their space is freed."""
         path = self._result(index)
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            (count,) = _COUNT.unpack(file.read(_COUNT.size))
+            if not (head := file.read(_COUNT.size)):
+                return None  # taken before, or finished without being stored
+            (count,) = _COUNT.unpack(head)
             heads = [_PICTURE.unpack(file.read(_PICTURE.size)) for _ in range(count)]
             pictures = [EncodedPicture(file.read(size), position) for size, position in heads]
             os.truncate(path, 0)  # the name stays, so that no process encodes the GOP again
