@@ -61,6 +61,15 @@ def test_the_meter_finds_any_second_that_is_too_large(parts):
     assert MAX_SECOND_BYTES < caught.value.size <= largest
 
 
+def test_the_error_has_the_size_of_the_largest_second():
+    """With the size at which the limit was passed, a video of noise would be encoded ten times."""
+    meter = BitrateMeter(QUANTIZER)
+    with pytest.raises(BitrateError) as caught:
+        meter.add(sized(*[MAX_SECOND_BYTES // 10] * 50, *[MAX_SECOND_BYTES // 5] * 30, 0, 0))
+    assert caught.value.size == MAX_SECOND_BYTES // 5 * 30
+    assert higher_quantizer(QUANTIZER, caught.value.size) >= QUANTIZER + 15
+
+
 def test_the_highest_quantizer_has_no_limit():
     meter = BitrateMeter(MAX_QUANTIZER)
     meter.add(sized(MAX_SECOND_BYTES, MAX_SECOND_BYTES))

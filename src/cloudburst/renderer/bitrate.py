@@ -39,15 +39,18 @@ class BitrateMeter:
         """Add the following pictures.
 
         Raises:
-            BitrateError: A second of the video exceeds the limit.
+            BitrateError: A second of the video exceeds the limit. The error has the size of the
+                largest second among these pictures, so that the next quantizer is high enough.
         """
+        largest = 0
         for picture in pictures:
             if len(self._sizes) == FPS:
                 self._sum -= self._sizes[0]
             self._sizes.append(len(picture.data))
             self._sum += len(picture.data)
-            if self._limited and self._sum > MAX_SECOND_BYTES:
-                raise BitrateError(self._sum)
+            largest = max(largest, self._sum)
+        if self._limited and largest > MAX_SECOND_BYTES:
+            raise BitrateError(largest)
 
 
 def higher_quantizer(quantizer: int, size: int) -> int:
