@@ -167,11 +167,15 @@ def decoded_luma(
     yield from map(luma, decoder.decode(None))
 
 
-def strict_decode(path: Path, *options: str) -> None:
-    """Decode a file with all checks of the ffmpeg program, which must not print anything."""
+def strict_decode(path: Path, *options: str, outputs: Sequence[str] = ()) -> bytes:
+    """Decode a file with all checks of the ffmpeg program, which must not print anything.
+
+    Return what the program writes for the ``outputs``, if any.
+    """
     checks = ("-xerror", "-err_detect", "explode+crccheck+bitstream+buffer")
-    done = ffmpeg("-v", "warning", *checks, *options, "-i", path, "-f", "null", "-")
+    done = ffmpeg("-v", "warning", *checks, *options, "-i", path, *outputs, "-f", "null", "-")
     assert not done.stderr, done.stderr.decode()
+    return done.stdout
 
 
 def strict_decode_stream(

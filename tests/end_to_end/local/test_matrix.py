@@ -1,0 +1,240 @@
+"""Videos of all kinds, rendered by real processes: each one is right, and any two can be joined."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import pytest
+from PIL import Image
+
+from cloudburst.renderer import pictures, scene
+from cloudburst.renderer.frames import Frame
+from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, RenderJob
+from cloudburst.renderer.motion import camera_window
+from cloudburst.renderer.pictures import WATERMARK_MARGIN
+from cloudburst.renderer.planes import to_picture_layer, to_planes
+from cloudburst.renderer.subtitle_track import SubtitleTrack
+from support import drawn_frames
+from support.drawn_frames import luma, psnr, strict_decode
+from support.h264 import (
+    IDR,
+    check_counters,
+    length_prefixed,
+    parameter_sets,
+    picture_slices,
+    read_sps,
+)
+from support.render_jobs import Rendered, make_job, render_job, subtitle_file
+from support.video_probe import ffmpeg
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+EFFECTS = ("none", "zoom_in", "zoom_out", "pan_left", "pan_right")
+SUBTITLES = ("none", "box", "outline")
+PORTRAIT = (None, True, False)
+SECONDS = (0.04, 1, 5.1, 10.1)
+KINDS = ("photo", "noise", "line_art", "see_through")
+
+
+class Case(NamedTuple):
+    effect: str
+    subtitles: str
+    portrait: bool | None
+    seconds: float
+    kind: str
+
+
+CASES = [
+    Case("none", "outline", False, 0.04, "line_art"),
+    Case("none", "box", None, 1, "photo"),
+    Case("none", "outline", False, 5.1, "see_through"),
+    Case("none", "none", True, 10.1, "noise"),
+    Case("zoom_in", "box", False, 0.04, "noise"),
+    Case("zoom_in", "none", True, 1, "see_through"),
+    Case("zoom_in", "none", None, 5.1, "line_art"),
+    Case("zoom_in", "outline", True, 10.1, "photo"),
+    Case("zoom_out", "box", True, 0.04, "noise"),
+    Case("zoom_out", "none", False, 1, "line_art"),
+    Case("zoom_out", "outline", False, 5.1, "photo"),
+    Case("zoom_out", "box", None, 10.1, "see_through"),
+    Case("pan_left", "box", None, 0.04, "see_through"),
+    Case("pan_left", "outline", None, 1, "photo"),
+    Case("pan_left", "none", False, 5.1, "noise"),
+    Case("pan_left", "box", True, 10.1, "line_art"),
+    Case("pan_right", "none", True, 0.04, "photo"),
+    Case("pan_right", "outline", None, 1, "noise"),
+    Case("pan_right", "box", True, 5.1, "see_through"),
+    Case("pan_right", "none", False, 10.1, "line_art"),
+]
+"""Smallest number of cases in which any two values of different parameters occur together."""
+
+UPRIGHT = "line_art"
+"""Kind whose pictures are upright."""
+LOWEST_PSNR = {"photo": 30.0, "noise": 17.0, "line_art": 28.0, "see_through": 30.0}
+"""Luma PSNR in dB that each frame must have compared with the drawn one. Two frames of noise have
+12.6, and noise is encoded with a high quantizer, because its bitrate is limited."""
+
+
+def test_any_two_values_occur_together():
+    values = (EFFECTS, SUBTITLES, PORTRAIT, SECONDS, KINDS)
+    for one, other in combinations(range(5), 2):
+        found = {(case[one], case[other]) for case in CASES}
+        assert found == set(product(values[one], values[other]))
+
+
+def is_upright(case: Case) -> bool:
+    return case.kind == UPRIGHT if case.portrait is None else case.portrait
+
+
+def job_of(case: Case, folder: Path) -> RenderJob:
+    size = (720, 1280) if case.kind == UPRIGHT else (1600, 900)
+    picture = getattr(drawn_frames, case.kind)(size)
+    end = case.seconds
+    cues = subtitle_file(
+        (0, 0.4 * end, "第一行字幕，first"),
+        (0.3 * end, 0.6 * end, "second\n两行"),
+        (0.8 * end, end, "last"),
+    )
+    return make_job(
+        folder,
+        picture,
+        case.seconds,
+        cues="" if case.subtitles == "none" else cues,
+        watermark=drawn_frames.photo((80, 50)) if case.kind == "see_through" else None,
+        effects=[] if case.effect == "none" else [case.effect],
+        is_portrait=case.portrait,
+        background_box=case.subtitles == "box",
+    )
+
+
+def drawn(
+    folder: Path, job: RenderJob, frames: int, wanted: Sequence[int]
+) -> Iterator[Image.Image]:
+    """Yield the luma of the wanted frames, drawn without the classes that encode."""
+    picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options.is_portrait)
+    size = picture.size
+    source, canvas = Frame(*size), Frame(*size)
+    source.fill(to_planes(picture))
+    mark = None
+    if (folder / WATERMARK).exists():
+        image = pictures.load_watermark(folder / WATERMARK, job.image_pixels, size)
+        mark = to_picture_layer(image, WATERMARK_MARGIN, WATERMARK_MARGIN)
+    track = SubtitleTrack()
+    if (folder / SUBTITLE).exists():
+        track, _ = scene._load_subtitles(folder / SUBTITLE, job, size, frames)
+    for number in wanted:
+        if job.effect is None:
+            canvas.copy_rectangle(source, 0, 0, *size)
+        else:
+            canvas.zoom_from(source, camera_window(job.effect, *size, number, frames))
+        if mark is not None:
+            canvas.overlay(mark)
+        for layer in track.layers(track.states(number, 1)[0].number):
+            canvas.blend(layer)
+        yield luma(canvas.video)
+
+
+def check_frames(video: Path, folder: Path, job: RenderJob, case: Case) -> None:
+    """Decode the whole video with all checks; compare every 13th frame and those near borders."""
+    with av.open(str(video)) as container:
+        count = container.streams.video[0].frames
+    near = {border + step for border in (150, 300, count) for step in (-2, -1, 0, 1)}
+    wanted = sorted({*range(0, count, 13), *near} & set(range(count)))
+    chosen = "+".join(f"eq(n,{number})" for number in wanted)
+    output = (
+        "-map",
+        "0:v",
+        "-vf",
+        f"select='{chosen}',extractplanes=y",
+        "-fps_mode",
+        "passthrough",
+    )
+    decoded = strict_decode(video, outputs=(*output, "-f", "rawvideo", "-", "-map", "0:a"))
+    size = (1080, 1920) if is_upright(case) else (1920, 1080)
+    step = size[0] * size[1]
+    assert len(decoded) == step * len(wanted)
+    for place, frame in enumerate(drawn(folder, job, count, wanted)):
+        found = Image.frombytes("L", size, decoded[place * step : (place + 1) * step])
+        ratio = psnr(found, frame)
+        assert ratio > LOWEST_PSNR[case.kind], f"{case}, frame {wanted[place]}: {ratio:.1f} dB"
+
+
+def check_file(rendered: Rendered, case: Case) -> bytes:
+    """Check times, counters and the whole stream; return the parameter sets."""
+    size = (1080, 1920) if is_upright(case) else (1920, 1080)
+    length = 300 if case.effect == "none" else 150
+    with av.open(str(rendered.video)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.width, video.height) == size
+        assert (video.start_time, audio.start_time) == (0, 0)
+        seconds = [float(stream.duration * stream.time_base) for stream in (video, audio)]
+        assert abs(seconds[0] - case.seconds) <= 1 / 30, case
+        assert abs(seconds[1] - seconds[0]) <= 1 / 30, case
+        assert video.frames == rendered.done["frames"] == round(seconds[0] * 30)
+        configuration = bytes(video.codec_context.extradata)
+        sps = read_sps(parameter_sets(configuration)[0])
+        assert sps.size == size
+        packets = [packet for packet in container.demux(video) if packet.size]
+        positions = [round(p.pts * p.time_base * 30) % length for p in packets]
+        headers = picture_slices((length_prefixed(bytes(p)) for p in packets), sps)
+        assert check_counters(headers, positions, sps) == video.frames, case
+    return configuration
+
+
+def joined(videos: Sequence[Path], path: Path) -> list[str]:
+    """Join videos without encoding them; return the warnings that are not about audio."""
+    listed = path.with_suffix(".txt")
+    listed.write_text("".join(f"file '{video}'\n" for video in videos))
+    source = ("-f", "concat", "-safe", "0", "-i", listed)
+    done = ffmpeg("-v", "warning", *source, "-c", "copy", "-map", "0:v", "-map", "0:a", path)
+    warnings = done.stderr.decode().splitlines()
+    # Packets of AAC are longer than the rest of a frame, so those of two videos overlap.
+    audio = re.compile(r"stream 1|stream 0:1|0:a|\baost#0:1")
+    return [line for line in warnings if not audio.search(line)]
+
+
+def each_before_each(videos: Sequence[Path]) -> list[Path]:
+    """Return a list in which every video is followed by every other one: an Eulerian circuit."""
+    unused = {one: [other for other in videos if other != one] for one in videos}
+    stack, circuit = [videos[0]], []
+    while stack:
+        if unused[stack[-1]]:
+            stack.append(unused[stack[-1]].pop())
+        else:
+            circuit.append(stack.pop())
+    return circuit[::-1]
+
+
+def slices(path: Path) -> list[bytes]:
+    """Return the coded pictures; joining repeats the parameter sets before key frames."""
+    with av.open(str(path)) as container:
+        found = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    units = (unit for packet in found for unit in length_prefixed(packet))
+    return [unit for unit in units if unit[0] & 0x1F in (1, IDR)]
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["landscape", "portrait"])
+def test_videos_of_all_kinds(upright, tmp_path):
+    configurations: dict[bytes, list[Case]] = {}
+    videos: list[Path] = []
+    for case in (case for case in CASES if is_upright(case) == upright):
+        folder = tmp_path / "-".join(map(str, case))
+        job = job_of(case, folder)
+        rendered = render_job(folder)
+        configurations.setdefault(check_file(rendered, case), []).append(case)
+        check_frames(rendered.video, folder, job, case)
+        videos.append(rendered.video)
+    assert len(configurations) == 1, configurations
+    order = each_before_each(videos)
+    assert len(order) == len(videos) * (len(videos) - 1) + 1
+    assert joined(order, tmp_path / "all.mp4") == []
+    random.Random(4).shuffle(videos)
+    assert joined(videos, tmp_path / "once.mp4") == []
+    parts = [unit for video in videos for unit in slices(video)]
+    assert slices(tmp_path / "once.mp4") == parts
