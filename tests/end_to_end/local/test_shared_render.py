@@ -1,0 +1,84 @@
+"""A render process and processes that assist it: the same file, whatever happens to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cloudburst.renderer.encoder import QUANTIZER, VideoSize
+from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
+from support.drawn_frames import photo, strict_decode
+from support.render_jobs import make_job, render_job, result, started, subtitle_file
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+SECONDS = 45.0
+GOPS = 5
+CUES = subtitle_file(
+    (0, SECONDS, "a cue that stays"), *((3 * n + 1, 3 * n + 3.5, f"字幕 {n}") for n in range(14))
+)
+
+
+def job(folder: Path) -> Path:
+    make_job(folder, photo(VideoSize(640, 360)), SECONDS, cues=CUES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """SHA-256 of the video that one process renders."""
+    rendered = render_job(job(tmp_path_factory.mktemp("alone") / "job"))
+    assert rendered.gops == [GOPS]
+    strict_decode(rendered.video)
+    return rendered.done["sha256"]
+
+
+def results(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("gops-*/*.gop")}
+
+
+def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
+    """Two processes encode all GOPs before the render process begins."""
+    folder = job(tmp_path / "job")
+    GopPlan(round(30 * SECONDS), QUANTIZER).write(folder)
+    with started("gop_process", folder) as one, started("gop_process", folder) as other:
+        for process in (one, other):
+            assert process.communicate(timeout=60) == (b"", b"")
+            assert process.returncode == 0
+    stored = sum(path.stat().st_size for path in folder.glob("gops-*/*.gop"))
+    assert len(results(folder)) == GOPS
+    assert stored > 100_000
+    assert render_job(folder).done["sha256"] == alone
+    assert sum(path.stat().st_size for path in folder.glob("gops-*/*.gop")) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_process_that_was_killed_between_gops_makes_the_same_file(count, alone, tmp_path):
+    folder = job(tmp_path / "job")
+    GopPlan(round(30 * SECONDS), QUANTIZER).write(folder)
+    with started("gop_process", folder) as process:
+        while len(results(folder)) < count or not list(folder.glob("gops-*/*.claim")):
+            assert process.poll() is None
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert render_job(folder).done["sha256"] == alone
+
+
+def test_processes_that_join_a_render_at_once_make_the_same_file(alone, tmp_path):
+    """One of them is killed while it starts."""
+    folder = job(tmp_path / "job")
+    with ExitStack() as stack, started("render_process", folder) as render:
+        lines = iter(render.stdout.readline, b"")
+        assert any("gops" in json.loads(line) for line in lines)
+        helpers = [stack.enter_context(started("gop_process", folder)) for _ in range(2)]
+        helpers[0].kill()
+        rendered = result(render, folder)
+        assert helpers[1].wait(60) == 0
+    assert rendered.done["sha256"] == alone
+    assert (folder / PLAN_FILE).exists()
