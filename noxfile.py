@@ -71,6 +71,13 @@ def hostile(session: nox.Session) -> None:
     session.run("pytest", *SPREAD, HOSTILE, *session.posargs, env={"CLOUDBURST_HOSTILE": "all"})
 
 
+@nox.session(python=HERE)
+def browser(session: nox.Session) -> None:
+    """Play rendered videos in Chromium and compare screenshots; needs the program ``chromium``."""
+    session.install(EVERYTHING, *group("tests"))
+    session.run("pytest", "-s", "tests/end_to_end/browser/playback.py", *session.posargs)
+
+
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """Run the suite with the oldest supported dependencies."""

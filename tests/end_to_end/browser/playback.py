@@ -1,0 +1,147 @@
+"""Playback in Chromium: no frame is dropped, and each position shows its frame.
+
+``nox -s browser`` runs it; it needs the program ``chromium``. Run it on a machine with nothing else
+to do: a browser drops frames if it gets no CPU time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+
+from cloudburst.renderer.planes import to_planes
+from support.drawn_frames import dark_gradient, luma, photo, psnr
+from support.render_jobs import make_job, render_job, subtitle_file
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+CHROMIUM = shutil.which("chromium") or "chromium"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--autoplay-policy=no-user-gesture-required",
+)
+SECONDS = 11.5
+FRAMES = (0, 1, 4, 15, 44, 45, 149, 150, 151, 299, 300, 301, 344)
+"""Frames of which screenshots are compared: near changes of the subtitles and borders of GOPs."""
+CUES = subtitle_file((0.5, 1.5, "第一 first"), (1, 5, "second"), (9.9, 10.1, "border"))
+KINDS: dict[str, dict[str, Any]] = {
+    "still": {},
+    "still-subtitles": {"cues": CUES},
+    "zoom": {"effects": ["zoom_in"]},
+    "zoom-subtitles": {"effects": ["zoom_out"], "cues": CUES, "background_box": False},
+    "portrait-pan": {"effects": ["pan_left"], "cues": CUES, "is_portrait": True},
+    "dark-still": {"cues": CUES},
+}
+LOWEST_PSNR = 38.0
+"""Luma PSNR in dB of a screenshot against the frame that PyAV decodes; only colours are converted
+in between. Two frames of the zoom that follow each other have about 35."""
+
+
+class Server(ThreadingHTTPServer):
+    """Server of the page and the videos, which collects what the page finds."""
+
+    def __init__(self, videos: dict[str, Path]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.videos = videos
+        self.results: dict[str, dict[str, Any]] = {}
+        self.shots: dict[str, dict[float, bytes]] = {name: {} for name in videos}
+        self.ended = Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        match self.path.split("/")[1:]:
+            case ["list"]:
+                times = [(number + 0.5) / 30 for number in FRAMES]
+                body = json.dumps(dict.fromkeys(self.server.videos, times)).encode()
+            case ["video", name]:
+                body = self.server.videos[name].read_bytes()
+            case _:
+                body = Path(__file__).with_suffix(".html").read_bytes()
+        self._answer(body)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        match self.path.split("/")[1:]:
+            case ["shot", name, time]:
+                self.server.shots[name][float(time)] = body
+            case ["result", name]:
+                self.server.results[name] = json.loads(body)
+            case ["end"]:
+                self.server.ended.set()
+        self._answer(b"")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def videos(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for name, options in KINDS.items():
+        picture = (dark_gradient if name == "dark-still" else photo)((1600, 900))
+        make_job(folder / name, picture, SECONDS, **options)
+        found[name] = render_job(folder / name).video
+    return found
+
+
+def decoded(video: Path) -> list[Image.Image]:
+    with av.open(str(video)) as container:
+        return [
+            luma(frame).copy()
+            for number, frame in enumerate(container.decode(video=0))
+            if number in FRAMES
+        ]
+
+
+def test_chromium_plays_every_kind_of_video(tmp_path):
+    with Server(videos(tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        command = (CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", address)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as browser:
+            try:
+                ended = server.ended.wait(240)
+            finally:
+                browser.terminate()
+                output, _ = browser.communicate()
+        server.shutdown()
+    assert ended, output.decode()
+    for name, video in server.videos.items():
+        lowest = check_screenshots(list(server.shots[name].values()), video)
+        sys.stdout.write(f"{name}: {server.results[name]}, lowest PSNR {lowest:.1f} dB\n")
+        assert lowest > LOWEST_PSNR, name
+    for name, found in server.results.items():
+        size = [1080, 1920] if name.startswith("portrait") else [1920, 1080]
+        assert (found["size"], found["dropped"], found["corrupted"]) == (size, 0, 0), (name, found)
+        assert abs(found["duration"] - SECONDS) < 0.03
+        assert found["shown"] > 300, (name, found)
+
+
+def check_screenshots(shots: list[bytes], video: Path) -> float:
+    """Return the lowest similarity of a screenshot and its frame, in dB."""
+    ratios = []
+    for shot, frame in zip(shots, decoded(video), strict=True):
+        with Image.open(io.BytesIO(shot)) as picture:
+            planes = to_planes(picture.convert("RGB"))
+        ratios.append(psnr(Image.frombytes("L", picture.size, planes.y), frame))
+    return min(ratios)
