@@ -1,6 +1,6 @@
-# The render service. ffmpeg and the Chinese font come as wheels, so that one list, pyproject's,
-# says what is in here; no package of the system is added. Every wheel is pinned by its hash in
-# docker/*.lock, which `nox -s lock` makes of pyproject.
+# The render service. PyAV, which contains FFmpeg's libraries, and the Chinese font are wheels, so that
+# one list, pyproject's, says what is in here; no package of the system is added. Every wheel is pinned
+# by its hash in docker/*.lock, which `nox -s lock` makes of pyproject.
 #
 #   docker build -t cloudburst .         the base image by its tag
 #   sh docker/build.sh -t cloudburst     the base image by the digest in docker/base.lock
@@ -19,9 +19,11 @@ COPY pyproject.toml hatch_build.py LICENSE README.md ./
 COPY docker docker
 COPY examples examples
 COPY src src
+# The base has no C compiler: the pixel kernel is compiled by ziglang, which is in docker/build.lock.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /opt/cloudburst/bin/pip install --no-deps dist/*.whl \
-    && sh docker/trim.sh /opt/cloudburst
+    && sh docker/trim.sh /opt/cloudburst \
+    && /opt/cloudburst/bin/python docker/check_render.py
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.licenses="MIT AND GPL-3.0-or-later AND OFL-1.1"

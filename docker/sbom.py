@@ -1,9 +1,11 @@
 # ruff: noqa: INP001
 """Write the bill of materials of an environment: ``python docker/sbom.py PYTHON FILE``.
 
-cyclonedx-py lists the wheels of the environment of that Python. What two of the wheels carry
-inside (the ffmpeg program, the font) is a component of its own licence, and is added to them here.
-The base image is not in it: what Debian brings, only a scan of the built image can tell.
+cyclonedx-py lists the wheels of the environment of that Python. The contents of two of the wheels
+have licences of their own and are added here as components: the libraries in PyAV's wheel (see
+``docker/libraries.py``) and the font. Pillow and pydantic-core have bills of their own contents in
+their ``*.dist-info/sboms``. The base image is not included: only a scan of the built image can list
+the packages of Debian.
 """
 
 from __future__ import annotations
@@ -11,31 +13,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PROGRAM = """
-import json, os, imageio_ffmpeg, subprocess
-path = imageio_ffmpeg.get_ffmpeg_exe()
-text = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout
-print(json.dumps({"version": text.split()[2], "configuration": text}))
-"""
-FFMPEG_SOURCE = "https://github.com/FFmpeg/FFmpeg"
+LIBRARIES = Path(__file__).with_name("libraries.py")
 FONT_SOURCE = "https://github.com/notofonts/noto-cjk"
 
 
-def ffmpeg_component(version: str, configuration: str) -> dict[str, Any]:
-    """Return the ffmpeg of imageio-ffmpeg, with the licence of its build."""
-    free = "GPL" if "--enable-gpl" in configuration else "LGPL"
-    number = {"GPL": "2.0", "LGPL": "2.1"}[free]
-    number = "3.0" if "--enable-version3" in configuration else number
+def library_component(library: Mapping[str, str]) -> dict[str, Any]:
+    """Return the component of a library, from a line that ``docker/libraries.py`` prints."""
+    licence = library["licence"]
+    compound = " OR " in licence or " AND " in licence
     return {
-        "type": "application",
-        "bom-ref": "ffmpeg",
-        "name": "ffmpeg",
-        "version": version,
-        "licenses": [{"license": {"id": f"{free}-{number}-or-later"}}],
-        "externalReferences": [{"type": "vcs", "url": FFMPEG_SOURCE}],
+        "type": "library",
+        "bom-ref": f"av/{library['name']}",
+        "name": library["name"],
+        "version": library["version"],
+        "licenses": [{"expression": licence} if compound else {"license": {"id": licence}}],
+        "externalReferences": [{"type": "vcs", "url": library["source"]}],
     }
 
 
@@ -49,22 +45,28 @@ FONT: dict[str, Any] = {
 }
 
 
-def with_contents(bom: dict[str, Any], carried: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Add to each wheel of the bill what it carries; ``carried`` is by the wheel's name."""
+def with_contents(
+    bom: dict[str, Any], carried: Mapping[str, Sequence[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Add the components that wheels contain to a bill; ``carried`` has them by the wheel's name.
+
+    Raises:
+        KeyError: the environment does not have such a wheel.
+    """
     components = {component["name"]: component for component in bom["components"]}
     dependencies = {entry["ref"]: entry for entry in bom.setdefault("dependencies", [])}
-    for name, component in carried.items():
-        wheel = components[name]["bom-ref"]  # a KeyError: the image has another ffmpeg or font
-        bom["components"].append(component)
+    for name, contents in carried.items():
+        wheel = components[name]["bom-ref"]
+        bom["components"].extend(contents)
         entry = dependencies.setdefault(wheel, {"ref": wheel})
-        entry.setdefault("dependsOn", []).append(component["bom-ref"])
+        entry.setdefault("dependsOn", []).extend(part["bom-ref"] for part in contents)
     bom["dependencies"] = list(dependencies.values())
     return bom
 
 
 def main(python: str, target: Path) -> None:
-    """Make the bill, validate it against CycloneDX's schema and write it."""
-    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - the tests go without
+    """Create the bill, validate it against CycloneDX's schema and write it."""
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - the tests do without
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
     listed = subprocess.run(
@@ -72,9 +74,9 @@ def main(python: str, target: Path) -> None:
         stdout=subprocess.PIPE,
         check=True,
     ).stdout
-    found = json.loads(subprocess.run([python, "-c", PROGRAM], stdout=-1, check=True).stdout)
-    ffmpeg = ffmpeg_component(found["version"], found["configuration"])
-    bom = with_contents(json.loads(listed), {"imageio-ffmpeg": ffmpeg, "noto-cjk-sans-otc": FONT})
+    lines = subprocess.run([python, LIBRARIES], stdout=subprocess.PIPE, check=True).stdout
+    libraries = [library_component(json.loads(line)) for line in lines.splitlines()]
+    bom = with_contents(json.loads(listed), {"av": libraries, "noto-cjk-sans-otc": [FONT]})
     text = json.dumps(bom, indent=2) + "\n"
     if (error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)) is not None:
         sys.exit(f"not valid: {error}")

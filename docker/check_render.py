@@ -1,0 +1,42 @@
+# ruff: noqa: INP001
+"""Check that an environment can render: ``PYTHON docker/check_render.py``, with its Python.
+
+The build of the image runs this after ``docker/trim.sh``. It renders the test scene of the service,
+and fails if a file that rendering needs is missing, or if the pixel kernel was not compiled: the
+wheel is built without it if the compiler fails, and zooms then take much longer.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+
+
+def fault(line: str) -> str:
+    """Return the fault in the output of the test render, or an empty text."""
+    result = json.loads(line)
+    if "missing" in result:
+        return f"the test render failed: {result['missing']}"
+    kernel = result["found"]["kernel"]
+    return "" if kernel.startswith("kernel-") else f"rendering uses {kernel}, not the pixel kernel"
+
+
+def main() -> None:
+    """Render the test scene; exit with a message if there is a fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cloudburst.renderer.test_render", folder]
+        # The render process ends when its standard input does, together with its process group.
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        ) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+    if not line:
+        sys.exit(f"the test render printed nothing and ended with exit code {process.returncode}")
+    sys.exit(fault(line.decode()) or None)
+
+
+if __name__ == "__main__":
+    main()
