@@ -1,11 +1,10 @@
 # ruff: noqa: INP001
 """List the libraries that the installed wheel of PyAV carries: ``PYTHON docker/libraries.py``.
 
-PyAV's wheels contain FFmpeg's libraries and the libraries that these are linked to, each with its own
-licence. The wheel's own bill of materials lists only those that come from the system of its build.
-This program asks the libraries for their versions and prints one JSON object for each. It runs in
-the environment that it describes, and needs nothing but PyAV. Linux only: wheels for other systems
-have other libraries.
+PyAV's wheels contain FFmpeg's libraries and those to which they are linked, each with its licence.
+The wheel's own bill of materials lists only those from the system of its build. This program gets
+the versions from the libraries and prints one JSON object for each. It runs in the environment that
+it describes, and needs nothing but PyAV. Linux only: other wheels have other libraries.
 
 It fails for a library that is not in `LIBRARIES`: find out its licence, and add it here and to
 ``docker/licenses/THIRD_PARTY.md``.
@@ -79,13 +78,34 @@ XCB = Library("libxcb", "X11", _gitlab("libxcb"))
 _FFMPEG_PARTS = ("codec", "device", "filter", "format", "util")
 LIBRARIES: dict[str, Library] = {
     **{f"libav{part}": FFMPEG for part in _FFMPEG_PARTS},
-    **{"libswresample": FFMPEG, "libswscale": FFMPEG},
-    **{"libasound": ALSA, "libdav1d": DAV1D, "libdrm": DRM, "libgmp": GMP, "libgnutls": GNUTLS},
-    **{"libhogweed": NETTLE, "libnettle": NETTLE, "libmp3lame": LAME, "libopus": OPUS},
-    **{"libopencore-amrnb": OPENCORE, "libopencore-amrwb": OPENCORE, "libSvtAv1Enc": SVT},
-    **{"libsharpyuv": WEBP, "libwebp": WEBP, "libwebpmux": WEBP, "libunistring": UNISTRING},
-    **{"libvmaf": VMAF, "libvpl": VPL, "libvpx": VPX, "libx264": X264, "libx265": X265},
-    **{"libXau": XAU, "libxcb": XCB, "libxcb-shape": XCB, "libxcb-shm": XCB, "libxcb-xfixes": XCB},
+    "libswresample": FFMPEG,
+    "libswscale": FFMPEG,
+    "libasound": ALSA,
+    "libdav1d": DAV1D,
+    "libdrm": DRM,
+    "libgmp": GMP,
+    "libgnutls": GNUTLS,
+    "libhogweed": NETTLE,
+    "libnettle": NETTLE,
+    "libmp3lame": LAME,
+    "libopus": OPUS,
+    "libopencore-amrnb": OPENCORE,
+    "libopencore-amrwb": OPENCORE,
+    "libSvtAv1Enc": SVT,
+    "libsharpyuv": WEBP,
+    "libwebp": WEBP,
+    "libwebpmux": WEBP,
+    "libunistring": UNISTRING,
+    "libvmaf": VMAF,
+    "libvpl": VPL,
+    "libvpx": VPX,
+    "libx264": X264,
+    "libx265": X265,
+    "libXau": XAU,
+    "libxcb": XCB,
+    "libxcb-shape": XCB,
+    "libxcb-shm": XCB,
+    "libxcb-xfixes": XCB,
 }
 """Project of each file in ``av.libs``, by the name of the file without hash and version."""
 
@@ -132,7 +152,7 @@ VERSIONS: dict[str, Callable[[ctypes.CDLL], str]] = {
 
 
 def main() -> None:
-    """Print the projects whose code is in the wheel, sorted by name, as one JSON object per line."""
+    """Print the projects whose code is in the wheel, one JSON object per line, sorted by name."""
     for carried in sorted(carried_by_wheel()):
         sys.stdout.write(json.dumps(carried._asdict()) + "\n")
 

@@ -4,7 +4,7 @@
 ``python docker/requirements.py`` prints what the service needs: what the project, its extra
 ``service`` and its extra ``local`` (the font) depend on, without what the lint contract
 forbids ``cloudburst.service``. ``python docker/requirements.py build`` prints what builds the
-project's wheel: hatchling, and the C compiler for the pixel kernel, because the base image has none.
+project's wheel: hatchling, and a C compiler for the pixel kernel, because the base image has none.
 All of it is read from pyproject.toml.
 """
 
@@ -35,7 +35,9 @@ def requirements(pyproject: dict[str, Any]) -> list[str]:
 
 def build_requirements(pyproject: dict[str, Any]) -> list[str]:
     """Return the requirement lines of the build of the wheel, sorted."""
-    return sorted([*pyproject["build-system"]["requires"], *pyproject["dependency-groups"]["kernel"]])
+    return sorted(
+        [*pyproject["build-system"]["requires"], *pyproject["dependency-groups"]["kernel"]]
+    )
 
 
 def _name(requirement: str) -> str:

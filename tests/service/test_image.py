@@ -1,18 +1,24 @@
-"""What goes into the container image: pinned, listed, and under which licences."""
+"""Contents of the container image: pinned, listed, with their licences, and able to render."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import json
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import av
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cloudburst.renderer.kernel.compiler import ZIGLANG
 from support.project import ROOT
 
 DOCKER = ROOT / "docker"
@@ -100,61 +106,161 @@ def test_the_base_is_recorded_by_its_digest_and_used_again(tmp_path: Path) -> No
     assert not (project / "docker" / "base.lock").exists()
 
 
-def test_what_wheels_carry_inside_is_in_the_bill_of_materials() -> None:
+def test_the_contents_of_wheels_are_in_the_bill_of_materials() -> None:
     sbom = loaded("sbom")
     bom = {
         "components": [
-            {"name": "imageio-ffmpeg", "bom-ref": "a==1"},
+            {"name": "av", "bom-ref": "a==1"},
             {"name": "noto-cjk-sans-otc", "bom-ref": "b==1"},
         ],
         "dependencies": [{"ref": "a==1"}],
     }
-    ffmpeg = sbom.ffmpeg_component("n9", "configuration: --enable-gpl --enable-version3")
-    made = sbom.with_contents(bom, {"imageio-ffmpeg": ffmpeg, "noto-cjk-sans-otc": sbom.FONT})
-    licences = {
-        component["name"]: component["licenses"][0]["license"]["id"]
-        for component in made["components"][2:]
+    made = sbom.with_contents(
+        bom,
+        {
+            "av": [
+                sbom.library_component(
+                    {"name": name, "version": "1", "licence": licence, "source": "https://a.b"}
+                )
+                for name, licence in (("x264", "GPL-2.0-or-later"), ("GMP", "A OR B"))
+            ],
+            "noto-cjk-sans-otc": [sbom.FONT],
+        },
+    )
+    licences = {part["name"]: part["licenses"] for part in made["components"][2:]}
+    assert licences == {
+        "x264": [{"license": {"id": "GPL-2.0-or-later"}}],
+        "GMP": [{"expression": "A OR B"}],
+        "Noto Sans CJK": [{"license": {"id": "OFL-1.1"}}],
     }
-    assert licences == {"ffmpeg": "GPL-3.0-or-later", "Noto Sans CJK": "OFL-1.1"}
-    assert {"ref": "a==1", "dependsOn": ["ffmpeg"]} in made["dependencies"]
+    assert {"ref": "a==1", "dependsOn": ["av/x264", "av/GMP"]} in made["dependencies"]
     assert {"ref": "b==1", "dependsOn": ["noto-sans-cjk"]} in made["dependencies"]
     with pytest.raises(KeyError):
-        sbom.with_contents({"components": []}, {"imageio-ffmpeg": ffmpeg})
-
-
-@pytest.mark.parametrize(
-    ("configuration", "licence"),
-    [
-        ("--enable-gpl --enable-version3", "GPL-3.0-or-later"),
-        ("--enable-gpl", "GPL-2.0-or-later"),
-        ("--enable-version3", "LGPL-3.0-or-later"),
-        ("", "LGPL-2.1-or-later"),
-    ],
-)
-def test_the_licence_of_an_ffmpeg_follows_from_its_build(configuration: str, licence: str) -> None:
-    component = loaded("sbom").ffmpeg_component("n9", configuration)
-    assert component["licenses"] == [{"license": {"id": licence}}]
+        sbom.with_contents({"components": []}, {"av": []})
 
 
 def test_the_page_of_licences_names_the_versions_of_the_image() -> None:
     page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
     versions = locked("requirements")
-    rows = dict(re.findall(r"^\| (\S+) \| ([0-9]\S*) \|", page, re.MULTILINE))
-    assert rows == versions
+    packages = page.partition("## Python packages of the image")[2]
+    assert dict(re.findall(r"^\| (\S+) \| ([0-9]\S*) \|", packages, re.MULTILINE)) == versions
     assert "COPY LICENSE docker/licenses " in (ROOT / "Dockerfile").read_text()
-    for name in ("GPL-3.0.txt", "OFL-1.1.txt"):
+    named = set(re.findall(r"`([A-Z0-9.a-z-]+\.txt)`", page))
+    assert named == {path.name for path in (DOCKER / "licenses").glob("*.txt")}
+    assert len(named) == 6
+    for name in named:
         assert (DOCKER / "licenses" / name).stat().st_size > 4000
 
 
-@pytest.mark.real
-def test_the_ffmpeg_and_the_licence_that_the_page_names_are_those_of_the_wheel() -> None:
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    if imageio_ffmpeg.__version__ != locked("requirements")["imageio-ffmpeg"]:
-        pytest.skip("another wheel than the image's is installed here")
-    found = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-version"], capture_output=True, text=True, check=True
-    ).stdout
+def test_each_library_under_a_permissive_licence_has_its_notice() -> None:
     page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
-    assert found.split()[2] in page
-    assert "--enable-gpl --enable-version3" in found
-    assert "GPL-3.0-or-later" in page
+    rows = re.findall(r"^\| (\S+) \| [^|]+ \| ((?:BSD|MIT|X11)\S*) \| <", page, re.MULTILINE)
+    notices = (DOCKER / "licenses" / "NOTICES.txt").read_text()
+    assert len(rows) == 10
+    for name, _ in rows:
+        assert re.search(rf"^{re.escape(name)}\n-+\n", notices, re.MULTILINE), name
+
+
+def listed_libraries() -> dict[str, dict[str, str]]:
+    """The libraries in the installed wheel of PyAV, by their name."""
+    if sys.platform != "linux":
+        pytest.skip("wheels for other systems have other libraries")
+    made = subprocess.run(
+        [sys.executable, DOCKER / "libraries.py"], capture_output=True, text=True, check=True
+    )
+    return {(library := json.loads(line))["name"]: library for line in made.stdout.splitlines()}
+
+
+@pytest.mark.real
+def test_each_library_in_the_wheel_of_pyav_has_a_version_and_a_licence() -> None:
+    libraries = listed_libraries()
+    assert libraries["FFmpeg"]["version"] == av.ffmpeg_version_info
+    assert libraries["x264"]["licence"] == libraries["x265"]["licence"] == "GPL-2.0-or-later"
+    for library in libraries.values():
+        assert re.match(r"[0-9]+", library["version"]), library
+    # The licence that FFmpeg's libraries report, with which x264 and x265 are combined.
+    (codec,) = (Path(av.__file__).parents[1] / "av.libs").glob("libavcodec-*")
+    licence = ctypes.CDLL(str(codec)).avcodec_license
+    licence.restype = ctypes.c_char_p
+    assert licence() == b"LGPL version 3 or later"
+    assert libraries["FFmpeg"]["licence"] == "LGPL-3.0-or-later"
+
+
+@pytest.mark.real
+def test_the_page_of_licences_lists_the_libraries_in_the_wheel_of_the_image() -> None:
+    page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
+    rows = re.findall(r"^\| (\S+) \| (?:core )?(\S+) \| (.+?) \| <(.+)> \|$", page, re.MULTILINE)
+    table = {name: (version, licence, source) for name, version, licence, source in rows}
+    listed = {
+        name: (library["version"], library["licence"], library["source"])
+        for name, library in listed_libraries().items()
+    }
+    if av.__version__ == locked("requirements")["av"]:
+        assert table == listed
+    else:  # the test runs with another wheel than the image's
+        assert {name for name in listed if name not in table} <= {"opencore-amr"}
+        assert all(table[name][1:] == listed[name][1:] for name in table if name in listed)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"found": {"version": "1", "kernel": "kernel-linux-x86_64-v3"}}', ""),
+        ('{"found": {"version": "1", "kernel": "pillow"}}', "rendering uses pillow"),
+        ('{"missing": "ImportError: libxcb.so.1"}', "the test render failed: ImportError"),
+    ],
+)
+def test_the_build_fails_without_what_rendering_needs(line: str, fault: str) -> None:
+    found = loaded("check_render").fault(line)
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
+@pytest.mark.real
+def test_the_check_of_the_build_renders() -> None:
+    command = [sys.executable, DOCKER / "check_render.py"]
+    environ = {**os.environ, "CLOUDBURST_KERNEL_VARIANT": "pillow"}
+    made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stderr.strip()) == (
+        1,
+        "rendering uses pillow, not the pixel kernel",
+    )
+
+
+def test_a_build_without_a_compiler_has_the_one_that_the_build_hook_requires() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert pyproject["dependency-groups"]["kernel"] == [ZIGLANG]
+    assert ZIGLANG in loaded("requirements").build_requirements(pyproject)
+    assert "docker/check_render.py" in (ROOT / "Dockerfile").read_text()
+
+
+def test_trimming_keeps_what_rendering_imports(tmp_path: Path) -> None:
+    """A trimmed environment of empty files has lost only what no renderer loads."""
+    packages = tmp_path / "lib" / "python3.13" / "site-packages"
+    kept = [
+        "av/codec/codec.abi3.so",
+        "av.libs/libx265-0a1b2c3d.so.217",
+        "PIL/_imaging.cpython-313-x86_64-linux-gnu.so",
+        "PIL/_webp.cpython-313-x86_64-linux-gnu.so",
+        "pillow.libs/libwebp-0a1b2c3d.so.7",
+        "cloudburst/renderer/kernel/kernel.c",
+        "cloudburst/renderer/kernel/libs/kernel-linux-x86_64.so",
+        "noto_cjk_sans_otc/NotoSansCJK-Regular.ttc",
+    ]
+    lost = [
+        "av/codec/codec.pyi",
+        "av/codec/codec.pxd",
+        "PIL/_avif.cpython-313-x86_64-linux-gnu.so",
+        "pillow.libs/libavif-0a1b2c3d.so.16",
+        "pip/__init__.py",
+        "cloudburst/story/story.json",
+    ]
+    for name in (*kept, *lost):
+        path = packages / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    subprocess.run(["sh", DOCKER / "trim.sh", tmp_path], check=True)
+    assert [name for name in kept if not (packages / name).exists()] == []
+    assert [name for name in lost if (packages / name).exists()] == []
