@@ -4,7 +4,7 @@ No input files are needed: the pictures are layers of "cut paper", drawn with Pi
 twice their size, the voices are from espeak-ng, and the time of each subtitle is the measured
 length of its phrase.
 
-Debian packages: ``espeak-ng sox ffmpeg fonts-quicksand``.  Python packages: ``pillow numpy``.
+Debian packages: ``espeak-ng sox fonts-quicksand``.  Python packages: ``av pillow numpy``.
 
     python examples/make_story            # all of it, into examples/story
     python examples/make_story 03-storm   # one scene only
@@ -23,6 +23,7 @@ from pathlib import Path
 from pages import beacon, cloud_comes, harbour, morning, starlight, storm, watermark
 from paper import Picture
 from PIL import Image
+from sound import encode
 
 OUT = Path(__file__).resolve().parents[1] / "story"
 
@@ -63,8 +64,6 @@ TRIM = "silence 1 0.01 0.6% reverse silence 1 0.01 0.6% reverse"
 # with -D (no random dither), so that every run makes the same files.
 WARM = "highpass 90 lowpass 6500 compand 0.01,0.15 6:-60,-60,-36,-20,-18,-12,0,-7 0 -60 0.05"
 ROOM = "reverb 18 50 45 0 8 -2 fade t 0.05 -0 0.35"
-LEVEL = "loudnorm=I=-16:TP=-3:LRA=11,aresample=44100"
-CODECS = {"mp3": ("libmp3lame", "56k"), "m4a": ("aac", "56k")}
 
 
 def run(*command: str | Path) -> str:
@@ -91,9 +90,7 @@ def speak(scene: Scene, sound: Path) -> list[tuple[float, float]]:
             clock += length + PAUSE
             takes.append(take)
         run("sox", "-D", *takes, work / "voice.wav", *WARM.split(), *ROOM.split())
-        codec, rate = CODECS[scene.sound]
-        quiet = ("ffmpeg", "-v", "error", "-y", "-i", work / "voice.wav", "-af", LEVEL)
-        run(*quiet, "-c:a", codec, "-b:a", rate, "-ac", "1", "-bitexact", sound)
+        encode(work / "voice.wav", sound)
     return times
 
 
