@@ -5,7 +5,7 @@
 In virtual time, with `cloudburst.testing.FakeCloud`: two local workers with one core each, which
 answer after 1.5 s, and up to four tasks of 2 vCPU, which need 40 s and encode two scenes at once.
 Speeds are measured ones. A second of work, which is about a second of sound (see
-`cloudburst.engine.forecast.measurements.scene_work`), takes our service 0.345 s of a core
+`cloudburst.engine.forecast.scene_work.scene_work`), takes our service 0.345 s of a core
 (``benchmarks/plan.py --work``); a vCPU does 0.63 of a core's work when all are busy (AWS's
 "Graviton performance runbook", of c6i, 2026-11); the public image takes 12.6 times as long as our
 service (``benchmarks/render.py --peer``) and encodes one scene at a time. Files take a second each
@@ -31,7 +31,8 @@ from functools import partial
 
 from cloud.virtual import in_virtual_time, log_normal, rendered, scene
 
-from cloudburst.engine.forecast.measurements import Measurements, scene_work
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Sample

@@ -169,7 +169,7 @@ async def imagined(cloud: FakeCloud, tasks: int, number: int) -> tuple[Report, i
         CheckedScene(
             scene=Scene(name=str(n), image=Path(f"{n}.png"), audio=Path(f"{n}.mp3")),
             audio_seconds=sound(n),
-            total_bytes=1000,
+            image_bytes=1000,
         )
         for n in range(number)
     ]

@@ -16,7 +16,6 @@ from. Exits with 1 when the goal is missed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -35,14 +34,17 @@ from renders.processes import Cost, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
 from cloudburst.cli.plan_candidates import PlanData
-from cloudburst.engine.forecast.measurements import scene_work
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.models.default_performance import NATIVE_CPU_SECONDS_PER_WORK
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.preflight import check_scenes
+from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 
 GOAL = 0.15
+LONGEST = 120
+"""Seconds of the longest audio."""
 FIRST = 3
 """Runs of which only figures are wanted."""
 PICTURES = {
@@ -59,7 +61,7 @@ class Inputs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        make_inputs(folder, 15)
+        make_inputs(folder, LONGEST)
         picture = Image.open(folder / "image.png")
         self.pictures: dict[str, Path] = {}
         for name, (width, height, ending) in PICTURES.items():
@@ -165,15 +167,15 @@ def works_of_scenes(inputs: Inputs, folder: Path) -> None:
         f"{'seconds':>7} {'picture':12} {'':6} {'':9} {'CPU':>6} {'wall':>6} {'said':>6} {'off':>7}"
     )
     off, busy = list[float](), list[float]()
-    for seconds, effects, subtitled in product((2, 6, 15), ((), ("zoom_in",)), (False, True)):
+    for seconds, effects, subtitled in product((1, 5, 30, 120), ((), ("zoom_in",)), (False, True)):
         for name, picture in inputs.pictures.items():
-            if subtitled and name != "1080p":
+            if (subtitled or seconds > 5) and name != "1080p":
                 continue
             options = RenderOptions.model_validate({"effects": effects})
             scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
-            files = sum(p.stat().st_size for p in (picture, scene.audio))
+            size = picture.stat().st_size
             weight = scene_work(
-                CheckedScene(scene=scene, audio_seconds=seconds, total_bytes=files), options
+                CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size), options
             )
             cost = measured_child(scene, options, folder)
             error = NATIVE_CPU_SECONDS_PER_WORK * weight / cost.cpu - 1
@@ -194,8 +196,8 @@ def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
     shutil.copy(scene.audio, folder / "audio")
     if scene.subtitle is not None:
         shutil.copy(scene.subtitle, folder / "subtitle")
-    job = {"name": "s", "options": options.model_dump(mode="json")}
-    (folder / "job.json").write_text(json.dumps(job))
+    job = RenderJob(name="s", options=JobOptions.from_options(options))
+    (folder / JOB_FILE).write_text(job.to_json())
     command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]
     cost = measured(command, folder, folder / "video.mp4")
     shutil.rmtree(folder)

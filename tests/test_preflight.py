@@ -63,7 +63,7 @@ def test_a_good_scene_comes_back_with_its_length_and_size(files: Path) -> None:
     (checked,) = good(whole)
     assert checked.scene == whole
     assert checked.audio_seconds == 2.0
-    assert checked.total_bytes == sum(
+    assert checked.image_bytes == sum(
         (files / f).stat().st_size for f in ("a.png", "a.wav", "a.srt")
     )
 

@@ -15,7 +15,7 @@ from cloudburst.scene_fingerprints import add_fingerprints
 
 @pytest.fixture
 def scene(make_scene):
-    return CheckedScene(scene=Scene.model_validate(make_scene("a")), audio_seconds=1, total_bytes=1)
+    return CheckedScene(scene=Scene.model_validate(make_scene("a")), audio_seconds=1, image_bytes=1)
 
 
 def of(scene: CheckedScene, **options) -> str:

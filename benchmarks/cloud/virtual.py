@@ -35,7 +35,7 @@ def log_normal(seed: int, number: int, *, middle: float) -> list[float]:
 def scene(name: str, seconds: float) -> CheckedScene:
     """One without files."""
     files = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    return CheckedScene(scene=files, audio_seconds=seconds, total_bytes=1_000_000)
+    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 HISTORY_LOCK_TIMEOUT = 2.0
 """Maximum number of seconds to wait while another process writes the file."""
-_SCHEMA = 2
+_SCHEMA = 3
 _CREATE = """\
 CREATE TABLE samples (
     id INTEGER PRIMARY KEY,

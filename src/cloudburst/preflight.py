@@ -76,7 +76,7 @@ class _CheckedEntry:
 def check_scenes(
     scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
 ) -> tuple[CheckedScene, ...]:
-    """Check the scenes and return them in order, with absolute paths, audio length and file size.
+    """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
     call it in a thread. Raises `InvalidScenesError` with every fault of every scene and of the
@@ -96,7 +96,7 @@ def check_scenes(
         CheckedScene(
             scene=entry.scene,
             audio_seconds=files["audio", entry.paths["audio"]].seconds,
-            total_bytes=sum(files[pair].size for pair in entry.paths.items()),
+            image_bytes=files["image", entry.paths["image"]].size,
         )
         for entry in entries
         if entry.scene is not None

@@ -56,14 +56,14 @@ def in_time(function, *args):
 
 def fingerprint(path):
     one = Scene(name="one", image=path, audio=path)
-    checked = CheckedScene(scene=one, audio_seconds=1, total_bytes=1)
+    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
     return add_fingerprints([checked], RenderOptions())
 
 
 def fingerprint_of_a_watermark(path):
     path.with_name("other").write_bytes(b"other")
     one = Scene(name="one", image=path.with_name("other"), audio=path.with_name("other"))
-    checked = CheckedScene(scene=one, audio_seconds=1, total_bytes=1)
+    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
     return add_fingerprints([checked], RenderOptions(watermark=path))
 
 
@@ -125,7 +125,7 @@ def past_with_a_video_of(size, make_scene):
 
 def stock_taken(past, folder, *, overwrite=False):
     checked = CheckedScene(
-        scene=past.scenes["a"].scene, audio_seconds=1, total_bytes=1, fingerprint="f"
+        scene=past.scenes["a"].scene, audio_seconds=1, image_bytes=1, fingerprint="f"
     )
     return recover_outputs(past, [checked], {"a": folder / "a.mp4"}, overwrite=overwrite)
 

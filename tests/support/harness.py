@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.engine.forecast.measurements import Measurements, scene_work
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
@@ -21,7 +22,7 @@ from cloudburst.models.task import TaskSpec
 
 def checked(name: str, seconds: float = 1.0) -> CheckedScene:
     scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    return CheckedScene(scene=scene, audio_seconds=seconds, total_bytes=1000)
+    return CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=1000)
 
 
 def working(name, seconds):

@@ -36,8 +36,8 @@ from cloudburst.cli.plan_choice import (
     workers_text,
 )
 from cloudburst.compat import read_settings
-from cloudburst.engine.forecast.measurements import scene_work
 from cloudburst.engine.forecast.plan import Plan
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
@@ -229,7 +229,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _example_scene(scene: CheckedScene) -> CheckedScene:
-    return scene.model_copy(update={"audio_seconds": EXAMPLE_SECONDS, "total_bytes": 0})
+    return scene.model_copy(update={"audio_seconds": EXAMPLE_SECONDS, "image_bytes": 0})
 
 
 def _source(samples: int) -> tuple[str, str]:

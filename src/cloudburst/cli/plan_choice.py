@@ -11,7 +11,6 @@ from cloudburst.cli.backend_options import BackendOptions, unknown_backend
 from cloudburst.cli.output import format_duration, format_usd, pluralize
 from cloudburst.cli.plan_candidates import Candidate, PlanData
 from cloudburst.cli.render import RunRequest
-from cloudburst.engine.forecast.measurements import scene_work
 from cloudburst.engine.forecast.plan import (
     Plan,
     PlanSet,
@@ -20,6 +19,7 @@ from cloudburst.engine.forecast.plan import (
     default_plan,
     enumerate_plans,
 )
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier

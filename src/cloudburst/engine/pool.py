@@ -150,7 +150,7 @@ class WorkerPool:
         """Return the predicted time and cost of a run.
 
         Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         """
         return self._scheduler.plan_for(works).prediction
 

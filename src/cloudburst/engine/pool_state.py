@@ -34,7 +34,7 @@ class Ticket:
     """Length of the scene's audio, in seconds."""
     work: float
     """Weighted length of the scene, by which the queue is sorted: see
-    `cloudburst.engine.forecast.measurements.scene_work`."""
+    `cloudburst.engine.forecast.scene_work.scene_work`."""
     deadline: float | None = None
     """Time at which the run should be done; ``None``: no deadline. To meet it, workers are started
     even if they do not pay off."""

@@ -23,7 +23,7 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.engine.attempt import SceneContext, render_scene
 from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.event_stream import EventStream
-from cloudburst.engine.forecast.measurements import scene_work
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool

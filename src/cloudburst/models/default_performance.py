@@ -19,12 +19,10 @@ from cloudburst.models.performance import (
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier, encoder_slots
 
-NATIVE_CPU_SECONDS_PER_WORK = 0.345
+NATIVE_CPU_SECONDS_PER_WORK = 0.225
 """CPU seconds that the render service needs for each second of work (weighted length of a scene),
-measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md)."""
-NATIVE_CORES = 1.4
-"""Number of cores that one encode of the render service keeps busy: 6.2 CPU seconds in 4.3 seconds,
-measured with ``benchmarks/plan.py --work``."""
+measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An encode
+runs on one core."""
 ONESTEP_SERIAL, ONESTEP_PARALLEL = 3.1, 2.5
 """CPU seconds that the public image needs for each second of work (weighted length of a scene):
 first the part that runs on one core, then the part that runs on all cores. In
@@ -146,7 +144,7 @@ def endpoints_performance(protocol: Protocol, *, encoder_slots: int) -> Performa
 
     The container is assumed to have one core for each encoder slot, and at least two cores.
     """
-    cores = max(2, encoder_slots)
+    cores = max(2, encoder_slots)  # two make a difference for the public image only
     return Performance(
         seconds_per_work=_slot_seconds_per_work(protocol, cores=cores, at_once=encoder_slots),
         transfer_seconds=TRANSFER_SECONDS,
@@ -161,4 +159,4 @@ def _slot_seconds_per_work(protocol: Protocol, *, cores: int, at_once: int) -> f
     """
     if protocol is Protocol.ONESTEP:
         return ONESTEP_SERIAL + ONESTEP_PARALLEL / cores
-    return NATIVE_CPU_SECONDS_PER_WORK * max(at_once / cores, 1 / min(NATIVE_CORES, cores))
+    return NATIVE_CPU_SECONDS_PER_WORK * max(at_once / cores, 1)

@@ -122,8 +122,8 @@ class CheckedScene(BaseModel):
     """Scene with absolute paths."""
     audio_seconds: float
     """Length of the audio in seconds according to its header, accurate enough for scheduling."""
-    total_bytes: int
-    """Size of all files of the scene, in bytes."""
+    image_bytes: int
+    """Size of the file of the picture, in bytes."""
     fingerprint: str = ""
     """Fingerprint of everything that determines the video: contents of the files, and options."""
 

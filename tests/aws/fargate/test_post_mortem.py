@@ -198,7 +198,7 @@ async def test_a_run_keeps_them_and_ends_for_an_image_that_is_not_there(make_sce
         CheckedScene(
             scene=Scene.model_validate(make_scene(f"s{number}")),
             audio_seconds=1.0,
-            total_bytes=1000,
+            image_bytes=1000,
         )
         for number in range(6)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +11,9 @@ from hypothesis import strategies as st
 from cloudburst.engine.forecast.measurements import (
     MAX_SAMPLES_PER_MEASURE,
     Measurements,
-    scene_work,
 )
-from cloudburst.models.options import RenderOptions
+from cloudburst.engine.forecast.scene_work import BASE_WORK
 from cloudburst.models.performance import ASSUMED_RANGE, Performance, Sample
-from cloudburst.models.scene import CheckedScene, Scene
 
 ASSUMED = Performance(
     startup_seconds=60.0,
@@ -30,13 +27,6 @@ ASSUMED = Performance(
 
 def encoded(seconds: float, sound: float, kind: str = "here") -> Sample:
     return Sample(kind=kind, measure="encode", seconds=seconds, work=sound)
-
-
-def scene(seconds: float = 8.0, *, subtitle: bool = False, size: int = 0) -> CheckedScene:
-    told = Scene(
-        name="s", image=Path("s.png"), audio=Path("s.mp3"), subtitle=Path("s") if subtitle else None
-    )
-    return CheckedScene(scene=told, audio_seconds=seconds, total_bytes=size)
 
 
 def test_what_is_not_measured_is_assumed() -> None:
@@ -69,6 +59,15 @@ def test_one_encode_says_how_fast_a_machine_is_and_nothing_of_its_shape() -> Non
     found = Measurements([encoded(12.0, 10.0)]).performance("here", assumed)  # 6 s were assumed
     assert found.encode_seconds(10.0) == pytest.approx(12.0)
     assert found.encode_seconds(20.0) == pytest.approx(22.0)
+
+
+def test_after_many_short_scenes_a_long_one_is_not_expected_too_early() -> None:
+    assumed = Performance(seconds_per_work=0.225)
+    # On a slower machine: 0.6 s for the start, and 0.3 s for each second of camera motion.
+    lengths = [0.5, 1.0, 1.5] * 20
+    samples = [encoded(0.6 + 0.3 * length, BASE_WORK + length) for length in lengths]
+    found = Measurements(samples).performance("here", assumed)
+    assert found.encode_seconds(BASE_WORK + 60.0) == pytest.approx(18.6, rel=0.1)
 
 
 def test_scenes_of_the_same_length_leave_the_shape_as_it_was() -> None:
@@ -145,17 +144,3 @@ def test_the_best_and_the_worst_leave_alone_what_is_not_billed() -> None:
     assert (pace.best_case.startup_seconds, pace.best_case.encode_seconds(10.0)) == (40.0, 10.0)
     assert (pace.worst_case.startup_seconds, pace.worst_case.encode_seconds(10.0)) == (100.0, 60.0)
     assert pace.worst_case.worst_case == pace.worst_case
-
-
-def test_a_still_picture_is_half_the_work() -> None:
-    still, moving = RenderOptions(effects=()), RenderOptions()
-    assert 0.5 < scene_work(scene(), still) / scene_work(scene(), moving) < 0.6
-    assert scene_work(scene(9.0), still) > scene_work(scene(), still)
-
-
-def test_subtitles_and_large_files_are_more_work() -> None:
-    options = RenderOptions()
-    assert scene_work(scene(subtitle=True), options) > scene_work(scene(), options)
-    assert (
-        scene_work(scene(size=20_000_000), options) > scene_work(scene(size=1_000_000), options) + 1
-    )

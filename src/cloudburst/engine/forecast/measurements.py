@@ -7,19 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Measure, Performance, Range, Sample
-from cloudburst.models.scene import CheckedScene
-
-BASE_WORK = 3.25
-"""Work of every scene in addition to its audio, in seconds, for the start of a process and the
-reading of an image."""
-STILL_IMAGE_FACTOR = 0.54
-"""Work of a scene without camera motion, relative to the same scene with camera motion."""
-SUBTITLE_WORK = 0.75
-"""Work that subtitles add to a scene, in seconds."""
-WORK_PER_MEGABYTE = 0.08
-"""Work per megabyte of input files, in seconds: a large PNG takes long to read."""
 
 MAX_SAMPLES_PER_MEASURE = 200
 """Number of samples that are kept for each kind of worker and each measure, such as start-up or
@@ -36,21 +24,6 @@ fitted. The newest sample has weight 1."""
 _MIN_SAMPLES_FOR_RANGE = 8
 """Number of samples from which the range of a measure is computed; with fewer, the assumed range is
 used."""
-
-
-def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
-    """Return the work of a scene, in seconds, by which encode times of scenes are compared.
-
-    It is the length of the audio plus a constant, weighted for camera motion, with additions for
-    subtitles and the size of the files. The constants were measured on our own render service with
-    ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``). A scene without
-    camera motion is assumed to be about half the work of the same scene with camera motion. On the
-    public image, it is only a quarter.
-    """
-    has_motion = options.effect_for(scene.scene.name) is not None
-    encoded = (BASE_WORK + scene.audio_seconds) * (1.0 if has_motion else STILL_IMAGE_FACTOR)
-    subtitles = SUBTITLE_WORK if scene.scene.subtitle is not None else 0.0
-    return encoded + subtitles + WORK_PER_MEGABYTE * scene.total_bytes / 1e6
 
 
 @dataclass(slots=True)

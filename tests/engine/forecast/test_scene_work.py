@@ -1,0 +1,45 @@
+"""The work of a scene: CPU seconds of real renders, as they were measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.models.default_performance import NATIVE_CPU_SECONDS_PER_WORK
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import CheckedScene, Scene
+
+STILL, ZOOM = RenderOptions(effects=()), RenderOptions.model_validate({"effects": ["zoom_in"]})
+
+
+def scene(seconds: float, *, subtitle: bool = False, megabytes: float = 3.2) -> CheckedScene:
+    subtitles = Path("s.srt") if subtitle else None
+    files = Scene(name="s", image=Path("s.png"), audio=Path("s.mp3"), subtitle=subtitles)
+    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=round(megabytes * 1e6))
+
+
+@pytest.mark.parametrize(
+    ("checked", "options", "cpu_seconds"),
+    [
+        (scene(1), STILL, 0.48),
+        (scene(30), STILL, 0.71),
+        (scene(300), STILL, 2.96),
+        (scene(2, megabytes=0.3), STILL, 0.52),
+        (scene(2, megabytes=19.1), STILL, 1.35),
+        (scene(2, megabytes=3.4), STILL, 0.63),
+        (scene(30, subtitle=True), STILL, 1.41),
+        (scene(300, subtitle=True), STILL, 9.26),
+        (scene(1), ZOOM, 0.73),
+        (scene(10), ZOOM, 2.78),
+        (scene(30), ZOOM, 7.08),
+        (scene(3, megabytes=11.8), ZOOM, 1.63),
+        (scene(30, subtitle=True), ZOOM, 7.20),
+    ],
+)
+def test_the_work_is_in_proportion_to_measured_cpu_seconds(
+    checked: CheckedScene, options: RenderOptions, cpu_seconds: float
+) -> None:
+    expected = NATIVE_CPU_SECONDS_PER_WORK * scene_work(checked, options)
+    assert expected == pytest.approx(cpu_seconds, rel=0.2)
