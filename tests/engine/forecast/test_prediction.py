@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.engine.forecast.measurements import Measurements, scene_work
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan, make_plan
+from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.forecast.simulation import Load
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
@@ -170,10 +171,10 @@ async def test_a_deadline_is_foreseen_too():
             limits=Limits(workers=6, deadline=deadline),
             measurements=Measurements(known),
         )
-        for deadline in (None, 85.0)
+        for deadline in (None, 80.0)
     ]
     alone, hurried = reports
-    assert hurried.predicted.wall_seconds <= 85.0 < alone.predicted.wall_seconds
+    assert hurried.predicted.wall_seconds <= 80.0 < alone.predicted.wall_seconds
     assert hurried.wall_seconds == pytest.approx(hurried.predicted.wall_seconds, rel=0.06)
     assert alone.wall_seconds == pytest.approx(alone.predicted.wall_seconds, rel=0.06)
 

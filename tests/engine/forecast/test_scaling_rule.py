@@ -12,19 +12,19 @@ from cloudburst.engine.forecast.billing_forecast import (
     unused_task_seconds,
 )
 from cloudburst.engine.forecast.scaling_rule import ScalingDecision, one_more_worker
-from cloudburst.engine.forecast.simulation import EncoderSlot, Load
+from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
 from cloudburst.models.performance import Performance
 
 TASK = Performance(startup_seconds=40.0, measured=frozenset({"startup", "encode"}))
 HERE = Performance(seconds_per_work=3.0, measured=frozenset({"startup", "encode"}))
 
 
-def task(free_in: float = 40.0) -> list[EncoderSlot]:
-    return [EncoderSlot(free_in=free_in, performance=TASK, billed=True)]
+def task(free_in: float = 40.0) -> SimulatedWorker:
+    return SimulatedWorker(free_in=(free_in,), performance=TASK, billed=True)
 
 
-def decide(works: list[float], slots: list[EncoderSlot], **facts: float) -> ScalingDecision:
-    return one_more_worker(Load.from_works(works), slots, task(), **{"room": 9} | facts)  # type: ignore[arg-type]
+def decide(works: list[float], workers: list[SimulatedWorker], **facts: float) -> ScalingDecision:
+    return one_more_worker(Load.from_works(works), workers, task(), **{"room": 9} | facts)  # type: ignore[arg-type]
 
 
 def test_the_first_worker_pays_off() -> None:
@@ -32,14 +32,14 @@ def test_the_first_worker_pays_off() -> None:
 
 
 def test_a_worker_that_was_never_measured_pays_off() -> None:
-    unknown = [EncoderSlot(free_in=40.0, performance=Performance(startup_seconds=40.0))]
-    assert one_more_worker(Load.from_works([1.0]), task(), unknown, room=1).pays_off
+    unknown = SimulatedWorker(free_in=(40.0,), performance=Performance(startup_seconds=40.0))
+    assert one_more_worker(Load.from_works([1.0]), [task()], unknown, room=1).pays_off
 
 
 @pytest.mark.parametrize(("scenes", "pays_off"), [(7, False), (8, False), (9, False), (10, True)])
 def test_a_task_pays_off_that_saves_more_than_its_start_up(scenes: int, pays_off: bool) -> None:
     # 40 + 10 s for each scene on one task; on two, half of the scenes each.
-    decision = decide([10.0] * scenes, task())
+    decision = decide([10.0] * scenes, [task()])
     assert decision.saved_seconds == 10.0 * (scenes // 2)
     assert decision.unused_seconds == 40.0
     assert decision.pays_off is pays_off
@@ -47,8 +47,8 @@ def test_a_task_pays_off_that_saves_more_than_its_start_up(scenes: int, pays_off
 
 def test_the_rest_of_the_minute_counts_as_unused() -> None:
     quick = Performance(startup_seconds=2.0, measured=TASK.measured)
-    new = [EncoderSlot(free_in=2.0, performance=quick, billed=True)]
-    decision = one_more_worker(Load.from_works([10.0, 10.0]), new, new, room=1)
+    new = SimulatedWorker(free_in=(2.0,), performance=quick, billed=True)
+    decision = one_more_worker(Load.from_works([10.0, 10.0]), [new], new, room=1)
     assert decision == ScalingDecision(pays_off=False, saved_seconds=10.0, unused_seconds=50.0)
 
 
@@ -56,28 +56,28 @@ def test_the_rest_of_the_minute_counts_as_unused() -> None:
 def test_for_a_deadline_every_task_pays_off_that_saves_time(
     deadline: float, pays_off: bool
 ) -> None:
-    assert decide([10.0] * 7, task(), deadline=deadline).pays_off is pays_off
-    assert not decide([10.0], task(), deadline=1.0).pays_off, "one scene needs one task"
+    assert decide([10.0] * 7, [task()], deadline=deadline).pays_off is pays_off
+    assert not decide([10.0], [task()], deadline=1.0).pays_off, "one scene needs one task"
 
 
 def test_a_free_worker_pays_off_when_it_gets_a_scene() -> None:
     load = Load.from_works([10.0] * 4)
     for startup, pays_off in ((20.0, True), (200.0, False)):
         late = Performance(startup_seconds=startup, measured=TASK.measured)
-        new = [EncoderSlot(free_in=startup, performance=late)]
-        assert one_more_worker(load, task(), new, room=1).pays_off is pays_off
+        new = SimulatedWorker(free_in=(startup,), performance=late)
+        assert one_more_worker(load, [task()], new, room=1).pays_off is pays_off
 
 
 def test_free_workers_must_not_delay_a_run() -> None:
     # A free slot takes 30 s for a scene: it and one task are done at 120 s, two tasks at 100 s.
-    here = [EncoderSlot(free_in=0.0, performance=HERE)]
+    here = SimulatedWorker(free_in=(0.0,), performance=HERE)
     load = Load.from_works([10.0] * 12)
-    alone, helped = (load.schedule_on(slots).makespan for slots in (task(), [*here, *task()]))
+    alone, helped = (load.schedule_on(workers).makespan for workers in ([task()], [here, task()]))
     assert (alone, helped) == (160.0, 120.0)
-    decision = one_more_worker(load, [*here, *task()], task(), room=9)
+    decision = one_more_worker(load, [here, task()], task(), room=9)
     assert decision.saved_seconds <= decision.unused_seconds
     assert decision.pays_off
-    assert not one_more_worker(load, [*here, *task()], task(), room=0).pays_off
+    assert not one_more_worker(load, [here, task()], task(), room=0).pays_off
 
 
 def test_billed_seconds() -> None:

@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from cloudburst.engine.forecast.billing_forecast import billed_task_seconds
 from cloudburst.engine.forecast.scaling_rule import one_more_worker
-from cloudburst.engine.forecast.simulation import EncoderSlot, Load
+from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
 from cloudburst.models.performance import Performance
 from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
@@ -142,7 +143,7 @@ def enumerate_plans(works: Iterable[float], kinds: Iterable[WorkerKind]) -> Plan
     """Return the useful plans: billed tasks of one kind, workers that cost nothing, or both.
 
     Args:
-        works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         kinds: Kinds of workers, at least one.
     """
     load, kinds = Load.from_works(works), tuple(kinds)
@@ -197,7 +198,7 @@ def default_plan(
     """Return the plan by the scaling rule: all unbilled workers, and as many tasks as pay off.
 
     Args:
-        works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+        works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         kinds: Kinds of workers, at least one. Tasks are of the first kind that has a price.
         max_tasks: Largest number of tasks.
         deadline: Seconds from the start of the run; ``None``: no deadline.
@@ -228,11 +229,10 @@ def _pays_off(
     deadline: float | None,
 ) -> bool:
     """Return whether the last of ``count`` tasks pays off, compared with one task fewer."""
-    slots = _encoder_slots([*free, WorkerGroup(kind=paid, count=count - 1)])
     decision = one_more_worker(
         load,
-        slots,
-        _encoder_slots([WorkerGroup(kind=paid, count=1)]),
+        _workers([*free, WorkerGroup(kind=paid, count=count - 1)]),
+        _worker(paid),
         room=max_tasks - count + 1,
         deadline=math.inf if deadline is None else deadline,
     )
@@ -244,7 +244,7 @@ def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
 
     Workers that get no scene are left out of the plan.
     """
-    expected = _simulate(load, groups, lambda performance: performance)
+    expected = _simulate(load, groups, _expected)
     best = _simulate(load, groups, lambda performance: performance.best_case)
     worst = _simulate(load, groups, lambda performance: performance.worst_case)
     return Plan(
@@ -260,6 +260,14 @@ def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
     )
 
 
+_Case: TypeAlias = Callable[[Performance], Performance]
+"""Function that returns the performance to use: the expected one, or that of another case."""
+
+
+def _expected(performance: Performance) -> Performance:
+    return performance
+
+
 class _Simulation(NamedTuple):
     seconds: float
     usd: Decimal
@@ -267,39 +275,31 @@ class _Simulation(NamedTuple):
     """Number of workers of each group that get a scene."""
 
 
-def _encoder_slots(
-    groups: Iterable[WorkerGroup],
-    case: Callable[[Performance], Performance] = lambda performance: performance,
-) -> list[EncoderSlot]:
-    """Return the encoder slots of workers that are all launched now.
+def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[SimulatedWorker]:
+    """Return workers that are all launched now.
 
     Args:
         groups: Groups of workers.
         case: Function that returns the performance to use: the expected, best or worst case.
     """
-    slots = list[EncoderSlot]()
-    for group in groups:
-        performance = case(group.kind.performance)
-        slot = EncoderSlot(
-            free_in=performance.startup_seconds,
-            performance=performance,
-            billed=bool(group.kind.usd_per_second),
-        )
-        slots += [slot] * (group.count * group.kind.encoder_slots)
-    return slots
+    return [worker for group in groups for worker in [_worker(group.kind, case)] * group.count]
 
 
-def _simulate(
-    load: Load, groups: Sequence[WorkerGroup], case: Callable[[Performance], Performance]
-) -> _Simulation:
-    schedule = load.schedule_on(_encoder_slots(groups, case))
-    ends, usd, used = iter(schedule.slot_ends), Decimal(), list[int]()
+def _worker(kind: WorkerKind, case: _Case = _expected) -> SimulatedWorker:
+    performance = case(kind.performance)
+    return SimulatedWorker(
+        free_in=(performance.startup_seconds,) * kind.encoder_slots,
+        performance=performance,
+        billed=bool(kind.usd_per_second),
+    )
+
+
+def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simulation:
+    schedule = load.schedule_on(_workers(groups, case))
+    ends, usd, used = iter(schedule.worker_ends), Decimal(), list[int]()
     for group in groups:
         performance = case(group.kind.performance)
-        last_encodes = [
-            max(next(ends) for _ in range(group.kind.encoder_slots)) for _ in range(group.count)
-        ]
-        worked = [end for end in last_encodes if end > performance.startup_seconds]
+        worked = [end for end in islice(ends, group.count) if end > performance.startup_seconds]
         used.append(len(worked))
         for end in worked:
             billed = billed_task_seconds(performance, end)

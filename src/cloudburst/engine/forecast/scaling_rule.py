@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cloudburst.engine.forecast.billing_forecast import unused_task_seconds
-from cloudburst.engine.forecast.simulation import EncoderSlot, Load, Schedule
+from cloudburst.engine.forecast.simulation import Load, Schedule, SimulatedWorker
 
 
 class ScalingDecision(NamedTuple):
@@ -23,8 +23,8 @@ class ScalingDecision(NamedTuple):
 
 def one_more_worker(
     load: Load,
-    slots: Sequence[EncoderSlot],
-    new: Sequence[EncoderSlot],
+    workers: Sequence[SimulatedWorker],
+    new: SimulatedWorker,
     *,
     room: int,
     deadline: float = math.inf,
@@ -45,19 +45,19 @@ def one_more_worker(
 
     Args:
         load: Scenes to encode.
-        slots: Encoder slots of the workers that are ready or starting.
-        new: Encoder slots of the new worker.
+        workers: Workers that are ready or starting.
+        new: The new worker.
         room: Number of workers of this kind that may still be started, including the new one.
         deadline: Seconds from now until the run should be done; infinite: no deadline.
-        current: Schedule of ``load`` on ``slots``, if the caller has computed it already.
+        current: Schedule of ``load`` on ``workers``, if the caller has computed it already.
     """
-    performance = new[0].performance
-    if not slots or not performance.measured >= {"startup", "encode"}:
+    performance = new.performance
+    if not workers or not performance.measured >= {"startup", "encode"}:
         return ScalingDecision(pays_off=True)
-    current = current or load.schedule_on(slots)
-    then = load.schedule_on([*slots, *new])
-    last_encode = max(then.slot_ends[-len(new) :])
-    if not new[0].billed:
+    current = current or load.schedule_on(workers)
+    then = load.schedule_on([*workers, new])
+    last_encode = then.worker_ends[-1]
+    if not new.billed:
         return ScalingDecision(pays_off=last_encode > performance.startup_seconds)
     unused = unused_task_seconds(performance, last_encode)
     if then.makespan >= current.makespan:
@@ -66,30 +66,30 @@ def one_more_worker(
     pays_off = (
         saved > unused
         or current.makespan > deadline
-        or _faster_without_help(load, slots, new, makespan=current.makespan, room=room)
+        or _faster_without_help(load, workers, new, makespan=current.makespan, room=room)
     )
     return ScalingDecision(pays_off=pays_off, saved_seconds=saved, unused_seconds=unused)
 
 
 def _faster_without_help(
     load: Load,
-    slots: Sequence[EncoderSlot],
-    new: Sequence[EncoderSlot],
+    workers: Sequence[SimulatedWorker],
+    new: SimulatedWorker,
     *,
     makespan: float,
     room: int,
 ) -> bool:
     """Return whether billed workers and new ones that pay off take less than ``makespan``."""
-    billed = [slot for slot in slots if slot.billed]
-    if len(billed) == len(slots):
+    billed = [worker for worker in workers if worker.billed]
+    if len(billed) == len(workers):
         return False
     alone = load.schedule_on(billed).makespan
     for _ in range(room):
-        then = load.schedule_on([*billed, *new])
-        unused = unused_task_seconds(new[0].performance, max(then.slot_ends[-len(new) :]))
+        then = load.schedule_on([*billed, new])
+        unused = unused_task_seconds(new.performance, then.worker_ends[-1])
         if math.isfinite(alone) and alone - then.makespan <= unused:
             break
-        billed, alone = [*billed, *new], then.makespan
+        billed, alone = [*billed, new], then.makespan
         if alone < makespan:
             return True
     return alone < makespan

@@ -1,4 +1,4 @@
-"""Simulated schedules: the times at which scenes are done on given encoder slots."""
+"""Simulated schedules: the times at which scenes are done on given workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from typing import TypeAlias
 
+from cloudburst.engine.forecast.scene_work import (
+    MIN_SHARED_WORK,
+    SHARED_START_WORK,
+    SHORTEST_SHARED_WORK,
+)
 from cloudburst.models.performance import Performance
 
 MAX_SCENES_SIMULATED = 256
@@ -18,57 +24,27 @@ _MIN_ENCODE_SECONDS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderSlot:
-    """Encoder slot of a worker that is ready, is starting or may be started."""
+class SimulatedWorker:
+    """Worker that is ready, is starting or may be started."""
 
-    free_in: float
-    """Seconds from now until the slot can take a scene."""
+    free_in: tuple[float, ...]
+    """Seconds from now until each encoder slot of the worker can take a scene."""
     performance: Performance
-    """Performance of the slot's worker."""
     billed: bool = False
-    """True if the slot's worker is billed."""
+    """True if the worker is billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Result of a simulation: the times at which videos are complete and encoder slots are free."""
+    """Result of a simulation: the times at which videos are complete and workers are free."""
 
     makespan: float
     """Seconds from now until the last video is downloaded."""
-    slot_ends: tuple[float, ...]
-    """Seconds from now until each slot has encoded its last scene. For a slot without a scene, this
-    is its ``free_in``."""
-
-
-def list_schedule(works: Iterable[float], slots: Iterable[EncoderSlot]) -> Schedule:
-    """Return a schedule in which each scene, longest first, gets the slot that finishes it first.
-
-    Args:
-        works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
-        slots: Encoder slots, at least one unless there are no scenes.
-    """
-    known = tuple(slots)
-    ends = [slot.free_in for slot in known]
-    by_performance: dict[Performance, list[tuple[float, int]]] = {}
-    for number, slot in enumerate(known):
-        by_performance.setdefault(slot.performance, []).append((slot.free_in, number))
-    for queue in by_performance.values():
-        heapify(queue)
-    groups = tuple(by_performance.items())
-    makespan = 0.0
-    for work in sorted(works, reverse=True):
-        # Among equally fast slots, the first that is free wins.
-        performance, queue = min(groups, key=lambda group: _done_at(group, work))
-        begin, number = queue[0]
-        end = ends[number] = begin + performance.encode_seconds(work)
-        makespan = max(makespan, end + performance.transfer_seconds)
-        heapreplace(queue, (end, number))
-    return Schedule(makespan=makespan, slot_ends=tuple(ends))
-
-
-def _done_at(group: tuple[Performance, list[tuple[float, int]]], work: float) -> float:
-    performance, queue = group
-    return queue[0][0] + performance.encode_seconds(work) + performance.transfer_seconds
+    worker_ends: tuple[float, ...]
+    """Seconds from now until each worker has encoded its last scene. For a worker without a scene,
+    this is the largest value of its ``free_in``."""
+    unshared_makespan: float
+    """Makespan if no scene is encoded by several slots, in seconds from now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +65,7 @@ class Load:
         """Return the load of a run that has not started.
 
         Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         """
         known = sorted(works, reverse=True)
         others = known[MAX_SCENES_SIMULATED:]
@@ -104,34 +80,160 @@ class Load:
         """Number of scenes whose encode has not started."""
         return len(self.longest_works) + self.other_scenes
 
-    def schedule_on(self, slots: Sequence[EncoderSlot]) -> Schedule:
-        """Simulate the load on encoder slots, and return the schedule.
+    def schedule_on(self, workers: Sequence[SimulatedWorker]) -> Schedule:
+        """Simulate the load on workers, and return the schedule.
 
-        Without slots, the makespan is infinite, unless no scene is left to encode.
+        Each scene, longest first, gets the encoder slot that finishes it first. At the end, long
+        scenes are shared by the slots of their worker. The encodes that run now are assumed not to
+        be shared, so the makespan may be too long by what sharing would save.
+
+        Without workers, the makespan is infinite, unless no scene is left to encode.
         """
-        if not slots:
-            return Schedule(
-                makespan=math.inf if self.scenes else self.running_seconds, slot_ends=()
-            )
-        first = list_schedule(self.longest_works, slots)
-        makespan, ends = max(first.makespan, self.running_seconds), first.slot_ends
+        if not workers:
+            makespan = math.inf if self.scenes else self.running_seconds
+            return Schedule(makespan=makespan, worker_ends=(), unshared_makespan=makespan)
+        simulation = _Simulation(workers)
+        simulation.assign(self.longest_works)
         if self.other_scenes:
-            mean = self.other_work / self.other_scenes
-            each = [
-                max(slot.performance.encode_seconds(mean), _MIN_ENCODE_SECONDS) for slot in slots
-            ]
-            level = fill_level(ends, each, self.other_scenes)
-            transfers = [
-                slot.performance.transfer_seconds
-                for slot, end in zip(slots, ends, strict=True)
-                if end < level
-            ]
-            makespan = max(makespan, level + max(transfers, default=0.0))
-            ends = tuple(max(end, level) for end in ends)
-        return Schedule(makespan=makespan, slot_ends=ends)
+            simulation.fill(self.other_scenes, self.other_work / self.other_scenes)
+        unshared = max(simulation.makespan(), self.running_seconds)
+        simulation.share()
+        return Schedule(
+            makespan=max(simulation.makespan(), self.running_seconds),
+            worker_ends=simulation.worker_ends(),
+            unshared_makespan=unshared,
+        )
 
 
-def fill_level(ends: Sequence[float], seconds_per_scene: Sequence[float], scenes: int) -> float:
+_Group: TypeAlias = tuple[Performance, list[tuple[float, int, int]]]
+"""Performance of slots, and the heap of these slots: the time at which each is free, its position
+in its worker, and its number in the simulation."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Encoder slot during a simulation; times are in seconds from now."""
+
+    worker: int
+    """Position of its worker in the simulation."""
+    performance: Performance
+    end: float
+    """Time at which the slot has encoded its last scene."""
+    has_scene: bool = False
+    """True if the slot gets a scene."""
+    shared_since: float = math.inf
+    """Start of the last scene of the slot if idle slots can share it, else infinite."""
+
+
+class _Simulation:
+    """Simulation of scenes on the encoder slots of workers."""
+
+    def __init__(self, workers: Sequence[SimulatedWorker]) -> None:
+        self._by_worker = [
+            [_Slot(number, worker.performance, end) for end in worker.free_in]
+            for number, worker in enumerate(workers)
+        ]
+        self._slots = [slot for slots in self._by_worker for slot in slots]
+
+    def assign(self, works: Iterable[float]) -> None:
+        """Assign each scene, longest first, to the slot that finishes it first.
+
+        Args:
+            works: Work of each scene.
+        """
+        groups = self._groups()
+        for work in sorted(works, reverse=True):
+            # Among equally fast slots, the first that is free wins.
+            performance, queue = min(groups, key=lambda group: _done_at(group, work))
+            start, order, number = queue[0]
+            slot = self._slots[number]
+            slot.end = start + performance.encode_seconds(work)
+            slot.has_scene = True
+            slot.shared_since = start if work >= MIN_SHARED_WORK else math.inf
+            heapreplace(queue, (slot.end, order, number))
+
+    def _groups(self) -> Sequence[_Group]:
+        """Return a priority queue of the slots of each kind of worker.
+
+        Of slots that are free at the same time, the first slot of every worker comes before their
+        second slots, because the scheduler prefers workers with many free slots.
+        """
+        numbers = iter(range(len(self._slots)))
+        queues: dict[Performance, list[tuple[float, int, int]]] = {}
+        for slots in self._by_worker:
+            for order, slot in enumerate(slots):
+                entry = slot.end, order, next(numbers)
+                queues.setdefault(slot.performance, []).append(entry)
+        for queue in queues.values():
+            heapify(queue)
+        return tuple(queues.items())
+
+    def fill(self, scenes: int, mean_work: float) -> None:
+        """Divide further scenes among the slots, so that all slots that get some end together.
+
+        Args:
+            scenes: Number of scenes.
+            mean_work: Mean work of the scenes.
+        """
+        each = [
+            max(slot.performance.encode_seconds(mean_work), _MIN_ENCODE_SECONDS)
+            for slot in self._slots
+        ]
+        level = fill_level([slot.end for slot in self._slots], each, scenes)
+        for slot in self._slots:
+            if slot.end < level:
+                slot.end, slot.has_scene, slot.shared_since = level, True, math.inf
+
+    def share(self) -> None:
+        """Let the idle slots of each worker share the long scenes that are encoded last."""
+        for slots in self._by_worker:
+            shared = [slot for slot in slots if slot.shared_since < math.inf]
+            if shared and len(slots) > 1:
+                level = _shared_end(slots, shared)
+                for slot in shared:
+                    slot.end = min(slot.end, level)
+
+    def makespan(self) -> float:
+        """Return the time at which the last video is downloaded."""
+        return max(
+            (s.end + s.performance.transfer_seconds for s in self._slots if s.has_scene),
+            default=0.0,
+        )
+
+    def worker_ends(self) -> tuple[float, ...]:
+        """Return the time at which each worker has encoded its last scene."""
+        return tuple(max(slot.end for slot in slots) for slots in self._by_worker)
+
+
+def _done_at(group: _Group, work: float) -> float:
+    performance, queue = group
+    return queue[0][0] + performance.encode_seconds(work) + performance.transfer_seconds
+
+
+def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:
+    """Return the time at which the slots of a worker have encoded its last, shared scenes.
+
+    The slots are assumed to divide these scenes into equal parts. The start of the processes and
+    the length of a GOP set a lower bound.
+
+    Args:
+        slots: Slots of the worker.
+        shared: Those of the slots whose last scene can be shared.
+    """
+    performance = slots[0].performance
+    start = performance.encode_seconds(SHARED_START_WORK)
+    free = [
+        slot.end + start if slot.shared_since == math.inf else slot.shared_since for slot in slots
+    ]
+    seconds = sum(slot.end - slot.shared_since for slot in shared)
+    last = max(slot.shared_since for slot in shared)
+    return max(
+        fill_level(free, [1.0] * len(free), seconds),
+        last + performance.encode_seconds(SHORTEST_SHARED_WORK),
+    )
+
+
+def fill_level(ends: Sequence[float], seconds_per_scene: Sequence[float], scenes: float) -> float:
     """Return the shortest time from now, in seconds, in which slots can encode equal scenes.
 
     Scenes are divided into fractions, so that all slots that get work end at the same time. The

@@ -11,9 +11,9 @@ import anyio
 from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
-    EncoderSlot,
     Load,
     Schedule,
+    SimulatedWorker,
 )
 from cloudburst.engine.pool_state import AssignmentState, PoolWorker, Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
@@ -35,16 +35,12 @@ class PoolSnapshot:
 
     load: Load
     """Scenes that wait or encode."""
-    slots: list[EncoderSlot]
-    """Encoder slots of all usable workers."""
-    slot_workers: list[PoolWorker]
-    """Worker of each slot in ``slots``, in the same order."""
+    workers: dict[PoolWorker, SimulatedWorker]
+    """All usable workers. Times are in seconds from the moment of the snapshot."""
     schedule: Schedule
-    """Expected schedule of ``load`` on ``slots``."""
+    """Expected schedule of ``load`` on ``workers``, in the same order."""
     measured: bool
     """True if the encode time of every worker was measured."""
-    free_in: dict[PoolWorker, float]
-    """Seconds from the moment of the snapshot until each worker is expected to have a free slot."""
 
 
 class Estimator:
@@ -78,11 +74,15 @@ class Estimator:
         self._learn(backend, "startup", seconds)
 
     def learn_scene(self, backend: Backend, attempt: Attempt, ticket: Ticket) -> None:
-        """Add the times of an attempt that has made a video to the measurements."""
+        """Add the times of an attempt that has made a video to the measurements.
+
+        The time of an encode is the sum over all encoder slots that have taken part in it.
+        """
+        shared = attempt.shared_seconds
         took = sum(span.ended_at - span.started_at for span in attempt.spans)
-        self.slowest.add_scene(took, ticket.audio_seconds)
+        self.slowest.add_scene(took + shared, ticket.audio_seconds)
         transfer = attempt.seconds("upload") + attempt.seconds("download")
-        self._learn(backend, "encode", attempt.seconds("encode"), ticket.work)
+        self._learn(backend, "encode", attempt.seconds("encode") + shared, ticket.work)
         self._learn(backend, "transfer", transfer, ticket.work)
 
     def learn_stop(self, backend: Backend, seconds: float) -> None:
@@ -164,8 +164,7 @@ class Estimator:
 
     def _new_snapshot(self) -> PoolSnapshot:
         now, running = anyio.current_time(), 0.0
-        slots, slot_workers = list[EncoderSlot](), list[PoolWorker]()
-        assigned, free_in = list[float](), dict[PoolWorker, float]()
+        workers, assigned = dict[PoolWorker, SimulatedWorker](), list[float]()
         for worker in self._workers.usable():
             performance = self.performance(worker.backend)
             encoding, waiting = self._assigned(worker, now)
@@ -173,22 +172,18 @@ class Estimator:
                 running = max(running, max(encoding) + performance.transfer_seconds)
             assigned += waiting
             ready_in = self._ready_in(worker, now)
-            frees = [*encoding, *[ready_in] * (worker.encoder_slots - len(encoding))]
-            billed = bool(worker.backend.usd_per_second)
-            slots += [
-                EncoderSlot(free_in=seconds, performance=performance, billed=billed)
-                for seconds in frees
-            ]
-            slot_workers += [worker] * len(frees)
-            free_in[worker] = min(frees)
+            idle = worker.encoder_slots - len(encoding)
+            workers[worker] = SimulatedWorker(
+                free_in=(*encoding, *[ready_in] * idle),
+                performance=performance,
+                billed=bool(worker.backend.usd_per_second),
+            )
         load = self._load(assigned, running)
         return PoolSnapshot(
             load=load,
-            slots=slots,
-            slot_workers=slot_workers,
-            schedule=load.schedule_on(slots),
-            measured=all("encode" in slot.performance.measured for slot in slots),
-            free_in=free_in,
+            workers=workers,
+            schedule=load.schedule_on(tuple(workers.values())),
+            measured=all("encode" in each.performance.measured for each in workers.values()),
         )
 
     def _ready_in(self, worker: PoolWorker, now: float) -> float:
@@ -264,8 +259,10 @@ class Estimator:
         snapshot, performance = self.snapshot(), self.performance(worker.backend)
         if not snapshot.measured:
             return True
-        encoded_in = snapshot.free_in.get(worker, 0.0) + performance.encode_seconds(ticket.work)
-        makespan = snapshot.schedule.makespan
+        known = snapshot.workers.get(worker)
+        free_in = min(known.free_in) if known else 0.0
+        encoded_in = free_in + performance.encode_seconds(ticket.work)
+        makespan = snapshot.schedule.unshared_makespan
         return encoded_in + performance.transfer_seconds <= makespan + _TOLERANCE
 
     def needless_workers(self) -> list[PoolWorker]:
@@ -280,10 +277,10 @@ class Estimator:
         snapshot = self.snapshot()
         busy = {
             worker
-            for worker, slot, end in zip(
-                snapshot.slot_workers, snapshot.slots, snapshot.schedule.slot_ends, strict=True
+            for (worker, simulated), end in zip(
+                snapshot.workers.items(), snapshot.schedule.worker_ends, strict=True
             )
-            if end > slot.free_in + _TOLERANCE
+            if end > max(simulated.free_in) + _TOLERANCE
         }
         starting = [
             worker for worker in self._workers.starting() if not worker.exempt_from_scaling_rule

@@ -12,7 +12,7 @@ from itertools import count
 import anyio
 
 from cloudburst.engine.forecast.scaling_rule import ScalingDecision, one_more_worker
-from cloudburst.engine.forecast.simulation import EncoderSlot
+from cloudburst.engine.forecast.simulation import SimulatedWorker
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
@@ -130,14 +130,16 @@ class Autoscaler:
             return False
         snapshot, performance = self._estimator.snapshot(), self._estimator.performance(backend)
         billed = bool(backend.usd_per_second)
-        slot = EncoderSlot(
-            free_in=performance.startup_seconds, performance=performance, billed=billed
+        new = SimulatedWorker(
+            free_in=(performance.startup_seconds,) * backend.encoder_slots,
+            performance=performance,
+            billed=billed,
         )
         room = self._health.room(backend)
         decision = one_more_worker(
             snapshot.load,
-            snapshot.slots,
-            [slot] * backend.encoder_slots,
+            list(snapshot.workers.values()),
+            new,
             room=room,
             deadline=self._queue.earliest_deadline - anyio.current_time(),
             current=snapshot.schedule,

@@ -348,7 +348,7 @@ class Scheduler:
         """Return the plan of a run, assuming that no other run is active and no worker is warm.
 
         Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.measurements.scene_work`.
+            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         """
         kinds = [
             WorkerKind(
