@@ -98,6 +98,9 @@ class EncodedVideo:
     """Length of the video, in seconds; 0 if the worker does not report it."""
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, according to the worker."""
+    shared_seconds: float = 0.0
+    """Seconds for which other encoder slots of the worker have encoded parts of the video, over all
+    of these slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

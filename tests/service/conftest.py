@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.service import open_service
 from support.service_caller import KEY, PROBE, STAND_IN, Caller, OpenCaller
+
+SUPPORT = Path(__file__).parents[1] / "support"
+GOP_STAND_IN = (sys.executable, "-I", "-S", str(SUPPORT / "gop_stand_in.py"))
 
 
 @pytest.fixture
@@ -43,7 +47,10 @@ def caller(tmp_path: Path, _never_block: None) -> OpenCaller:
             "reserve_bytes": 0,
             **settings,
         }
-        async with open_service(ServiceSettings(**given), render=STAND_IN, probe=PROBE) as service:
+        gop_command = given.pop("gop_command", GOP_STAND_IN)
+        async with open_service(
+            ServiceSettings(**given), render=STAND_IN, gop_command=gop_command, probe=PROBE
+        ) as service:
             transport = httpx.ASGITransport(build_app(service))
             async with httpx.AsyncClient(
                 transport=transport,

@@ -101,6 +101,15 @@ def flood(folder, todo):
     done(folder, 3.0)
 
 
+def share(folder, todo):
+    """Announce GOPs, and end when the test says so."""
+    for _ in range(todo.get("announcements", 1)):
+        say(gops=todo["gops"])
+    while not Path(todo["end"]).exists():
+        time.sleep(0.01)
+    done(folder, 3.0)
+
+
 def lie(folder, todo):
     done(folder, 3.0, size=1)
 
@@ -120,7 +129,7 @@ def main():
     todo = json.loads((folder / "image").read_bytes())
     if not todo.get("deaf"):
         end_with_server()
-    deeds = (render, hang, fork, leave, crash, killed, fault, flood, lie, spy)
+    deeds = (render, hang, fork, leave, crash, killed, fault, flood, share, lie, spy)
     {deed.__name__: deed for deed in deeds}[todo["do"]](folder, todo)
 
 

@@ -338,7 +338,9 @@ class _Phases:
             self._context.emit(SceneEncoding, task=self._task)
             self._record.encode_unfinished = True
             with self._record.measure("encode", self.attempt):
-                return await self._renderer.encode(uploaded, progress=self._note_progress)
+                video = await self._renderer.encode(uploaded, progress=self._note_progress)
+        self.attempt.shared_seconds = video.shared_seconds
+        return video
 
     def _note_progress(self, share: float) -> None:
         self._assignment.progress = share

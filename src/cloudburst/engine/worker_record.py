@@ -33,6 +33,8 @@ class Attempt:
     spans: list[PhaseSpan] = field(default_factory=list[PhaseSpan])
     finished: bool = False
     """True once the attempt has made the video."""
+    shared_seconds: float = 0.0
+    """Seconds for which other encoder slots of the worker have encoded parts of the video."""
 
     def seconds(self, phase: Phase) -> float:
         """Return the seconds that the attempt spent in a phase."""

@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import anyio
 from anyio import CancelScope, current_time, to_thread
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, VIDEO_FILE, InputFault, RenderedVideo
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.encoder_slots import EncoderSlots
+from cloudburst.service.gop_processes import GOP_COMMAND, GopProcesses
 from cloudburst.service.render_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
@@ -27,9 +28,6 @@ log = logging.getLogger("cloudburst.service")
 
 RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
 """Command that renders a job; the job's folder is appended as the last argument."""
-
-ASSIST_COMMAND = (sys.executable, "-m", "cloudburst.renderer.gop_process")
-"""Command that encodes a part of a job; the job's folder is appended as the last argument."""
 
 MAX_REASON_CHARS = 300
 """Maximum number of characters reported from the last line of a render process's error output.
@@ -69,6 +67,8 @@ class Job:
         self.done: RenderedVideo | None = None
         self.fault: InputFault | None = None
         self.error: str | None = None
+        self.shared_seconds = 0.0
+        """Seconds for which other encoder slots have encoded GOPs of the job."""
         self.touched = current_time()
         """Time at which the job ended or was last requested, in seconds of the event loop's
         clock."""
@@ -94,6 +94,7 @@ class Job:
             "state": self.state,
             "progress": round(self.progress, 4),
             "done": asdict(self.done) if self.done else None,
+            "shared_seconds": round(self.shared_seconds, 3),
             "error": {"error": self.error, **blank, **facts} if self.error else None,
         }
 
@@ -117,6 +118,10 @@ class Job:
         self.progress = progress
         self._notify()
         return True
+
+    def add_shared_seconds(self, seconds: float) -> None:
+        """Add the seconds for which another encoder slot has encoded GOPs of the job."""
+        self.shared_seconds += seconds
 
     def end(self, outcome: JobOutcome) -> None:
         """Enter a final state, with the result or error of the job."""
@@ -145,14 +150,14 @@ class Jobs:
         settings: ServiceSettings,
         *,
         render: Sequence[str] = RENDER_COMMAND,
-        assist: Sequence[str] = ASSIST_COMMAND,
+        gop_command: Sequence[str] = GOP_COMMAND,
     ) -> None:
         self._tasks = tasks
         self._subprocesses = subprocesses
         self._settings = settings
         self._render = render
-        self._assist = assist
         self._slots = EncoderSlots(settings.encoders)
+        self._gop_processes = GopProcesses(self._slots, subprocesses, gop_command)
         self._jobs: dict[str, Job] = {}
         self._stopping = False
         self.last_end = current_time()
@@ -288,38 +293,21 @@ class Jobs:
             elif output.gops is not None:
                 if not shared.is_set():
                     shared.set()
-                    assistants.start_soon(self._assist_job, job, output.gops)
+                    sharing.start_soon(
+                        self._gop_processes.run, job.folder, output.gops, job.add_shared_seconds
+                    )
             else:
                 last[:] = [output]
 
         ended = None
-        async with anyio.create_task_group() as assistants:
+        async with anyio.create_task_group() as sharing:
             with timeout:
                 ended = await self._subprocesses.run([*self._render, str(job.folder)], on_line)
-            assistants.cancel_scope.cancel()
+            sharing.cancel_scope.cancel()
         if ended is None:
             return JobOutcome("failed", f"the render made no progress for {limit:g} s")
         output = last[0] if last else ChildLine(fault=fault_from_exit(reading, ended.code))
         return await self._judge(job, ended, output)
-
-    async def _assist_job(self, job: Job, gops: int) -> None:
-        """Run a process that encodes a part of a job in every slot that no other job needs.
-
-        Starts no more of them when one has found nothing left to encode.
-        """
-        async with anyio.create_task_group() as tasks:
-            for _ in range(gops - 1):
-                await tasks.start(self._assist_once, job, tasks.cancel_scope)
-
-    async def _assist_once(
-        self, job: Job, assistance: CancelScope, *, task_status: TaskStatus[None]
-    ) -> None:
-        async with self._slots.for_assistance():
-            task_status.started()
-            ended = await self._subprocesses.run([*self._assist, str(job.folder)], _ignore)
-            if ended.code:
-                log.warning("job %s: a process that assists it failed: %s", job.id, ended)
-            assistance.cancel()
 
     async def _judge(self, job: Job, ended: ExitedProcess, output: ChildLine) -> JobOutcome:
         if output.done and ended.code == 0 and await _size(job.video) == output.done.size:
@@ -331,10 +319,6 @@ class Jobs:
         log.error("job %s: its render process exited with %d: %s", job.id, ended.code, ended.errors)
         reason = ended.errors.rpartition("\n")[2][:MAX_REASON_CHARS] or "no error output"
         return JobOutcome("failed", f"the render failed (exit {ended.code}: {reason})")
-
-
-def _ignore(line: bytes) -> None:
-    """Ignore a line of output."""
 
 
 async def _size(path: Path) -> int | None:

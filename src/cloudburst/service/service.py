@@ -16,6 +16,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore, DiskReservation, OutOfDiskError
+from cloudburst.service.gop_processes import GOP_COMMAND
 from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs, QueueFullError, StoppingError
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
@@ -134,6 +135,7 @@ async def open_service(
     settings: ServiceSettings,
     *,
     render: Sequence[str] = RENDER_COMMAND,
+    gop_command: Sequence[str] = GOP_COMMAND,
     probe: Sequence[str] = TEST_RENDER_COMMAND,
 ) -> AsyncGenerator[RenderService]:
     """Yield a service with a new folder; at the end, kill all its jobs and delete the folder."""
@@ -142,7 +144,7 @@ async def open_service(
         store = ContentStore(folder / "files", reserve=settings.reserve_bytes)
         subprocesses = Subprocesses()
         async with create_task_group() as tasks:
-            jobs = Jobs(tasks, subprocesses, settings, render=render)
+            jobs = Jobs(tasks, subprocesses, settings, render=render, gop_command=gop_command)
             service = RenderService(
                 settings,
                 folder,

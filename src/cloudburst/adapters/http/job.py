@@ -37,7 +37,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
-from cloudburst.ports import OnProgress
+from cloudburst.ports import EncodedVideo, OnProgress
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class JobEvent(BaseModel):
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
     progress: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     done: FinishedVideo | None = None
+    shared_seconds: Annotated[float, Field(ge=0, le=10**7, allow_inf_nan=False)] = 0.0
+    """Seconds for which other encoder slots have encoded parts of the video."""
     error: ErrorBody | None = None
 
 
@@ -170,7 +172,7 @@ class WorkerJob:
                     raise InvalidAnswerError(msg)
                 raise self._encode_error(reason)
 
-    async def wait_until_done(self, progress: OnProgress) -> FinishedVideo:
+    async def wait_until_done(self, progress: OnProgress) -> EncodedVideo:
         """Wait for the end of the job and report progress; reconnect if the connection breaks.
 
         Raises:
@@ -225,11 +227,11 @@ class WorkerJob:
                         await anext(lines, None)
         return final
 
-    def _result(self, event: JobEvent) -> FinishedVideo:
+    def _result(self, event: JobEvent) -> EncodedVideo:
         error = event.error or ErrorBody(error="no reason given")
         match event.state:
             case "done" if event.done:
-                return event.done
+                return self._encoded_video(event.done, event.shared_seconds)
             case "done":
                 msg = "the worker reports the job as done, but no video"
                 raise WorkerProtocolError(msg)
@@ -241,6 +243,17 @@ class WorkerJob:
             case _:
                 msg = f"{event.state} because of an error of the render service: {error}"
                 raise RenderFailedError(msg, scene=self._scene)
+
+    def _encoded_video(self, done: FinishedVideo, shared_seconds: float) -> EncodedVideo:
+        return EncodedVideo(
+            scene=self._scene,
+            reference=str(self.id),
+            size=done.size,
+            sha256=done.sha256,
+            seconds=done.seconds,
+            warnings=done.warnings,
+            shared_seconds=shared_seconds,
+        )
 
     def _encode_error(self, reason: ErrorBody) -> SceneError:
         return EncodeError(str(reason), scene=self._scene, field=reason.field or "")

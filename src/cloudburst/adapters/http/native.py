@@ -190,14 +190,6 @@ class NativeRenderer:
                 await job.start()
             video = await job.wait_until_done(progress)
             check_video_size(video.size, upload)
-            return EncodedVideo(
-                scene=upload.scene,
-                reference=str(job.id),
-                size=video.size,
-                sha256=video.sha256,
-                seconds=video.seconds,
-                warnings=video.warnings,
-            )
         except BaseException as exc:
             if job.id is not None or not isinstance(exc, WorkerStoppedError):
                 # A worker that is lost before it answers is asked for nothing more.
@@ -206,6 +198,8 @@ class NativeRenderer:
                 msg = "the worker loses the scene's files immediately after their upload"
                 raise RenderFailedError(msg, scene=upload.scene) from exc
             raise
+        else:
+            return video
 
     async def _upload_again(self, missing: MissingFilesError, scene: str) -> None:
         for sha256 in missing.hashes:
