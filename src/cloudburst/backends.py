@@ -37,8 +37,9 @@ def local(
     The ``[local]`` extra must be installed.
 
     Args:
-        workers: Maximum number of processes at once; ``None``: the number of cores, divided by
-            ``encoders`` if that is given, but at most four.
+        workers: Maximum number of processes at once; ``None``: one or, if ``encoders`` is given,
+            the number of cores divided by ``encoders``, but at most four. Only the encoder slots of
+            one process share the encoding of a long scene.
         encoders: Encoder slots of each process; ``None``: the number of cores divided by the number
             of processes, rounded up.
         folder: Parent of the temporary folder with files and logs of the workers, which is removed

@@ -289,12 +289,17 @@ def test_counts_are_checked_at_once(counts):
         local(**counts)
 
 
+@pytest.mark.parametrize("cores", [1, 2, 7, 16])
+def test_one_worker_has_a_slot_for_each_core(cores):
+    assert choose_worker_counts(None, None, cores=cores) == (1, cores)
+
+
 @pytest.mark.parametrize(
-    ("cores", "expected"),
-    [(1, (1, 1)), (2, (2, 1)), (4, (4, 1)), (6, (3, 2)), (7, (4, 2)), (8, (4, 2)), (16, (4, 4))],
+    ("workers", "encoders", "expected"),
+    [(2, None, (2, 4)), (3, None, (3, 3)), (None, 3, (3, 3)), (None, 1, (4, 1)), (9, 9, (9, 9))],
 )
-def test_cores_are_shared_among_a_few_workers(cores, expected):
-    assert choose_worker_counts(None, None, cores=cores) == expected
+def test_of_eight_cores_what_is_not_set_gets_the_rest(workers, encoders, expected):
+    assert choose_worker_counts(workers, encoders, cores=8) == expected
 
 
 @given(

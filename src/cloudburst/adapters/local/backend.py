@@ -36,8 +36,9 @@ SERVICE_COMMAND = (sys.executable, "-m", "cloudburst.service")
 REQUIRED_MODULES = ("av", "starlette", "uvicorn")
 """Modules of the extra ``cloudburst-sdk[local]``, without which the render service cannot start."""
 DEFAULT_MAX_WORKERS = 4
-"""Maximum number of worker processes if the caller does not set it. A few processes that each
-encode several scenes are as fast as many, and a crash interrupts only the scenes of one process."""
+"""Maximum number of worker processes if the caller does not set it."""
+MAX_ENCODERS = 256
+"""Maximum number of encoder slots of a worker: see ``ServiceSettings.encoders``."""
 SERVICE_STOP_TIMEOUT = 2.0
 """Seconds that a worker may take to stop after SIGTERM. The time is short, because the videos of
 the worker's current jobs are no longer needed."""
@@ -101,12 +102,18 @@ def choose_worker_counts(
 ) -> tuple[int, int]:
     """Return the number of workers and the encoder slots of each; choose those that are ``None``.
 
-    Unless ``encoders`` is given, all workers together have at least the number of slots that is
-    recommended for the cores: a surplus slot costs little, a missing slot leaves a core idle.
+    By default there is one worker with a slot for each core, because only slots of the same worker
+    share the encoding of a long scene. Each further process would also import the service and make
+    a test render. Scenes are rendered in processes of their own, so a crash of a render does not
+    end the worker.
+
+    If only ``workers`` is given, all of them together have a slot for each core: a surplus slot
+    costs little, a missing slot leaves a core idle.
     """
     slots = encoder_slots(cores)
-    encoders = encoders or math.ceil(slots / (workers or min(slots, DEFAULT_MAX_WORKERS)))
-    return workers or min(math.ceil(slots / encoders), DEFAULT_MAX_WORKERS), encoders
+    if workers is None:
+        workers = min(math.ceil(slots / (encoders or MAX_ENCODERS)), DEFAULT_MAX_WORKERS)
+    return workers, encoders or math.ceil(slots / workers)
 
 
 class ProcessLauncher:
