@@ -16,12 +16,11 @@ of them; it is made again until so many have counted, or for ``--patience`` minu
 - wall: of the whole set, and how much of that was the rest, in which some slots had no scene;
 - memory: the most that all children held at once (PSS, one sample a second), and for one slot.
 
-``16 filter threads`` is the same with ffmpeg told to filter as it does by itself on 16 cores. Then
-how many threads of a single slot could run, looked at twenty times a second, and how many cores
-several such slots would keep busy if they were independent of each other: for the numbers of cores
-that are not here. Then what a render holds whose picture is a PNG of 100 megapixels, the most that
-the service takes. Exits with 1 when `encoder_slots` is slower than the best of the numbers here by
-`SLOWER` or more, or when some size of task has too little memory for its slots.
+Then how many threads of a single slot could run, looked at twenty times a second, and how many
+cores several such slots would keep busy if they were independent of each other: for the numbers of
+cores that are not here. Then what a render holds whose picture is a PNG of 100 megapixels, the most
+that the service takes. Exits with 1 when `encoder_slots` is slower than the best of the numbers
+here by `SLOWER` or more, or when some size of task has too little memory for its slots.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from typing import NamedTuple
 
 import anyio
 import numpy as np
-from at_once.rendering import Scene, make_set, put, render_all, wrapped
+from at_once.rendering import Scene, make_set, put, render_all
 from at_once.watching import Cores, Threads, Watch, await_quiet
 from PIL import Image
 from renders.processes import measured
@@ -64,14 +63,12 @@ SERVER = 150
 class Way(NamedTuple):
     cores: int
     slots: int
-    filters: int | None = None
-    """Threads that ffmpeg filters with; ``None``: its own choice, which is by the cores."""
 
 
 def ways_on(cores: int) -> list[Way]:
     """From half a slot for each core to four."""
     numbers = sorted({math.ceil(cores * part) for part in (0.5, 1, 1.5, 2, 3, 4)})
-    return [*(Way(cores, slots) for slots in numbers), Way(cores, cores, 16)]
+    return [Way(cores, slots) for slots in numbers]
 
 
 class Told(NamedTuple):
@@ -100,21 +97,16 @@ def cpu_seconds(whose: int) -> float:
 def told(way: Way, scenes: Sequence[Scene], numbers: Sequence[int], work: Path) -> Told:
     """One run, on the cores of these numbers."""
     os.sched_setaffinity(0, numbers)
-    if way.filters:
-        os.environ["CLOUDBURST_FFMPEG"] = str(wrapped(work, way.filters))
-    try:
-        with tempfile.TemporaryDirectory(dir=work) as name:
-            folder = Path(name)
-            for place, scene in enumerate(scenes):
-                put(scene, folder / str(place))
-            before = cpu_seconds(resource.RUSAGE_CHILDREN), cpu_seconds(resource.RUSAGE_SELF)
-            watch = Watch()
-            watch.start()
-            cores = Cores(numbers)
-            ends = anyio.run(render_all, folder, scenes, way.slots, cores)
-            peak = watch.end()
-    finally:
-        os.environ.pop("CLOUDBURST_FFMPEG", None)
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        folder = Path(name)
+        for place, scene in enumerate(scenes):
+            put(scene, folder / str(place))
+        before = cpu_seconds(resource.RUSAGE_CHILDREN), cpu_seconds(resource.RUSAGE_SELF)
+        watch = Watch()
+        watch.start()
+        cores = Cores(numbers)
+        ends = anyio.run(render_all, folder, scenes, way.slots, cores)
+        peak = watch.end()
     ours = cpu_seconds(resource.RUSAGE_CHILDREN) - before[0]
     own = cpu_seconds(resource.RUSAGE_SELF) - before[1]
     last, full = ends[-1], ends[-min(way.slots, len(ends))]
@@ -159,7 +151,7 @@ def measure(ways: Sequence[Way], runs: int, patience: float, work: Path) -> dict
 def name_of(way: Way) -> str:
     cores = f"{way.cores} cores" if way.cores > 1 else "1 core"
     slots = f"{way.slots} slots" if way.slots > 1 else "1 slot"
-    return f"{cores}, {slots}" + (f", {way.filters} filter threads" if way.filters else "")
+    return f"{cores}, {slots}"
 
 
 def show(found: Mapping[Way, Told]) -> None:
@@ -229,11 +221,7 @@ def large(mode: str, work: Path) -> float:
 def judge_pace(found: Mapping[Way, Told], every: Sequence[int]) -> bool:
     met = True
     for cores in every:
-        paces = {
-            way.slots: one.pace
-            for way, one in found.items()
-            if way.cores == cores and way.filters is None
-        }
+        paces = {way.slots: one.pace for way, one in found.items() if way.cores == cores}
         used = encoder_slots(cores)
         if used not in paces:
             print(f"{cores} vCPU, {used} slots: not measured, others worked all the time")

@@ -118,11 +118,11 @@ def test_an_empty_file_is_no_damage(caplog):
 def test_a_newer_file_is_left_alone():
     write_history(some(2))
     with closing(sqlite3.connect(history_file())) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     assert read_history() == ()
     write_history(some(3))
     with closing(sqlite3.connect(history_file())) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     assert read_history() == tuple(some(2))
 
 

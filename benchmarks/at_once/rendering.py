@@ -15,7 +15,6 @@ from tinytag import TinyTag
 
 from at_once.watching import Cores
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer import ffmpeg as ff
 from cloudburst.renderer.job import AUDIO, IMAGE, JOB_FILE, SUBTITLE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.jobs import Job, Jobs
@@ -78,13 +77,3 @@ async def render_all(folder: Path, scenes: Sequence[Scene], slots: int, cores: C
             jobs.submit(job)
             tasks.start_soon(follow, job)
     return ends
-
-
-def wrapped(work: Path, threads: int) -> Path:
-    """Return an ffmpeg that filters with this number of threads, for any number of cores."""
-    path = work / f"ffmpeg-{threads}"
-    if not path.exists():
-        program = ff.find_ffmpeg().path
-        path.write_text(f'#!/bin/sh\nexec "{program}" -filter_complex_threads {threads} "$@"\n')
-        path.chmod(0o755)
-    return path

@@ -32,7 +32,7 @@ SHARED_START_WORK = 2 * BASE_WORK + 2.5
 must be idle for half a second (about `BASE_WORK`) before it is used, the process starts and reads
 the files (`BASE_WORK`), and in the mean it ends half a GOP before or after the other slots."""
 SHORTEST_SHARED_WORK = BASE_WORK + SHARED_START_WORK + 5
-"""Work in a row of a shared scene, whatever the number of slots: the start of the render process,
+"""Least work in a row of a shared scene, for any number of slots: the start of the render process,
 the start of shared encoding, and one GOP of 5 s."""
 
 
@@ -42,7 +42,7 @@ def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
     It is the length of the audio, weighted for camera motion and subtitles, with additions for the
     start of an encode and for the size of the picture. With camera motion, every frame is encoded,
     and subtitles add less than 5 %, which is neglected. On the public image, a scene without camera
-    motion is a quarter of the work of the same scene with motion, whatever its subtitles.
+    motion is a quarter of the work of the same scene with motion, with or without subtitles.
     """
     per_second = STILL_WORK_PER_SECOND
     if options.effect_for(scene.scene.name) is not None:
