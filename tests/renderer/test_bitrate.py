@@ -13,11 +13,13 @@ from cloudburst.renderer.bitrate import (
     BitrateMeter,
     higher_quantizer,
 )
-from cloudburst.renderer.encoder import FPS, QUANTIZER, EncodedPicture, VideoSize
+from cloudburst.renderer.encoder import FPS, EncodedPicture, VideoSize
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import encode_all, noise
+
+QUANTIZER = 20
 
 
 def sized(*sizes: int) -> list[EncodedPicture]:

@@ -9,7 +9,6 @@ import pytest
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.encoder import (
     MOTION_GOP_FRAMES,
-    QUANTIZER,
     STILL_GOP_FRAMES,
     EncodedPicture,
     GopEncoder,
@@ -62,7 +61,7 @@ def test_the_counters_have_the_sizes_that_still_videos_need():
     assert (sps.log2_max_frame_num, sps.log2_max_pic_order_cnt_lsb) == (4, 5)
 
 
-def motion_gop(frames: int, quantizer: int = QUANTIZER, *, reuse: bool = True):
+def motion_gop(frames: int, quantizer: int = 20, *, reuse: bool = True):
     """Encode a zoom; return the drawn frames and the pictures."""
     source = Frame(*SMALL)
     source.fill(to_planes(photo(SMALL)))
@@ -130,6 +129,7 @@ def moving() -> MotionVideo:
     track, _ = block_track([7, 140, 60, 90, 43], SMALL)
     return MotionVideo(
         to_planes(photo(SMALL)),
+        frames,
         lambda frame: camera_window(Effect.PAN_LEFT, *SMALL, frame, frames),
         None,
         track,

@@ -41,7 +41,9 @@ def still() -> GopSource:
 
 def moving() -> GopSource:
     track, _ = block_track([10, 40, 300, 7, 600, 300], SMALL)
-    return MotionVideo(to_planes(photo(SMALL)), lambda n: Window(n / 40 % 4, 0, 1.1), None, track)
+    return MotionVideo(
+        to_planes(photo(SMALL)), 451, lambda n: Window(n / 40 % 4, 0, 1.1), None, track
+    )
 
 
 def silent_track(path: Path, frames: int) -> AudioTrack:

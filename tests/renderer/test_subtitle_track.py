@@ -94,17 +94,20 @@ def test_a_state_is_painted_once_for_the_gops_that_it_covers():
     for number in (0, 0, 1, 1, 1, 2):
         track.layers(number)
     assert painter.painted == [(0, 1), (0, 2), (0, 3)]
+    assert painter.placed == []
 
 
 @pytest.mark.parametrize("step", [2, 7])
-def test_states_that_another_process_encodes_are_painted_once(step):
+def test_states_that_another_process_encodes_are_placed_once(step):
     """With a cue that lasts for the whole video, the work would otherwise grow with the square of
     the number of states."""
     painter = BlockPainter(SIZE)
     track = SubtitleTrack(chain(50), painter)
     for number in range(0, 50, step):
         track.layers(number)
-    assert len(painter.painted) <= 50
+    drawn = list(range(0, 50, step))
+    assert painter.painted == [(0, number + 1) for number in drawn]
+    assert painter.placed == [(0, n + 1) for n in range(drawn[-1]) if n not in drawn]
 
 
 def test_a_jump_back_paints_only_what_is_visible_without_interruption():
@@ -115,4 +118,5 @@ def test_a_jump_back_paints_only_what_is_visible_without_interruption():
     assert track.layers(3) == []
     track.layers(2)
     track.layers(0)
-    assert painter.painted == [(4,), (2,), (2, 3), (1,)]
+    assert painter.painted == [(4,), (2, 3), (1,)]
+    assert painter.placed == [(2,)]

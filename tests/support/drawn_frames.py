@@ -20,8 +20,7 @@ from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.video_probe import ffmpeg
 
 SMALL = VideoSize(144, 48)
-"""Smallest landscape size with which the encoder makes equal skipped pictures. For other small
-sizes, the last bit of the arithmetic coder differs from picture to picture."""
+"""Size of videos for tests that need many frames; whole macroblocks, so nothing is cropped."""
 
 
 def photo(size: tuple[int, int], seed: int = 1) -> Image.Image:
@@ -71,12 +70,16 @@ def see_through(size: tuple[int, int]) -> Image.Image:
 class BlockPainter:
     """Painter of subtitle states as blocks, each with its own place, stripes and brightness.
 
-    Painting is counted in ``painted``. It takes the place of a `SubtitlePainter`.
+    It takes the place of a `SubtitlePainter`, and records what it is asked for.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
         self.painted: list[tuple[int, ...]] = []
+        self.placed: list[tuple[int, ...]] = []
+
+    def place(self, shown: Sequence[int]) -> None:
+        self.placed.append(tuple(shown))
 
     def paint(self, shown: Sequence[int]) -> list[Layer]:
         self.painted.append(tuple(shown))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.renderer.encoder import QUANTIZER, VideoSize
+from cloudburst.renderer.encoder import VideoSize
+from cloudburst.renderer.quantizers import STILL_QUANTIZER
 from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
 from support.drawn_frames import photo, strict_decode
 from support.render_jobs import make_job, render_job, result, started, subtitle_file
@@ -46,7 +47,7 @@ def results(folder: Path) -> set[str]:
 def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
     """Two processes encode all GOPs before the render process begins."""
     folder = job(tmp_path / "job")
-    GopPlan(round(30 * SECONDS), QUANTIZER).write(folder)
+    GopPlan(round(30 * SECONDS), STILL_QUANTIZER).write(folder)
     with started("gop_process", folder) as one, started("gop_process", folder) as other:
         for process in (one, other):
             assert process.communicate(timeout=60) == (b"", b"")
@@ -61,7 +62,7 @@ def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_a_process_that_was_killed_between_gops_makes_the_same_file(count, alone, tmp_path):
     folder = job(tmp_path / "job")
-    GopPlan(round(30 * SECONDS), QUANTIZER).write(folder)
+    GopPlan(round(30 * SECONDS), STILL_QUANTIZER).write(folder)
     with started("gop_process", folder) as process:
         while len(results(folder)) < count or not list(folder.glob("gops-*/*.claim")):
             assert process.poll() is None
