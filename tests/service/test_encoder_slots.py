@@ -154,6 +154,52 @@ async def test_a_job_takes_the_slot_of_the_latest_shared_encoding() -> None:
     assert await free_slots(slots) == 3
 
 
+async def test_a_job_takes_a_slot_after_another_shared_encoding_has_ended() -> None:
+    slots = EncoderSlots(3, idle_seconds=0)
+    async with create_task_group() as tasks:
+        users = Users(slots, tasks)
+        users.start("a")
+        for name in "st":
+            users.start(name, shared=True)
+            await settled()
+        await users.release("t")
+        for name in "bc":
+            users.start(name)
+            await settled()
+        assert sorted(users.holding) == ["a", "b", "c"]
+        tasks.cancel_scope.cancel()
+    assert await free_slots(slots) == 3
+
+
+class CountingSlots(EncoderSlots):
+    """Slots that count how often a task looks for an idle one."""
+
+    looks = 0
+
+    async def _is_idle(self) -> bool:
+        self.looks += 1
+        return await super()._is_idle()
+
+
+async def test_shared_encoding_looks_for_a_slot_only_when_one_was_released() -> None:
+    slots = CountingSlots(1, idle_seconds=0)
+    async with create_task_group() as tasks:
+        users = Users(slots, tasks)
+        users.start("a")
+        await settled()
+        users.start("s", shared=True)
+        await users.release("a")
+        assert users.holding == ["s"]
+        users.start("b")
+        await settled()
+        users.start("t", shared=True)
+        before = slots.looks
+        for _ in range(10):
+            await settled()
+        assert slots.looks - before <= 1
+        tasks.cancel_scope.cancel()
+
+
 async def test_every_shared_encoding_that_waits_gets_a_slot() -> None:
     slots = EncoderSlots(2, idle_seconds=0)
     async with create_task_group() as tasks:
