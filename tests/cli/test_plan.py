@@ -73,9 +73,7 @@ def test_a_plan_without_an_account(scenes: Path, capsys: pytest.CaptureFixture[s
     code, said = plan(capsys, scenes)
     assert code == 0
     assert (said["scenes"], said["audio_seconds"], said["fits"]) == (12, 720.0, True)
-    assert said["chosen"]["workers"] == [
-        {"backend": "local", "tier": None, "count": min(usable_cores(), 4)}
-    ]
+    assert said["chosen"]["workers"] == [{"backend": "local", "tier": None, "count": 1}]
     assert said["chosen"]["usd"] == "0.000000"
     assert said["frontier"][0] == said["chosen"]
     assert any(
@@ -188,11 +186,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_figures_of_earlier_runs_count() -> None:
-    size = {
-        "encoder_slots": min(usable_cores(), 4) * max(1, usable_cores() // 4),
-        "cores": usable_cores(),
-    }
-    kind = local_kind(**size)
+    kind = local_kind(encoder_slots=usable_cores(), cores=usable_cores())
     write_history(
         [
             Sample(kind=kind, measure="startup", seconds=9.0),
@@ -302,10 +296,9 @@ def test_workers_are_tasks_where_there_are_tasks() -> None:
         known = find_candidates(PlanData(), where, settings, workers=workers, everywhere=False)
         return {each.worker_kind.backend: each.worker_kind.max_workers for each in known}
 
-    here = min(usable_cores(), 4)
-    assert most(BackendOptions(), 7) == {"local": here, "fargate": 7}
-    assert most(BackendOptions(), None) == {"local": here, "fargate": DEFAULT_MAX_TASKS}
-    assert most(BackendOptions(backend="burst"), 7) == {"local": here, "fargate": 7}
+    assert most(BackendOptions(), 7) == {"local": 1, "fargate": 7}
+    assert most(BackendOptions(), None) == {"local": 1, "fargate": DEFAULT_MAX_TASKS}
+    assert most(BackendOptions(backend="burst"), 7) == {"local": 1, "fargate": 7}
     assert most(BackendOptions(backend="local"), 3) == {"local": 3}
     assert most(BackendOptions(), 3, Settings()) == {"local": 3}
     assert most(BackendOptions(backend="http://a:5000, http://b:5000"), None) == {"endpoints": 2}
