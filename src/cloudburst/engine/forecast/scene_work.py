@@ -31,7 +31,7 @@ SHARED_START_WORK = 2 * BASE_WORK + 2.5
 """Work for which an idle slot is busy, or waits, in shared encoding without shortening it: the slot
 must be idle for half a second (about `BASE_WORK`) before it is used, the process starts and reads
 the files (`BASE_WORK`), and in the mean it ends half a GOP before or after the other slots."""
-SHORTEST_SHARED_WORK = BASE_WORK + SHARED_START_WORK + 5
+SHORTEST_SHARED_WORK = 3 * BASE_WORK + 5
 """Least work in a row of a shared scene, for any number of slots: the start of the render process,
 the start of shared encoding, and one GOP of 5 s."""
 
