@@ -60,6 +60,7 @@ class Studio:
         self.tokens: dict[str, str] = {}
         self.video = mp4()
         self.warnings: list[str] = []
+        self.shared_seconds: float | None = None
         self.calls: list[str] = []
         self.requests: list[httpx.Request] = []
         self.script: defaultdict[str, list] = defaultdict(list)
@@ -156,6 +157,8 @@ class Studio:
         states = [("queued", 0.0), *(("running", share) for share in job.progress)]
         lines = [{"id": job.id, "state": state, "progress": share} for state, share in states]
         last = {"id": job.id, "state": job.state, "progress": 1.0, "error": job.error}
+        if self.shared_seconds is not None:
+            last["shared_seconds"] = self.shared_seconds
         lines.append(last | ({"done": done} if job.state == "done" else {}))
         return [json.dumps(line).encode() + b"\n" for line in lines]
 

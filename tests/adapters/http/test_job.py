@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from cloudburst.adapters.http.job import FinishedVideo
+from cloudburst.adapters.http.job import FinishedVideo, JobEvent
 from cloudburst.adapters.http.response import InvalidAnswerError, parse_json_as
 from cloudburst.errors import (
     CloudburstError,
@@ -50,6 +50,21 @@ async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scen
         "subtitle: no glyph for X",
         "two\N{REPLACEMENT CHARACTER}lines\N{REPLACEMENT CHARACTER}[31m",
     )
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, 0.0), (4.5, 4.5)])
+async def test_the_seconds_of_shared_encoding_are_kept(studio, make_scene, said, kept):
+    studio.shared_seconds = said
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        video = await renderer.encode(upload, progress=ignore)
+    assert video.shared_seconds == kept
+
+
+@pytest.mark.parametrize("said", ["-0.1", "1e99", "NaN", "Infinity", '"x"', "null"])
+def test_impossible_seconds_of_shared_encoding_are_an_invalid_answer(said):
+    with pytest.raises(InvalidAnswerError):
+        parse_json_as(JobEvent, f'{{"state": "done", "shared_seconds": {said}}}'.encode())
 
 
 def test_too_many_warnings_are_an_invalid_answer():

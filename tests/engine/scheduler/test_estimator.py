@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.models.limits import Limits
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.worker_record import Attempt, PhaseSpan
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
+from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
 from support.harness import engine, known, working
+
+
+@pytest.mark.anyio
+async def test_an_encode_takes_the_time_of_all_slots_that_shared_it():
+    async with FakeCloud(encoders=2).backend(Timeouts(), Tier.STANDARD) as backend:
+        check_shared_encode(backend)
+
+
+def check_shared_encode(backend):
+    estimator = Estimator([backend], WorkerIndex(), FairQueue(), Measurements())
+    ticket = Ticket(
+        run="r", scene="s", language="english", audio_seconds=30.0, work=32.0, start=print
+    )
+    spans = [PhaseSpan("upload", 0.0, 1.0), PhaseSpan("encode", 1.0, 6.0)]
+    attempt = Attempt(run="r", scene="s", spans=spans, shared_seconds=3.0)
+    estimator.learn_scene(backend, attempt, ticket)
+    performance = estimator.performance(backend)
+    assert performance.encode_seconds(32.0) == pytest.approx(8.0)
+    assert performance.transfer_seconds == 1.0
+    # The budget divides the time of a scene by the number of slots.
+    assert estimator.slowest.seconds_per_audio_second == pytest.approx(9.0 / 30.0)
 
 
 @pytest.mark.anyio
