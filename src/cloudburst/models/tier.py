@@ -66,9 +66,11 @@ def encoder_slots(vcpu: int) -> int:
     ``nox -s bench -- slots`` measured encodes on one core and on two; docs/benchmarks.md has the
     figures and their limits:
 
-    - An encode always has CPU work, so one slot per core leaves no core idle. More slots per core
-      are not faster: they add CPU time (7 % with two, 11 % with three) and about 400 MB each.
-    - One encode uses 1.3 cores, and at most 1.4, so one slot per two cores leaves a third idle.
-    - Each vCPU has 2 GB of memory, and a slot needs 1.2 GB at most.
+    - An encode uses one core, and always has CPU work: one slot per core leaves no core idle, and
+      fewer slots leave the others idle.
+    - More slots per core are not faster. They add 1 to 2 % of CPU time and about 120 MB each.
+    - Each vCPU has 2 GB of memory, and a slot needs 0.5 GB at most, for the largest picture.
+    - Slots that no scene needs are used for shared encoding of a long scene, so a task with many
+      slots is not slower for a few scenes.
     """
     return max(1, vcpu)
