@@ -89,6 +89,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
         address = process.stdout.readline().split()[-1]
         headers = {"X-Authentication-Key": KEY}
         with httpx.Client(base_url=address, headers=headers, timeout=250, trust_env=False) as http:
+            # Its test render takes memory too, until it is healthy.
+            while http.get("/health").status_code == 503:
+                pass
             yield Service(process, http)
         process.terminate()
         process.wait(30)
