@@ -1,5 +1,9 @@
 """Loudness and encoding of the spoken phrases, with PyAV."""
 
+# PyAV's types of `add_stream`, `encode` and `mux` are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator
