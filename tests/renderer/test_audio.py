@@ -102,7 +102,8 @@ def test_a_file_without_exact_lengths_is_as_long_as_it_decodes(
 ) -> None:
     track = prepared(tmp_path, *options)
     reference = decoded(tmp_path / "audio")
-    assert track.frames == -(-len(reference) // 3200)
+    # Versions of FFmpeg differ in whether they play the last packet's padding.
+    assert track.frames in {-(-(len(reference) - rest) // 3200) for rest in (0, 2048)}
     sound = played(finish(track, tmp_path / "video.mp4"))
     assert noise_ratio(sound, reference) > 30
 
@@ -271,7 +272,16 @@ def test_pictures_beside_the_sound_are_not_decoded(tmp_path: Path) -> None:
     write_audio(tmp_path / "sound.wav", melody(0.5))
     color = ("-f", "lavfi", "-i", "color=s=64x64:r=30:d=0.5")
     ffmpeg(
-        *color, "-i", tmp_path / "sound.wav", "-c:v", "ffv1", "-f", "matroska", tmp_path / "audio"
+        *color,
+        "-i",
+        tmp_path / "sound.wav",
+        "-c:v",
+        "ffv1",
+        "-c:a",
+        "pcm_s16le",
+        "-f",
+        "matroska",
+        tmp_path / "audio",
     )
     assert prepare_audio(tmp_path, 60).frames == 15
 
