@@ -6,6 +6,10 @@ same. Every video of a size has the same sequence and picture parameter sets (SP
 with another quantizer, so any two videos can be joined without encoding them again.
 """
 
+# PyAV's type of `encode` is incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from fractions import Fraction
