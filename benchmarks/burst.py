@@ -5,9 +5,9 @@
 In virtual time, with `cloudburst.testing.FakeCloud`, whose workers do not share an encode: one
 local worker with two cores, which answers after 1.5 s, and up to four tasks of 2 vCPU, which need
 40 s and encode two scenes at once. Speeds are measured ones. A second of work, which is about a
-second of sound (see `cloudburst.engine.forecast.scene_work.scene_work`), takes our service 0.225 s
+second of sound (see `cloudburst.engine.forecast.scene_work.scene_work`), takes our service 0.235 s
 of a core (``benchmarks/plan.py --work``); a vCPU does 0.63 of a core's work when all are busy
-(AWS's "Graviton performance runbook", of c6i, 2026-11); the public image takes 19.3 times as long
+(AWS's "Graviton performance runbook", of c6i, 2026-11); the public image takes 18.5 times as long
 as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. Files take a
 second each way to a task, and a tenth of that here. A task is billed from 8 s after its launch to
 15 s after its stop, at list prices of us-east-1.
@@ -41,7 +41,7 @@ from cloudburst.models.report import Report, Status
 from cloudburst.testing import FakeCloud
 
 SCENES, CORES, TASKS = 20, 2, 4
-CORE, VCPU, IMAGE = 0.225, 1 / 0.63, 19.3
+CORE, VCPU, IMAGE = 0.235, 1 / 0.63, 18.5
 """Seconds of a core for a second of work; of a vCPU for one of a core; times as long."""
 START, LOCAL_START, PULL, STOP = 40.0, 1.5, 8.0, 15.0
 LIMITS = Limits(workers=TASKS)

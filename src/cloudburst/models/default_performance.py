@@ -19,7 +19,7 @@ from cloudburst.models.performance import (
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier, encoder_slots
 
-NATIVE_CPU_SECONDS_PER_WORK = 0.225
+NATIVE_CPU_SECONDS_PER_WORK = 0.235
 """CPU seconds that the render service needs for each second of work (weighted length of a scene),
 measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An encode
 runs on one core."""

@@ -31,11 +31,11 @@ def scene(seconds: float, *, subtitle: bool = False, megabytes: float = 3.2) -> 
         (scene(2, megabytes=3.4), STILL, 0.63),
         (scene(30, subtitle=True), STILL, 1.41),
         (scene(300, subtitle=True), STILL, 9.26),
-        (scene(1), ZOOM, 0.73),
-        (scene(10), ZOOM, 2.78),
-        (scene(30), ZOOM, 7.08),
-        (scene(3, megabytes=11.8), ZOOM, 1.63),
-        (scene(30, subtitle=True), ZOOM, 7.20),
+        (scene(1), ZOOM, 0.91),
+        (scene(10), ZOOM, 3.36),
+        (scene(30), ZOOM, 7.91),
+        (scene(3, megabytes=11.8), ZOOM, 1.90),
+        (scene(10, subtitle=True), ZOOM, 3.50),
     ],
 )
 def test_the_work_is_in_proportion_to_measured_cpu_seconds(

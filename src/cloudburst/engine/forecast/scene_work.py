@@ -2,7 +2,7 @@
 
 The unit is the second of a video with camera motion. All constants were measured on our own render
 service with ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``): one such second takes
-0.225 CPU seconds.
+0.235 CPU seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from cloudburst.models.scene import CheckedScene
 BASE_WORK = 1.8
 """Work of every scene in addition to its length, for the start of a process and the reading of the
 files."""
+MOTION_WORK = 1.0
+"""Work of every scene with camera motion in addition to its length, for the trial by which its
+quantizer is chosen."""
 STILL_WORK_PER_SECOND = 0.04
 """Work for each second of a scene without camera motion and subtitles. Its video repeats a few
 encoded frames, so this is nearly all for the audio."""
@@ -23,7 +26,7 @@ WORK_PER_MEGABYTE = 0.18
 """Work for each megabyte of the picture's file. It depends more on the size of the file than on the
 number of pixels, because a JPEG can be decoded at a smaller size."""
 
-MIN_SHARED_WORK = BASE_WORK + 10
+MIN_SHARED_WORK = BASE_WORK + MOTION_WORK + 10
 """Work from which a scene is assumed to be encoded by several slots: the render service shares
 videos of at least three GOPs of 5 s. It shares none without camera motion and subtitles, and such a
 scene has as much work only if it is 4 minutes long. The error is then a second."""
@@ -31,7 +34,7 @@ SHARED_START_WORK = 2 * BASE_WORK + 2.5
 """Work for which an idle slot is busy, or waits, in shared encoding without shortening it: the slot
 must be idle for half a second (about `BASE_WORK`) before it is used, the process starts and reads
 the files (`BASE_WORK`), and in the mean it ends half a GOP before or after the other slots."""
-SHORTEST_SHARED_WORK = 3 * BASE_WORK + 5
+SHORTEST_SHARED_WORK = 3 * BASE_WORK + MOTION_WORK + 5
 """Least work in a row of a shared scene, for any number of slots: the start of the render process,
 the start of shared encoding, and one GOP of 5 s."""
 
@@ -44,11 +47,10 @@ def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
     and subtitles add less than 5 %, which is neglected. On the public image, a scene without camera
     motion is a quarter of the work of the same scene with motion, with or without subtitles.
     """
-    per_second = STILL_WORK_PER_SECOND
     if options.effect_for(scene.scene.name) is not None:
-        per_second = 1.0
+        video = MOTION_WORK + scene.audio_seconds
     elif scene.scene.subtitle is not None:
-        per_second = STILL_SUBTITLE_WORK_PER_SECOND
-    return (
-        BASE_WORK + per_second * scene.audio_seconds + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
-    )
+        video = STILL_SUBTITLE_WORK_PER_SECOND * scene.audio_seconds
+    else:
+        video = STILL_WORK_PER_SECOND * scene.audio_seconds
+    return BASE_WORK + video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
