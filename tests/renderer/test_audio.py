@@ -93,17 +93,15 @@ def test_sound_keeps_its_place_and_level(
     [
         ("-f", "mp3", "-q:a", "7", "-write_xing", "0"),
         ("-f", "adts", "-c:a", "aac"),
-        ("-f", "matroska", "-c:a", "aac"),
     ],
-    ids=["mp3 without Xing", "adts", "aac in mkv"],
+    ids=["mp3 without Xing", "adts"],
 )
 def test_a_file_without_exact_lengths_is_as_long_as_it_decodes(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     track = prepared(tmp_path, *options)
     reference = decoded(tmp_path / "audio")
-    # Versions of FFmpeg differ in whether they play the last packet's padding.
-    assert track.frames in {-(-(len(reference) - rest) // 3200) for rest in (0, 2048)}
+    assert track.frames == -(-len(reference) // 3200)
     sound = played(finish(track, tmp_path / "video.mp4"))
     assert noise_ratio(sound, reference) > 30
 
