@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.job import JobOptions, RenderJob
+from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
+from support.project import ROOT
 from support.service_inputs import tone
 
 COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
@@ -75,3 +78,73 @@ def rendered(folder: Path, **environment: str) -> dict[str, Any]:
     assert (code, errors) == (0, "")
     done: dict[str, Any] = lines[-1]["done"]
     return done
+
+
+class Rendered(NamedTuple):
+    """Result of a render process."""
+
+    done: dict[str, Any]
+    """Properties of the video, as the process reports them."""
+    gops: list[int]
+    """Numbers of GOPs that the process offered to others, once for each plan."""
+    video: Path
+
+
+def make_job(folder: Path, picture: Image.Image, seconds: float, **files: Any) -> RenderJob:
+    """Write the files of a job into a new folder; see `lay_job`."""
+    folder.mkdir(exist_ok=True)
+    lay_job(folder, picture=picture, seconds=seconds, name=folder.name, **files)
+    return RenderJob.from_json((folder / JOB_FILE).read_bytes())
+
+
+def subtitle_file(*cues: tuple[float, float, str]) -> str:
+    """Return the content of a subtitle file; cues have a start, an end in seconds, and a text."""
+    blocks = [
+        f"{number}\n{_clock(start)} --> {_clock(end)}\n{text}\n"
+        for number, (start, end, text) in enumerate(cues, 1)
+    ]
+    return "\n".join(blocks)
+
+
+def _clock(seconds: float) -> str:
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02},{thousandths:03}"
+
+
+@contextmanager
+def started(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process of the renderer for a job, and kill it at the end if it still runs."""
+    server_end, process_end = os.pipe()  # a process ends when its server's end is closed
+    command = [sys.executable, "-m", f"cloudburst.renderer.{module}", str(folder)]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(
+        command,
+        stdin=server_end,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+    )
+    os.close(server_end)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(process_end)
+
+
+def result(process: subprocess.Popen[bytes], folder: Path) -> Rendered:
+    """Wait until a render process has ended, which must succeed."""
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    assert not errors, errors.decode()
+    lines = [json.loads(line) for line in output.splitlines()]
+    gops = [line["gops"] for line in lines if "gops" in line]
+    return Rendered(lines[-1]["done"], gops, folder / "video.mp4")
+
+
+def render_job(folder: Path) -> Rendered:
+    """Render a job in a process of its own."""
+    with started("render_process", folder) as process:
+        return result(process, folder)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from cloudburst.renderer.planes import to_planes
 from support.drawn_frames import dark_gradient, luma, photo, psnr
-from support.render_jobs import make_job, render_job, subtitle_file
+from support.render_job import make_job, render_job, subtitle_file
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -38,11 +38,11 @@ FRAMES = (0, 1, 4, 15, 44, 45, 149, 150, 151, 299, 300, 301, 344)
 CUES = subtitle_file((0.5, 1.5, "第一 first"), (1, 5, "second"), (9.9, 10.1, "border"))
 KINDS: dict[str, dict[str, Any]] = {
     "still": {},
-    "still-subtitles": {"cues": CUES},
+    "still-subtitles": {"subtitle": CUES},
     "zoom": {"effects": ["zoom_in"]},
-    "zoom-subtitles": {"effects": ["zoom_out"], "cues": CUES, "background_box": False},
-    "portrait-pan": {"effects": ["pan_left"], "cues": CUES, "is_portrait": True},
-    "dark-still": {"cues": CUES},
+    "zoom-subtitles": {"effects": ["zoom_out"], "subtitle": CUES, "background_box": False},
+    "portrait-pan": {"effects": ["pan_left"], "subtitle": CUES, "is_portrait": True},
+    "dark-still": {"subtitle": CUES},
 }
 LOWEST_PSNR = 56.0
 """Luma PSNR in dB of a screenshot against the frame that PyAV decodes; only colours are converted

@@ -30,7 +30,7 @@ from support.h264 import (
     picture_slices,
     read_sps,
 )
-from support.render_jobs import Rendered, make_job, render_job, subtitle_file
+from support.render_job import Rendered, make_job, render_job, subtitle_file
 from support.video_probe import ffmpeg
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -105,8 +105,8 @@ def job_of(case: Case, folder: Path) -> RenderJob:
         folder,
         picture,
         case.seconds,
-        cues="" if case.subtitles == "none" else cues,
-        watermark=drawn_frames.photo((80, 50)) if case.kind == "see_through" else None,
+        subtitle=None if case.subtitles == "none" else cues,
+        mark=drawn_frames.photo((80, 50)) if case.kind == "see_through" else None,
         effects=[] if case.effect == "none" else [case.effect],
         is_portrait=case.portrait,
         background_box=case.subtitles == "box",

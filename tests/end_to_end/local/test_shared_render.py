@@ -15,7 +15,7 @@ from cloudburst.renderer.encoder import VideoSize
 from cloudburst.renderer.quantizers import STILL_QUANTIZER
 from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
 from support.drawn_frames import photo, strict_decode
-from support.render_jobs import make_job, render_job, result, started, subtitle_file
+from support.render_job import make_job, render_job, result, started, subtitle_file
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -27,7 +27,7 @@ CUES = subtitle_file(
 
 
 def job(folder: Path) -> Path:
-    make_job(folder, photo(VideoSize(640, 360)), SECONDS, cues=CUES)
+    make_job(folder, photo(VideoSize(640, 360)), SECONDS, subtitle=CUES)
     return folder
 
 
