@@ -16,7 +16,7 @@ from cloudburst.models.subtitles import MAX_CHARACTERS, Cue
 from cloudburst.renderer.cue_stack import Rectangle, free_place
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.subtitle_painter import SubtitlePainter
+from cloudburst.renderer.subtitle_painter import MAX_COLOURS, SubtitlePainter
 from cloudburst.renderer.subtitle_style import bt709, subtitle_style
 
 FONT = find_font([])
@@ -100,6 +100,35 @@ def middle_edges(layer):
         layer.x + x + sum(row[x:]),
         layer.y + y + sum(column[y:]),
     )
+
+
+def test_letters_in_colours_are_at_the_places_of_letters_in_white():
+    box, white = painted("some red and more")
+    box_of_colours, first, red = painted('some <font color="red">red</font> and more')
+    assert box_of_colours == box
+    assert (first.colour, red.colour) == (white.colour, bt709(255, 0, 0))
+    together = Image.new("L", LANDSCAPE)
+    for layer in (first, red):
+        part = Image.frombytes("L", (layer.width, layer.height), layer.mask)
+        together.paste(part, (layer.x, layer.y), part.point([0] + [255] * 255))
+    area = (white.x, white.y, white.x + white.width, white.y + white.height)
+    assert together.crop(area).tobytes() == white.mask
+    assert bounds(first)[0] < bounds(red)[0] < bounds(red)[2] < bounds(first)[2]
+
+
+def test_the_outline_of_coloured_letters_has_one_colour():
+    plain, _ = painted("a red b", **OUTLINED)
+    outline, *letters = painted("a <font color='#f00'>red</font> b", **OUTLINED)
+    assert outline == plain
+    assert len(letters) == 2
+
+
+def test_a_cue_has_a_limited_number_of_colours():
+    many = "".join(f"<font color=#0000{shade:02x}>字" for shade in range(60))
+    _, *letters = painted(many, font_size=8)
+    assert len(letters) == MAX_COLOURS
+    (_, white) = painted("字" * 60, font_size=8)
+    assert sum(map(ink, letters)) == pytest.approx(ink(white))
 
 
 def test_alpha_of_the_outline():

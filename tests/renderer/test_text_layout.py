@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloudburst.renderer.line_breaks import line_breaks
 from cloudburst.renderer.text_layout import Style, layout, line_width, plain_text
 
-PLAIN, BOLD = Style(), Style(bold=True)
+PLAIN, BOLD, RED = Style(), Style(bold=True), Style(colour=(255, 0, 0))
 
 
 def width(character):
@@ -91,7 +91,14 @@ def test_a_character_that_is_not_shown_leaves_no_second_space():
         ("a<i>b</i>c", [("a", PLAIN), ("b", Style(italic=True)), ("c", PLAIN)]),
         ("<B>a</b>", [("a", BOLD)]),
         ("<u><i>a</u>b", [("a", Style(italic=True, underlined=True)), ("b", Style(italic=True))]),
-        ('<font color="red">a</font><ruby>b', [("ab", PLAIN)]),
+        ('<font color="red">a</font><ruby>b', [("a", RED), ("b", PLAIN)]),
+        ('<FONT size="9" COLOR=#F00>a</Font>b', [("a", RED), ("b", PLAIN)]),
+        ("<font color='#ff000080'>a<i>b", [("a", RED), ("b", RED._replace(italic=True))]),
+        (
+            '<font color="no colour">a<font face="b" xcolor="red">c<fontcolor="red">d',
+            [("acd", PLAIN)],
+        ),
+        ('<font color="#' + "f" * 200 + '">a', [("a", PLAIN)]),
         ("1 < 2 <3 a>b", [("1 < 2 <3 a>b", PLAIN)]),
         ("<\u2060i>", [("<i>", PLAIN)]),
         ("{\\an8}C:\\new", [("{\\an8}C:\\new", PLAIN)]),

@@ -63,7 +63,7 @@ class Cue(NamedTuple):
     """Time at which the text disappears, in milliseconds from the start of the video."""
     text: str
     """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>`` and ``<u>`` in it
-    stand for italic, bold and underlined."""
+    stand for italic, bold and underlined, and ``<font color="…">`` for a colour."""
     position: int = BOTTOM
     """Position in the picture as on a numeric keypad: 1 to 3 at the bottom, 4 to 6 in the middle, 7
     to 9 at the top; 1, 4 and 7 on the left."""

@@ -16,8 +16,12 @@ from cloudburst.renderer.job import SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
-from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, SubtitleStyle
-from cloudburst.renderer.text_layout import Line, layout, line_width
+from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, SubtitleStyle, bt709
+from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
+
+MAX_COLOURS = 8
+"""Maximum number of colours of the letters of a cue, including the default one. Each colour takes
+as much time as the whole cue. Letters in further colours have the colour of the last one."""
 
 
 class _Block(NamedTuple):
@@ -129,7 +133,10 @@ class SubtitlePainter:
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
             drawn.append(self._letter_layer(block, style.outline, colour, opacity))
-        drawn.append(self._letter_layer(block, 0.0, TEXT_COLOUR, 255))
+        drawn += (
+            self._letter_layer(part, 0.0, TEXT_COLOUR if rgb is None else bt709(*rgb), 255)
+            for rgb, part in _by_colour(block)
+        )
         return filter(None, drawn)
 
     def _box(self, text: Rectangle) -> Layer | None:
@@ -177,6 +184,24 @@ class SubtitlePainter:
             min(width, (math.ceil(outer.right) + 1) & ~1),
             min(height, (math.ceil(outer.bottom) + 1) & ~1),
         )
+
+
+def _by_colour(block: _Block) -> Iterator[tuple[Rgb | None, _Block]]:
+    """Yield the colours of a block, each with the block without the letters of other colours."""
+    found = dict.fromkeys(run.style.colour for line in block.lines for run in line)
+    if len(found) == 1:
+        yield next(iter(found)), block
+        return
+    places = {colour: min(place, MAX_COLOURS - 1) for place, colour in enumerate(found)}
+    for place, colour in enumerate(list(found)[:MAX_COLOURS]):
+        lines = [
+            tuple(
+                run if places[run.style.colour] == place else Run("", Style(), run.width)
+                for run in line
+            )
+            for line in block.lines
+        ]
+        yield colour, block._replace(lines=lines)
 
 
 def _grown(area: Rectangle, across: float, down: float) -> Rectangle:

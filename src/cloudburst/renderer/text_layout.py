@@ -10,8 +10,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from unicodedata import is_normalized, normalize
+
+from PIL import ImageColor
 
 from cloudburst.renderer.line_breaks import (
     WORD_JOINER,
@@ -22,9 +24,14 @@ from cloudburst.renderer.line_breaks import (
 )
 
 _TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
+_FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?\s*([#\w]+)""", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 _BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
+
+
+Rgb: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
 
 
 class Style(NamedTuple):
@@ -33,6 +40,8 @@ class Style(NamedTuple):
     bold: bool = False
     italic: bool = False
     underlined: bool = False
+    colour: Rgb | None = None
+    """Colour of the letters; ``None`` for the colour of text without tags."""
 
 
 class Run(NamedTuple):
@@ -59,9 +68,10 @@ def line_width(line: Line) -> float:
 def layout(text: str, *, bold: bool, room: float, advance: Advance, shown: Shown) -> list[Line]:
     """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
 
-    The tags ``<i> <b> <u>`` set styles, and a closing tag returns to the style of text without
-    tags, which is bold if ``bold``. Other tags and control characters are removed. A word that is
-    wider than a line is broken anywhere.
+    The tags ``<i> <b> <u>`` and ``<font color="…">`` set styles, and a closing tag returns to the
+    style of text without tags, which is bold if ``bold``. A colour is ``#rrggbb`` or one of the
+    names of HTML. Other tags and control characters are removed. A word that is wider than a line
+    is broken anywhere.
     """
     return [
         line
@@ -91,11 +101,23 @@ def _styled_lines(text: str, base: Style) -> Iterator[list[tuple[str, Style]]]:
 
 
 def _style_after(tag: str, style: Style, base: Style) -> Style:
+    if tag.startswith("</font"):
+        return style._replace(colour=base.colour)
+    if colour := _FONT_COLOUR.match(tag):
+        return style._replace(colour=_rgb(colour[1]) or style.colour)
     name = {"b": "bold", "i": "italic", "u": "underlined"}.get(tag.strip("</>"))
     if name is None:
         return style
-    closing = tag.startswith("</")
-    return style._replace(**{name: getattr(base, name) if closing else True})
+    value: Any = getattr(base, name) if tag.startswith("</") else True
+    return style._replace(**{name: value})
+
+
+def _rgb(name: str) -> Rgb | None:
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(name)
+    except ValueError:  # not a colour
+        return None
+    return red, green, blue
 
 
 def _shown_characters(
