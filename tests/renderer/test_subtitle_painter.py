@@ -168,6 +168,17 @@ def test_an_underline_runs_below_the_text():
     assert (b[0], b[2]) == pytest.approx((a[0], a[2]), abs=6)
 
 
+def test_a_line_runs_through_struck_letters():
+    _, plain = painted("n    n", language="english")
+    _, struck = painted("<s>n    n</s>", language="english")
+    a, b = bounds(plain), bounds(struck)
+    assert (a[1], a[3]) == (b[1], b[3])
+    x = (b[0] + b[2]) // 2 - struck.x  # between the letters
+    rows = [y for y in range(struck.height) if struck.mask[y * struck.width + x]]
+    assert 2 <= len(rows) <= 6
+    assert b[1] < struck.y + rows[0] <= struck.y + rows[-1] < (b[1] + 3 * b[3]) / 4
+
+
 @pytest.mark.parametrize("position", range(1, 10))
 @pytest.mark.parametrize("size", [LANDSCAPE, PORTRAIT])
 def test_nine_positions(position, size):

@@ -43,6 +43,9 @@ _TAG = re.compile(r"(<[^<>]*>)")
 _CLASS_TAG = re.compile(r"<([ibu])\.[^<>]*>", re.IGNORECASE)
 _TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
 _OVERRIDES = re.compile(r"\{\\[^{}\n]*\}")
+_OVERRIDE_STYLE = re.compile(
+    r"\\(?:([ibus])([01])|1?c(?:&H([0-9a-f]{6})&?)?)(?=[\\}])", re.IGNORECASE
+)
 _POSITION = re.compile(r"\\an([1-9])")
 _OTHER_FORMATS = (
     (re.compile(r"\[Script Info\]", re.IGNORECASE), "subtitles in SubStation (.ass, .ssa) form"),
@@ -62,8 +65,9 @@ class Cue(NamedTuple):
     end: int
     """Time at which the text disappears, in milliseconds from the start of the video."""
     text: str
-    """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>`` and ``<u>`` in it
-    stand for italic, bold and underlined, and ``<font color="…">`` for a colour."""
+    """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>``, ``<u>`` and
+    ``<s>`` in it stand for italic, bold, underlined and struck through, and ``<font color="…">``
+    for a colour."""
     position: int = BOTTOM
     """Position in the picture as on a numeric keypad: 1 to 3 at the bottom, 4 to 6 in the middle, 7
     to 9 at the top; 1, 4 and 7 on the left."""
@@ -187,10 +191,24 @@ def _cues(lines: Sequence[str], *, webvtt: bool) -> Iterator[Cue]:
             if asked := _POSITION.search(group):
                 position = int(asked[1])
                 break
-        text = _OVERRIDES.sub("", text).strip()
+        empty = not _OVERRIDES.sub("", text).strip()
+        text = _OVERRIDES.sub(_tags, text).strip()
         start, stop = _milliseconds(match.groups()[:4]), _milliseconds(match.groups()[4:8])
-        if text and start < stop:
+        if not empty and start < stop:
             yield Cue(start, stop, text, position)
+
+
+def _tags(overrides: re.Match[str]) -> str:
+    """Return the tags for the styles and colours in a group of override tags."""
+    tags: list[str] = []
+    for style, on, colour in _OVERRIDE_STYLE.findall(overrides[0]):
+        if style:
+            tags.append(f"<{'' if on == '1' else '/'}{style.lower()}>")
+        else:  # blue, green, red
+            tags.append(
+                f"<font color=#{colour[4:]}{colour[2:4]}{colour[:2]}>" if colour else "</font>"
+            )
+    return "".join(tags)
 
 
 def _body(lines: Sequence[str], first: int, end: int) -> str:

@@ -34,6 +34,9 @@ class FontMetrics(NamedTuple):
     underline_centre: int
     """Distance from the baseline down to the middle of an underline, as libass reads the table."""
     underline_height: int
+    strike_centre: int
+    """Distance from the baseline up to the middle of the line through letters that are struck."""
+    strike_height: int
 
 
 class FontTables:
@@ -136,7 +139,12 @@ def _metrics(head: bytes, hhea: bytes, os2: bytes, post: bytes) -> FontMetrics:
     if not (units > 0 and 0 < ascender + descender <= 8 * units):
         msg = f"its sizes are {ascender}, {descender} and {units}"
         raise ValueError(msg)
-    return FontMetrics(units, ascender, descender, -underline, max(1, thickness))
+    strike_height, strike = struct.unpack_from(">2h", os2, 26) if len(os2) >= 30 else (0, 0)
+    if strike <= 0:
+        strike_height, strike = thickness, ascender // 3  # through the small letters
+    return FontMetrics(
+        units, ascender, descender, -underline, max(1, thickness), strike, max(1, strike_height)
+    )
 
 
 def _advances(hhea: bytes, hmtx: bytes) -> array[int]:

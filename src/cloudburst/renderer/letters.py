@@ -78,6 +78,7 @@ class Letters:
         self.em = sizes.units_per_em * scale
         self.ascender = sizes.ascender * scale
         self._underline = sizes.underline_centre * scale, sizes.underline_height * scale
+        self._strike = -sizes.strike_centre * scale, sizes.strike_height * scale
         self._glyphs: dict[tuple[str, float], _Glyph] = {}
         self._glyph_bytes = 0
         self._widths: dict[str, float] = {}  # at most one for each character of Unicode
@@ -137,8 +138,8 @@ class Letters:
                 place = round(end * SAMPLES) + glyph.left, baseline * SAMPLES + glyph.top
                 mask.paste(255, place, glyph.mask)
             end += self.advance(character)
-        if run.style.underlined:
-            centre, height = self._underline
+        marks = (run.style.underlined, self._underline), (run.style.struck, self._strike)
+        for centre, height in (place for drawn, place in marks if drawn):
             top = baseline + centre - height / 2 - outline
             edges = (x - outline, top, end + outline, top + height + 2 * outline)
             left, top, right, bottom = (round(edge * SAMPLES) for edge in edges)

@@ -20,8 +20,9 @@ from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, 
 from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
 
 MAX_COLOURS = 8
-"""Maximum number of colours of the letters of a cue, including the default one. Each colour takes
-as much time as the whole cue. Letters in further colours have the colour of the last one."""
+"""Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
+mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
+last one."""
 
 
 class _Block(NamedTuple):

@@ -40,6 +40,7 @@ class Style(NamedTuple):
     bold: bool = False
     italic: bool = False
     underlined: bool = False
+    struck: bool = False
     colour: Rgb | None = None
     """Colour of the letters; ``None`` for the colour of text without tags."""
 
@@ -68,8 +69,8 @@ def line_width(line: Line) -> float:
 def layout(text: str, *, bold: bool, room: float, advance: Advance, shown: Shown) -> list[Line]:
     """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
 
-    The tags ``<i> <b> <u>`` and ``<font color="…">`` set styles, and a closing tag returns to the
-    style of text without tags, which is bold if ``bold``. A colour is ``#rrggbb`` or one of the
+    The tags ``<i> <b> <u> <s>`` and ``<font color="…">`` set styles, and a closing tag returns to
+    the style of text without tags, which is bold if ``bold``. A colour is ``#rrggbb`` or one of the
     names of HTML. Other tags and control characters are removed. A word that is wider than a line
     is broken anywhere.
     """
@@ -105,7 +106,7 @@ def _style_after(tag: str, style: Style, base: Style) -> Style:
         return style._replace(colour=base.colour)
     if colour := _FONT_COLOUR.match(tag):
         return style._replace(colour=_rgb(colour[1]) or style.colour)
-    name = {"b": "bold", "i": "italic", "u": "underlined"}.get(tag.strip("</>"))
+    name = {"b": "bold", "i": "italic", "u": "underlined", "s": "struck"}.get(tag.strip("</>"))
     if name is None:
         return style
     value: Any = getattr(base, name) if tag.startswith("</") else True
