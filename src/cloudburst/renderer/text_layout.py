@@ -24,7 +24,7 @@ from cloudburst.renderer.line_breaks import (
 )
 
 _TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
-_FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?\s*([#\w]+)""", re.IGNORECASE)
+_FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 _BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
