@@ -18,9 +18,9 @@ _OUTLINE_SHARE = 0.06
 _BOX_PADDING_SHARES = (0.32, 0.1)
 _SIDE_SHARE = 0.08
 _BOTTOM_SHARES = (0.09, 0.18)
-"""Sizes of the public image (September 2025), except that the box has a padding: outline and
-padding as shares of the line height, margins as shares of width and height. The bottom margin
-differs between landscape and portrait."""
+"""Outline and padding as shares of the line height, margins as shares of width and height; the
+bottom margin differs between landscape and portrait. They are close to the sizes of the public
+image; ``docs/migration.md`` lists the differences."""
 
 
 class SubtitleStyle(NamedTuple):
