@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -26,8 +26,11 @@ def small_disk(to: Caller) -> Generator[list[int]]:
     seen = [DISK]
 
     def free(folder: Path) -> int:
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        seen.append(DISK - sum(path.stat().st_size for path in files))
+        used = 0
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):  # deleted since it was listed
+                used += path.stat().st_size if path.is_file() else 0
+        seen.append(DISK - used)
         return seen[-1]
 
     to.service.store._free, to.service.store._reserve = free, RESERVE
