@@ -49,7 +49,7 @@ and no pyramid, the counters in slice headers repeat after 16 pictures, which
 `cloudburst.renderer.still_video` makes use of. Level 4.0 is the lowest for 1920x1080 at 30 frames
 per second (H.264, table A-1)."""
 
-_MOTION_PARAMETERS = "subme=2:ipratio=2:pbratio=2.5"
+_MOTION_PARAMETERS = "subme=2:ipratio=1.4:pbratio=2.5"
 _STILL_PARAMETERS = "subme=0:ipratio=1.4"
 """Further options with and without motion. Without motion there is nothing to search, and nearly
 all of a file are its key frames, so their quantizer is not much lower than that of other frames."""

@@ -10,8 +10,8 @@ from cloudburst.renderer.gops import Gop, Progress
 from cloudburst.renderer.motion import Window
 from cloudburst.renderer.planes import PictureLayer, Planes
 from cloudburst.renderer.quantizers import (
-    MIN_MOTION_QUANTIZER,
     TRIAL_FRAMES,
+    TRIAL_QUANTIZER,
     motion_quantizer,
 )
 from cloudburst.renderer.subtitle_track import SubtitleTrack
@@ -51,7 +51,7 @@ class MotionVideo:
         """Return the quantizer, chosen by a trial in the middle of the video; see `GopSource`."""
         length = min(self._frames, TRIAL_FRAMES)
         trial = Gop(0, (self._frames - length) // 2, length)
-        return motion_quantizer(self.encode(trial, MIN_MOTION_QUANTIZER, lambda _frames: None))
+        return motion_quantizer(self.encode(trial, TRIAL_QUANTIZER, lambda _frames: None))
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
