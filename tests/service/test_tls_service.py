@@ -166,7 +166,9 @@ def test_its_children_inherit_no_secret(start: Start, tmp_path: Path) -> None:
             http.put(f"/files/{hashes[name]}", content=content)
         assert http.post("/jobs", json={"name": "s", **hashes}).status_code == 201
         for pid in read_pids(tmp_path / "pids"):
-            inherited = Path(f"/proc/{pid}/environ").read_bytes()
+            environ = Path(f"/proc/{pid}/environ")
+            while not (inherited := environ.read_bytes()):  # it is just being started
+                time.sleep(0.01)
             assert b"PATH=" in inherited
             assert b"CLOUDBURST_PORT=" not in inherited
             for secret in (b"AUTHENTICATION_KEY", KEY.encode(), b"BEGIN", PRIVATE[:40].encode()):
