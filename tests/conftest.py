@@ -24,20 +24,6 @@ settings.register_profile("cloudburst", deadline=None)
 settings.load_profile("cloudburst")
 
 
-REAL_TIME = Path(__file__).parent / "emulator"
-"""Folder whose tests all run in real time, besides those with the marker ``real``."""
-
-
-def pytest_collection_modifyitems(items):
-    """Repeat a failed test once if it runs in real time, because a busy machine may stall it.
-
-    A test that fails twice fails. The summary names the tests that were repeated.
-    """
-    for item in items:
-        if item.get_closest_marker("real") or item.path.is_relative_to(REAL_TIME):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.fixture(
     params=[
         pytest.param(("asyncio", {"loop_factory": VirtualClockLoop}), id="asyncio"),

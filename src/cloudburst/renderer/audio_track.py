@@ -23,9 +23,8 @@ from av.packet import Packet
 from av.stream import Stream
 
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, silence
+from cloudburst.renderer.encoder import FPS
 
-FPS = 30
-"""Frames per second of a video."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 PACKET_SAMPLES = 1024
 """Samples of an AAC-LC packet."""

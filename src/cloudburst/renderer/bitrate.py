@@ -10,8 +10,8 @@ from cloudburst.renderer.encoder import FPS, EncodedPicture
 
 MAX_SECOND_BYTES = 25_000_000 // 8
 """Maximum size of any second of a video, in bytes: 25 Mbit, the maximum rate of level 4.0 and the
-High profile (H.264, table A-1 and section A.3.3). Photographs with camera motion take about 2.5
-Mbit in a second; only noise comes close to the limit."""
+High profile (H.264, table A-1 and section A.3.3). With camera motion, photographs take about 1
+Mbit in a second, pages of text 10 (``docs/benchmarks.md``); only noise comes close to the limit."""
 MAX_QUANTIZER = 48
 """Quantizer at which a video may have any size. Even noise stays far below the limit with it."""
 _QUANTIZERS_PER_HALF = 6

@@ -1,0 +1,77 @@
+"""Choice of the quantizer of videos with camera motion."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.models.camera_effects import Effect
+from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
+from cloudburst.renderer.motion import camera_window
+from cloudburst.renderer.motion_video import MotionVideo
+from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.quantizers import (
+    MAX_MOTION_QUANTIZER,
+    TRIAL_FRAMES,
+    TRIAL_QUANTIZER,
+    motion_quantizer,
+)
+from cloudburst.renderer.subtitle_track import SubtitleTrack
+from support.drawn_frames import dark_gradient, line_art
+
+SIZE = (1920, 1080)
+
+
+def trial(key: int, later: int) -> list[EncodedPicture]:
+    """Pictures of a trial with these sizes of the key frame and of P pictures, in bytes."""
+    positions = [0, 6, 1, 2, 3, 4, 5, 12, 7, 8, 9, 10, 11]
+    sizes = {0: key, B_PICTURES + 1: later, 2 * (B_PICTURES + 1): later}
+    return [EncodedPicture(bytes(sizes.get(place, 1)), place) for place in positions]
+
+
+@pytest.mark.parametrize(
+    ("key", "later", "steps"),
+    [
+        (130_000, 0, 0),
+        (1_000, 0, -1),
+        (260_000, 0, 1),
+        (10_000_000, 0, 3),
+        (130_000, 19_500, 0),
+        (130_000, 39_000, 3),
+        (260_000, 78_000, 4),
+        (1_000_000, 1_000_000, MAX_MOTION_QUANTIZER - TRIAL_QUANTIZER),
+    ],
+)
+def test_detail_and_hard_edges_raise_the_quantizer(key: int, later: int, steps: int) -> None:
+    assert motion_quantizer(trial(key, later)) == TRIAL_QUANTIZER + steps
+
+
+def test_only_p_pictures_count() -> None:
+    pictures = trial(130_000, 39_000)
+    changed = [
+        picture._replace(data=bytes(130_000)) if picture.position in {1, 8} else picture
+        for picture in pictures
+    ]
+    assert motion_quantizer(changed) == motion_quantizer(pictures)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, TRIAL_FRAMES])
+def test_a_trial_of_few_frames(frames: int) -> None:
+    pictures = [EncodedPicture(bytes(130_000), place) for place in range(frames)]
+    chosen = motion_quantizer(pictures)
+    assert chosen == (TRIAL_QUANTIZER if frames == 1 else MAX_MOTION_QUANTIZER)
+
+
+def test_real_pictures() -> None:
+    """A dark gradient is encoded with a low quantizer, line art with a high one."""
+    chosen = []
+    for picture in (dark_gradient(SIZE), line_art(SIZE)):
+        video = MotionVideo(
+            to_planes(picture.convert("RGB")),
+            300,
+            lambda frame: camera_window(Effect.ZOOM_IN, *SIZE, frame, 300),
+            None,
+            SubtitleTrack(),
+        )
+        chosen.append(video.choose_quantizer())
+    assert chosen[0] <= TRIAL_QUANTIZER
+    assert chosen[1] >= TRIAL_QUANTIZER + 5
