@@ -130,7 +130,7 @@ def moving() -> MotionVideo:
     return MotionVideo(
         to_planes(photo(SMALL)),
         frames,
-        lambda frame: camera_window(Effect.PAN_LEFT, *SMALL, frame, frames),
+        Effect.PAN_LEFT,
         None,
         track,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
-from cloudburst.renderer.motion import camera_window
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.quantizers import (
@@ -16,7 +16,7 @@ from cloudburst.renderer.quantizers import (
     motion_quantizer,
 )
 from cloudburst.renderer.subtitle_track import SubtitleTrack
-from support.drawn_frames import dark_gradient, line_art
+from support.drawn_frames import block_track, dark_gradient, line_art
 
 SIZE = (1920, 1080)
 
@@ -61,17 +61,21 @@ def test_a_trial_of_few_frames(frames: int) -> None:
     assert chosen == (TRIAL_QUANTIZER if frames == 1 else MAX_MOTION_QUANTIZER)
 
 
-def test_real_pictures() -> None:
-    """A dark gradient is encoded with a low quantizer, line art with a high one."""
-    chosen = []
-    for picture in (dark_gradient(SIZE), line_art(SIZE)):
-        video = MotionVideo(
-            to_planes(picture.convert("RGB")),
-            300,
-            lambda frame: camera_window(Effect.ZOOM_IN, *SIZE, frame, 300),
-            None,
-            SubtitleTrack(),
-        )
-        chosen.append(video.choose_quantizer())
-    assert chosen[0] <= TRIAL_QUANTIZER
-    assert chosen[1] >= TRIAL_QUANTIZER + 5
+def chosen(picture: Image.Image, frames: int, track: SubtitleTrack) -> int:
+    planes = to_planes(picture.convert("RGB"))
+    return MotionVideo(planes, frames, Effect.ZOOM_IN, None, track).choose_quantizer()
+
+
+def test_a_dark_gradient_gets_a_low_quantizer_and_line_art_a_high_one() -> None:
+    assert chosen(dark_gradient(SIZE), 300, SubtitleTrack()) <= TRIAL_QUANTIZER
+    assert chosen(line_art(SIZE), 300, SubtitleTrack()) >= TRIAL_QUANTIZER + 5
+
+
+def test_the_quantizer_does_not_depend_on_length_or_subtitles() -> None:
+    """Short scenes move faster, and their pictures are larger, as are those with subtitles."""
+    track, _ = block_track([4, 3, 4, 289], SIZE)
+    short = [(frames, SubtitleTrack()) for frames in (1, 13, 60)]
+    others = [*short, (300, track), (9000, SubtitleTrack())]
+    picture = dark_gradient(SIZE)
+    expected = chosen(picture, 300, SubtitleTrack())
+    assert [chosen(picture, *other) for other in others] == [expected] * len(others)

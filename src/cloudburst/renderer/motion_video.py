@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
-from cloudburst.renderer.motion import Window
+from cloudburst.renderer.motion import WHOLE_PICTURE, Window, camera_window
 from cloudburst.renderer.planes import PictureLayer, Planes
 from cloudburst.renderer.quantizers import (
     TRIAL_FRAMES,
     TRIAL_QUANTIZER,
+    TRIAL_SCENE_FRAMES,
     motion_quantizer,
 )
 from cloudburst.renderer.subtitle_track import SubtitleTrack
@@ -23,7 +23,7 @@ class MotionVideo:
     Args:
         picture: The picture over which the camera moves.
         frames: Length of the video, in frames.
-        window: Function that returns the visible part of the picture for the number of a frame.
+        effect: Movement of the camera, from the first frame to the last; ``None`` for none.
         watermark: Watermark that stays in place; ``None`` for none.
         subtitles: Subtitles of the video.
     """
@@ -34,7 +34,7 @@ class MotionVideo:
         self,
         picture: Planes,
         frames: int,
-        window: Callable[[int], Window],
+        effect: Effect | None,
         watermark: PictureLayer | None,
         subtitles: SubtitleTrack,
     ) -> None:
@@ -43,15 +43,23 @@ class MotionVideo:
         self._picture.fill(picture)
         self._canvas = Frame(*self._size)
         self._frames = frames
-        self._window = window
+        self._effect = effect
         self._watermark = watermark
         self._subtitles = subtitles
 
     def choose_quantizer(self) -> int:
-        """Return the quantizer, chosen by a trial in the middle of the video; see `GopSource`."""
-        length = min(self._frames, TRIAL_FRAMES)
-        trial = Gop(0, (self._frames - length) // 2, length)
-        return motion_quantizer(self.encode(trial, TRIAL_QUANTIZER, lambda _frames: None))
+        """Return the quantizer, chosen by a trial; see `GopSource`.
+
+        The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so that
+        videos of the same picture have the same quantizer whatever their length.
+        """
+        encoder = GopEncoder(self._size, TRIAL_QUANTIZER)
+        pictures: list[EncodedPicture] = []
+        first = (TRIAL_SCENE_FRAMES - TRIAL_FRAMES) // 2
+        for frame in range(first, first + TRIAL_FRAMES):
+            self._draw_picture(self._window(frame, TRIAL_SCENE_FRAMES))
+            pictures += encoder.add(self._canvas.video)
+        return motion_quantizer(pictures + encoder.finish())
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
@@ -61,12 +69,20 @@ class MotionVideo:
         for state in self._subtitles.states(gop.first, gop.frames):
             layers = self._subtitles.layers(state.number)
             for _ in range(state.frames):
-                self._canvas.zoom_from(self._picture, self._window(gop.first + position))
-                if self._watermark is not None:
-                    self._canvas.overlay(self._watermark)
+                self._draw_picture(self._window(gop.first + position, self._frames))
                 for layer in layers:
                     self._canvas.blend(layer)
                 pictures += encoder.add(self._canvas.video)
                 position += 1
                 progress(position)
         return pictures + encoder.finish()
+
+    def _draw_picture(self, window: Window) -> None:
+        self._canvas.zoom_from(self._picture, window)
+        if self._watermark is not None:
+            self._canvas.overlay(self._watermark)
+
+    def _window(self, frame: int, frames: int) -> Window:
+        if self._effect is None:
+            return WHOLE_PICTURE
+        return camera_window(self._effect, *self._size, frame, frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
+from cloudburst.renderer.encoder import B_PICTURES, FPS, EncodedPicture
 
 STILL_QUANTIZER = 21
 """Quantizer of videos without camera motion. Measured on five kinds of pictures with
@@ -18,6 +18,9 @@ MAX_MOTION_QUANTIZER = 24
 """Highest quantizer that a trial leads to."""
 TRIAL_FRAMES = 1 + 2 * (B_PICTURES + 1)
 """Frames of the trial, of which two are P pictures."""
+TRIAL_SCENE_FRAMES = 10 * FPS
+"""Length of the scene whose camera movement the trial has, in frames: a short scene moves faster,
+which must not change its quality."""
 
 _KEY_BYTES = 130_000
 """Size of the trial's key frame for which `TRIAL_QUANTIZER` is kept."""

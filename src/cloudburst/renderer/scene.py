@@ -18,7 +18,6 @@ from cloudburst.renderer.encoder import FPS, VideoSize
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
-from cloudburst.renderer.motion import WHOLE_PICTURE, camera_window
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.pictures import WATERMARK_MARGIN
 from cloudburst.renderer.planes import to_picture_layer, to_planes
@@ -107,7 +106,7 @@ def _still_video(
         return StillVideo(planes, subtitles)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)
-        return MotionVideo(planes, frames, lambda _frame: WHOLE_PICTURE, None, subtitles)
+        return MotionVideo(planes, frames, None, None, subtitles)
 
 
 def _motion_video(
@@ -117,11 +116,10 @@ def _motion_video(
     frames: int,
     subtitles: SubtitleTrack,
 ) -> GopSource:
-    size = picture.size
     return MotionVideo(
         to_planes(picture),
         frames,
-        lambda frame: camera_window(effect, *size, frame, frames),
+        effect,
         None if mark is None else to_picture_layer(mark, WATERMARK_MARGIN, WATERMARK_MARGIN),
         subtitles,
     )
