@@ -4,13 +4,13 @@
 
 Real runs on the local backend, each of 3 to 10 scenes of 2 to 15 s: some runs move their pictures
 and some do not, some scenes have subtitles, and pictures have from one to twelve megapixels. Three
-more come first, from which figures are learned; all others learn too. What is predicted is said
-before a run begins, by the code of `cloudburst plan` with what earlier runs have left behind; what
-it took is in its report. The goal: off by 15 % at most (median).
+more runs come first and are only measured; every later run is predicted by the code of `cloudburst
+plan` from the measurements of the runs before it, and its report says how long it took. The goal:
+the median error is at most 15 %. Exits with 1 if it is missed.
 
-``--work`` renders scenes one by one and prints what each takes of a processor (user and system, of
-the render child and its ffmpeg), beside what `work` makes of it: that is where its constants are
-from. Exits with 1 when the goal is missed.
+``--work`` renders scenes one by one and prints the CPU seconds (user and system) of the render
+process of each, beside those that its work stands for: the constants of
+`cloudburst.engine.forecast.scene_work` are from this table.
 """
 
 from __future__ import annotations
