@@ -51,7 +51,7 @@ class MotionVideo:
         """Return the quantizer, chosen by a trial; see `GopSource`.
 
         The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so that
-        videos of the same picture have the same quantizer whatever their length.
+        videos of the same picture have the same quantizer, for any length.
         """
         encoder = GopEncoder(self._size, TRIAL_QUANTIZER)
         pictures: list[EncodedPicture] = []
