@@ -34,7 +34,6 @@ from cloud.virtual import in_virtual_time, log_normal, rendered, scene
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
@@ -117,7 +116,7 @@ async def three_ways(case: Case, seed: int) -> dict[str, Report]:
     sounds = {f"s{n}": s for n, s in enumerate(log_normal(seed, SCENES, middle=case.middle))}
     rng = random.Random(~seed)
     taken = {
-        name: scene_work(scene(name, sound), RenderOptions()) * rng.uniform(0.9, 1.1)
+        name: scene_work(scene(name, sound)) * rng.uniform(0.9, 1.1)
         for name, sound in sounds.items()
     }
     ways = {

@@ -42,7 +42,6 @@ from cloud.measure import Pauses, watched
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.models.scene import CheckedScene, Scene
@@ -182,7 +181,6 @@ async def imagined(cloud: FakeCloud, tasks: int, number: int) -> tuple[Report, i
                 scenes,
                 pool,
                 to={scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes},
-                options=RenderOptions(),
                 timeouts=Timeouts(),
                 limits=limits,
             ) as run,

@@ -136,7 +136,7 @@ def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
     off = list[float]()
     for run, mix in enumerate(mixes(inputs, FIRST + number), 1 - FIRST):
         checked = check_scenes(mix.scenes, mix.options, Limits())
-        works = [scene_work(scene, mix.options) for scene in checked]
+        works = [scene_work(scene) for scene in checked]
         plan = default_plan(works, [here()], max_tasks=1)
         report = anyio.run(rendered, mix, folder / str(run))
         error = report.wall_seconds / plan.seconds - 1
@@ -175,7 +175,7 @@ def works_of_scenes(inputs: Inputs, folder: Path) -> None:
             scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
             size = picture.stat().st_size
             weight = scene_work(
-                CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size), options
+                CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size, options=options)
             )
             cost = measured_child(scene, options, folder)
             error = NATIVE_CPU_SECONDS_PER_WORK * weight / cost.cpu - 1

@@ -19,7 +19,8 @@ def scene(make_scene):
 
 
 def of(scene: CheckedScene, **options) -> str:
-    (one,) = add_fingerprints([scene], RenderOptions(**options))
+    scene = scene.model_copy(update={"options": RenderOptions(**options)})
+    (one,) = add_fingerprints([scene])
     assert one.scene == scene.scene
     return one.fingerprint
 

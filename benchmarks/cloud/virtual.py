@@ -15,7 +15,6 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
@@ -81,7 +80,6 @@ async def rendered(
             scenes,
             pool,
             to={name: Path(f"{name}.mp4") for name in sounds},
-            options=RenderOptions(),
             timeouts=TIMEOUTS,
             limits=limits,
         ) as run,

@@ -234,7 +234,6 @@ class Client(anyio.AsyncContextManagerMixin):
                     checked,
                     client.pool,
                     to=paths,
-                    options=options,
                     timeouts=self._timeouts,
                     limits=self._limits,
                     journal=run_journal.journal,
@@ -367,7 +366,7 @@ def _check(
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
-    return add_fingerprints(check_scenes(scenes, options, limits), options)
+    return add_fingerprints(check_scenes(scenes, options, limits))
 
 
 def _absolute_folder(to: Path | str) -> Path:
@@ -375,7 +374,5 @@ def _absolute_folder(to: Path | str) -> Path:
 
 
 def _with_absolute_paths(options: RenderOptions) -> RenderOptions:
-    """Return the options with an absolute watermark path, so that other processes find the file."""
-    if options.watermark is None:
-        return options
-    return options.model_copy(update={"watermark": options.watermark.absolute()})
+    """Return the options with absolute paths, so that other processes find the files."""
+    return options.with_files({name: path.absolute() for name, path in options.files().items()})

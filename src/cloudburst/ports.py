@@ -11,11 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from cloudburst.errors import SceneFault
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
 
@@ -219,6 +220,9 @@ class Backend:
     lifetime: float | None = None
     """Seconds from the first successful health check of a worker until its task ends by itself;
     ``None``: the task does not end by itself."""
+    find_unsupported: Callable[[CheckedScene], Sequence[SceneFault]] | None = None
+    """Function that returns a fault for each option of a scene that the workers cannot render;
+    ``None``: they can render everything."""
     encode_timeout_factor: float = 0.0
     """Encode timeout of workers that report no progress, in seconds per second of audio; one
     minute is added. If ``Timeouts.scene`` is longer, it is used instead of this timeout. 0: the

@@ -25,7 +25,7 @@ from cloudburst.media_probe import (
 )
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.scene import CheckedScene, Scene, fold_name
 from cloudburst.safe_files import URL
 from cloudburst.text import short_repr, shorten
@@ -45,6 +45,8 @@ _EXPECTED = {
     "audio": EXPECTED_AUDIO,
     "subtitle": EXPECTED_SUBTITLES,
 }
+_EXPECTED_TYPES = {"name": "a text", "options": "a mapping of options to their values"}
+"""Description of a valid value for each field that is not a path."""
 
 
 class _CheckedFile(NamedTuple):
@@ -67,6 +69,8 @@ class _CheckedEntry:
     paths: dict[str, Path] = field(default_factory=dict[str, Path])
     """Path of each file of the entry, by field."""
     faults: list[SceneFault] = field(default_factory=list[SceneFault])
+    options: RenderOptions = field(default_factory=RenderOptions)
+    """Options of the scene's video, with absolute paths."""
 
     def fault(self, name: str, found: str, expected: str) -> None:
         written = self.spelling.get(name, name)
@@ -79,16 +83,23 @@ def check_scenes(
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
-    call it in a thread. Raises `InvalidScenesError` with every fault of every scene and of the
-    watermark.
+    call it in a thread. Raises `InvalidScenesError` with every fault of every scene, and of the
+    files that the options of the run name.
+
+    Args:
+        scenes: Scenes, or mappings with the fields of one.
+        options: Options of the run; the options of a scene override them.
+        limits: Limits of the files.
     """
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
+    options = _absolute(options)
+    for entry in entries:
+        _add_options(entry, options)
     _add_duplicate_faults(entries)
     rest = _CheckedEntry("options") if entries else _CheckedEntry("")
     if not entries:
         rest.fault("scenes", "none", "at least one scene")
-    if options.watermark is not None:
-        rest.paths["watermark"] = options.watermark.absolute()
+    rest.paths = options.files()
     files = _check_files([*entries, rest], limits)
     if faults := [fault for entry in [*entries, rest] for fault in entry.faults]:
         raise InvalidScenesError(faults=faults)
@@ -97,6 +108,7 @@ def check_scenes(
             scene=entry.scene,
             audio_seconds=files["audio", entry.paths["audio"]].seconds,
             image_bytes=files["image", entry.paths["image"]].size,
+            options=entry.options,
         )
         for entry in entries
         if entry.scene is not None
@@ -136,12 +148,34 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
 
 
 def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
-    paths = {"image": scene.image, "audio": scene.audio, "subtitle": scene.subtitle}
-    entry.paths = {name: path for name, path in paths.items() if path is not None}
+    entry.paths = scene.files()
     _refuse_urls(entry)
     entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
     entry.scene = scene.model_copy(update=entry.paths)
     return entry
+
+
+def _absolute(options: RenderOptions) -> RenderOptions:
+    return options.with_files({name: path.absolute() for name, path in options.files().items()})
+
+
+def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
+    """Add the options of the run, overridden by those of the scene, and the files of the latter."""
+    if entry.scene is None:
+        return
+    own = _absolute(entry.scene.options)
+    try:
+        entry.options = options.overridden_by(own)
+    except ValidationError as exc:
+        for error in exc.errors():
+            name, found, expected = describe_option_error(error)
+            entry.fault(_option_field(name), found, expected)
+    entry.scene = entry.scene.model_copy(update={"options": own})
+    entry.paths |= own.files()
+
+
+def _option_field(name: str) -> str:
+    return f"options.{name}" if name else "options"
 
 
 def _refuse_urls(entry: _CheckedEntry) -> None:
@@ -170,18 +204,23 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
     written = shorten(str(error["loc"][0]), 40)
     name = next((name for name, known in _ALIASES.items() if written in known), written)
     match error["type"]:
+        case _ if written == "options" and (error["loc"][1:] or error["type"] == "value_error"):
+            inner: ErrorDetails = {**error, "loc": error["loc"][1:]}
+            option, found, expected = describe_option_error(inner)
+            return _option_field(option), found, expected
         case "missing":
             return name, "nothing", _EXPECTED[name]
         case "extra_forbidden" if name in spelling:
             return written, "the field twice", f"{spelling[name]} only"
         case "extra_forbidden":
-            near = difflib.get_close_matches(written, spelling.values(), n=1)
-            known = ", ".join(spelling.values())
-            return written, "an unknown field", near[0] if near else f"one of {known}"
+            known = (*spelling.values(), "options")
+            near = difflib.get_close_matches(written, known, n=1)
+            return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
         case "value_error":
             return name, short_repr(error["input"]), str(error.get("ctx", {})["error"])
         case _:
-            expected = "a text" if name == "name" else f"the path of {_EXPECTED[name]}"
+            is_path = name not in {"name", "options"}
+            expected = f"the path of {_EXPECTED[name]}" if is_path else _EXPECTED_TYPES[name]
             return name, short_repr(error["input"]), expected
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.fingerprint import fingerprint
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.safe_files import open_regular_file
 
@@ -18,9 +17,7 @@ _HASH_THREADS = 2
 thread."""
 
 
-def add_fingerprints(
-    scenes: Sequence[CheckedScene], options: RenderOptions
-) -> tuple[CheckedScene, ...]:
+def add_fingerprints(scenes: Sequence[CheckedScene]) -> tuple[CheckedScene, ...]:
     """Return the scenes with their fingerprints; every file is read once.
 
     The contents of files affect the fingerprint, their paths do not. Of the effects in the options,
@@ -29,33 +26,24 @@ def add_fingerprints(
     """
     files = dict[Path, str]()  # with a scene that uses it
     for scene in scenes:
-        files |= dict.fromkeys(_files(scene, options).values(), scene.scene.name)
+        files |= dict.fromkeys(_files(scene).values(), scene.scene.name)
     with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-fingerprint") as threads:
         hashed = dict(zip(files, threads.map(_sha256, files), strict=True))
     if gone := [path for path, sha256 in hashed.items() if sha256 is None]:
         faults = [SceneFault(files[path], str(path), "no longer there", "a file") for path in gone]
         raise InvalidScenesError(faults=faults)
     return tuple(
-        scene.model_copy(update={"fingerprint": _fingerprint(scene, options, hashed)})
-        for scene in scenes
+        scene.model_copy(update={"fingerprint": _fingerprint(scene, hashed)}) for scene in scenes
     )
 
 
-def _files(scene: CheckedScene, options: RenderOptions) -> dict[str, Path]:
-    paths = {
-        "image": scene.scene.image,
-        "audio": scene.scene.audio,
-        "subtitle": scene.scene.subtitle,
-        "watermark": options.watermark,
-    }
-    return {name: path for name, path in paths.items() if path is not None}
+def _files(scene: CheckedScene) -> dict[str, Path]:
+    return scene.scene.files() | scene.options.files()
 
 
-def _fingerprint(
-    scene: CheckedScene, options: RenderOptions, hashed: dict[Path, str | None]
-) -> str:
-    files = {name: hashed[path] for name, path in _files(scene, options).items()}
-    return fingerprint(scene.scene.name, options, files)
+def _fingerprint(scene: CheckedScene, hashed: dict[Path, str | None]) -> str:
+    files = {name: hashed[path] for name, path in _files(scene).items()}
+    return fingerprint(scene.scene.name, scene.options, files)
 
 
 def _sha256(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import OPTION_FILE_NAMES, OPTION_NAMES, RenderOptions
 from cloudburst.safe_files import URL, parse_json, read_regular_file
 from cloudburst.text import short_repr
 
@@ -36,9 +36,11 @@ UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
 """Suffixes of subtitle files that cannot be read. ``.txt`` is not among them: beside an audio file,
 a text file is usually the spoken text."""
 _PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
-_NODES_PER_SCENE = 12
-"""Maximum number of YAML nodes per scene, on average: a mapping, five keys and their values."""
-_CSV_COLUMNS = ("name", "scene_name", *_PATH_FIELDS)
+_NODES_PER_SCENE = 40
+"""Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
+and one with fourteen options."""
+_SCENE_COLUMNS = ("name", "scene_name", *_PATH_FIELDS)
+_CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 _LAYOUTS = (
     "a scene file (JSON, YAML or CSV), images/scene_*.png with audio/scene_*.mp3, "
     "or NAME.png with NAME.mp3 side by side"
@@ -49,7 +51,8 @@ def read_scenes(path: Path | str) -> list[SceneDict]:
     """Return the scenes of a file or folder, with absolute paths.
 
     A file is JSON or YAML (a list of scenes, or ``{"scenes": [...]}``) or CSV with a header row;
-    relative paths in it are relative to its folder, and ``~`` is the home folder. A folder has
+    relative paths in it are relative to its folder, and ``~`` is the home folder. In JSON and YAML
+    a scene may have a mapping ``options``, in CSV a column for each option. A folder has
     ``images/scene_*.png`` and ``audio/scene_*.mp3``, or one scene file, or pictures and audio files
     of the same name with optional subtitles of that name (``.srt`` or ``.vtt``). A picture without
     audio, such as a watermark, is ignored (`pictures_without_audio` lists them), and so are text
@@ -253,10 +256,8 @@ def _read_csv(path: Path, text: str) -> list[SceneDict]:
             if column not in _CSV_COLUMNS or columns.count(column) > 1:
                 known, shown = column in _CSV_COLUMNS, short_repr(column)
                 found = f"the column {shown} twice" if known else f"an unknown column {shown}"
-                msg = (
-                    f"{path}, line 1: {found}; expected name, image, audio and optionally subtitle"
-                )
-                raise ConfigurationError(msg)
+                expected = "name, image, audio and optionally subtitle and render options"
+                raise ConfigurationError(f"{path}, line 1: {found}; expected {expected}")
         for cells in rows:
             if len(cells) > len(columns):
                 found = f"line {rows.line_num}: {len(cells)} cells under {len(columns)} columns"
@@ -265,10 +266,16 @@ def _read_csv(path: Path, text: str) -> list[SceneDict]:
                 if len(scenes) == MAX_SCENES:
                     raise _too_many(path)
                 pairs = zip(columns, (cell.strip() for cell in cells), strict=False)
-                scenes.append({column: cell for column, cell in pairs if cell})
+                scenes.append(_scene_of_cells({column: cell for column, cell in pairs if cell}))
     except csv.Error as exc:
         raise ConfigurationError(f"{path}, line {rows.line_num}: invalid CSV: {exc}") from exc
     return scenes
+
+
+def _scene_of_cells(cells: Mapping[str, str]) -> SceneDict:
+    scene: SceneDict = {name: cell for name, cell in cells.items() if name in _SCENE_COLUMNS}
+    options = {name: cell for name, cell in cells.items() if name not in _SCENE_COLUMNS}
+    return scene | {"options": options} if options else scene
 
 
 _READERS: Mapping[str, Callable[[Path, str], list[SceneDict]]] = {
@@ -316,12 +323,15 @@ def _too_many(path: Path) -> ConfigurationError:
 
 
 def _with_paths(scene: SceneDict, folder: Path) -> SceneDict:
-    return {
-        key: _path(value, folder)
-        if key in _PATH_FIELDS and isinstance(value, str) and value
-        else value
-        for key, value in scene.items()
-    }
+    """Return the fields of a scene, or its options, with absolute paths."""
+    return {key: _with_path(key, value, folder) for key, value in scene.items()}
+
+
+def _with_path(key: str, value: object, folder: Path) -> object:
+    if key == "options" and isinstance(value, dict):
+        return _with_paths(cast("SceneDict", value), folder)
+    is_path = key in _PATH_FIELDS or key in OPTION_FILE_NAMES
+    return _path(value, folder) if is_path and isinstance(value, str) and value else value
 
 
 def _path(text: str, folder: Path) -> str:

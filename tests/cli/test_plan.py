@@ -160,7 +160,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
     checked = checked * 40
     known = find_candidates(PlanData(), BackendOptions(), NATIVE, workers=None, everywhere=True)
     choice = choose(
-        [scene_work(scene, options) for scene in checked],
+        [scene_work(scene) for scene in checked],
         known,
         deadline=200.0,
         budget=None,
@@ -333,10 +333,7 @@ def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> N
     where = BackendOptions(backend="fargate", deadline=200.0, budget=Decimal(1))
     done = apply_plan(job(scenes=entries(scenes)), where, account, workers=None)
     known = find_candidates(PlanData(), where, account, workers=None, everywhere=False)
-    works = [
-        scene_work(s, RenderOptions())
-        for s in check_scenes(entries(scenes), RenderOptions(), Limits())
-    ]
+    works = [scene_work(s) for s in check_scenes(entries(scenes), RenderOptions(), Limits())]
     choice = choose(
         works, known, deadline=200.0, budget=Decimal(1), default_candidates=known, max_tasks=4
     )

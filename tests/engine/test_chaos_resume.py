@@ -23,7 +23,6 @@ from cloudburst.models import limits
 from cloudburst.models.events import SceneCompleted, SceneFailed
 from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, TaskEntry
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.testing import VirtualClockLoop
 from support.harness import engine, known
@@ -146,7 +145,6 @@ class Life:
                 fate.scenes,
                 e.pool,
                 to={name: Path(f"{name}.mp4") for name in fate.names},
-                options=RenderOptions(),
                 timeouts=e.timeouts,
                 limits=e.limits,
                 journal=self.process.journals[fate.name],

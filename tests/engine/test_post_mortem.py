@@ -14,7 +14,6 @@ from cloudburst.engine.run import open_run
 from cloudburst.errors import NoAnswerError
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.post_mortem_page import build_page, file_name
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskId
@@ -53,7 +52,6 @@ def opened(e, scenes, journal, name="run"):
         scenes,
         e.pool,
         to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-        options=RenderOptions(),
         timeouts=e.timeouts,
         limits=e.limits,
         journal=journal,

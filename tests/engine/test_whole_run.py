@@ -21,7 +21,6 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 from cloudburst.testing import FakeCloud
@@ -268,7 +267,6 @@ async def test_a_scene_that_comes_late_from_its_last_attempt_begins_nothing_afre
             scenes,
             e.pool,
             to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            options=RenderOptions(),
             timeouts=e.timeouts,
             limits=e.limits,
             journal=Slow(),

@@ -57,14 +57,15 @@ def in_time(function, *args):
 def fingerprint(path):
     one = Scene(name="one", image=path, audio=path)
     checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
-    return add_fingerprints([checked], RenderOptions())
+    return add_fingerprints([checked])
 
 
 def fingerprint_of_a_watermark(path):
     path.with_name("other").write_bytes(b"other")
     one = Scene(name="one", image=path.with_name("other"), audio=path.with_name("other"))
-    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
-    return add_fingerprints([checked], RenderOptions(watermark=path))
+    options = RenderOptions(watermark=path)
+    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1, options=options)
+    return add_fingerprints([checked])
 
 
 def hash_of_an_upload(path):

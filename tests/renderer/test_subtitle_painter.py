@@ -13,11 +13,12 @@ from PIL import Image
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.subtitles import MAX_CHARACTERS, Cue
+from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.cue_stack import Rectangle, free_place
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.subtitle_painter import MAX_COLOURS, SubtitlePainter
-from cloudburst.renderer.subtitle_style import bt709, subtitle_style
+from cloudburst.renderer.subtitle_style import subtitle_style
 
 FONT = find_font([])
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)

@@ -14,7 +14,6 @@ from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Sample
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
@@ -27,7 +26,7 @@ def checked(name: str, seconds: float = 1.0) -> CheckedScene:
 
 def working(name, seconds):
     """A scene that is so many seconds of work."""
-    first, second = (scene_work(checked(name, sound), RenderOptions()) for sound in (1, 2))
+    first, second = (scene_work(checked(name, sound)) for sound in (1, 2))
     return checked(name, 1 + (seconds - first) / (second - first))
 
 
@@ -59,7 +58,6 @@ class Engine:
             scenes,
             self.pool,
             to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            options=RenderOptions(),
             timeouts=self.timeouts,
             limits=self.limits,
             journal=journal,

@@ -20,7 +20,6 @@ from cloudburst.models.journal_entries import (
     SceneFailureEntry,
     TaskEntry,
 )
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.testing.fake import FakeRenderer
 from support.harness import engine
@@ -161,7 +160,6 @@ def goes_on(e, journal, scenes, earlier=None):
         scenes,
         e.pool,
         to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-        options=RenderOptions(),
         timeouts=e.timeouts,
         limits=e.limits,
         journal=journal,

@@ -17,7 +17,8 @@ from rich.logging import RichHandler
 
 from cloudburst.backends import local
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import RUN, RunOptions, VideoOptions, folder_only, scenes_of
+from cloudburst.cli.look_options import LookOptions
+from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
 from cloudburst.cli.output import describe_error, print_error, safe_text
 from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
 from cloudburst.compat import read_settings, timeouts_of
@@ -68,7 +69,7 @@ def render_command(
     to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: BackendOptions | None = None,
-    video: VideoOptions | None = None,
+    video: LookOptions | None = None,
     run_options: RunOptions | None = None,
 ) -> int:
     """Render scenes into videos.
@@ -87,7 +88,7 @@ def render_command(
     """
     settings = read_settings()
     backend, run_options = backend or BackendOptions(), run_options or RunOptions()
-    options = (video or VideoOptions()).options()
+    options = (video or LookOptions()).options()
     request = RunRequest(
         scenes=scenes_of(scenes, options),
         to=to or settings.results or RESULTS_FOLDER,

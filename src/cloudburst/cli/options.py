@@ -1,4 +1,4 @@
-"""Command-line options that commands share: durations, look of videos, and display of a run."""
+"""Command-line options that commands share: durations, and the display of a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
-from pydantic import ValidationError
 from rich.console import Console
 
 from cloudburst.cli.displays import (
@@ -24,16 +23,13 @@ from cloudburst.cli.displays import (
     screen_display,
 )
 from cloudburst.cli.output import short_path
-from cloudburst.errors import ConfigurationError
-from cloudburst.models.camera_effects import Effect
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import Language, RenderOptions, describe_option_errors
+from cloudburst.models.options import RenderOptions
 from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
 
 logger = logging.getLogger(__name__)
 
-LOOK = Group("Look", sort_key=1)
-RUN = Group("Run", sort_key=2)
+RUN = Group("Run", sort_key=20)
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION = re.compile(
@@ -95,63 +91,6 @@ Delay: TypeAlias = Annotated[float, Parameter(converter=_convert_delay, n_tokens
 """Number of seconds, written in the same form as a `Duration`; zero is allowed."""
 
 
-@Parameter(name="*", group=LOOK)
-@dataclass(frozen=True, kw_only=True)
-class VideoOptions:
-    """Command-line options for the look of the videos, with the defaults of `RenderOptions`."""
-
-    language: Annotated[Language | None, Parameter(help="Chinese subtitles are bold.")] = None
-    enable_zoom: Annotated[
-        bool | None,
-        Parameter(
-            name="--zoom", help="Zoom in or out, chosen at random for each scene; or keep still."
-        ),
-    ] = None
-    effects: Annotated[
-        tuple[Effect, ...] | None,
-        Parameter(
-            negative=(), help="A movement to choose from in place of zooms; repeat for several."
-        ),
-    ] = None
-    watermark: Annotated[Path | None, Parameter(help="Picture for the top left corner.")] = None
-    is_portrait: Annotated[
-        bool | None,
-        Parameter(
-            name="--portrait",
-            negative="--landscape",
-            help="Orientation of the videos. Default: that of each picture.",
-        ),
-    ] = None
-    background_box: Annotated[bool | None, Parameter(help="Draw a box behind the subtitles.")] = (
-        None
-    )
-    background_opacity: Annotated[
-        float | None,
-        Parameter(help="Transparency of that box, from 0 (black) to 1 (no box)."),
-    ] = None
-    font_size: Annotated[
-        int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
-    ] = None
-    outline_color: Annotated[
-        str | None,
-        Parameter(help="Outline colour as &HAABBGGRR; AA = 00 is opaque."),
-    ] = None
-
-    def options(self) -> RenderOptions:
-        """Return the render options that these command-line options define.
-
-        Raises:
-            ConfigurationError: A value is out of range, or two options contradict each other.
-        """
-        if self.effects is not None and self.enable_zoom is not None:
-            raise ConfigurationError("expected either --effects or --zoom (--no-zoom), not both")
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        try:
-            return RenderOptions.model_validate(given)
-        except ValidationError as exc:
-            raise ConfigurationError("\n".join(describe_option_errors(exc, _option_name))) from exc
-
-
 @Parameter(name="*", group=RUN)
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -181,8 +120,3 @@ class RunOptions:
             return no_display
         live = console.is_terminal and not console.is_dumb_terminal
         return partial(screen_display if live else line_display, console=console)
-
-
-def _option_name(name: str) -> str:
-    """Return the command-line option for a field, such as ``--font-size`` for ``font_size``."""
-    return f"--{name.replace('_', '-')}"

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import RUN, VideoOptions, scenes_of
+from cloudburst.cli.look_options import LookOptions
+from cloudburst.cli.options import RUN, scenes_of
 from cloudburst.cli.output import (
     format_duration,
     format_usd,
@@ -57,7 +58,7 @@ def plan_command(
     /,
     *,
     backend: BackendOptions | None = None,
-    video: VideoOptions | None = None,
+    video: LookOptions | None = None,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
@@ -78,7 +79,7 @@ def plan_command(
         Print the plan as one line of JSON.
     """
     settings, backend = read_settings(), backend or BackendOptions()
-    options = (video or VideoOptions()).options()
+    options = (video or LookOptions()).options()
     checked = check_scenes(scenes_of(scenes, options), options, Limits())
     data = PlanData()
     everywhere, configured = (
@@ -86,7 +87,7 @@ def plan_command(
         for each in (True, False)
     )
     choice = choose(
-        [scene_work(scene, options) for scene in checked],
+        [scene_work(scene) for scene in checked],
         everywhere,
         deadline=backend.deadline,
         budget=backend.budget,
@@ -210,7 +211,7 @@ class PlanView:
             if each.worker_kind not in listed:
                 continue
             performance = each.worker_kind.performance
-            scene = scene_work(_example_scene(self.scenes[0]), self.options)
+            scene = scene_work(_example_scene(self.scenes[0]))
             text = Text.assemble(
                 (f"{_kind_name(each)}: ", "cyan"),
                 f"start-up {format_duration(performance.startup_seconds)} ",

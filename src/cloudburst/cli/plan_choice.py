@@ -119,7 +119,7 @@ def apply_plan(
     checked = check_scenes(request.scenes, request.options, request.limits)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
-        [scene_work(scene, request.options) for scene in checked],
+        [scene_work(scene) for scene in checked],
         candidates,
         deadline=backend.deadline,
         budget=backend.budget,

@@ -36,12 +36,12 @@ from cloudburst.engine.recovery import (
 )
 from cloudburst.engine.report import ReportBuilder, status
 from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.supported_options import check_supported
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import ClosedError, CloudburstError
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Journal
@@ -160,7 +160,6 @@ async def open_run(
     pool: WorkerPool,
     *,
     to: Mapping[str, Path],
-    options: RenderOptions,
     timeouts: Timeouts,
     limits: Limits,
     journal: Journal | None = None,
@@ -176,7 +175,6 @@ async def open_run(
         scenes: Scenes that have passed all checks.
         pool: Pool whose workers render the scenes.
         to: Path of each scene's video, by the name of the scene.
-        options: Options that determine how the videos look.
         timeouts: ``scene`` bounds an attempt without progress.
         limits: ``attempts`` bounds the attempts at a scene; ``deadline`` is the wanted end of the
             run.
@@ -188,6 +186,7 @@ async def open_run(
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
+        InvalidScenesError: The workers of a backend cannot render a scene. Nothing was started.
     """
     records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
     checked = {scene.scene.name: scene for scene in scenes}
@@ -198,7 +197,7 @@ async def open_run(
         for record in records.values():
             recover_scene(record, earlier)
         ahead = journal.now() - anyio.current_time() if journal else 0.0
-        spec = pool.task_spec(name, scenes[0].scene.name, options.language)
+        spec = pool.task_spec(name, scenes[0].scene.name, scenes[0].options.language)
         recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
         # An earlier use of the run in this client may not be done with its workers.
         run.add_workers(worker for worker in pool.records(name) if worker.task)
@@ -209,7 +208,7 @@ async def open_run(
             scene=checked[ticket.scene].scene,
             ticket=ticket,
             to=to[ticket.scene],
-            options=options,
+            options=checked[ticket.scene].options,
             record=records[ticket.scene],
             emit=partial(run.emit, scene=ticket.scene),
             timeout=timeouts.scene,
@@ -225,9 +224,9 @@ async def open_run(
         Ticket(
             run=name,
             scene=scene,
-            language=options.language,
+            language=checked[scene].options.language,
             audio_seconds=checked[scene].audio_seconds,
-            work=scene_work(checked[scene], options),
+            work=scene_work(checked[scene]),
             deadline=deadline,
             suspect=record.worker_losses > 0,
             start=progress.start_scene,
@@ -235,6 +234,7 @@ async def open_run(
         for scene, record in records.items()
         if scene in progress.unfinished
     ]
+    check_supported(scenes, pool.backends)
     pool.check_lifetimes(tickets)
     run.predicted = pool.predict(ticket.work for ticket in tickets)
     with (

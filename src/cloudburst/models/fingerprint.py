@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import OPTION_FILES, RenderOptions
 
-_FORMAT = 1
+_FORMAT = 2
 """Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
 
 
@@ -17,11 +17,13 @@ def fingerprint(scene: str, options: RenderOptions, hashes: Mapping[str, str | N
 
     Args:
         scene: Name of the scene, which determines its camera movement.
-        options: Render options of the run.
-        hashes: SHA-256 of each input file by its role, ``image``, ``audio``, ``subtitle`` or
-            ``watermark``; ``None`` for a file that the scene does not have.
+        options: Render options of the video.
+        hashes: SHA-256 of each input file by its role, for example ``image`` or ``watermark``;
+            ``None`` for a file that the scene does not have.
     """
-    look = options.model_dump(mode="json", exclude={"effects", "watermark"})
+    look = options.model_dump(
+        mode="json", exclude_defaults=True, exclude={"effects", *OPTION_FILES}
+    )
     look["effect"] = options.effect_for(scene)
     inputs = {"format": _FORMAT, "look": look, "files": dict(hashes)}
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

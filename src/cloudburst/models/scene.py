@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_serializer,
+)
+
+from cloudburst.models.options import RenderOptions
 
 MAX_NAME_BYTES = 200
 """Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
@@ -111,6 +121,18 @@ class Scene(BaseModel):
     )
     """Path of the subtitles: SubRip or WebVTT in UTF-8, UTF-16 or GB 18030; ``None`` for no
     subtitles."""
+    options: RenderOptions = RenderOptions()
+    """Options of this scene. Those that are given replace the options of the run; the others are
+    those of the run."""
+
+    def files(self) -> dict[str, Path]:
+        """Return the path of each file of the scene, by the name of its field."""
+        paths = {"image": self.image, "audio": self.audio, "subtitle": self.subtitle}
+        return {name: path for name, path in paths.items() if path is not None}
+
+    @field_serializer("options")
+    def _serialize_given_options(self, options: RenderOptions) -> dict[str, Any]:
+        return options.model_dump(mode="json", exclude_unset=True)
 
 
 class CheckedScene(BaseModel):
@@ -124,6 +146,8 @@ class CheckedScene(BaseModel):
     """Length of the audio in seconds according to its header, accurate enough for scheduling."""
     image_bytes: int
     """Size of the file of the picture, in bytes."""
+    options: RenderOptions = RenderOptions()
+    """Options of the scene's video: those of the run, overridden by those of the scene."""
     fingerprint: str = ""
     """Fingerprint of everything that determines the video: contents of the files, and options."""
 

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from PIL import Image
 
 from cloudburst.models.subtitles import Cue
+from cloudburst.renderer.colours import Yuv, bt709
 from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
-from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, Colour, SubtitleStyle, bt709
+from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
 
 MAX_COLOURS = 8
@@ -154,7 +155,7 @@ class SubtitlePainter:
         return layer_from_mask(mask, *area[:2], BOX_COLOUR)
 
     def _letter_layer(
-        self, block: _Block, outline: float, colour: Colour, opacity: int
+        self, block: _Block, outline: float, colour: Yuv, opacity: int
     ) -> Layer | None:
         text = block.area
         overhang = self._letters.overhang(outline)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from cloudburst.renderer.colours import Yuv, bt709
 from cloudburst.renderer.job import JobOptions
 
-Colour: TypeAlias = tuple[int, int, int]
-"""Y, U and V in limited range, BT.709."""
-
-TEXT_COLOUR: Colour = (235, 128, 128)
+TEXT_COLOUR: Yuv = (235, 128, 128)
 """White, the colour of the letters."""
-BOX_COLOUR: Colour = (16, 128, 128)
+BOX_COLOUR: Yuv = (16, 128, 128)
 """Black, the colour of the box."""
 
 _OUTLINE_SHARE = 0.06
@@ -36,7 +34,7 @@ class SubtitleStyle(NamedTuple):
     """Opacity of the box behind the text, from 0 to 255; 0: letters have an outline instead."""
     outline: float
     """Width of the outline around the letters; 0 if there is a box."""
-    outline_colour: Colour
+    outline_colour: Yuv
     outline_opacity: int
     """Opacity of the outline, from 0 to 255."""
     padding: tuple[float, float]
@@ -71,14 +69,4 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
         padding=(size * across, size * down) if opacity else (0.0, 0.0),
         side=round(width * _SIDE_SHARE),
         bottom=round(height * _BOTTOM_SHARES[upright]),
-    )
-
-
-def bt709(red: int, green: int, blue: int) -> Colour:
-    """Return a colour of 8 bits per channel as Y, U, V of ITU-R BT.709-6 in limited range."""
-    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return (
-        round(16 + luma * 219 / 255),
-        round(128 + (blue - luma) / 1.8556 * 224 / 255),
-        round(128 + (red - luma) / 1.5748 * 224 / 255),
     )

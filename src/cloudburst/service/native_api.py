@@ -37,9 +37,9 @@ _TOKEN = re.compile("[0-9a-f]{32}")
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 
-def _without_watermark(options: RenderOptions) -> RenderOptions:
-    if options.watermark is not None:
-        msg = "watermark: a path; expected the hash of an uploaded file, beside the options"
+def _without_files(options: RenderOptions) -> RenderOptions:
+    for name in options.files():
+        msg = f"{name}: a path; expected the hash of an uploaded file, beside the options"
         raise ValueError(msg)
     return options
 
@@ -54,7 +54,7 @@ class JobRequest(BaseModel):
     audio: Sha256
     subtitle: Sha256 | None = None
     watermark: Sha256 | None = None
-    options: Annotated[RenderOptions, AfterValidator(_without_watermark)] = RenderOptions()
+    options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     def contents(self) -> Mapping[str, str]:
         """Return the hash of each input file, by the name of the file in the job's folder."""

@@ -19,7 +19,6 @@ from cloudburst.aws.fargate.task_definition import describe_task_definition
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskId, TaskSpec, TaskState
 from cloudburst.testing import TaskFault
@@ -217,7 +216,6 @@ async def test_a_run_keeps_them_and_ends_for_an_image_that_is_not_there(make_sce
                 scenes,
                 pool,
                 to={s.scene.name: tmp_path / f"{s.scene.name}.mp4" for s in scenes},
-                options=RenderOptions(),
                 timeouts=timeouts,
                 limits=limits,
                 journal=Kept(tmp_path),

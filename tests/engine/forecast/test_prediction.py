@@ -66,7 +66,6 @@ async def rendered(places, scenes, *, limits, measurements=None):
                 scenes,
                 pool,
                 to={scene.scene.name: scene.scene.image for scene in scenes},
-                options=OPTIONS,
                 timeouts=timeouts,
                 limits=limits,
             ) as run:
@@ -82,7 +81,7 @@ async def rendered(places, scenes, *, limits, measurements=None):
 
 
 def cloud(scenes, ratio: float = 1.0, **more) -> FakeCloud:
-    works = {scene.scene.name: ratio * scene_work(scene, OPTIONS) for scene in scenes}
+    works = {scene.scene.name: ratio * scene_work(scene) for scene in scenes}
     facts = {
         "boot": BOOT,
         "pull_after": PULL,
@@ -152,7 +151,7 @@ async def test_as_many_tasks_are_predicted_as_are_started(length):
         max_workers=6,
         usd_per_second=US_EAST_1_RATES.task_usd_per_second(TaskSpec().tier, public_ipv4=False),
     )
-    plan = default_plan([scene_work(scene, OPTIONS) for scene in scenes], [offer], max_tasks=6)
+    plan = default_plan([scene_work(scene) for scene in scenes], [offer], max_tasks=6)
     billed = [worker for worker in report.workers if worker.cost]
     assert plan.tasks == len(billed)
     assert plan.tasks == {5.0: 2, 30.0: 4, 120.0: 4}[length]  # 5 would be no sooner than 4

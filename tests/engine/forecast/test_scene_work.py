@@ -41,5 +41,6 @@ def scene(seconds: float, *, subtitle: bool = False, megabytes: float = 3.2) -> 
 def test_the_work_is_in_proportion_to_measured_cpu_seconds(
     checked: CheckedScene, options: RenderOptions, cpu_seconds: float
 ) -> None:
-    expected = NATIVE_CPU_SECONDS_PER_WORK * scene_work(checked, options)
+    scene = checked.model_copy(update={"options": options})
+    expected = NATIVE_CPU_SECONDS_PER_WORK * scene_work(scene)
     assert expected == pytest.approx(cpu_seconds, rel=0.2)

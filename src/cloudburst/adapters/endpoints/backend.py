@@ -6,12 +6,13 @@ import math
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import anyio
 
-from cloudburst.adapters.http import native, onestep
+from cloudburst.adapters.http import native, onestep, public_image
 from cloudburst.adapters.http.connection import validate_address, validate_key
 from cloudburst.adapters.http.native import NativeRenderer
 from cloudburst.adapters.http.onestep import OnestepRenderer
@@ -105,6 +106,11 @@ async def open_endpoints_backend(
         capacity=len(endpoints),
         encoder_slots=encoders,
         cancels_encodes=protocol is Protocol.NATIVE,
+        find_unsupported=(
+            partial(public_image.find_unsupported, image="the protocol onestep")
+            if protocol is Protocol.ONESTEP
+            else None
+        ),
         new_secrets=lambda: secrets,
         kind=endpoints_kind([endpoint.address for endpoint in endpoints], protocol),
         performance=endpoints_performance(protocol, encoder_slots=encoders),

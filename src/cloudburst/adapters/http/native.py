@@ -26,7 +26,7 @@ from cloudburst.adapters.http.video_download import (
 )
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import OPTION_FILES, RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports import (
@@ -155,19 +155,14 @@ class NativeRenderer:
         """
         hashes: dict[str, str] = {}
         bytes_sent = 0
-        paths = {
-            "image": scene.image,
-            "audio": scene.audio,
-            "subtitle": scene.subtitle,
-            "watermark": options.watermark,
-        }
-        for field, path in paths.items():
-            if path is not None:
-                file = SceneFile(scene=scene.name, field=field, path=path)
-                hashes[field], file_bytes_sent = await self._uploader.upload(file)
-                bytes_sent += file_bytes_sent
+        for field, path in (scene.files() | options.files()).items():
+            file = SceneFile(scene=scene.name, field=field, path=path)
+            hashes[field], file_bytes_sent = await self._uploader.upload(file)
+            bytes_sent += file_bytes_sent
         payload = JobPayload(name=scene.name, options=options, **hashes)
-        reference = payload.model_dump_json(exclude={"options": {"watermark"}})
+        reference = payload.model_dump_json(
+            exclude={"options": {*OPTION_FILES}}, exclude_defaults=True
+        )
         return UploadedScene(
             scene=scene.name, reference=reference, sent=bytes_sent, input_hashes=hashes
         )

@@ -79,9 +79,9 @@ class OnestepBody:
         """
         files: list[tuple[str, SceneFile, FileVersion]] = []
         input_hashes: dict[str, str] = {}
+        paths = scene.files() | options.files()
         for image_field, field in PUBLIC_IMAGE_FIELDS.items():
-            owner = options if field == "watermark" else scene
-            if (path := getattr(owner, field)) is not None:
+            if (path := paths.get(field)) is not None:
                 file = SceneFile(scene=scene.name, field=field, path=path)
                 try:
                     content = await hashes.hash_file(path)

@@ -17,7 +17,7 @@ import anyio
 from anyio import create_task_group, to_thread
 from botocore.exceptions import EndpointConnectionError
 
-from cloudburst.adapters.http import native, onestep
+from cloudburst.adapters.http import native, onestep, public_image
 from cloudburst.adapters.http.upload_files import FileHashCache
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
@@ -184,6 +184,13 @@ def _backend(
         connect=connect,
         encoder_slots=fargate_encoder_slots(tier, definition.protocol),
         cancels_encodes=is_native,
+        find_unsupported=(
+            None
+            if is_native
+            else partial(
+                public_image.find_unsupported, image=definition.image or "the public image"
+            )
+        ),
         new_secrets=new_secrets,
         performance=fargate_performance(tier, definition.protocol),
         usd_per_second=launcher.usd_per_second(tier),

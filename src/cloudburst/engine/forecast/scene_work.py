@@ -7,7 +7,6 @@ service with ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``): on
 
 from __future__ import annotations
 
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 
 BASE_WORK = 1.8
@@ -39,7 +38,7 @@ SHORTEST_SHARED_WORK = 3 * BASE_WORK + MOTION_WORK + 5
 the start of shared encoding, and one GOP of 5 s."""
 
 
-def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
+def scene_work(scene: CheckedScene) -> float:
     """Return the work of a scene, in seconds.
 
     It is the length of the audio, weighted for camera motion and subtitles, with additions for the
@@ -47,7 +46,7 @@ def scene_work(scene: CheckedScene, options: RenderOptions) -> float:
     and subtitles add less than 5 %, which is neglected. On the public image, a scene without camera
     motion is a quarter of the work of the same scene with motion, with or without subtitles.
     """
-    if options.effect_for(scene.scene.name) is not None:
+    if scene.options.effect_for(scene.scene.name) is not None:
         video = MOTION_WORK + scene.audio_seconds
     elif scene.scene.subtitle is not None:
         video = STILL_SUBTITLE_WORK_PER_SECOND * scene.audio_seconds

@@ -1,0 +1,118 @@
+"""Command-line options for the look of videos: one for each render option."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+from pydantic import ValidationError
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.camera_effects import Effect
+from cloudburst.models.options import Language, RenderOptions, describe_option_errors
+
+PICTURE = Group("Picture", sort_key=1)
+MOTION = Group("Motion", sort_key=2)
+SUBTITLES = Group("Subtitles", sort_key=3)
+MARKS = Group("Marks", sort_key=5)
+
+
+@Parameter(name="*", group=PICTURE)
+@dataclass(frozen=True, kw_only=True)
+class PictureFlags:
+    """Command-line options for the picture."""
+
+    is_portrait: Annotated[
+        bool | None,
+        Parameter(
+            name="--portrait",
+            negative="--landscape",
+            help="Orientation of the videos. Default: that of each picture.",
+        ),
+    ] = None
+
+
+@Parameter(name="*", group=MOTION)
+@dataclass(frozen=True, kw_only=True)
+class MotionFlags:
+    """Command-line options for the movement of the camera."""
+
+    enable_zoom: Annotated[
+        bool | None,
+        Parameter(
+            name="--zoom", help="Zoom in or out, chosen at random for each scene; or keep still."
+        ),
+    ] = None
+    effects: Annotated[
+        tuple[Effect, ...] | None,
+        Parameter(
+            negative=(), help="A movement to choose from in place of zooms; repeat for several."
+        ),
+    ] = None
+
+
+@Parameter(name="*", group=SUBTITLES)
+@dataclass(frozen=True, kw_only=True)
+class SubtitleFlags:
+    """Command-line options for subtitles."""
+
+    language: Annotated[Language | None, Parameter(help="Chinese subtitles are bold.")] = None
+    background_box: Annotated[bool | None, Parameter(help="Draw a box behind the subtitles.")] = (
+        None
+    )
+    background_opacity: Annotated[
+        float | None,
+        Parameter(help="Transparency of that box, from 0 (black) to 1 (no box)."),
+    ] = None
+    font_size: Annotated[
+        int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
+    ] = None
+    outline_color: Annotated[
+        str | None,
+        Parameter(help="Outline colour as &HAABBGGRR; AA = 00 is opaque."),
+    ] = None
+
+
+@Parameter(name="*", group=MARKS)
+@dataclass(frozen=True, kw_only=True)
+class MarkFlags:
+    """Command-line options for the watermark."""
+
+    watermark: Annotated[Path | None, Parameter(help="Picture for the top left corner.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LookOptions:
+    """Command-line options for the look of the videos, with the defaults of `RenderOptions`."""
+
+    picture: PictureFlags = PictureFlags()
+    motion: MotionFlags = MotionFlags()
+    subtitles: SubtitleFlags = SubtitleFlags()
+    marks: MarkFlags = MarkFlags()
+
+    def options(self) -> RenderOptions:
+        """Return the render options that these command-line options define.
+
+        Raises:
+            ConfigurationError: A value is out of range, or two options contradict each other.
+        """
+        if self.motion.effects is not None and self.motion.enable_zoom is not None:
+            raise ConfigurationError("expected either --effects or --zoom (--no-zoom), not both")
+        given = {
+            name: value
+            for group in asdict(self).values()
+            for name, value in group.items()
+            if value is not None
+        }
+        try:
+            return RenderOptions.model_validate(given)
+        except ValidationError as exc:
+            raise ConfigurationError("\n".join(describe_option_errors(exc, _option_name))) from exc
+
+
+def _option_name(name: str) -> str:
+    """Return the command-line option for a field, such as ``--font-size`` for ``font_size``."""
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,104 @@
+"""Render options: the appearance of videos, for a run or for one scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from cloudburst.models.options.marks import MarkOptions
+from cloudburst.models.options.motion import MotionOptions
+from cloudburst.models.options.picture import PictureOptions
+from cloudburst.models.options.subtitles import Language, SubtitleOptions
+
+__all__ = [
+    "OPTION_FILES",
+    "OPTION_FILE_NAMES",
+    "OPTION_NAMES",
+    "Language",
+    "RenderOptions",
+    "describe_option_error",
+    "describe_option_errors",
+]
+
+OPTION_FILES = ("watermark",)
+"""Options that are paths of files. Each file is an input of a video, in the role of the same
+name."""
+
+
+class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, MarkOptions):
+    """Appearance of the videos of a run; a scene can override some of them (`Scene.options`).
+
+    ``enable_zoom=True``, from ``cloudburst-fargate``, means ``effects=("zoom_in", "zoom_out")``,
+    and ``enable_zoom=False`` means ``effects=()``. Values may be text, as in CSV files: ``"true"``,
+    ``"0.5"``, ``"zoom_in, pan_left"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given, without the defaults of the others."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+    def overridden_by(self, options: RenderOptions) -> RenderOptions:
+        """Return these options with those that were given in other ones.
+
+        Raises ``pydantic.ValidationError`` if options contradict each other.
+        """
+        given = options.given()
+        return RenderOptions.model_validate(self.given() | given) if given else self
+
+    def files(self) -> dict[str, Path]:
+        """Return the path of each file that the options name, by the name of the option."""
+        paths = ((name, getattr(self, name)) for name in OPTION_FILES)
+        return {name: path for name, path in paths if path is not None}
+
+    def with_files(self, paths: Mapping[str, Path]) -> Self:
+        """Return the options with these paths, by the name of the option."""
+        return self.model_copy(update=dict(paths)) if paths else self
+
+
+_FIELDS = RenderOptions.model_fields
+_FIELD_OF_NAME = {name: name for name in _FIELDS} | {
+    str(choice): name
+    for name, info in _FIELDS.items()
+    if isinstance(info.validation_alias, AliasChoices)
+    for choice in info.validation_alias.choices
+}
+"""Field of each name that an option may have."""
+
+OPTION_FILE_NAMES = frozenset(n for n, field in _FIELD_OF_NAME.items() if field in OPTION_FILES)
+"""All names of the options that are paths of files."""
+OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
+"""All names of all options."""
+
+
+def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
+    """Return the option, the found value and the expected value of an error of `RenderOptions`.
+
+    The option is empty if the error concerns several options.
+    """
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return name, "not an option", f"one of {', '.join(sorted(_FIELDS))}"
+    info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
+    if info is not None and info.description:
+        return name, repr(error["input"]), info.description
+    found, _, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
+    return name, found, expected
+
+
+def describe_option_errors(
+    error: ValidationError, field_name: Callable[[str], str] = str
+) -> Iterator[str]:
+    """Yield a message for each invalid option.
+
+    A message calls an option by the name that ``field_name`` returns for its field.
+    """
+    for one in error.errors():
+        name, found, expected = describe_option_error(one)
+        subject = f"{field_name(name)} is {found}" if name else found
+        yield f"{subject}; expected {expected}" if expected else subject
