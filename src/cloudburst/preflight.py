@@ -26,7 +26,7 @@ from cloudburst.media_probe import (
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions, describe_option_error
-from cloudburst.models.scene import CheckedScene, Scene, fold_name
+from cloudburst.models.scene import DURATION, CheckedScene, Scene, fold_name
 from cloudburst.safe_files import URL
 from cloudburst.text import short_repr, shorten
 
@@ -45,7 +45,11 @@ _EXPECTED = {
     "audio": EXPECTED_AUDIO,
     "subtitle": EXPECTED_SUBTITLES,
 }
-_EXPECTED_TYPES = {"name": "a text", "options": "a mapping of options to their values"}
+_EXPECTED_TYPES = {
+    "name": "a text",
+    "duration": DURATION,
+    "options": "a mapping of options to their values",
+}
 """Description of a valid value for each field that is not a path."""
 
 
@@ -95,6 +99,7 @@ def check_scenes(
     options = _absolute(options)
     for entry in entries:
         _add_options(entry, options)
+        _add_duration_fault(entry, limits)
     _add_duplicate_faults(entries)
     rest = _CheckedEntry("options") if entries else _CheckedEntry("")
     if not entries:
@@ -106,13 +111,20 @@ def check_scenes(
     return tuple(
         CheckedScene(
             scene=entry.scene,
-            audio_seconds=files["audio", entry.paths["audio"]].seconds,
+            audio_seconds=_seconds(entry, files),
             image_bytes=files["image", entry.paths["image"]].size,
             options=entry.options,
         )
         for entry in entries
         if entry.scene is not None
     )
+
+
+def _seconds(entry: _CheckedEntry, files: Mapping[tuple[str, Path], _CheckedFile]) -> float:
+    """Return the length of a valid scene: its duration, or that of its audio."""
+    if entry.scene is not None and entry.scene.duration is not None:
+        return entry.scene.duration
+    return files["audio", entry.paths["audio"]].seconds
 
 
 def _entry_of(raw: object, place: str) -> _CheckedEntry:
@@ -131,11 +143,12 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
     try:
         scene = Scene.model_validate(fields)
     except ValidationError as exc:
-        errors = exc.errors()
+        errors = [error for error in exc.errors() if error["loc"]]
         named = all(error["loc"][0] != spelling["name"] for error in errors)
         entry = _CheckedEntry(str(fields[spelling["name"]]) if named else place, spelling)
         for error in errors:
             entry.fault(*_describe_error(error, spelling))
+        _add_length_fault(entry, fields, spelling["audio"])
         bad = {error["loc"][0] for error in errors}
         for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
             path = fields.get(spelling[name])
@@ -172,6 +185,28 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
             entry.fault(_option_field(name), found, expected)
     entry.scene = entry.scene.model_copy(update={"options": own})
     entry.paths |= own.files()
+
+
+def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
+    """Add a fault unless the fields contain either audio or a duration.
+
+    `Scene` has the same rule, but applies it only if every field is valid.
+    """
+    values = {name: fields.get(name) for name in (audio, "duration")}
+    given = [name for name, value in values.items() if value is not None and value != ""]
+    if len(given) > 1:
+        entry.fault("duration", f"{audio} and duration", "one of them")
+    elif not given:
+        entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+
+
+def _add_duration_fault(entry: _CheckedEntry, limits: Limits) -> None:
+    """Add a fault for a duration that is longer than the longest audio."""
+    if entry.scene is None or entry.scene.duration is None:
+        return
+    if entry.scene.duration > limits.audio_seconds:
+        found = f"{entry.scene.duration:g} seconds"
+        entry.fault("duration", found, f"at most {limits.audio_seconds:g} seconds")
 
 
 def _option_field(name: str) -> str:
@@ -213,14 +248,13 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
         case "extra_forbidden" if name in spelling:
             return written, "the field twice", f"{spelling[name]} only"
         case "extra_forbidden":
-            known = (*spelling.values(), "options")
+            known = (*spelling.values(), "duration", "options")
             near = difflib.get_close_matches(written, known, n=1)
             return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
         case "value_error":
             return name, short_repr(error["input"]), str(error.get("ctx", {})["error"])
         case _:
-            is_path = name not in {"name", "options"}
-            expected = f"the path of {_EXPECTED[name]}" if is_path else _EXPECTED_TYPES[name]
+            expected = _EXPECTED_TYPES.get(name) or f"the path of {_EXPECTED[name]}"
             return name, short_repr(error["input"]), expected
 
 

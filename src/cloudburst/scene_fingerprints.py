@@ -43,7 +43,7 @@ def _files(scene: CheckedScene) -> dict[str, Path]:
 
 def _fingerprint(scene: CheckedScene, hashed: dict[Path, str | None]) -> str:
     files = {name: hashed[path] for name, path in _files(scene).items()}
-    return fingerprint(scene.scene.name, scene.options, files)
+    return fingerprint(scene.scene.name, scene.options, files, duration=scene.scene.duration)
 
 
 def _sha256(path: Path) -> str | None:

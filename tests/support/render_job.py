@@ -28,22 +28,25 @@ def lay_job(
     subtitle: str | None = None,
     mark: Image.Image | None = None,
     seconds: float = 0.5,
+    duration: float | None = None,
     name: str = "scene",
     limits: dict[str, Any] | None = None,
     **options: Any,
 ) -> Path:
     """Write the files of a job into a folder, and return it.
 
-    Without other values it has a grey picture, half a second of a tone and no camera effect.
+    Without other values it has a grey picture, half a second of a tone and no camera effect. A job
+    with a duration has no audio file.
     """
     (picture or Image.new("RGB", (320, 180), (90, 90, 90))).save(folder / "image", "PNG")
-    tone(folder / "audio", seconds)
+    if duration is None:
+        tone(folder / "audio", seconds)
     if subtitle is not None:
         (folder / "subtitle").write_text(subtitle, "utf-8")
     if mark is not None:
         mark.save(folder / "watermark", "PNG")
     chosen = JobOptions.from_options(RenderOptions.model_validate({"effects": [], **options}))
-    job = RenderJob(name=name, options=chosen, **(limits or {}))
+    job = RenderJob(name=name, options=chosen, duration=duration, **(limits or {}))
     (folder / "job.json").write_text(job.to_json())
     return folder
 

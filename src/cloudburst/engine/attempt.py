@@ -102,7 +102,9 @@ class SceneContext:
         """
         made_of = self.fingerprint
         if inputs and self.fingerprint:
-            made_of = fingerprint(self.scene.name, self.options, inputs)
+            made_of = fingerprint(
+                self.scene.name, self.options, inputs, duration=self.scene.duration
+            )
         if made_of != self.fingerprint:
             logger.warning(
                 "scene %s: its files have changed since the run began; its video is made of what "

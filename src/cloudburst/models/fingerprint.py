@@ -12,7 +12,13 @@ _FORMAT = 2
 """Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
 
 
-def fingerprint(scene: str, options: RenderOptions, hashes: Mapping[str, str | None]) -> str:
+def fingerprint(
+    scene: str,
+    options: RenderOptions,
+    hashes: Mapping[str, str | None],
+    *,
+    duration: float | None,
+) -> str:
     """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal.
 
     Args:
@@ -20,10 +26,13 @@ def fingerprint(scene: str, options: RenderOptions, hashes: Mapping[str, str | N
         options: Render options of the video.
         hashes: SHA-256 of each input file by its role, for example ``image`` or ``watermark``;
             ``None`` for a file that the scene does not have.
+        duration: Length in seconds of a video without an audio file.
     """
     look = options.model_dump(
         mode="json", exclude_defaults=True, exclude={"effects", *OPTION_FILES}
     )
     look["effect"] = options.effect_for(scene)
-    inputs = {"format": _FORMAT, "look": look, "files": dict(hashes)}
+    inputs: dict[str, object] = {"format": _FORMAT, "look": look, "files": dict(hashes)}
+    if duration is not None:
+        inputs["duration"] = duration
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

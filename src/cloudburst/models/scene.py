@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     field_serializer,
+    model_validator,
 )
 
 from cloudburst.models.options import RenderOptions
@@ -22,6 +23,13 @@ from cloudburst.models.options import RenderOptions
 MAX_NAME_BYTES = 200
 """Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
 still fits into the 255 bytes that file systems allow."""
+
+MIN_SCENE_SECONDS = 0.1
+"""Shortest `Scene.duration`, in seconds: three frames of a video."""
+DURATION = f"a number of seconds, at least {MIN_SCENE_SECONDS:g}"
+"""Description of a valid `Scene.duration`."""
+Duration = Annotated[float, Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)]
+"""Length of a scene without an audio file, in seconds."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 _DEVICE = re.compile(
@@ -95,12 +103,22 @@ def _none_if_blank(value: object) -> object:
     return None if value == "" else value
 
 
+def check_length(*, has_audio: bool, duration: float | None) -> None:
+    """Raise a ``ValueError`` unless exactly one of an audio file and a duration is given."""
+    if has_audio and duration is not None:
+        msg = "audio and duration are both given; expected one of them"
+        raise ValueError(msg)
+    if not has_audio and duration is None:
+        msg = "neither audio nor duration is given; expected one of them"
+        raise ValueError(msg)
+
+
 class Scene(BaseModel):
-    """Input of one video: a picture, an audio file and optional subtitles.
+    """Input of one video: a picture, an audio file or a duration, and optional subtitles.
 
     Dictionaries with the keys of ``cloudburst-fargate`` (``scene_name``, ``image_path``,
-    ``audio_path``, ``subtitle_path``) are valid, too. A subtitle that is missing, ``None`` or
-    ``""`` means no subtitles.
+    ``audio_path``, ``subtitle_path``) are valid, too. A field that is missing, ``None`` or ``""``
+    means no audio, no duration or no subtitles.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
@@ -113,9 +131,14 @@ class Scene(BaseModel):
     """Name of the scene, unique within a run; the video is ``<name>.mp4``."""
     image: Path = Field(validation_alias=AliasChoices("image", "image_path"))
     """Path of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
-    audio: Path = Field(validation_alias=AliasChoices("audio", "audio_path"))
+    audio: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
+        default=None, validation_alias=AliasChoices("audio", "audio_path")
+    )
     """Path of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
-    video."""
+    video. ``None`` for a scene with a duration."""
+    duration: Annotated[Duration | None, BeforeValidator(_none_if_blank)] = None
+    """Length of the video in seconds, rounded to a whole frame, for a scene without audio. The
+    video is silent, or has only the music of the options."""
     subtitle: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
@@ -124,6 +147,11 @@ class Scene(BaseModel):
     options: RenderOptions = RenderOptions()
     """Options of this scene. Those that are given replace the options of the run; the others are
     those of the run."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        check_length(has_audio=self.audio is not None, duration=self.duration)
+        return self
 
     def files(self) -> dict[str, Path]:
         """Return the path of each file of the scene, by the name of its field."""
@@ -143,7 +171,8 @@ class CheckedScene(BaseModel):
     scene: Scene
     """Scene with absolute paths."""
     audio_seconds: float
-    """Length of the audio in seconds according to its header, accurate enough for scheduling."""
+    """Length of the audio in seconds according to its header, accurate enough for scheduling; the
+    duration of a scene without audio."""
     image_bytes: int
     """Size of the file of the picture, in bytes."""
     options: RenderOptions = RenderOptions()

@@ -10,6 +10,7 @@ codec context must not be read.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 
 import av
 from av.audio.frame import AudioFrame
@@ -21,6 +22,8 @@ SAMPLE_FORMAT = "fltp"
 
 IS_PYAV_18 = av.__version__.startswith("18.")
 
+_MAX_SILENCE = SAMPLE_RATE
+"""Samples of silence in one frame."""
 _UNNAMED_LAYOUT = " channels ("
 """Part of the description of a layout that is a list of channels and has no name."""
 _DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
@@ -59,6 +62,12 @@ def shortened(frame: AudioFrame, samples: int) -> AudioFrame:
     for target, source in zip(short.planes, frame.planes, strict=True):
         target.update(bytes(source)[: target.buffer_size])
     return short
+
+
+def silent_frames(samples: int) -> Iterator[AudioFrame]:
+    """Yield silence of a length in samples; nothing if the length is not positive."""
+    for start in range(0, samples, _MAX_SILENCE):
+        yield silence(min(_MAX_SILENCE, samples - start))
 
 
 def silence(samples: int) -> AudioFrame:

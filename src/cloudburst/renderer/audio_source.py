@@ -83,20 +83,23 @@ class AudioSource:
         container: InputContainer,
         limit: float,
         budget: process_limits.DecodeBudget,
+        field: str,
     ) -> None:
         self._container = container
         self._limit = limit
         self._budget = budget
         self._read = 0.0
         """Seconds of audio that were read; corrupt packets count too."""
+        self.field = field
+        """Name of the input, for the errors."""
         self.expected = _expected(limit)
         """Description of a valid file, for the errors."""
         if not container.streams.audio:
-            raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+            raise InputFaultError(field, _NO_SOUND, self.expected)
         self.stream = container.streams.audio[0]
         if self.stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison]
             # FFmpeg has no decoder for the stream; the types of PyAV leave this case out.
-            raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+            raise InputFaultError(field, _NO_SOUND, self.expected)
         self.is_mp4 = "mp4" in container.format.name.split(",")
         for other in container.streams:
             if other.index != self.stream.index:
@@ -108,7 +111,7 @@ class AudioSource:
         Raises:
             InputFaultError: the file is not valid audio, is too long, or needs too much CPU time.
         """
-        with reporting_faults(self.expected):
+        with reporting_faults(self.expected, self.field):
             packets = corrupt = 0
             has_sound = False
             for packet in self._exact_packets():
@@ -117,10 +120,10 @@ class AudioSource:
                 has_sound = has_sound or bool(packet.frames)
                 yield packet
             if not has_sound:
-                raise InputFaultError(AUDIO, _NO_SOUND, self.expected)
+                raise InputFaultError(self.field, _NO_SOUND, self.expected)
             if corrupt > MAX_CORRUPT_SHARE * packets:
                 found = f"{corrupt:,} of {packets:,} audio packets that cannot be decoded"
-                raise InputFaultError(AUDIO, found, self.expected)
+                raise InputFaultError(self.field, found, self.expected)
 
     def _exact_packets(self) -> Iterator[DecodedPacket]:
         """Yield the packets, and the last of an MP4 file with its end cut as the file says.
@@ -202,23 +205,25 @@ class AudioSource:
     def _count(self, seconds: Fraction) -> None:
         self._read += float(seconds)
         if self._read > self._limit + _LIMIT_TOLERANCE:
-            raise InputFaultError(AUDIO, f"more than {self._limit:g} seconds", self.expected)
-        self._budget.check(self._read)
+            raise InputFaultError(self.field, f"more than {self._limit:g} seconds", self.expected)
+        self._budget.add(float(seconds))
 
 
 @contextmanager
 def open_source(
-    path: Path, limit: float, budget: process_limits.DecodeBudget
+    path: Path, limit: float, budget: process_limits.DecodeBudget, field: str = AUDIO
 ) -> Generator[AudioSource]:
     """Open an audio file of at most ``limit`` seconds, and close it after the block.
+
+    ``field`` is the input that errors name.
 
     Raises:
         InputFaultError: the file is not audio in one of `DEMUXERS`.
     """
-    with reporting_faults(_expected(limit)):
+    with reporting_faults(_expected(limit), field):
         container = _open(f"file:{path}")
     with container:
-        yield AudioSource(container, limit, budget)
+        yield AudioSource(container, limit, budget, field)
 
 
 def _open(name: str) -> InputContainer:
@@ -229,8 +234,8 @@ def _open(name: str) -> InputContainer:
 
 
 @contextmanager
-def reporting_faults(expected: str) -> Generator[None]:
-    """Raise the errors of FFmpeg and PyAV in the block as faults of the audio file.
+def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
+    """Raise the errors of FFmpeg and PyAV in the block as faults of an audio file.
 
     A `MemoryError` is not changed: `process_limits.decoding_audio` reports it.
 
@@ -242,9 +247,9 @@ def reporting_faults(expected: str) -> Generator[None]:
     except MemoryError:
         raise
     except InvalidInputError as exc:
-        raise InputFaultError(AUDIO, exc.found, exc.expected) from exc
+        raise InputFaultError(field, exc.found, exc.expected) from exc
     except (FFmpegError, ValueError, ArithmeticError, LookupError, OSError) as exc:
-        raise InputFaultError(AUDIO, _description(exc), expected) from exc
+        raise InputFaultError(field, _description(exc), expected) from exc
 
 
 def _expected(limit: float) -> str:

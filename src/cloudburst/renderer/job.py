@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 IMAGE = "image"
 """Name of the picture in a job's folder."""
 AUDIO = "audio"
-"""Name of the audio file in a job's folder."""
+"""Name of the audio file in a job's folder; it is missing if the job has a duration."""
 SUBTITLE = "subtitle"
 """Name of the subtitle file in a job's folder; it is optional."""
 WATERMARK = "watermark"
@@ -77,6 +77,8 @@ class RenderJob:
     """Name of the scene; it decides which effect is chosen."""
     options: JobOptions
     """Appearance of the video."""
+    duration: float | None = None
+    """Length in seconds of a video without an audio file; ``None``: the length of the audio."""
     image_pixels: int = 100_000_000
     """Maximum number of pixels of the picture, and of the watermark."""
     audio_seconds: float = 3600.0

@@ -107,42 +107,46 @@ def limit_encode_time(seconds: float, field: str = "") -> None:
 class DecodeBudget:
     """CPU time that decoding audio in this process may use, from the creation of the object."""
 
-    def __init__(self) -> None:
+    def __init__(self, field: str = AUDIO) -> None:
+        self._field = field
+        self._seconds = 0.0
         self._start = time.process_time()
         self._kernel_limit = -math.inf
-        self.check(0)
+        self.add(0)
 
-    def check(self, seconds: float) -> None:
-        """Raise an error if decoding ``seconds`` of audio took more CPU time than is allowed.
+    def add(self, seconds: float) -> None:
+        """Allow CPU time for further ``seconds`` of audio; raise an error if too much was used.
 
         Raises:
             InputFaultError: the CPU time is used up.
         """
-        allowed = self._start + DECODE_CPU_SECONDS + DECODE_CPU_SHARE * seconds
+        self._seconds += seconds
+        allowed = self._start + DECODE_CPU_SECONDS + DECODE_CPU_SHARE * self._seconds
         if time.process_time() > allowed:
-            raise InputFaultError(AUDIO, _FOUND["SIGXCPU"], _SMALLER[AUDIO])
+            raise InputFaultError(self._field, _FOUND["SIGXCPU"], _SMALLER[self._field])
         if allowed >= self._kernel_limit + 1:  # the kernel counts whole seconds
             self._kernel_limit = allowed
             limit_cpu_time(allowed + _CPU_LIMIT_GRACE)
 
 
 @contextmanager
-def decoding_audio() -> Generator[DecodeBudget]:
+def decoding_audio(field: str = AUDIO) -> Generator[DecodeBudget]:
     """Limit the memory and the CPU time of this process while the block decodes audio.
 
     The block may use `DECODE_MEMORY_BYTES` in addition to the memory that the process already has.
-    Afterwards the earlier memory limit applies again, and there is no limit of CPU time.
+    Afterwards the earlier memory limit applies again, and there is no limit of CPU time. ``field``
+    is the input that errors name.
 
     Raises:
-        InputFaultError: the block raised a `MemoryError`, or `DecodeBudget.check` an error.
+        InputFaultError: the block raised a `MemoryError`, or `DecodeBudget.add` an error.
     """
     earlier = _memory_limit()
     grown = _private_memory() + DECODE_MEMORY_BYTES
     limit_memory(grown if earlier is None else min(grown, earlier))
     try:
-        yield DecodeBudget()
+        yield DecodeBudget(field)
     except MemoryError as exc:
-        raise InputFaultError(AUDIO, _FOUND["SIGKILL"], _SMALLER[AUDIO]) from exc
+        raise InputFaultError(field, _FOUND["SIGKILL"], _SMALLER[field]) from exc
     finally:
         _restore_memory_limit(earlier)
         lift_cpu_limit()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.audio import prepare_audio
+from cloudburst.renderer.audio import prepare_audio, silent_track
 from cloudburst.renderer.audio_track import AudioTrack, open_track
 from cloudburst.renderer.bitrate import (
     MAX_SECOND_BYTES,
@@ -44,8 +44,7 @@ def render(
         InputFaultError: An input cannot be rendered.
         ConfigurationError: There is no font.
     """
-    with process_limits.reading_input(AUDIO, announce):
-        audio = prepare_audio(folder, job.audio_seconds)
+    audio = _prepare_audio(folder, job, announce)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     scene = load_scene(folder, job, audio.frames, announce)
     # Only subtitles are drawn while the video is encoded; the other inputs have been read.
@@ -61,6 +60,13 @@ def render(
             quantizer = higher_quantizer(quantizer, error.size)
         else:
             return _finished(folder, scene, audio, less_detail=quantizer > chosen)
+
+
+def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
+    if job.duration is not None:
+        return silent_track(folder, job.duration)
+    with process_limits.reading_input(AUDIO, announce):
+        return prepare_audio(folder, job.audio_seconds)
 
 
 def _start_encoding(

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import uuid4
 
 from anyio import Lock, create_task_group, current_time, move_on_after
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import validate_scene_name
+from cloudburst.models.scene import Duration, check_length, validate_scene_name
 from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
@@ -51,10 +58,17 @@ class JobRequest(BaseModel):
 
     name: Annotated[str, AfterValidator(validate_scene_name)]
     image: Sha256
-    audio: Sha256
+    audio: Sha256 | None = None
+    duration: Duration | None = None
+    """Length of the video in seconds, in place of the audio."""
     subtitle: Sha256 | None = None
     watermark: Sha256 | None = None
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        check_length(has_audio=self.audio is not None, duration=self.duration)
+        return self
 
     def contents(self) -> Mapping[str, str]:
         """Return the hash of each input file, by the name of the file in the job's folder."""
@@ -113,6 +127,7 @@ class NativeApi:
 
     async def _submitted(self, ident: str, asked: JobRequest) -> Job:
         self._service.check_queue()
+        self._check_duration(asked)
         async with self._service.reserve_disk(0), self._service.draft_job(ident) as job:
             try:
                 await self._service.store.link(asked.contents(), job.folder)
@@ -120,8 +135,22 @@ class NativeApi:
                 raise RejectedRequestError(
                     409, "upload these contents first", missing=error.missing
                 ) from None
-            await self._service.submit(job, name=asked.name, options=asked.options)
+            await self._service.submit(
+                job, name=asked.name, options=asked.options, duration=asked.duration
+            )
         return job
+
+    def _check_duration(self, asked: JobRequest) -> None:
+        limit = self._settings.audio_seconds
+        if asked.duration is not None and asked.duration > limit:
+            expected = f"at most {limit:g} seconds"
+            raise RejectedRequestError(
+                400,
+                f"duration: expected {expected}",
+                field="duration",
+                found=display_value(asked.duration),
+                expected=expected,
+            )
 
     async def get_job(self, request: Request) -> Response:
         """Return the state of a job."""

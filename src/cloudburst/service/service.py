@@ -101,8 +101,16 @@ class RenderService:
                 with CancelScope(shield=True):
                     await to_thread.run_sync(_remove, job.folder)
 
-    async def submit(self, job: Job, *, name: str, options: RenderOptions) -> None:
+    async def submit(
+        self, job: Job, *, name: str, options: RenderOptions, duration: float | None = None
+    ) -> None:
         """Add a drafted job to the queue.
+
+        Args:
+            job: The job, with its input files.
+            name: Name of the scene.
+            options: Options of the video.
+            duration: Length in seconds of a video without an audio file.
 
         Raises:
             RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
@@ -110,6 +118,7 @@ class RenderService:
         description = RenderJob(
             name=name,
             options=JobOptions.from_options(options),
+            duration=duration,
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )

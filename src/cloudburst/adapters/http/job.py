@@ -57,7 +57,8 @@ class JobPayload(BaseModel):
 
     name: str
     image: str
-    audio: str
+    audio: str | None = None
+    duration: float | None = None
     subtitle: str | None = None
     watermark: str | None = None
     options: RenderOptions

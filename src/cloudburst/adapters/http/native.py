@@ -159,7 +159,7 @@ class NativeRenderer:
             file = SceneFile(scene=scene.name, field=field, path=path)
             hashes[field], file_bytes_sent = await self._uploader.upload(file)
             bytes_sent += file_bytes_sent
-        payload = JobPayload(name=scene.name, options=options, **hashes)
+        payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
             exclude={"options": {*OPTION_FILES}}, exclude_defaults=True
         )

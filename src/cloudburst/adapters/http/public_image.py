@@ -24,14 +24,18 @@ EFFECTS = (Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT, E
 
 
 def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
-    """Return a fault for each option of a scene that the public image cannot render.
+    """Return a fault for each option and field of a scene that the public image cannot render.
 
     Args:
         scene: The scene, with its options.
         image: Name of the image, or other words for the workers, for the errors.
     """
     changed = scene.options.model_dump(exclude_defaults=True)
-    faults = [
+    faults: list[SceneFault] = []
+    if (seconds := scene.scene.duration) is not None:
+        reason = f"an audio file, because {image} cannot render a scene without one"
+        faults.append(SceneFault(scene.scene.name, "duration", f"{seconds:g}", reason))
+    faults += [
         _fault(scene, name, str(value), "the default", image)
         for name, value in changed.items()
         if name not in OPTIONS

@@ -1,0 +1,137 @@
+"""Decoded audio in the format of a video's audio: stereo at 48 kHz, with gaps filled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Protocol
+
+from av.audio.frame import AudioFrame
+
+from cloudburst.renderer.audio_converter import StereoConverter
+from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
+from cloudburst.renderer.audio_source import DecodedPacket, reporting_faults
+
+_MAX_DENOMINATOR = 10**12
+"""Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
+file with hundreds of different rates would make exact calculations slow."""
+
+
+class PacketSource(Protocol):
+    """Source of decoded packets: an audio file, or one that is repeated."""
+
+    @property
+    def field(self) -> str:
+        """Name of the input, for the errors."""
+        ...
+
+    @property
+    def expected(self) -> str:
+        """Description of a valid file, for the errors."""
+        ...
+
+    def decoded(self) -> Iterator[DecodedPacket]:
+        """Yield the packets in their order, each decoded."""
+        ...
+
+
+class _Length:
+    """Exact length of decoded audio."""
+
+    def __init__(self) -> None:
+        self._seconds = Fraction(0)
+        """Length of the parts with other sample rates."""
+        self._samples: int = 0
+        self._rate: int = SAMPLE_RATE
+
+    @property
+    def samples(self) -> int:
+        """Length in samples at `SAMPLE_RATE`, rounded up."""
+        return math.ceil((self._seconds + Fraction(self._samples, self._rate)) * SAMPLE_RATE)
+
+    def add(self, samples: int, rate: int) -> None:
+        """Add samples of a sample rate."""
+        if rate != self._rate:
+            self.add_seconds(Fraction(self._samples, self._rate))
+            self._samples, self._rate = 0, rate
+        self._samples += samples
+
+    def add_seconds(self, seconds: Fraction) -> None:
+        """Add a length in seconds."""
+        self._seconds += seconds
+        if self._seconds.denominator > _MAX_DENOMINATOR:
+            self._seconds = self._seconds.limit_denominator(SAMPLE_RATE)
+
+
+class StereoAudio:
+    """Audio of a source, converted while it is decoded; its parameters may change.
+
+    Corrupt packets are replaced by silence of the same length, so that the audio after them stays
+    in its place.
+    """
+
+    def __init__(self, source: PacketSource) -> None:
+        self._source = source
+        self._converter: StereoConverter | None = None
+        self._length = _Length()
+        self._yielded = 0
+        self.replaced = Fraction(0)
+        """Length of the silence in place of corrupt packets, in seconds."""
+
+    @property
+    def samples(self) -> int:
+        """Length of the audio that was decoded, in samples at `SAMPLE_RATE`."""
+        return self._length.samples
+
+    def frames(self) -> Iterator[AudioFrame]:
+        """Yield the audio as frames of `samples` in all.
+
+        Raises:
+            InputFaultError: See `AudioSource.decoded`, or the audio cannot be converted.
+        """
+        missing = Fraction(0)
+        for packet in self._source.decoded():
+            if packet.corrupt:
+                missing += packet.seconds
+            elif packet.frames and missing:
+                # Silence at the end would keep nothing in its place, so it is not added there.
+                yield from self._silence(missing)
+                self.replaced += missing
+                missing = Fraction(0)
+            for frame in packet.frames:
+                yield from self._converted(frame)
+        yield from self._rest()
+
+    def _converted(self, frame: AudioFrame) -> Iterator[AudioFrame]:
+        if self._converter is not None and not self._converter.accepts(frame):
+            yield from self._rest()
+        with reporting_faults(self._source.expected, self._source.field):
+            if self._converter is None:
+                self._converter = StereoConverter(frame)
+            converted = self._converter.convert(frame)
+        self._length.add(frame.samples, frame.sample_rate)
+        yield from self._counted(converted)
+
+    def _silence(self, seconds: Fraction) -> Iterator[AudioFrame]:
+        yield from self._rest()
+        self._length.add_seconds(seconds)
+        yield from self._silence_to_end()
+
+    def _rest(self) -> Iterator[AudioFrame]:
+        """Yield the audio that the converter still holds."""
+        if self._converter is None:
+            return
+        with reporting_faults(self._source.expected, self._source.field):
+            rest = self._converter.convert(None)
+        self._converter = None
+        yield from self._counted(rest)
+        yield from self._silence_to_end()
+
+    def _silence_to_end(self) -> Iterator[AudioFrame]:
+        yield from self._counted(silent_frames(self._length.samples - self._yielded))
+
+    def _counted(self, frames: Iterator[AudioFrame] | list[AudioFrame]) -> Iterator[AudioFrame]:
+        for frame in frames:
+            self._yielded += frame.samples
+            yield frame
