@@ -188,7 +188,7 @@ def test_bad_pictures_are_faults(file, maker, raw, found):
     file.write_bytes(raw)
     with pytest.raises(InputFaultError) as caught:
         load_picture(file, PIXELS, None) if maker is load_picture else load_watermark(
-            file, PIXELS, (1920, 1080)
+            file, PIXELS, 240, 1070
         )
     fault = caught.value.fault
     assert fault.field == ("image" if maker is load_picture else "watermark")
@@ -209,7 +209,7 @@ def test_pictures_that_cost_too_much_are_faults(file, size, kind, found):
     Image.new("L", size).save(file, kind)
     for read in (
         lambda: load_picture(file, 10**8, None),
-        lambda: load_watermark(file, 10**8, (1920, 1080)),
+        lambda: load_watermark(file, 10**8, 240, 1070),
     ):
         with pytest.raises(InputFaultError) as caught:
             read()
@@ -238,17 +238,21 @@ def test_a_large_picture_looks_as_if_it_had_been_resized_at_once(file, mode, siz
     assert max(high for _, high in extrema) <= (12 if mode == "P" else 2)
 
 
-def test_mark_is_an_eighth_wide_and_keeps_its_transparency(file):
+def test_a_mark_has_the_width_and_keeps_its_transparency(file):
     Image.new("RGBA", (400, 100), (0, 255, 0, 100)).save(file, "PNG")
-    found = load_watermark(file, PIXELS, (1920, 1080))
+    found = load_watermark(file, PIXELS, 240, 1070)
     assert (found.size, found.mode) == ((240, 60), "RGBA")
     assert found.getpixel((100, 30)) == (0, 255, 0, 100)
-    assert load_watermark(file, PIXELS, (1080, 1920)).size == (135, 34)
+    assert load_watermark(file, PIXELS, 135, 1910).size == (135, 34)
 
 
 def test_tall_marks_are_cut_and_endless_ones_refused(file):
-    Image.new("RGB", (10, 100)).save(file, "PNG")
-    assert load_watermark(file, PIXELS, (1920, 1080)).size == (240, 1070)
+    tall = Image.linear_gradient("L").resize((10, 100)).convert("RGB")
+    tall.save(file, "PNG")
+    found = load_watermark(file, PIXELS, 240, 1070)
+    whole = load_watermark(file, PIXELS, 240, 2400).crop((0, 0, 240, 1070))
+    assert found.size == (240, 1070)
+    assert max(high for _, high in ImageChops.difference(found, whole).getextrema()) <= 1
     Image.new("RGB", (100, 9000)).save(file, "PNG")
     with pytest.raises(InputFaultError, match="less tall"):
-        load_watermark(file, PIXELS, (1920, 1080))
+        load_watermark(file, PIXELS, 240, 1070)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
+from cloudburst.models.options.values import Position
 
 PICTURE = Group("Picture", sort_key=1)
 MOTION = Group("Motion", sort_key=2)
@@ -80,7 +81,23 @@ class SubtitleFlags:
 class MarkFlags:
     """Command-line options for the watermark."""
 
-    watermark: Annotated[Path | None, Parameter(help="Picture for the top left corner.")] = None
+    watermark: Annotated[Path | None, Parameter(help="Picture that is drawn over the video.")] = (
+        None
+    )
+    watermark_position: Annotated[
+        Position | None, Parameter(help="Place of the watermark. Default: top-left.")
+    ] = None
+    watermark_width: Annotated[
+        float | None,
+        Parameter(help="Its width, 0.02 to 1 of the video's. Default: 0.125."),
+    ] = None
+    watermark_margin: Annotated[
+        float | None,
+        Parameter(help="Its distance from the edges, in pixels of a 1080p video. Default: 10."),
+    ] = None
+    watermark_opacity: Annotated[
+        float | None, Parameter(help="Its opacity, 0 to 1. Default: 1.")
+    ] = None
 
 
 @Parameter(name="*")

@@ -20,6 +20,7 @@ from cloudburst.models.camera_effects import Effect, draw_effect
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
+    from cloudburst.models.options.values import Position
 
 IMAGE = "image"
 """Name of the picture in a job's folder."""
@@ -55,6 +56,10 @@ class JobOptions:
     background_opacity: float
     font_size: int | None
     outline_color: str
+    watermark_position: Position
+    watermark_width: float
+    watermark_margin: float
+    watermark_opacity: float
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:

@@ -22,11 +22,8 @@ from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError
 Box: TypeAlias = tuple[float, float, float, float]
 
 LONG_SIDE, SHORT_SIDE = 1920, 1080
-WATERMARK_MARGIN = 10
-"""Pixels between the watermark and the top and left edges."""
-WATERMARK_WIDTH_DIVISOR = 8
-"""Width of the video divided by the width of the watermark."""
-
+_MAX_WATERMARK_PARTS = 8
+"""Largest height of a watermark, divided by the height of its visible part."""
 _STRIP_PIXELS = 4_000_000
 """Number of pixels of a large picture that are converted at once."""
 
@@ -113,24 +110,23 @@ def _orientation(picture: Image.Image) -> int:
         return 1  # the picture itself may be valid
 
 
-def load_watermark(path: Path, pixels: int, canvas: tuple[int, int]) -> Image.Image:
-    """Return the watermark in RGBA, scaled to an eighth of the video's width.
+def load_watermark(path: Path, pixels: int, width: int, max_height: int) -> Image.Image:
+    """Return the watermark in RGBA, scaled to a width in pixels.
 
-    ``canvas`` is the size of the video in pixels. A watermark that is too tall for the video is
-    cropped; an extremely tall one raises `InputFaultError`.
+    It is cropped at the bottom if it is taller than ``max_height`` pixels. An extremely tall one
+    raises `InputFaultError`.
     """
     with _opened(path, WATERMARK, pixels) as picture:
-        width = canvas[0] // WATERMARK_WIDTH_DIVISOR
         height = max(1, round(picture.height * width / picture.width))
-        if height > canvas[1] * 8:
+        if height > max_height * _MAX_WATERMARK_PARTS:
             raise InputFaultError(
                 WATERMARK,
                 f"{picture.width}x{picture.height}",
                 "a picture that is less tall in relation to its width",
             )
-        whole = (0.0, 0.0, float(picture.width), float(picture.height))
-        sized = _resized(picture, (width, height), whole).convert("RGBA")
-    return sized.crop((0, 0, width, min(height, canvas[1] - WATERMARK_MARGIN)))
+        visible = min(height, max_height)
+        box = (0.0, 0.0, float(picture.width), picture.height * visible / height)
+        return _resized(picture, (width, visible), box).convert("RGBA")
 
 
 def _colours(picture: Image.Image) -> Image.Image:

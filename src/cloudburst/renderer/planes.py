@@ -52,20 +52,21 @@ def to_planes(picture: Image.Image) -> Planes:
 
 
 def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
-    """Convert an RGBA picture to a layer at (x, y), which are even.
+    """Convert an RGBA picture at (x, y) to a layer.
 
-    If the width or height is odd, a transparent column or row is added.
+    Transparent columns and rows are added where an edge of the picture is at an odd number.
     """
-    width, height = picture.width + picture.width % 2, picture.height + picture.height % 2
+    left, top = x % 2, y % 2
+    width, height = (n + n % 2 for n in (left + picture.width, top + picture.height))
     even = Image.new("RGBA", (width, height))
-    even.paste(picture)
+    even.paste(picture, (left, top))
     # Pillow weighs colours by their opacity, so that transparent pixels do not tint the chroma.
     half = halve_plane(even)
     luma = even.convert("RGB").convert("RGB", _RGB_TO_BT709).getchannel(0)
     _, cb, cr = half.convert("RGB").convert("RGB", _RGB_TO_BT709).split()
     planes = Planes(width, height, luma.tobytes(), cb.tobytes(), cr.tobytes())
     masks = (alpha.getchannel("A").tobytes() for alpha in (even, half))
-    return PictureLayer(x, y, planes, *masks)
+    return PictureLayer(x - left, y - top, planes, *masks)
 
 
 def halve_plane(plane: Image.Image) -> Image.Image:

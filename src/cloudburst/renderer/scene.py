@@ -19,12 +19,12 @@ from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.pictures import WATERMARK_MARGIN
 from cloudburst.renderer.planes import to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack
+from cloudburst.renderer.watermark import Watermark, load_watermark
 
 log = logging.getLogger("cloudburst.renderer")
 
@@ -64,7 +64,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
     mark = None
     if (folder / WATERMARK).exists():
         with process_limits.reading_input(WATERMARK, announce):
-            mark = pictures.load_watermark(folder / WATERMARK, job.image_pixels, size)
+            mark = load_watermark(folder, job, size)
     subtitles = SubtitleTrack()
     missing: tuple[str, ...] = ()
     subtitled = (folder / SUBTITLE).exists()
@@ -97,10 +97,10 @@ def _load_subtitles(
 
 
 def _still_video(
-    picture: Image.Image, mark: Image.Image | None, frames: int, subtitles: SubtitleTrack
+    picture: Image.Image, mark: Watermark | None, frames: int, subtitles: SubtitleTrack
 ) -> GopSource:
     if mark is not None:
-        picture.paste(mark, (WATERMARK_MARGIN, WATERMARK_MARGIN), mark)
+        mark.paste(picture)
     planes = to_planes(picture)
     try:
         return StillVideo(planes, subtitles)
@@ -111,7 +111,7 @@ def _still_video(
 
 def _motion_video(
     picture: Image.Image,
-    mark: Image.Image | None,
+    mark: Watermark | None,
     effect: Effect,
     frames: int,
     subtitles: SubtitleTrack,
@@ -120,7 +120,7 @@ def _motion_video(
         to_planes(picture),
         frames,
         effect,
-        None if mark is None else to_picture_layer(mark, WATERMARK_MARGIN, WATERMARK_MARGIN),
+        None if mark is None else to_picture_layer(*mark),
         subtitles,
     )
 

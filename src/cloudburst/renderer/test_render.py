@@ -23,6 +23,10 @@ TEST_OPTIONS = {
     "background_opacity": 0.2,
     "font_size": None,
     "outline_color": "&H00000000",
+    "watermark_position": "top-left",
+    "watermark_width": 0.125,
+    "watermark_margin": 10,
+    "watermark_opacity": 1,
 }
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

@@ -17,7 +17,6 @@ from cloudburst.renderer import pictures, scene
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, RenderJob
 from cloudburst.renderer.motion import camera_window
-from cloudburst.renderer.pictures import WATERMARK_MARGIN
 from cloudburst.renderer.planes import to_picture_layer, to_planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support import drawn_frames
@@ -123,8 +122,11 @@ def drawn(
     source.fill(to_planes(picture))
     mark = None
     if (folder / WATERMARK).exists():
-        image = pictures.load_watermark(folder / WATERMARK, job.image_pixels, size)
-        mark = to_picture_layer(image, WATERMARK_MARGIN, WATERMARK_MARGIN)
+        width, height = size
+        image = pictures.load_watermark(
+            folder / WATERMARK, job.image_pixels, width // 8, height - 10
+        )
+        mark = to_picture_layer(image, 10, 10)
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
         track, _ = scene._load_subtitles(folder / SUBTITLE, job, size, frames)

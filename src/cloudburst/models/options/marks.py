@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, Field
 
+from cloudburst.models.options.values import POSITIONS, Position
+
 
 class MarkOptions(BaseModel):
     """Watermark of a video."""
@@ -15,5 +17,21 @@ class MarkOptions(BaseModel):
         validation_alias=AliasChoices("watermark", "watermark_path"),
         description="the path of a picture",
     )
-    """Path of a picture for the top left corner, scaled to an eighth of the video's width; ``None``
-    for no watermark."""
+    """Path of a picture that is drawn over the video; ``None`` for no watermark."""
+    watermark_position: Position = Field(default="top-left", description=f"one of {POSITIONS}")
+    """Corner or side of the video at which the watermark is, or ``center``."""
+    watermark_width: float = Field(
+        default=0.125, ge=0.02, le=1, description="a number from 0.02 to 1, a share of the width"
+    )
+    """Width of the watermark as a share of the video's width, from 0.02 to 1. Its height follows
+    from its proportions. Where there is too little space between the margins, it is narrower; what
+    is then still too tall is cropped at the bottom."""
+    watermark_margin: float = Field(
+        default=10, ge=0, le=500, description="a number from 0 to 500, in pixels of a 1080p video"
+    )
+    """Distance between the watermark and the edges at which it is, from 0 to 500: in pixels if the
+    short side of the video has 1080 pixels, and in proportion to the short side otherwise."""
+    watermark_opacity: float = Field(
+        default=1, ge=0, le=1, description="a number from 0 (invisible) to 1 (as the picture is)"
+    )
+    """Opacity of the watermark, from 0 to 1. Its own transparency is kept."""

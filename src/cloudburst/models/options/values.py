@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import StringConstraints
 
@@ -13,6 +13,21 @@ Colour: TypeAlias = Annotated[
 """Colour as ``#rrggbb`` or ``#rrggbbaa``: red, green, blue and opacity in hexadecimal."""
 COLOUR = "a colour such as #ff0000, or #ff000080 for one that is half transparent"
 """Description of a valid `Colour`."""
+
+Position: TypeAlias = Literal[
+    "top-left",
+    "top",
+    "top-right",
+    "left",
+    "center",
+    "right",
+    "bottom-left",
+    "bottom",
+    "bottom-right",
+]
+"""Place within the picture: a corner, the middle of a side, or the centre."""
+POSITIONS = ", ".join(get_args(Position))
+"""Names of all positions."""
 
 _SEPARATOR = re.compile(r"[\s,]+")
 
