@@ -51,6 +51,8 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"watermark_width": 0.5},
         {"watermark_margin": 0},
         {"watermark_opacity": 0.5},
+        {"title": "a"},
+        {"metadata": {"artist": "a"}},
     ],
 )
 def test_each_option_counts(scene, options):
@@ -60,7 +62,7 @@ def test_each_option_counts(scene, options):
 def test_every_option_is_looked_at():
     """A new option changes what videos look like, or must be left out by name."""
     looked_at = {"language", "effects", "is_portrait", "background_box", "background_opacity"}
-    looked_at |= {"font_size", "outline_color", "watermark"}
+    looked_at |= {"font_size", "outline_color", "watermark", "title", "metadata"}
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     assert set(RenderOptions.model_fields) == looked_at
 

@@ -79,7 +79,7 @@ class SubtitleFlags:
 @Parameter(name="*", group=MARKS)
 @dataclass(frozen=True, kw_only=True)
 class MarkFlags:
-    """Command-line options for the watermark."""
+    """Command-line options for the watermark and for texts in the files."""
 
     watermark: Annotated[Path | None, Parameter(help="Picture that is drawn over the video.")] = (
         None
@@ -97,6 +97,11 @@ class MarkFlags:
     ] = None
     watermark_opacity: Annotated[
         float | None, Parameter(help="Its opacity, 0 to 1. Default: 1.")
+    ] = None
+    title: Annotated[str | None, Parameter(help="Title that the video files store.")] = None
+    metadata: Annotated[
+        tuple[str, ...] | None,
+        Parameter(negative=(), help="Another text, such as artist=Me; repeat for several."),
     ] = None
 
 

@@ -60,6 +60,8 @@ class JobOptions:
     watermark_width: float
     watermark_margin: float
     watermark_opacity: float
+    title: str | None
+    metadata: Mapping[str, str]
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +46,12 @@ class Mp4Writer:
         self._audio = audio
         self._written = 0
 
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Set the texts that the file stores, before anything is written."""
+        self._container.metadata.update(texts)
+        if language := self._container.metadata.pop("language", None):
+            self._audio_stream.metadata["language"] = language
+
     def write(self, gop: Gop, pictures: Sequence[EncodedPicture]) -> None:
         """Write the pictures of a GOP, which follows the previous one, and the audio beside it."""
         for picture in pictures:
@@ -72,9 +78,20 @@ class Mp4Writer:
 
 
 @contextmanager
-def open_mp4(path: Path, size: VideoSize, audio: TrackReader) -> Generator[Mp4Writer]:
-    """Create the file of a video, or replace it; the file is complete after the block."""
+def open_mp4(
+    path: Path, size: VideoSize, audio: TrackReader, texts: Mapping[str, str] | None = None
+) -> Generator[Mp4Writer]:
+    """Create the file of a video, or replace it; the file is complete after the block.
+
+    Args:
+        path: Path of the file.
+        size: Size of the pictures.
+        audio: Audio of the video.
+        texts: Texts that describe the video, by the names that FFmpeg uses for MP4 files.
+    """
     with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
         writer = Mp4Writer(container, size, audio)
+        if texts:
+            writer.describe(texts)
         yield writer
         writer.finish()

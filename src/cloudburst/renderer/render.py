@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -55,7 +55,7 @@ def render(
         plan = GopPlan(audio.frames, quantizer)
         encoding = _start_encoding(folder, scene, plan, progress, share)
         try:
-            _write(folder / PARTIAL_VIDEO_FILE, scene, audio, encoding)
+            _write(folder / PARTIAL_VIDEO_FILE, scene, audio, encoding, _texts(job))
         except BitrateError as error:
             quantizer = higher_quantizer(quantizer, error.size)
         else:
@@ -82,14 +82,22 @@ def _start_encoding(
     return GopEncoding(scene.source, plan, exchange, lambda done: progress(done / plan.frames))
 
 
-def _write(path: Path, scene: Scene, audio: AudioTrack, encoding: GopEncoding) -> None:
+def _texts(job: RenderJob) -> dict[str, str]:
+    """Return the texts that the file of the video stores, by name."""
+    title = {} if job.options.title is None else {"title": job.options.title}
+    return title | dict(job.options.metadata)
+
+
+def _write(
+    path: Path, scene: Scene, audio: AudioTrack, encoding: GopEncoding, texts: Mapping[str, str]
+) -> None:
     """Encode the video and write it to a file.
 
     Raises:
         BitrateError: The video needs a higher quantizer.
     """
     meter = BitrateMeter(encoding.quantizer)
-    with open_track(audio) as track, open_mp4(path, scene.size, track) as video:
+    with open_track(audio) as track, open_mp4(path, scene.size, track, texts) as video:
         for gop, pictures in encoding.in_order():
             meter.add(pictures)
             video.write(gop, pictures)

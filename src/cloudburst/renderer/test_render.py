@@ -27,6 +27,8 @@ TEST_OPTIONS = {
     "watermark_width": 0.125,
     "watermark_margin": 10,
     "watermark_opacity": 1,
+    "title": None,
+    "metadata": {},
 }
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

@@ -13,6 +13,7 @@ from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.motion import MotionOptions
 from cloudburst.models.options.picture import PictureOptions
 from cloudburst.models.options.subtitles import Language, SubtitleOptions
+from cloudburst.text import short_repr
 
 __all__ = [
     "OPTION_FILES",
@@ -24,6 +25,8 @@ __all__ = [
     "describe_option_errors",
 ]
 
+_MAX_VALUE_CHARS = 100
+"""Maximum number of characters of an invalid value that an error quotes."""
 OPTION_FILES = ("watermark",)
 """Options that are paths of files. Each file is an input of a video, in the role of the same
 name."""
@@ -86,7 +89,7 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
         return name, "not an option", f"one of {', '.join(sorted(_FIELDS))}"
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
     if info is not None and info.description:
-        return name, repr(error["input"]), info.description
+        return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description
     found, _, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
     return name, found, expected
 

@@ -1,4 +1,4 @@
-"""Render options for what marks a video as the caller's own: the watermark."""
+"""Render options for what marks a video as the caller's own: watermark, title and other texts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import AliasChoices, BaseModel, Field
 
+from cloudburst.models.options.metadata import METADATA, TITLE, Metadata, Title
 from cloudburst.models.options.values import POSITIONS, Position
 
 
 class MarkOptions(BaseModel):
-    """Watermark of a video."""
+    """Watermark of a video, and texts in its file."""
 
     watermark: Path | None = Field(
         default=None,
@@ -35,3 +36,11 @@ class MarkOptions(BaseModel):
         default=1, ge=0, le=1, description="a number from 0 (invisible) to 1 (as the picture is)"
     )
     """Opacity of the watermark, from 0 to 1. Its own transparency is kept."""
+    title: Title = Field(default=None, description=TITLE)
+    """Title that is stored in the file of the video, up to 200 characters; ``None`` for none. It is
+    not drawn."""
+    metadata: Metadata = Field(default={}, description=METADATA)
+    """Other texts that are stored in the file, by name: ``{"artist": "Me", "date": "2026"}``, or as
+    text ``artist=Me; date=2026``. `METADATA_NAMES` lists the names that MP4 files can have.
+    ``language`` is the language of the sound, as a code of three letters (ISO 639-2) such as
+    ``eng`` or ``zho``. The texts of a scene replace all those of the run."""
