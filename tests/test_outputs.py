@@ -80,6 +80,31 @@ async def test_names_become_paths_and_nothing_is_left(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["new", "new/out"]
 
 
+async def test_covers_are_claimed_with_their_videos(tmp_path: Path) -> None:
+    """Only those of the scenes that have one: another program may have written the others."""
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").touch()
+    async with claim_outputs(tmp_path, ["b"], run="r0", overwrite=False):
+        pass
+    with pytest.raises(OutputExistsError, match="videos or covers already exist") as caught:
+        async with claim_outputs(tmp_path, ["a", "b"], run="r1", overwrite=False, covers=["a"]):
+            pass
+    assert caught.value.paths == (tmp_path / "a.jpg",)
+    async with claim_outputs(tmp_path, ["a"], run="r2", overwrite=True, covers=["a"]):
+        assert (tmp_path / "a.jpg").exists(), "it is replaced when the new one is complete"
+
+
+async def test_incomplete_covers_of_a_killed_process_are_removed(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    for name in ("a.mp4.part", "a.jpg.part", "other.jpg.part"):
+        (tmp_path / name).touch()
+    holder.kill()
+    await anyio.to_thread.run_sync(holder.wait)
+    async with claim_outputs(tmp_path, ["a"], run="r1", overwrite=False, covers=["a"]):
+        assert [name for name in everything(tmp_path) if name.endswith(".part")] == ["other.jpg.part"]
+
+
 async def test_relative_folders_count_from_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

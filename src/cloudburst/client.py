@@ -37,7 +37,7 @@ from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.outputs import claim_outputs
+from cloudburst.outputs import check_covers, claim_outputs
 from cloudburst.ports import Backend, OpenBackend
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
 from cloudburst.scene_fingerprints import add_fingerprints
@@ -212,15 +212,19 @@ class Client(anyio.AsyncContextManagerMixin):
         """
         client = self._opened()
         options = _with_absolute_paths(options or self._options)
-        checked = await anyio.to_thread.run_sync(_check, scene_list(scenes), options, self._limits)
-        names, folder = [scene.scene.name for scene in checked], _absolute_folder(to)
+        folder = _absolute_folder(to)
+        checked = await anyio.to_thread.run_sync(
+            _check, scene_list(scenes), options, self._limits, folder
+        )
+        names = [scene.scene.name for scene in checked]
+        covers = [scene.scene.name for scene in checked if scene.options.cover]
         if resume and name is None:
             name = await anyio.to_thread.run_sync(newest_run_with, folder, names)
         run_name = uuid4().hex[:12] if name is None else name
         with collapse_single(), _reserved_name(run_name, self._names):
             async with (
                 claim_outputs(
-                    folder, names, run=run_name, overwrite=overwrite, resume=resume
+                    folder, names, run=run_name, overwrite=overwrite, resume=resume, covers=covers
                 ) as paths,
                 client.open_run_journal(
                     folder, run_name, resume=resume, reclaim=paths.renew
@@ -361,12 +365,14 @@ def scene_list(scenes: object) -> list[AnyScene]:
 
 
 def _check(
-    scenes: Sequence[AnyScene], options: RenderOptions, limits: Limits
+    scenes: Sequence[AnyScene], options: RenderOptions, limits: Limits, folder: Path
 ) -> tuple[CheckedScene, ...]:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
-    return add_fingerprints(check_scenes(scenes, options, limits))
+    checked = check_scenes(scenes, options, limits)
+    check_covers(checked, folder)
+    return add_fingerprints(checked)
 
 
 def _absolute_folder(to: Path | str) -> Path:

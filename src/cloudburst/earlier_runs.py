@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudburst.engine.recovery import RecoveredState
 from cloudburst.errors import JournalError, OutputExistsError
 from cloudburst.journal import JournalState, journal_paths, read_journal
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.report import Status
-from cloudburst.models.scene import CheckedScene, Video, fold_name
+from cloudburst.models.scene import CheckedScene, Video, cover_path, fold_name
 from cloudburst.safe_files import open_regular_file
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def unfinished_run_with(folder: Path, paths: Collection[Path]) -> str | None:
 
 
 def missing_videos(past: JournalState, folder: Path) -> list[str]:
-    """Return the names of scenes whose finished videos were removed from the folder or changed."""
+    """Return the names of scenes whose finished videos were removed from the folder or changed.
+
+    The cover of a video counts as a part of it.
+    """
     entries = list(past.results.values())
     paths = [folder / entry.video.path.name for entry in entries]
     stop = threading.Event()
@@ -121,29 +125,32 @@ def recover_outputs(
 ) -> RecoveredState:
     """Return the state that earlier processes of the run left.
 
-    The caller must have claimed the videos. Videos that were downloaded but not renamed when a
-    process ended get their final name; other partial files are removed. Raises `OutputExistsError`
-    for files that the run did not write, unless ``overwrite`` is set.
+    The caller must have claimed the videos. Videos and covers that were downloaded but not renamed
+    when a process ended get their final name; other partial files are removed. Raises
+    `OutputExistsError` for files that the run did not write, unless ``overwrite`` is set.
     """
+    entries = [past.results.get(scene.scene.name) for scene in scenes]
+    outputs = [
+        _outputs(paths[scene.scene.name], entry, cover=scene.options.cover)
+        for scene, entry in zip(scenes, entries, strict=True)
+    ]
+    finals = [output for of_scene in outputs for output in of_scene.items()]
     with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-hash") as threads:
-        entries = [past.results.get(scene.scene.name) for scene in scenes]
-        finals = [paths[scene.scene.name] for scene in scenes]
-        ours = list(threads.map(_recover_output, finals, entries))
+        mine = dict(threads.map(_recover_output, finals))
+    ours = [all(mine[path] for path in of_scene) for of_scene in outputs]
     foreign = [
         path
-        for path, mine in zip(finals, ours, strict=True)
-        if not mine and os.path.lexists(path) and (not overwrite or path.is_dir())
+        for path, is_mine in mine.items()
+        if not is_mine and os.path.lexists(path) and (not overwrite or path.is_dir())
     ]
     if foreign:
         reason = _reason(foreign, past)
         message = _message(foreign, past, reason)
         raise OutputExistsError(message, paths=foreign, reason=reason)
     done = {
-        scene.scene.name: replace(
-            entry, video=entry.video.model_copy(update={"path": paths[scene.scene.name]})
-        )
-        for scene, entry, mine in zip(scenes, entries, ours, strict=True)
-        if entry is not None and mine and entry.fingerprint == scene.fingerprint
+        scene.scene.name: replace(entry, video=entry.video.moved_to(paths[scene.scene.name]))
+        for scene, entry, all_mine in zip(scenes, entries, ours, strict=True)
+        if entry is not None and all_mine and entry.fingerprint == scene.fingerprint
     }
     same = {
         scene.scene.name
@@ -176,7 +183,7 @@ def _reason(foreign: Sequence[Path], past: JournalState) -> str:
     for run, other in runs_in(foreign[0].parent):
         entries = [other.results.get(path.stem) for path in foreign]
         if all(
-            entry is not None and _is_same_video(path, entry.video)
+            entry is not None and _is_same_file(path, _expected(path, entry.video))
             for path, entry in zip(foreign, entries, strict=True)
         ):
             state = "complete" if is_complete(other) else "not complete"
@@ -187,7 +194,7 @@ def _reason(foreign: Sequence[Path], past: JournalState) -> str:
             "the folder has no journal of a run with these scenes: it was removed, or another "
             "program wrote the files"
         )
-    known = {f"{name}.mp4" for name in past.results}
+    known = {f"{name}{suffix}" for name in past.results for suffix in (".mp4", ".jpg")}
     if all(path.name in known for path in foreign):
         return "changed since the run made them"
     return (
@@ -196,28 +203,66 @@ def _reason(foreign: Sequence[Path], past: JournalState) -> str:
     )
 
 
-def _recover_output(path: Path, entry: ResultEntry | None) -> bool:
-    """Return whether the file is the run's own video.
+class _Expected(NamedTuple):
+    """Properties of a file that a run has written."""
 
-    A complete ``.part`` file first gets the final name of the video; an incomplete one is removed.
+    sha256: str
+    size: int | None = None
+    """Size of the file in bytes; ``None`` if it is not known."""
+
+
+def _outputs(path: Path, entry: ResultEntry | None, *, cover: bool) -> dict[Path, _Expected | None]:
+    """Return the output files of a scene, with what the run has written of them.
+
+    Args:
+        path: Path of the video.
+        entry: Journal entry of the finished video; ``None`` if there is none.
+        cover: True if the scene's options ask for a cover.
     """
+    files = [path, cover_path(path)] if cover else [path]
+    return {file: None if entry is None else _expected(file, entry.video) for file in files}
+
+
+def _expected(path: Path, video: Video) -> _Expected | None:
+    """Return what a run has written to the path of a video, or to that of its cover."""
+    if path.suffix == video.path.suffix:
+        return _Expected(video.sha256, video.size)
+    return None if video.cover_sha256 is None else _Expected(video.cover_sha256)
+
+
+def _recover_output(output: tuple[Path, _Expected | None]) -> tuple[Path, bool]:
+    """Return the path of an output, and whether the file is the run's own.
+
+    A complete ``.part`` file first gets its final name; an incomplete one is removed.
+    """
+    path, expected = output
     part = path.with_name(f"{path.name}.part")
-    mine = entry is not None and _is_same_video(path, entry.video)
+    mine = _is_same_file(path, expected)
     # The entry is written before the file is renamed: the process may have ended in between.
-    if entry is not None and not mine and _is_same_video(part, entry.video) and not path.is_dir():
+    if not mine and _is_same_file(part, expected) and not path.is_dir():
         part.replace(path)
-        return True
+        return path, True
     if part.is_file() or part.is_symlink():
         part.unlink()
-    return mine
+    return path, mine
 
 
 def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = None) -> bool:
-    """Return whether the file is this video; return false early if ``stop`` is set."""
+    """Return whether the files at a path and beside it are this video and its cover."""
+    files = [path] if video.cover is None else [path, cover_path(path)]
+    return all(_is_same_file(file, _expected(file, video), stop=stop) for file in files)
+
+
+def _is_same_file(
+    path: Path, expected: _Expected | None, *, stop: threading.Event | None = None
+) -> bool:
+    """Return whether the file is as expected; return false early if ``stop`` is set."""
+    if expected is None:
+        return False
     digest = hashlib.sha256()
     try:
         with open_regular_file(path, follow_links=False) as file:
-            if os.fstat(file.fileno()).st_size != video.size:
+            if expected.size not in {None, os.fstat(file.fileno()).st_size}:
                 return False
             while block := file.read(_BLOCK):
                 if stop is not None and stop.is_set():
@@ -225,4 +270,4 @@ def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = N
                 digest.update(block)
     except OSError:
         return False
-    return digest.hexdigest() == video.sha256
+    return digest.hexdigest() == expected.sha256

@@ -14,8 +14,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,13 @@ import anyio.to_thread
 from filelock import Timeout
 
 from cloudburst.concurrency import finish_despite_cancel, poll
-from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
+from cloudburst.errors import (
+    ConfigurationError,
+    InvalidScenesError,
+    OutputClaimedError,
+    OutputExistsError,
+    SceneFault,
+)
 from cloudburst.lock_files import (
     acquire_at_once,
     claim_lock,
@@ -34,7 +41,7 @@ from cloudburst.lock_files import (
     release_and_remove,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.scene import fold_name
+from cloudburst.models.scene import CheckedScene, cover_path, fold_name
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +51,7 @@ _NOT_RENEWED = (
     "%s was removed while a run writes to this folder, and its videos cannot be claimed again "
     "(%s): do not start another run with scenes of the same names before this one has ended"
 )
+_NEW_FOLDER = "another folder for the videos, so that no cover replaces an input"
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
 
 
@@ -65,16 +73,23 @@ class ClaimedPaths(dict[str, Path]):
 
 @asynccontextmanager
 async def claim_outputs(
-    folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool = False
+    folder: Path,
+    names: Sequence[str],
+    *,
+    run: str,
+    overwrite: bool,
+    resume: bool = False,
+    covers: Collection[str] = (),
 ) -> AsyncGenerator[ClaimedPaths]:
     """Claim ``<folder>/<name>.mp4`` for every name; yield the absolute paths by name.
 
-    Create the folder if needed. With ``resume``, existing videos and partial files are left to the
+    ``covers`` are the names of the videos that have a cover, which is claimed as well. Create the
+    folder if needed. With ``resume``, existing videos and partial files are left to the
     caller. Raises `OutputClaimedError` if another process writes one of the videos or works on this
     run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
     if the folder cannot be written to.
     """
-    claim = _Claim(folder, names, run=run, overwrite=overwrite, resume=resume)
+    claim = _Claim(folder, names, covers, run=run, overwrite=overwrite, resume=resume)
 
     async def try_claim() -> bool | None:
         return await anyio.to_thread.run_sync(claim.take) or None
@@ -93,6 +108,40 @@ async def claim_outputs(
         await finish_despite_cancel(
             lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
         )
+
+
+def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
+    """Check that no cover would replace an input of the run, such as a picture beside its video.
+
+    Raises `InvalidScenesError` with each such cover. Blocks.
+    """
+    covers = {
+        scene.scene.name: cover_path(folder / f"{scene.scene.name}.mp4")
+        for scene in scenes
+        if scene.options.cover
+    }
+    files = {name: identity for name, path in covers.items() if (identity := _identity(path))}
+    inputs = {
+        _identity(path)
+        for scene in scenes
+        if files
+        for path in (scene.scene.files() | scene.options.files()).values()
+    }
+    faults = [
+        SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)
+        for name, identity in files.items()
+        if identity in inputs
+    ]
+    if faults:
+        raise InvalidScenesError(faults=faults)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a file; ``None`` if there is no such file."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def active_runs(folder: Path) -> dict[str, str]:
@@ -149,11 +198,19 @@ class _Claim:
     """Claim of the videos of one run, for use in threads; after `drop` it cannot be taken again."""
 
     def __init__(
-        self, folder: Path, names: Sequence[str], *, run: str, overwrite: bool, resume: bool
+        self,
+        folder: Path,
+        names: Sequence[str],
+        covers: Collection[str],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
     ) -> None:
         folder = folder.absolute()
         self.home = folder / ".cloudburst"  # checked for links before each use
         self.paths = {name: folder / f"{name}.mp4" for name in names}
+        self._outputs = [*self.paths.values(), *(cover_path(self.paths[name]) for name in covers)]
         self._folder = folder
         self._claim_file = self.home / f"{run}.json"
         self._run_lock = claim_lock(self._claim_file)
@@ -237,20 +294,20 @@ class _Claim:
             else:  # the process has ended: remove its partial files
                 names, _ = read_claim(claim_file)
                 left = resume and claim_file == self._claim_file
-                for name in () if left else names:
+                for name, suffix in () if left else product(names, (".mp4", ".jpg")):
                     with suppress(OSError):  # not a file
-                        (self._folder / f"{name}.mp4.part").unlink()
+                        (self._folder / f"{name}{suffix}.part").unlink()
                 with suppress(OSError):  # no permission, or not a file
                     claim_file.unlink()
                 release_and_remove(lock)
 
     def _refuse_existing(self) -> None:
-        there = [path for path in self.paths.values() if os.path.lexists(path)]
+        there = [path for path in self._outputs if os.path.lexists(path)]
         if there and not self._overwrite:
-            msg = f"videos already exist: {_listed(there)}; overwrite=True replaces them"
+            msg = f"{_kind(there)} already exist: {_listed(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, paths=there)
         if folders := [path for path in there if path.is_dir()]:
-            msg = f"folders have the names of videos: {_listed(folders)}; move them away"
+            msg = f"folders have the names of {_kind(folders)}: {_listed(folders)}; move them away"
             raise OutputExistsError(msg, paths=folders)
 
     def _write_claim_file(self) -> None:
@@ -279,6 +336,11 @@ def _usable(folder: Path) -> Generator[None]:
         why = getattr(exc, "strerror", None) or exc
         msg = f"videos cannot be written to {folder}: {inside}{why}"
         raise ConfigurationError(msg) from exc
+
+
+def _kind(paths: Sequence[Path]) -> str:
+    is_video = {path.suffix == ".mp4" for path in paths}
+    return "videos" if is_video == {True} else "videos or covers"
 
 
 def _listed(paths: Sequence[Path]) -> str:

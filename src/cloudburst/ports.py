@@ -82,6 +82,18 @@ class UploadedScene:
     audio_seconds: float = math.inf
     """Length of the audio, in seconds, from which the largest accepted size of the video is
     computed; infinite if it is not known."""
+    needs_cover: bool = False
+    """True if the worker must make a cover of the video."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedCover:
+    """Cover of a video that is ready on a worker."""
+
+    size: int
+    """Size of the cover, in bytes."""
+    sha256: str
+    """SHA-256 of the cover, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +114,8 @@ class EncodedVideo:
     shared_seconds: float = 0.0
     """Seconds for which other encoder slots of the worker have encoded parts of the video, over all
     of these slots."""
+    cover: EncodedCover | None = None
+    """Cover of the video; ``None`` if none was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +129,9 @@ class DownloadedVideo:
     seconds: float = 0.0
     """Length of the video according to the index in its file, in seconds; 0 if the index lacks
     it."""
+    cover: Path | None = None
+    """Path of the cover, which was verified as well; ``None`` if there is none."""
+    cover_sha256: str | None = None
 
 
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]

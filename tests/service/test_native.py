@@ -32,6 +32,7 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
             ("DELETE", "/jobs"),
             ("GET", "/jobs/x/events"),
             ("GET", "/jobs/x/video"),
+            ("GET", "/jobs/x/cover"),
             ("POST", "/create_video_onestep"),
             ("GET", "/cleanup"),
         ]
@@ -440,6 +441,42 @@ async def test_a_video_that_is_not_there_yet_is_409(caller: OpenCaller) -> None:
         await to.until(failed, "failed")
         answer = await to.http.get(f"/jobs/{failed}/video")
         assert (answer.status_code, answer.json()["state"]) == (409, "failed")
+
+
+async def test_a_cover_is_kept_and_sent(caller: OpenCaller) -> None:
+    async with caller() as to:
+        ident = await to.start({"do": "cover"})
+        done = (await to.until(ident, "done"))["done"]
+        answer = await to.http.get(f"/jobs/{ident}/cover")
+        assert (answer.status_code, answer.content) == (200, b"a picture")
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["etag"] == f'"{done["cover"]["sha256"]}"'
+        rest = await to.http.get(f"/jobs/{ident}/cover", headers={"Range": "bytes=2-"})
+        assert (rest.status_code, rest.content) == (206, b"picture")
+        assert not to.service.jobs.find(ident).delivered, "the video was not sent yet"
+        await to.http.get(f"/jobs/{ident}/video")
+        assert to.service.jobs.find(ident).delivered
+        await to.http.delete(f"/jobs/{ident}")
+        assert not [f for f in to.files() if f.startswith("jobs")]
+        assert (await to.http.get(f"/jobs/{ident}/cover")).status_code == 404
+
+
+async def test_a_cover_of_another_size_than_reported_fails_the_job(caller: OpenCaller) -> None:
+    async with caller() as to:
+        failed = await to.start({"do": "cover", "size": 8})
+        assert (await to.until(failed, "done", "failed"))["state"] == "failed"
+        assert (await to.http.get(f"/jobs/{failed}/cover")).status_code == 409
+
+
+async def test_a_video_without_a_cover_has_none(caller: OpenCaller) -> None:
+    async with caller() as to:
+        ident = await to.start({"do": "render"})
+        assert (await to.until(ident, "done"))["done"]["cover"] is None
+        answer = await to.http.get(f"/jobs/{ident}/cover")
+        assert (answer.status_code, answer.json()["error"].partition(":")[0]) == (
+            404,
+            "there is no cover",
+        )
 
 
 async def test_delete_of_a_done_job_deletes_the_video(caller: OpenCaller) -> None:

@@ -59,6 +59,9 @@ class Studio:
         self.made: list[str] = []
         self.tokens: dict[str, str] = {}
         self.video = mp4()
+        self.cover = b"\xff\xd8\xff" + b"pixels" * 500 + b"\xff\xd9"
+        self.reported_cover: dict | None = {}
+        """Values that differ in the report of the cover; ``None``: no cover is reported."""
         self.warnings: list[str] = []
         self.shared_seconds: float | None = None
         self.calls: list[str] = []
@@ -103,13 +106,13 @@ class Studio:
     @staticmethod
     def route(request: httpx.Request) -> tuple[str, str]:
         match = re.fullmatch(
-            "/(health|files|jobs)(?:/([0-9a-z]+))?(?:/(events|video))?", request.url.path
+            "/(health|files|jobs)(?:/([0-9a-z]+))?(?:/(events|video|cover))?", request.url.path
         )
         assert match, request.url.path
         what = match[3] or {"health": "health", "files": "file", "jobs": "job"}[match[1]]
         return f"{request.method} {what}", match[2] or ""
 
-    def behave(  # noqa: PLR0911
+    def behave(  # noqa: C901, PLR0911
         self, route: str, ident: str, request: httpx.Request, body: bytes
     ) -> httpx.Response:
         job = self.jobs.get(ident)
@@ -129,7 +132,9 @@ class Studio:
             case "GET events" if job:
                 return httpx.Response(200, stream=Pieces(*self.events(job)))
             case "GET video" if job:
-                return self.send(request)
+                return self.send(request, self.video)
+            case "GET cover" if job:
+                return self.send(request, self.cover)
             case "DELETE job" if not ident:
                 self.jobs.clear()
                 return httpx.Response(204)
@@ -141,7 +146,7 @@ class Studio:
     def take(self, asked: dict, token: str) -> httpx.Response:
         if token in self.tokens:
             return httpx.Response(200, json={"id": self.tokens[token], "state": "queued"})
-        contents = [asked[name] for name in ("image", "audio", "subtitle", "watermark")]
+        contents = [asked.get(name) for name in ("image", "audio", "subtitle", "watermark")]
         if missing := [sha for sha in contents if sha and sha not in self.files]:
             return httpx.Response(409, json={"error": "upload these first", "missing": missing})
         job = Job(f"{len(self.made):032x}", asked)
@@ -154,6 +159,9 @@ class Studio:
         done = {"seconds": 2.5, "size": len(self.video), "sha256": self.sha256}
         if self.warnings:
             done["warnings"] = self.warnings
+        if job.asked.get("options", {}).get("cover") and self.reported_cover is not None:
+            sha256 = hashlib.sha256(self.cover).hexdigest()
+            done["cover"] = {"size": len(self.cover), "sha256": sha256} | self.reported_cover
         states = [("queued", 0.0), *(("running", share) for share in job.progress)]
         lines = [{"id": job.id, "state": state, "progress": share} for state, share in states]
         last = {"id": job.id, "state": job.state, "progress": 1.0, "error": job.error}
@@ -162,10 +170,12 @@ class Studio:
         lines.append(last | ({"done": done} if job.state == "done" else {}))
         return [json.dumps(line).encode() + b"\n" for line in lines]
 
-    def send(self, request: httpx.Request) -> httpx.Response:
-        at, status, headers = 0, 200, {"ETag": f'"{self.sha256}"'}
+    @staticmethod
+    def send(request: httpx.Request, content: bytes) -> httpx.Response:
+        tag = hashlib.sha256(content).hexdigest()
+        at, status, headers = 0, 200, {"ETag": f'"{tag}"'}
         asked = re.fullmatch("bytes=([0-9]+)-", request.headers.get("Range", ""))
         if asked and request.headers.get("If-Range") == headers["ETag"]:
             at, status = int(asked[1]), 206
-            headers["Content-Range"] = f"bytes {at}-{len(self.video) - 1}/{len(self.video)}"
-        return httpx.Response(status, headers=headers, stream=Pieces(self.video[at:]))
+            headers["Content-Range"] = f"bytes {at}-{len(content) - 1}/{len(content)}"
+        return httpx.Response(status, headers=headers, stream=Pieces(content[at:]))

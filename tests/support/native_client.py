@@ -29,11 +29,13 @@ def ignore(share):
     pass
 
 
-async def rendered(studio, scene, to, timeouts=PATIENT):
+async def rendered(
+    studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_verified=None
+):
     async with to_studio(studio, timeouts) as renderer:
-        upload = await renderer.upload(scene, OPTIONS)
+        upload = await renderer.upload(scene, options)
         output = await renderer.encode(upload, progress=ignore)
-        return await renderer.download(output, to)
+        return await renderer.download(output, to, on_verified=on_verified)
 
 
 def left_in(folder):

@@ -39,7 +39,7 @@ def end_with_server():
     threading.Thread(target=watch, daemon=True).start()
 
 
-def done(folder, seconds, size=None):
+def done(folder, seconds, size=None, cover=None):
     video = b"video of " + (folder / "job.json").read_bytes()
     (folder / "video.mp4").write_bytes(video)
     say(
@@ -51,6 +51,7 @@ def done(folder, seconds, size=None):
             "size": len(video) if size is None else size,
             "sha256": hashlib.sha256(video).hexdigest(),
             "scenario": "baseline",
+            "cover": cover,
         }
     )
 
@@ -61,6 +62,14 @@ def render(folder, todo):
         say(progress=step / steps)
         time.sleep(todo.get("seconds", 0.0) / steps)
     done(folder, 3.0)
+
+
+def cover(folder, todo):
+    """Write a cover, and report the size that the test says."""
+    data = b"a picture"
+    (folder / "cover.jpg").write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    done(folder, 3.0, cover={"size": todo.get("size", len(data)), "sha256": sha256})
 
 
 def hang(folder, todo):
@@ -129,7 +138,7 @@ def main():
     todo = json.loads((folder / "image").read_bytes())
     if not todo.get("deaf"):
         end_with_server()
-    deeds = (render, hang, fork, leave, crash, killed, fault, flood, share, lie, spy)
+    deeds = (render, cover, hang, fork, leave, crash, killed, fault, flood, share, lie, spy)
     {deed.__name__: deed for deed in deeds}[todo["do"]](folder, todo)
 
 

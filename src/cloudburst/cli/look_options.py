@@ -79,7 +79,7 @@ class SubtitleFlags:
 @Parameter(name="*", group=MARKS)
 @dataclass(frozen=True, kw_only=True)
 class MarkFlags:
-    """Command-line options for the watermark and for texts in the files."""
+    """Command-line options for the watermark, texts in the files and covers."""
 
     watermark: Annotated[Path | None, Parameter(help="Picture that is drawn over the video.")] = (
         None
@@ -102,6 +102,9 @@ class MarkFlags:
     metadata: Annotated[
         tuple[str, ...] | None,
         Parameter(negative=(), help="Another text, such as artist=Me; repeat for several."),
+    ] = None
+    cover: Annotated[
+        bool | None, Parameter(help="Write a picture of each video beside it, NAME.jpg.")
     ] = None
 
 

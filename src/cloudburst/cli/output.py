@@ -176,7 +176,8 @@ def describe_error(error: CloudburstError) -> RenderableType:
             return _describe_faults(faults)
         case OutputExistsError(paths=paths, reason=reason) if paths:
             pronoun = "it" if len(paths) == 1 else "them"
-            number = pluralize(len(paths), "video")
+            videos = all(path.suffix == ".mp4" for path in paths)
+            number = pluralize(len(paths), "video" if videos else "file")
             head = f"{number} there already; --overwrite replaces {pronoun}:"
             listed = [
                 unwrapped(safe_text(f"  {short_path(path)}")) for path in paths[:_MAX_ERRORS_SHOWN]

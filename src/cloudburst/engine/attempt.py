@@ -388,4 +388,6 @@ class _Phases:
             sha256=file.sha256,
             seconds=encoded.seconds or file.seconds,
             warnings=encoded.warnings,
+            cover=file.cover,
+            cover_sha256=file.cover_sha256,
         )

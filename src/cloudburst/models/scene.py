@@ -197,6 +197,15 @@ def max_video_bytes(seconds: float) -> float:
     return VIDEO_BYTES_BASE + VIDEO_BYTES_PER_SECOND * max(0.0, seconds)
 
 
+MAX_COVER_BYTES = 64 * 1024 * 1024
+"""Upper bound for the size of a cover in bytes, more than 4096x4096 pixels of noise need."""
+
+
+def cover_path(video: Path) -> Path:
+    """Return the path of the cover of a video, which is beside it."""
+    return video.with_suffix(".jpg")
+
+
 class Video(BaseModel):
     """Finished video of a scene."""
 
@@ -217,3 +226,12 @@ class Video(BaseModel):
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, for example characters of the subtitles that the
     font lacks, or corrupt audio that was replaced by silence."""
+    cover: Path | None = None
+    """Absolute path of the cover; ``None`` if the option ``cover`` was not set."""
+    cover_sha256: str | None = None
+    """SHA-256 of the cover on disk, in hexadecimal; ``None`` if there is no cover."""
+
+    def moved_to(self, path: Path) -> Video:
+        """Return the video at another path, with its cover beside it."""
+        cover = None if self.cover is None else cover_path(path)
+        return self.model_copy(update={"path": path, "cover": cover})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import av
 from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
 
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle
 from cloudburst.renderer.kernel.library import load_kernel
@@ -50,6 +51,15 @@ class Frame:
         """Replace the whole frame by a picture of the same size."""
         for plane, samples in zip(self.planes, planes[2:], strict=True):
             self._kernel.fill(plane, samples)
+
+    def read(self) -> Planes:
+        """Return a copy of the whole frame."""
+        planes = (
+            Image.frombytes("L", (plane.width, plane.height), bytes(plane), "raw", "L", stride)
+            for plane, stride in ((plane, plane.line_size) for plane in self.video.planes)
+        )
+        y, u, v = (plane.tobytes() for plane in planes)
+        return Planes(self.width, self.height, y, u, v)
 
     def copy_rectangle(self, source: Frame, x: int, y: int, width: int, height: int) -> None:
         """Copy a rectangle of another frame to the same place. The four numbers are even."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cloudburst.renderer.encoder import EncodedPicture
+from cloudburst.renderer.frames import Frame
 
 Progress: TypeAlias = Callable[[int], None]
 """Function that is called with the number of frames of a GOP that are done."""
@@ -29,6 +30,15 @@ class GopSource(Protocol):
 
     def choose_quantizer(self) -> int:
         """Return the quantizer for the video."""
+        ...
+
+    def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
+        """Draw a frame as it is encoded; the result is valid until the next call of a method.
+
+        Args:
+            frame: Number of the frame, from 0.
+            subtitles: True to draw the subtitles of the frame.
+        """
         ...
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:

@@ -34,6 +34,8 @@ JOB_FILE = "job.json"
 """Name of the file in a job's folder that describes the job."""
 VIDEO_FILE = "video.mp4"
 """Name of the video in a job's folder; the file exists only once the video is complete."""
+COVER_FILE = "cover.jpg"
+"""Name of the video's cover in a job's folder, for jobs with the option ``cover``."""
 
 INPUT_FAULT_EXIT_CODE = 2
 """Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
@@ -62,6 +64,7 @@ class JobOptions:
     watermark_opacity: float
     title: str | None
     metadata: Mapping[str, str]
+    cover: bool
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
@@ -109,6 +112,15 @@ class RenderJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedCover:
+    """Properties of the cover of a finished video."""
+
+    size: int
+    """Size of the file, in bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedVideo:
     """Properties of a finished video."""
 
@@ -123,6 +135,8 @@ class RenderedVideo:
     scenario: Scenario
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, such as characters that the font lacks."""
+    cover: RenderedCover | None = None
+    """Cover of the video; ``None`` for a job without the option ``cover``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

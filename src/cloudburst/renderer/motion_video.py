@@ -65,17 +65,18 @@ class MotionVideo:
         """Return the pictures of a GOP; see `GopSource`."""
         encoder = GopEncoder(self._size, quantizer)
         pictures: list[EncodedPicture] = []
-        position = 0
-        for state in self._subtitles.states(gop.first, gop.frames):
-            layers = self._subtitles.layers(state.number)
-            for _ in range(state.frames):
-                self._draw_picture(self._window(gop.first + position, self._frames))
-                for layer in layers:
-                    self._canvas.blend(layer)
-                pictures += encoder.add(self._canvas.video)
-                position += 1
-                progress(position)
+        for position in range(gop.frames):
+            pictures += encoder.add(self.draw(gop.first + position).video)
+            progress(position + 1)
         return pictures + encoder.finish()
+
+    def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
+        """Draw a frame; see `GopSource`."""
+        self._draw_picture(self._window(frame, self._frames))
+        if subtitles:
+            for layer in self._subtitles.layers_at(frame):
+                self._canvas.blend(layer)
+        return self._canvas
 
     def _draw_picture(self, window: Window) -> None:
         self._canvas.zoom_from(self._picture, window)

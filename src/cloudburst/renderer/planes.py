@@ -12,6 +12,15 @@ _RGB_TO_BT709 = (
     *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
 )
 """Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
+_LUMA, _CHROMA = 255 / 219, 255 / 224
+_GREEN_OF_CB, _GREEN_OF_CR = -0.0722 * 1.8556 / 0.7152, -0.2126 * 1.5748 / 0.7152
+_BT709_TO_RGB = (
+    *(_LUMA, 0, 1.5748 * _CHROMA, -16 * _LUMA - 128 * 1.5748 * _CHROMA),
+    *(_LUMA, _GREEN_OF_CB * _CHROMA, _GREEN_OF_CR * _CHROMA),
+    -16 * _LUMA - 128 * (_GREEN_OF_CB + _GREEN_OF_CR) * _CHROMA,
+    *(_LUMA, 1.8556 * _CHROMA, 0, -16 * _LUMA - 128 * 1.8556 * _CHROMA),
+)
+"""Inverse of the matrix above."""
 
 
 class Planes(NamedTuple):
@@ -51,6 +60,15 @@ def to_planes(picture: Image.Image) -> Planes:
     return Planes(width, height, y.tobytes(), halve_plane(cb).tobytes(), halve_plane(cr).tobytes())
 
 
+def to_picture(planes: Planes) -> Image.Image:
+    """Convert the planes of a frame to a picture in RGB."""
+    size = (planes.width, planes.height)
+    half = (planes.width // 2, planes.height // 2)
+    luma = Image.frombytes("L", size, planes.y)
+    chroma = (_double_plane(Image.frombytes("L", half, plane)) for plane in (planes.u, planes.v))
+    return Image.merge("RGB", (luma, *chroma)).convert("RGB", _BT709_TO_RGB)
+
+
 def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
     """Convert an RGBA picture at (x, y) to a layer.
 
@@ -67,6 +85,17 @@ def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
     planes = Planes(width, height, luma.tobytes(), cb.tobytes(), cr.tobytes())
     masks = (alpha.getchannel("A").tobytes() for alpha in (even, half))
     return PictureLayer(x - left, y - top, planes, *masks)
+
+
+def _double_plane(plane: Image.Image) -> Image.Image:
+    """Return a colour plane at twice its width and height, with its samples sited left."""
+    width, height = plane.size
+    padded = Image.new(plane.mode, (width + 1, height))
+    padded.paste(plane, (1, 0))  # repeats the last column on the right
+    padded.paste(plane)
+    return padded.resize(
+        (2 * width, 2 * height), Image.Resampling.BILINEAR, box=(0.25, 0, width + 0.25, height)
+    )
 
 
 def halve_plane(plane: Image.Image) -> Image.Image:

@@ -17,9 +17,17 @@ from cloudburst.renderer.bitrate import (
     BitrateMeter,
     higher_quantizer,
 )
+from cloudburst.renderer.cover import write_cover
 from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.gops import divide
-from cloudburst.renderer.job import AUDIO, SUBTITLE, VIDEO_FILE, RenderedVideo, RenderJob
+from cloudburst.renderer.job import (
+    AUDIO,
+    SUBTITLE,
+    VIDEO_FILE,
+    RenderedCover,
+    RenderedVideo,
+    RenderJob,
+)
 from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.scene import Announce, Scene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
@@ -59,7 +67,8 @@ def render(
         except BitrateError as error:
             quantizer = higher_quantizer(quantizer, error.size)
         else:
-            return _finished(folder, scene, audio, less_detail=quantizer > chosen)
+            cover = write_cover(folder, scene.source, audio.frames) if job.options.cover else None
+            return _finished(folder, scene, audio, cover, less_detail=quantizer > chosen)
 
 
 def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
@@ -103,7 +112,14 @@ def _write(
             video.write(gop, pictures)
 
 
-def _finished(folder: Path, scene: Scene, audio: AudioTrack, *, less_detail: bool) -> RenderedVideo:
+def _finished(
+    folder: Path,
+    scene: Scene,
+    audio: AudioTrack,
+    cover: RenderedCover | None,
+    *,
+    less_detail: bool,
+) -> RenderedVideo:
     partial = folder / PARTIAL_VIDEO_FILE
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -118,6 +134,7 @@ def _finished(folder: Path, scene: Scene, audio: AudioTrack, *, less_detail: boo
         sha256=digest,
         scenario=scene.scenario,
         warnings=tuple(_warnings(scene, audio, less_detail=less_detail)),
+        cover=cover,
     )
 
 

@@ -99,6 +99,11 @@ class StillVideo:
             progress(len(pictures))
         return [EncodedPicture(data, position) for position, data in enumerate(pictures)]
 
+    def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
+        """Draw a frame; see `GopSource`."""
+        self._show(self._subtitles.layers_at(frame) if subtitles else ())
+        return self._canvas
+
     def _encoded(
         self, states: Sequence[VisibleState], counts: Sequence[int], quantizer: int
     ) -> list[bytes]:

@@ -50,6 +50,10 @@ class SubtitleTrack:
             found.append(VisibleState(index, min(following, end) - begin))
         return found
 
+    def layers_at(self, frame: int) -> list[Layer]:
+        """Return the layers of a frame of the video, in the order in which they are blended."""
+        return self.layers(bisect_right(self._starts, frame) - 1)
+
     def layers(self, index: int) -> list[Layer]:
         """Return the layers of a state, in the order in which they are blended.
 

@@ -12,10 +12,11 @@ import sys
 import threading
 import wave
 from pathlib import Path
+from typing import Any
 
 from cloudburst.renderer.parent_watch import end_with_parent
 
-TEST_OPTIONS = {
+TEST_OPTIONS: dict[str, Any] = {
     "language": "chinese",
     "effects": ["zoom_in"],
     "is_portrait": None,
@@ -29,6 +30,7 @@ TEST_OPTIONS = {
     "watermark_opacity": 1,
     "title": None,
     "metadata": {},
+    "cover": False,
 }
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

@@ -71,6 +71,7 @@ def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND)
             Route(job, native.delete_job, methods=["DELETE"], middleware=key_required),
             Route(f"{job}/events", native.get_events, methods=["GET"], middleware=key_required),
             Route(f"{job}/video", native.get_video, methods=["GET"], middleware=key_required),
+            Route(f"{job}/cover", native.get_cover, methods=["GET"], middleware=key_required),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )

@@ -1,4 +1,4 @@
-"""HTTP response with a video file, or with one range of it to resume a download."""
+"""HTTP response with a file of a job, or with one range of it to resume a download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.service.http_errors import RejectionResponse
 
-VIDEO_BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 256 * 1024
 
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,40})[ \t]*-[ \t]*([0-9]{0,40})[ \t]*")
 
@@ -43,13 +43,15 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-class VideoFileResponse(Response):
-    """Response with a video file; its ``ETag`` changes whenever the file does.
+def _do_nothing() -> None:
+    """Do nothing."""
+
+
+class JobFileResponse(Response):
+    """Response with a file of a job; its ``ETag`` changes whenever the file does.
 
     ``on_sent`` is called after the last byte was passed to the network.
     """
-
-    media_type = "video/mp4"
 
     def __init__(
         self,
@@ -58,13 +60,15 @@ class VideoFileResponse(Response):
         size: int,
         sha256: str,
         stall: float,
-        on_sent: Callable[[], None],
+        media_type: str = "video/mp4",
+        on_sent: Callable[[], None] = _do_nothing,
         headers: dict[str, str] | None = None,
     ) -> None:
         own = {"Accept-Ranges": "bytes", "ETag": f'"{sha256}"', "Content-Length": str(size)}
         self.body = b""
         self.status_code = 200
         self.background = None
+        self.media_type = media_type
         self.init_headers(own | (headers or {}))
         self._path = path
         self._size = size
@@ -91,7 +95,7 @@ class VideoFileResponse(Response):
         try:
             file = await to_thread.run_sync(self._path.open, "rb")
         except FileNotFoundError:
-            await RejectionResponse({"error": "this video was deleted"}, 404)(scope, receive, send)
+            await RejectionResponse({"error": "this file was deleted"}, 404)(scope, receive, send)
             return
         try:
             async with create_task_group() as tasks:
@@ -112,7 +116,7 @@ class VideoFileResponse(Response):
             return
         await to_thread.run_sync(file.seek, at)
         while at < end:
-            block = await to_thread.run_sync(file.read, min(VIDEO_BLOCK_BYTES, end - at))
+            block = await to_thread.run_sync(file.read, min(BLOCK_BYTES, end - at))
             if not block:
                 msg = f"{self._path.name} is shorter than its {self._size} bytes"
                 raise RuntimeError(msg)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -16,11 +14,18 @@ from anyio import CancelScope, current_time, to_thread
 from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
-from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, VIDEO_FILE, InputFault, RenderedVideo
+from cloudburst.renderer.job import (
+    COVER_FILE,
+    INPUT_FAULT_EXIT_CODE,
+    VIDEO_FILE,
+    InputFault,
+    RenderedVideo,
+)
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.encoder_slots import EncoderSlots
 from cloudburst.service.gop_processes import GOP_COMMAND, GopProcesses
+from cloudburst.service.job_folder import RESULT_FILES, clear, has_results
 from cloudburst.service.render_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
@@ -84,6 +89,11 @@ class Job:
     def video(self) -> Path:
         """Path of the finished video."""
         return self.folder / VIDEO_FILE
+
+    @property
+    def cover(self) -> Path:
+        """Path of the cover of the finished video."""
+        return self.folder / COVER_FILE
 
     def snapshot(self) -> dict[str, Any]:
         """Return the job's present state as JSON values."""
@@ -234,7 +244,7 @@ class Jobs:
         """Delete a job that has ended, with its video."""
         if self._jobs.get(job.id) is job:  # another request may have deleted it already
             del self._jobs[job.id]
-        await to_thread.run_sync(_clear, job.folder, False)
+        await to_thread.run_sync(clear, job.folder)
 
     async def expire(self, seconds: float) -> int:
         """Delete ended jobs that were not requested for ``seconds``; return their number."""
@@ -252,7 +262,7 @@ class Jobs:
             await job.ended.wait()
 
     async def _run_to_end(self, job: Job) -> None:
-        """Run a job until a final state; afterwards its folder holds at most the video."""
+        """Run a job until a final state; afterwards its folder holds at most video and cover."""
         outcome: JobOutcome | None = None
         try:
             with job.scope:
@@ -265,7 +275,9 @@ class Jobs:
         finally:
             outcome = outcome or JobOutcome(job.stop_state)
             with CancelScope(shield=True):
-                await to_thread.run_sync(_clear, job.folder, outcome.state == "done")
+                await to_thread.run_sync(
+                    clear, job.folder, RESULT_FILES if outcome.state == "done" else ()
+                )
             job.end(outcome)
             self.last_end = current_time()
 
@@ -310,7 +322,7 @@ class Jobs:
         return await self._judge(job, ended, output)
 
     async def _judge(self, job: Job, ended: ExitedProcess, output: ChildLine) -> JobOutcome:
-        if output.done and ended.code == 0 and await _size(job.video) == output.done.size:
+        if output.done and ended.code == 0 and await has_results(job.folder, output.done):
             return JobOutcome("done", done=output.done)
         if output.fault and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
             fault = output.fault
@@ -319,24 +331,3 @@ class Jobs:
         log.error("job %s: its render process exited with %d: %s", job.id, ended.code, ended.errors)
         reason = ended.errors.rpartition("\n")[2][:MAX_REASON_CHARS] or "no error output"
         return JobOutcome("failed", f"the render failed (exit {ended.code}: {reason})")
-
-
-async def _size(path: Path) -> int | None:
-    def file_size() -> int | None:
-        return path.stat().st_size if path.is_file() else None
-
-    return await to_thread.run_sync(file_size)
-
-
-def _clear(folder: Path, keep_video: bool) -> None:
-    """Delete the folder, or everything in it except the video."""
-    if not keep_video:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    with suppress(OSError):  # what cannot be listed is deleted with the service's folder
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != VIDEO_FILE:
-                with suppress(OSError):
-                    path.unlink()

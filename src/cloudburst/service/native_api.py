@@ -24,10 +24,10 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
-from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK
+from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, RenderedVideo
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
-from cloudburst.service.file_response import VideoFileResponse, cancel_on_disconnect
+from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
 from cloudburst.service.http_errors import RejectedRequestError, display_value
 from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
@@ -166,12 +166,21 @@ class NativeApi:
 
     async def get_video(self, request: Request) -> Response:
         """Return the finished video of a job."""
+        return video_response(self._job(request), stall=self._settings.stall_seconds)
+
+    async def get_cover(self, request: Request) -> Response:
+        """Return the cover of a job's finished video."""
         job = self._job(request)
-        if job.done is None:
-            raise RejectedRequestError(
-                409, f"there is no video: the job is {job.state}", state=job.state
-            )
-        return video_response(job, stall=self._settings.stall_seconds)
+        done = _done(job)
+        if done.cover is None:
+            raise RejectedRequestError(404, "there is no cover: the job has no option cover")
+        return JobFileResponse(
+            job.cover,
+            size=done.cover.size,
+            sha256=done.cover.sha256,
+            stall=self._settings.stall_seconds,
+            media_type="image/jpeg",
+        )
 
     async def delete_job(self, request: Request) -> Response:
         """Cancel a job that has not ended, or delete a job that has ended."""
@@ -239,22 +248,28 @@ def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = N
 
     Raises `RejectedRequestError` with status 409 if the job has no video.
     """
-    if job.done is None:
-        raise RejectedRequestError(
-            409, f"there is no video: the job is {job.state}", state=job.state
-        )
+    done = _done(job)
 
     def delivered() -> None:
         job.delivered = True
 
-    return VideoFileResponse(
+    return JobFileResponse(
         job.video,
-        size=job.done.size,
-        sha256=job.done.sha256,
+        size=done.size,
+        sha256=done.sha256,
         stall=stall,
         on_sent=delivered,
         headers=headers,
     )
+
+
+def _done(job: Job) -> RenderedVideo:
+    """Return the properties of a job's video, or raise status 409 if there is none."""
+    if job.done is None:
+        raise RejectedRequestError(
+            409, f"there is no video: the job is {job.state}", state=job.state
+        )
+    return job.done
 
 
 def _sha256(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Temporary file of a video that is being downloaded."""
+"""Temporary file of a video or a cover that is being downloaded."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar, cast
+from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar, cast
 
 from anyio import to_thread
 
-from cloudburst.adapters.http.mp4 import find_playback_problem, video_seconds
+from cloudburst.adapters.http.mp4 import video_seconds
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import OutputWriteError
 from cloudburst.ports import DownloadedVideo, OnVerified
 
 logger = logging.getLogger(__name__)
 
+ContentCheck: TypeAlias = Callable[[BinaryIO, int], str | None]
+"""Function that returns why a file of a size in bytes is not valid; ``None`` if it is."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ another user could place a link to one of our files, and the video would overwri
 
 
 class DownloadFile:
-    """Temporary file ``<name>.part`` beside a video's final path, hashed while it is written.
+    """Temporary file ``<name>.part`` beside the final path, hashed while it is written.
 
     An existing file of that name is removed and never written to. `commit` and `discard` rename
     or remove only the file that this object has created.
@@ -68,30 +70,40 @@ class DownloadFile:
         await self._run(self._open, size)
 
     async def write(self, block: bytes) -> None:
-        """Append a block of the video."""
+        """Append a block."""
         await self._run(self._write, block)
 
     async def find_problem(
-        self, *, size: int, sha256: str | None, fast_start: bool = True
+        self, *, size: int, sha256: str | None, check: ContentCheck
     ) -> str | None:
-        """Return the problem of the downloaded file; ``None`` if it is complete and playable.
+        """Return the problem of the downloaded file; ``None`` if it is complete and valid.
 
-        The file must have ``size`` bytes and the hash ``sha256``, which is ``None``
-        if it is unknown. With ``fast_start``, the video must be playable before it has arrived
-        completely.
+        The file must have ``size`` bytes and the hash ``sha256``, which is ``None`` if it is
+        unknown.
         """
-        return await self._run(self._find_problem, size, sha256, fast_start)
+        return await self._run(self._find_problem, size, sha256, check)
 
-    async def commit(self, on_verified: OnVerified | None = None) -> DownloadedVideo:
-        """Flush the file to disk, call ``on_verified``, then rename the file to its final path."""
-        seconds = await self._run(self._sync)
+    async def commit(
+        self, on_verified: OnVerified | None = None, *, companion: DownloadFile | None = None
+    ) -> DownloadedVideo:
+        """Flush the video to disk, call ``on_verified``, then rename it to its final path.
+
+        ``companion`` is renamed immediately before, so that a cancellation cannot leave only one of
+        both.
+        """
+        seconds = await self._run(self._video_seconds)
+        await self.sync()
         video = DownloadedVideo(
             path=self._to, size=self.size, sha256=self._digest.hexdigest(), seconds=seconds
         )
         if on_verified is not None:
             await on_verified(video)
-        await self._run(self._rename)
+        await self._run(self._rename, companion)
         return video
+
+    async def sync(self) -> None:
+        """Flush the file to disk."""
+        await self._run(self._sync)
 
     async def discard(self) -> None:
         """Remove the temporary file, even during a cancellation; a committed video is kept."""
@@ -143,27 +155,29 @@ class DownloadFile:
         self._digest.update(block)
         self.size += len(block)
 
-    def _find_problem(self, size: int, sha256: str | None, fast_start: bool) -> str | None:
+    def _find_problem(self, size: int, sha256: str | None, check: ContentCheck) -> str | None:
         if self._file is None:
             return "was removed"
         if self.size != size:
             return f"has {self.size} bytes instead of {size}"
         if sha256 not in {None, self._digest.hexdigest()}:
             return f"has the hash {self._digest.hexdigest()} instead of {sha256}"
-        problem = find_playback_problem(self._file, size, fast_start=fast_start)
-        return f"cannot be played: {problem}" if problem else None
+        return check(self._file, size)
 
-    def _sync(self) -> float:
-        """Flush the file to disk; return the video's length in seconds, 0 if it is unknown."""
-        if self._file is None:
-            return 0.0
-        seconds = video_seconds(self._file, self.size)
-        os.fsync(self._file.fileno())
-        return seconds or 0.0
+    def _video_seconds(self) -> float:
+        """Return the length of the video in seconds, 0 if it is unknown."""
+        return 0.0 if self._file is None else video_seconds(self._file, self.size) or 0.0
 
-    def _rename(self) -> None:
+    def _sync(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def _rename(self, companion: DownloadFile | None = None) -> None:
         if self._file is None:
             return
+        if companion is not None:
+            with companion._lock:  # noqa: SLF001 - an object of the same class
+                companion._rename()  # noqa: SLF001
         if not self._is_ours():
             raise OSError(errno.ESTALE, "another process has replaced it")
         self._file.close()

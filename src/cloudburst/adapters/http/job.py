@@ -37,7 +37,8 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
-from cloudburst.ports import EncodedVideo, OnProgress
+from cloudburst.models.scene import MAX_COVER_BYTES
+from cloudburst.ports import EncodedCover, EncodedVideo, OnProgress
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,13 @@ class JobAccepted(BaseModel):
     """Identifier of the job, which its URLs contain."""
 
 
+class FinishedCover(BaseModel):
+    """Properties of the cover of a finished job's video."""
+
+    size: Annotated[int, Field(ge=1, le=MAX_COVER_BYTES)]
+    sha256: Sha256
+
+
 class FinishedVideo(BaseModel):
     """Properties of the video of a finished job."""
 
@@ -78,6 +86,7 @@ class FinishedVideo(BaseModel):
     size: VideoSize
     sha256: Sha256
     warnings: Annotated[tuple[PrintableText, ...], Field(max_length=16)] = ()
+    cover: FinishedCover | None = None
 
 
 class JobEvent(BaseModel):
@@ -254,6 +263,7 @@ class WorkerJob:
             seconds=done.seconds,
             warnings=done.warnings,
             shared_seconds=shared_seconds,
+            cover=None if done.cover is None else EncodedCover(**done.cover.model_dump()),
         )
 
     def _encode_error(self, reason: ErrorBody) -> SceneError:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
+from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
 from cloudburst.adapters.http.job import (
     JobPayload,
     MissingFilesError,
@@ -164,7 +165,11 @@ class NativeRenderer:
             exclude={"options": {*OPTION_FILES}}, exclude_defaults=True
         )
         return UploadedScene(
-            scene=scene.name, reference=reference, sent=bytes_sent, input_hashes=hashes
+            scene=scene.name,
+            reference=reference,
+            sent=bytes_sent,
+            input_hashes=hashes,
+            needs_cover=options.cover,
         )
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
@@ -185,6 +190,7 @@ class NativeRenderer:
                 await job.start()
             video = await job.wait_until_done(progress)
             check_video_size(video.size, upload)
+            check_cover(video, upload)
         except BaseException as exc:
             if job.id is not None or not isinstance(exc, WorkerStoppedError):
                 # A worker that is lost before it answers is asked for nothing more.
@@ -205,7 +211,7 @@ class NativeRenderer:
     async def download(
         self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
     ) -> DownloadedVideo:
-        """Download the video, then delete it on the worker, even if the download failed.
+        """Download the video and its cover, then delete both on the worker, even after a failure.
 
         If this machine could not write the video, the worker keeps it for another download.
 
@@ -216,8 +222,14 @@ class NativeRenderer:
         """
         keep = False
         try:
-            source = VideoSource(video=output, path=f"/jobs/{output.reference}/video")
-            return await download_video(self._connection, source, to, on_verified=on_verified)
+            path = f"/jobs/{output.reference}"
+            source = VideoSource(video=output, path=f"{path}/video")
+            if output.cover is None:
+                return await download_video(self._connection, source, to, on_verified=on_verified)
+            cover = CoverSource(scene=output.scene, cover=output.cover, path=f"{path}/cover")
+            return await download_with_cover(
+                self._connection, source, cover, to, on_verified=on_verified
+            )
         except OutputWriteError:
             keep = True
             raise

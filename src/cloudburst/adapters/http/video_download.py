@@ -6,13 +6,14 @@ import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, Protocol
 
 import anyio
 import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.download_file import DownloadFile
+from cloudburst.adapters.http.mp4 import find_playback_problem
 from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
     ErrorBody,
@@ -37,19 +38,70 @@ MAX_ANSWERS_WITHOUT_PROGRESS = 5
 """Number of responses in a row without new bytes after which a download fails."""
 
 
+class FileSource(Protocol):
+    """File on a worker, and the URL path from which it is downloaded."""
+
+    @property
+    def scene(self) -> str:
+        """Name of the scene."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Path of the URL."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Size of the file, in bytes."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the file, in hexadecimal; ``None`` if the worker does not report it."""
+        ...
+
+    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
+        """Raise a `DownloadError` that names the scene and the problem."""
+        ...
+
+    def find_problem(self, file: BinaryIO, size: int) -> str | None:
+        """Return why the content of the file is not valid; ``None`` if it is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSource:
-    """A video on a worker, and the URL path from which it is downloaded."""
+    """Video on a worker; a `FileSource`."""
 
     video: EncodedVideo
     path: str
     fast_start: bool = True
     """True if the video must be playable before it has arrived completely."""
 
+    @property
+    def scene(self) -> str:
+        """Name of the scene."""
+        return self.video.scene
+
+    @property
+    def size(self) -> int:
+        """Size of the video, in bytes."""
+        return self.video.size
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the video, in hexadecimal; ``None`` if the worker does not report it."""
+        return self.video.sha256
+
     def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         """Raise a `DownloadError` that names the scene and the problem."""
-        scene = self.video.scene
-        raise DownloadError(f"the video of {scene} {problem}", scene=scene) from cause
+        raise DownloadError(f"the video of {self.scene} {problem}", scene=self.scene) from cause
+
+    def find_problem(self, file: BinaryIO, size: int) -> str | None:
+        """Return why the video cannot be played; ``None`` if it can."""
+        problem = find_playback_problem(file, size, fast_start=self.fast_start)
+        return f"cannot be played: {problem}" if problem else None
 
 
 def check_video_size(size: int, upload: UploadedScene) -> None:
@@ -72,38 +124,52 @@ async def download_video(
     to: Path,
     *,
     on_verified: OnVerified | None = None,
+    companion: DownloadFile | None = None,
 ) -> DownloadedVideo:
     """Download a video to a temporary file, verify it, and rename it to its final path.
 
-    ``on_verified`` is awaited after the verification and before the rename.
+    ``on_verified`` is awaited after the verification and before the rename. ``companion`` is a
+    verified file that is renamed together with the video.
 
     Raises:
         DownloadError: The video is incomplete, or is not the one that the worker announced.
         OutputWriteError: This machine cannot write the video.
         WorkerError: The worker has stopped or refuses the key.
     """
-    file = DownloadFile(source.video.scene, to)
+    file = DownloadFile(source.scene, to)
     try:
-        # A damaged download is repeated once, which is cheaper than another render.
-        if await _receive(connection, source, file) and (
-            problem := await _receive(connection, source, file)
-        ):
-            source.fail(problem)
-        return await file.commit(on_verified)
+        await receive_verified(connection, source, file)
+        return await file.commit(on_verified, companion=companion)
     except BaseException:
         await file.discard()
         raise
 
 
+async def receive_verified(
+    connection: HttpConnection, source: FileSource, file: DownloadFile
+) -> None:
+    """Download a file of a worker to a temporary file, and verify it.
+
+    Raises:
+        DownloadError: The file is incomplete, or is not the one that the worker announced.
+        OutputWriteError: This machine cannot write the file.
+        WorkerError: The worker has stopped or refuses the key.
+    """
+    # A damaged download is repeated once, which is cheaper than another render.
+    if await _receive(connection, source, file) and (
+        problem := await _receive(connection, source, file)
+    ):
+        source.fail(problem)
+
+
 async def _receive(
-    connection: HttpConnection, source: VideoSource, file: DownloadFile
+    connection: HttpConnection, source: FileSource, file: DownloadFile
 ) -> str | None:
-    """Download the video, over several connections if needed; return its problem, or ``None``."""
+    """Download the file, over several connections if needed; return its problem, or ``None``."""
     retries, attempts_left = connection.new_retries(), MAX_ANSWERS_WITHOUT_PROGRESS
-    video = source.video
-    etag = f'"{video.sha256}"' if video.sha256 else None
-    await file.open(video.size)
-    while file.size < video.size:
+    etag = f'"{source.sha256}"' if source.sha256 else None
+    await file.open(source.size)
+    while file.size < source.size:
         previous_size, answered = file.size, False
         try:
             async with connection.stream(
@@ -112,7 +178,7 @@ async def _receive(
                 headers=_range_headers(etag, previous_size),
             ) as (response, failed):
                 answered = True
-                if video.sha256 is None and response.status_code == 200:
+                if source.sha256 is None and response.status_code == 200:
                     etag = _strong_etag(response.headers.get("ETag"))
                 if failed is None:
                     await _write_body(response, source, file, _TransferRate(connection, source))
@@ -121,7 +187,7 @@ async def _receive(
             error: Exception = UnavailableError("the answer ended early")
         except REQUEST_ERRORS as exc:
             error = exc
-        if file.size >= video.size:
+        if file.size >= source.size:
             break
         if answered:
             retries.reset()
@@ -132,7 +198,7 @@ async def _receive(
             source.fail(f"cannot be downloaded beyond byte {file.size}: {reason}", error)
         await retries.wait(error)
     return await file.find_problem(
-        size=video.size, sha256=video.sha256, fast_start=source.fast_start
+        size=source.size, sha256=source.sha256, check=source.find_problem
     )
 
 
@@ -149,10 +215,8 @@ def _strong_etag(etag: str | None) -> str | None:
     return etag if etag and _STRONG_ETAG.fullmatch(etag) else None
 
 
-async def _handle_failure(
-    response: WorkerResponse, source: VideoSource, file: DownloadFile
-) -> None:
-    """Empty the file if status 416 shows that the video has changed; else raise `DownloadError`."""
+async def _handle_failure(response: WorkerResponse, source: FileSource, file: DownloadFile) -> None:
+    """Empty the file if status 416 shows that it has changed; else raise `DownloadError`."""
     failure = failures.classify_http_status(response.status, context="video")
     if failure is None or not failure.video_changed:
         source.fail(f"is not available: {ErrorBody.from_response(response)}")
@@ -162,7 +226,7 @@ async def _handle_failure(
 class _TransferRate:
     """Check of a download's rate. Without it, a few bytes now and then would prevent a timeout."""
 
-    def __init__(self, connection: HttpConnection, source: VideoSource) -> None:
+    def __init__(self, connection: HttpConnection, source: FileSource) -> None:
         self._connection = connection
         self._source = source
         self._restart()
@@ -183,7 +247,7 @@ class _TransferRate:
 
 
 async def _write_body(
-    response: httpx.Response, source: VideoSource, file: DownloadFile, rate: _TransferRate
+    response: httpx.Response, source: FileSource, file: DownloadFile, rate: _TransferRate
 ) -> None:
     """Write the body of a response to the file, including the part that arrived before an error."""
     _check_etag(response, source)
@@ -195,8 +259,8 @@ async def _write_body(
             async for chunk in body:
                 block += chunk
                 rate.add(len(chunk))
-                if file.size + len(block) > source.video.size:
-                    source.fail(f"has more than the {source.video.size} bytes announced")
+                if file.size + len(block) > source.size:
+                    source.fail(f"has more than the {source.size} bytes announced")
                 if len(block) >= WRITE_BLOCK_BYTES:
                     await file.write(bytes(block))
                     block.clear()
@@ -206,8 +270,8 @@ async def _write_body(
     await file.write(bytes(block))
 
 
-def _check_etag(response: httpx.Response, source: VideoSource) -> None:
-    sha256, etag = source.video.sha256, response.headers.get("ETag")
+def _check_etag(response: httpx.Response, source: FileSource) -> None:
+    sha256, etag = source.sha256, response.headers.get("ETag")
     if sha256 and etag and etag != f'"{sha256}"':
         source.fail(f"was replaced on its worker: {printable_line(etag)}")
 

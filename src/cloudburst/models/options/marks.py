@@ -1,4 +1,4 @@
-"""Render options for what marks a video as the caller's own: watermark, title and other texts."""
+"""Render options for what marks a video as the caller's own: watermark, texts and cover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cloudburst.models.options.values import POSITIONS, Position
 
 
 class MarkOptions(BaseModel):
-    """Watermark of a video, and texts in its file."""
+    """Watermark of a video, texts in its file, and its cover."""
 
     watermark: Path | None = Field(
         default=None,
@@ -44,3 +44,6 @@ class MarkOptions(BaseModel):
     text ``artist=Me; date=2026``. `METADATA_NAMES` lists the names that MP4 files can have.
     ``language`` is the language of the sound, as a code of three letters (ISO 639-2) such as
     ``eng`` or ``zho``. The texts of a scene replace all those of the run."""
+    cover: bool = Field(default=False, description="true or false")
+    """True for a picture ``<name>.jpg`` beside the video: its middle frame without subtitles, in
+    the size of the video."""

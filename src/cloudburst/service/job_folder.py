@@ -1,0 +1,40 @@
+"""Folder of a job: the results in it, and the removal of other files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from anyio import to_thread
+
+from cloudburst.renderer.job import COVER_FILE, VIDEO_FILE, RenderedVideo
+
+RESULT_FILES = (VIDEO_FILE, COVER_FILE)
+"""Files that are kept until the job is deleted."""
+
+
+async def has_results(folder: Path, done: RenderedVideo) -> bool:
+    """Return whether the folder has the files that the render process reports, by their sizes."""
+    sizes = {VIDEO_FILE: done.size} | ({COVER_FILE: done.cover.size} if done.cover else {})
+
+    def found() -> bool:
+        files = ((folder / name, size) for name, size in sizes.items())
+        return all(path.is_file() and path.stat().st_size == size for path, size in files)
+
+    return await to_thread.run_sync(found)
+
+
+def clear(folder: Path, kept: Collection[str] = ()) -> None:
+    """Delete everything in the folder except the ``kept`` files; without any, the folder too."""
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(OSError):  # what cannot be listed is deleted with the service's folder
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in kept:
+                with suppress(OSError):
+                    path.unlink()
