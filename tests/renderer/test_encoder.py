@@ -17,7 +17,7 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, GopSource, divide
-from cloudburst.renderer.motion import camera_window
+from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.still_video import StillVideo
@@ -71,7 +71,7 @@ def motion_gop(frames: int, quantizer: int = 20, *, reuse: bool = True):
         if not reuse:
             canvas = Frame(*SMALL)
             kept.append(canvas)
-        canvas.zoom_from(source, camera_window(Effect.ZOOM_IN, *SMALL, number, frames))
+        canvas.zoom_from(source, Camera(Effect.ZOOM_IN, SMALL).window(number, frames))
         pictures += encoder.add(canvas.video)
     return kept, pictures + encoder.finish()
 
@@ -130,7 +130,7 @@ def moving() -> MotionVideo:
     return MotionVideo(
         to_planes(photo(SMALL)),
         frames,
-        Effect.PAN_LEFT,
+        Camera(Effect.PAN_LEFT, SMALL),
         None,
         track,
     )

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.layers import Layer
-from cloudburst.renderer.motion import WHOLE_PICTURE, Window, camera_window
+from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import Planes, halve_plane, to_picture_layer, to_planes
 from support.kernel_builds import kernels
 
@@ -172,7 +172,7 @@ def test_movement_is_exact(kernel, effect):
     source.fill(Planes(*SIZE, luma * HEIGHT, grey, grey))
     errors = []
     for number in range(0, 300, 5):
-        window = camera_window(effect, *SIZE, number, 300)
+        window = Camera(effect, SIZE).window(number, 300)
         frame.zoom_from(source, window)
         row = Image.frombytes("L", (WIDTH, 1), planes_of(frame).y[-WIDTH:])
         errors.append(column(row) - ((60.5 - window.left) * window.zoom - 0.5))
@@ -189,7 +189,7 @@ def test_all_windows_of_the_effects_are_drawn(kernel, size):
     frame = Frame(*size, kernel)
     for effect in (Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT):
         for number in range(7):
-            frame.zoom_from(flat, camera_window(effect, *size, number, 7))
+            frame.zoom_from(flat, Camera(effect, size).window(number, 7))
             assert planes_of(frame) == planes_of(flat)
     frame.zoom_from(noise, WHOLE_PICTURE)
     assert planes_of(frame) == planes_of(noise)

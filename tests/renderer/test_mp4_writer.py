@@ -15,6 +15,7 @@ from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.audio_track import AudioTrack, open_track, open_writer
 from cloudburst.renderer.encoder import EncodedPicture, VideoSize
 from cloudburst.renderer.gops import GopSource, divide
+from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.planes import to_planes
@@ -41,7 +42,7 @@ def still() -> GopSource:
 
 def moving() -> GopSource:
     track, _ = block_track([10, 40, 300, 7, 600, 300], SMALL)
-    return MotionVideo(to_planes(photo(SMALL)), 451, Effect.PAN_RIGHT, None, track)
+    return MotionVideo(to_planes(photo(SMALL)), 451, Camera(Effect.PAN_RIGHT, SMALL), None, track)
 
 
 def silent_track(path: Path, frames: int) -> AudioTrack:

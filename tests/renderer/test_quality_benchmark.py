@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cloudburst.models.camera_effects import Effect
-from cloudburst.renderer.motion import camera_window
+from cloudburst.renderer.motion import Camera
 from support.project import ROOT
 
 pytestmark = pytest.mark.real
@@ -64,7 +64,7 @@ def test_colours_of_red(bench, matrix, y, u, v):
 
 def test_the_windows_are_those_of_the_renderer(bench):
     """The benchmark has its own geometry, so that both can be wrong only in the same way."""
-    ours = [camera_window(Effect.ZOOM_IN, 1920, 1080, n, 7) for n in range(7)]
+    ours = [Camera(Effect.ZOOM_IN, (1920, 1080)).window(n, 7) for n in range(7)]
     assert [tuple(w) for w in bench.frames.zoom_windows(7)] == [
         pytest.approx(tuple(window)) for window in ours
     ]

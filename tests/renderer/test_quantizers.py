@@ -7,6 +7,7 @@ from PIL import Image
 
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
+from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.quantizers import (
@@ -63,7 +64,8 @@ def test_a_trial_of_few_frames(frames: int) -> None:
 
 def chosen(picture: Image.Image, frames: int, track: SubtitleTrack) -> int:
     planes = to_planes(picture.convert("RGB"))
-    return MotionVideo(planes, frames, Effect.ZOOM_IN, None, track).choose_quantizer()
+    camera = Camera(Effect.ZOOM_IN, picture.size)
+    return MotionVideo(planes, frames, camera, None, track).choose_quantizer()
 
 
 def test_a_dark_gradient_gets_a_low_quantizer_and_line_art_a_high_one() -> None:

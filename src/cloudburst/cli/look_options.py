@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 from pydantic import ValidationError
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.values import Position
 
@@ -51,6 +51,12 @@ class MotionFlags:
         Parameter(
             negative=(), help="A movement to choose from in place of zooms; repeat for several."
         ),
+    ] = None
+    motion_amount: Annotated[
+        float | None, Parameter(help="Extent of the movement, 0.01 to 0.5. Default: 0.1.")
+    ] = None
+    motion_easing: Annotated[
+        Easing | None, Parameter(help="Slow the start or the end of the movement, or both.")
     ] = None
 
 

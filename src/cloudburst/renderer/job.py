@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from cloudburst.models.camera_effects import Effect, draw_effect
+from cloudburst.models.camera_effects import Easing, Effect, draw_effect
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
@@ -53,6 +53,8 @@ class JobOptions:
 
     language: Language
     effects: tuple[Effect, ...]
+    motion_amount: float
+    motion_easing: Easing
     is_portrait: bool | None
     background_box: bool
     background_opacity: float

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress
-from cloudburst.renderer.motion import WHOLE_PICTURE, Window, camera_window
+from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import PictureLayer, Planes
 from cloudburst.renderer.quantizers import (
     TRIAL_FRAMES,
@@ -23,7 +22,7 @@ class MotionVideo:
     Args:
         picture: The picture over which the camera moves.
         frames: Length of the video, in frames.
-        effect: Movement of the camera, from the first frame to the last; ``None`` for none.
+        camera: Movement of the camera; ``None`` for none.
         watermark: Watermark that stays in place; ``None`` for none.
         subtitles: Subtitles of the video.
     """
@@ -34,7 +33,7 @@ class MotionVideo:
         self,
         picture: Planes,
         frames: int,
-        effect: Effect | None,
+        camera: Camera | None,
         watermark: PictureLayer | None,
         subtitles: SubtitleTrack,
     ) -> None:
@@ -43,7 +42,7 @@ class MotionVideo:
         self._picture.fill(picture)
         self._canvas = Frame(*self._size)
         self._frames = frames
-        self._effect = effect
+        self._camera = camera
         self._watermark = watermark
         self._subtitles = subtitles
 
@@ -84,6 +83,4 @@ class MotionVideo:
             self._canvas.overlay(self._watermark)
 
     def _window(self, frame: int, frames: int) -> Window:
-        if self._effect is None:
-            return WHOLE_PICTURE
-        return camera_window(self._effect, *self._size, frame, frames)
+        return WHOLE_PICTURE if self._camera is None else self._camera.window(frame, frames)

@@ -18,6 +18,7 @@ from cloudburst.renderer.encoder import FPS, VideoSize
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
+from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
@@ -75,7 +76,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
     source = (
         _still_video(picture, mark, frames, subtitles)
         if effect is None
-        else _motion_video(picture, mark, effect, frames, subtitles)
+        else _motion_video(picture, mark, _camera(effect, size, job), frames, subtitles)
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     return Scene(size, source, scenario, effect is not None or subtitled, missing)
@@ -109,17 +110,22 @@ def _still_video(
         return MotionVideo(planes, frames, None, None, subtitles)
 
 
+def _camera(effect: Effect, size: VideoSize, job: RenderJob) -> Camera:
+    options = job.options
+    return Camera(effect, size, options.motion_amount, options.motion_easing)
+
+
 def _motion_video(
     picture: Image.Image,
     mark: Watermark | None,
-    effect: Effect,
+    camera: Camera,
     frames: int,
     subtitles: SubtitleTrack,
 ) -> GopSource:
     return MotionVideo(
         to_planes(picture),
         frames,
-        effect,
+        camera,
         None if mark is None else to_picture_layer(*mark),
         subtitles,
     )

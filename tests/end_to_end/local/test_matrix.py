@@ -16,7 +16,7 @@ from PIL import Image
 from cloudburst.renderer import pictures, scene
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, RenderJob
-from cloudburst.renderer.motion import camera_window
+from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.planes import to_picture_layer, to_planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support import drawn_frames
@@ -134,7 +134,7 @@ def drawn(
         if job.effect is None:
             canvas.copy_rectangle(source, 0, 0, *size)
         else:
-            canvas.zoom_from(source, camera_window(job.effect, *size, number, frames))
+            canvas.zoom_from(source, Camera(job.effect, size).window(number, frames))
         if mark is not None:
             canvas.overlay(mark)
         for layer in track.layers(track.states(number, 1)[0].number):

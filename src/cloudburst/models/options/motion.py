@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from cloudburst.models.camera_effects import Effect, draw_effect
+from cloudburst.models.camera_effects import DEFAULT_AMOUNT, Easing, Effect, draw_effect
 from cloudburst.models.options.values import split_list
 
 _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
@@ -20,6 +20,16 @@ class MotionOptions(BaseModel):
     )
     """Camera movements, one of which is chosen at random for each scene; empty for still
     pictures."""
+    motion_amount: float = Field(
+        default=DEFAULT_AMOUNT, ge=0.01, le=0.5, description="a number from 0.01 to 0.5"
+    )
+    """Extent of the movement, from 0.01 to 0.5. Zooms magnify the picture by 1 to 1 + this number.
+    Pans show a part of 1 - this number of the picture's width and height, and cross the rest."""
+    motion_easing: Easing = Field(
+        default="linear", description="linear, ease_in, ease_out or ease_in_out"
+    )
+    """Change of the speed of the movement: constant (``linear``), slow at the start (``ease_in``),
+    at the end (``ease_out``), or at both (``ease_in_out``)."""
 
     @model_validator(mode="before")
     @classmethod

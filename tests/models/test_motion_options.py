@@ -1,0 +1,63 @@
+"""Options of movements: values, also as text, and errors that name the option."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from cloudburst import Effect, RenderOptions
+from cloudburst.cli.look_options import LookOptions, MotionFlags
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.camera_effects import draw_effect
+from cloudburst.models.options import describe_option_errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("effects", "pan_up, pan_down", (Effect.PAN_UP, Effect.PAN_DOWN)),
+        ("motion_amount", "0.5", 0.5),
+        ("motion_amount", 0.01, 0.01),
+        ("motion_easing", "ease_in_out", "ease_in_out"),
+    ],
+)
+def test_values(name, value, expected):
+    assert getattr(RenderOptions.model_validate({name: value}), name) == expected
+    if not isinstance(expected, tuple):
+        assert getattr(LookOptions(motion=MotionFlags(**{name: expected})).options(), name) == (
+            expected
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("motion_amount", 0.009, "motion_amount is 0.009; expected a number from 0.01 to 0.5"),
+        ("motion_amount", "1", "motion_amount is '1'; expected a number from 0.01 to 0.5"),
+        ("motion_amount", "nan", "motion_amount is 'nan'; expected a number from 0.01 to 0.5"),
+        (
+            "motion_easing",
+            "bounce",
+            "motion_easing is 'bounce'; expected linear, ease_in, ease_out or ease_in_out",
+        ),
+    ],
+)
+def test_errors_name_the_option(name, value, message):
+    with pytest.raises(ValidationError) as raised:
+        RenderOptions.model_validate({name: value})
+    assert list(describe_option_errors(raised.value)) == [message]
+
+
+def test_errors_on_the_command_line_name_the_flag():
+    with pytest.raises(ConfigurationError, match="--motion-amount is 3; expected a number"):
+        LookOptions(motion=MotionFlags(motion_amount=3)).options()
+
+
+def test_random_has_the_effects_that_it_always_had():
+    """A scene keeps its effect when the package has more of them."""
+    drawn = [draw_effect([Effect.RANDOM], name) for name in ("scene", "intro", "场景_001", "x y")]
+    assert drawn == ["zoom_out", "zoom_in", "zoom_in", "pan_left"]
+    names = map(str, range(200))
+    assert {draw_effect([Effect.RANDOM], name) for name in names} == {
+        *(Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT)
+    }

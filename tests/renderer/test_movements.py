@@ -1,0 +1,76 @@
+"""Camera movements in finished videos: their extent, direction and speed are those asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.dot_charts import LANDSCAPE, PORTRAIT, chart, find_dot
+from support.render_job import lay_job, rendered
+from support.video_probe import lumas
+
+pytestmark = pytest.mark.real
+
+DOT = (100.0, 60.0)
+"""Place of the dot in the picture, in pixels right of and below the centre."""
+EVEN = (0, 0.25, 0.5, 0.75, 1)
+"""Finished parts of a movement in five frames, the first and the last among them."""
+PANNED = 1 / 0.9
+"""Magnification of a pan by default."""
+
+
+@pytest.mark.parametrize(
+    ("options", "start", "end", "parts"),
+    [
+        ({"effects": ["pan_up"]}, (0, 54, PANNED), (0, -54, PANNED), EVEN),
+        ({"effects": ["pan_down"]}, (0, -54, PANNED), (0, 54, PANNED), EVEN),
+        ({"effects": "zoom_in", "motion_amount": "0.5"}, (0, 0, 1), (0, 0, 1.5), EVEN),
+        ({"effects": ["zoom_out"], "motion_amount": 0.02}, (0, 0, 1.02), (0, 0, 1), EVEN),
+        (
+            {"effects": ["pan_left"], "motion_amount": 0.3},
+            (288, 0, 1 / 0.7),
+            (-288, 0, 1 / 0.7),
+            EVEN,
+        ),
+        (
+            {"effects": ["pan_right"], "motion_easing": "ease_in"},
+            (-96, 0, PANNED),
+            (96, 0, PANNED),
+            (0, 0.0625, 0.25, 0.5625, 1),
+        ),
+        (
+            {"effects": ["zoom_in"], "motion_easing": "ease_out"},
+            (0, 0, 1),
+            (0, 0, 1.1),
+            (0, 0.4375, 0.75, 0.9375, 1),
+        ),
+        (
+            {"effects": ["pan_up"], "motion_easing": "ease_in_out"},
+            (0, 54, PANNED),
+            (0, -54, PANNED),
+            (0, 0.15625, 0.5, 0.84375, 1),
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_a_dot_moves_as_the_options_say(tmp_path, options, start, end, parts):
+    """``start`` and ``end``: centre of the window, from that of the picture, and magnification."""
+    rendered(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=21 / 30, **options))
+    frames = lumas(tmp_path / "video.mp4")
+    assert len(frames) == 21
+    for frame, part in zip(frames[::5], parts, strict=True):
+        x, y, zoom = (a + (b - a) * part for a, b in zip(start, end, strict=True))
+        expected = ((DOT[0] - x) * zoom, (DOT[1] - y) * zoom)
+        assert find_dot(frame, expected) == pytest.approx(expected, abs=0.3)
+
+
+def test_a_pan_in_an_upright_video(tmp_path):
+    options = {"effects": ["pan_down"], "motion_amount": 0.5}
+    rendered(lay_job(tmp_path, picture=chart(PORTRAIT, DOT), seconds=0.1, **options))
+    frames = lumas(tmp_path / "video.mp4")
+    assert [frame.size for frame in frames] == [PORTRAIT] * 3
+    for frame, centre in zip(frames, (-480, 0, 480), strict=True):
+        expected = (2 * DOT[0], 2 * (DOT[1] - centre))
+        if abs(expected[1]) < 900:
+            assert find_dot(frame, expected) == pytest.approx(expected, abs=0.3)
+        else:
+            assert frame.getextrema()[1] < 60
