@@ -47,6 +47,11 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"background_opacity": 0.3},
         {"font_size": 20},
         {"outline_color": "&H00FFFFFF"},
+        {"music_volume": 0.3},
+        {"music_loop": False},
+        {"music_fade": 0},
+        {"music_ducking": 6},
+        {"loudness": -16},
         {"watermark_position": "top"},
         {"watermark_width": 0.5},
         {"watermark_margin": 0},
@@ -64,6 +69,7 @@ def test_every_option_is_looked_at():
     looked_at = {"language", "effects", "is_portrait", "background_box", "background_opacity"}
     looked_at |= {"font_size", "outline_color", "watermark", "title", "metadata"}
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
+    looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
     assert set(RenderOptions.model_fields) == looked_at
 
 
@@ -80,13 +86,14 @@ def test_a_picture_is_no_sound(scene):
     assert of(scene.model_copy(update={"scene": swapped})) != of(scene)
 
 
-def test_a_watermark_is_one_of_the_files(scene, tmp_path):
-    mark = tmp_path / "mark.png"
-    shutil.copy(scene.scene.image, mark)
-    first = of(scene, watermark=mark)
+@pytest.mark.parametrize("option", ["watermark", "music"])
+def test_files_of_options_are_inputs(scene, tmp_path, option):
+    path = tmp_path / "file"
+    shutil.copy(scene.scene.image, path)
+    first = of(scene, **{option: path})
     assert first != of(scene)
-    Image.new("RGB", (9, 9), "pink").save(mark)
-    assert of(scene, watermark=mark) != first
+    Image.new("RGB", (9, 9), "pink").save(path, "PNG")
+    assert of(scene, **{option: path}) != first
 
 
 def test_a_file_that_is_gone_meanwhile_is_a_fault(scene):

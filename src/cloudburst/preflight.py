@@ -322,5 +322,6 @@ _CHECKS: Mapping[str, Callable[[Path, Limits], _CheckedFile]] = {
     "image": _picture,
     "watermark": _picture,
     "audio": _audio,
+    "music": _audio,
     "subtitle": _subtitles,
 }

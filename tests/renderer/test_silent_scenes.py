@@ -28,9 +28,9 @@ def test_a_silent_video_is_as_long_as_its_duration(
 
 def test_its_streams_are_those_of_a_video_with_sound(tmp_path: Path) -> None:
     descriptions = []
-    for name, options in (("silent", {"duration": 0.5}), ("voiced", {})):
+    for name, duration in (("silent", 0.5), ("voiced", None)):
         (tmp_path / name).mkdir()
-        rendered(lay_job(tmp_path / name, **options))
+        rendered(lay_job(tmp_path / name, duration=duration))
         with av.open(str(tmp_path / name / "video.mp4")) as video:
             sound = video.streams.audio[0].codec_context
             descriptions.append((sound.name, sound.profile, sound.rate, sound.extradata))

@@ -16,6 +16,19 @@ from support.video_probe import ffmpeg
 RATE = 48_000
 
 
+def tone_samples(seconds: float, level: float, pitch: float = 440.0) -> array[float]:
+    """Return interleaved stereo samples of a sine of this amplitude."""
+    samples = array("f")
+    for n in range(round(seconds * RATE)):
+        samples.extend([level * math.sin(math.tau * pitch * n / RATE)] * 2)
+    return samples
+
+
+def quiet(seconds: float) -> array[float]:
+    """Return interleaved stereo samples of silence."""
+    return array("f", bytes(8 * round(seconds * RATE)))
+
+
 def melody(seconds: float, channels: int = 2, rate: int = RATE) -> array[float]:
     """Return interleaved samples of tones that never repeat, so that a shift is noticed."""
     samples = array("f")
@@ -93,6 +106,27 @@ def played(path: Path) -> array[float]:
                 for pair in zip(left[: frame.samples], right[: frame.samples], strict=True):
                     samples.extend(pair)
     return samples[: 2 * end]
+
+
+def window(samples: array[float], start: float, end: float) -> array[float]:
+    """Return the interleaved stereo samples between two times in seconds."""
+    return samples[2 * round(start * RATE) : 2 * round(end * RATE)]
+
+
+def tone_level(samples: array[float], pitch: float) -> float:
+    """Return the amplitude of a sine of this pitch in the left channel of stereo samples."""
+    left = samples[::2]
+    sums = [0.0, 0.0]
+    for n, sample in enumerate(left):
+        angle = math.tau * pitch * n / RATE
+        sums[0] += sample * math.sin(angle)
+        sums[1] += sample * math.cos(angle)
+    return 2 * math.hypot(*sums) / len(left)
+
+
+def decibels(ratio: float) -> float:
+    """Return a ratio of amplitudes in dB."""
+    return 20 * math.log10(max(ratio, 1e-9))
 
 
 def rms(samples: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ from cloudburst.models.options.values import Position
 PICTURE = Group("Picture", sort_key=1)
 MOTION = Group("Motion", sort_key=2)
 SUBTITLES = Group("Subtitles", sort_key=3)
+SOUND = Group("Sound", sort_key=4)
 MARKS = Group("Marks", sort_key=5)
 
 
@@ -82,6 +83,32 @@ class SubtitleFlags:
     ] = None
 
 
+@Parameter(name="*", group=SOUND)
+@dataclass(frozen=True, kw_only=True)
+class SoundFlags:
+    """Command-line options for music and loudness."""
+
+    music: Annotated[Path | None, Parameter(help="Audio file to mix with the scenes' audio.")] = (
+        None
+    )
+    music_volume: Annotated[
+        float | None, Parameter(help="Factor for the music, 0 to 1. Default: 0.2.")
+    ] = None
+    music_loop: Annotated[
+        bool | None,
+        Parameter(negative="--no-music-loop", help="Repeat the music until the end. Default: yes."),
+    ] = None
+    music_fade: Annotated[
+        float | None, Parameter(help="Seconds of fading in and out, 0 to 60. Default: 2.")
+    ] = None
+    music_ducking: Annotated[
+        float | None, Parameter(help="Lower the music during speech by dB, 0 to 40. Default: 0.")
+    ] = None
+    loudness: Annotated[
+        float | None, Parameter(help="Loudness of the whole in LUFS, -40 to -5.")
+    ] = None
+
+
 @Parameter(name="*", group=MARKS)
 @dataclass(frozen=True, kw_only=True)
 class MarkFlags:
@@ -122,6 +149,7 @@ class LookOptions:
     picture: PictureFlags = PictureFlags()
     motion: MotionFlags = MotionFlags()
     subtitles: SubtitleFlags = SubtitleFlags()
+    sound: SoundFlags = SoundFlags()
     marks: MarkFlags = MarkFlags()
 
     def options(self) -> RenderOptions:

@@ -249,8 +249,8 @@ def _files_to_replace(report: Report, request: RunRequest) -> list[str]:
             for key in ("image", "audio", "subtitle")
             if (path := scene.get(key) or scene.get(f"{key}_path"))
         }
-        if field_name == "watermark" and request.options.watermark is not None:
-            files = {field_name: request.options.watermark}
+        if (path := request.options.files().get(field_name)) is not None:
+            files = {field_name: path}
         paths = [files[field_name]] if field_name in files else files.values()
         found |= {short_path(Path(path)): None for path in paths}
     return list(found)[:_MAX_FILES_SHOWN]

@@ -48,13 +48,18 @@ def prepare_audio(folder: Path, limit: float) -> AudioTrack:
 def silent_track(folder: Path, seconds: float) -> AudioTrack:
     """Write a silent audio track for a video without sound, so that it can be joined with others.
 
-    The video has at least one frame; its length is rounded to a whole frame.
+    See `duration_frames` for its length.
     """
-    frames = max(1, round(seconds * FPS))
+    frames = duration_frames(seconds)
     path = folder / TRACK_FILE
     with open_writer(path) as writer:
         writer.encode_silence(frames * SAMPLES_PER_FRAME)
         return encoded_track(path, frames, writer.finish_encoding())
+
+
+def duration_frames(seconds: float) -> int:
+    """Return the length in frames of a video without a voice: the nearest one, at least 1."""
+    return max(1, round(seconds * FPS))
 
 
 def encoded_track(path: Path, frames: int, priming: int) -> AudioTrack:

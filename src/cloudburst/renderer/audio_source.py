@@ -92,7 +92,7 @@ class AudioSource:
         """Seconds of audio that were read; corrupt packets count too."""
         self.field = field
         """Name of the input, for the errors."""
-        self.expected = _expected(limit)
+        self.expected = expected_audio(limit)
         """Description of a valid file, for the errors."""
         if not container.streams.audio:
             raise InputFaultError(field, _NO_SOUND, self.expected)
@@ -220,7 +220,7 @@ def open_source(
     Raises:
         InputFaultError: the file is not audio in one of `DEMUXERS`.
     """
-    with reporting_faults(_expected(limit), field):
+    with reporting_faults(expected_audio(limit), field):
         container = _open(f"file:{path}")
     with container:
         yield AudioSource(container, limit, budget, field)
@@ -252,7 +252,8 @@ def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
         raise InputFaultError(field, _description(exc), expected) from exc
 
 
-def _expected(limit: float) -> str:
+def expected_audio(limit: float) -> str:
+    """Return the description of a valid audio file of at most ``limit`` seconds."""
     return f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
 
 

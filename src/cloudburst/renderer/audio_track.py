@@ -56,6 +56,8 @@ class AudioTrack(NamedTuple):
     priming: int
     """Samples at the start of the packets that a player does not play. The first packet has the
     time ``-priming``."""
+    notes: tuple[str, ...] = ()
+    """What differs from the music and from the wanted loudness, as warnings."""
 
     @property
     def packets(self) -> int:

@@ -30,6 +30,8 @@ SUBTITLE = "subtitle"
 """Name of the subtitle file in a job's folder; it is optional."""
 WATERMARK = "watermark"
 """Name of the watermark's picture in a job's folder; it is optional."""
+MUSIC = "music"
+"""Name of the music in a job's folder; it is optional."""
 JOB_FILE = "job.json"
 """Name of the file in a job's folder that describes the job."""
 VIDEO_FILE = "video.mp4"
@@ -46,9 +48,9 @@ Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "ful
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Values of `RenderOptions` that a job needs, without the watermark.
+    """Values of `RenderOptions` that a job needs, without the watermark and the music.
 
-    The watermark is a file in the job's folder.
+    These are files in the job's folder.
     """
 
     language: Language
@@ -60,6 +62,11 @@ class JobOptions:
     background_opacity: float
     font_size: int | None
     outline_color: str
+    music_volume: float
+    music_loop: bool
+    music_fade: float
+    music_ducking: float
+    loudness: float | None
     watermark_position: Position
     watermark_width: float
     watermark_margin: float
@@ -94,7 +101,7 @@ class RenderJob:
     image_pixels: int = 100_000_000
     """Maximum number of pixels of the picture, and of the watermark."""
     audio_seconds: float = 3600.0
-    """Maximum length of the decoded audio, in seconds."""
+    """Maximum length of the decoded audio, and of the decoded music, in seconds."""
 
     @property
     def effect(self) -> Effect | None:
@@ -146,7 +153,7 @@ class InputFault:
     """Fault of one input file: the content that was found and the content that was expected."""
 
     field: str
-    """Input: ``image``, ``audio``, ``subtitle`` or ``watermark``."""
+    """Input: ``image``, ``audio``, ``subtitle``, ``watermark`` or ``music``."""
     found: str
     expected: str
 

@@ -16,7 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, InputFault, InputFaultError
+from cloudburst.renderer.job import (
+    AUDIO,
+    IMAGE,
+    MUSIC,
+    SUBTITLE,
+    WATERMARK,
+    InputFault,
+    InputFaultError,
+)
 
 if sys.platform == "linux":
     import resource
@@ -47,10 +55,12 @@ _CPU_LIMIT_GRACE = 2
 The kernel's limit ends the process; it is needed only if a single call of a decoder does not
 return."""
 
+_SMALLER_AUDIO = "audio that decodes in ordinary time and memory"
 _SMALLER = {
     IMAGE: "a smaller picture",
     WATERMARK: "a smaller picture",
-    AUDIO: "audio that decodes in ordinary time and memory",
+    AUDIO: _SMALLER_AUDIO,
+    MUSIC: _SMALLER_AUDIO,
     SUBTITLE: "fewer and shorter subtitles",
 }
 _FOUND = {

@@ -22,6 +22,7 @@ from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.gops import divide
 from cloudburst.renderer.job import (
     AUDIO,
+    MUSIC,
     SUBTITLE,
     VIDEO_FILE,
     RenderedCover,
@@ -72,6 +73,11 @@ def render(
 
 
 def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
+    if (folder / MUSIC).exists() or (job.options.loudness is not None and job.duration is None):
+        # Imported here, because most videos do not need it.
+        from cloudburst.renderer.mixed_audio import mixed_track  # noqa: PLC0415
+
+        return mixed_track(folder, job, announce)
     if job.duration is not None:
         return silent_track(folder, job.duration)
     with process_limits.reading_input(AUDIO, announce):
@@ -144,6 +150,7 @@ def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator
         yield f"subtitle: the font has no glyph for {characters}"
     if audio.replaced_seconds:
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
+    yield from audio.notes
     if less_detail:
         limit = MAX_SECOND_BYTES * 8 / 1e6
         yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Protocol
 
@@ -84,7 +84,7 @@ class StereoAudio:
         """Length of the audio that was decoded, in samples at `SAMPLE_RATE`."""
         return self._length.samples
 
-    def frames(self) -> Iterator[AudioFrame]:
+    def frames(self) -> Generator[AudioFrame]:
         """Yield the audio as frames of `samples` in all.
 
         Raises:

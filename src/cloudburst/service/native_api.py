@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
-from cloudburst.renderer.job import AUDIO, IMAGE, SUBTITLE, WATERMARK, RenderedVideo
+from cloudburst.renderer.job import AUDIO, IMAGE, MUSIC, SUBTITLE, WATERMARK, RenderedVideo
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
@@ -33,7 +33,7 @@ from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""Largest size in bytes of the body of ``POST /jobs``: a name, four hashes and some options."""
+"""Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
 
 EVENT_INTERVAL = 0.1
 """Minimum number of seconds between two lines of an event stream; the last line is not delayed."""
@@ -63,6 +63,7 @@ class JobRequest(BaseModel):
     """Length of the video in seconds, in place of the audio."""
     subtitle: Sha256 | None = None
     watermark: Sha256 | None = None
+    music: Sha256 | None = None
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     @model_validator(mode="after")
@@ -77,6 +78,7 @@ class JobRequest(BaseModel):
             AUDIO: self.audio,
             SUBTITLE: self.subtitle,
             WATERMARK: self.watermark,
+            MUSIC: self.music,
         }
         return {name: sha for name, sha in named.items() if sha is not None}
 

@@ -62,6 +62,7 @@ class JobPayload(BaseModel):
     duration: float | None = None
     subtitle: str | None = None
     watermark: str | None = None
+    music: str | None = None
     options: RenderOptions
 
 

@@ -35,7 +35,7 @@ class SceneFile:
 
     scene: str
     field: str
-    """Use of the file: ``image``, ``audio``, ``subtitle`` or ``watermark``."""
+    """Use of the file: ``image``, ``audio``, ``subtitle``, ``watermark`` or ``music``."""
     path: Path
 
     def error(self, message: str) -> UploadError:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.motion import MotionOptions
 from cloudburst.models.options.picture import PictureOptions
+from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.subtitles import Language, SubtitleOptions
 from cloudburst.text import short_repr
 
@@ -27,12 +28,12 @@ __all__ = [
 
 _MAX_VALUE_CHARS = 100
 """Maximum number of characters of an invalid value that an error quotes."""
-OPTION_FILES = ("watermark",)
+OPTION_FILES = ("watermark", "music")
 """Options that are paths of files. Each file is an input of a video, in the role of the same
 name."""
 
 
-class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, MarkOptions):
+class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
     """Appearance of the videos of a run; a scene can override some of them (`Scene.options`).
 
     ``enable_zoom=True``, from ``cloudburst-fargate``, means ``effects=("zoom_in", "zoom_out")``,

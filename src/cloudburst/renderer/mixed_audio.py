@@ -1,0 +1,192 @@
+"""Audio track of a video with music, or with a wanted loudness.
+
+The length of the voice must be known before the music can end with it, and the loudness of the
+whole before it can be changed. The input files are therefore decoded two to four times, which takes
+less CPU time than to encode the track, and no space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from av.audio.frame import AudioFrame
+
+from cloudburst.renderer.audio import TRACK_FILE, duration_frames, encoded_track
+from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
+from cloudburst.renderer.audio_source import (
+    DecodedPacket,
+    expected_audio,
+    open_source,
+    reporting_faults,
+)
+from cloudburst.renderer.audio_track import SAMPLES_PER_FRAME, AudioTrack, open_writer
+from cloudburst.renderer.job import AUDIO, MUSIC, InputFaultError, RenderJob
+from cloudburst.renderer.loudness import METER, Correction, Loudness, Meter
+from cloudburst.renderer.process_limits import DecodeBudget, decoding_audio, reading_input
+from cloudburst.renderer.scene import Announce
+from cloudburst.renderer.sound_mix import MAX_PEAK_DB, Filter, Mixer, Music, limiter
+from cloudburst.renderer.stereo_audio import StereoAudio
+
+MIN_LOOP_SECONDS = 0.5
+"""Shortest music that is repeated, in seconds. The file is opened again for each repetition, which
+takes some milliseconds."""
+
+
+def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
+    """Write the audio track of a job that has music or a wanted loudness.
+
+    Raises:
+        InputFaultError: See `cloudburst.renderer.audio.prepare_audio`; also for the music.
+    """
+    voice = _read_voice(folder, job, announce)
+    samples = voice.frames * SAMPLES_PER_FRAME
+    music = None
+    notes: list[str] = []
+    if (folder / MUSIC).exists():
+        music, replaced = _read_music(folder, job, samples, announce)
+        if replaced:
+            notes.append(f"music: {replaced:.2f} s of corrupt data were replaced by silence")
+    field = AUDIO if music is None else MUSIC
+    with (
+        reading_input(field, announce),
+        decoding_audio(field) as budget,
+        reporting_faults(expected_audio(job.audio_seconds), field),
+    ):
+        sound = _Sound(folder, job, samples, music, budget)
+        priming, warnings = sound.write(folder / TRACK_FILE)
+    track = encoded_track(folder / TRACK_FILE, voice.frames, priming)
+    return track._replace(replaced_seconds=voice.replaced, notes=(*notes, *warnings))
+
+
+class _Voice(NamedTuple):
+    frames: int
+    """Length of the video, in frames."""
+    replaced: float
+    """Seconds of silence in place of corrupt packets."""
+
+
+def _read_voice(folder: Path, job: RenderJob, announce: Announce) -> _Voice:
+    """Return the length of the voice, or that of a video without one."""
+    if job.duration is not None:
+        return _Voice(duration_frames(job.duration), 0.0)
+    with (
+        reading_input(AUDIO, announce),
+        decoding_audio() as budget,
+        open_source(folder / AUDIO, job.audio_seconds, budget) as source,
+    ):
+        audio = StereoAudio(source)
+        for _ in audio.frames():
+            pass
+    return _Voice(-(-audio.samples // SAMPLES_PER_FRAME), float(audio.replaced))
+
+
+def _read_music(
+    folder: Path, job: RenderJob, samples: int, announce: Announce
+) -> tuple[Music, float]:
+    """Return how the music is mixed, and the seconds of silence in place of corrupt packets.
+
+    The music is decoded once, as far as a video of ``samples`` needs it.
+    """
+    options, length = job.options, 0
+    with (
+        reading_input(MUSIC, announce),
+        decoding_audio(MUSIC) as budget,
+        open_source(folder / MUSIC, job.audio_seconds, budget, MUSIC) as source,
+    ):
+        audio = StereoAudio(source)
+        with closing(audio.frames()) as frames:
+            for frame in frames:
+                length += frame.samples
+                if length >= samples:
+                    break
+    length = min(length, samples)
+    if options.music_loop:
+        if length < min(samples, MIN_LOOP_SECONDS * SAMPLE_RATE):
+            expected = f"at least {MIN_LOOP_SECONDS:g} seconds of music, or music_loop=false"
+            raise InputFaultError(MUSIC, f"{length / SAMPLE_RATE:.2f} seconds", expected)
+        length = samples
+    fade = min(round(options.music_fade * SAMPLE_RATE), length // 2)
+    music = Music(options.music_volume, length, fade, options.music_ducking)
+    return music, float(audio.replaced)
+
+
+class _RepeatedMusic:
+    """Music file that begins again at its end."""
+
+    def __init__(self, path: Path, limit: float, budget: DecodeBudget) -> None:
+        self._path, self._limit, self._budget = path, limit, budget
+        self.field = MUSIC
+        self.expected = expected_audio(limit)
+
+    def decoded(self) -> Iterator[DecodedPacket]:
+        """Yield the packets of the file again and again."""
+        while True:
+            with open_source(self._path, self._limit, self._budget, MUSIC) as source:
+                yield from source.decoded()
+
+
+class _Sound:
+    """Sound of a video, which is decoded and mixed each time that it is played."""
+
+    def __init__(
+        self,
+        folder: Path,
+        job: RenderJob,
+        samples: int,
+        music: Music | None,
+        budget: DecodeBudget,
+    ) -> None:
+        self._folder = folder
+        self._job = job
+        self._samples = samples
+        self._music = music
+        self._budget = budget
+
+    def write(self, path: Path) -> tuple[int, list[str]]:
+        """Write the track's file; return its priming in samples, and warnings."""
+        correction = None
+        tail = [] if self._music is None else [limiter(MAX_PEAK_DB)]
+        if self._job.options.loudness is not None:
+            correction = Correction.find(self._job.options.loudness, self._measure, self._samples)
+            tail = [*correction.filters(self._samples), METER]
+        meter = Meter()
+        with open_writer(path) as writer:
+            for frame in meter.watch(self._frames(tail)):
+                writer.encode(frame)
+            priming = writer.finish_encoding()
+        return priming, [] if correction is None else list(correction.warnings(meter.loudness))
+
+    def _measure(self, tail: Sequence[Filter]) -> Loudness:
+        meter = Meter()
+        for _ in meter.watch(self._frames([*tail, METER])):
+            pass
+        return meter.loudness
+
+    def _frames(self, tail: Sequence[Filter]) -> Iterator[AudioFrame]:
+        """Yield the mix behind further filters, which is as long as the video."""
+        mixer = Mixer(self._music, tail)
+        with closing(self._voice_frames()) as voice, closing(self._music_frames()) as music:
+            for frame in mixer.frames(voice, music):
+                self._budget.add(frame.samples / SAMPLE_RATE)
+                yield frame
+
+    def _voice_frames(self) -> Generator[AudioFrame]:
+        length = 0
+        if self._job.duration is None:
+            limit = self._job.audio_seconds
+            with open_source(self._folder / AUDIO, limit, self._budget) as source:
+                audio = StereoAudio(source)
+                yield from audio.frames()
+            length = audio.samples
+        yield from silent_frames(self._samples - length)
+
+    def _music_frames(self) -> Generator[AudioFrame]:
+        path, limit = self._folder / MUSIC, self._job.audio_seconds
+        if self._job.options.music_loop:
+            yield from StereoAudio(_RepeatedMusic(path, limit, self._budget)).frames()
+            return
+        with open_source(path, limit, self._budget, MUSIC) as source:
+            yield from StereoAudio(source).frames()

@@ -1,0 +1,197 @@
+"""Filters for the sound of a video: voice and music become one stream.
+
+The filters are those of FFmpeg. They process the sound frame by frame, so that the memory that they
+need does not grow with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from errno import EAGAIN
+from typing import NamedTuple, TypeAlias
+
+from av.audio.frame import AudioFrame
+from av.error import EOFError as EndOfFileError
+from av.error import FFmpegError
+from av.filter import Graph
+from av.filter.context import FilterContext
+
+from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
+from cloudburst.renderer.audio_track import TIME_BASE
+
+Filter: TypeAlias = tuple[str, str]
+"""Name of a filter of FFmpeg and its arguments."""
+
+MAX_PEAK_DB = -1.0
+"""Level in dB of full scale to which the samples of a mix are limited. Decoded AAC has peaks that
+are up to 1 dB higher than those of the sound that was encoded."""
+LIMITER = "level=0:attack=5:release=100:latency=1"
+"""Arguments of the limiter. It looks 5 ms ahead, so that its gain changes smoothly, and recovers in
+about 100 ms. ``latency`` keeps the sound in its place."""
+
+_VOICE_DETECTION = (
+    ("volume", "40dB:precision=float"),
+    ("dcshift", "shift=0.001"),
+    ("asoftclip", "type=hard"),
+)
+"""Filters that make the voice a signal for the gate: amplified and clipped to full scale, all sound
+above -40 dB of full scale counts alike, and noise below about -50 dB does not count. The constant
+is needed because FFmpeg's gate is open if its input is exactly zero."""
+_DUCKING_GATE = (
+    "detection=peak:link=maximum:threshold=0.5:knee=1.4:range=0:ratio=4:attack=400:release=6000"
+)
+"""Arguments of the gate that follows the voice. FFmpeg's time constants are a quarter of these
+milliseconds: the gate opens within about 100 ms, stays open in pauses of up to 0.7 s, so that the
+music does not change between sentences, and closes within 2 s."""
+_SOURCE = (
+    f"sample_rate={SAMPLE_RATE}:sample_fmt={SAMPLE_FORMAT}"
+    f":channel_layout=stereo:time_base={TIME_BASE}"
+)
+
+
+def limiter(peak: float) -> Filter:
+    """Return a filter that limits samples to a level in dB of full scale."""
+    return "alimiter", f"limit={10 ** (peak / 20):.6f}:{LIMITER}"
+
+
+class Music(NamedTuple):
+    """How the music of a video is mixed with its voice."""
+
+    volume: float
+    """Factor for the samples of the music."""
+    samples: int
+    """Length of the music in the video."""
+    fade: int
+    """Length of each of its two fades, in samples."""
+    ducking: float
+    """Decibels by which the voice lowers the music."""
+
+    def filters(self) -> Iterator[Filter]:
+        """Yield the filters that do not depend on the voice."""
+        yield "atrim", f"end_sample={self.samples}"
+        yield "volume", f"{self.volume:.6f}:precision=float"
+        if self.fade:
+            yield "afade", f"type=in:start_sample=0:nb_samples={self.fade}"
+            start = self.samples - self.fade
+            yield "afade", f"type=out:start_sample={start}:nb_samples={self.fade}"
+
+
+class Mixer:
+    """Graph of filters for the sound of one video, which is used once.
+
+    Args:
+        music: How the music is mixed; ``None`` for a video without music.
+        tail: Filters for the mix.
+    """
+
+    def __init__(self, music: Music | None, tail: Iterable[Filter]) -> None:
+        self._graph = graph = Graph()
+        voice = graph.add("abuffer", _SOURCE)
+        self._voice = _Input(voice)
+        self._music: _Input | None = None
+        mix = voice
+        if music is not None:
+            source = graph.add("abuffer", _SOURCE)
+            self._music = _Input(source)
+            mix = self._mixed(voice, self._chain(source, music.filters()), music.ducking)
+        end = ("aformat", f"sample_fmts={SAMPLE_FORMAT}:channel_layouts=stereo")
+        self._sink = graph.add("abuffersink")
+        self._chain(mix, [*tail, end]).link_to(self._sink)
+        graph.configure()
+
+    def frames(
+        self, voice: Iterable[AudioFrame], music: Iterator[AudioFrame]
+    ) -> Iterator[AudioFrame]:
+        """Yield the mix, which is as long as the voice.
+
+        The music is read only as far as it is needed.
+        """
+        for frame in voice:
+            self._voice.push(frame)
+            if self._music is not None:
+                self._music.push_up_to(self._voice.samples, music)
+            yield from self._available()
+        self._voice.close()
+        if self._music is not None:
+            self._music.close()
+        yield from self._available()
+
+    def _mixed(self, voice: FilterContext, music: FilterContext, ducking: float) -> FilterContext:
+        """Return the sum of voice and music.
+
+        A gate that the voice opens lets the music pass. Its output is multiplied by a factor and
+        subtracted from the music, which is then lowered by exactly `ducking` while the gate is
+        open; the level of the voice has no influence.
+        """
+        graph = self._graph
+        if not ducking:
+            total = graph.add("amix", "inputs=2:duration=first:normalize=0")
+            voice.link_to(total, 0, 0)
+            music.link_to(total, 0, 1)
+            return total
+        voices, musics = graph.add("asplit", "2"), graph.add("asplit", "2")
+        voice.link_to(voices)
+        music.link_to(musics)
+        gate = graph.add("sidechaingate", _DUCKING_GATE)
+        musics.link_to(gate, 1, 0)
+        self._chain(voices, _VOICE_DETECTION, output=1).link_to(gate, 0, 1)
+        factor = 10 ** (-ducking / 20) - 1
+        negative = graph.add("pan", f"stereo|c0={factor:.6f}*c0|c1={factor:.6f}*c1")
+        gate.link_to(negative)
+        total = graph.add("amix", "inputs=3:duration=first:normalize=0")
+        voices.link_to(total, 0, 0)
+        musics.link_to(total, 0, 1)
+        negative.link_to(total, 0, 2)
+        return total
+
+    def _chain(
+        self, last: FilterContext, filters: Iterable[Filter], output: int = 0
+    ) -> FilterContext:
+        """Add filters in a row behind an output of a filter, and return the last of them."""
+        for name, arguments in filters:
+            following = self._graph.add(name, arguments)
+            last.link_to(following, output)
+            last, output = following, 0
+        return last
+
+    def _available(self) -> Iterator[AudioFrame]:
+        while True:
+            try:
+                frame = self._sink.pull()
+            except EndOfFileError:
+                return
+            except FFmpegError as exc:
+                if exc.errno != EAGAIN:
+                    raise
+                return
+            assert isinstance(frame, AudioFrame)
+            yield frame
+
+
+class _Input:
+    """Input of a graph: the frames that are pushed follow each other without a gap."""
+
+    def __init__(self, context: FilterContext) -> None:
+        self._context = context
+        self._open = True
+        self.samples = 0
+        """Length of the frames that were pushed."""
+
+    def push(self, frame: AudioFrame) -> None:
+        frame.pts, frame.time_base = self.samples, TIME_BASE
+        self.samples += frame.samples
+        self._context.push(frame)
+
+    def push_up_to(self, samples: int, frames: Iterator[AudioFrame]) -> None:
+        """Push frames until they are as long as ``samples``, or there are no more."""
+        while self._open and self.samples < samples:
+            frame = next(frames, None)
+            if frame is None:
+                self.close()
+            else:
+                self.push(frame)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._context.push(None)
