@@ -1,4 +1,4 @@
-"""Options of movements: values, also as text, and errors that name the option."""
+"""Options of movements and fades: values, also as text, and errors that name the option."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from cloudburst.models.options import describe_option_errors
         ("motion_amount", "0.5", 0.5),
         ("motion_amount", 0.01, 0.01),
         ("motion_easing", "ease_in_out", "ease_in_out"),
+        ("fade_in", "1.5", 1.5),
+        ("fade_in", 0, 0),
+        ("fade_out", "10", 10),
     ],
 )
 def test_values(name, value, expected):
@@ -40,6 +43,10 @@ def test_values(name, value, expected):
             "bounce",
             "motion_easing is 'bounce'; expected linear, ease_in, ease_out or ease_in_out",
         ),
+        ("fade_in", -1, "fade_in is -1; expected a number of seconds from 0 to 10"),
+        ("fade_in", "nan", "fade_in is 'nan'; expected a number of seconds from 0 to 10"),
+        ("fade_out", 10.1, "fade_out is 10.1; expected a number of seconds from 0 to 10"),
+        ("fade_out", "soon", "fade_out is 'soon'; expected a number of seconds from 0 to 10"),
     ],
 )
 def test_errors_name_the_option(name, value, message):

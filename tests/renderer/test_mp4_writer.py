@@ -14,7 +14,7 @@ import pytest
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.audio_track import AudioTrack, open_track, open_writer
 from cloudburst.renderer.encoder import EncodedPicture, VideoSize
-from cloudburst.renderer.gops import GopSource, divide
+from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.mp4_writer import open_mp4
@@ -56,7 +56,7 @@ def write(folder: Path, source: GopSource, frames: int) -> Path:
     path = folder / "video.mp4"
     track = silent_track(folder / "track.m4a", frames)
     with open_track(track) as audio, open_mp4(path, SMALL, audio) as writer:
-        for gop in divide(frames, source.gop_frames):
+        for gop in source.gops(frames):
             writer.write(gop, source.encode(gop, 20, lambda _frames: None))
     return path
 
@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     frames = 20 * 60 * 30
     track = silent_track(tmp_path / "track.m4a", frames)
     with open_track(track) as audio, open_mp4(tmp_path / "video.mp4", SMALL, audio) as writer:
-        for gop in divide(frames, source.gop_frames):
+        for gop in source.gops(frames):
             if gop.number == 6:
                 before = resident_bytes()
                 tracemalloc.start()

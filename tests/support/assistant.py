@@ -21,7 +21,7 @@ from typing import Any
 
 from cloudburst.renderer import gop_exchange
 from cloudburst.renderer.encoder import EncodedPicture
-from cloudburst.renderer.gops import Gop, Progress
+from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
 
 MOMENTS = ("open", "locked", "encoding", "encoded", "part", "stored", "closed")
@@ -31,11 +31,12 @@ GOP_FRAMES = 10
 class RandomSource:
     """Source whose pictures are random bytes that depend on the GOP and the quantizer only."""
 
-    gop_frames = GOP_FRAMES
-
     def __init__(self, hook: Callable[[str], None] = lambda _moment: None) -> None:
         self._hook = hook
         self.encoded: list[int] = []
+
+    def gops(self, frames: int) -> list[Gop]:
+        return divide(frames, GOP_FRAMES)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         rng = random.Random(f"{gop.number} {quantizer}")

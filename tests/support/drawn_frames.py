@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from cloudburst.renderer.cue_timeline import SubtitleState
 from cloudburst.renderer.encoder import EncodedPicture, VideoSize, configure
 from cloudburst.renderer.frames import Frame
-from cloudburst.renderer.gops import GopSource, divide
+from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.layers import Layer, layer_from_mask
 from cloudburst.renderer.planes import Planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
@@ -149,8 +149,7 @@ def header(size: VideoSize, quantizer: int = 20, *, still: bool = False) -> byte
 
 def encode_all(source: GopSource, frames: int, quantizer: int = 20) -> list[list[EncodedPicture]]:
     """Return the pictures of all GOPs of a video, GOP by GOP."""
-    gops = divide(frames, source.gop_frames)
-    return [source.encode(gop, quantizer, lambda _frames: None) for gop in gops]
+    return [source.encode(gop, quantizer, lambda _frames: None) for gop in source.gops(frames)]
 
 
 def decoded_luma(

@@ -39,7 +39,7 @@ class PictureFlags:
 @Parameter(name="*", group=MOTION)
 @dataclass(frozen=True, kw_only=True)
 class MotionFlags:
-    """Command-line options for the movement of the camera."""
+    """Command-line options for the movement of the camera, and for fades."""
 
     enable_zoom: Annotated[
         bool | None,
@@ -59,6 +59,10 @@ class MotionFlags:
     motion_easing: Annotated[
         Easing | None, Parameter(help="Slow the start or the end of the movement, or both.")
     ] = None
+    fade_in: Annotated[float | None, Parameter(help="Seconds of a fade from black, 0 to 10.")] = (
+        None
+    )
+    fade_out: Annotated[float | None, Parameter(help="Seconds of a fade to black, 0 to 10.")] = None
 
 
 @Parameter(name="*", group=SUBTITLES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cloudburst.renderer.encoder import EncodedPicture
@@ -25,8 +25,9 @@ class Gop(NamedTuple):
 class GopSource(Protocol):
     """Content of a video, which can be encoded GOP by GOP, in any order."""
 
-    gop_frames: int
-    """Length of every GOP except the last, in frames."""
+    def gops(self, frames: int) -> list[Gop]:
+        """Return the GOPs of the video, which has this number of frames."""
+        ...
 
     def choose_quantizer(self) -> int:
         """Return the quantizer for the video."""
@@ -48,7 +49,21 @@ class GopSource(Protocol):
 
 def divide(frames: int, gop_frames: int) -> list[Gop]:
     """Return the GOPs of a video; the last one may be shorter than ``gop_frames``."""
-    starts = range(0, frames, gop_frames)
-    return [
-        Gop(number, first, min(gop_frames, frames - first)) for number, first in enumerate(starts)
-    ]
+    return divide_parts([frames], [gop_frames])
+
+
+def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
+    """Return the GOPs of a video of several parts, in each of which GOPs have another length.
+
+    Args:
+        parts: Length of each part, in frames.
+        gop_frames: Length of the GOPs of each part; the last one of a part may be shorter.
+    """
+    gops: list[Gop] = []
+    first = 0
+    for frames, length in zip(parts, gop_frames, strict=True):
+        end = first + frames
+        for start in range(first, end, length):
+            gops.append(Gop(len(gops), start, min(length, end - start)))
+        first = end
+    return gops

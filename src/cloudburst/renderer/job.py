@@ -57,6 +57,8 @@ class JobOptions:
     effects: tuple[Effect, ...]
     motion_amount: float
     motion_easing: Easing
+    fade_in: float
+    fade_out: float
     is_portrait: bool | None
     background_box: bool
     background_opacity: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
 from cloudburst.renderer.frames import Frame
-from cloudburst.renderer.gops import Gop, Progress
+from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import PictureLayer, Planes
 from cloudburst.renderer.quantizers import (
@@ -45,6 +45,10 @@ class MotionVideo:
         self._camera = camera
         self._watermark = watermark
         self._subtitles = subtitles
+
+    def gops(self, frames: int) -> list[Gop]:
+        """Return the GOPs of the video; see `GopSource`."""
+        return divide(frames, self.gop_frames)
 
     def choose_quantizer(self) -> int:
         """Return the quantizer, chosen by a trial; see `GopSource`.

@@ -19,7 +19,6 @@ from cloudburst.renderer.bitrate import (
 )
 from cloudburst.renderer.cover import write_cover
 from cloudburst.renderer.encoder import FPS
-from cloudburst.renderer.gops import divide
 from cloudburst.renderer.job import (
     AUDIO,
     MUSIC,
@@ -88,7 +87,7 @@ def _start_encoding(
     folder: Path, scene: Scene, plan: GopPlan, progress: RenderProgress, share: Share
 ) -> GopEncoding:
     """Return the encoding of a plan, and share a long one with other processes."""
-    gops = divide(plan.frames, scene.source.gop_frames)
+    gops = scene.source.gops(plan.frames)
     exchange = None
     if scene.costly and len(gops) >= MIN_SHARED_GOPS:
         exchange = plan.exchange(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from PIL import Image
 
@@ -26,6 +26,9 @@ from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from cloudburst.renderer.watermark import Watermark, load_watermark
+
+if TYPE_CHECKING:
+    from cloudburst.renderer.fades import Fades
 
 log = logging.getLogger("cloudburst.renderer")
 
@@ -72,11 +75,17 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
     if subtitled:
         with process_limits.reading_input(SUBTITLE, announce):
             subtitles, missing = _load_subtitles(folder / SUBTITLE, job, size, frames)
-    effect = job.effect
+    effect, fades = job.effect, _plan_fades(job, frames)
     source = (
-        _still_video(picture, mark, frames, subtitles)
+        _still_video(picture, mark, frames, subtitles, fades)
         if effect is None
-        else _motion_video(picture, mark, _camera(effect, size, job), frames, subtitles)
+        else _motion_video(
+            picture,
+            mark,
+            _camera(effect, size, job),
+            frames,
+            _with_fades(subtitles, fades, size),
+        )
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     return Scene(size, source, scenario, effect is not None or subtitled, missing)
@@ -97,17 +106,45 @@ def _load_subtitles(
     return track, painter.missing_characters()
 
 
+def _plan_fades(job: RenderJob, frames: int) -> Fades | None:
+    options = job.options
+    if not options.fade_in and not options.fade_out:
+        return None
+    from cloudburst.renderer.fades import plan_fades  # noqa: PLC0415 - rarely needed
+
+    return plan_fades(options.fade_in, options.fade_out, frames, FPS)
+
+
+def _with_fades(
+    subtitles: SubtitleTrack, fades: Fades | None, size: tuple[int, int]
+) -> SubtitleTrack:
+    if fades is None:
+        return subtitles
+    from cloudburst.renderer.fades import FadedTrack  # noqa: PLC0415 - rarely needed
+
+    return FadedTrack(subtitles, fades, size)
+
+
 def _still_video(
-    picture: Image.Image, mark: Watermark | None, frames: int, subtitles: SubtitleTrack
+    picture: Image.Image,
+    mark: Watermark | None,
+    frames: int,
+    subtitles: SubtitleTrack,
+    fades: Fades | None,
 ) -> GopSource:
     if mark is not None:
         mark.paste(picture)
     planes = to_planes(picture)
     try:
-        return StillVideo(planes, subtitles)
+        if fades is None:
+            return StillVideo(planes, subtitles)
+        from cloudburst.renderer.fades import FadedStillVideo  # noqa: PLC0415 - rarely needed
+
+        return FadedStillVideo(planes, frames, subtitles, fades)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)
-        return MotionVideo(planes, frames, None, None, subtitles)
+        faded = _with_fades(subtitles, fades, picture.size)
+        return MotionVideo(planes, frames, None, None, faded)
 
 
 def _camera(effect: Effect, size: VideoSize, job: RenderJob) -> Camera:

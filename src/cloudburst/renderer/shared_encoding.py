@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.gop_exchange import GopExchange
-from cloudburst.renderer.gops import Gop, GopSource, divide
+from cloudburst.renderer.gops import Gop, GopSource
 
 PLAN_FILE = "gops.json"
 """Name of the plan in a job's folder."""
@@ -74,7 +74,7 @@ class GopEncoding:
     ) -> None:
         self._source = source
         self.quantizer = plan.quantizer
-        self._gops = divide(plan.frames, source.gop_frames)
+        self._gops = source.gops(plan.frames)
         self._exchange = exchange
         self._progress = progress
         self._done: dict[int, int] = {}

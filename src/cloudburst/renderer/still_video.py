@@ -20,7 +20,7 @@ from cloudburst.renderer.encoder import (
     VideoSize,
 )
 from cloudburst.renderer.frames import Frame
-from cloudburst.renderer.gops import Gop, Progress
+from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.planes import Planes, grey
 from cloudburst.renderer.quantizers import STILL_QUANTIZER
@@ -79,6 +79,10 @@ class StillVideo:
         self._subtitles = subtitles
         self._layers: Sequence[Layer] = ()
         self._single: _SingleState | None = None
+
+    def gops(self, frames: int) -> list[Gop]:
+        """Return the GOPs of the video; see `GopSource`."""
+        return divide(frames, self.gop_frames)
 
     def choose_quantizer(self) -> int:
         """Return the quantizer; see `GopSource`."""

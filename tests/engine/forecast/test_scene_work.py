@@ -44,3 +44,18 @@ def test_the_work_is_in_proportion_to_measured_cpu_seconds(
     scene = checked.model_copy(update={"options": options})
     expected = NATIVE_CPU_SECONDS_PER_WORK * scene_work(scene)
     assert expected == pytest.approx(cpu_seconds, rel=0.2)
+
+
+@pytest.mark.parametrize("subtitle", [False, True])
+def test_each_frame_of_a_fade_is_encoded(subtitle: bool) -> None:
+    """A fade takes the work of camera motion of the same length, also if it is all of the scene."""
+    faded = RenderOptions(effects=(), fade_in=1, fade_out=2)
+    for seconds, fading in ((3600, 3), (10, 3), (2, 2)):
+        plain, more = (
+            scene_work(scene(seconds, subtitle=subtitle).model_copy(update={"options": options}))
+            for options in (STILL, faded)
+        )
+        motion = scene_work(scene(fading).model_copy(update={"options": ZOOM}))
+        motion -= scene_work(scene(0).model_copy(update={"options": ZOOM}))
+        rate = (plain - scene_work(scene(0).model_copy(update={"options": STILL}))) / seconds
+        assert more - plain == pytest.approx(motion - rate * fading)

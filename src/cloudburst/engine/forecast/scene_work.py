@@ -46,10 +46,12 @@ def scene_work(scene: CheckedScene) -> float:
     and subtitles add less than 5 %, which is neglected. On the public image, a scene without camera
     motion is a quarter of the work of the same scene with motion, with or without subtitles.
     """
-    if scene.options.effect_for(scene.scene.name) is not None:
-        video = MOTION_WORK + scene.audio_seconds
+    seconds, options = scene.audio_seconds, scene.options
+    fading = min(options.fade_in + options.fade_out, seconds)  # encoded as camera motion is
+    if options.effect_for(scene.scene.name) is not None:
+        video = MOTION_WORK + seconds
     elif scene.scene.subtitle is not None:
-        video = STILL_SUBTITLE_WORK_PER_SECOND * scene.audio_seconds
+        video = fading + STILL_SUBTITLE_WORK_PER_SECOND * (seconds - fading)
     else:
-        video = STILL_WORK_PER_SECOND * scene.audio_seconds
+        video = fading + STILL_WORK_PER_SECOND * (seconds - fading)
     return BASE_WORK + video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6

@@ -1,4 +1,4 @@
-"""Render options for the movement of the camera."""
+"""Render options for the movement of the camera and for fades."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
 
 
 class MotionOptions(BaseModel):
-    """Movement of the camera."""
+    """Movement of the camera, and fades."""
 
     effects: Annotated[tuple[Effect, ...], BeforeValidator(split_list)] = Field(
         default=_ZOOM, description=f"a list of {', '.join(Effect)}"
@@ -30,6 +30,15 @@ class MotionOptions(BaseModel):
     )
     """Change of the speed of the movement: constant (``linear``), slow at the start (``ease_in``),
     at the end (``ease_out``), or at both (``ease_in_out``)."""
+    fade_in: float = Field(default=0.0, ge=0, le=10, description="a number of seconds from 0 to 10")
+    """Seconds at the start of the video in which the picture, with subtitles and watermark, appears
+    from black, from 0 to 10. The sound does not change. If the video is shorter than ``fade_in``
+    and ``fade_out`` together, each has its share of the length."""
+    fade_out: float = Field(
+        default=0.0, ge=0, le=10, description="a number of seconds from 0 to 10"
+    )
+    """Seconds at the end of the video in which the picture, with subtitles and watermark, becomes
+    black, from 0 to 10; see ``fade_in``."""
 
     @model_validator(mode="before")
     @classmethod
