@@ -42,6 +42,7 @@ if _typing.TYPE_CHECKING:
         CredentialsError,
         DownloadError,
         EncodeError,
+        FilmError,
         InvalidScenesError,
         JournalError,
         KeyRefusedError,
@@ -70,6 +71,9 @@ if _typing.TYPE_CHECKING:
     )
     from cloudburst.models.events import (
         Event,
+        FilmCompleted,
+        FilmFailed,
+        FilmProgress,
         SceneCompleted,
         SceneCopied,
         SceneEncoded,
@@ -86,6 +90,9 @@ if _typing.TYPE_CHECKING:
         WorkerReady,
         WorkerStopped,
         event_adapter,
+    )
+    from cloudburst.models.film import (
+        Transition,
     )
     from cloudburst.models.limits import (
         Backoff,
@@ -145,6 +152,10 @@ __all__ = [
     "EncodeError",
     "Event",
     "FargateOperationV1",
+    "FilmCompleted",
+    "FilmError",
+    "FilmFailed",
+    "FilmProgress",
     "InvalidScenesError",
     "JournalError",
     "KeyRefusedError",
@@ -184,6 +195,7 @@ __all__ = [
     "ThrottledError",
     "Tier",
     "Timeouts",
+    "Transition",
     "UploadError",
     "Video",
     "WorkerDiskFullError",
@@ -243,6 +255,7 @@ _NAMES = {
         "CredentialsError",
         "DownloadError",
         "EncodeError",
+        "FilmError",
         "InvalidScenesError",
         "JournalError",
         "KeyRefusedError",
@@ -269,6 +282,9 @@ _NAMES = {
     "cloudburst.models.camera_effects": ("Effect",),
     "cloudburst.models.events": (
         "Event",
+        "FilmCompleted",
+        "FilmFailed",
+        "FilmProgress",
         "SceneCompleted",
         "SceneCopied",
         "SceneEncoding",
@@ -286,6 +302,7 @@ _NAMES = {
         "WorkerStopped",
         "event_adapter",
     ),
+    "cloudburst.models.film": ("Transition",),
     "cloudburst.models.options": ("RenderOptions",),
     "cloudburst.models.limits": (
         "Backoff",

@@ -28,8 +28,15 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.film.request import (
+    ChapterSource,
+    check_scenes_of_film,
+    claimed_film,
+    film_request,
+)
 from cloudburst.history import load_history, save_history
 from cloudburst.journal import is_run_name
+from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.journal_entries import Entry, ProcessEntry, SceneEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
@@ -161,19 +168,30 @@ class Client(anyio.AsyncContextManagerMixin):
         overwrite: bool = False,
         name: str | None = None,
         resume: bool = False,
+        film: Path | str | None = None,
+        transition: Transition = "cut",
+        transition_seconds: float = 0.5,
     ) -> Report:
         """Render all scenes into the folder ``to`` and return the report.
 
         A failed scene does not stop the others. The call returns when every video is verified and
         the stop of every task is accepted, except for tasks that are kept for ``Limits.idle``
-        seconds. `Report.raise_for_failures` raises the errors of failed scenes. For ``name`` and
-        ``resume`` see `stream`.
+        seconds. `Report.raise_for_failures` raises the errors of failed scenes. For the other
+        parameters see `stream`.
 
         Raises:
             ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
         """
         async with self.stream(
-            scenes, to=to, options=options, overwrite=overwrite, name=name, resume=resume
+            scenes,
+            to=to,
+            options=options,
+            overwrite=overwrite,
+            name=name,
+            resume=resume,
+            film=film,
+            transition=transition,
+            transition_seconds=transition_seconds,
         ) as run:
             return await run.until_done()
         raise AssertionError("unreachable: a stream does not suppress exceptions")
@@ -188,6 +206,9 @@ class Client(anyio.AsyncContextManagerMixin):
         overwrite: bool = False,
         name: str | None = None,
         resume: bool = False,
+        film: Path | str | None = None,
+        transition: Transition = "cut",
+        transition_seconds: float = 0.5,
     ) -> AsyncGenerator[Run]:
         """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
@@ -201,6 +222,12 @@ class Client(anyio.AsyncContextManagerMixin):
         inputs have changed. Running tasks of earlier processes are adopted or stopped, and are part
         of the bill.
 
+        ``film`` is the path of an MP4 file in which the videos are joined in the order of the
+        scenes, once all of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``)
+        are beside it. From scene to scene there is a ``transition`` of ``transition_seconds``. A
+        film that cannot be made is not an error of a scene: see `Report.film` and
+        `Report.film_error`.
+
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.
             InvalidScenesError: Scenes or their files have problems; the error lists all of them.
@@ -211,13 +238,15 @@ class Client(anyio.AsyncContextManagerMixin):
             ClosedError: The client is not open, or belongs to another event loop.
         """
         client = self._opened()
-        options = _with_absolute_paths(options or self._options)
-        folder = _absolute_folder(to)
+        options, folder = _with_absolute_paths(options or self._options), _absolute_folder(to)
+        request = film_request(film, transition, transition_seconds)
         checked = await anyio.to_thread.run_sync(
             _check, scene_list(scenes), options, self._limits, folder
         )
         names = [scene.scene.name for scene in checked]
         covers = [scene.scene.name for scene in checked if scene.options.cover]
+        if request is not None:
+            check_scenes_of_film(request, checked, folder)
         if resume and name is None:
             name = await anyio.to_thread.run_sync(newest_run_with, folder, names)
         run_name = uuid4().hex[:12] if name is None else name
@@ -226,6 +255,13 @@ class Client(anyio.AsyncContextManagerMixin):
                 claim_outputs(
                     folder, names, run=run_name, overwrite=overwrite, resume=resume, covers=covers
                 ) as paths,
+                claimed_film(
+                    request,
+                    [_chapter_source(scene) for scene in checked],
+                    run=run_name,
+                    overwrite=overwrite,
+                    resume=resume,
+                ) as make_film,
                 client.open_run_journal(
                     folder, run_name, resume=resume, reclaim=paths.renew
                 ) as run_journal,
@@ -242,9 +278,15 @@ class Client(anyio.AsyncContextManagerMixin):
                     limits=self._limits,
                     journal=run_journal.journal,
                     first=self._first(
-                        client.pool, run_name, checked, options, run_journal.journal.now()
+                        client.pool,
+                        run_name,
+                        checked,
+                        options=options,
+                        film=request,
+                        now=run_journal.journal.now(),
                     ),
                     earlier=earlier,
+                    make_film=make_film,
                 ) as run_journal.run:
                     yield run_journal.run
             await save_history(client.pool.take_samples())
@@ -254,7 +296,9 @@ class Client(anyio.AsyncContextManagerMixin):
         pool: WorkerPool,
         run: str,
         scenes: Sequence[CheckedScene],
+        *,
         options: RenderOptions,
+        film: FilmRequest | None,
         now: float,
     ) -> Sequence[Entry]:
         """Return the journal entries that must be written before the run starts."""
@@ -265,6 +309,7 @@ class Client(anyio.AsyncContextManagerMixin):
             tier=self._spec.tier,
             limits=self._limits,
             backends=tuple(backend.name for backend in pool.backends),
+            film=film,
         )
         entries = [
             SceneEntry(
@@ -373,6 +418,10 @@ def _check(
     checked = check_scenes(scenes, options, limits)
     check_covers(checked, folder)
     return add_fingerprints(checked)
+
+
+def _chapter_source(scene: CheckedScene) -> ChapterSource:
+    return ChapterSource(scene.scene.name, scene.scene.name, scene.scene.subtitle)
 
 
 def _absolute_folder(to: Path | str) -> Path:

@@ -32,6 +32,7 @@
     * DownloadError         retryable               the video could not be downloaded
       * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable               no progress in time (also TimeoutError)
+  * FilmError                                       no film could be made of the videos
 
 The attribute ``remedy`` names the action that may help, and ``retryable`` is derived from it. Each
 class has a default remedy; a single error may have a more specific remedy from the table in
@@ -314,3 +315,7 @@ class SceneTimeoutError(SceneError, TimeoutError):
     """Error for a scene that made no progress for ``Timeouts.scene`` seconds."""
 
     remedy = Remedy.OTHER_WORKER
+
+
+class FilmError(CloudburstError):
+    """Error for a film that could not be made. Videos that are finished are kept."""

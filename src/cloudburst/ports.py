@@ -16,13 +16,27 @@ from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
 
 OnProgress: TypeAlias = Callable[[float], None]
 """Function that is called with the finished share of an encode, from 0 to 1. It must not block or
 raise."""
+
+
+class FilmMaker(Protocol):
+    """Function that makes the film of a run."""
+
+    async def __call__(
+        self, videos: Sequence[Video], on_progress: OnProgress, /
+    ) -> tuple[Path, bool]:
+        """Make the film of the finished videos, in their order.
+
+        Return its path, and true if it was made earlier from the same videos. Raises `FilmError`
+        if no film can be made of the videos.
+        """
+        ...
 
 
 class Launcher(Protocol):

@@ -344,10 +344,10 @@ def _path(text: str, folder: Path) -> str:
 
 
 def _sorted(names: Iterable[str]) -> list[str]:
-    """Return the names sorted with numbers as numbers: ``scene_2`` before ``scene_10``."""
+    return sorted(names, key=natural_key)
 
-    def key(name: str) -> tuple[list[str | int], str]:
-        parts = re.split(r"(\d+)", name.casefold())
-        return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
-    return sorted(names, key=key)
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Return a key for sorting with numbers as numbers: ``scene_2`` before ``scene_10``."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

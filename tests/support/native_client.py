@@ -29,9 +29,7 @@ def ignore(share):
     pass
 
 
-async def rendered(
-    studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_verified=None
-):
+async def rendered(studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_verified=None):
     async with to_studio(studio, timeouts) as renderer:
         upload = await renderer.upload(scene, options)
         output = await renderer.encode(upload, progress=ignore)

@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 
 from cloudburst.backends import local
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
 from cloudburst.cli.output import describe_error, print_error, safe_text
@@ -49,6 +50,7 @@ _RUN_SUMMARIES = {
     "resume": "Resume a run that was interrupted, or in which scenes failed.",
     "runs": "List the runs of a folder and their state.",
     "plan": "Predict the time and cost of rendering; starts nothing.",
+    "film": "Join the finished videos of a folder to one film.",
 }
 """Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command
 itself shows the command's whole docstring."""
@@ -70,6 +72,7 @@ def render_command(
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: BackendOptions | None = None,
     video: LookOptions | None = None,
+    film: FilmFlags | None = None,
     run_options: RunOptions | None = None,
 ) -> int:
     """Render scenes into videos.
@@ -97,6 +100,7 @@ def render_command(
         tier=backend.selected_tier(),
         limits=replace(run_options.limits(), max_usd=backend.budget),
         overwrite=overwrite,
+        film=(film or FilmFlags()).request(),
         custom_folder=to is not None,
         timeouts=timeouts_of(settings),
         spot=backend.spot,

@@ -38,6 +38,9 @@ from cloudburst.cli.progress import (
 )
 from cloudburst.models.events import (
     Event,
+    FilmCompleted,
+    FilmFailed,
+    FilmProgress,
     SceneCompleted,
     SceneCopied,
     SceneEncoded,
@@ -143,7 +146,7 @@ def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | Non
     Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
     """
     match event:
-        case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded():
+        case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded() | FilmProgress():
             return None
         case WorkerLaunched(task=task, backend=backend):
             text = Text(f"{view.worker_name(task)} is starting ({backend})")
@@ -155,17 +158,23 @@ def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | Non
             text = safe_text(f"{scene}: started on {view.worker_name(task)}")
         case SceneEncoding(scene=scene, task=task):
             text = safe_text(f"{scene}: encoding on {view.worker_name(task)}")
-        case SceneCompleted(scene=scene, video=video, skipped=skipped):
-            done = "done already" if skipped else "done"
-            size = format_size(video.size)
-            text = safe_text(f"{scene}: {done}, {size}, {short_path(video.path)}")
+        case SceneCompleted() | FilmCompleted():
+            text = _completed_text(event)
         case SceneCopied(scene=scene, task=task):
             text = safe_text(f"{scene}: slow, encoding on {view.worker_name(task)} too")
-        case WorkerFailed() | SceneRetried() | SceneFailed():
+        case WorkerFailed() | SceneRetried() | SceneFailed() | FilmFailed():
             text = _failure_text(event, view, reasons=reasons)
         case _:
             assert_never(event)
     return Text.assemble((f"{format_duration(event.at):>6}  ", "dim"), text)
+
+
+def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
+    done = "done already" if event.skipped else "done"
+    if isinstance(event, FilmCompleted):
+        return safe_text(f"film: {done}, {short_path(event.path)}")
+    size, path = format_size(event.video.size), short_path(event.video.path)
+    return safe_text(f"{event.scene}: {done}, {size}, {path}")
 
 
 def failure_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | None:
@@ -173,7 +182,7 @@ def failure_line(event: Event, view: RunView, *, reasons: bool = True) -> Text |
 
     Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
     """
-    if isinstance(event, WorkerFailed | SceneRetried | SceneFailed):
+    if isinstance(event, WorkerFailed | SceneRetried | SceneFailed | FilmFailed):
         return _failure_text(event, view, reasons=reasons)
     return None
 
@@ -189,6 +198,8 @@ def _failure_text(event: FailureEvent, view: RunView, *, reasons: bool) -> Text:
             head, style = f"{scene}: attempt failed, retrying", "yellow"
         case SceneFailed(scene=scene):
             head, style = f"{scene}: failed", "red"
+        case FilmFailed():
+            head, style = "no film", "red"
     first = view.first_failure(event)
     if first is event:
         return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
@@ -211,6 +222,8 @@ def _overall_line(view: RunView, now: float) -> Table:
         state.append(f" · {view.failed} failed", "red")
     if view.stopping:
         state.append(" · stopping", "yellow")
+    elif view.film is not None:
+        state.append(f" · film {view.film:.0%}", "cyan")
     elif view.settling:
         state.append(" · waiting for the final bill", "dim")
     grid = Table.grid(padding=(0, 2), expand=True)

@@ -10,6 +10,9 @@ from typing import TypeAlias, assert_never
 from cloudburst.cli.output import failure_key
 from cloudburst.models.events import (
     Event,
+    FilmCompleted,
+    FilmFailed,
+    FilmProgress,
     SceneCompleted,
     SceneCopied,
     SceneEncoded,
@@ -51,7 +54,7 @@ _BEGINS = {
 """Share of a scene's work that is done at the beginning of each stage, between 0 and 1. The encode
 is nearly all of the work."""
 
-FailureEvent: TypeAlias = WorkerFailed | SceneRetried | SceneFailed
+FailureEvent: TypeAlias = WorkerFailed | SceneRetried | SceneFailed | FilmFailed
 
 
 @dataclass(slots=True)
@@ -100,6 +103,8 @@ class RunView:
 
     stopping: bool = False
     """True if the run is being stopped by a signal."""
+    film: float | None = None
+    """Finished share of the film, between 0 and 1; ``None`` before the film is begun."""
     settling: bool = False
     """True if every scene is finished and tasks are still stopping at AWS."""
 
@@ -152,6 +157,8 @@ class RunView:
                 self._move(name, SceneStage.DONE)
             case SceneFailed(scene=name):
                 self._move(name, SceneStage.FAILED)
+            case FilmProgress() | FilmCompleted() | FilmFailed():
+                self.film = event.progress if isinstance(event, FilmProgress) else None
             case _:
                 assert_never(event)
 
@@ -180,12 +187,14 @@ class RunView:
 
 
 def _cause(event: FailureEvent) -> str:
-    scene = "" if isinstance(event, WorkerFailed) else event.scene
+    scene = "" if isinstance(event, WorkerFailed | FilmFailed) else event.scene
     return failure_key(f"{event.kind}: {event.message}", scene)
 
 
 def failure_name(event: FailureEvent, view: RunView) -> str:
-    """Return the name of the scene or worker that a failure is about."""
+    """Return the name of the scene or worker that a failure is about, or ``the film``."""
+    if isinstance(event, FilmFailed):
+        return "the film"
     return view.worker_name(event.task) if isinstance(event, WorkerFailed) else event.scene
 
 

@@ -34,6 +34,7 @@ from cloudburst.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.earlier_runs import unfinished_run_with
 from cloudburst.errors import OutputExistsError, Remedy
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report, Status
@@ -71,6 +72,8 @@ class RunRequest:
     custom_folder: bool = False
     """True if ``cloudburst resume`` needs ``--to`` to find the run."""
 
+    film: FilmRequest | None = None
+    """Film to make of all videos; ``None`` for none."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     spot: bool = False
     """True if ``--spot`` was given; the journal does not record this option."""
@@ -170,6 +173,7 @@ async def _run(request: RunRequest, view: RunView, show: ShowEvent, outcome: Run
                 overwrite=request.overwrite,
                 name=request.run,
                 resume=request.run is not None,
+                **_film_arguments(request.film),
             ) as run:
                 view.begin(entry.scene for entry in run.report.scenes)
                 async for event in run:
@@ -181,6 +185,14 @@ async def _run(request: RunRequest, view: RunView, show: ShowEvent, outcome: Run
         finally:
             if run is not None:
                 outcome.report = run.report
+
+
+def _film_arguments(film: FilmRequest | None) -> dict[str, Any]:
+    """Return the arguments of `Client.stream` for a film."""
+    if film is None:
+        return {}
+    how = {"transition": film.transition, "transition_seconds": film.transition_seconds}
+    return {"film": film.path, **how}
 
 
 def _exit_now(signum: int) -> None:
@@ -223,7 +235,8 @@ def print_result(
         terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
         width = None if terminal else _WIDTH_WITHOUT_TERMINAL
         print_output(Summary(report), width=width)
-        if request is not None and report.status is not Status.COMPLETE:
+        incomplete = report.status is not Status.COMPLETE or report.film_error is not None
+        if request is not None and incomplete:
             head, command = "Resume with: ", safe_text(request.resume_command(report.run), "bold")
             if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
                 for path in _files_to_replace(report, request):
@@ -257,8 +270,9 @@ def _files_to_replace(report: Report, request: RunRequest) -> list[str]:
 
 
 def _succeeded(report: Report) -> bool:
-    """Return whether every scene has its video and all tasks are known to have stopped."""
-    return report.status is Status.COMPLETE and not any(w.possibly_running for w in report.workers)
+    """Return whether videos and film are complete and all tasks are known to have stopped."""
+    complete = report.status is Status.COMPLETE and report.film_error is None
+    return complete and not any(worker.possibly_running for worker in report.workers)
 
 
 def _print_failures(report: Report, errors: Console) -> None:
@@ -267,3 +281,5 @@ def _print_failures(report: Report, errors: Console) -> None:
         if failure.scenes:
             text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
             errors.print(safe_text(text, "red"), soft_wrap=True)
+    if report.film_error is not None:
+        errors.print(safe_text(f"film: {first_line(report.film_error)}", "red"), soft_wrap=True)

@@ -24,7 +24,9 @@ from cloudburst.earlier_runs import (
     successor,
 )
 from cloudburst.errors import ConfigurationError
+from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.journal import JournalState, is_run_name, journal_path, read_journal
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
@@ -82,13 +84,13 @@ def resume_command(
     named = run is not None
     run, folder, state = _find_run(run, folder.absolute(), custom_folder=to is not None)
     custom_folder = to is not None or folder != _default_folder(settings)
+    process = state.processes[-1]
     if is_complete(state):
         missing = missing_videos(state, folder)
         # Videos that were only moved away are rendered again only if the run is named.
-        if not missing or not named:
+        if not named if missing else not _lacks_film(process.film):
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             return 0
-    process = state.processes[-1]
     limits = _limits(process.limits, run_options, budget)
     # The default limit is not passed on, so that this machine uses its own default.
     workers = run_options.workers
@@ -105,12 +107,18 @@ def resume_command(
         tier=process.tier,
         limits=limits,
         overwrite=overwrite,
+        film=process.film,
         run=run,
         custom_folder=custom_folder,
         timeouts=timeouts_of(settings),
         spot=spot,
     )
     return run_and_report(request, run_options)
+
+
+def _lacks_film(film: FilmRequest | None) -> bool:
+    """Return whether a film was requested that does not exist."""
+    return film is not None and read_fingerprint(film.path) is None
 
 
 def _print_complete(

@@ -69,6 +69,7 @@ class Summary:
             yield from _videos(report, width=options.max_width)
         yield from _failures(report)
         yield from _warnings(report)
+        yield from _film(report)
         yield from _totals(report)
         yield from _bill(report)
 
@@ -166,6 +167,15 @@ def _warnings(report: Report) -> Iterator[RenderableType]:
         head = (f"{pluralize(len(names), 'video')} with a warning: ", "bold yellow")
         yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
         yield from _names(names)
+
+
+def _film(report: Report) -> Iterator[RenderableType]:
+    """Yield the path of the film, or the reason why there is none."""
+    if report.film is not None:
+        yield unwrapped("Film: ", safe_text(short_path(report.film), "green"))
+    if report.film_error is not None:
+        head = ("No film: ", "bold red")
+        yield WordWrapped(head, safe_text(first_line(report.film_error), "red"))
 
 
 def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from cloudburst.engine.cost_breakdown import cost_of, covered_seconds, scene_costs, total_cost
+from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
@@ -27,6 +28,7 @@ class ReportBuilder:
         started_at: Time at which the run started, on anyio's clock.
         seconds: Wall time of the run, in seconds.
         predicted: Prediction that was made when the run started.
+        film: Step that makes the film of the run; ``None`` if no film was requested.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class ReportBuilder:
         started_at: float,
         seconds: float,
         predicted: Prediction | None,
+        film: FilmStep | None = None,
     ) -> None:
         self._run = run
         self._scenes = scenes
@@ -45,6 +48,7 @@ class ReportBuilder:
         self._started_at = started_at
         self._seconds = seconds
         self._predicted = predicted
+        self._film = film
         self._scene_reports: list[SceneReport] = []
         self._worker_reports: list[WorkerReport] = []
         self._costs: list[Cost | None] = []
@@ -72,6 +76,8 @@ class ReportBuilder:
             cost=total_cost(self._costs),
             problem=_problem(self._scenes),
             predicted=self._predicted,
+            film=None if self._film is None else self._film.path,
+            film_error=None if self._film is None else self._film.error,
             errors=tuple(scene.error for scene in self._scenes if scene.error is not None),
         )
 

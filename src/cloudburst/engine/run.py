@@ -23,6 +23,7 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.engine.attempt import SceneContext, render_scene
 from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.event_stream import EventStream
+from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.output_folder import OutputFolder
@@ -44,7 +45,7 @@ from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
-from cloudburst.ports import Journal
+from cloudburst.ports import FilmMaker, Journal
 
 EVENTS_PER_CHECKPOINT = 100
 """Number of events that are emitted before other tasks may run, which takes a few milliseconds."""
@@ -60,6 +61,8 @@ class Run:
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
         """Time and cost that were predicted when the run started."""
+        self.film: FilmStep | None = None
+        """Step that makes the film of the run; ``None`` if no film was requested."""
         self._pool = pool
         self._scenes = scenes
         self._workers: dict[WorkerRecord, None] = {}
@@ -88,6 +91,11 @@ class Run:
             pass
         return builder.finish().with_settlement(self.settled)
 
+    async def make_film(self) -> None:
+        """Make the film of the run, if one was requested; all scenes have a video or an error."""
+        if self.film is not None:
+            await self.film.run(self._scenes)
+
     async def settled(self) -> Report:
         """Return the report once every task of the run has stopped: see `Report.settled`."""
         await self._pool.wait_settled(self.name)
@@ -109,6 +117,7 @@ class Run:
             started_at=self._started_at,
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
+            film=self.film,
         )
 
     def _now(self) -> float:
@@ -165,6 +174,7 @@ async def open_run(
     journal: Journal | None = None,
     first: Sequence[Entry] = (),
     earlier: RecoveredState | None = None,
+    make_film: FilmMaker | None = None,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -182,6 +192,7 @@ async def open_run(
         first: Journal entries to write before anything starts.
         earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
             they finished are kept, and their tasks are used or stopped.
+        make_film: Function that makes the film of the run; ``None`` if no film was requested.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
@@ -191,6 +202,7 @@ async def open_run(
     records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
     checked = {scene.scene.name: scene for scene in scenes}
     run = Run(name, tuple(records.values()), pool)
+    run.film = None if make_film is None else FilmStep(make_film, run.emit)
     output = OutputFolder(name, pool)
     recovery: TaskRecovery | None = None
     if earlier is not None:
@@ -312,6 +324,7 @@ class _RunProgress:
                 await self._finished.wait()
         if self._recovery is not None:
             await self._recovered.wait()
+        await self._run.make_film()
         await self._pool.wait_drained(self._run.name)
         self._run.end()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -164,6 +165,34 @@ class SceneFailed(SceneEvent):
     """True if another attempt may succeed without a change by the user."""
 
 
+class FilmProgress(_Event):
+    """Event: the film is being made of the finished videos."""
+
+    type: Literal["film.progress"] = "film.progress"
+    progress: float = Field(ge=0, le=1)
+    """Finished share of the film, from 0 to 1."""
+
+
+class FilmCompleted(_Event):
+    """Event: the film is complete and has its final name."""
+
+    type: Literal["film.completed"] = "film.completed"
+    path: Path
+    """Absolute path of the film."""
+    skipped: bool = False
+    """True if the film was made earlier from the same videos."""
+
+
+class FilmFailed(_Event):
+    """Event: no film was made; finished videos are kept."""
+
+    type: Literal["film.failed"] = "film.failed"
+    kind: str
+    """Class name of the error."""
+    message: str
+    """Message of the error."""
+
+
 Event: TypeAlias = Annotated[
     WorkerLaunched
     | WorkerReady
@@ -178,7 +207,10 @@ Event: TypeAlias = Annotated[
     | SceneEncoded
     | SceneRetried
     | SceneCompleted
-    | SceneFailed,
+    | SceneFailed
+    | FilmProgress
+    | FilmCompleted
+    | FilmFailed,
     Field(discriminator="type"),
 ]
 """Any event of a run."""

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from pydantic import AfterValidator, Field
 
 from cloudburst.models.error_entry import ErrorEntry
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
@@ -66,6 +67,8 @@ class ProcessEntry:
     """Limits of the client."""
     backends: tuple[str, ...]
     """Names of the backends in the order of preference."""
+    film: FilmRequest | None = None
+    """Film of the run; ``None`` if none was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

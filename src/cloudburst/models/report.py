@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
 
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, FilmError
 from cloudburst.models.scene import Video
 
 
@@ -164,6 +164,10 @@ class Report(_ReportModel):
     predicted: Prediction | None = None
     """Forecast made when the run began, based on earlier runs and assumptions; ``None`` if none was
     made."""
+    film: Path | None = None
+    """Absolute path of the film; ``None`` if none was requested, or it was not made."""
+    film_error: str | None = None
+    """Reason why the requested film was not made; ``None`` if there is none."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """Errors of the failed scenes, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)
@@ -215,6 +219,11 @@ class Report(_ReportModel):
         return self if self._settle is None else await self._settle()
 
     def raise_for_failures(self) -> None:
-        """Raise the errors of failed scenes as one ``ExceptionGroup``; return if none failed."""
+        """Raise the errors of failed scenes as one ``ExceptionGroup``; return if none failed.
+
+        If only the film failed, its `FilmError` is raised.
+        """
         if self.errors:
             raise ExceptionGroup(f"{len(self.errors)} scenes failed", list(self.errors))
+        if self.film_error is not None:
+            raise FilmError(self.film_error)

@@ -101,10 +101,15 @@ class TrackWriter:
 def open_writer(path: Path) -> Generator[TrackWriter]:
     """Create the file of an audio track, or replace it, and close it after the block."""
     with av.open(f"file:{path}", "w", format=_FORMAT) as container:
-        stream = container.add_stream("aac", SAMPLE_RATE, options=_ENCODER_OPTIONS)
-        stream.layout, stream.format = "stereo", SAMPLE_FORMAT
-        stream.bit_rate, stream.time_base = BIT_RATE, TIME_BASE
-        yield TrackWriter(container, stream)
+        yield TrackWriter(container, add_encoder(container))
+
+
+def add_encoder(container: OutputContainer) -> AudioStream:
+    """Add a stream to a file, with the encoder of a video's audio, and return it."""
+    stream = container.add_stream("aac", SAMPLE_RATE, options=_ENCODER_OPTIONS)
+    stream.layout, stream.format = "stereo", SAMPLE_FORMAT
+    stream.bit_rate, stream.time_base = BIT_RATE, TIME_BASE
+    return stream
 
 
 class TrackReader:

@@ -1,0 +1,122 @@
+"""``cloudburst film``: joins the finished videos of a folder to one film."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import anyio
+from anyio import to_thread
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from cloudburst.cli.film_options import TransitionFlags
+from cloudburst.cli.output import (
+    pluralize,
+    print_output,
+    safe_text,
+    short_path,
+    unwrapped,
+    write_line,
+)
+from cloudburst.cli.render import interrupt_handler
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import ConfigurationError
+from cloudburst.film.folder import FolderVideo, videos_in
+from cloudburst.film.request import claimed_film, film_request
+from cloudburst.models.film import FilmRequest
+from cloudburst.signals import InterruptHandler
+
+_FILM_NAME = "film.mp4"
+"""Default name of the film in the folder of its videos."""
+
+
+def film_command(
+    folder: Path,
+    /,
+    *,
+    film: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    how: TransitionFlags | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Join the finished videos of a folder to one film.
+
+    The order is that of the scenes of the run that made the videos, else of their names. Each scene
+    becomes a chapter. Subtitles (.srt) and a cover picture (.jpg) are written beside the film. A
+    film that was made of the same videos before is kept.
+
+    Parameters
+    ----------
+    folder
+        Folder of the videos.
+    film
+        Path of the film. Default: film.mp4 in the folder.
+    overwrite
+        Replace existing files of these names.
+    as_json
+        Print one JSON object with the path of the film.
+    quiet
+        Print errors only.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
+    how = how or TransitionFlags()
+    path = folder / _FILM_NAME if film is None else film
+    request = film_request(path, how.transition, how.transition_seconds)
+    assert request is not None, "a path is given"
+    console = None if quiet or as_json else Console(stderr=True)
+    make = partial(_make, overwrite=overwrite)
+    with interrupt_handler() as signals:
+        result = anyio.run(make, request, folder, signals, console)
+        if result is None:
+            return 128 + (signals.first_signal or 0)
+    videos, skipped = result
+    if as_json:
+        found = {"film": str(request.path), "scenes": len(videos), "skipped": skipped}
+        write_line(json.dumps(found))
+    elif not quiet:
+        done = "already made of the same" if skipped else "of"
+        head = f"Film {done} {pluralize(len(videos), 'video')}: "
+        print_output(unwrapped(head, safe_text(short_path(request.path), "green")))
+    return 0
+
+
+async def _make(
+    request: FilmRequest,
+    folder: Path,
+    signals: InterruptHandler,
+    console: Console | None,
+    *,
+    overwrite: bool,
+) -> tuple[list[FolderVideo], bool] | None:
+    """Return the videos of the film, and true if it was made before; ``None`` after a signal."""
+    with collapse_single(), anyio.CancelScope() as work, signals.call_on_first_signal(work.cancel):
+        videos = await to_thread.run_sync(videos_in, folder, request.path, abandon_on_cancel=True)
+        sources = [video.source for video in videos]
+        run = uuid4().hex[:12]
+        async with claimed_film(
+            request, sources, run=run, overwrite=overwrite, resume=True
+        ) as make_film:
+            assert make_film is not None, "a film is requested"
+            with _progress(console) as show:
+                _, skipped = await make_film([video.video for video in videos], show)
+        return videos, skipped
+    return None
+
+
+@contextmanager
+def _progress(console: Console | None) -> Generator[Callable[[float], None]]:
+    """Show a progress bar on a terminal, if any; yield the function that sets the progress."""
+    columns = (TextColumn("film"), BarColumn(), TaskProgressColumn())
+    hidden = console is None or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("film", total=1.0)
+        yield lambda done: bar.update(task, completed=done)

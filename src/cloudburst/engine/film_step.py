@@ -1,0 +1,76 @@
+"""Last step of a run: the film of its videos."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.errors import FilmError
+from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
+from cloudburst.ports import FilmMaker
+
+logger = logging.getLogger(__name__)
+
+_MAX_NAMES = 5
+"""Maximum number of scenes that the message of an error names."""
+
+
+class Emit(Protocol):
+    """Function that adds an event to the stream of a run."""
+
+    def __call__(self, event: type[Any], **fields: Any) -> None:
+        """Add an event of this class with these fields."""
+        ...
+
+
+class FilmStep:
+    """Step that makes the film of a run when all of its scenes have their videos.
+
+    Args:
+        make: Function that makes the film.
+        emit: Function that adds an event to the stream of the run.
+    """
+
+    def __init__(self, make: FilmMaker, emit: Emit) -> None:
+        self._make = make
+        self._emit = emit
+        self._percent = -1
+        self.path: Path | None = None
+        """Path of the film; ``None`` if it is not made."""
+        self.error: str | None = None
+        """Reason why no film was made; ``None`` if there is none."""
+
+    async def run(self, scenes: Sequence[SceneRecord]) -> None:
+        """Make the film of these scenes, or record why there is none."""
+        videos = [scene.video for scene in scenes if scene.video is not None]
+        if len(videos) < len(scenes):
+            self._fail(_incomplete([scene.name for scene in scenes if scene.video is None]))
+            return
+        try:
+            self.path, skipped = await self._make(videos, self._on_progress)
+        except FilmError as exc:
+            self._fail(str(exc))
+        except Exception:  # the videos are finished and paid
+            logger.exception("no film was made")
+            self._fail("no film was made, because of a defect of this package; its log has more")
+        else:
+            self._emit(FilmCompleted, path=self.path, skipped=skipped)
+
+    def _fail(self, message: str) -> None:
+        self.error = message
+        self._emit(FilmFailed, kind=FilmError.__name__, message=message)
+
+    def _on_progress(self, progress: float) -> None:
+        """Emit an event for each percent."""
+        if (percent := int(100 * progress)) > self._percent:
+            self._percent = percent
+            self._emit(FilmProgress, progress=min(1.0, max(0.0, progress)))
+
+
+def _incomplete(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    listed = ", ".join(names[:_MAX_NAMES]) + more
+    return f"no film was made, because scenes have no video: {listed}; resume the run"

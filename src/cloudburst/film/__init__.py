@@ -1,0 +1,1 @@
+"""Films: the finished videos of scenes, joined to one video with chapters and subtitles."""

@@ -1,0 +1,164 @@
+"""Writer of a film's MP4 file: pictures beside sound, chapters, and the index at the start."""
+
+# PyAV's types of `encode`, `mux` and `add_stream_from_template` are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from cloudburst.film.fingerprint import fingerprint_tag
+from cloudburst.film.pictures import FilmPicture
+from cloudburst.film.timeline import Timeline
+from cloudburst.renderer.audio_frames import SAMPLE_RATE
+from cloudburst.renderer.audio_track import PACKET_SAMPLES, TIME_BASE, add_encoder
+from cloudburst.renderer.encoder import REORDERED_PICTURES
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # a type only
+
+_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
+"""Options of the MP4 format, as for the videos of scenes (`cloudburst.renderer.mp4_writer`)."""
+_AHEAD = 200
+"""Number of sound packets that are encoded ahead of the pictures, about 4 s."""
+
+_Item = TypeVar("_Item")
+
+
+def write_film(
+    path: Path,
+    *,
+    template: VideoStream,
+    timeline: Timeline,
+    titles: Sequence[str],
+    fingerprint: str,
+    pictures: Iterable[FilmPicture],
+    sound: Iterable[AudioFrame],
+    progress: Callable[[int], None],
+) -> None:
+    """Write the file of a film.
+
+    Args:
+        path: Path of the file, which is created or replaced.
+        template: Stream of a scene's video, with the parameter sets of all scenes.
+        timeline: Places of the scenes.
+        titles: Title of each scene's chapter.
+        fingerprint: Hash that is stored in the file, see `cloudburst.film.fingerprint`.
+        pictures: Pictures in decoding order.
+        sound: Sound as long as the pictures.
+        progress: Function that is called with the number of pictures that are written.
+    """
+    with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
+        video = container.add_stream_from_template(template)
+        audio = add_encoder(container)
+        container.set_chapters(_chapters(timeline, titles))
+        container.metadata["comment"] = fingerprint_tag(fingerprint)
+        container.start_encoding()
+        packets = _ahead(_encoded(audio, sound, timeline.samples(timeline.frames)))
+        late: Packet[Stream] | None = None
+        for number, picture in enumerate(pictures):
+            shown = timeline.samples(number + 1)
+            while late is None or (late.pts or 0) < shown:
+                if late is not None:
+                    container.mux(late)
+                if (late := next(packets, None)) is None:
+                    break
+                late.stream = audio
+            _write_picture(container, video, picture, number, timeline)
+            progress(number + 1)
+        for packet in packets if late is None else (late, *packets):
+            packet.stream = audio
+            container.mux(packet)
+
+
+def _chapters(timeline: Timeline, titles: Sequence[str]) -> list[Chapter]:
+    starts = [place.start for place in timeline.places]
+    ends = [*starts[1:], timeline.frames]
+    return [
+        {
+            "id": number,
+            "start": start,
+            "end": end,
+            "time_base": 1 / timeline.fps,
+            "metadata": {"title": title},
+        }
+        for number, (start, end, title) in enumerate(zip(starts, ends, titles, strict=True), 1)
+    ]
+
+
+def _write_picture(
+    container: OutputContainer,
+    stream: VideoStream,
+    picture: FilmPicture,
+    number: int,
+    timeline: Timeline,
+) -> None:
+    packet = av.Packet(picture.data)
+    packet.stream = stream
+    packet.time_base = 1 / timeline.fps
+    packet.pts = picture.frame
+    packet.dts = number - REORDERED_PICTURES
+    packet.duration = 1
+    packet.is_keyframe = picture.is_key
+    container.mux(packet)
+
+
+def _encoded(
+    stream: AudioStream, sound: Iterable[AudioFrame], samples: int
+) -> Iterator[Packet[Stream]]:
+    """Yield the packets of the sound; the last is as long as what a player plays of it."""
+    start = -PACKET_SAMPLES  # FFmpeg's encoder begins with one packet that is not played
+    for data in _encoded_bytes(stream, sound):
+        if start >= samples:
+            return
+        packet = Packet(data)
+        packet.time_base = TIME_BASE
+        packet.pts = packet.dts = start
+        packet.duration = min(PACKET_SAMPLES, samples - start)
+        packet.is_keyframe = True
+        start += PACKET_SAMPLES
+        yield packet
+
+
+def _encoded_bytes(stream: AudioStream, sound: Iterable[AudioFrame]) -> Iterator[bytes]:
+    position = 0
+    for frame in sound:
+        frame.pts, frame.time_base = position, TIME_BASE
+        position += frame.samples
+        yield from map(bytes, stream.encode(frame))
+    yield from map(bytes, stream.encode(None))
+
+
+def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield items that a thread takes from an iterator, up to `_AHEAD` in advance.
+
+    The thread does not outlast the process, and an error of the iterator is raised here.
+    """
+    ready: queue.Queue[_Item | BaseException | None] = queue.Queue(_AHEAD)
+
+    def take() -> None:
+        try:
+            for item in items:
+                ready.put(item)
+        except BaseException as exc:  # noqa: BLE001 - raised in the other thread
+            ready.put(exc)
+        else:
+            ready.put(None)
+
+    threading.Thread(target=take, daemon=True).start()
+    while (item := ready.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item

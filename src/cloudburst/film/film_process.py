@@ -1,0 +1,69 @@
+"""Film process: ``python -m cloudburst.film.film_process``.
+
+It reads a `FilmPlan` as the first line of its standard input, which stays open: when it is closed,
+the client has ended, and this process ends, too. It writes lines that `cloudburst.film.plan`
+describes, and exits with 0, with `FAULT_EXIT_CODE` if no film can be made of the videos, or with
+Python's exit code after an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.render_process import ProgressReporter, write_line
+
+MEMORY_BYTES = 1_500_000_000
+"""Memory limit in bytes. Cuts take 150 MB and crossfades 300 MB; the index of a film takes 20 MB
+for each hour."""
+CPU_SECONDS = 60.0
+CPU_SHARE = 2.0
+"""CPU seconds allowed for each second of a film, in addition to `CPU_SECONDS`. Cuts take 0.01, and
+a film of which every picture is encoded again 0.4."""
+
+
+def main() -> int:
+    """Make the film of the plan on standard input, and return the exit code."""
+    if os.getpgrp() != os.getpid():
+        os.setsid()  # started manually: the group that is killed later must be its own
+    plan = FilmPlan.from_json(_first_line())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    from cloudburst.film.make import make_film  # noqa: PLC0415 - slow: the thread comes first
+
+    process_limits.limit_memory(MEMORY_BYTES)
+
+    def allow(seconds: float) -> None:
+        allowed = CPU_SECONDS + CPU_SHARE * seconds
+        process_limits.limit_cpu_time(time.process_time() + allowed)
+
+    allow(0)
+    try:
+        done = make_film(plan, ProgressReporter(), allow)
+    except FilmFaultError as exc:
+        write_line(fault=str(exc))
+        return FAULT_EXIT_CODE
+    except MemoryError:
+        write_line(fault="videos that take too much memory to read")
+        return FAULT_EXIT_CODE
+    write_line(done=done._asdict())
+    return 0
+
+
+def _first_line() -> bytes:
+    """Return the first line of standard input; nothing after it is read."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        block = os.read(0, 65536)
+        if not block:
+            break
+        line += block
+    return bytes(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Finished videos of a folder, in the order in which a film shows them. Every function blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cloudburst.earlier_runs import runs_in
+from cloudburst.errors import ConfigurationError
+from cloudburst.film.request import ChapterSource
+from cloudburst.models.journal_state import JournalState
+from cloudburst.models.scene import Video
+from cloudburst.safe_files import open_regular_file
+from cloudburst.scenes import SUBTITLE_SUFFIXES, natural_key
+
+MAX_VIDEOS = 10_000
+"""Maximum number of videos of a film."""
+
+
+class FolderVideo(NamedTuple):
+    """Finished video in a folder."""
+
+    source: ChapterSource
+    video: Video
+
+
+def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
+    """Return the videos (``.mp4``) of a folder in the order of the film.
+
+    The order is that of the scenes in the newest run that has all of these videos; without such a
+    run, the videos are sorted by name, with numbers as numbers. Subtitles are those of the scene in
+    this run, if the file still exists, or a file of the same name beside the video.
+
+    Args:
+        folder: Folder of the videos.
+        film: Path of the film, which is not one of the videos.
+
+    Raises:
+        ConfigurationError: There are no videos, or a file cannot be read.
+    """
+    try:
+        found = {
+            path.stem: path
+            for path in folder.absolute().iterdir()
+            if path.suffix.lower() == ".mp4" and path.name[0] != "." and path != film
+        }
+    except OSError as exc:
+        raise ConfigurationError(f"{folder}: unreadable: {exc.strerror or exc}") from exc
+    if not found:
+        raise ConfigurationError(f"{folder}: no videos in it; expected files that end in .mp4")
+    if len(found) > MAX_VIDEOS:
+        raise ConfigurationError(f"{folder}: {len(found):,} videos; expected {MAX_VIDEOS:,}")
+    run = _run_with(folder, found)
+    names = sorted(found, key=natural_key) if run is None else [n for n in run.scenes if n in found]
+    return [
+        FolderVideo(ChapterSource(name, name, _subtitle(found[name], run)), _video(found[name]))
+        for name in names
+    ]
+
+
+def _run_with(folder: Path, names: Iterable[str]) -> JournalState | None:
+    """Return the newest run that has scenes of all these names; ``None`` if there is none."""
+    wanted = set(names)
+    for _, run in runs_in(folder):
+        if wanted <= run.scenes.keys():
+            return run
+    return None
+
+
+def _subtitle(video: Path, run: JournalState | None) -> Path | None:
+    """Return the path of the subtitles of a video; ``None`` if it has none."""
+    scenes: Mapping[str, object] = {} if run is None else run.scenes
+    if run is not None and video.stem in scenes:
+        path = run.scenes[video.stem].scene.subtitle
+        return path if path is not None and path.is_file() else None
+    beside = (video.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
+    return next((path for path in beside if path.is_file()), None)
+
+
+def _video(path: Path) -> Video:
+    try:
+        with open_regular_file(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
+    except OSError as exc:
+        raise ConfigurationError(f"{path}: unreadable: {exc.strerror or exc}") from exc
+    return Video(scene=path.stem, path=path, task="", size=size, sha256=digest, seconds=0.0)

@@ -1,0 +1,148 @@
+"""Making of a film: from a plan to the partial files beside the film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from av.error import FFmpegError
+from av.video.reformatter import Colorspace
+from PIL import Image
+
+from cloudburst.film.film_file import write_film
+from cloudburst.film.pictures import film_pictures
+from cloudburst.film.plan import (
+    MAX_FILM_SECONDS,
+    FilmFaultError,
+    FilmPlan,
+    FilmScene,
+    film_files,
+    partial_files,
+)
+from cloudburst.film.scene_video import SceneVideo, open_video
+from cloudburst.film.sound import film_sound
+from cloudburst.film.subtitles import film_subtitles
+from cloudburst.film.timeline import Timeline
+
+_COVER_QUALITY = 90
+"""Quality of the cover picture as JPEG, from 1 to 95."""
+
+
+class MadeFilm(NamedTuple):
+    """Length of a film whose partial files are complete."""
+
+    seconds: float
+    frames: int
+
+
+def make_film(
+    plan: FilmPlan, progress: Callable[[float], None], allow: Callable[[float], None]
+) -> MadeFilm:
+    """Write the partial files of a film: the film, its cover, and its subtitles if there are any.
+
+    See `cloudburst.film.plan.partial_files` for their paths.
+
+    Args:
+        plan: Plan of the film.
+        progress: Function that is called with the finished part, from 0 to 1.
+        allow: Function that is called with the length of the film in seconds, before it is made.
+
+    Raises:
+        FilmFaultError: No film can be made of the videos.
+    """
+    timeline = _measure(plan)
+    allow(timeline.seconds(timeline.frames))
+    film = Path(plan.path)
+    partial = {path: part for part, path in partial_files(film).items()}
+    with _reporting_write_errors(film):
+        for path in partial.values():
+            path.unlink(missing_ok=True)  # a symbolic link in its place is not followed
+        _write(plan, timeline, partial, progress)
+    return MadeFilm(timeline.seconds(timeline.frames), timeline.frames)
+
+
+@contextmanager
+def _reporting_write_errors(film: Path) -> Generator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (OSError, FFmpegError) as exc:
+        raise FilmFaultError(f"{film}: the film cannot be written: {exc.strerror or exc}") from exc
+
+
+def _write(
+    plan: FilmPlan,
+    timeline: Timeline,
+    partial: Mapping[Path, Path],
+    progress: Callable[[float], None],
+) -> None:
+    subtitles, cover, film = film_files(Path(plan.path))
+    if text := film_subtitles(plan.scenes, timeline):
+        partial[subtitles].write_text(text, "utf-8")
+    with open_video(plan.scenes[0]) as first:
+        _write_cover(first, partial[cover])
+    with open_video(plan.scenes[0]) as first:
+        write_film(
+            partial[film],
+            template=first.stream,
+            timeline=timeline,
+            titles=[scene.title for scene in plan.scenes],
+            fingerprint=plan.fingerprint,
+            pictures=film_pictures(map(open_video, plan.scenes), timeline),
+            sound=film_sound(map(open_video, plan.scenes), timeline),
+            progress=lambda frames: progress(frames / timeline.frames),
+        )
+
+
+def _measure(plan: FilmPlan) -> Timeline:
+    """Return the timeline of a film, after a check that its videos can be joined."""
+    lengths: list[int] = []
+    with open_video(plan.scenes[0]) as first:
+        first.check_ours()
+        for scene in plan.scenes:
+            with open_video(scene) as video:
+                _check_same(first, video)
+                lengths.append(video.frames)
+    how = (plan.transition, plan.transition_seconds)
+    timeline = Timeline(lengths, first.fps, *how)
+    _check_lengths(plan.scenes, timeline)
+    return timeline
+
+
+def _check_same(first: SceneVideo, video: SceneVideo) -> None:
+    """Raise `FilmFaultError` unless two videos can be joined."""
+    for name, one, other in (
+        ("size", "x".join(map(str, first.size)), "x".join(map(str, video.size))),
+        ("frames per second", f"{float(first.fps):g}", f"{float(video.fps):g}"),
+    ):
+        if one != other:
+            raise FilmFaultError(
+                f"{name}: {one} in {first.scene.name}, {other} in {video.scene.name}; "
+                "expected the same in all scenes of a film"
+            )
+    if video.parameter_sets != first.parameter_sets:
+        video.check_ours()
+
+
+def _check_lengths(scenes: Sequence[FilmScene], timeline: Timeline) -> None:
+    """Raise `FilmFaultError` for a scene shorter than its transitions, and for too long a film."""
+    for scene, place in zip(scenes, timeline.places, strict=True):
+        if place.frames < place.head + place.tail:
+            found = f"{timeline.seconds(place.frames):.2f} s long"
+            needed = f"{timeline.seconds(place.head + place.tail):.2f} s"
+            raise FilmFaultError(f"{scene.name}: {found}; its transitions need {needed}")
+    if timeline.seconds(timeline.frames) > MAX_FILM_SECONDS:
+        limit = f"at most {MAX_FILM_SECONDS / 3600:g} hours"
+        raise FilmFaultError(f"{timeline.seconds(timeline.frames):.0f} s of film; expected {limit}")
+
+
+def _write_cover(video: SceneVideo, path: Path) -> None:
+    """Write the first frame of a video as a picture."""
+    frame = next(video.decode(next(video.gops())))
+    plane = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709).planes[0]
+    size = (frame.width, frame.height)
+    picture = Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
+    picture.save(path, "JPEG", quality=_COVER_QUALITY)

@@ -1,0 +1,169 @@
+"""Pictures of a film: those of the scenes, copied, and encoded again only where a transition is.
+
+A scene is copied except for the frames that a transition changes, and for frames that refer to
+them: up to five before the end of the scene, and at its start the rest of the first group of
+pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple, TypeAlias
+
+from av.video.frame import VideoFrame
+
+from cloudburst.film.mixing import darkened, mixed
+from cloudburst.film.parameter_sets import length_prefixed, open_encoder
+from cloudburst.film.scene_video import SceneVideo, StoredGop
+from cloudburst.film.timeline import ScenePlace, Timeline
+from cloudburst.renderer.encoder import EncodedPicture, VideoSize, without_settings
+
+OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
+
+
+class FilmPicture(NamedTuple):
+    """Encoded picture of a film."""
+
+    data: bytes
+    """NAL units, each after its length in 4 bytes."""
+    frame: int
+    """Number of the frame in the film when it is displayed, from 0."""
+    is_key: bool
+
+
+class _Frame(NamedTuple):
+    """Decoded frame of a scene."""
+
+    number: int
+    """Number of the frame in its scene, from 0."""
+    picture: VideoFrame
+    quantizer: int
+    """Quantizer of the scene."""
+
+
+_Piece: TypeAlias = StoredGop | _Frame
+
+
+def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[FilmPicture]:
+    """Yield the pictures of a film in decoding order.
+
+    Args:
+        videos: Videos of the scenes, in order; each is opened when it is needed.
+        timeline: Places of the scenes.
+    """
+    previous: _Scene | None = None
+    with ExitStack() as held:
+        for place, opening in zip(timeline.places, videos, strict=True):
+            current = ExitStack()
+            scene = _Scene(current.enter_context(opening), place, overlaps=timeline.overlaps)
+            if timeline.overlaps and previous is not None:
+                yield from _crossfade(previous, scene)
+            held.close()  # the previous scene was open until here, to be mixed with this one
+            held.push(current)
+            yield from scene.body()
+            previous = scene
+
+
+class _Scene:
+    """Scene of a film whose pictures are read in their order."""
+
+    def __init__(self, video: SceneVideo, place: ScenePlace, *, overlaps: bool) -> None:
+        self.place = place
+        self.size = video.size
+        self._overlaps = overlaps
+        self._pieces = _pieces(video, place)
+
+    def next_frame(self) -> _Frame:
+        """Return the next frame, which must be one that a transition changes."""
+        piece = next(self._pieces)
+        assert isinstance(piece, _Frame), "frames of transitions are decoded"
+        return piece
+
+    def body(self) -> Iterator[FilmPicture]:
+        """Yield the pictures of the scene without the frames that are mixed with other scenes."""
+        start, frames, head, tail = self.place
+        position, end = (head, frames - tail) if self._overlaps else (0, frames)
+        gop: _NewGop | None = None
+        while position < end:
+            piece = next(self._pieces)
+            if isinstance(piece, _Frame):
+                gop = gop or _NewGop(start + position, self.size, piece.quantizer)
+                gop.add(piece.picture if self._overlaps else self._faded(piece))
+                position += 1
+                continue
+            if gop is not None:
+                yield from gop.finish()
+                gop = None
+            for number, picture in enumerate(piece.pictures):
+                yield FilmPicture(picture.data, start + picture.frame, is_key=number == 0)
+            position = piece.end
+        if gop is not None:
+            yield from gop.finish()
+
+    def _faded(self, frame: _Frame) -> VideoFrame:
+        """Return a frame of a fade: the frames next to another scene are black."""
+        _, frames, head, tail = self.place
+        from_end = frames - 1 - frame.number
+        brightness = min(
+            frame.number / head if head else 1.0, from_end / tail if tail else 1.0, 1.0
+        )
+        return frame.picture if brightness == 1.0 else darkened(frame.picture, brightness)
+
+
+def _crossfade(old: _Scene, new: _Scene) -> Iterator[FilmPicture]:
+    """Yield the pictures in which the end of a scene is mixed with the start of the next one."""
+    count = new.place.head
+    gop: _NewGop | None = None
+    for number in range(count):
+        first, second = old.next_frame(), new.next_frame()
+        # The higher quantizer of both, because a mixture has less detail than its parts.
+        quantizer = max(first.quantizer, second.quantizer)
+        gop = gop or _NewGop(new.place.start, new.size, quantizer)
+        gop.add(mixed(first.picture, second.picture, (number + 1) / (count + 1)))
+    if gop is not None:
+        yield from gop.finish()
+
+
+class _NewGop:
+    """Group of pictures that is encoded for the film.
+
+    Args:
+        first: Number of its first frame in the film.
+        size: Size of its frames.
+        quantizer: Quantizer of its P pictures.
+    """
+
+    def __init__(self, first: int, size: VideoSize, quantizer: int) -> None:
+        self._first = first
+        self._encoder = open_encoder(size, quantizer)
+        self._pictures: list[EncodedPicture] = []
+
+    def add(self, frame: VideoFrame) -> None:
+        """Encode the next frame."""
+        self._pictures += self._encoder.add(frame)
+
+    def finish(self) -> Iterator[FilmPicture]:
+        """Yield all pictures in decoding order. Nothing can be added afterwards."""
+        for picture in (*self._pictures, *self._encoder.finish()):
+            data = length_prefixed(without_settings(picture.data))
+            yield FilmPicture(data, self._first + picture.position, is_key=picture.position == 0)
+
+
+def _pieces(video: SceneVideo, place: ScenePlace) -> Iterator[_Piece]:
+    """Yield a scene in its order: what can be copied as it is stored, and the rest decoded."""
+    end = place.frames - place.tail
+    quantizer: int | None = None
+    for gop in video.gops():
+        quantizer = video.quantizer(gop) if quantizer is None else quantizer
+        kept = len(gop.pictures)
+        if gop.first < place.head:
+            kept = 0
+        elif gop.end > end:
+            kept = gop.closed_prefix(end - gop.first)
+        if kept:
+            yield StoredGop(gop.first, gop.pictures[:kept])
+        if kept < len(gop.pictures):
+            for number, picture in enumerate(video.decode(gop), gop.first):
+                if number >= gop.first + kept:
+                    yield _Frame(number, picture, quantizer)

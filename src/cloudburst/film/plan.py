@@ -1,0 +1,86 @@
+"""Plan of a film: what the client sends to the film process, and what that process answers.
+
+The film process writes one JSON object per line to its output: ``{"progress": 0.5}``, and at the
+end ``{"done": {...}}`` or ``{"fault": "..."}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cloudburst.models.film import Transition
+
+FAULT_EXIT_CODE = 2
+"""Exit code of the film process for videos of which no film can be made; other codes except 0 mean
+a defect."""
+MAX_FILM_SECONDS = 12 * 3600.0
+"""Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour."""
+_VERSION = 1
+"""Number that changes if the same videos make another film with a new version of the package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmScene:
+    """Scene of a film."""
+
+    name: str
+    """Name of the scene, for errors."""
+    title: str
+    """Title of the scene's chapter."""
+    video: str
+    """Path of the finished video."""
+    sha256: str
+    """SHA-256 of the finished video, in hexadecimal."""
+    subtitle: str | None = None
+    """Path of the scene's subtitles; ``None`` if it has none."""
+    subtitle_sha256: str = ""
+    """SHA-256 of the subtitles, in hexadecimal; empty if there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmPlan:
+    """Everything that the film process needs to make a film."""
+
+    path: str
+    """Path of the film; the process writes ``.part`` files beside it."""
+    scenes: tuple[FilmScene, ...]
+    """Scenes in the order of the film, at least one."""
+    transition: Transition = "cut"
+    transition_seconds: float = 0.5
+    """Length of a transition, in seconds. A ``fade`` takes half of it from each scene."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that determines the film; equal plans make equal films."""
+        scenes = [(scene.title, scene.sha256, scene.subtitle_sha256) for scene in self.scenes]
+        how = None if self.transition == "cut" else (self.transition, self.transition_seconds)
+        return hashlib.sha256(json.dumps([_VERSION, scenes, how]).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the plan as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the plan of a line of JSON, which the client has written."""
+        values: dict[str, Any] = json.loads(text)
+        values["scenes"] = tuple(FilmScene(**scene) for scene in values["scenes"])
+        return cls(**values)
+
+
+class FilmFaultError(Exception):
+    """Error for a video of which no film can be made; the text names the scene and the reason."""
+
+
+def partial_files(film: Path) -> dict[Path, Path]:
+    """Return the final path of each partial file of a film; the film itself is the last one."""
+    return {path.with_name(f"{path.name}.part"): path for path in film_files(film)}
+
+
+def film_files(film: Path) -> tuple[Path, Path, Path]:
+    """Return the paths of a film's subtitles, of its cover picture, and of the film itself."""
+    return film.with_suffix(".srt"), film.with_suffix(".jpg"), film

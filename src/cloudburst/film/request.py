@@ -1,0 +1,208 @@
+"""Film that a run makes of its videos: checks before the run, the claim of its files, its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from anyio import to_thread
+
+from cloudburst.errors import (
+    ConfigurationError,
+    FilmError,
+    InvalidScenesError,
+    OutputExistsError,
+    SceneFault,
+)
+from cloudburst.film.film_client import check_modules, is_up_to_date, make_film
+from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.plan import FilmPlan, FilmScene, film_files
+from cloudburst.models.film import FilmRequest, Transition
+from cloudburst.models.scene import CheckedScene, Video, fold_name, validate_scene_name
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.outputs import claim_outputs
+from cloudburst.ports import FilmMaker, OnProgress
+from cloudburst.safe_files import read_regular_file
+
+_LENGTH_TOLERANCE = 0.05
+"""Seconds by which a scene may be too short according to the header of its audio, which need not be
+exact. The film process checks the exact length."""
+
+
+class ChapterSource(NamedTuple):
+    """What the film takes from a scene besides its video."""
+
+    name: str
+    title: str
+    subtitle: Path | None
+
+
+def film_request(
+    film: Path | str | None, transition: Transition, seconds: float
+) -> FilmRequest | None:
+    """Return the request for a film with an absolute path; ``None`` if no film is requested.
+
+    Raises `ConfigurationError` for invalid values, and if the extra ``[film]`` is not installed.
+    """
+    if film is None:
+        return None
+    path = Path(film).absolute()
+    request = FilmRequest(path=path, transition=transition, transition_seconds=seconds)
+    faults = list(request.faults())
+    try:
+        validate_scene_name(path.stem)
+    except ValueError as exc:
+        faults.append(f"film: {path.name!r}; expected {exc}")
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    check_modules()
+    return request
+
+
+def check_scenes_of_film(
+    request: FilmRequest, scenes: Sequence[CheckedScene], folder: Path
+) -> None:
+    """Check that a film can be made of the scenes, as far as that is known before a run.
+
+    Raises:
+        ConfigurationError: A file of the film would replace a video or a file of a scene.
+        InvalidScenesError: A scene is shorter than its transitions, or scenes have another size or
+            frame rate than the first one.
+    """
+    _check_paths(request.path, scenes, folder)
+    faults = [*_short_scenes(request, scenes), *_other_formats(scenes)]
+    if faults:
+        raise InvalidScenesError(faults=faults)
+
+
+def _check_paths(film: Path, scenes: Sequence[CheckedScene], folder: Path) -> None:
+    videos = {fold_name(str(folder / f"{scene.scene.name}.mp4")) for scene in scenes}
+    inputs = {
+        fold_name(str(path))
+        for scene in scenes
+        for path in (*scene.scene.files().values(), *scene.options.files().values())
+    }
+    for path in film_files(film):
+        name = fold_name(str(path))
+        if name in videos | inputs:
+            used = "the video of a scene" if name in videos else "an input of a scene"
+            raise ConfigurationError(f"film: {path} is {used}; expected another name for the film")
+
+
+def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
+    for number, scene in enumerate(scenes):
+        ends = (number > 0) + (number < len(scenes) - 1)
+        needed = request.least_seconds(ends)
+        if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
+            found = f"{scene.audio_seconds:.2f} s long"
+            expected = f"at least {needed:g} s, for the transitions of the film"
+            yield SceneFault(scene.scene.name, "audio", found, expected)
+
+
+def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
+    """Yield a fault for each scene whose options ask for another shape than those of the first.
+
+    Where options leave the shape to the picture, the film process finds a difference.
+    """
+    first = scenes[0].options.is_portrait
+    for scene in scenes:
+        shape = scene.options.is_portrait
+        if None not in (first, shape) and shape != first:
+            expected = f"{first}, as in {scenes[0].scene.name}: a film has one size"
+            yield SceneFault(scene.scene.name, "options.is_portrait", str(shape), expected)
+
+
+@asynccontextmanager
+async def claimed_film(
+    request: FilmRequest | None,
+    sources: Sequence[ChapterSource],
+    *,
+    run: str,
+    overwrite: bool,
+    resume: bool = False,
+) -> AsyncGenerator[FilmMaker | None]:
+    """Claim the files of a film, and yield the function that makes it; ``None`` for no request.
+
+    Args:
+        request: The film.
+        sources: Scenes of the film in order.
+        run: Name of the run that makes the film.
+        overwrite: True to replace existing files.
+        resume: True to replace a film that this package has made.
+
+    Raises:
+        OutputExistsError: A file of the film exists and must not be replaced.
+        OutputClaimedError: Another process writes this film, or a video of this name.
+        ConfigurationError: The folder of the film cannot be written to.
+    """
+    if request is None:
+        yield None
+        return
+    film = request.path
+    # With `resume`, existing files are left to the check below, which knows films.
+    async with claim_outputs(
+        film.parent, [film.stem], run=f"{run}-film", overwrite=overwrite, resume=True
+    ):
+        await to_thread.run_sync(_refuse_existing, film, overwrite, resume)
+
+        async def make(videos: Sequence[Video], on_progress: OnProgress, /) -> tuple[Path, bool]:
+            plan = await to_thread.run_sync(film_plan, request, videos, sources)
+            if await to_thread.run_sync(is_up_to_date, plan):
+                return film, True
+            await make_film(plan, on_progress)
+            return film, False
+
+        yield make
+
+
+def _refuse_existing(film: Path, overwrite: bool, resume: bool) -> None:
+    there = [path for path in film_files(film) if os.path.lexists(path)]
+    if folders := [path for path in there if path.is_dir()]:
+        msg = f"folders have the names of files of the film: {_listed(folders)}; move them away"
+        raise OutputExistsError(msg, paths=folders)
+    if not there or overwrite or (resume and read_fingerprint(film) is not None):
+        return
+    msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
+    raise OutputExistsError(msg, paths=there)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def film_plan(
+    request: FilmRequest, videos: Sequence[Video], sources: Sequence[ChapterSource]
+) -> FilmPlan:
+    """Return the plan of a film from the finished videos and what else it takes from the scenes.
+
+    Blocks. Raises `FilmError` if the subtitles of a scene cannot be read.
+    """
+    return FilmPlan(
+        path=str(request.path),
+        scenes=tuple(map(_film_scene, videos, sources)),
+        transition=request.transition,
+        transition_seconds=request.transition_seconds,
+    )
+
+
+def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
+    digest = ""
+    if source.subtitle is not None:
+        try:
+            data = read_regular_file(source.subtitle, limit=MAX_SUBTITLE_BYTES)
+        except OSError as exc:
+            text = f"{source.name}: {source.subtitle}: {exc.strerror or exc}"
+            raise FilmError(text) from exc
+        digest = hashlib.sha256(data).hexdigest()
+    return FilmScene(
+        name=source.name,
+        title=source.title,
+        video=str(video.path),
+        sha256=video.sha256,
+        subtitle=None if source.subtitle is None else str(source.subtitle),
+        subtitle_sha256=digest,
+    )

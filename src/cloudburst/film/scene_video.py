@@ -1,0 +1,203 @@
+"""Finished video of a scene, opened to be joined with others.
+
+The file is untrusted: only MP4 with H.264 and AAC is read, every property that joining relies on is
+checked, and a file that differs is a `FilmFaultError`.
+"""
+
+# PyAV's types of `decode` are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from cloudburst.film.parameter_sets import is_idr, our_sets, stored_sets
+from cloudburst.film.plan import FilmFaultError, FilmScene
+from cloudburst.renderer.audio_frames import IS_PYAV_18, SAMPLE_RATE
+from cloudburst.renderer.encoder import VideoSize
+from cloudburst.safe_files import require_regular_file
+
+MAX_GOP_BYTES = 100_000_000
+"""Maximum size of a GOP, in bytes. Ten seconds at the highest bitrate of our videos have 31 MB."""
+_DEFAULT_QUANTIZER = 21
+"""Quantizer for parts of a video that are encoded again, if the video does not name its own."""
+_QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
+"""Pattern of the settings that libx264 writes into the first picture of a video."""
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov",
+    "codec_whitelist": "h264,aac",
+}
+_OURS = "expected a video that this version of cloudburst has rendered"
+
+
+class StoredPicture(NamedTuple):
+    """Encoded picture of a file."""
+
+    data: bytes
+    """NAL units, each after its length in 4 bytes."""
+    frame: int
+    """Number of the frame in its video when it is displayed, from 0."""
+
+
+class StoredGop(NamedTuple):
+    """Group of pictures that refers to no others."""
+
+    first: int
+    """Number of its first frame in the video, from 0."""
+    pictures: list[StoredPicture]
+    """Pictures in decoding order."""
+
+    @property
+    def end(self) -> int:
+        """Number of the frame after its last one."""
+        return self.first + len(self.pictures)
+
+    def closed_prefix(self, frames: int) -> int:
+        """Return how many of the first pictures can be shown without the rest.
+
+        The pictures show the frames from the first one on without a gap, and at most ``frames``.
+        """
+        kept, last = 0, -1
+        for count, picture in enumerate(self.pictures[: max(0, frames)], 1):
+            last = max(last, picture.frame - self.first)
+            if last == count - 1:
+                kept = count
+        return kept
+
+
+class SceneVideo:
+    """Finished video of one scene.
+
+    Args:
+        scene: The scene, for errors.
+        container: The open file.
+    """
+
+    def __init__(self, scene: FilmScene, container: InputContainer) -> None:
+        self.scene = scene
+        self.container = container
+        if len(container.streams.video) != 1 or len(container.streams.audio) != 1:
+            raise self.fault("not one picture and one sound")
+        self.stream = container.streams.video[0]
+        context = self.stream.codec_context
+        self.size = VideoSize(context.width, context.height)
+        self.fps = self.stream.average_rate or Fraction(0)
+        self.frames = self.stream.frames
+        """Length of the video, in frames."""
+        if context.name != "h264" or self.fps <= 0 or self.frames <= 0:
+            raise self.fault("not H.264 with a constant frame rate")
+        sound = container.streams.audio[0].codec_context
+        if (sound.name, sound.sample_rate) != ("aac", SAMPLE_RATE):
+            raise self.fault(f"not AAC with {SAMPLE_RATE} samples per second")
+        self.parameter_sets = stored_sets(context.extradata or b"")
+
+    def fault(self, found: str) -> FilmFaultError:
+        """Return an error for the video: it cannot be joined."""
+        return FilmFaultError(f"{self.scene.name}: {self.scene.video}: {found}; {_OURS}")
+
+    def check_ours(self) -> None:
+        """Raise `FilmFaultError` unless the video has the parameter sets of our encoder."""
+        if self.parameter_sets != our_sets(self.size, self.fps):
+            raise self.fault("H.264 of another encoder, or with other settings")
+
+    def gops(self) -> Iterator[StoredGop]:
+        """Yield the groups of pictures in their order; each is checked."""
+        pictures: list[StoredPicture] = []
+        size = first = 0
+        with self._reporting_faults():
+            for packet in self.container.demux(self.stream):
+                if not packet.size or packet.pts is None:
+                    continue  # the last packet is empty
+                if packet.is_keyframe and pictures:
+                    yield self._checked(StoredGop(first, pictures))
+                    first += len(pictures)
+                    pictures, size = [], 0
+                at = packet.pts * packet.time_base * self.fps
+                pictures.append(StoredPicture(bytes(packet), round(at)))
+                size += packet.size
+                if size > MAX_GOP_BYTES or at.denominator != 1:
+                    raise self.fault("pictures of another kind")
+        if pictures:
+            yield self._checked(StoredGop(first, pictures))
+            first += len(pictures)
+        if first != self.frames:
+            raise self.fault(f"{first} pictures, {self.frames} according to its index")
+
+    def decode(self, gop: StoredGop) -> Iterator[VideoFrame]:
+        """Yield the frames of a group of pictures, in the order of display."""
+        context = av.CodecContext.create("h264", "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = self.stream.codec_context.extradata
+        context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        context.thread_count = 1
+        count = 0
+        with self._reporting_faults():
+            for picture in (*gop.pictures, None):
+                packet = None if picture is None else av.Packet(picture.data)
+                if packet is not None and picture is not None:
+                    packet.pts = picture.frame
+                for frame in context.decode(packet):
+                    count += 1
+                    yield frame
+        if count != len(gop.pictures):
+            raise self.fault("pictures that cannot be decoded")
+
+    def _checked(self, gop: StoredGop) -> StoredGop:
+        frames = sorted(picture.frame for picture in gop.pictures)
+        if frames != list(range(gop.first, gop.end)) or not is_idr(gop.pictures[0].data):
+            raise self.fault("groups of pictures that refer to each other")
+        return gop
+
+    def quantizer(self, first: StoredGop) -> int:
+        """Return the quantizer of the video, which its first group of pictures names."""
+        found = _QUANTIZER.search(first.pictures[0].data[:4096])
+        return int(found[1]) if found else _DEFAULT_QUANTIZER
+
+    @contextmanager
+    def _reporting_faults(self) -> Generator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except (FFmpegError, ValueError, ArithmeticError, LookupError) as exc:
+            text = getattr(exc, "strerror", None) or str(exc)
+            raise self.fault(f"damaged ({text})") from exc
+
+
+@contextmanager
+def open_video(scene: FilmScene) -> Generator[SceneVideo]:
+    """Open the finished video of a scene, and close it after the block.
+
+    Raises:
+        FilmFaultError: The file cannot be read, or is not an MP4 with H.264 and AAC.
+    """
+    try:
+        path = Path(scene.video)
+        require_regular_file(path.stat(), path)
+        container = _open(f"file:{scene.video}")
+    except MemoryError:
+        raise
+    except (OSError, FFmpegError, ValueError) as exc:
+        text = getattr(exc, "strerror", None) or str(exc)
+        raise FilmFaultError(f"{scene.name}: {scene.video}: {text}; {_OURS}") from exc
+    with container:
+        yield SceneVideo(scene, container)
+
+
+def _open(name: str) -> InputContainer:
+    if IS_PYAV_18:
+        # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
+        return av.open(name, "r", format="mov", options=_OPTIONS, metadata_errors="replace")
+    return av.open(name, "r", format="mov", options=_OPTIONS)

@@ -1,0 +1,48 @@
+"""Film of a run: what the caller requests. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
+"""How one scene of a film changes to the next: ``cut``, at once; ``fade``, through black;
+``crossfade``, both scenes at the same time, so that the film becomes shorter."""
+
+MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmRequest:
+    """Film that a caller requests in addition to the videos of the scenes."""
+
+    path: Path
+    """Absolute path of the film."""
+    transition: Transition = "cut"
+    transition_seconds: float = 0.5
+    """Length of a transition, in seconds; ignored for cuts."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield a text for each invalid value."""
+        if self.path.suffix.lower() != ".mp4" or self.path.name.startswith("."):
+            yield f"film: {str(self.path)!r}; expected a file name that ends in .mp4"
+        if self.transition not in get_args(Transition):
+            expected = ", ".join(get_args(Transition))
+            yield f"transition: {self.transition!r}; expected one of {expected}"
+        seconds = self.transition_seconds
+        if not (math.isfinite(seconds) and _is_length(seconds)):
+            limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
+            yield f"transition_seconds: {seconds!r}; expected {limits}"
+
+    def least_seconds(self, ends: int) -> float:
+        """Return the shortest length in seconds of a scene with transitions at ``ends`` ends."""
+        if self.transition == "cut":
+            return 0.0
+        return ends * self.transition_seconds / (1 if self.transition == "crossfade" else 2)
+
+
+def _is_length(seconds: float) -> bool:
+    return MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS

@@ -1,0 +1,253 @@
+"""Films of rendered scenes: every frame, the sound, chapters and subtitles."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from support.drawn_frames import photo, psnr, strict_decode
+from support.film_scenes import (
+    RATE,
+    clicks,
+    film_of,
+    heard,
+    key_frames,
+    scene_video,
+    sine,
+)
+from support.h264 import length_prefixed
+from support.render_job import subtitle_file
+from support.video_probe import frames, luma, probe
+
+pytestmark = pytest.mark.timeout(120)
+
+FRAMES = {"first 一": 45, "second": 200, "third": 31}
+"""Length of each scene, in frames. The second one has two groups of pictures."""
+SAMPLES = RATE // 30
+"""Samples of a frame."""
+CUES = {
+    "first 一": subtitle_file((0.2, 1.0, "你好 <i>one</i>"), (1.2, 9.0, "cut at the end")),
+    "third": subtitle_file((0.1, 0.5, "three")),
+}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Three scenes, black, photo in motion and white, with a sine that continues through them."""
+    folder = tmp_path_factory.mktemp("scenes")
+    black, white = (Image.new("RGB", (16, 9), colour) for colour in ("black", "white"))
+    pictures = [black, photo((640, 360)), white]
+    effects = [[], ["zoom_in"], []]
+    first, made = 0, []
+    for (name, count), picture, effect in zip(FRAMES.items(), pictures, effects, strict=True):
+        sound = sine(first, count * SAMPLES)
+        given = {"subtitle": CUES[name]} if name in CUES else {}
+        made.append(
+            scene_video(folder / name, picture, sound, effects=effect, is_portrait=False, **given)
+        )
+        first += count * SAMPLES
+    return made
+
+
+@pytest.fixture(scope="module")
+def cut(scenes, tmp_path_factory):
+    film, _ = film_of(tmp_path_factory.mktemp("cut"), scenes)
+    return film
+
+
+def pictures(path: Path) -> list[bytes]:
+    return [luma(frame).tobytes() for frame in frames(path)]
+
+
+def test_cut_shows_every_frame_of_every_scene_unchanged(scenes, cut):
+    expected = [picture for scene in scenes for picture in pictures(Path(scene.video))]
+    assert len(expected) == sum(FRAMES.values())
+    assert pictures(cut) == expected
+
+
+def test_a_film_is_a_valid_video_of_its_whole_length(cut):
+    seconds = sum(FRAMES.values()) / 30
+    found = probe(cut)  # raises for any warning of the decoders
+    found.check(size=(1920, 1080), seconds=seconds, within=0.001)
+    # FFmpeg 8 plays the last packet to its end, which the file says is later than the sound's.
+    assert 0 <= found.samples - sum(FRAMES.values()) * SAMPLES < 1024
+    strict_decode(cut)
+    assert cut.read_bytes().find(b"moov") < cut.read_bytes().find(b"mdat")
+
+
+def errors_of(found: array[float], expected: list[float], at: int, radius: int = 1024) -> float:
+    """Return the root mean square of the difference near a sample."""
+    span = range(max(0, at - radius), min(at + radius, len(expected)))
+    return math.sqrt(sum((found[n] - expected[n]) ** 2 for n in span) / len(span))
+
+
+def test_a_sine_has_neither_gap_nor_click_at_a_seam(cut):
+    total = sum(FRAMES.values()) * SAMPLES
+    expected = [32_000 / 32_768 * sample for sample in sine(0, total)]
+    found = heard(cut)
+    seams = [45 * SAMPLES, 245 * SAMPLES]
+    inside = errors_of(found, expected, 20 * SAMPLES)
+    assert inside < 0.01, "the sound is not where it belongs"
+    for seam in seams:
+        assert errors_of(found, expected, seam) < max(4 * inside, 0.004)
+        steps = [abs(found[n] - found[n - 1]) for n in range(seam - 1024, seam + 1024)]
+        assert max(steps) < 1.5 * 0.5 * math.tau * 440 / RATE
+
+
+def test_chapters_are_the_scenes(cut):
+    with av.open(str(cut)) as container:
+        chapters = container.chapters()
+    starts = [float(chapter["start"] * chapter["time_base"]) for chapter in chapters]
+    ends = [float(chapter["end"] * chapter["time_base"]) for chapter in chapters]
+    assert [chapter["metadata"]["title"] for chapter in chapters] == [*FRAMES]
+    assert starts == pytest.approx([0, 1.5, 245 / 30], abs=0.001)
+    assert ends == pytest.approx([1.5, 245 / 30, 276 / 30], abs=0.001)
+
+
+def test_subtitles_are_those_of_the_scenes_at_their_time(cut):
+    assert cut.with_suffix(".srt").read_text("utf-8") == (
+        "1\n00:00:00,200 --> 00:00:01,000\n你好 <i>one</i>\n\n"
+        "2\n00:00:01,200 --> 00:00:01,500\ncut at the end\n\n"
+        "3\n00:00:08,267 --> 00:00:08,667\nthree\n"
+    )
+
+
+def test_the_cover_is_the_first_frame(scenes, tmp_path):
+    film, _ = film_of(tmp_path, scenes[::-1])
+    with Image.open(film.with_suffix(".jpg")) as cover:
+        assert cover.size == (1920, 1080)
+        assert min(low for low, _ in cover.getextrema()) > 245
+
+
+def test_a_film_without_subtitles_has_no_subtitle_file(scenes, tmp_path):
+    film_of(tmp_path, [scenes[1]])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.jpg", "film.mp4"]
+
+
+def test_flash_and_click_are_within_a_frame(tmp_path):
+    """Scenes alternate between black and white, and each begins with a click."""
+    lengths = [31, 45, 30, 61]
+    scenes = [
+        scene_video(
+            tmp_path / str(number),
+            Image.new("RGB", (16, 9), ("black", "white")[number % 2]),
+            clicks(count * SAMPLES, [0]),
+            is_portrait=False,
+        )
+        for number, count in enumerate(lengths)
+    ]
+    film, _ = film_of(tmp_path, scenes)
+    light = [ImageStat.Stat(luma(frame)).mean[0] > 128 for frame in frames(film)]
+    flashes = [n for n in range(1, len(light)) if light[n] != light[n - 1]]
+    sound = heard(film)
+    assert flashes == [31, 76, 106]
+    for flash in flashes:
+        near = range(flash * SAMPLES - 3 * SAMPLES, flash * SAMPLES + 3 * SAMPLES)
+        click = max(near, key=lambda n: abs(sound[n]))
+        assert abs(click - flash * SAMPLES) < 16
+        assert abs(sound[click]) > 0.3
+
+
+@pytest.mark.parametrize("transition", ["crossfade", "fade"])
+def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
+    film, _ = film_of(tmp_path, scenes, transition=transition, transition_seconds=0.5)
+    overlap, touched = (15, 15) if transition == "crossfade" else (0, 8)
+    starts = [0, 45 - overlap, 245 - 2 * overlap]
+    found = pictures(film)
+    assert len(found) == 276 - 2 * overlap
+    probe(film).check(size=(1920, 1080), seconds=len(found) / 30, within=0.001)
+    strict_decode(film)
+    same = 0
+    for scene, start, count in zip(scenes, starts, FRAMES.values(), strict=True):
+        expected = pictures(Path(scene.video))
+        head = touched if start else 0
+        tail = 0 if scene is scenes[-1] else touched
+        for number in range(head, count - tail):
+            one, other = (
+                Image.frombytes("L", (1920, 1080), data)
+                for data in (found[start + number], expected[number])
+            )
+            same += found[start + number] == expected[number]
+            assert psnr(one, other) > 40, (scene.name, number)
+    # Of the scene with two groups of pictures, the second one is copied up to the transition.
+    assert same >= 30 + 31
+
+
+def test_a_crossfade_shows_both_scenes(scenes, tmp_path):
+    film, _ = film_of(
+        tmp_path, [scenes[0], scenes[2]], transition="crossfade", transition_seconds=0.5
+    )
+    light = [ImageStat.Stat(luma(frame)).mean[0] for frame in frames(film)]
+    assert len(light) == 45 + 31 - 15
+    expected = [16 + 219 * max(0, min(1, (n - 29) / 16)) for n in range(len(light))]
+    assert max(abs(a - b) for a, b in zip(light, expected, strict=True)) < 3
+    with av.open(str(film)) as container:
+        starts = [float(c["start"] * c["time_base"]) for c in container.chapters()]
+    assert starts == pytest.approx([0, 1.0], abs=0.001)
+    assert "00:00:01,100 --> 00:00:01,500\nthree" in film.with_suffix(".srt").read_text("utf-8")
+    assert 30 in key_frames(film), "a player can start at the chapter"
+
+
+def test_a_fade_goes_through_black(scenes, tmp_path):
+    film, _ = film_of(tmp_path, [scenes[2], scenes[2]], transition="fade", transition_seconds=0.6)
+    light = [ImageStat.Stat(luma(frame)).mean[0] for frame in frames(film)]
+    assert len(light) == 62
+    expected = [16 + 219 * min(1, abs(n - 30.5) / 9 - 0.5 / 9) for n in range(62)]
+    assert max(abs(a - b) for a, b in zip(light, expected, strict=True)) < 3
+
+
+def test_sound_crossfades_with_the_picture(tmp_path):
+    """Two tones: in the middle of the transition both have half their level."""
+    picture = Image.new("RGB", (16, 9), "navy")
+    scenes = [
+        scene_video(tmp_path / str(hertz), picture, sine(0, 60 * SAMPLES, hertz), is_portrait=False)
+        for hertz in (400, 1500)
+    ]
+    film, _ = film_of(tmp_path, scenes, transition="crossfade", transition_seconds=1.0)
+    sound = heard(film)
+    assert 0 <= len(sound) - 90 * SAMPLES < 1024
+
+    def level(hertz: int, at: int, count: int = 2400) -> float:
+        span = range(at - count // 2, at + count // 2)
+        parts = [
+            sum(sound[n] * wave(math.tau * hertz * n / RATE) for n in span)
+            for wave in (math.sin, math.cos)
+        ]
+        return 2 * math.hypot(*parts) / count
+
+    for frame, share in ((15, 0), (37.5, 0.25), (45, 0.5), (52.5, 0.75), (75, 1)):
+        at = round(frame * SAMPLES)
+        assert level(400, at) == pytest.approx(0.49 * (1 - share), abs=0.02)
+        assert level(1500, at) == pytest.approx(0.49 * share, abs=0.02)
+
+
+def test_encoded_parts_have_the_parameter_sets_of_the_others(scenes, tmp_path):
+    """One decoder configuration serves all; no picture carries sets or settings of its own."""
+    film, _ = film_of(tmp_path, scenes, transition="crossfade", transition_seconds=0.5)
+    with av.open(scenes[0].video) as one, av.open(str(film)) as other:
+        assert one.streams.video[0].codec_context.extradata == (
+            other.streams.video[0].codec_context.extradata
+        )
+        kinds = [
+            {unit[0] & 0x1F for unit in length_prefixed(bytes(packet))}
+            for packet in other.demux(video=0)
+            if packet.size
+        ]
+    assert kinds[0] == {5, 6}
+    assert all(kind in ({1}, {5}, {5, 6}) for kind in kinds[1:])
+
+
+def test_mixed_frames_are_means_of_both(scenes, tmp_path):
+    film, _ = film_of(tmp_path, scenes[1:], transition="crossfade", transition_seconds=0.5)
+    found = [luma(frame) for frame in frames(film)]
+    one = [luma(frame) for frame in frames(Path(scenes[1].video))]
+    other = [luma(frame) for frame in frames(Path(scenes[2].video))]
+    for number in range(15):
+        expected = Image.blend(one[185 + number], other[number], (number + 1) / 16)
+        assert psnr(found[185 + number], expected) > 38, number
+        assert ImageChops.difference(found[185 + number], expected).getextrema()[1] < 60

@@ -1,0 +1,269 @@
+"""Films of runs and folders: what is checked before, made once, replaced, cancelled and left."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+from PIL import Image
+
+from cloudburst import (
+    Client,
+    ConfigurationError,
+    FilmError,
+    InvalidScenesError,
+    OutputClaimedError,
+    OutputExistsError,
+    Status,
+    local,
+)
+from cloudburst.film import film_client
+from cloudburst.film.film_client import make_film
+from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.folder import videos_in
+from cloudburst.film.plan import FilmPlan
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.report import Report
+from cloudburst.testing import FakeCloud
+from support.film_scenes import scene_video, sine, write_sound
+from support.video_probe import probe
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+NAMES = ("scene_2", "scene_10", "scene_1")
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """The inputs of three short scenes."""
+    folder = tmp_path_factory.mktemp("given")
+    for name in NAMES:
+        Image.new("RGB", (32, 18), "teal").save(folder / f"{name}.png")
+        write_sound(folder / f"{name}.wav", sine(0, 24_000))
+        (folder / f"{name}.srt").write_text(f"1\n00:00:00,100 --> 00:00:00,300\n{name}\n")
+    return [
+        {
+            "name": name,
+            "image": str(folder / f"{name}.png"),
+            "audio": str(folder / f"{name}.wav"),
+            "subtitle": str(folder / f"{name}.srt"),
+        }
+        for name in NAMES
+    ]
+
+
+async def render(given, out, **arguments) -> Report:
+    async with Client(local(workers=1)) as client:
+        return await client.render_all(given, to=out, **arguments)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".cloudburst")
+
+
+def texts(film: Path) -> list[str]:
+    return re.findall(r"scene_\d+", film.with_suffix(".srt").read_text())
+
+
+async def test_a_run_makes_its_film_once(given, tmp_path):
+    out, film = tmp_path / "out", tmp_path / "films" / "story.mp4"
+    report = await render(given, out, film=film)
+    assert (report.status, report.film, report.film_error) == (Status.COMPLETE, film, None)
+    assert probe(film).seconds == pytest.approx(1.5)
+    assert texts(film) == [*NAMES]
+    assert files(film.parent) == ["story.jpg", "story.mp4", "story.srt"]
+
+    made = film.stat().st_mtime_ns
+    again = await render(given, out, film=film, resume=True)
+    assert (again.film, film.stat().st_mtime_ns) == (film, made)
+
+    with pytest.raises(OutputExistsError, match="files of the film exist"):
+        await render(given, tmp_path / "other", film=film)
+    other = await render(given[:2], out, film=film, resume=True)
+    assert (other.film, film.stat().st_mtime_ns > made) == (film, True)
+    assert texts(film) == [*NAMES[:2]]
+
+
+async def test_the_film_is_made_by_the_process_that_resumes_the_run(given, tmp_path):
+    film = tmp_path / "film.mp4"
+    async with Client(FakeCloud(broken_scenes={NAMES[1]}).backend) as client:
+        report = await client.render_all(given, to=tmp_path / "fake", film=film)
+    assert (report.status, report.film) == (Status.PARTIAL, None)
+    assert "scenes have no video: scene_10; resume the run" in report.film_error
+    assert files(tmp_path) == ["fake"]
+
+
+async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_path):
+    async with (
+        Client(FakeCloud().backend) as client,
+        client.stream(given, to=tmp_path / "fake", film=tmp_path / "film.mp4") as run,
+    ):
+        events = [event async for event in run]
+    report = run.report
+    assert (report.status, report.film) == (Status.COMPLETE, None)
+    assert "scene_2" in report.film_error
+    assert events[-1].type == "film.failed"
+    with pytest.raises(FilmError):
+        report.raise_for_failures()
+    assert files(tmp_path) == ["fake"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"film": "film.avi"}, r"film: .*ends in \.mp4"),
+        ({"film": "film.mp4", "transition": "wipe"}, "transition: 'wipe'; expected one of cut"),
+        (
+            {"film": "film.mp4", "transition_seconds": 0},
+            "transition_seconds: 0; expected 0.1 to 10",
+        ),
+        ({"film": "film.mp4", "transition_seconds": float("nan")}, "transition_seconds: nan"),
+        ({"film": "out/scene_1.mp4"}, "is the video of a scene"),
+        ({"film": "con.mp4"}, "film: 'con.mp4'; expected a name"),
+    ],
+)
+async def test_bad_requests_start_nothing(given, tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    cloud = FakeCloud()
+    async with Client(cloud.backend) as client:
+        with pytest.raises(ConfigurationError, match=reason):
+            await client.render_all(given, to="out", **arguments)
+    assert not cloud.launched
+    assert files(tmp_path) == []
+
+
+async def test_inputs_are_not_replaced(given, tmp_path):
+    film = Path(given[0]["image"]).with_suffix(".mp4")
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ConfigurationError, match=r"scene_2\.srt is an input of a scene"):
+            await client.render_all(given, to=tmp_path, film=film, overwrite=True)
+
+
+async def test_short_scenes_and_other_shapes_start_nothing(given, tmp_path):
+    cloud = FakeCloud()
+    wide, tall = ({"options": {"is_portrait": tall}} for tall in (False, True))
+    shaped = [given[0] | wide, given[1] | tall, given[2]]
+    async with Client(cloud.backend) as client:
+        with pytest.raises(InvalidScenesError) as short:
+            await client.render_all(
+                given,
+                to=tmp_path,
+                film=tmp_path / "film.mp4",
+                transition="crossfade",
+                transition_seconds=0.4,
+            )
+        with pytest.raises(InvalidScenesError) as shapes:
+            await client.render_all(shaped, to=tmp_path, film=tmp_path / "film.mp4")
+    (fault,) = short.value.faults
+    assert (fault.scene, fault.field, fault.found) == ("scene_10", "audio", "0.50 s long")
+    assert "at least 0.8 s" in fault.expected
+    (fault,) = shapes.value.faults
+    assert (fault.scene, fault.field) == ("scene_10", "options.is_portrait")
+    assert not cloud.launched
+
+
+async def test_the_extra_is_needed(given, tmp_path, monkeypatch):
+    monkeypatch.setattr(film_client, "REQUIRED_MODULES", ("av", "no_such_module"))
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ConfigurationError, match=r"no_such_module: pip install .*\[film\]"):
+            await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """A folder with finished videos without a journal."""
+    folder, jobs = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("jobs")
+    for name in NAMES:
+        scene = scene_video(jobs / name, Image.new("RGB", (16, 9), "teal"), sine(0, 24_000))
+        shutil.copy(scene.video, folder / f"{name}.mp4")
+    return folder
+
+
+def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
+    from cloudburst.film.request import film_plan
+
+    found = videos_in(videos, film) * repeat
+    return film_plan(FilmRequest(path=film), [v.video for v in found], [v.source for v in found])
+
+
+async def test_a_cancelled_film_leaves_nothing(videos, tmp_path):
+    """Cancelled at the first progress, and before it."""
+    plan = plan_of(videos, tmp_path / "film.mp4", repeat=400)
+    for at in (0.0, None):
+        with anyio.CancelScope() as scope:
+            if at is None:
+                scope.deadline = anyio.current_time() + 0.05
+            await make_film(plan, lambda _, scope=scope, at=at: at is None or scope.cancel())
+        assert scope.cancelled_caught
+        assert files(tmp_path) == []
+        assert not children()
+
+
+def children() -> list[str]:
+    """Return the command lines of film processes that this process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+            command = (path.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid() and "film_process" in command:
+            found.append(command)
+    return found
+
+
+async def test_a_film_that_cannot_be_written_is_an_error(videos, tmp_path):
+    plan = plan_of(videos, tmp_path / "nowhere" / "film.mp4")
+    with pytest.raises(FilmError, match=r"nowhere.*cannot be written: No such file"):
+        await make_film(plan, lambda _: None)
+
+
+def test_a_folder_is_in_natural_order(videos, tmp_path):
+    found = videos_in(videos, tmp_path / "film.mp4")
+    assert [one.source.name for one in found] == ["scene_1", "scene_2", "scene_10"]
+    assert [one.source.subtitle for one in found] == [None] * 3
+
+
+async def test_a_folder_of_a_run_is_in_the_order_of_the_run(given, tmp_path):
+    await render(given, tmp_path)
+    found = videos_in(tmp_path, tmp_path / "film.mp4")
+    assert [one.source.name for one in found] == [*NAMES]
+    assert [str(one.source.subtitle) for one in found] == [scene["subtitle"] for scene in given]
+    (tmp_path / "another.mp4").write_bytes(b"")
+    found = videos_in(tmp_path, tmp_path / "film.mp4")
+    assert [one.source.name for one in found] == ["another", "scene_1", "scene_2", "scene_10"]
+
+
+async def test_two_processes_do_not_write_one_film(videos, tmp_path):
+    from cloudburst.film.request import claimed_film
+
+    request = FilmRequest(path=tmp_path / "film.mp4")
+    async with claimed_film(request, [], run="one", overwrite=True):
+        with pytest.raises(OutputClaimedError, match=r"is writing .*film\.mp4"):
+            async with claimed_film(request, [], run="two", overwrite=True):
+                pass
+
+
+def test_a_fingerprint_is_read_only_from_whole_films(videos, tmp_path):
+    async def make() -> FilmPlan:
+        plan = plan_of(videos, tmp_path / "film.mp4")
+        await make_film(plan, lambda _: None)
+        return plan
+
+    plan = anyio.run(make)
+    film = tmp_path / "film.mp4"
+    assert read_fingerprint(film) == plan.fingerprint
+    with film.open("ab") as file:
+        file.truncate(film.stat().st_size - 1)
+    assert read_fingerprint(film) is None
+    assert read_fingerprint(videos / "scene_1.mp4") is None
