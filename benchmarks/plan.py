@@ -192,10 +192,8 @@ def works_of_scenes(inputs: Inputs, folder: Path) -> None:
 
 def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
     folder.mkdir()
-    shutil.copy(scene.image, folder / "image")
-    shutil.copy(scene.audio, folder / "audio")
-    if scene.subtitle is not None:
-        shutil.copy(scene.subtitle, folder / "subtitle")
+    for name, path in scene.files().items():
+        shutil.copy(path, folder / name)
     job = RenderJob(name="s", options=JobOptions.from_options(options))
     (folder / JOB_FILE).write_text(job.to_json())
     command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]

@@ -212,3 +212,14 @@ def test_the_quantizer_does_not_depend_on_fades(frames):
         )
     }
     assert len(chosen) == 1
+
+
+def test_single_frames_are_drawn_with_their_fades() -> None:
+    track, _ = block_track([10, 50], SMALL)
+    video = FadedStillVideo(to_planes(photo(SMALL)), 60, track, Fades(10, 20, 60))
+    still = StillVideo(to_planes(photo(SMALL)), block_track([10, 50], SMALL)[0])
+    assert set(bytes(video.draw(0).video.planes[0])) == {16}
+    assert set(bytes(video.draw(59).video.planes[0])) == {16}
+    for frame in (9, 10, 25, 39):
+        expected = bytes(still.draw(frame).video.planes[0])
+        assert (bytes(video.draw(frame).video.planes[0]) == expected) is (frame >= 10)

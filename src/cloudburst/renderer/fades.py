@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from cloudburst.renderer.encoder import EncodedPicture
+from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide_parts
 from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.motion_video import MotionVideo
@@ -133,8 +134,14 @@ class FadedStillVideo:
         """Return the quantizer; see `GopSource`."""
         return self._still.choose_quantizer()
 
+    def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
+        """Draw a frame; see `GopSource`."""
+        return self._source(frame).draw(frame, subtitles=subtitles)
+
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
-        is_still = self._fades.start <= gop.first < self._fades.frames - self._fades.end
-        source = self._still if is_still else self._fading
-        return source.encode(gop, quantizer, progress)
+        return self._source(gop.first).encode(gop, quantizer, progress)
+
+    def _source(self, frame: int) -> StillVideo | MotionVideo:
+        is_still = self._fades.start <= frame < self._fades.frames - self._fades.end
+        return self._still if is_still else self._fading

@@ -52,7 +52,7 @@ class SubtitleTrack:
 
     def layers_at(self, frame: int) -> list[Layer]:
         """Return the layers of a frame of the video, in the order in which they are blended."""
-        return self.layers(bisect_right(self._starts, frame) - 1)
+        return self.layers(self.states(frame, 1)[0].number)
 
     def layers(self, index: int) -> list[Layer]:
         """Return the layers of a state, in the order in which they are blended.
