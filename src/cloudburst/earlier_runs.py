@@ -183,7 +183,7 @@ def _reason(foreign: Sequence[Path], past: JournalState) -> str:
     for run, other in runs_in(foreign[0].parent):
         entries = [other.results.get(path.stem) for path in foreign]
         if all(
-            entry is not None and _is_same_file(path, _expected(path, entry.video))
+            entry is not None and _is_same_video(path.with_suffix(".mp4"), entry.video)
             for path, entry in zip(foreign, entries, strict=True)
         ):
             state = "complete" if is_complete(other) else "not complete"

@@ -6,6 +6,7 @@ import hashlib
 import random
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -29,7 +30,8 @@ async def test_both_files_are_verified_before_either_has_its_name(studio, make_s
     seen = []
 
     async def on_verified(video):
-        seen.append((video.cover, video.cover_sha256, names(tmp_path)))
+        listed = await anyio.to_thread.run_sync(names, tmp_path)
+        seen.append((video.cover, video.cover_sha256, listed))
 
     video = await rendered(studio, make_scene(), to, options=COVER, on_verified=on_verified)
     sha256 = hashlib.sha256(studio.cover).hexdigest()

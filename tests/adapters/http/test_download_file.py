@@ -110,7 +110,7 @@ async def test_a_file_that_cannot_be_removed_does_not_hide_the_reason(
 
     broken = httpx.Response(200, stream=Pieces(studio.video, b"too much"))
     studio.script["GET video"] = [unlink_fails]
-    studio.send = lambda request: broken
+    studio.send = lambda request, content: broken
     with pytest.raises(DownloadError, match="more than"):
         await rendered(studio, make_scene(), tmp_path / "one.mp4")
     assert "one.mp4.part cannot be removed: Read-only file system" in caplog.text

@@ -37,7 +37,8 @@ async def test_the_request_names_hashes_and_no_paths(studio, make_scene, tmp_pat
     asked = next(iter(studio.jobs.values())).asked
     assert asked["name"] == "名 字"
     assert studio.files[asked["watermark"]] == b"mark"
-    assert asked["options"] == options.model_dump(mode="json", exclude={"watermark"})
+    expected = options.model_dump(mode="json", exclude={"watermark"}, exclude_defaults=True)
+    assert asked["options"] == expected
     assert str(tmp_path) not in json.dumps(asked)
 
 

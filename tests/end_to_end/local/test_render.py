@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from PIL import Image
 
 from cloudburst import (
     Client,
@@ -51,6 +52,23 @@ def out(tmp_path):
 
 def size_of(scene):
     return sum(Path(scene[field]).stat().st_size for field in ("image_path", "audio_path"))
+
+
+async def test_a_cover_lies_beside_its_video(scenes, out):
+    scenes[1]["options"] = {"cover": True}
+    async with Client(local(workers=1)) as client:
+        report = await client.render_all(scenes[:2], to=out)
+    assert [video.cover for video in report.videos] == [None, out / "crimson.jpg"]
+    data = (out / "crimson.jpg").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == report.videos[1].cover_sha256
+    with Image.open(out / "crimson.jpg") as cover:
+        assert cover.size == SIZE
+        assert cover.getpixel((960, 540)) == pytest.approx((220, 20, 60), abs=6)
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == [
+        "crimson.jpg",
+        "crimson.mp4",
+        "teal.mp4",
+    ]
 
 
 async def test_all_is_told_and_adds_up(scenes, out, watch):
