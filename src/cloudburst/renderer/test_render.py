@@ -19,6 +19,10 @@ from cloudburst.renderer.parent_watch import end_with_parent
 TEST_OPTIONS: dict[str, Any] = {
     "language": "chinese",
     "effects": ["zoom_in"],
+    "motion_amount": 0.1,
+    "motion_easing": "linear",
+    "fade_in": 0,
+    "fade_out": 0,
     "is_portrait": None,
     "background_box": True,
     "background_opacity": 0.2,
