@@ -41,6 +41,8 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
     [
         {"language": "english"},
         {"effects": ()},
+        {"size": "720p"},
+        {"fps": 60},
         {"is_portrait": True},
         {"is_portrait": False},
         {"background_box": False},
@@ -68,7 +70,16 @@ def test_each_option_counts(scene, options):
 def test_every_option_is_looked_at():
     """A new option changes what videos look like, or must be left out by name."""
     looked_at = {"language", "effects", "is_portrait", "background_box", "background_opacity"}
-    looked_at |= {"font_size", "outline_color", "watermark", "title", "metadata", "cover"}
+    looked_at |= {
+        "cover",
+        "font_size",
+        "fps",
+        "metadata",
+        "outline_color",
+        "size",
+        "title",
+        "watermark",
+    }
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
     assert set(RenderOptions.model_fields) == looked_at

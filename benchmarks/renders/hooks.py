@@ -27,11 +27,13 @@ _LIMITS: Any = process_limits
 def encode_losslessly() -> None:
     configure = encoder.configure
 
-    def lossless(context: Any, size: Any, _quantizer: int = 0, *, still: bool = False) -> None:
-        configure(context, size, 0, still=still)
+    def lossless(context: Any, form: Any, _quantizer: int = 0, *, still: bool = False) -> None:
+        configure(context, form, 0, still=still)
 
     _ENCODER.configure = lossless
-    _BITRATE.MAX_SECOND_BYTES = sys.maxsize  # a lossless video of noise has 130 MB a second
+    # A lossless video of noise has 130 MB a second. The first name is that of earlier versions.
+    _BITRATE.MAX_SECOND_BYTES = sys.maxsize
+    _BITRATE.max_second_bytes = lambda _format: sys.maxsize
     _LIMITS.limit_cpu_time = _without_limit  # it takes several times as long
 
 

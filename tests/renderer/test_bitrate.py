@@ -6,24 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer.bitrate import (
     MAX_QUANTIZER,
-    MAX_SECOND_BYTES,
     BitrateError,
     BitrateMeter,
     higher_quantizer,
+    max_second_bytes,
 )
-from cloudburst.renderer.encoder import FPS, EncodedPicture, VideoSize
+from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import encode_all, noise
 
 QUANTIZER = 20
+FORMAT = VideoFormat(VideoSize(1920, 1080))
+FPS = FORMAT.fps
+MAX_SECOND_BYTES = max_second_bytes(FORMAT)
 
 
 def sized(*sizes: int) -> list[EncodedPicture]:
     return [EncodedPicture(bytes(size), position) for position, size in enumerate(sizes)]
+
+
+def too_large(size: int) -> BitrateError:
+    return BitrateError(size, MAX_SECOND_BYTES)
 
 
 def largest_second(sizes: list[int]) -> int:
@@ -31,7 +39,7 @@ def largest_second(sizes: list[int]) -> int:
 
 
 def test_a_second_may_have_exactly_the_limit():
-    meter = BitrateMeter(QUANTIZER)
+    meter = BitrateMeter(FORMAT, QUANTIZER)
     meter.add(sized(MAX_SECOND_BYTES, *[0] * (FPS - 1)))
     meter.add(sized(MAX_SECOND_BYTES))
     with pytest.raises(BitrateError) as caught:
@@ -48,7 +56,7 @@ def test_a_second_may_have_exactly_the_limit():
     )
 )
 def test_the_meter_finds_any_second_that_is_too_large(parts):
-    meter = BitrateMeter(QUANTIZER)
+    meter = BitrateMeter(FORMAT, QUANTIZER)
     largest = largest_second([size for part in parts for size in part])
 
     def add_all() -> None:
@@ -65,28 +73,28 @@ def test_the_meter_finds_any_second_that_is_too_large(parts):
 
 def test_the_error_has_the_size_of_the_largest_second():
     """With the size at which the limit was passed, a video of noise would be encoded ten times."""
-    meter = BitrateMeter(QUANTIZER)
+    meter = BitrateMeter(FORMAT, QUANTIZER)
     with pytest.raises(BitrateError) as caught:
         meter.add(sized(*[MAX_SECOND_BYTES // 10] * 50, *[MAX_SECOND_BYTES // 5] * 30, 0, 0))
     assert caught.value.size == MAX_SECOND_BYTES // 5 * 30
-    assert higher_quantizer(QUANTIZER, caught.value.size) >= QUANTIZER + 15
+    assert higher_quantizer(QUANTIZER, caught.value) >= QUANTIZER + 15
 
 
 def test_the_highest_quantizer_has_no_limit():
-    meter = BitrateMeter(MAX_QUANTIZER)
+    meter = BitrateMeter(FORMAT, MAX_QUANTIZER)
     meter.add(sized(MAX_SECOND_BYTES, MAX_SECOND_BYTES))
 
 
 @given(st.integers(0, MAX_QUANTIZER - 1), st.integers(MAX_SECOND_BYTES + 1, 10**9))
 def test_the_quantizer_rises_until_the_limit_is_lifted(quantizer, size):
-    found = higher_quantizer(quantizer, size)
+    found = higher_quantizer(quantizer, too_large(size))
     assert quantizer < found <= MAX_QUANTIZER
-    assert found >= higher_quantizer(quantizer, MAX_SECOND_BYTES + 1)
+    assert found >= higher_quantizer(quantizer, too_large(MAX_SECOND_BYTES + 1))
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.001, 21), (1.5, 24), (2, 26), (4, 32)])
 def test_six_steps_halve_the_size(factor, expected):
-    assert higher_quantizer(20, int(MAX_SECOND_BYTES * factor)) == expected
+    assert higher_quantizer(20, too_large(int(MAX_SECOND_BYTES * factor))) == expected
 
 
 def test_six_steps_halve_the_size_of_real_noise_at_least():

@@ -7,12 +7,12 @@ from itertools import permutations
 import pytest
 
 from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer.encoder import (
-    MOTION_GOP_FRAMES,
-    STILL_GOP_FRAMES,
+    MOTION_GOP_SECONDS,
+    STILL_GOP_SECONDS,
     EncodedPicture,
     GopEncoder,
-    VideoSize,
     without_settings,
 )
 from cloudburst.renderer.frames import Frame
@@ -32,6 +32,7 @@ from support.drawn_frames import (
 )
 from support.h264 import IDR, SEI, annex_b, check_counters, picture_slices, read_pps, read_sps
 
+MOTION_GOP_FRAMES, STILL_GOP_FRAMES = MOTION_GOP_SECONDS * 30, STILL_GOP_SECONDS * 30
 LANDSCAPE, PORTRAIT = VideoSize(1920, 1080), VideoSize(1080, 1920)
 
 
@@ -65,7 +66,7 @@ def motion_gop(frames: int, quantizer: int = 20, *, reuse: bool = True):
     """Encode a zoom; return the drawn frames and the pictures."""
     source = Frame(*SMALL)
     source.fill(to_planes(photo(SMALL)))
-    encoder = GopEncoder(SMALL, quantizer)
+    encoder = GopEncoder(VideoFormat(SMALL), quantizer)
     kept, pictures, canvas = [], [], Frame(*SMALL)
     for number in range(frames):
         if not reuse:
@@ -191,7 +192,7 @@ def test_pictures_without_settings_stay_as_they_are(start, unit):
 def test_only_the_first_picture_of_an_encoder_has_settings(is_still):
     frame = Frame(*SMALL)
     frame.fill(to_planes(photo(SMALL)))
-    encoder = GopEncoder(SMALL, 20, still=is_still)
+    encoder = GopEncoder(VideoFormat(SMALL), 20, still=is_still)
     pictures = []
     for _ in range(9):
         pictures += encoder.add_still(frame.video) if is_still else encoder.add(frame.video)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageStat
 
 from cloudburst.models.camera_effects import Effect
-from cloudburst.renderer.encoder import STILL_GOP_FRAMES, EncodedPicture, VideoSize
+from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
 from cloudburst.renderer.gops import Gop, GopSource
 from cloudburst.renderer.motion import Camera
@@ -176,7 +177,7 @@ def test_only_the_frames_of_a_fade_are_encoded():
     """The rest of a video of a still picture is repeated."""
     fades = Fades(10, 5, 600)
     source = FadedStillVideo(to_planes(photo(SMALL)), 600, SubtitleTrack(), fades)
-    skipped = set(skipped_pictures(SMALL))
+    skipped = set(skipped_pictures(VideoFormat(SMALL)))
     encoded = [sum(p.data not in skipped for p in gop) for gop in encode_all(source, 600)]
     assert encoded == [10, 4, 4, 5]
 
@@ -191,7 +192,7 @@ def test_a_fade_of_text_stays_within_the_limit_of_the_bitrate():
 
 def test_the_picture_is_whole_between_fades():
     """Also if a fade is encoded before."""
-    frames = 2 * STILL_GOP_FRAMES
+    frames = 2 * STILL_GOP_SECONDS * 30
     source = still(frames, Fades(30, 30, frames))
     plain = StillVideo(to_planes(photo(SMALL)), subtitles(frames))
     first, whole, *_, last = source.gops(frames)

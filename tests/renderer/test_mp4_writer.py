@@ -12,8 +12,9 @@ import av
 import pytest
 
 from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.audio_track import AudioTrack, open_track, open_writer
-from cloudburst.renderer.encoder import EncodedPicture, VideoSize
+from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
@@ -33,6 +34,7 @@ from support.h264 import (
 )
 
 TICK = Fraction(1, 30)
+FORMAT = VideoFormat(SMALL)
 
 
 def still() -> GopSource:
@@ -55,7 +57,7 @@ def silent_track(path: Path, frames: int) -> AudioTrack:
 def write(folder: Path, source: GopSource, frames: int) -> Path:
     path = folder / "video.mp4"
     track = silent_track(folder / "track.m4a", frames)
-    with open_track(track) as audio, open_mp4(path, SMALL, audio) as writer:
+    with open_track(track) as audio, open_mp4(path, FORMAT, audio) as writer:
         for gop in source.gops(frames):
             writer.write(gop, source.encode(gop, 20, lambda _frames: None))
     return path
@@ -176,10 +178,9 @@ def test_a_name_that_looks_like_an_address_is_a_file(tmp_path):
 
 def test_an_error_closes_the_file(tmp_path):
     track = silent_track(tmp_path / "track.m4a", 30)
-    size = VideoSize(*SMALL)
 
     def fail() -> None:
-        with open_track(track) as audio, open_mp4(tmp_path / "video.mp4", size, audio):
+        with open_track(track) as audio, open_mp4(tmp_path / "video.mp4", FORMAT, audio):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -200,7 +201,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     unit = b"\0\0\0\1\x0c" + b"\xff" * 2000  # filler data, which decoders skip
     frames = 20 * 60 * 30
     track = silent_track(tmp_path / "track.m4a", frames)
-    with open_track(track) as audio, open_mp4(tmp_path / "video.mp4", SMALL, audio) as writer:
+    with open_track(track) as audio, open_mp4(tmp_path / "video.mp4", FORMAT, audio) as writer:
         for gop in source.gops(frames):
             if gop.number == 6:
                 before = resident_bytes()

@@ -9,10 +9,12 @@ import zlib
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
+from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.pictures import load_picture, load_watermark
 
 PIXELS = 10_000_000
+DEFAULTS = RenderOptions()
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
 
@@ -39,7 +41,7 @@ def near(picture, at, colour, tolerance=6):
 )
 def test_canvas(file, size, is_portrait, canvas):
     Image.new("RGB", size, RED).save(file, "PNG")
-    picture = load_picture(file, PIXELS, is_portrait)
+    picture = load_picture(file, PIXELS, RenderOptions(is_portrait=is_portrait))
     assert picture.size == canvas
     assert picture.mode == "RGB"
     assert near(picture, (500, 500), RED)
@@ -49,7 +51,7 @@ def test_filled_by_a_centre_crop_never_stretched(file):
     image = Image.new("RGB", (1000, 1000), BLUE)
     image.paste(RED, (400, 400, 600, 600))
     image.save(file, "PNG")
-    picture = load_picture(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, DEFAULTS)
     reds = [x for x in range(1920) if near(picture, (x, 540), RED, 60)]
     rows = [y for y in range(1080) if near(picture, (960, y), RED, 60)]
     assert (reds[0], reds[-1]) == (768, 1151)  # 384 wide about 960
@@ -80,7 +82,7 @@ def test_turned_as_exif_says(file, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     quarters().save(file, "JPEG", exif=exif, quality=95, subsampling=0)
-    picture = load_picture(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, DEFAULTS)
     width, height = picture.size
     assert (width < height) == (orientation in (6, 8))
     corners = ((200, 200), (width - 200, 200), (200, height - 200))
@@ -93,7 +95,7 @@ def test_nonsense_in_exif_is_no_fault(file, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     quarters().save(file, "JPEG", exif=exif, quality=95)
-    assert near(load_picture(file, PIXELS, None), (200, 200), RED, 12)
+    assert near(load_picture(file, PIXELS, DEFAULTS), (200, 200), RED, 12)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_nonsense_in_exif_is_no_fault(file, orientation):
 )
 def test_modes_and_formats(file, mode, kind):
     quarters((640, 360)).convert(mode).save(file, kind)
-    picture = load_picture(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, DEFAULTS)
     assert near(picture, (300, 300), RED, 12)
     assert near(picture, (1600, 300), GREEN, 12)
     assert near(picture, (300, 900), BLUE, 12)
@@ -121,19 +123,19 @@ def test_greys(file, mode):
     high = 65535 if mode == "I;16" else 255
     image = Image.new(mode, (160, 90), (high, 255) if mode == "LA" else high)
     image.save(file, "PNG")
-    assert near(load_picture(file, PIXELS, None), (900, 500), (255, 255, 255), 1)
+    assert near(load_picture(file, PIXELS, DEFAULTS), (900, 500), (255, 255, 255), 1)
 
 
 def test_16_bits_of_grey_keep_their_middle(file):
     Image.new("I;16", (160, 90), 128 * 257).save(file, "PNG")
-    assert near(load_picture(file, PIXELS, None), (900, 500), (128, 128, 128), 1)
+    assert near(load_picture(file, PIXELS, DEFAULTS), (900, 500), (128, 128, 128), 1)
 
 
 def test_transparent_parts_are_black(file):
     image = Image.new("RGBA", (160, 90), (255, 255, 255, 0))
     image.paste((255, 0, 0, 128), (0, 0, 80, 90))
     image.save(file, "PNG")
-    picture = load_picture(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, DEFAULTS)
     assert near(picture, (1500, 500), BLACK, 1)
     assert near(picture, (300, 500), (128, 0, 0), 2)
 
@@ -143,7 +145,7 @@ def test_palette_with_a_transparent_colour(file):
     image.putpalette([255, 255, 255, 0, 0, 255])
     image.paste(0, (0, 0, 80, 90))
     image.save(file, "GIF", transparency=0)
-    picture = load_picture(file, PIXELS, None)
+    picture = load_picture(file, PIXELS, DEFAULTS)
     assert near(picture, (300, 500), BLACK, 1)
     assert near(picture, (1500, 500), BLUE, 1)
 
@@ -187,7 +189,7 @@ def cut(kind):
 def test_bad_pictures_are_faults(file, maker, raw, found):
     file.write_bytes(raw)
     with pytest.raises(InputFaultError) as caught:
-        load_picture(file, PIXELS, None) if maker is load_picture else load_watermark(
+        load_picture(file, PIXELS, DEFAULTS) if maker is load_picture else load_watermark(
             file, PIXELS, 240, 1070
         )
     fault = caught.value.fault
@@ -208,7 +210,7 @@ def test_bad_pictures_are_faults(file, maker, raw, found):
 def test_pictures_that_cost_too_much_are_faults(file, size, kind, found):
     Image.new("L", size).save(file, kind)
     for read in (
-        lambda: load_picture(file, 10**8, None),
+        lambda: load_picture(file, 10**8, DEFAULTS),
         lambda: load_watermark(file, 10**8, 240, 1070),
     ):
         with pytest.raises(InputFaultError) as caught:
@@ -232,7 +234,7 @@ def test_a_large_picture_looks_as_if_it_had_been_resized_at_once(file, mode, siz
         plain = image.point(lambda value: value / 257).convert("L").convert("RGB")
     else:
         plain = image.convert("RGB")
-    found = load_picture(file, 10**8, None)
+    found = load_picture(file, 10**8, DEFAULTS)
     expected = ImageOps.fit(plain, found.size, Image.Resampling.LANCZOS)
     extrema = ImageChops.difference(found, expected).getextrema()
     assert max(high for _, high in extrema) <= (12 if mode == "P" else 2)

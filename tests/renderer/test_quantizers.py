@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
@@ -19,7 +20,7 @@ from cloudburst.renderer.quantizers import (
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import block_track, dark_gradient, line_art
 
-SIZE = (1920, 1080)
+SIZE = VideoSize(1920, 1080)
 
 
 def trial(key: int, later: int) -> list[EncodedPicture]:
@@ -43,7 +44,7 @@ def trial(key: int, later: int) -> list[EncodedPicture]:
     ],
 )
 def test_detail_and_hard_edges_raise_the_quantizer(key: int, later: int, steps: int) -> None:
-    assert motion_quantizer(trial(key, later)) == TRIAL_QUANTIZER + steps
+    assert motion_quantizer(trial(key, later), SIZE) == TRIAL_QUANTIZER + steps
 
 
 def test_only_p_pictures_count() -> None:
@@ -52,13 +53,13 @@ def test_only_p_pictures_count() -> None:
         picture._replace(data=bytes(130_000)) if picture.position in {1, 8} else picture
         for picture in pictures
     ]
-    assert motion_quantizer(changed) == motion_quantizer(pictures)
+    assert motion_quantizer(changed, SIZE) == motion_quantizer(pictures, SIZE)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, TRIAL_FRAMES])
 def test_a_trial_of_few_frames(frames: int) -> None:
     pictures = [EncodedPicture(bytes(130_000), place) for place in range(frames)]
-    chosen = motion_quantizer(pictures)
+    chosen = motion_quantizer(pictures, SIZE)
     assert chosen == (TRIAL_QUANTIZER if frames == 1 else MAX_MOTION_QUANTIZER)
 
 

@@ -12,8 +12,9 @@ import av
 import pytest
 from PIL import Image
 
+from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import scene, still_video
-from cloudburst.renderer.encoder import STILL_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
+from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture, GopEncoder
 from cloudburst.renderer.gops import Gop
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import grey, to_planes
@@ -76,13 +77,15 @@ def check_counters_of(gops: Sequence[Sequence[EncodedPicture]], size: VideoSize)
     assert check_counters(slices, positions, sps) == len(positions)
 
 
-def check_video(lengths: Sequence[int], tmp_path, picture: Image.Image | None = None) -> int:
+def check_video(
+    lengths: Sequence[int], tmp_path, picture: Image.Image | None = None, fps: int = 30
+) -> int:
     """Encode states of these lengths and check everything; return the size in bytes."""
     picture = photo(SMALL) if picture is None else picture
     size = VideoSize(*picture.size)
     track, of_frame = block_track(lengths, size)
-    gops = encode_all(StillVideo(to_planes(picture), track), len(of_frame))
-    assert [len(pictures) for pictures in gops[:-1]] == [STILL_GOP_FRAMES] * (len(gops) - 1)
+    gops = encode_all(StillVideo(to_planes(picture), track, fps=fps), len(of_frame))
+    assert [len(pictures) for pictures in gops[:-1]] == [STILL_GOP_SECONDS * fps] * (len(gops) - 1)
     assert all(
         [picture.position for picture in pictures] == list(range(len(pictures)))
         for pictures in gops
@@ -135,7 +138,7 @@ def test_a_state_may_last_for_several_gops(tmp_path):
 def test_most_frames_of_a_long_state_are_repeated():
     track, _ = block_track([250], SMALL)
     (pictures,) = encode_all(StillVideo(to_planes(photo(SMALL)), track), 250)
-    skipped = skipped_pictures(SMALL)
+    skipped = skipped_pictures(VideoFormat(SMALL))
     assert [p.data for p in pictures[4:]] == [skipped[n % PERIOD] for n in range(4, 250)]
 
 
@@ -152,6 +155,21 @@ def test_a_video_of_full_size(tmp_path):
         check_video(lengths, tmp_path, photo(size))
 
 
+@pytest.mark.parametrize("fps", [24, 25, 50, 60])
+@pytest.mark.parametrize("size", [(240, 240), (1080, 1350), (4096, 240), (240, 4096)])
+def test_a_video_of_any_format(size, fps, tmp_path):
+    """Two GOPs, and changes of the state at odd frames."""
+    frames = STILL_GOP_SECONDS * fps
+    lengths = [3, 21, 1, frames - 30, 45] if size == (240, 240) else [3, 21, 1, 40]
+    check_video(lengths, tmp_path, photo(VideoSize(*size)), fps)
+
+
+@pytest.mark.parametrize("size", [(4096, 4096), (4096, 2160), (240, 4096)])
+def test_skipped_pictures_of_large_videos_are_repeated(size):
+    skipped = skipped_pictures(VideoFormat(VideoSize(*size), 60))
+    assert len(set(skipped)) == PERIOD
+
+
 @pytest.mark.parametrize("make", [noise, dark_gradient], ids=lambda make: make.__name__)
 def test_difficult_pictures(make, tmp_path):
     check_video([5, 30, 16, 25], tmp_path, make(VideoSize(272, 144)))
@@ -165,7 +183,7 @@ def test_a_state_is_as_good_after_four_frames_as_after_twenty(make, quantizer):
     planes, painter = to_planes(make(size)), BlockPainter(size)
     states = [[], [painter.block(1)], [], [painter.block(2)]]
     for last in range(len(states)):
-        encoder = GopEncoder(size, quantizer, still=True)
+        encoder = GopEncoder(VideoFormat(size), quantizer, still=True)
         frame = still_video.Frame(*size)
         pictures: list[EncodedPicture] = []
         for number, layers in enumerate(states[: last + 1]):
@@ -213,12 +231,12 @@ def test_skipped_pictures_do_not_depend_on_the_picture(size):
     """They are made of a grey picture; a real one has the same pictures once it is settled."""
     frame = still_video.Frame(*size)
     frame.fill(to_planes(photo(size)))
-    encoder = GopEncoder(size, STILL_QUANTIZER, still=True)
+    encoder = GopEncoder(VideoFormat(size), STILL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(3 * PERIOD):
         pictures += encoder.add_still(frame.video)
     pictures += encoder.finish()
-    skipped = skipped_pictures(size)
+    skipped = skipped_pictures(VideoFormat(size))
     for picture in pictures[PERIOD:]:  # decoders ignore bits of the last byte
         assert picture.data[:-1] == skipped[picture.position % PERIOD][:-1]
 
@@ -254,17 +272,17 @@ def test_an_encoder_without_equal_skipped_pictures_is_noticed(monkeypatch):
 @pytest.mark.parametrize("size", [(16, 16), (64, 48), (320, 180), (130, 98)])
 def test_skipped_pictures_of_any_size_are_repeated(size, tmp_path):
     """They may differ in bits that decoders ignore."""
-    assert len(set(skipped_pictures(VideoSize(*size)))) == PERIOD
+    assert len(set(skipped_pictures(VideoFormat(VideoSize(*size))))) == PERIOD
     if size[0] >= 64:
         check_video([21, 5, 30], tmp_path, photo(size))
 
 
 @pytest.mark.parametrize("name", ["_MAX_SKIPPED_BYTES", "_COUNTER_BYTES"])
 def test_each_check_of_the_skipped_pictures_is_needed(name, monkeypatch):
-    skipped_pictures(SMALL)
+    skipped_pictures(VideoFormat(SMALL))
     monkeypatch.setattr(still_video, name, 4)
     with pytest.raises(RepetitionError):
-        skipped_pictures(SMALL)
+        skipped_pictures(VideoFormat(SMALL))
 
 
 def test_without_repetition_every_frame_is_encoded(caplog, monkeypatch, tmp_path):
@@ -272,7 +290,7 @@ def test_without_repetition_every_frame_is_encoded(caplog, monkeypatch, tmp_path
     picture = photo(SMALL)
     track, of_frame = block_track([5, 170, 1, 24], SMALL)
     with caplog.at_level(logging.WARNING):
-        source = scene._still_video(picture, None, len(of_frame), track)
+        source = scene._still_video(picture, None, len(of_frame), track, fps=30)
     assert isinstance(source, MotionVideo)
     assert "every frame of the picture is encoded" in caplog.text
     gops = encode_all(source, len(of_frame))

@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
 from cloudburst.renderer.cue_timeline import SubtitleState
-from cloudburst.renderer.encoder import EncodedPicture, VideoSize, configure
+from cloudburst.renderer.encoder import EncodedPicture, configure
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.layers import Layer, layer_from_mask
@@ -138,10 +139,12 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
     return 10 * math.log10(255 * 255 * size / squares) if squares else 99.0
 
 
-def header(size: VideoSize, quantizer: int = 20, *, still: bool = False) -> bytes:
+def header(
+    size: VideoSize, quantizer: int = 20, *, still: bool = False, fps: int = DEFAULT_FPS
+) -> bytes:
     """Return the parameter sets that libx264 makes, with start codes."""
     context = av.CodecContext.create("libx264", "w")
-    configure(context, size, quantizer, still=still)
+    configure(context, VideoFormat(size, fps), quantizer, still=still)
     context.flags |= 1 << 22
     context.open()
     return bytes(context.extradata)

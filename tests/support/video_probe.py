@@ -35,15 +35,21 @@ class Probe(NamedTuple):
     """Loudest sample, of 32767."""
 
     @property
-    def seconds(self) -> float:
-        return self.frames / 30
+    def fps(self) -> float:
+        return float(self.video[7])
 
-    def check(self, *, size: tuple[int, int], seconds: float, within: float = 0.05) -> None:
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.fps
+
+    def check(
+        self, *, size: tuple[int, int], seconds: float, within: float = 0.05, fps: int = 30
+    ) -> None:
         """Assert what holds for every video of this package, and the size and the length."""
-        assert self.video == ("h264", "High", "yuv420p", 1, 1, 1, 1, 30, 1)
+        assert self.video == ("h264", "High", "yuv420p", 1, 1, 1, 1, fps, 1)
         assert self.audio == ("aac", "LC", 48_000, "stereo")
         assert self.size == size
-        assert abs(self.frames / 30 - self.samples / 48_000) <= 1 / 30
+        assert abs(self.seconds - self.samples / 48_000) <= 1 / fps
         assert abs(self.seconds - seconds) <= within
 
 

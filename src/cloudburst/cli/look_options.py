@@ -13,6 +13,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.values import Position
+from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES
 
 PICTURE = Group("Picture", sort_key=1)
 MOTION = Group("Motion", sort_key=2)
@@ -26,6 +27,13 @@ MARKS = Group("Marks", sort_key=5)
 class PictureFlags:
     """Command-line options for the picture."""
 
+    size: Annotated[
+        str | None,
+        Parameter(help=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT."),
+    ] = None
+    fps: Annotated[
+        int | None, Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}.")
+    ] = None
     is_portrait: Annotated[
         bool | None,
         Parameter(

@@ -12,7 +12,8 @@ from fractions import Fraction
 import av
 from av.video.codeccontext import VideoCodecContext
 
-from cloudburst.renderer.encoder import FPS, GopEncoder, VideoSize, configure
+from cloudburst.models.video_format import FRAME_RATES, MAX_SIDE, VideoFormat, VideoSize
+from cloudburst.renderer.encoder import GopEncoder, configure
 
 IDR, SPS, PPS = 5, 7, 8
 """Types of NAL units (H.264, table 7-1)."""
@@ -63,17 +64,17 @@ def our_sets(size: VideoSize, fps: Fraction) -> list[bytes] | None:
 
     Return ``None`` if this package makes no videos of this kind.
     """
-    if fps != FPS or size.width % 2 or size.height % 2:
+    if fps not in FRAME_RATES or any(side % 2 or side > MAX_SIDE for side in size):
         return None
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, VideoCodecContext)
-    configure(context, size, _ANY_QUANTIZER)
+    configure(context, VideoFormat(size, int(fps)), _ANY_QUANTIZER)
     context.flags |= _GLOBAL_HEADER
     context.open()
     units = _START_CODE.split(context.extradata or b"")
     return [unit for unit in units if unit and unit[0] & 0x1F in (SPS, PPS)]
 
 
-def open_encoder(size: VideoSize, quantizer: int) -> GopEncoder:
+def open_encoder(video_format: VideoFormat, quantizer: int) -> GopEncoder:
     """Return an encoder of a GOP whose parameter sets are those of `our_sets`."""
-    return GopEncoder(size, quantizer)
+    return GopEncoder(video_format, quantizer)

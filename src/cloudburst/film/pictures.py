@@ -17,7 +17,8 @@ from cloudburst.film.mixing import darkened, mixed
 from cloudburst.film.parameter_sets import length_prefixed, open_encoder
 from cloudburst.film.scene_video import SceneVideo, StoredGop
 from cloudburst.film.timeline import ScenePlace, Timeline
-from cloudburst.renderer.encoder import EncodedPicture, VideoSize, without_settings
+from cloudburst.models.video_format import VideoFormat
+from cloudburst.renderer.encoder import EncodedPicture, without_settings
 
 OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
 
@@ -70,7 +71,7 @@ class _Scene:
 
     def __init__(self, video: SceneVideo, place: ScenePlace, *, overlaps: bool) -> None:
         self.place = place
-        self.size = video.size
+        self.format = VideoFormat(video.size, round(video.fps))
         self._overlaps = overlaps
         self._pieces = _pieces(video, place)
 
@@ -88,7 +89,7 @@ class _Scene:
         while position < end:
             piece = next(self._pieces)
             if isinstance(piece, _Frame):
-                gop = gop or _NewGop(start + position, self.size, piece.quantizer)
+                gop = gop or _NewGop(start + position, self.format, piece.quantizer)
                 gop.add(piece.picture if self._overlaps else self._faded(piece))
                 position += 1
                 continue
@@ -119,7 +120,7 @@ def _crossfade(old: _Scene, new: _Scene) -> Iterator[FilmPicture]:
         first, second = old.next_frame(), new.next_frame()
         # The higher quantizer of both, because a mixture has less detail than its parts.
         quantizer = max(first.quantizer, second.quantizer)
-        gop = gop or _NewGop(new.place.start, new.size, quantizer)
+        gop = gop or _NewGop(new.place.start, new.format, quantizer)
         gop.add(mixed(first.picture, second.picture, (number + 1) / (count + 1)))
     if gop is not None:
         yield from gop.finish()
@@ -130,13 +131,13 @@ class _NewGop:
 
     Args:
         first: Number of its first frame in the film.
-        size: Size of its frames.
+        video_format: Size and rate of its frames.
         quantizer: Quantizer of its P pictures.
     """
 
-    def __init__(self, first: int, size: VideoSize, quantizer: int) -> None:
+    def __init__(self, first: int, video_format: VideoFormat, quantizer: int) -> None:
         self._first = first
-        self._encoder = open_encoder(size, quantizer)
+        self._encoder = open_encoder(video_format, quantizer)
         self._pictures: list[EncodedPicture] = []
 
     def add(self, frame: VideoFrame) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloudburst.models.video_format import DEFAULT_FPS
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio_copy import copy_packets
 from cloudburst.renderer.audio_source import AudioSource, open_source
 from cloudburst.renderer.audio_track import (
-    SAMPLES_PER_FRAME,
     AudioTrack,
     open_writer,
+    samples_per_frame,
 )
-from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.job import AUDIO
 from cloudburst.renderer.stereo_audio import StereoAudio
 
@@ -24,8 +24,10 @@ TRACK_FILE = "audio.m4a"
 """Name of the finished audio, which the renderer adds to a job's folder."""
 
 
-def prepare_audio(folder: Path, limit: float) -> AudioTrack:
+def prepare_audio(folder: Path, limit: float, fps: int = DEFAULT_FPS) -> AudioTrack:
     """Convert the audio in a job's folder to an audio track of at most ``limit`` seconds.
+
+    ``fps`` is the number of frames per second of the video.
 
     The audio is decoded to find its length, because headers may be wrong; that of an mp3 is the
     least reliable. Corrupt packets are replaced by silence of the same length, so that the audio
@@ -39,48 +41,50 @@ def prepare_audio(folder: Path, limit: float) -> AudioTrack:
     path = folder / TRACK_FILE
     with process_limits.decoding_audio() as budget:
         with open_source(folder / AUDIO, limit, budget) as source:
-            if track := copy_packets(source, path):
+            if track := copy_packets(source, path, fps):
                 return track
         with open_source(folder / AUDIO, limit, budget) as source:
-            return _encode(source, path)
+            return _encode(source, path, fps)
 
 
-def silent_track(folder: Path, seconds: float) -> AudioTrack:
+def silent_track(folder: Path, seconds: float, fps: int = DEFAULT_FPS) -> AudioTrack:
     """Write a silent audio track for a video without sound, so that it can be joined with others.
 
-    See `duration_frames` for its length.
+    See `duration_frames` for its length. ``fps`` is the number of frames per second.
     """
-    frames = duration_frames(seconds)
+    frames = duration_frames(seconds, fps)
     path = folder / TRACK_FILE
     with open_writer(path) as writer:
-        writer.encode_silence(frames * SAMPLES_PER_FRAME)
-        return encoded_track(path, frames, writer.finish_encoding())
+        writer.encode_silence(frames * samples_per_frame(fps))
+        return encoded_track(path, frames, writer.finish_encoding(), fps)
 
 
-def duration_frames(seconds: float) -> int:
+def duration_frames(seconds: float, fps: int) -> int:
     """Return the length in frames of a video without a voice: the nearest one, at least 1."""
-    return max(1, round(seconds * FPS))
+    return max(1, round(seconds * fps))
 
 
-def encoded_track(path: Path, frames: int, priming: int) -> AudioTrack:
+def encoded_track(path: Path, frames: int, priming: int, fps: int) -> AudioTrack:
     """Return the track of a file with encoded audio that is as long as ``frames``."""
     return AudioTrack(
         path=path,
         frames=frames,
         copied=False,
         replaced_seconds=0.0,
-        samples=frames * SAMPLES_PER_FRAME,
+        samples=frames * samples_per_frame(fps),
         priming=priming,
+        fps=fps,
     )
 
 
-def _encode(source: AudioSource, path: Path) -> AudioTrack:
+def _encode(source: AudioSource, path: Path, fps: int) -> AudioTrack:
     """Encode the audio of a source, padded with silence to whole frames of the video."""
     audio = StereoAudio(source)
     with open_writer(path) as writer:
         for frame in audio.frames():
             writer.encode(frame)
-        frames = -(-audio.samples // SAMPLES_PER_FRAME)
-        writer.encode_silence(frames * SAMPLES_PER_FRAME)
+        frames = -(-audio.samples // samples_per_frame(fps))
+        writer.encode_silence(frames * samples_per_frame(fps))
         priming = writer.finish_encoding()
-    return encoded_track(path, frames, priming)._replace(replaced_seconds=float(audio.replaced))
+    track = encoded_track(path, frames, priming, fps)
+    return track._replace(replaced_seconds=float(audio.replaced))

@@ -14,11 +14,11 @@ from cloudburst.renderer.audio_frames import SAMPLE_RATE
 from cloudburst.renderer.audio_source import AudioSource, DecodedPacket
 from cloudburst.renderer.audio_track import (
     PACKET_SAMPLES,
-    SAMPLES_PER_FRAME,
     TIME_BASE,
     AudioTrack,
     TrackWriter,
     open_writer,
+    samples_per_frame,
 )
 
 MAX_BIT_RATE = 320_000
@@ -34,8 +34,10 @@ _AAC_LC_STEREO_48K = (b"\x11\x90", b"\x11\x90\x56\xe5\x00")
 in addition that there is no spectral band replication, as in HE-AAC."""
 
 
-def copy_packets(source: AudioSource, path: Path) -> AudioTrack | None:
+def copy_packets(source: AudioSource, path: Path, fps: int) -> AudioTrack | None:
     """Copy the packets of a source to a track's file, if they fit.
+
+    ``fps`` is the number of frames per second of the video.
 
     Return ``None`` if they do not fit; the source must then be opened again.
 
@@ -48,7 +50,7 @@ def copy_packets(source: AudioSource, path: Path) -> AudioTrack | None:
         copier = _Copier(writer)
         if not all(map(copier.take, source.decoded())):
             return None
-    return copier.track(path)
+    return copier.track(path, fps)
 
 
 def _has_known_configuration(source: AudioSource) -> bool:
@@ -96,7 +98,7 @@ class _Copier:
             frame.sample_rate == SAMPLE_RATE and frame.layout.name == "stereo" for frame in frames
         )
 
-    def track(self, path: Path) -> AudioTrack | None:
+    def track(self, path: Path, fps: int) -> AudioTrack | None:
         """Return the finished track; ``None`` if the packets do not fit as a whole."""
         samples = self._end
         fits = (
@@ -109,9 +111,10 @@ class _Copier:
             return None
         return AudioTrack(
             path=path,
-            frames=-(-samples // SAMPLES_PER_FRAME),
+            frames=-(-samples // samples_per_frame(fps)),
             copied=True,
             replaced_seconds=0.0,
             samples=samples,
             priming=self._priming,
+            fps=fps,
         )

@@ -22,10 +22,9 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from cloudburst.models.video_format import DEFAULT_FPS
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, silent_frames
-from cloudburst.renderer.encoder import FPS
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 PACKET_SAMPLES = 1024
 """Samples of an AAC-LC packet."""
 BIT_RATE = 128_000
@@ -58,11 +57,21 @@ class AudioTrack(NamedTuple):
     time ``-priming``."""
     notes: tuple[str, ...] = ()
     """What differs from the music and from the wanted loudness, as warnings."""
+    fps: int = DEFAULT_FPS
+    """Frames per second of the video."""
 
     @property
     def packets(self) -> int:
         """Number of packets that the video needs."""
         return -(-(self.samples + self.priming) // PACKET_SAMPLES)
+
+
+def samples_per_frame(fps: int) -> int:
+    """Return the samples at `SAMPLE_RATE` of one frame of a video; all frame rates have whole ones.
+
+    ``fps`` is the number of frames per second.
+    """
+    return SAMPLE_RATE // fps
 
 
 class TrackWriter:
@@ -117,6 +126,7 @@ class TrackReader:
 
     def __init__(self, container: InputContainer, track: AudioTrack) -> None:
         self._track = track
+        self._frame_samples = samples_per_frame(track.fps)
         self.template = container.streams.audio[0]
         """Stream for `av.container.OutputContainer.add_stream_from_template`."""
         self._packets = self._read(container)
@@ -128,7 +138,7 @@ class TrackReader:
         The first frame has the number 0. Each packet is yielded once, with its times in the time
         base of 1/48000 s; its stream is not set.
         """
-        while self._next is not None and (self._next.pts or 0) < frame * SAMPLES_PER_FRAME:
+        while self._next is not None and (self._next.pts or 0) < frame * self._frame_samples:
             packet = self._next
             self._next = next(self._packets, None)
             yield packet

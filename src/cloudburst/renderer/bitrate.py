@@ -1,4 +1,9 @@
-"""Limit of a video's bitrate, which keeps a constant quantizer from making huge files."""
+"""Limit of a video's bitrate, which keeps a constant quantizer from making huge files.
+
+No second of a video is larger than its level of H.264 allows. For 1920x1080 at 30 frames per second
+these are 25 Mbit. With camera motion, photographs then take about 1 Mbit in a second, pages of text
+10 (``docs/benchmarks.md``); only noise comes close to the limit.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,10 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
-from cloudburst.renderer.encoder import FPS, EncodedPicture
+from cloudburst.models.video_format import VideoFormat
+from cloudburst.renderer.encoder import EncodedPicture
+from cloudburst.renderer.h264_levels import lowest_level
 
-MAX_SECOND_BYTES = 25_000_000 // 8
-"""Maximum size of any second of a video, in bytes: 25 Mbit, the maximum rate of level 4.0 and the
-High profile (H.264, table A-1 and section A.3.3). With camera motion, photographs take about 1
-Mbit in a second, pages of text 10 (``docs/benchmarks.md``); only noise comes close to the limit."""
 MAX_QUANTIZER = 48
 """Quantizer at which a video may have any size. Even noise stays far below the limit with it."""
 _QUANTIZERS_PER_HALF = 6
@@ -21,18 +24,21 @@ _QUANTIZERS_PER_HALF = 6
 class BitrateError(Exception):
     """Error for a part of a video that exceeds the maximum bitrate at the present quantizer."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(f"{size} bytes in a second; at most {MAX_SECOND_BYTES}")
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size} bytes in a second; at most {limit}")
         self.size = size
         """Size of one second of the video, in bytes."""
+        self.limit = limit
+        """Maximum of that size, in bytes."""
 
 
 class BitrateMeter:
     """Sum of the sizes of the last pictures of a video, which it compares with the limit."""
 
-    def __init__(self, quantizer: int) -> None:
-        self._limited = quantizer < MAX_QUANTIZER
-        self._sizes: deque[int] = deque(maxlen=FPS)
+    def __init__(self, video_format: VideoFormat, quantizer: int) -> None:
+        self._limit = max_second_bytes(video_format) if quantizer < MAX_QUANTIZER else None
+        self._frames_per_second = video_format.fps
+        self._sizes: deque[int] = deque(maxlen=video_format.fps)
         self._sum = 0
 
     def add(self, pictures: Iterable[EncodedPicture]) -> None:
@@ -44,19 +50,24 @@ class BitrateMeter:
         """
         largest = 0
         for picture in pictures:
-            if len(self._sizes) == FPS:
+            if len(self._sizes) == self._frames_per_second:
                 self._sum -= self._sizes[0]
             self._sizes.append(len(picture.data))
             self._sum += len(picture.data)
             largest = max(largest, self._sum)
-        if self._limited and largest > MAX_SECOND_BYTES:
-            raise BitrateError(largest)
+        if self._limit is not None and largest > self._limit:
+            raise BitrateError(largest, self._limit)
 
 
-def higher_quantizer(quantizer: int, size: int) -> int:
-    """Return the quantizer with which a second of ``size`` bytes probably stays within the limit.
+def max_second_bytes(video_format: VideoFormat) -> int:
+    """Return the maximum size of any second of a video of this format, in bytes."""
+    return lowest_level(video_format).max_second_bytes
+
+
+def higher_quantizer(quantizer: int, error: BitrateError) -> int:
+    """Return the quantizer with which the second of an error probably stays within its limit.
 
     It is higher than the present ``quantizer``, and at most `MAX_QUANTIZER`.
     """
-    steps = math.ceil(_QUANTIZERS_PER_HALF * math.log2(size / MAX_SECOND_BYTES))
+    steps = math.ceil(_QUANTIZERS_PER_HALF * math.log2(error.size / error.limit))
     return min(quantizer + max(1, steps), MAX_QUANTIZER)

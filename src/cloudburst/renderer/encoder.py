@@ -2,7 +2,7 @@
 
 Every GOP is encoded by an encoder of its own. It starts with an IDR picture and refers to nothing
 outside of it, so GOPs can be encoded in any order and in several processes, and the bytes are the
-same. Every video of a size has the same sequence and picture parameter sets (SPS and PPS), also
+same. Every video of a format has the same sequence and picture parameter sets (SPS and PPS), also
 with another quantizer, so any two videos can be joined without encoding them again.
 """
 
@@ -21,15 +21,16 @@ from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-FPS = 30
-"""Frames per second of a video."""
+from cloudburst.models.video_format import VideoFormat
+from cloudburst.renderer.h264_levels import lowest_level
+
 REORDERED_PICTURES = 1
 """Pictures by which decoding must be ahead of display, because B pictures refer to later ones."""
-MOTION_GOP_FRAMES = 5 * FPS
-"""Distance of key frames in videos with camera motion, in frames. A player can only start there."""
-STILL_GOP_FRAMES = 10 * FPS
-"""Distance of key frames in videos without camera motion. Key frames are nearly all of such a file,
-so twice the distance makes half the file."""
+MOTION_GOP_SECONDS = 5
+"""Seconds between key frames in videos with camera motion. A player can only start there."""
+STILL_GOP_SECONDS = 10
+"""Seconds between key frames in videos without camera motion. Key frames are nearly all of such a
+file, so twice the distance makes half the file."""
 
 B_PICTURES = 5
 """B pictures between two P pictures in videos with camera motion."""
@@ -38,7 +39,7 @@ _PRESET = "superfast"
 _PARAMETERS = (
     "stitchable=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
     f"bframes={B_PICTURES}:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
-    "keyint=infinite:slices=1:sliced-threads=0:sar=1/1:level=40"
+    "keyint=infinite:slices=1:sliced-threads=0:sar=1/1"
 )
 """Options of libx264 for all videos.
 
@@ -46,8 +47,7 @@ _PARAMETERS = (
 macroblock tree and lookahead, the encoder takes 40 % less CPU time and 110 MB less memory at about
 the same quality and size, because movements are slow and have no cuts. With at most 5 B pictures
 and no pyramid, the counters in slice headers repeat after 16 pictures, which
-`cloudburst.renderer.still_video` makes use of. Level 4.0 is the lowest for 1920x1080 at 30 frames
-per second (H.264, table A-1)."""
+`cloudburst.renderer.still_video` makes use of. The level depends on size and frame rate."""
 
 _MOTION_PARAMETERS = "subme=2:ipratio=1.4:pbratio=2.5"
 _STILL_PARAMETERS = "subme=0:ipratio=1.4"
@@ -58,13 +58,6 @@ _SEI = 6
 """Type of the NAL unit with the settings of the encoder (H.264, table 7-1)."""
 _GLOBAL_HEADER = 1 << 22
 """``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in the file's header."""
-
-
-class VideoSize(NamedTuple):
-    """Size of a video in pixels; both numbers are even."""
-
-    width: int
-    height: int
 
 
 class EncodedPicture(NamedTuple):
@@ -80,17 +73,18 @@ class GopEncoder:
     """Encoder of one GOP.
 
     Args:
-        size: Size of the frames.
+        video_format: Size and rate of the frames.
         quantizer: Quantizer of P pictures; I pictures have a lower one, B pictures a higher one.
         still: True if nothing moves in the GOP.
     """
 
-    def __init__(self, size: VideoSize, quantizer: int, *, still: bool = False) -> None:
+    def __init__(self, video_format: VideoFormat, quantizer: int, *, still: bool = False) -> None:
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, VideoCodecContext)
-        configure(context, size, quantizer, still=still)
+        configure(context, video_format, quantizer, still=still)
         context.flags |= _GLOBAL_HEADER
         self._context = context
+        self._time_base = Fraction(1, video_format.fps)
         self._frames = 0
 
     def add(self, frame: VideoFrame) -> list[EncodedPicture]:
@@ -108,24 +102,25 @@ class GopEncoder:
         return [_picture(packet) for packet in self._context.encode(None)]
 
     def _encode(self, frame: VideoFrame) -> list[EncodedPicture]:
-        frame.pts, frame.time_base = self._frames, Fraction(1, FPS)
+        frame.pts, frame.time_base = self._frames, self._time_base
         self._frames += 1
         return [_picture(packet) for packet in self._context.encode(frame)]
 
 
 def configure(
-    context: VideoCodecContext, size: VideoSize, quantizer: int, *, still: bool = False
+    context: VideoCodecContext, video_format: VideoFormat, quantizer: int, *, still: bool = False
 ) -> None:
-    """Set the parameters of all videos on a context of libx264 that is not open."""
-    context.width, context.height = size
+    """Set the parameters of all videos of a format on a context of libx264 that is not open."""
+    context.width, context.height = video_format.size
     context.pix_fmt = "yuv420p"
-    context.time_base, context.framerate = Fraction(1, FPS), Fraction(FPS)
+    context.time_base, context.framerate = Fraction(1, video_format.fps), Fraction(video_format.fps)
     context.sample_aspect_ratio = Fraction(1)
     # 1 is BT.709 for the three of them (H.264, tables E-3 to E-5), and limited range.
     context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
     context.thread_count = 1
     parameters = (
-        f"qp={quantizer}:{_PARAMETERS}:{_STILL_PARAMETERS if still else _MOTION_PARAMETERS}"
+        f"qp={quantizer}:level={lowest_level(video_format).number}:{_PARAMETERS}"
+        f":{_STILL_PARAMETERS if still else _MOTION_PARAMETERS}"
     )
     context.options = {"preset": _PRESET, "forced-idr": "1", "x264-params": parameters}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
+from cloudburst.models.video_format import DEFAULT_FPS
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide_parts
@@ -111,17 +112,24 @@ class FadedStillVideo:
         frames: Length of the video, in frames.
         subtitles: Subtitles of the video, without its fades.
         fades: Fades of the video.
+        fps: Frames per second.
 
     Raises:
         RepetitionError: The encoder does not behave as `StillVideo` needs it.
     """
 
     def __init__(
-        self, picture: Planes, frames: int, subtitles: SubtitleTrack, fades: Fades
+        self,
+        picture: Planes,
+        frames: int,
+        subtitles: SubtitleTrack,
+        fades: Fades,
+        *,
+        fps: int = DEFAULT_FPS,
     ) -> None:
         faded = FadedTrack(subtitles, fades, (picture.width, picture.height))
-        self._still = StillVideo(picture, subtitles)
-        self._fading = MotionVideo(picture, frames, None, None, faded)
+        self._still = StillVideo(picture, subtitles, fps=fps)
+        self._fading = MotionVideo(picture, frames, None, None, faded, fps=fps)
         self._fades = fades
 
     def gops(self, frames: int) -> list[Gop]:

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.job import JOB_FILE, RenderJob
 from cloudburst.renderer.parent_watch import end_with_parent
 from cloudburst.renderer.scene import load_scene
@@ -29,7 +28,7 @@ def assist(folder: Path) -> None:
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     plan, done = GopPlan.read(folder), None
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
-    process_limits.limit_encode_time(plan.frames / FPS)
+    process_limits.limit_encode_time(plan.frames, scene.format)
     while plan != done:
         encoding = GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None)
         # The render process begins again with another plan if the bitrate is too high.

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from cloudburst.models.camera_effects import Easing, Effect, draw_effect
+from cloudburst.models.video_format import DEFAULT_FPS, DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
@@ -53,13 +54,15 @@ class JobOptions:
     These are files in the job's folder.
     """
 
+    size: str = DEFAULT_SIZE
+    fps: int = DEFAULT_FPS
+    is_portrait: bool | None
     language: Language
     effects: tuple[Effect, ...]
     motion_amount: float
     motion_easing: Easing
     fade_in: float
     fade_out: float
-    is_portrait: bool | None
     background_box: bool
     background_opacity: float
     font_size: int | None

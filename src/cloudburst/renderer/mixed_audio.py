@@ -22,7 +22,7 @@ from cloudburst.renderer.audio_source import (
     open_source,
     reporting_faults,
 )
-from cloudburst.renderer.audio_track import SAMPLES_PER_FRAME, AudioTrack, open_writer
+from cloudburst.renderer.audio_track import AudioTrack, open_writer, samples_per_frame
 from cloudburst.renderer.job import AUDIO, MUSIC, InputFaultError, RenderJob
 from cloudburst.renderer.loudness import METER, Correction, Loudness, Meter
 from cloudburst.renderer.process_limits import DecodeBudget, decoding_audio, reading_input
@@ -42,7 +42,7 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
         InputFaultError: See `cloudburst.renderer.audio.prepare_audio`; also for the music.
     """
     voice = _read_voice(folder, job, announce)
-    samples = voice.frames * SAMPLES_PER_FRAME
+    samples = voice.frames * samples_per_frame(job.options.fps)
     music = None
     notes: list[str] = []
     if (folder / MUSIC).exists():
@@ -57,7 +57,7 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
     ):
         sound = _Sound(folder, job, samples, music, budget)
         priming, warnings = sound.write(folder / TRACK_FILE)
-    track = encoded_track(folder / TRACK_FILE, voice.frames, priming)
+    track = encoded_track(folder / TRACK_FILE, voice.frames, priming, job.options.fps)
     return track._replace(replaced_seconds=voice.replaced, notes=(*notes, *warnings))
 
 
@@ -71,7 +71,7 @@ class _Voice(NamedTuple):
 def _read_voice(folder: Path, job: RenderJob, announce: Announce) -> _Voice:
     """Return the length of the voice, or that of a video without one."""
     if job.duration is not None:
-        return _Voice(duration_frames(job.duration), 0.0)
+        return _Voice(duration_frames(job.duration, job.options.fps), 0.0)
     with (
         reading_input(AUDIO, announce),
         decoding_audio() as budget,
@@ -80,7 +80,8 @@ def _read_voice(folder: Path, job: RenderJob, announce: Announce) -> _Voice:
         audio = StereoAudio(source)
         for _ in audio.frames():
             pass
-    return _Voice(-(-audio.samples // SAMPLES_PER_FRAME), float(audio.replaced))
+    frames = -(-audio.samples // samples_per_frame(job.options.fps))
+    return _Voice(frames, float(audio.replaced))
 
 
 def _read_music(

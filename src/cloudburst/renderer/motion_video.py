@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudburst.renderer.encoder import MOTION_GOP_FRAMES, EncodedPicture, GopEncoder, VideoSize
+from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
+from cloudburst.renderer.encoder import MOTION_GOP_SECONDS, EncodedPicture, GopEncoder
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
@@ -25,9 +26,8 @@ class MotionVideo:
         camera: Movement of the camera; ``None`` for none.
         watermark: Watermark that stays in place; ``None`` for none.
         subtitles: Subtitles of the video.
+        fps: Frames per second.
     """
-
-    gop_frames = MOTION_GOP_FRAMES
 
     def __init__(
         self,
@@ -36,8 +36,12 @@ class MotionVideo:
         camera: Camera | None,
         watermark: PictureLayer | None,
         subtitles: SubtitleTrack,
+        *,
+        fps: int = DEFAULT_FPS,
     ) -> None:
+        self.gop_frames = MOTION_GOP_SECONDS * fps
         self._size = VideoSize(picture.width, picture.height)
+        self._format = VideoFormat(self._size, fps)
         self._picture = Frame(*self._size)
         self._picture.fill(picture)
         self._canvas = Frame(*self._size)
@@ -56,17 +60,17 @@ class MotionVideo:
         The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so that
         videos of the same picture have the same quantizer, for any length.
         """
-        encoder = GopEncoder(self._size, TRIAL_QUANTIZER)
+        encoder = GopEncoder(self._format, TRIAL_QUANTIZER)
         pictures: list[EncodedPicture] = []
         first = (TRIAL_SCENE_FRAMES - TRIAL_FRAMES) // 2
         for frame in range(first, first + TRIAL_FRAMES):
             self._draw_picture(self._window(frame, TRIAL_SCENE_FRAMES))
             pictures += encoder.add(self._canvas.video)
-        return motion_quantizer(pictures + encoder.finish())
+        return motion_quantizer(pictures + encoder.finish(), self._size)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
-        encoder = GopEncoder(self._size, quantizer)
+        encoder = GopEncoder(self._format, quantizer)
         pictures: list[EncodedPicture] = []
         for position in range(gop.frames):
             pictures += encoder.add(self.draw(gop.first + position).video)

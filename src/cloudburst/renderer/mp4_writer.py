@@ -15,13 +15,12 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
 from cloudburst.renderer.audio_track import TrackReader
 from cloudburst.renderer.encoder import (
-    FPS,
     REORDERED_PICTURES,
     EncodedPicture,
-    VideoSize,
     configure,
     without_settings,
 )
@@ -38,10 +37,14 @@ have others, because it is lossless."""
 class Mp4Writer:
     """Writer of one video. The memory that it needs does not depend on the video's length."""
 
-    def __init__(self, container: OutputContainer, size: VideoSize, audio: TrackReader) -> None:
+    def __init__(
+        self, container: OutputContainer, video_format: VideoFormat, audio: TrackReader
+    ) -> None:
         self._container = container
-        self._video = container.add_stream("libx264", FPS)
-        configure(self._video.codec_context, size, _ANY_QUANTIZER)  # gives the parameter sets only
+        self._video = container.add_stream("libx264", video_format.fps)
+        self._time_base = Fraction(1, video_format.fps)
+        # The encoder gives the parameter sets only.
+        configure(self._video.codec_context, video_format, _ANY_QUANTIZER)
         self._audio_stream = container.add_stream_from_template(audio.template)
         self._audio = audio
         self._written = 0
@@ -59,7 +62,7 @@ class Mp4Writer:
             data = picture.data if self._written == 0 else without_settings(picture.data)
             packet = av.Packet(data)
             packet.stream = self._video
-            packet.time_base = Fraction(1, FPS)
+            packet.time_base = self._time_base
             packet.pts = gop.first + picture.position
             packet.dts = self._written - REORDERED_PICTURES
             packet.duration = 1
@@ -79,18 +82,21 @@ class Mp4Writer:
 
 @contextmanager
 def open_mp4(
-    path: Path, size: VideoSize, audio: TrackReader, texts: Mapping[str, str] | None = None
+    path: Path,
+    video_format: VideoFormat,
+    audio: TrackReader,
+    texts: Mapping[str, str] | None = None,
 ) -> Generator[Mp4Writer]:
     """Create the file of a video, or replace it; the file is complete after the block.
 
     Args:
         path: Path of the file.
-        size: Size of the pictures.
+        video_format: Size and rate of the pictures.
         audio: Audio of the video.
         texts: Texts that describe the video, by the names that FFmpeg uses for MP4 files.
     """
     with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
-        writer = Mp4Writer(container, size, audio)
+        writer = Mp4Writer(container, video_format, audio)
         if texts:
             writer.describe(texts)
         yield writer

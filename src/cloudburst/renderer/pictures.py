@@ -17,11 +17,11 @@ from PIL import Image, ImageOps
 
 from cloudburst.models import picture_rules
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError
+from cloudburst.models.video_format import video_size
+from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions
 
 Box: TypeAlias = tuple[float, float, float, float]
 
-LONG_SIDE, SHORT_SIDE = 1920, 1080
 _MAX_WATERMARK_PARTS = 8
 """Largest height of a watermark, divided by the height of its visible part."""
 _STRIP_PIXELS = 4_000_000
@@ -35,18 +35,18 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
 
-def load_picture(path: Path, pixels: int, is_portrait: bool | None) -> Image.Image:
-    """Return the picture in RGB, rotated by EXIF and cropped to 1920x1080 or 1080x1920.
+def load_picture(path: Path, pixels: int, options: JobOptions) -> Image.Image:
+    """Return the picture in RGB, rotated by EXIF and cropped to the size of the video.
 
-    If ``is_portrait`` is ``None``, the shape of the picture decides between the two sizes; a square
-    picture becomes landscape. Transparent parts become black.
+    If neither `size` nor `is_portrait` of the options decides the orientation, the shape of the
+    picture does; a square picture becomes landscape. Transparent parts become black.
     """
     with _opened(path, IMAGE, pixels) as picture:
         orientation = _orientation(picture)
         lies = orientation in range(5, 9)
         width, height = reversed(picture.size) if lies else picture.size
-        upright = width < height if is_portrait is None else is_portrait
-        size = (SHORT_SIDE, LONG_SIDE) if upright else (LONG_SIDE, SHORT_SIDE)
+        upright = width < height if options.is_portrait is None else options.is_portrait
+        size = video_size(options.size, upright=upright)
         stored = (size[1], size[0]) if lies else size
         picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
         filled = _resized(picture, stored, _centre(picture.size, stored))

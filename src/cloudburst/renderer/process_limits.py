@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.job import (
     AUDIO,
     IMAGE,
@@ -47,8 +48,10 @@ DECODE_CPU_SHARE = 0.1
 
 ENCODE_CPU_SECONDS = 20
 ENCODE_CPU_SHARE = 2.0
-"""CPU seconds allowed for each second of a video, in addition to `ENCODE_CPU_SECONDS`. A video with
-zoom and subtitles takes 0.3; unusual subtitles and noise take more."""
+"""CPU seconds allowed for each second of a video of 1920x1080 at 30 frames per second, in addition
+to `ENCODE_CPU_SECONDS`. With zoom and subtitles it takes 0.3; unusual subtitles and noise take
+more. More pixels per second are allowed more CPU time; fewer are not allowed less, because the time
+for subtitles depends on the text, too."""
 
 _CPU_LIMIT_GRACE = 2
 """CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
@@ -97,13 +100,14 @@ def lift_cpu_limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
-def limit_encode_time(seconds: float, field: str = "") -> None:
+def limit_encode_time(frames: int, video_format: VideoFormat, field: str = "") -> None:
     """Limit the CPU time that this process may use from now on to encode a video.
 
-    ``seconds`` is the length of the video. ``field`` names the input that decides how long the
+    ``frames`` is the length of the video. ``field`` names the input that decides how long the
     encoding takes: when the time is used up, an `InputFaultError` for it is raised in the main
     thread. Without a name, the kernel kills the process.
     """
+    seconds = frames / video_format.fps * max(1.0, video_format.pixel_rate)
 
     def raise_fault(_signal: int, _frame: object) -> NoReturn:
         lift_cpu_limit()  # otherwise the signal comes again, while the fault is reported

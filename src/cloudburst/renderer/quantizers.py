@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cloudburst.renderer.encoder import B_PICTURES, FPS, EncodedPicture
+from cloudburst.models.video_format import VideoSize
+from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
 
 STILL_QUANTIZER = 21
 """Quantizer of videos without camera motion. Measured on five kinds of pictures with
@@ -18,12 +19,13 @@ MAX_MOTION_QUANTIZER = 24
 """Highest quantizer that a trial leads to."""
 TRIAL_FRAMES = 1 + 2 * (B_PICTURES + 1)
 """Frames of the trial, of which two are P pictures."""
-TRIAL_SCENE_FRAMES = 10 * FPS
-"""Length of the scene whose camera movement the trial has, in frames: a short scene moves faster,
-which must not change its quality."""
+TRIAL_SCENE_FRAMES = 300
+"""Length of the scene whose camera movement the trial has, in frames: 10 s at 30 frames per second.
+Frames of a short scene, or of one with fewer frames per second, differ more from each other, which
+must not change their quality."""
 
-_KEY_BYTES = 130_000
-"""Size of the trial's key frame for which `TRIAL_QUANTIZER` is kept."""
+_KEY_BYTES_PER_PIXEL = 130_000 / (1920 * 1080)
+"""Size of the trial's key frame, in bytes per pixel, for which `TRIAL_QUANTIZER` is kept."""
 _DETAIL_STEPS = 1.25
 """Steps of the quantizer for each doubling of the key frame, within `_DETAIL_RANGE`."""
 _DETAIL_RANGE = (-1.0, 3.0)
@@ -33,8 +35,10 @@ _HARD_STEPS = 3.0
 """Steps of the quantizer for each doubling of that share."""
 
 
-def motion_quantizer(trial: Sequence[EncodedPicture]) -> int:
-    """Return the quantizer of a video with camera motion, chosen by the sizes of a trial.
+def motion_quantizer(trial: Sequence[EncodedPicture], size: VideoSize) -> int:
+    """Return the quantizer of a video of this size with camera motion, chosen by a trial.
+
+    The sizes of the trial's pictures decide.
 
     Detailed pictures get a higher quantizer, as libx264's ``crf`` does it, because they hide
     coding errors. So do hard edges, as in text and drawings, which take many bits in every P
@@ -50,7 +54,8 @@ def motion_quantizer(trial: Sequence[EncodedPicture]) -> int:
         if picture.position % (B_PICTURES + 1) == 0 or picture.position == last
     ]
     share = sum(sizes) / max(1, len(sizes)) / key
+    key_bytes = _KEY_BYTES_PER_PIXEL * size.width * size.height
     low, high = _DETAIL_RANGE
-    detail = min(high, max(low, _DETAIL_STEPS * math.log2(key / _KEY_BYTES)))
+    detail = min(high, max(low, _DETAIL_STEPS * math.log2(key / key_bytes)))
     hardness = _HARD_STEPS * math.log2(max(1.0, share / _SOFT_SHARE))
     return min(TRIAL_QUANTIZER + round(detail + hardness), MAX_MOTION_QUANTIZER)

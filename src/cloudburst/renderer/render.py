@@ -12,13 +12,12 @@ from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio, silent_track
 from cloudburst.renderer.audio_track import AudioTrack, open_track
 from cloudburst.renderer.bitrate import (
-    MAX_SECOND_BYTES,
     BitrateError,
     BitrateMeter,
     higher_quantizer,
+    max_second_bytes,
 )
 from cloudburst.renderer.cover import write_cover
-from cloudburst.renderer.encoder import FPS
 from cloudburst.renderer.job import (
     AUDIO,
     MUSIC,
@@ -57,7 +56,7 @@ def render(
     scene = load_scene(folder, job, audio.frames, announce)
     # Only subtitles are drawn while the video is encoded; the other inputs have been read.
     drawn = SUBTITLE if (folder / SUBTITLE).exists() else ""
-    process_limits.limit_encode_time(audio.frames / FPS, drawn)
+    process_limits.limit_encode_time(audio.frames, scene.format, drawn)
     chosen = quantizer = scene.source.choose_quantizer()
     while True:
         plan = GopPlan(audio.frames, quantizer)
@@ -65,7 +64,7 @@ def render(
         try:
             _write(folder / PARTIAL_VIDEO_FILE, scene, audio, encoding, _texts(job))
         except BitrateError as error:
-            quantizer = higher_quantizer(quantizer, error.size)
+            quantizer = higher_quantizer(quantizer, error)
         else:
             cover = write_cover(folder, scene.source, audio.frames) if job.options.cover else None
             return _finished(folder, scene, audio, cover, less_detail=quantizer > chosen)
@@ -78,9 +77,9 @@ def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTra
 
         return mixed_track(folder, job, announce)
     if job.duration is not None:
-        return silent_track(folder, job.duration)
+        return silent_track(folder, job.duration, job.options.fps)
     with process_limits.reading_input(AUDIO, announce):
-        return prepare_audio(folder, job.audio_seconds)
+        return prepare_audio(folder, job.audio_seconds, job.options.fps)
 
 
 def _start_encoding(
@@ -110,8 +109,8 @@ def _write(
     Raises:
         BitrateError: The video needs a higher quantizer.
     """
-    meter = BitrateMeter(encoding.quantizer)
-    with open_track(audio) as track, open_mp4(path, scene.size, track, texts) as video:
+    meter = BitrateMeter(scene.format, encoding.quantizer)
+    with open_track(audio) as track, open_mp4(path, scene.format, track, texts) as video:
         for gop, pictures in encoding.in_order():
             meter.add(pictures)
             video.write(gop, pictures)
@@ -131,10 +130,10 @@ def _finished(
     size = partial.stat().st_size
     partial.replace(folder / VIDEO_FILE)
     return RenderedVideo(
-        seconds=audio.frames / FPS,
+        seconds=audio.frames / scene.format.fps,
         frames=audio.frames,
-        width=scene.size.width,
-        height=scene.size.height,
+        width=scene.format.size.width,
+        height=scene.format.size.height,
         size=size,
         sha256=digest,
         scenario=scene.scenario,
@@ -151,5 +150,5 @@ def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
     yield from audio.notes
     if less_detail:
-        limit = MAX_SECOND_BYTES * 8 / 1e6
+        limit = max_second_bytes(scene.format) * 8 / 1e6
         yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

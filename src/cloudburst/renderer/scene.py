@@ -12,9 +12,9 @@ from PIL import Image
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_cues
+from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.cue_timeline import subtitle_states
-from cloudburst.renderer.encoder import FPS, VideoSize
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
@@ -40,7 +40,7 @@ afterwards."""
 class Scene(NamedTuple):
     """Scene whose files have been read, except its audio."""
 
-    size: VideoSize
+    format: VideoFormat
     source: GopSource
     scenario: Scenario
     costly: bool
@@ -63,37 +63,39 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
         ConfigurationError: There is no font.
     """
     with process_limits.reading_input(IMAGE, announce):
-        picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options.is_portrait)
-    size = VideoSize(*picture.size)
+        picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
+    video_format = VideoFormat(VideoSize(*picture.size), job.options.fps)
     mark = None
     if (folder / WATERMARK).exists():
         with process_limits.reading_input(WATERMARK, announce):
-            mark = load_watermark(folder, job, size)
+            mark = load_watermark(folder, job, video_format.size)
     subtitles = SubtitleTrack()
     missing: tuple[str, ...] = ()
     subtitled = (folder / SUBTITLE).exists()
     if subtitled:
         with process_limits.reading_input(SUBTITLE, announce):
-            subtitles, missing = _load_subtitles(folder / SUBTITLE, job, size, frames)
+            subtitles, missing = _load_subtitles(folder / SUBTITLE, job, video_format, frames)
     effect, fades = job.effect, _plan_fades(job, frames)
     source = (
-        _still_video(picture, mark, frames, subtitles, fades)
+        _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps)
         if effect is None
         else _motion_video(
             picture,
             mark,
-            _camera(effect, size, job),
+            _camera(effect, video_format.size, job),
             frames,
-            _with_fades(subtitles, fades, size),
+            _with_fades(subtitles, fades, video_format.size),
+            fps=video_format.fps,
         )
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
-    return Scene(size, source, scenario, effect is not None or subtitled, missing)
+    return Scene(video_format, source, scenario, effect is not None or subtitled, missing)
 
 
 def _load_subtitles(
-    path: Path, job: RenderJob, size: VideoSize, frames: int
+    path: Path, job: RenderJob, video_format: VideoFormat, frames: int
 ) -> tuple[SubtitleTrack, tuple[str, ...]]:
+    size = video_format.size
     style = subtitle_style(job.options, *size)
     try:
         with path.open("rb") as file:
@@ -102,7 +104,7 @@ def _load_subtitles(
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     painter = SubtitlePainter(cues, style, find_font(), *size)
-    track = SubtitleTrack(subtitle_states(cues, frames, FPS), painter)
+    track = SubtitleTrack(subtitle_states(cues, frames, video_format.fps), painter)
     return track, painter.missing_characters()
 
 
@@ -112,7 +114,7 @@ def _plan_fades(job: RenderJob, frames: int) -> Fades | None:
         return None
     from cloudburst.renderer.fades import plan_fades  # noqa: PLC0415 - rarely needed
 
-    return plan_fades(options.fade_in, options.fade_out, frames, FPS)
+    return plan_fades(options.fade_in, options.fade_out, frames, options.fps)
 
 
 def _with_fades(
@@ -131,20 +133,22 @@ def _still_video(
     frames: int,
     subtitles: SubtitleTrack,
     fades: Fades | None,
+    *,
+    fps: int,
 ) -> GopSource:
     if mark is not None:
         mark.paste(picture)
     planes = to_planes(picture)
     try:
         if fades is None:
-            return StillVideo(planes, subtitles)
+            return StillVideo(planes, subtitles, fps=fps)
         from cloudburst.renderer.fades import FadedStillVideo  # noqa: PLC0415 - rarely needed
 
-        return FadedStillVideo(planes, frames, subtitles, fades)
+        return FadedStillVideo(planes, frames, subtitles, fades, fps=fps)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)
         faded = _with_fades(subtitles, fades, picture.size)
-        return MotionVideo(planes, frames, None, None, faded)
+        return MotionVideo(planes, frames, None, None, faded, fps=fps)
 
 
 def _camera(effect: Effect, size: VideoSize, job: RenderJob) -> Camera:
@@ -158,6 +162,8 @@ def _motion_video(
     camera: Camera,
     frames: int,
     subtitles: SubtitleTrack,
+    *,
+    fps: int,
 ) -> GopSource:
     return MotionVideo(
         to_planes(picture),
@@ -165,6 +171,7 @@ def _motion_video(
         camera,
         None if mark is None else to_picture_layer(*mark),
         subtitles,
+        fps=fps,
     )
 
 

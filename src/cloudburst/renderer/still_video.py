@@ -13,12 +13,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from cloudburst.renderer.encoder import (
-    STILL_GOP_FRAMES,
-    EncodedPicture,
-    GopEncoder,
-    VideoSize,
-)
+from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
+from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture, GopEncoder
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.layers import Layer
@@ -40,8 +36,9 @@ _FLUSH_BYTES = 1
 """Bytes at the end of a skipped picture that may differ: libx264 fills bits of the last byte that
 decoders ignore, depending on the number of the picture."""
 _MAX_SKIPPED_BYTES = 220
-"""Maximum size of a picture in which every macroblock is skipped, in bytes. At 1920x1080 it has
-68."""
+_PIXELS_PER_SKIPPED_BYTE = 10_000
+"""Maximum size of a picture in which every macroblock is skipped: 220 bytes, and one more for this
+number of pixels. At 1920x1080 it has 68 bytes."""
 
 
 class _SingleState(NamedTuple):
@@ -62,19 +59,22 @@ class StillVideo:
     Args:
         picture: The picture, with the watermark.
         subtitles: Subtitles of the video.
+        fps: Frames per second.
 
     Raises:
         RepetitionError: The encoder does not behave as this class needs it.
     """
 
-    gop_frames = STILL_GOP_FRAMES
-
-    def __init__(self, picture: Planes, subtitles: SubtitleTrack) -> None:
-        self._size = VideoSize(picture.width, picture.height)
-        self._skipped = skipped_pictures(self._size)
-        self._picture = Frame(*self._size)
+    def __init__(
+        self, picture: Planes, subtitles: SubtitleTrack, *, fps: int = DEFAULT_FPS
+    ) -> None:
+        size = VideoSize(picture.width, picture.height)
+        self.gop_frames = STILL_GOP_SECONDS * fps
+        self._format = VideoFormat(size, fps)
+        self._skipped = skipped_pictures(self._format)
+        self._picture = Frame(*size)
         self._picture.fill(picture)
-        self._canvas = Frame(*self._size)
+        self._canvas = Frame(*size)
         self._canvas.fill(picture)
         self._subtitles = subtitles
         self._layers: Sequence[Layer] = ()
@@ -117,7 +117,7 @@ class StillVideo:
             layers = self._subtitles.layers(states[0].number)
             if last[:2] == (layers, quantizer) and len(last.pictures) == counts[0]:
                 return last.pictures  # most GOPs of a video without subtitles are equal
-        encoder = GopEncoder(self._size, quantizer, still=True)
+        encoder = GopEncoder(self._format, quantizer, still=True)
         encoded: list[EncodedPicture] = []
         for state, count in zip(states, counts, strict=True):
             self._show(self._subtitles.layers(state.number))
@@ -149,15 +149,16 @@ def encoded_frames(frames: int) -> int:
     return SETTLED_FRAMES + (frames - SETTLED_FRAMES) % PERIOD
 
 
-def skipped_pictures(size: VideoSize) -> list[bytes]:
+def skipped_pictures(video_format: VideoFormat) -> list[bytes]:
     """Return `PERIOD` pictures that repeat the previous picture, by their position modulo `PERIOD`.
 
     Raises:
         RepetitionError: The pictures are not alike, so they cannot be repeated.
     """
+    size = video_format.size
     frame = Frame(*size)
     frame.fill(grey(*size))
-    encoder = GopEncoder(size, STILL_QUANTIZER, still=True)
+    encoder = GopEncoder(video_format, STILL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(1 + PERIOD):
         pictures += encoder.add_still(frame.video)
@@ -165,7 +166,8 @@ def skipped_pictures(size: VideoSize) -> list[bytes]:
     skipped = {picture.position % PERIOD: picture.data for picture in pictures[1:]}
     contents = {data[_COUNTER_BYTES:-_FLUSH_BYTES] for data in skipped.values()}
     largest = max(map(len, skipped.values()))
-    if len(skipped) != PERIOD or len(contents) != 1 or largest > _MAX_SKIPPED_BYTES:
+    allowed = _MAX_SKIPPED_BYTES + size.width * size.height // _PIXELS_PER_SKIPPED_BYTE
+    if len(skipped) != PERIOD or len(contents) != 1 or largest > allowed:
         sizes = [len(picture.data) for picture in pictures]
         msg = f"libx264 makes different pictures of the same frame: {sizes} bytes"
         raise RepetitionError(msg)

@@ -15,10 +15,14 @@ BOX_COLOUR: Yuv = (16, 128, 128)
 _OUTLINE_SHARE = 0.06
 _BOX_PADDING_SHARES = (0.32, 0.1)
 _SIDE_SHARE = 0.08
-_BOTTOM_SHARES = (0.09, 0.18)
-"""Outline and padding as shares of the line height, margins as shares of width and height; the
-bottom margin differs between landscape and portrait. They are close to the sizes of the public
-image; ``docs/migration.md`` lists the differences."""
+_BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
+"""Outline and padding as shares of the line height, margins as shares of width and height. The
+bottom margin is larger in portrait. They are close to the sizes of the public image;
+``docs/migration.md`` lists the differences."""
+_PORTRAIT_RATIO = 1920 / 1080
+"""Height divided by width of a video with the whole `_PORTRAIT_BOTTOM_SHARE`. Applications cover
+the bottom of such videos with their own text. Between it and a square, the share is between the
+two."""
 
 
 class SubtitleStyle(NamedTuple):
@@ -50,10 +54,11 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
 
     A fully transparent box is replaced by an outline around the letters: otherwise white letters
     could not be read on a bright picture. The font size in the options has the unit of the public
-    image: 1/288 of the height of a landscape video, and 1/1920 of the height of a portrait video.
+    image: 1/288 of the height of a landscape or square video, and 1/1080 of the width of a portrait
+    video, which is 1/1920 of its height at 9:16.
     """
     upright = height > width
-    unit = height / 1920 if upright else height / 288
+    unit = width / 1080 if upright else height / 288
     size = (options.font_size or (60 if upright else 20)) * unit
     opacity = 255 - round(options.background_opacity * 255) if options.background_box else 0
     across, down = _BOX_PADDING_SHARES
@@ -68,5 +73,11 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
         outline_opacity=255 - alpha,
         padding=(size * across, size * down) if opacity else (0.0, 0.0),
         side=round(width * _SIDE_SHARE),
-        bottom=round(height * _BOTTOM_SHARES[upright]),
+        bottom=round(height * _bottom_share(height / width)),
     )
+
+
+def _bottom_share(ratio: float) -> float:
+    """Return the bottom margin relative to the height of a video, by its height/width."""
+    part = min(1.0, max(0.0, (ratio - 1) / (_PORTRAIT_RATIO - 1)))
+    return _BOTTOM_SHARE + (_PORTRAIT_BOTTOM_SHARE - _BOTTOM_SHARE) * part

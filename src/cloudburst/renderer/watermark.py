@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer import pictures
-from cloudburst.renderer.encoder import VideoSize
 from cloudburst.renderer.job import WATERMARK, JobOptions, RenderJob
 
 _SHORT_SIDE = 1080

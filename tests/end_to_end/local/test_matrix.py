@@ -13,6 +13,7 @@ import av
 import pytest
 from PIL import Image
 
+from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, scene
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, RenderJob
@@ -116,8 +117,8 @@ def drawn(
     folder: Path, job: RenderJob, frames: int, wanted: Sequence[int]
 ) -> Iterator[Image.Image]:
     """Yield the luma of the wanted frames, drawn without the classes that encode."""
-    picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options.is_portrait)
-    size = picture.size
+    picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
+    size = VideoSize(*picture.size)
     source, canvas = Frame(*size), Frame(*size)
     source.fill(to_planes(picture))
     mark = None
@@ -129,7 +130,7 @@ def drawn(
         mark = to_picture_layer(image, 10, 10)
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
-        track, _ = scene._load_subtitles(folder / SUBTITLE, job, size, frames)
+        track, _ = scene._load_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames)
     for number in wanted:
         if job.effect is None:
             canvas.copy_rectangle(source, 0, 0, *size)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.renderer.encoder import VideoSize
+from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.quantizers import STILL_QUANTIZER
 from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
 from support.drawn_frames import photo, strict_decode
