@@ -43,6 +43,9 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"effects": ()},
         {"size": "720p"},
         {"fps": 60},
+        {"fit": "contain"},
+        {"backdrop": "#ff0000"},
+        {"focus": (0.5, 0.2)},
         {"is_portrait": True},
         {"is_portrait": False},
         {"background_box": False},
@@ -82,6 +85,7 @@ def test_every_option_is_looked_at():
     }
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
+    looked_at |= {"fit", "backdrop", "focus"}
     assert set(RenderOptions.model_fields) == looked_at
 
 

@@ -106,3 +106,46 @@ def test_the_pixel_rate_is_relative_to_that_of_default_videos() -> None:
     assert VideoFormat(VideoSize(1920, 1080)).pixel_rate == 1
     assert VideoFormat(VideoSize(3840, 2160), 60).pixel_rate == 8
     assert VideoFormat(VideoSize(540, 480), 24).pixel_rate == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"focus": "0.25 1"}, (0.25, 1.0)),
+        ({"focus": "0.25,1"}, (0.25, 1.0)),
+        ({"focus": [0, 0.5]}, (0.0, 0.5)),
+        ({"backdrop": " #FFaa00"}, "#ffaa00"),
+        ({"backdrop": "BLUR"}, "blur"),
+        ({"fit": "contain"}, "contain"),
+    ],
+)
+def test_fit_backdrop_and_focus(options: dict[str, object], expected: object) -> None:
+    (name,) = options
+    assert getattr(RenderOptions.model_validate(options), name) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"focus": focus}
+            for focus in ("0.5", "0.5 1.1", "-0.1 0", "0 0 0", "nan 0", "a b", None)
+        ),
+        *({"backdrop": colour} for colour in ("red", "#ff0000aa", "#ff000", "", None)),
+        *({"fit": fit} for fit in ("fill", "", None)),
+    ],
+)
+def test_wrong_values_name_the_option(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RenderOptions.model_validate(wrong)
+    messages = list(describe_option_errors(caught.value))
+    (name,) = wrong
+    expected = {
+        "focus": "two numbers from 0 to 1, across and down, such as 0.5 0.25",
+        "backdrop": "blur, or a colour such as #ff0000",
+        "fit": "cover or contain",
+    }
+    assert messages
+    for message in messages:
+        assert message.startswith(f"{name} is ")
+        assert message.endswith(f"; expected {expected[name]}")

@@ -15,7 +15,7 @@ from PIL import Image, ImageStat
 from cloudburst.renderer.audio_track import samples_per_frame
 from support.drawn_frames import photo, strict_decode
 from support.render_job import lay_job, rendered, subtitle_file
-from support.video_probe import ffmpeg, lumas, probe
+from support.video_probe import ffmpeg, frame, lumas, probe
 
 pytestmark = pytest.mark.real
 
@@ -119,3 +119,50 @@ def test_still_and_moving_videos_of_a_format_can_be_joined(
     ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "list", "-c", "copy", joined)
     assert probe(joined).frames == 2 * options["fps"] // 2
     strict_decode(joined)
+
+
+@pytest.mark.parametrize(
+    ("size", "mark"),
+    [("720p", (6, 6, 166, 86)), ("square", (10, 10, 145, 77)), ("1440x2560", (14, 14, 194, 104))],
+)
+@pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
+def test_the_watermark_follows_the_size(
+    tmp_path: Path, size: str, mark: tuple[int, int, int, int], effects: list[str]
+) -> None:
+    """It is an eighth of the width; its margin is 10 pixels if the shorter side has 1080."""
+    picture, white = Image.new("RGB", (320, 180)), Image.new("RGB", (80, 40), "white")
+    folder = lay_job(
+        tmp_path, picture=picture, mark=white, seconds=0.03, size=size, effects=effects
+    )
+    rendered(folder)
+    (luma,) = lumas(folder / "video.mp4")
+    assert luma.point(lambda value: 255 * (value > 128)).getbbox() == pytest.approx(mark, abs=1)
+
+
+def test_fit_backdrop_and_focus_reach_the_video(tmp_path: Path) -> None:
+    """A picture with a bright left half, in a video half as wide."""
+    picture = Image.new("RGB", (640, 320))
+    picture.paste((255, 255, 255), (0, 0, 320, 320))
+    means = []
+    for name, options in {
+        "cover": {},
+        "left": {"focus": "0 0.5"},
+        "right": {"focus": "1 0.5"},
+        "contain": {"fit": "contain", "backdrop": "#ff0000"},
+        "blur": {"fit": "contain"},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        rendered(
+            lay_job(folder, picture=picture, seconds=0.03, size="320x320", effects=[], **options)
+        )
+        shown = frame(folder / "video.mp4")
+        means.append([round(mean) for mean in ImageStat.Stat(shown.crop((8, 8, 152, 60))).mean])
+        if name in {"contain", "blur"}:
+            assert shown.getpixel((80, 160)) == pytest.approx((255, 255, 255), abs=4)
+            assert shown.getpixel((240, 160)) == pytest.approx((0, 0, 0), abs=4)
+    cover, left, right, contain, blur = means
+    assert cover == left == pytest.approx([255] * 3, abs=3)
+    assert right == pytest.approx([0] * 3, abs=3)
+    assert contain == pytest.approx([255, 0, 0], abs=4)
+    assert blur == pytest.approx([166] * 3, abs=12)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
+from cloudburst.models.options.picture import Fit
 from cloudburst.models.options.values import Position
 from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES
 
@@ -41,6 +42,18 @@ class PictureFlags:
             negative="--landscape",
             help="Orientation of the videos. Default: that of each picture.",
         ),
+    ] = None
+
+    fit: Annotated[
+        Fit | None, Parameter(help="Fill the video (cover), or show the whole picture (contain).")
+    ] = None
+    backdrop: Annotated[
+        str | None,
+        Parameter(help="Behind a picture that is contained: blur, or a colour as #rrggbb."),
+    ] = None
+    focus: Annotated[
+        tuple[float, float] | None,
+        Parameter(help="Point to keep in view, across and down, from 0 to 1: 0.5 0.25."),
     ] = None
 
 

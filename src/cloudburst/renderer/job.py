@@ -21,6 +21,7 @@ from cloudburst.models.video_format import DEFAULT_FPS, DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
+    from cloudburst.models.options.picture import Fit
     from cloudburst.models.options.values import Position
 
 IMAGE = "image"
@@ -57,6 +58,9 @@ class JobOptions:
     size: str = DEFAULT_SIZE
     fps: int = DEFAULT_FPS
     is_portrait: bool | None
+    fit: Fit = "cover"
+    backdrop: str = "blur"
+    focus: tuple[float, float] = (0.5, 0.5)
     language: Language
     effects: tuple[Effect, ...]
     motion_amount: float
@@ -90,6 +94,9 @@ class JobOptions:
         """Return the options from the values in a job's JSON."""
         given: dict[str, Any] = dict(values)
         given["effects"] = tuple(map(Effect, values["effects"]))
+        if "focus" in given:
+            across, down = given["focus"]
+            given["focus"] = across, down
         return cls(**given)
 
 

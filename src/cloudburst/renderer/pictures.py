@@ -11,16 +11,14 @@ import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 from PIL import Image, ImageOps
 
 from cloudburst.models import picture_rules
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.video_format import video_size
+from cloudburst.renderer.crop import Box, contained_size, crop_box, stored_point
 from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions
-
-Box: TypeAlias = tuple[float, float, float, float]
 
 _MAX_WATERMARK_PARTS = 8
 """Largest height of a watermark, divided by the height of its visible part."""
@@ -36,34 +34,39 @@ Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything 
 
 
 def load_picture(path: Path, pixels: int, options: JobOptions) -> Image.Image:
-    """Return the picture in RGB, rotated by EXIF and cropped to the size of the video.
+    """Return the picture in RGB, rotated by EXIF and fitted to the size of the video.
 
     If neither `size` nor `is_portrait` of the options decides the orientation, the shape of the
-    picture does; a square picture becomes landscape. Transparent parts become black.
+    picture does; a square picture becomes landscape. Transparent parts become black if the picture
+    fills the video; otherwise they show the backdrop.
     """
+    contain = options.fit == "contain"
     with _opened(path, IMAGE, pixels) as picture:
         orientation = _orientation(picture)
         lies = orientation in range(5, 9)
         width, height = reversed(picture.size) if lies else picture.size
         upright = width < height if options.is_portrait is None else options.is_portrait
         size = video_size(options.size, upright=upright)
-        stored = (size[1], size[0]) if lies else size
+        placed = contained_size((width, height), size) if contain else size
+        stored = (placed[1], placed[0]) if lies else placed
         picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
-        filled = _resized(picture, stored, _centre(picture.size, stored))
+        focus = stored_point(options.focus, orientation)
+        box = _whole(picture) if contain else crop_box(picture.size, stored, focus)
+        filled = _resized(picture, stored, box)
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
+    if contain:
+        from cloudburst.renderer.backdrop import on_backdrop  # noqa: PLC0415 - few renders need it
+
+        return on_backdrop(turned, size, options.backdrop, options.focus)
     if turned.mode == "RGBA":
         black = Image.new("RGBA", size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
     return turned.convert("RGB")
 
 
-def _centre(size: tuple[int, int], shape: tuple[int, int]) -> Box:
-    """Return the largest centred part of a picture with the proportions of ``shape``."""
-    (width, height), ratio = size, shape[0] / shape[1]
-    across, down = min(width, height * ratio), min(height, width / ratio)
-    left, top = (width - across) / 2, (height - down) / 2
-    return left, top, left + across, top + down
+def _whole(picture: Image.Image) -> Box:
+    return 0.0, 0.0, float(picture.width), float(picture.height)
 
 
 def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:

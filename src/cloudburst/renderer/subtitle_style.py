@@ -54,10 +54,10 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
 
     A fully transparent box is replaced by an outline around the letters: otherwise white letters
     could not be read on a bright picture. The font size in the options has the unit of the public
-    image: 1/288 of the height of a landscape or square video, and 1/1080 of the width of a portrait
-    video, which is 1/1920 of its height at 9:16.
+    image: 1/288 of the height of a landscape video, and 1/1080 of the width of a portrait or square
+    video, which is 1/1920 of the height at 9:16.
     """
-    upright = height > width
+    upright = height >= width
     unit = width / 1080 if upright else height / 288
     size = (options.font_size or (60 if upright else 20)) * unit
     opacity = 255 - round(options.background_opacity * 255) if options.background_box else 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import re
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
+from cloudburst.models.options.values import split_list
 from cloudburst.models.video_format import (
     DEFAULT_FPS,
     DEFAULT_SIZE,
@@ -17,7 +19,11 @@ from cloudburst.models.video_format import (
     normalize_size,
 )
 
+Fit: TypeAlias = Literal["cover", "contain"]
+
 _RATES = ", ".join(map(str, FRAME_RATES))
+_BACKDROP = re.compile(r"blur|#[0-9a-f]{6}")
+_Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
 def _check_frame_rate(fps: int) -> int:
@@ -27,8 +33,16 @@ def _check_frame_rate(fps: int) -> int:
     return fps
 
 
+def _check_backdrop(backdrop: str) -> str:
+    backdrop = backdrop.strip().lower()
+    if not _BACKDROP.fullmatch(backdrop):
+        msg = f"backdrop: {backdrop}"
+        raise ValueError(msg)
+    return backdrop
+
+
 class PictureOptions(BaseModel):
-    """Size and frame rate of a video."""
+    """Size and frame rate of a video, and the part of the picture that it shows."""
 
     size: Annotated[str, AfterValidator(normalize_size)] = Field(
         default=DEFAULT_SIZE,
@@ -46,6 +60,22 @@ class PictureOptions(BaseModel):
     is_portrait: bool | None = Field(default=None, description="true, false or nothing")
     """True for a portrait video, false for a landscape video, ``None`` to follow the shape of the
     picture. A `size` that is always portrait or never must not contradict it."""
+
+    fit: Fit = Field(default="cover", description="cover or contain")
+    """``cover``: the picture fills the video and is cropped. ``contain``: the whole picture is
+    shown in front of a `backdrop`."""
+    backdrop: Annotated[str, AfterValidator(_check_backdrop)] = Field(
+        default="blur", description="blur, or a colour such as #ff0000"
+    )
+    """Backdrop of a picture with ``fit="contain"``: ``blur``, which is the picture itself,
+    enlarged, blurred and darkened, or a colour as ``#rrggbb``. Transparent parts of the picture
+    show it."""
+    focus: Annotated[tuple[_Share, _Share], BeforeValidator(split_list)] = Field(
+        default=(0.5, 0.5),
+        description="two numbers from 0 to 1, across and down, such as 0.5 0.25",
+    )
+    """Point of the picture that a crop keeps as near to the centre of the video as it can, as
+    shares of width and height from the top left corner. ``0.5 0`` keeps the top of a picture."""
 
     @model_validator(mode="after")
     def _check_orientation(self) -> Self:

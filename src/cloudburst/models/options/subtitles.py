@@ -26,8 +26,8 @@ class SubtitleOptions(BaseModel):
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )
     """Height of a subtitle line, from 8 to 120. The unit is that of the public image: 1/288 of the
-    video's height in a landscape video (20 is 75 pixels), one pixel in a portrait video. ``None``:
-    20 in landscape, 60 in portrait."""
+    height of a landscape video (20 is 75 of 1080 pixels), and 1/1080 of the width of a portrait or
+    square video. ``None``: 20 in landscape, 60 in portrait and square."""
     outline_color: str = Field(
         default="&H00000000",
         pattern=r"^&H[0-9A-Fa-f]{8}$",
