@@ -168,12 +168,12 @@ def test_the_home_folder_and_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_faults_of_a_folder_are_reported_at_once(tmp_path: Path) -> None:
-    touch(tmp_path, "a.mp3", "b.mp3", "b.png", "b.jpg", "c.png", "c.mp3", "c.ass")
+    touch(tmp_path, "a.mp3", "b.mp3", "b.png", "b.jpg", "c.png", "c.mp3", "c.sbv")
     with pytest.raises(ConfigurationError) as caught:
         read_scenes(tmp_path)
     lines = str(caught.value).splitlines()
     assert ["a.mp3: no picture" in lines[0], "b.jpg, b.png" in lines[1]] == [True, True]
-    assert "c.ass: subtitles" in lines[2]
+    assert "c.sbv: subtitles" in lines[2]
     old = tmp_path / "old"
     touch(old, "images/scene_1.png", "audio/scene_2.mp3")
     with pytest.raises(ConfigurationError, match=r"(?s)scene_1.*no images/\*.png for scene_2"):
@@ -236,7 +236,7 @@ def test_pictures_and_sounds_side_by_side(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.VTT", "a.SRT"])
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.VTT", "a.SRT", "a.ass", "a.SSA", "a.lrc"])
 def test_subtitles_beside_a_scene_are_found_in_both_layouts(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "a.png", "a.mp3", name)
     assert read_scenes(tmp_path)[0]["subtitle"] == f"{tmp_path}/{name}"
@@ -249,12 +249,12 @@ def test_subtitles_beside_a_scene_are_found_in_both_layouts(tmp_path: Path, name
     ("name", "message"),
     [
         (
-            "a.ass",
-            r"a\.ass: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
+            "a.sub",
+            r"a\.sub: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
         ),
         (
-            "a.LRC",
-            r"a\.LRC: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
+            "a.SMI",
+            r"a\.SMI: subtitles in an unsupported format .*; expected one of \.srt, \.vtt",
         ),
         ("a.zh-CN.ttml", r"a\.zh-CN\.ttml: subtitles in an unsupported format"),
         ("a.en.srt", r"a\.en\.srt: subtitles of (scene_)?a with another name; expected \w+\.srt"),

@@ -147,7 +147,7 @@ def check_subtitles(path: Path) -> None:
     with _translated_os_errors(EXPECTED_SUBTITLES), open_regular_file(path) as file:
         data = file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
-        subtitles.read_cues(data)
+        subtitles.read_subtitles(data)
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):

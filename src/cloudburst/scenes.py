@@ -29,9 +29,9 @@ MAX_SCENE_FILE_BYTES = 64 * 1024**2
 MAX_SCENES = 50_000
 """Maximum number of scenes in one file. Checking 50,000 small scenes takes about 10 s on one core;
 without a limit, a file of a few megabytes could keep a command busy for minutes without output."""
-SUBTITLE_SUFFIXES = (".srt", ".vtt")
+SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc")
 UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
-    (".ass", ".ssa", ".sub", ".sbv", ".lrc", ".smi", ".sami", ".ttml", ".dfxp", ".stl", ".scc")
+    (".sub", ".sbv", ".smi", ".sami", ".ttml", ".dfxp", ".stl", ".scc")
 )
 """Suffixes of subtitle files that cannot be read. ``.txt`` is not among them: beside an audio file,
 a text file is usually the spoken text."""
@@ -54,7 +54,7 @@ def read_scenes(path: Path | str) -> list[SceneDict]:
     relative paths in it are relative to its folder, and ``~`` is the home folder. In JSON and YAML
     a scene may have a mapping ``options``, in CSV a column for each option. A folder has
     ``images/scene_*.png`` and ``audio/scene_*.mp3``, or one scene file, or pictures and audio files
-    of the same name with optional subtitles of that name (``.srt`` or ``.vtt``). A picture without
+    of the same name with optional subtitles of that name (`SUBTITLE_SUFFIXES`). A picture without
     audio, such as a watermark, is ignored (`pictures_without_audio` lists them), and so are text
     files (``.txt``). Numbers in names are sorted as numbers. Blocks while it reads.
 
@@ -94,8 +94,8 @@ def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
     """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
 
     The dictionaries have the keys of ``cloudburst-fargate``; ``subtitle_path`` is ``None`` without
-    a file ``audio/scene_*.srt`` or ``.vtt``. Raises `ConfigurationError` if there are no scenes, or
-    a scene has no audio, no picture, or subtitles in another format.
+    a file ``audio/scene_*.srt`` (or another of `SUBTITLE_SUFFIXES`). Raises `ConfigurationError` if
+    there are no scenes, or a scene has no audio, no picture, or subtitles in another format.
     """
     folder = Path(path).absolute()
     pictures = {file.stem: file for file in (folder / "images").glob("scene_*.png")}

@@ -10,7 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import Cue, check_glyph_area, parse_cues, read_cues
+from cloudburst.models.subtitles import (
+    Cue,
+    Word,
+    check_glyph_area,
+    parse_subtitles,
+    read_subtitles,
+)
+
+
+def read_cues(data):
+    return read_subtitles(data).cues
+
+
+def parse_cues(text):
+    return parse_subtitles(text).cues
+
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -80,11 +95,11 @@ nonsense --> more nonsense
         ("Hello", "text without any line of timing"),
         ("WEBVTT\n\nNOTE nothing\n", "text without any line of timing"),
         ("1\n00:00:01,000 --> 00:00:02,000\n{\\an8\\i1}\n", "text without any line of timing"),
-        ("[Script Info]\nScriptType: v4.00+\n", "subtitles in SubStation (.ass, .ssa) form"),
+        ("[Script Info]\nScriptType: v4.00+\n", "a SubStation file without any line of dialogue"),
         ('<?xml version="1.0"?>\n<tt xmlns="x">', "subtitles in TTML form"),
         ("<SAMI><HEAD>", "subtitles in SAMI form"),
         ("{0}{25}Hello", "subtitles in MicroDVD (.sub) form"),
-        ("[00:01.00]Hello", "lyrics in LRC form"),
+        ("[ar:Bob]\n[00:01.00]\n", "an LRC file without any line that has a time and text"),
         ("0:00:01.000,0:00:02.000\nHello", "subtitles in SBV form"),
     ],
 )
@@ -122,7 +137,13 @@ lines&nbsp;here
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_webvtt(mark):
     assert parse_cues(mark + WEBVTT) == [
-        Cue(1000, 2500, "<v Bob>Fish & <i>chips</i></v> <\u2060i>", 7),
+        Cue(
+            1000,
+            2500,
+            "<v Bob>Fish & <i>chips</i></v> <\u2060i>",
+            7,
+            (Word(1000, 1500, 7, 22), Word(1500, 2500, 31, 35)),
+        ),
         Cue(2600, 3_604_050, "<c.yellow>two</c>\nlines\u00a0here", 2),
     ]
 

@@ -88,7 +88,7 @@ def test_letters_are_letters_and_not_empty_boxes(tmp_path):
 
 
 def test_braces_and_backslashes_show(tmp_path):
-    plain, braces = (shown(tmp_path, text) for text in ("an8 Nb", "{an8} \\Nb"))
+    plain, braces = (shown(tmp_path, text) for text in ("an8 nb", "{an8} \\nb"))
     assert box(plain)[1] > 800
     assert box(braces)[1] > 800
     assert box(braces)[1] == pytest.approx(box(plain)[1], abs=4)  # one line

@@ -29,6 +29,11 @@ UNNEEDED = {
 MODULES = 220
 """Upper limit for the modules beyond those of a bare interpreter: 200 with Python 3.11."""
 
+SUBRIP_READER = {
+    f"cloudburst.models.subtitles.{module}" for module in ("blocks", "overrides", "timed_text")
+}
+"""Modules that read subtitles in SubRip form. Those for other forms are not imported."""
+
 WATCHED = """
 import json, runpy, sys
 bare = set(sys.modules)
@@ -90,6 +95,8 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         "cloudburst.models.picture_rules",
         "cloudburst.models.audio_rules",
         "cloudburst.models.subtitles",
+        "cloudburst.models.subtitles.cues",
+        *(SUBRIP_READER if subtitle else ()),
         "cloudburst.models.input_error",
     }
 

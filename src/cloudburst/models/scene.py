@@ -142,8 +142,8 @@ class Scene(BaseModel):
     subtitle: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
-    """Path of the subtitles: SubRip or WebVTT in UTF-8, UTF-16 or GB 18030; ``None`` for no
-    subtitles."""
+    """Path of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
+    ``None`` for no subtitles."""
     options: RenderOptions = RenderOptions()
     """Options of this scene. Those that are given replace the options of the run; the others are
     those of the run."""

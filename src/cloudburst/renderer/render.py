@@ -36,6 +36,8 @@ RenderProgress: TypeAlias = Callable[[float], None]
 Share: TypeAlias = Callable[[int], None]
 """Function that is called with the number of GOPs when other processes can encode some of them."""
 
+MAX_NAMED_FEATURES = 12
+"""Number of ignored features of the subtitles that a warning names."""
 PARTIAL_VIDEO_FILE = "video.mp4.part"
 """Name of the incomplete video in a job's folder."""
 
@@ -146,6 +148,10 @@ def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator
     if scene.missing_characters:
         characters = ", ".join(scene.missing_characters)
         yield f"subtitle: the font has no glyph for {characters}"
+    if scene.ignored:
+        more = len(scene.ignored) - MAX_NAMED_FEATURES
+        names = ", ".join(scene.ignored[:MAX_NAMED_FEATURES])
+        yield f"subtitle: ignored {names}" + (f" and {more} more" if more > 0 else "")
     if audio.replaced_seconds:
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
     yield from audio.notes

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_cues
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
 from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.cue_timeline import subtitle_states
@@ -47,6 +47,8 @@ class Scene(NamedTuple):
     """True if every GOP takes much CPU time, so that it is worthwhile to share them."""
     missing_characters: tuple[str, ...]
     """Descriptions of characters of the subtitles for which the font has no glyph."""
+    ignored: tuple[str, ...]
+    """Features of the subtitles that have no effect on the video."""
 
 
 def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) -> Scene:
@@ -71,10 +73,13 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
             mark = load_watermark(folder, job, video_format.size)
     subtitles = SubtitleTrack()
     missing: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     subtitled = (folder / SUBTITLE).exists()
     if subtitled:
         with process_limits.reading_input(SUBTITLE, announce):
-            subtitles, missing = _load_subtitles(folder / SUBTITLE, job, video_format, frames)
+            subtitles, missing, ignored = _load_subtitles(
+                folder / SUBTITLE, job, video_format, frames
+            )
     effect, fades = job.effect, _plan_fades(job, frames)
     source = (
         _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps)
@@ -89,23 +94,24 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
         )
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
-    return Scene(video_format, source, scenario, effect is not None or subtitled, missing)
+    costly = effect is not None or subtitled
+    return Scene(video_format, source, scenario, costly, missing, ignored)
 
 
 def _load_subtitles(
     path: Path, job: RenderJob, video_format: VideoFormat, frames: int
-) -> tuple[SubtitleTrack, tuple[str, ...]]:
+) -> tuple[SubtitleTrack, tuple[str, ...], tuple[str, ...]]:
     size = video_format.size
     style = subtitle_style(job.options, *size)
     try:
         with path.open("rb") as file:
-            cues = read_cues(file.read(MAX_SUBTITLE_BYTES + 1))
+            cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         check_glyph_area(cues, style.size)
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     painter = SubtitlePainter(cues, style, find_font(), *size)
     track = SubtitleTrack(subtitle_states(cues, frames, video_format.fps), painter)
-    return track, painter.missing_characters()
+    return track, painter.missing_characters(), ignored
 
 
 def _plan_fades(job: RenderJob, frames: int) -> Fades | None:

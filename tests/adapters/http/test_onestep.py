@@ -27,6 +27,7 @@ from cloudburst.models.options import RenderOptions
 from support.fake_native_service import KEY, Pieces, mp4
 from support.fake_public_image import PublicImage, ignore, make, to_image
 from support.native_client import CUT, left_in
+from support.substation import ass, dialogue, style
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,36 @@ async def test_options_have_the_names_of_the_image(image, make_scene, options, t
     async with to_image(image) as renderer:
         await make(renderer, make_scene(), options=RenderOptions.model_validate(options))
     assert image.posts[0].asked.items() >= told.items()
+
+
+@pytest.mark.parametrize(
+    ("subtitle", "sent"),
+    [
+        ("1\n00:00:01,000 --> 00:00:02,000\n{\\an8}a\n", None),
+        (
+            "WEBVTT\n\n00:01.000 --> 00:02.000 line:0\n<i>a</i> &amp; <00:01.500>b\n\nc",
+            "1\n00:00:01,000 --> 00:00:02,000\n{\\an8}<i>a</i> & b\n",
+        ),
+        (
+            "[00:01]{\\an9} --> \\N\n[00:01]b\n[00:02]",
+            "1\n00:00:01,000 --> 00:00:02,000\n{\u2060\\an9} -\u2060-> \\\u2060N\nb\n",
+        ),
+        (
+            ass(dialogue("{\\i1\\pos(1,2)}a\\N\\Nb"), styles=(style(alignment=5),)),
+            "1\n00:00:01,000 --> 00:00:03,000\n{\\an5}<i>a\n\u00a0\nb\n",
+        ),
+    ],
+    ids=["srt", "vtt", "lrc", "ass"],
+)
+async def test_subtitles_are_sent_in_the_only_form_that_the_image_reads(
+    image, make_scene, subtitle, sent
+):
+    scene = make_scene(subtitle=subtitle.encode())
+    async with to_image(image) as renderer:
+        await make(renderer, scene)
+    (post,) = image.posts
+    assert base64.b64decode(post.asked["subtitle"]).decode() == (sent or subtitle)
+    assert post.length == len(post.bytes)
 
 
 async def test_the_effect_is_chosen_here_and_the_same_for_each_attempt(image, make_scene):

@@ -11,8 +11,11 @@ from typing import Self
 from anyio import to_thread
 
 from cloudburst.adapters.http.upload_files import FileHashCache, FileVersion, SceneFile
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
+from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.text import describe_error
 
 BLOCK_BYTES = 3 * 128 * 1024
@@ -67,6 +70,8 @@ class OnestepBody:
     """Start of the JSON text: the options, without the closing brace."""
     files: tuple[tuple[str, SceneFile, FileVersion], ...]
     """Input files: name in the public image's protocol, file, and the version that was hashed."""
+    texts: tuple[tuple[str, bytes], ...]
+    """Files that are sent in another form: name in the public image's protocol, and content."""
     input_hashes: Mapping[str, str]
     """SHA-256 of each input file, by `SceneFile.field`."""
 
@@ -78,6 +83,7 @@ class OnestepBody:
             UploadError: A file cannot be read, or was changed while it was read.
         """
         files: list[tuple[str, SceneFile, FileVersion]] = []
+        texts: list[tuple[str, bytes]] = []
         input_hashes: dict[str, str] = {}
         paths = scene.files() | options.files()
         for image_field, field in PUBLIC_IMAGE_FIELDS.items():
@@ -85,12 +91,24 @@ class OnestepBody:
                 file = SceneFile(scene=scene.name, field=field, path=path)
                 try:
                     content = await hashes.hash_file(path)
+                    text = None
+                    if field == "subtitle":
+                        text = await to_thread.run_sync(_convert_subtitles, content.version)
                 except OSError as exc:
                     raise file.error(describe_error(exc)) from exc
-                files.append((image_field, file, content.version))
+                if text is None:
+                    files.append((image_field, file, content.version))
+                else:
+                    texts.append((image_field, text))
                 input_hashes[field] = content.sha256
         head = json.dumps(_options(scene.name, options)).removesuffix("}")
-        return cls(scene=scene.name, head=head, files=tuple(files), input_hashes=input_hashes)
+        return cls(
+            scene=scene.name,
+            head=head,
+            files=tuple(files),
+            texts=tuple(texts),
+            input_hashes=input_hashes,
+        )
 
     @property
     def length(self) -> int:
@@ -106,7 +124,22 @@ class OnestepBody:
             for offset in range(0, version.size, BLOCK_BYTES):
                 yield FileBlock(file=file, version=version, offset=offset)
             yield b'"'
+        for image_field, text in self.texts:
+            content = binascii.b2a_base64(text, newline=False).decode("ascii")
+            yield f', "{image_field}": "{content}"'.encode("ascii")
         yield b"}"
+
+
+def _convert_subtitles(version: FileVersion) -> bytes | None:
+    """Return subtitles in SubRip form, the only one that the public image reads.
+
+    The result is ``None`` for a file that has this form already, or cannot be read.
+    """
+    try:
+        subtitles = read_subtitles(version.read_block(0, MAX_SUBTITLE_BYTES + 1))
+    except InvalidInputError:  # the worker reports it
+        return None
+    return None if subtitles.subrip else to_subrip(subtitles.cues).encode()
 
 
 def _options(scene: str, options: RenderOptions) -> dict[str, object]:
