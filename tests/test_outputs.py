@@ -102,13 +102,8 @@ async def test_incomplete_covers_of_a_killed_process_are_removed(
     holder.kill()
     await anyio.to_thread.run_sync(holder.wait)
     async with claim_outputs(tmp_path, ["a"], run="r1", overwrite=False, covers=["a"]):
-<<<<<<< HEAD
         partial = [name for name in everything(tmp_path) if name.endswith(".part")]
         assert partial == ["other.jpg.part"]
-=======
-        parts = [name for name in everything(tmp_path) if name.endswith(".part")]
-        assert parts == ["other.jpg.part"]
->>>>>>> 1c1f6d6 (Document covers, and name the run of a foreign video with its cover)
 
 
 async def test_relative_folders_count_from_here(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cloudburst.film.plan import FilmFaultError, FilmScene
 from cloudburst.film.timeline import Timeline
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import BOTTOM, MAX_SUBTITLE_BYTES, Cue, read_cues
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
+from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.safe_files import open_regular_file
-
-_BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:
@@ -27,20 +25,14 @@ def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:
             start = round(1000 * timeline.seconds(place.start))
             end = round(1000 * timeline.seconds(place.start + place.frames))
             cues += _moved(_read(scene), start, end)
-    return to_subrip(cues)
-
-
-def to_subrip(cues: Iterable[Cue]) -> str:
-    """Return cues in SubRip form, with their tags, sorted by their start."""
-    ordered = sorted(cues, key=lambda cue: (cue.start, cue.end))
-    return "\n".join(_block(number, cue) for number, cue in enumerate(ordered, 1))
+    return to_subrip(sorted(cues, key=lambda cue: (cue.start, cue.end)))
 
 
 def _read(scene: FilmScene) -> list[Cue]:
     assert scene.subtitle is not None
     try:
         with open_regular_file(Path(scene.subtitle)) as file:
-            return read_cues(file.read(MAX_SUBTITLE_BYTES + 1))
+            return read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1)).cues
     except (OSError, InvalidInputError) as exc:
         raise FilmFaultError(f"{scene.name}: {scene.subtitle}: {exc}") from exc
 
@@ -51,14 +43,3 @@ def _moved(cues: Iterable[Cue], start: int, end: int) -> Iterator[Cue]:
         if start + cue.start < end:
             moved_end = min(start + cue.end, end)
             yield cue._replace(start=start + cue.start, end=moved_end)
-
-
-def _block(number: int, cue: Cue) -> str:
-    text = _BLANK_LINES.sub("\n", cue.text)  # a blank line would end the cue
-    position = "" if cue.position == BOTTOM else f"{{\\an{cue.position}}}"
-    return f"{number}\n{_clock(cue.start)} --> {_clock(cue.end)}\n{position}{text}\n"
-
-
-def _clock(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}"
