@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageStat
 
-from cloudburst.renderer.kernel.interface import MAX_SIDE, Plane, Rectangle
+from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE, MAX_SIDE, Plane, Rectangle
 from support.kernel_builds import GuardedPlane, kernels, largest_difference
 
 pytestmark = pytest.mark.skipif(len(kernels()) == 1, reason="this machine has no C compiler")
@@ -54,8 +55,8 @@ def mean(samples):
     return ImageStat.Stat(Image.frombytes("L", SIZE, samples)).mean[0]
 
 
-def zoomed(name, source, left, top, zoom, *, gap=0):
-    target = GuardedPlane(source.plane.width, source.plane.height, gap)
+def zoomed(name, source, left, top, zoom, *, gap=0, size=None):
+    target = GuardedPlane(*(size or source.plane[2:]), gap)
     kernels()[name].zoom(source.plane, target.plane, left, top, zoom)
     return target.samples()
 
@@ -97,6 +98,8 @@ def test_a_flat_picture_stays_flat_to_its_edges(name):
 @given(
     width=st.integers(1, 150) | st.integers(MAX_SIDE - 40, MAX_SIDE),
     height=st.integers(1, 40),
+    larger=st.just((0, 0)) | st.tuples(st.integers(0, 300), st.integers(0, 300)),
+    smaller=st.tuples(st.booleans(), st.booleans()),
     gaps=st.tuples(st.integers(0, 40), st.integers(0, 40)),
     zoom=st.floats(1, 1.2) | st.floats(1, 2),
     at=st.tuples(st.floats(0, 1), st.floats(0, 1)),
@@ -104,20 +107,58 @@ def test_a_flat_picture_stays_flat_to_its_edges(name):
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=150, deadline=None)
-def test_windows_of_all_sizes(*, width, height, gaps, zoom, at, two_valued, seed):
+def test_windows_of_all_sizes(*, width, height, larger, smaller, gaps, zoom, at, two_valued, seed):
+    """The source has the size of the target, or is as small as possible, or is larger."""
+    size = width, height
+    width, height = (
+        math.ceil(side / zoom) if is_smaller else side + more
+        for side, more, is_smaller in zip(size, larger, smaller, strict=True)
+    )
     samples = random.Random(seed).randbytes(width * height)
     if two_valued:
         samples = samples.translate(bytes(128) + b"\xff" * 128)
     source = GuardedPlane(width, height, gaps[0], samples)
     left, top = (
-        side * (1 - 1 / zoom) * part + (2 * part - 1) * 0.199
-        for side, part in zip((width, height), at, strict=True)
+        (side - length / zoom) * part + (2 * part - 1) * 0.199
+        for side, length, part in zip((width, height), size, at, strict=True)
     )
-    expected = zoomed("pillow", source, left, top, zoom)
-    found = [zoomed(name, source, left, top, zoom, gap=gaps[1]) for name in COMPILED]
+    expected = zoomed("pillow", source, left, top, zoom, size=size)
+    found = [zoomed(name, source, left, top, zoom, gap=gaps[1], size=size) for name in COMPILED]
     assert found[1:] == found[:-1]
     assert largest_difference(found[0], expected) <= 1
     assert source.samples() == samples
+
+
+@pytest.mark.parametrize("name", kernels())
+@pytest.mark.parametrize("size", [(MAX_PLANE_SIDE, 40), (50, MAX_PLANE_SIDE)])
+def test_a_window_of_a_large_source_is_the_same_as_of_a_part_of_it(name, size):
+    """Also where the part begins at the window, because it contains what the filter reads."""
+    source = GuardedPlane(*size, samples=random.Random(3).randbytes(size[0] * size[1]))
+    whole = Image.frombytes("L", size, source.samples())
+    long = size.index(MAX_PLANE_SIDE)
+    target, margin = (60, 30) if long == 0 else (40, 100), 8
+    for place in (margin, margin + 0.4, 12_345.678, MAX_PLANE_SIDE - 200.25):
+        for zoom in (1, 1.3):
+            start = [3.3, 2.2]
+            start[long] = place
+            crop = [0, 0, *size]
+            crop[long] = int(place) - margin
+            crop[2 + long] = int(place) + target[long] + margin
+            part = whole.crop(crop)
+            expected = GuardedPlane(*part.size, samples=part.tobytes())
+            inner = (start[0] - crop[0], start[1] - crop[1])
+            assert zoomed(name, source, *start, zoom, size=target) == zoomed(
+                name, expected, *inner, zoom, size=target
+            )
+
+
+@pytest.mark.parametrize("name", kernels())
+def test_whole_steps_over_a_large_source_are_copies(name):
+    picture = noise()
+    source = GuardedPlane(*SIZE, samples=picture.tobytes())
+    for left, top in ((0, 0), (700, 33), (SIZE[0] - 400, SIZE[1] - 90)):
+        found = zoomed(name, source, left, top, 1, size=(400, 90))
+        assert found == picture.crop((left, top, left + 400, top + 90)).tobytes()
 
 
 @st.composite
@@ -172,7 +213,8 @@ def test_an_opaque_mask_replaces_and_a_clear_one_keeps(name):
 BAD_PLANES = {
     "no width": {"width": 0},
     "negative height": {"height": -1},
-    "too wide": {"width": MAX_SIDE + 1, "stride": MAX_SIDE + 1},
+    "too wide": {"width": MAX_PLANE_SIDE + 1, "stride": MAX_PLANE_SIDE + 1},
+    "too high": {"height": MAX_PLANE_SIDE + 1},
     "rows overlap": {"stride": 99},
     "huge stride": {"stride": 2**40},
     "null": {"address": 0},
@@ -198,6 +240,14 @@ def test_bad_planes_are_rejected(name, change):
         with pytest.raises(ValueError, match=r"expected|outside"):
             call()
     good.samples()
+
+
+@pytest.mark.parametrize("name", kernels())
+@pytest.mark.parametrize("size", [(MAX_SIDE + 1, 2), (2, MAX_SIDE + 1)])
+def test_large_targets_of_zooms_are_rejected(name, size):
+    source, target = GuardedPlane(*size), GuardedPlane(*size)
+    with pytest.raises(ValueError, match=f"sides of 1 to {MAX_SIDE}"):
+        kernels()[name].zoom(source.plane, target.plane, 0, 0, 1)
 
 
 @pytest.mark.parametrize("name", kernels())
@@ -263,13 +313,9 @@ def test_windows_outside_are_rejected(name, left, top, zoom):
 
 @pytest.mark.parametrize("name", kernels())
 def test_planes_that_do_not_fit_together_are_rejected(name):
-    kernel, first, second = (
-        kernels()[name],
-        GuardedPlane(100, 20).plane,
-        GuardedPlane(100, 21).plane,
-    )
-    with pytest.raises(ValueError, match="same size"):
-        kernel.zoom(first, second, 0, 0, 1)
+    kernel, source, target = kernels()[name], GuardedPlane(100, 20), GuardedPlane(100, 21)
+    with pytest.raises(ValueError, match="top: 0; the window is outside"):
+        kernel.zoom(source.plane, target.plane, 0, 0, 1)
     memory = ctypes.create_string_buffer(3000)
     low = Plane(ctypes.addressof(memory), 100, 100, 20)
     high = low._replace(address=low.address + 500)

@@ -17,11 +17,16 @@ static uint8_t *random_bytes(size_t size) {
     return bytes;
 }
 
-/* A window's start within the plane, or up to 0.2 samples outside; sizes are in Q32. */
-static int64_t start_of(int32_t size, int64_t step) {
-    const int64_t one = (int64_t)1 << 32, room = size * (one - step), over = one / 5;
+/* Start of a window of length * step within a plane, or up to 0.2 samples outside; in Q32. */
+static int64_t start_of(int32_t size, int32_t length, int64_t step) {
+    const int64_t one = (int64_t)1 << 32, room = size * one - length * step, over = one / 5;
     const int64_t at = -over + (int64_t)((double)(room + 2 * over) * below(1001) / 1000);
     return below(3) ? at : below(2) ? -over : room + over;
+}
+
+/* Number of samples of a plane that just contains a window of length * step. */
+static int32_t part_of(int32_t length, int64_t step) {
+    return (int32_t)((length * step + ((int64_t)1 << 32) - 1) >> 32);
 }
 
 int main(int count, char **arguments) {
@@ -31,8 +36,17 @@ int main(int count, char **arguments) {
         const int32_t limit_w = round % 50 == 49 ? 4096 : 90;
         int32_t w = 1 + (int32_t)below((uint32_t)limit_w), h = 1 + (int32_t)below(40);
         if (round == 0) w = 4096;
-        const ptrdiff_t from_stride = w + (int32_t)below(20), to_stride = w + (int32_t)below(20);
-        const size_t from_size = (size_t)(from_stride * (h - 1) + w);
+        const int64_t half = (int64_t)1 << 31;
+        const int64_t step = below(4) ? 2 * half - below(1 << 30) : below(2) ? half : 2 * half;
+        /* The source may be as small as the window, or larger; rows have up to 64 more samples. */
+        const int32_t kind = (int32_t)below(6);
+        const int32_t more_w = kind == 1 ? (int32_t)below(65) : 0;
+        const int32_t more_h = kind == 1 ? (int32_t)below(200) : 0;
+        const int32_t from_w = kind == 0 ? part_of(w, step) : w + more_w;
+        const int32_t from_h = kind == 0 ? part_of(h, step) : h + more_h;
+        const ptrdiff_t from_stride = from_w + (int32_t)below(20);
+        const ptrdiff_t to_stride = w + (int32_t)below(20);
+        const size_t from_size = (size_t)(from_stride * (from_h - 1) + from_w);
         const size_t to_size = (size_t)(to_stride * (h - 1) + w);
         uint8_t *from = random_bytes(from_size), *to = random_bytes(to_size);
         uint8_t *mask = random_bytes((size_t)(w * h)), *picture = random_bytes((size_t)(w * h));
@@ -40,15 +54,15 @@ int main(int count, char **arguments) {
         uint8_t *scratch = malloc(kernel_scratch_size());
         for (size_t i = 0; i < kernel_scratch_size(); i++) scratch[i] = (uint8_t)(i * 37);
         kernel_prepare_scratch(scratch);
-        const int64_t half = (int64_t)1 << 31;
-        const int64_t step = below(4) ? 2 * half - below(1 << 30) : below(2) ? half : 2 * half;
-        const int64_t left = start_of(w, step), top = start_of(h, step);
-        kernel_zoom(from, from_stride, to, to_stride, w, h, left, top, step, scratch);
+        const int64_t left = start_of(from_w, w, step), top = start_of(from_h, h, step);
+        kernel_zoom(from, from_stride, from_w, from_h, to, to_stride, w, h, left, top, step,
+                    scratch);
         for (size_t i = 0; i < to_size; i++) sum = (sum ^ to[i]) * 1099511628211u;
         kernel_blend(to, to_stride, w, h, mask, (uint8_t)below(256));
-        kernel_overlay(from, from_stride, w, h, mask, picture);
-        const int32_t part_w = 1 + (int32_t)below((uint32_t)w);
-        kernel_copy(from, from_stride, to, to_stride, part_w, h);
+        const int32_t both_w = from_w < w ? from_w : w, both_h = from_h < h ? from_h : h;
+        kernel_overlay(from, from_stride, both_w, both_h, mask, picture);
+        const int32_t part_w = 1 + (int32_t)below((uint32_t)both_w);
+        kernel_copy(from, from_stride, to, to_stride, part_w, both_h);
         for (size_t i = 0; i < to_size; i++) sum = (sum ^ to[i]) * 1099511628211u;
         free(from), free(to), free(scratch), free(mask), free(picture);
     }

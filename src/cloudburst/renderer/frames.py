@@ -20,8 +20,8 @@ the left, in chroma samples. H.264 assumes it if a video names no other siting."
 class Frame:
     """Frame of a video, BT.709 in limited range, with chroma sited left.
 
-    Width and height are even numbers of pixels, at most `interface.MAX_SIDE`. All operations raise
-    `ValueError` for areas, sizes or positions that do not fit the frame.
+    Width and height are even numbers of pixels, at most `interface.MAX_PLANE_SIDE`. All operations
+    raise `ValueError` for areas, sizes or positions that do not fit the frame.
     """
 
     def __init__(self, width: int, height: int, kernel: PixelKernel | None = None) -> None:
@@ -83,7 +83,7 @@ class Frame:
             self._kernel.overlay(plane, area, mask, samples)
 
     def zoom_from(self, source: Frame, window: Window) -> None:
-        """Draw a window of another frame of the same size over the whole frame."""
+        """Draw a window of another frame over the whole frame."""
         left, top, zoom = window
         if not zoom >= 1:  # not-a-number included
             msg = f"{window}; expected a zoom of at least 1"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 MAX_SIDE = 4096
-"""Maximum width and height of a plane, in samples. The C kernel has memory for rows of this size;
-the longest side of a video is 1920."""
+"""Maximum width and height of the target of a zoom, in samples. The C kernel has memory for rows of
+this size; the longest side of a video is 1920."""
+MAX_PLANE_SIDE = 1 << 15
+"""Maximum width and height of any plane, in samples. Panoramas are larger than the target of a
+zoom."""
 MAX_STRIDE = 1 << 20
 """Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits."""
 MAX_ZOOM = 2.0
@@ -18,6 +22,9 @@ MAX_OVERHANG = 0.2
 siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
 zoom. The limit keeps the centres of all samples inside the plane: at this zoom, the first one is
 1/4 sample from the start of the window."""
+
+FILTER_REACH = 4
+"""Samples beside a window that its samples may depend on: three lobes, and one for rounding."""
 
 
 class Plane(NamedTuple):
@@ -50,24 +57,25 @@ class PixelKernel(ABC):
     """Name of the implementation: a file name of `libs`, or ``pillow``."""
 
     def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
-        """Draw a window of the source over the whole target, a plane of the same size.
+        """Draw a window of the source over the whole target.
 
         The top left corner of the window is (left, top), in samples of the source; its size is
-        1/zoom of the plane's. Samples are interpolated by Lanczos' filter with three
-        lobes, columns first.
+        1/zoom of the target's. Samples are interpolated by Lanczos' filter with three lobes,
+        columns first.
         """
         _check_plane(source)
-        _check_plane(target)
-        if source[2:] != target[2:]:
-            msg = f"planes of {source[2:]} and {target[2:]} samples; expected the same size"
-            raise ValueError(msg)
+        _check_plane(target, MAX_SIDE)
         _check_disjoint(source, target)
         if not 1 <= zoom <= MAX_ZOOM:
             msg = f"zoom: {zoom}; expected 1 to {MAX_ZOOM}"
             raise ValueError(msg)
-        for name, start, size in (("left", left, source.width), ("top", top, source.height)):
+        starts = (
+            ("left", left, source.width, target.width),
+            ("top", top, source.height, target.height),
+        )
+        for name, start, size, length in starts:
             # Written so that not-a-number is rejected too.
-            if not -MAX_OVERHANG <= start <= size - size / zoom + MAX_OVERHANG:
+            if not -MAX_OVERHANG <= start <= size - length / zoom + MAX_OVERHANG:
                 msg = f"{name}: {start}; the window is outside of the plane"
                 raise ValueError(msg)
         self._zoom(source, target, left, top, zoom)
@@ -118,11 +126,26 @@ class PixelKernel(ABC):
     def _fill(self, target: Plane, samples: bytes) -> None: ...
 
 
-def _check_plane(plane: Plane) -> None:
-    sides = 1 <= plane.width <= MAX_SIDE and 1 <= plane.height <= MAX_SIDE
+def needed_range(start: float, length: float, size: int) -> tuple[int, int]:
+    """Return the first column or row that a window needs, and the number of them.
+
+    These are those within the window and those that the filter reads beside it.
+
+    Args:
+        start: Start of the window, in columns or rows.
+        length: Length of the window.
+        size: Number of columns or rows of the plane.
+    """
+    first = max(0, math.floor(start) - FILTER_REACH)
+    end = min(size, math.ceil(start + length) + FILTER_REACH)
+    return first, end - first
+
+
+def _check_plane(plane: Plane, max_side: int = MAX_PLANE_SIDE) -> None:
+    sides = 1 <= plane.width <= max_side and 1 <= plane.height <= max_side
     if not (sides and plane.width <= plane.stride <= MAX_STRIDE and plane.address > 0):
         msg = (
-            f"{plane}; expected sides of 1 to {MAX_SIDE} samples"
+            f"{plane}; expected sides of 1 to {max_side} samples"
             f" and a stride from the width to {MAX_STRIDE}"
         )
         raise ValueError(msg)

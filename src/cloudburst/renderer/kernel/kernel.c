@@ -159,7 +159,7 @@ INLINE void narrow(uint8_t *to, vector a) {
  * these bounds in extreme pictures only; a difference of 2 has never been found.
  */
 enum {
-    MAX_WIDTH = 4096,            /* samples of a row */
+    MAX_WIDTH = 4096 + 64,       /* samples of a row: those of a window, and beside it */
     BAND = 16,                   /* rows; measured: 8 to 24 differ by less than 3 % */
     TAPS = 6,                    /* source samples of a sample */
     RING = 8,                    /* expanded source rows, at least TAPS; each is used six times */
@@ -282,15 +282,16 @@ static Taps taps_of(const Scratch *scratch, int64_t start, int64_t step, int32_t
     return taps;
 }
 
-/* Number of blocks, prepared for all samples of a row. */
-static int32_t prepare_blocks(Scratch *scratch, int32_t width, int64_t left, int64_t step) {
+/* Number of blocks, prepared for all samples of a row of the target; size is that of the source. */
+static int32_t prepare_blocks(Scratch *scratch, int32_t width, int32_t size, int64_t left,
+                              int64_t step) {
     int32_t count = 0;
     for (int32_t x = 0; x < width; x += LANES, count++) {
         Block *block = &scratch->blocks[count];
         Taps lanes[LANES];
         int32_t drift = 0;
         for (int i = 0; i < LANES; i++) {
-            lanes[i] = taps_of(scratch, left, step, x + i < width ? x + i : width - 1, width);
+            lanes[i] = taps_of(scratch, left, step, x + i < width ? x + i : width - 1, size);
             drift = x + i < width ? i - (lanes[i].first - lanes[0].first) : drift;
         }
         block->start = lanes[0].first - drift;
@@ -377,28 +378,31 @@ API size_t kernel_scratch_size(void) { return sizeof(Scratch) + 63; }
 /* Prepare working memory of kernel_scratch_size() bytes, once, for any number of zooms. */
 API void kernel_prepare_scratch(void *memory) { prepare_phases(aligned(memory)->phases); }
 
-/* Fill the target, of the same size as the source, with the window that starts at (left, top).
- * left, top and step, the distance of two samples of the target, are in Q32 of source samples;
- * 0.5 <= step <= 1. The centres of all samples of the target are at least 0.05 samples inside the
- * source. width <= MAX_WIDTH. memory was prepared by kernel_prepare_scratch. */
-API void kernel_zoom(const uint8_t *source, ptrdiff_t source_stride, uint8_t *target,
-                     ptrdiff_t target_stride, int32_t width, int32_t height, int64_t left,
-                     int64_t top, int64_t step, void *memory) {
+/* Fill the target with the window of the source that starts at (left, top). left, top and step, the
+ * distance of two samples of the target, are in Q32 of source samples; 0.5 <= step <= 1. The centres
+ * of all samples of the target are at least 0.05 samples inside the source. Both have at most
+ * MAX_WIDTH columns. memory was prepared by kernel_prepare_scratch. */
+API void kernel_zoom(const uint8_t *source, ptrdiff_t source_stride, int32_t source_width,
+                     int32_t source_height, uint8_t *target, ptrdiff_t target_stride,
+                     int32_t width, int32_t height, int64_t left, int64_t top, int64_t step,
+                     void *memory) {
     Scratch *scratch = aligned(memory);
-    const int32_t blocks = prepare_blocks(scratch, width, left, step);
-    const int32_t first = taps_of(scratch, left, step, 0, width).first;
-    const int32_t last = taps_of(scratch, left, step, width - 1, width).first + TAPS;
-    const int32_t begin = limit(first, 0, width) / LANES * LANES, end = limit(last, 0, width);
+    const int32_t blocks = prepare_blocks(scratch, width, source_width, left, step);
+    const int32_t first = taps_of(scratch, left, step, 0, source_width).first;
+    const int32_t last = taps_of(scratch, left, step, width - 1, source_width).first + TAPS;
+    const int32_t begin = limit(first, 0, source_width) / LANES * LANES;
+    const int32_t end = limit(last, 0, source_width);
     int32_t expanded = 0; /* source rows before this one are in the ring, or are not needed again */
     for (int32_t y = 0; y < height; y += BAND) {
         const int32_t rows = limit(height - y, 1, BAND);
         for (int32_t i = 0; i < rows; i++) {
-            const Taps taps = taps_of(scratch, top, step, y + i, height);
-            expanded = limit(expanded, taps.first, height);
-            for (; expanded < limit(taps.first + TAPS, 0, height); expanded++)
-                expand_row(source + expanded * source_stride, width, begin, end,
+            const Taps taps = taps_of(scratch, top, step, y + i, source_height);
+            expanded = limit(expanded, taps.first, source_height);
+            for (; expanded < limit(taps.first + TAPS, 0, source_height); expanded++)
+                expand_row(source + expanded * source_stride, source_width, begin, end,
                            scratch->ring[expanded % RING]);
-            weigh_rows(scratch, taps, height, width, begin, end, scratch->rows[i] + PADDING);
+            weigh_rows(scratch, taps, source_height, source_width, begin, end,
+                       scratch->rows[i] + PADDING);
         }
         weigh_band(scratch, blocks, rows, width, target + y * target_stride, target_stride);
     }

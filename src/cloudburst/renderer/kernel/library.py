@@ -8,7 +8,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from .interface import PixelKernel, Plane, Rectangle
+from .interface import PixelKernel, Plane, Rectangle, needed_range
 from .pillow_kernel import PillowKernel
 from .targets import LIBRARIES, SOURCE, Target, local_targets, source_hash
 
@@ -28,7 +28,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_supports_v3": (ctypes.c_int32, []),
     "kernel_zoom": (
         None,
-        [*(_POINTER, _STRIDE, _POINTER, _STRIDE, _SIZE, _SIZE), *([_POSITION] * 3), _POINTER],
+        [*([_POINTER, _STRIDE, _SIZE, _SIZE] * 2), *([_POSITION] * 3), _POINTER],
     ),
     "kernel_blend": (None, [_POINTER, _STRIDE, _SIZE, _SIZE, _BYTES, _VALUE]),
     "kernel_overlay": (None, [_POINTER, _STRIDE, _SIZE, _SIZE, _BYTES, _BYTES]),
@@ -64,11 +64,12 @@ class LibraryKernel(PixelKernel):
         return scratch
 
     def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
+        x, width = needed_range(left, target.width / zoom, source.width)
         self._library.kernel_zoom(
-            *(source.address, source.stride, target.address, target.stride),
-            *(source.width, source.height),
-            *(round(left * _FRACTION), round(top * _FRACTION), round(_FRACTION / zoom)),
-            self._scratch(),
+            *(source.address + x, source.stride, width, source.height),
+            *(target.address, target.stride, target.width, target.height),
+            *(round(left * _FRACTION) - x * _FRACTION, round(top * _FRACTION)),
+            *(round(_FRACTION / zoom), self._scratch()),
         )
 
     def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:

@@ -6,7 +6,7 @@ import ctypes
 
 from PIL import Image
 
-from .interface import PixelKernel, Plane, Rectangle
+from .interface import PixelKernel, Plane, Rectangle, needed_range
 
 
 class PillowKernel(PixelKernel):
@@ -20,10 +20,13 @@ class PillowKernel(PixelKernel):
     name = "pillow"
 
     def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
-        image = _read(source, Rectangle(0, 0, source.width, source.height))
+        x, width = needed_range(left, target.width / zoom, source.width)
+        y, height = needed_range(top, target.height / zoom, source.height)
+        image = _read(source, Rectangle(x, y, width, height))
         # Two steps, because Pillow would scale rows first.
-        columns = _zoomed(image, top, zoom, vertical=True)
-        self._fill(target, _zoomed(columns, left, zoom, vertical=False).tobytes())
+        columns = _zoomed(image, top - y, zoom, target.height, vertical=True)
+        picture = _zoomed(columns, left - x, zoom, target.width, vertical=False)
+        self._fill(target, picture.tobytes())
 
     def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
         image = _read(target, area)
@@ -62,22 +65,25 @@ def _image(area: Rectangle, samples: bytes) -> Image.Image:
     return Image.frombytes("L", (area.width, area.height), samples)
 
 
-def _zoomed(image: Image.Image, start: float, zoom: float, *, vertical: bool) -> Image.Image:
-    """Return the image, in the same size, with a window of its columns or rows.
+def _zoomed(
+    image: Image.Image, start: float, zoom: float, length: int, *, vertical: bool
+) -> Image.Image:
+    """Return a window of the columns or rows of the image, resampled to ``length`` of them.
 
     Pillow accepts no window that extends beyond the image. Then the first or the last sample is
     drawn apart from the others, as a window of one sample with the same centre.
     """
     size = image.height if vertical else image.width
     step = 1 / zoom
-    end = start + size * step
+    end = start + length * step
     if start < 0:
-        parts = [(0.0, 2 * start + step, 1), (start + step, end, size - 1)]
+        parts = [(0.0, 2 * start + step, 1), (start + step, end, length - 1)]
     elif end > size:
-        parts = [(start, end - step, size - 1), (2 * end - step - size, size, 1)]
+        parts = [(start, end - step, length - 1), (2 * end - step - size, size, 1)]
     else:
-        parts = [(start, end, size)]
-    result, position = Image.new("L", image.size), 0
+        parts = [(start, end, length)]
+    result = Image.new("L", (image.width, length) if vertical else (length, image.height))
+    position = 0
     for low, high, count in parts:
         box = (0, low, image.width, high) if vertical else (low, 0, high, image.height)
         shape = (image.width, count) if vertical else (count, image.height)
