@@ -52,6 +52,15 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"background_opacity": 0.3},
         {"font_size": 20},
         {"outline_color": "&H00FFFFFF"},
+        {"text_color": "#ff0000"},
+        {"outline_width": 0.1},
+        {"shadow": 0.1},
+        {"shadow_color": "#ff0000"},
+        {"box_color": "#ff0000"},
+        {"box_padding": (0, 0)},
+        {"subtitle_position": "top"},
+        {"subtitle_margin": (0, 0)},
+        {"subtitle_width": 0.5},
         {"music_volume": 0.3},
         {"music_loop": False},
         {"music_fade": 0},
@@ -86,6 +95,8 @@ def test_every_option_is_looked_at():
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
     looked_at |= {"fit", "backdrop", "focus"}
+    looked_at |= {"text_color", "outline_width", "shadow", "shadow_color", "box_color"}
+    looked_at |= {"box_padding", "subtitle_position", "subtitle_margin", "subtitle_width"}
     assert set(RenderOptions.model_fields) == looked_at
 
 

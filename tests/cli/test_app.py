@@ -90,7 +90,10 @@ def collapse_single(text: str) -> str:
         (["render", "good", "--language", "klingon"], "Invalid value"),
         (["render", "good", "--background-opacity", "3"], "--background-opacity is 3.0; expected"),
         (["render", "good", "--font-size", "500"], "--font-size is 500; expected a whole number"),
-        (["render", "good", "--outline-color", "red"], "--outline-color is 'red'; expected &HAABB"),
+        (
+            ["render", "good", "--outline-color", "red"],
+            "--outline-color is 'red'; expected a colour",
+        ),
         (
             ["render", "good", "--effects", "random", "--no-zoom"],
             "either --effects or --zoom (--no-zoom)",

@@ -151,7 +151,7 @@ def test_webvtt(mark):
 @pytest.mark.parametrize(
     ("settings", "position"),
     [
-        ("", 2),
+        ("", None),
         ("line:0", 8),
         ("line:-1", 2),
         ("line:-15 align:left", 7),
@@ -161,7 +161,8 @@ def test_webvtt(mark):
         ("line:50% align:end", 6),
         ("line:84.5%,center align:center", 2),
         ("line:auto align:right", 3),
-        ("line:x align:y vertical:rl region:z :: a", 2),
+        ("line:x align:y vertical:rl region:z :: a", None),
+        ("line:auto align:center", None),
     ],
 )
 def test_settings_of_webvtt_choose_one_of_nine_positions(settings, position):
@@ -171,7 +172,7 @@ def test_settings_of_webvtt_choose_one_of_nine_positions(settings, position):
 
 def test_settings_and_references_mean_nothing_in_subrip():
     (cue,) = parse_cues("1\n00:00:01,000 --> 00:00:02,000 line:0\nFish &amp; chips\n")
-    assert cue == Cue(1000, 2000, "Fish &amp; chips", 2)
+    assert cue == Cue(1000, 2000, "Fish &amp; chips", None)
 
 
 @pytest.mark.parametrize(
@@ -179,15 +180,15 @@ def test_settings_and_references_mean_nothing_in_subrip():
     [
         ("{\\an8}up", "up", 8),
         ("{\\pos(10,20)\\an5\\i1}mid{\\i0}dle", "<i>mid</i>dle", 5),
-        ("{\\b1\\U1}a{\\b0\\s1}b", "<b><u>a</b><s>b", 2),
-        ("{\\c&H0000FF&}a{\\c}b", "<font color=#FF0000>a</font>b", 2),
-        ("{\\1c&H112233}c", "<font color=#332211>c", 2),
-        ("{\\ib\\bord1\\c&HFF&\\clip(1,2)}plain", "plain", 2),
+        ("{\\b1\\U1}a{\\b0\\s1}b", "<b><u>a</b><s>b", None),
+        ("{\\c&H0000FF&}a{\\c}b", "<font color=#FF0000>a</font>b", None),
+        ("{\\1c&H112233}c", "<font color=#332211>c", None),
+        ("{\\ib\\bord1\\c&HFF&\\clip(1,2)}plain", "plain", None),
         ("{\\an1}first counts{\\an9}", "first counts", 1),
-        ("{\\k20}ka{\\k30}ra{\\fad(1,2)}oke", "karaoke", 2),
-        ("{plain} braces {stay}", "{plain} braces {stay}", 2),
-        ("{\\an8 never closed", "{\\an8 never closed", 2),
-        ("{\\an0}no such position", "no such position", 2),
+        ("{\\k20}ka{\\k30}ra{\\fad(1,2)}oke", "karaoke", None),
+        ("{plain} braces {stay}", "{plain} braces {stay}", None),
+        ("{\\an8 never closed", "{\\an8 never closed", None),
+        ("{\\an0}no such position", "no such position", None),
         ("{{\\an8}}", "{}", 8),
     ],
 )

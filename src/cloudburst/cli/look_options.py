@@ -102,9 +102,40 @@ class SubtitleFlags:
     font_size: Annotated[
         int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
     ] = None
+    text_color: Annotated[
+        str | None, Parameter(help="Colour of the letters: #rrggbb or #rrggbbaa.")
+    ] = None
     outline_color: Annotated[
         str | None,
-        Parameter(help="Outline colour as &HAABBGGRR; AA = 00 is opaque."),
+        Parameter(help="Outline colour: #rrggbb, #rrggbbaa, or &HAABBGGRR; there, 00 is opaque."),
+    ] = None
+    outline_width: Annotated[
+        float | None,
+        Parameter(help="Width of the outline, 0 to 0.2 of a line's height; also with a box."),
+    ] = None
+    shadow: Annotated[
+        float | None, Parameter(help="Distance of a shadow, 0 (none) to 0.2 of a line's height.")
+    ] = None
+    shadow_color: Annotated[
+        str | None, Parameter(help="Colour of the shadow. Default: half transparent black.")
+    ] = None
+    box_color: Annotated[
+        str | None, Parameter(help="Box colour: #rrggbb; #rrggbbaa also sets its opacity.")
+    ] = None
+    box_padding: Annotated[
+        str | None,
+        Parameter(help="Padding of the box, across and down, of a line's height: 0.32,0.1."),
+    ] = None
+    subtitle_position: Annotated[
+        Position | None, Parameter(help="Place of the subtitles. Default: bottom.")
+    ] = None
+    subtitle_margin: Annotated[
+        str | None,
+        Parameter(help="Margins, across and down, of the video's width and height: 0.08,0.09."),
+    ] = None
+    subtitle_width: Annotated[
+        float | None,
+        Parameter(help="Maximum width of subtitles, 0.2 to 1 of the video's width."),
     ] = None
 
 

@@ -42,11 +42,16 @@ def aligned(
     """Return the default place of a block of text of this size on a canvas of this size.
 
     ``position`` is that of `Cue.position`. ``side`` is the margin at the left and right, ``edge``
-    the margin at the top and bottom.
+    the margin at the top and bottom. A block that is wider than the space beside its margin extends
+    into the margin, and beyond the picture only if it is wider than the picture.
     """
     row, column = divmod(position - 1, 3)
     (width, height), (canvas_width, canvas_height) = block, canvas
-    left = (side, (canvas_width - width) / 2, canvas_width - side - width)[column]
+    left = (
+        min(side, max(0.0, canvas_width - width)),
+        (canvas_width - width) / 2,
+        max(0.0, canvas_width - side - width),
+    )[column]
     top = (canvas_height - edge - height, (canvas_height - height) / 2, edge)[row]
     return Rectangle(left, top, left + width, top + height)
 

@@ -67,7 +67,7 @@ def _spans(cues: Sequence[Cue], frames: int, fps: int) -> list[_Span]:
     """
     order = sorted(range(len(cues)), key=lambda index: (cues[index].start, index))
     spans: list[_Span] = []
-    last: dict[tuple[str, int], int] = {}  # place in `spans` of the last cue of each look
+    last: dict[tuple[str, int | None], int] = {}  # place in `spans` of the last cue of each look
     for index in order:
         cue = cues[index]
         first, end = (min(frames, -(-time * fps // 1000)) for time in (cue.start, cue.end))

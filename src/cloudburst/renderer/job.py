@@ -70,6 +70,7 @@ class JobOptions:
     background_box: bool
     background_opacity: float
     font_size: int | None
+    text_color: str
     outline_color: str
     music_volume: float
     music_loop: bool
@@ -83,6 +84,14 @@ class JobOptions:
     title: str | None
     metadata: Mapping[str, str]
     cover: bool
+    outline_width: float | None
+    shadow: float
+    shadow_color: str
+    box_color: str
+    box_padding: tuple[float, float]
+    subtitle_position: Position
+    subtitle_margin: tuple[float, float] | None
+    subtitle_width: float | None
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
@@ -97,6 +106,9 @@ class JobOptions:
         if "focus" in given:
             across, down = given["focus"]
             given["focus"] = across, down
+        given["box_padding"] = tuple(values["box_padding"])
+        margin = values["subtitle_margin"]
+        given["subtitle_margin"] = margin and tuple(margin)
         return cls(**given)
 
 

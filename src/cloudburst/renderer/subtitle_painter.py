@@ -17,7 +17,7 @@ from cloudburst.renderer.job import SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
-from cloudburst.renderer.subtitle_style import BOX_COLOUR, TEXT_COLOUR, SubtitleStyle
+from cloudburst.renderer.subtitle_style import SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
 
 MAX_COLOURS = 8
@@ -41,7 +41,7 @@ class _PlacedCue:
     def __init__(self, block: _Block, place: Rectangle) -> None:
         self.block = block
         self.place = place
-        """Area that no other cue may overlap: the text, with its outline."""
+        """Area that no other cue may overlap: the text, with its outline and shadow."""
         self.layers: tuple[Layer, ...] | None = None
 
 
@@ -110,7 +110,7 @@ class SubtitlePainter:
         lines = layout(
             cue.text,
             bold=style.bold,
-            room=self._canvas[0] - 2 * style.side,
+            room=style.room,
             advance=self._letters.advance,
             shown=partial(is_shown, has_glyph=self._letters.has_glyph),
         )
@@ -118,27 +118,32 @@ class SubtitlePainter:
         if width <= 0:
             return None
         size = width, style.size * len(lines)
-        text = aligned(cue.position, size, self._canvas, style.side, style.bottom)
+        position = cue.position or style.position
+        text = aligned(position, size, self._canvas, style.side, style.bottom)
         place = free_place(
-            _grown(text, style.outline, style.outline),
+            _with_shadow(_grown(text, style.outline, style.outline), style.shadow),
             (placed.place for placed in self._placed.values() if placed is not None),
-            downwards=cue.position > 3,
+            downwards=position > 3,
         )
-        text = _grown(place, -style.outline, -style.outline)
-        return _PlacedCue(_Block(lines, text, (cue.position - 1) % 3), place)
+        text = _grown(_with_shadow(place, -style.shadow), -style.outline, -style.outline)
+        return _PlacedCue(_Block(lines, text, (position - 1) % 3), place)
 
     def _layers(self, block: _Block) -> Iterator[Layer]:
         style = self._style
         drawn: list[Layer | None] = []
         if style.box_opacity:
             drawn.append(self._box(block.area))
+        if style.shadow and style.shadow_opacity:
+            shifted = block._replace(area=_shifted(block.area, style.shadow))
+            colour, opacity = style.shadow_colour, style.shadow_opacity
+            drawn.append(self._letter_layer(shifted, style.outline, colour, opacity))
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
-            drawn.append(self._letter_layer(block, style.outline, colour, opacity))
-        drawn += (
-            self._letter_layer(part, 0.0, TEXT_COLOUR if rgb is None else bt709(*rgb), 255)
-            for rgb, part in _by_colour(block)
-        )
+            hollow = style.text_opacity < 255  # the outline must not show through the letters
+            drawn.append(self._letter_layer(block, style.outline, colour, opacity, hollow=hollow))
+        for rgb, part in _by_colour(block):
+            colour = style.text_colour if rgb is None else bt709(*rgb)
+            drawn.append(self._letter_layer(part, 0.0, colour, style.text_opacity))
         return filter(None, drawn)
 
     def _box(self, text: Rectangle) -> Layer | None:
@@ -152,16 +157,30 @@ class SubtitlePainter:
             *(math.ceil(box.right) - left, math.ceil(box.bottom) - top),
         )
         mask.paste(self._style.box_opacity, corners)
-        return layer_from_mask(mask, *area[:2], BOX_COLOUR)
+        return layer_from_mask(mask, *area[:2], self._style.box_colour)
 
     def _letter_layer(
-        self, block: _Block, outline: float, colour: Yuv, opacity: int
+        self, block: _Block, outline: float, colour: Yuv, opacity: int, *, hollow: bool = False
     ) -> Layer | None:
-        text = block.area
+        """Return a layer of letters, grown by the outline; ``hollow`` leaves the letters out."""
         overhang = self._letters.overhang(outline)
-        left, top, right, bottom = self._even_area(_grown(text, overhang, overhang))
+        left, top, right, bottom = self._even_area(_grown(block.area, overhang, overhang))
         if left >= right or top >= bottom:
             return None
+        samples = self._samples(block, (left, top, right, bottom), outline)
+        if hollow:
+            samples.paste(0, (0, 0), self._samples(block, (left, top, right, bottom), 0.0))
+        mask = samples.reduce(SAMPLES)
+        if opacity < 255:
+            mask = mask.point([value * opacity // 255 for value in range(256)])
+        return layer_from_mask(mask, left, top, colour)
+
+    def _samples(
+        self, block: _Block, area: tuple[int, int, int, int], outline: float
+    ) -> Image.Image:
+        """Return a mask of an area of the picture with the letters, `SAMPLES` for each pixel."""
+        text, overhang = block.area, self._letters.overhang(outline)
+        left, top, right, bottom = area
         samples = Image.new("L", ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
         for row, line in enumerate(block.lines):
             y = text.top + row * self._style.size
@@ -171,10 +190,7 @@ class SubtitlePainter:
             x = text.left + (0.0, space / 2, space)[block.column]
             baseline = round(y + self._letters.ascender) - top
             self._letters.draw(samples, line, x - left, baseline, outline)
-        mask = samples.reduce(SAMPLES)
-        if opacity < 255:
-            mask = mask.point([value * opacity // 255 for value in range(256)])
-        return layer_from_mask(mask, left, top, colour)
+        return samples
 
     def _even_area(self, area: Rectangle) -> tuple[int, int, int, int]:
         """Return the part of the picture that an area touches, with even edges and a margin."""
@@ -208,3 +224,13 @@ def _by_colour(block: _Block) -> Iterator[tuple[Rgb | None, _Block]]:
 
 def _grown(area: Rectangle, across: float, down: float) -> Rectangle:
     return Rectangle(area.left - across, area.top - down, area.right + across, area.bottom + down)
+
+
+def _shifted(area: Rectangle, distance: float) -> Rectangle:
+    """Return an area, moved to the right and down."""
+    return Rectangle(*(edge + distance for edge in area))
+
+
+def _with_shadow(area: Rectangle, distance: float) -> Rectangle:
+    """Return an area, extended to the right and down."""
+    return area._replace(right=area.right + distance, bottom=area.bottom + distance)

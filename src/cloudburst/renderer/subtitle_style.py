@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cloudburst.renderer.colours import Yuv, bt709
+from cloudburst.renderer.colours import Rgba, Yuv, bt709
 from cloudburst.renderer.job import JobOptions
 
-TEXT_COLOUR: Yuv = (235, 128, 128)
-"""White, the colour of the letters."""
-BOX_COLOUR: Yuv = (16, 128, 128)
-"""Black, the colour of the box."""
-
+_POSITIONS = (
+    *("bottom-left", "bottom", "bottom-right"),
+    *("left", "center", "right"),
+    *("top-left", "top", "top-right"),
+)
+"""Names of positions, in the order of a numeric keypad."""
 _OUTLINE_SHARE = 0.06
-_BOX_PADDING_SHARES = (0.32, 0.1)
 _SIDE_SHARE = 0.08
 _BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
-"""Outline and padding as shares of the line height, margins as shares of width and height. The
+"""Outline as a share of the line height, margins as shares of width and height. The
 bottom margin is larger in portrait. They are close to the sizes of the public image;
 ``docs/migration.md`` lists the differences."""
 _PORTRAIT_RATIO = 1920 / 1080
@@ -34,15 +34,29 @@ class SubtitleStyle(NamedTuple):
     """True if text without tags is bold."""
     narrow_quotes: bool
     """True if the quotation marks “”‘’ are as narrow as Latin letters."""
+    text_colour: Yuv
+    """Colour of letters without a colour of their own."""
+    text_opacity: int
+    """Opacity of all letters, from 0 to 255."""
+    box_colour: Yuv
     box_opacity: int
     """Opacity of the box behind the text, from 0 to 255; 0: letters have an outline instead."""
     outline: float
-    """Width of the outline around the letters; 0 if there is a box."""
+    """Width of the outline around the letters; 0 for none."""
     outline_colour: Yuv
     outline_opacity: int
     """Opacity of the outline, from 0 to 255."""
+    shadow: float
+    """Distance of the shadow to the right and down; 0 for none."""
+    shadow_colour: Yuv
+    shadow_opacity: int
+    """Opacity of the shadow, from 0 to 255."""
     padding: tuple[float, float]
     """Horizontal and vertical distance from the text to the edges of its box; 0 without a box."""
+    position: int
+    """Position of cues that have none of their own, as in `Cue.position`."""
+    room: float
+    """Maximum width of a line."""
     side: int
     """Left and right margin."""
     bottom: int
@@ -60,21 +74,47 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     upright = height >= width
     unit = width / 1080 if upright else height / 288
     size = (options.font_size or (60 if upright else 20)) * unit
-    opacity = 255 - round(options.background_opacity * 255) if options.background_box else 0
-    across, down = _BOX_PADDING_SHARES
+    text, box, shadow = map(
+        Rgba.parse, (options.text_color, options.box_color, options.shadow_color)
+    )
+    opacity = _box_opacity(options, box)
+    outline = options.outline_width
+    if outline is None:
+        outline = 0.0 if opacity else _OUTLINE_SHARE
+    pad_across, pad_down = options.box_padding
+    across, down = options.subtitle_margin or (_SIDE_SHARE, _bottom_share(height / width))
+    side = round(width * across)
+    share = options.subtitle_width
+    room = width - 2 * side if share is None else width * share
     alpha, blue, green, red = bytes.fromhex(options.outline_color[2:])
     return SubtitleStyle(
         size=size,
         bold=options.language == "chinese",
         narrow_quotes=options.language != "chinese",
+        text_colour=text.yuv,
+        text_opacity=text.alpha,
+        box_colour=box.yuv,
         box_opacity=opacity,
-        outline=0.0 if opacity else size * _OUTLINE_SHARE,
+        outline=size * outline,
         outline_colour=bt709(red, green, blue),
         outline_opacity=255 - alpha,
-        padding=(size * across, size * down) if opacity else (0.0, 0.0),
-        side=round(width * _SIDE_SHARE),
-        bottom=round(height * _bottom_share(height / width)),
+        shadow=size * options.shadow,
+        shadow_colour=shadow.yuv,
+        shadow_opacity=shadow.alpha,
+        padding=(size * pad_across, size * pad_down) if opacity else (0.0, 0.0),
+        position=_POSITIONS.index(options.subtitle_position) + 1,
+        room=room,
+        side=side,
+        bottom=round(height * down),
     )
+
+
+def _box_opacity(options: JobOptions, box: Rgba) -> int:
+    if not options.background_box:
+        return 0
+    if len(options.box_color) == len("#rrggbbaa"):
+        return box.alpha
+    return 255 - round(options.background_opacity * 255)
 
 
 def _bottom_share(ratio: float) -> float:

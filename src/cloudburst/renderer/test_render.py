@@ -27,6 +27,7 @@ TEST_OPTIONS: dict[str, Any] = {
     "background_box": True,
     "background_opacity": 0.2,
     "font_size": None,
+    "text_color": "#ffffff",
     "outline_color": "&H00000000",
     "music_volume": 0.2,
     "music_loop": True,
@@ -40,6 +41,14 @@ TEST_OPTIONS: dict[str, Any] = {
     "title": None,
     "metadata": {},
     "cover": False,
+    "outline_width": None,
+    "shadow": 0.0,
+    "shadow_color": "#00000080",
+    "box_color": "#000000",
+    "box_padding": [0.32, 0.1],
+    "subtitle_position": "bottom",
+    "subtitle_margin": None,
+    "subtitle_width": None,
 }
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

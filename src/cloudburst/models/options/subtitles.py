@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+
+from cloudburst.models.options.values import (
+    COLOUR,
+    POSITIONS,
+    AssColour,
+    Colour,
+    Position,
+    split_list,
+)
 
 Language: TypeAlias = Literal["chinese", "english"]
+
+Margin: TypeAlias = Annotated[float, Field(ge=0, le=0.4)]
+"""Distance as a share of the width or height of the video."""
+Padding: TypeAlias = Annotated[float, Field(ge=0, le=2)]
+"""Distance as a share of the height of a line."""
 
 
 class SubtitleOptions(BaseModel):
@@ -28,10 +42,43 @@ class SubtitleOptions(BaseModel):
     """Height of a subtitle line, from 8 to 120. The unit is that of the public image: 1/288 of the
     height of a landscape video (20 is 75 of 1080 pixels), and 1/1080 of the width of a portrait or
     square video. ``None``: 20 in landscape, 60 in portrait and square."""
-    outline_color: str = Field(
+    text_color: Colour = Field(default="#ffffff", description=COLOUR)
+    """Colour of the letters. The tag ``<font color>`` replaces the colour, not the opacity."""
+    outline_color: AssColour = Field(
         default="&H00000000",
-        pattern=r"^&H[0-9A-Fa-f]{8}$",
-        description="&HAABBGGRR, such as &H00000000",
+        description="a colour such as #000000, or &HAABBGGRR such as &H00000000",
     )
-    """Colour of the outline around letters as ``&HAABBGGRR``, the notation of ASS subtitles, with
-    alpha, blue, green and red in hexadecimal. Alpha 00 is opaque."""
+    """Colour of the outline around letters: ``#rrggbb``, ``#rrggbbaa``, or the notation of ASS
+    subtitles, ``&HAABBGGRR``, with alpha, blue, green and red in hexadecimal, in which alpha 00 is
+    opaque. The value of the option is always in the notation of ASS."""
+    outline_width: float | None = Field(
+        default=None, ge=0, le=0.2, description="a number from 0 to 0.2"
+    )
+    """Width of the outline around letters, as a share of the height of a line, from 0 to 0.2; with
+    a box, the outline is drawn on it. ``None``: 0.06 without a box, no outline with a box."""
+    shadow: float = Field(default=0.0, ge=0, le=0.2, description="a number from 0 to 0.2")
+    """Distance to the right and down of the shadow of the letters and their outline, as a share of
+    the height of a line, from 0 to 0.2; 0 for no shadow."""
+    shadow_color: Colour = Field(default="#00000080", description=COLOUR)
+    """Colour of the shadow, by default half transparent black."""
+    box_color: Colour = Field(default="#000000", description=COLOUR)
+    """Colour of the box behind the subtitles. With eight digits, the last two are the opacity of
+    the box, and `background_opacity` has no effect."""
+    box_padding: Annotated[tuple[Padding, Padding], BeforeValidator(split_list)] = Field(
+        default=(0.32, 0.1), description="two numbers from 0 to 2, across and down"
+    )
+    """Distance from the text to the edges of its box, across and down, as shares of the height of a
+    line, from 0 to 2."""
+    subtitle_position: Position = Field(default="bottom", description=f"one of {POSITIONS}")
+    """Place of cues that have no position of their own."""
+    subtitle_margin: Annotated[tuple[Margin, Margin], BeforeValidator(split_list)] | None = Field(
+        default=None, description="two numbers from 0 to 0.4, across and down"
+    )
+    """Distance from the text to the edges of the picture: left and right as a share of the video's
+    width, then top and bottom as a share of its height, from 0 to 0.4. ``None``: 0.08 and 0.09 in
+    landscape, 0.08 and up to 0.18 in portrait."""
+    subtitle_width: float | None = Field(
+        default=None, ge=0.2, le=1, description="a number from 0.2 to 1"
+    )
+    """Maximum width of the text, as a share of the video's width, from 0.2 to 1; longer lines are
+    broken. ``None``: the width between the margins."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 Colour: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^#(?:[0-9a-f]{6}|[0-9a-f]{8})\z", to_lower=True)
+    str, StringConstraints(pattern=r"^#(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})\z", to_lower=True)
 ]
 """Colour as ``#rrggbb`` or ``#rrggbbaa``: red, green, blue and opacity in hexadecimal."""
 COLOUR = "a colour such as #ff0000, or #ff000080 for one that is half transparent"
@@ -28,6 +28,23 @@ Position: TypeAlias = Literal[
 """Place within the picture: a corner, the middle of a side, or the centre."""
 POSITIONS = ", ".join(get_args(Position))
 """Names of all positions."""
+
+
+def _ass_colour(text: str) -> str:
+    """Return a colour as ``&HAABBGGRR``, in which AA is the transparency."""
+    if text.startswith("&"):
+        return text
+    red, green, blue, *alpha = bytes.fromhex(text[1:])
+    opacity = alpha[0] if alpha else 255
+    return f"&H{255 - opacity:02X}{blue:02X}{green:02X}{red:02X}"
+
+
+AssColour: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=r"^(?:&H[0-9A-Fa-f]{8}|#[0-9A-Fa-f]{6}|#[0-9A-Fa-f]{8})\z"),
+    AfterValidator(_ass_colour),
+]
+"""Colour as ``&HAABBGGRR``, the notation of ASS subtitles; a `Colour` is converted to it."""
 
 _SEPARATOR = re.compile(r"[\s,]+")
 
