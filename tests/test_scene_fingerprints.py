@@ -50,6 +50,7 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"is_portrait": False},
         {"background_box": False},
         {"background_opacity": 0.3},
+        {"font": "Noto Sans CJK JP"},
         {"font_size": 20},
         {"outline_color": "&H00FFFFFF"},
         {"text_color": "#ff0000"},
@@ -95,7 +96,7 @@ def test_every_option_is_looked_at():
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
     looked_at |= {"fit", "backdrop", "focus"}
-    looked_at |= {"text_color", "outline_width", "shadow", "shadow_color", "box_color"}
+    looked_at |= {"font", "text_color", "outline_width", "shadow", "shadow_color", "box_color"}
     looked_at |= {"box_padding", "subtitle_position", "subtitle_margin", "subtitle_width"}
     assert set(RenderOptions.model_fields) == looked_at
 
@@ -113,7 +114,7 @@ def test_a_picture_is_no_sound(scene):
     assert of(scene.model_copy(update={"scene": swapped})) != of(scene)
 
 
-@pytest.mark.parametrize("option", ["watermark", "music"])
+@pytest.mark.parametrize("option", ["watermark", "music", "font"])
 def test_files_of_options_are_inputs(scene, tmp_path, option):
     path = tmp_path / "file"
     shutil.copy(scene.scene.image, path)

@@ -348,6 +348,35 @@ async def test_a_request_cannot_name_a_file_of_the_server(app, cloud, make_scene
     assert not cloud.launched
 
 
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        ("watermark", "/etc/passwd"),
+        ("watermark_path", "b.png"),
+        ("font", "/etc/passwd"),
+        ("font", "a.ttf"),
+    ],
+)
+async def test_an_option_cannot_name_a_file_of_the_server(app, cloud, make_scene, option, path):
+    scene = make_scene("a") | {"options": {option: path}}
+    async with app.router.lifespan_context(app) as state, browser(app, state) as http:
+        answer = await http.post("/videos", **form(scene))
+    assert answer.status_code == 400
+    assert answer.text == f'{{"detail":"scenes[0]: {option}: expected the name of an upload"}}'
+    assert not cloud.launched
+
+
+async def test_an_option_may_name_an_upload(app, make_scene):
+    scene = make_scene("a")
+    request = form(scene | {"options": {"watermark": "mark.png", "font": "Noto Sans CJK JP"}})
+    (picture,) = (content for _, content in request["files"] if content[0] == "a.png")
+    request["files"].append(("files", ("mark.png", picture[1])))
+    async with app.router.lifespan_context(app) as state, browser(app, state) as http:
+        answer = await http.post("/videos", **request)
+    assert answer.status_code == 200, answer.text
+    assert '"path": "a.mp4"' in answer.text
+
+
 async def test_uploaded_files_are_removed_after_the_answer(app, make_scene):
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         await http.post("/videos", **form(make_scene("a")))

@@ -19,7 +19,7 @@ from typing import IO, BinaryIO, NamedTuple, cast
 from PIL import Image
 from tinytag import TinyTag
 
-from cloudburst.models import audio_rules, picture_rules, subtitles
+from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.safe_files import open_regular_file
@@ -27,6 +27,7 @@ from cloudburst.safe_files import open_regular_file
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
 EXPECTED_SUBTITLES = subtitles.FORMATS
+EXPECTED_FONT = font_tables.EXPECTED_FONT
 
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _GUESSED_BYTES_PER_SECOND = 16_000
@@ -153,6 +154,15 @@ def check_subtitles(path: Path) -> None:
         if kind not in (_TEXT, _UNKNOWN):
             raise InvalidInputError(kind.name, EXPECTED_SUBTITLES) from None
         raise
+
+
+def check_font(path: Path) -> None:
+    """Check that a font file is complete, has outlines, and is not too large."""
+    with _translated_os_errors(EXPECTED_FONT), open_regular_file(path) as file:
+        kind = _kind(file.read(32))
+        if kind not in (_TEXT, _UNKNOWN):
+            raise InvalidInputError(kind.name, EXPECTED_FONT)
+        font_tables.check_font(file)
 
 
 def _kind(start: bytes) -> _FileKind:

@@ -92,7 +92,7 @@ class UploadedScene:
     """Number of bytes sent to the worker; files that the worker already had are not sent again."""
     input_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
     """SHA-256 of each input file of the video, by the role of the file: ``image``, ``audio``,
-    ``subtitle``, ``watermark`` or ``music``. Empty if the hashes are not known."""
+    ``subtitle``, ``watermark``, ``music`` or ``font``. Empty if the hashes are not known."""
     audio_seconds: float = math.inf
     """Length of the audio, in seconds, from which the largest accepted size of the video is
     computed; infinite if it is not known."""

@@ -16,8 +16,10 @@ from pydantic_core import ErrorDetails
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.media_probe import (
     EXPECTED_AUDIO,
+    EXPECTED_FONT,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
+    check_font,
     check_picture,
     check_subtitles,
     file_size,
@@ -318,10 +320,17 @@ def _subtitles(path: Path, limits: Limits) -> _CheckedFile:
     return _CheckedFile(size)
 
 
+def _font(path: Path, limits: Limits) -> _CheckedFile:
+    size = file_size(path, EXPECTED_FONT, limits)
+    check_font(path)
+    return _CheckedFile(size)
+
+
 _CHECKS: Mapping[str, Callable[[Path, Limits], _CheckedFile]] = {
     "image": _picture,
     "watermark": _picture,
     "audio": _audio,
     "music": _audio,
     "subtitle": _subtitles,
+    "font": _font,
 }

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import OPTION_FILE_NAMES, OPTION_NAMES, RenderOptions
+from cloudburst.models.options import OPTION_NAMES, RenderOptions, is_option_file
 from cloudburst.safe_files import URL, parse_json, read_regular_file
 from cloudburst.text import short_repr
 
@@ -330,7 +330,7 @@ def _with_paths(scene: SceneDict, folder: Path) -> SceneDict:
 def _with_path(key: str, value: object, folder: Path) -> object:
     if key == "options" and isinstance(value, dict):
         return _with_paths(cast("SceneDict", value), folder)
-    is_path = key in _PATH_FIELDS or key in OPTION_FILE_NAMES
+    is_path = key in _PATH_FIELDS or is_option_file(key, value)
     return _path(value, folder) if is_path and isinstance(value, str) and value else value
 
 

@@ -25,6 +25,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from cloudburst.models.options import is_option_file
+
 MAX_FORM_BYTES = 1_000_000
 """Largest size in bytes of the form field ``scenes``, enough for about 5,000 scenes, and of each
 header of a form part."""
@@ -295,10 +297,18 @@ def _parse_scene(index: int, raw: Any, find: Callable[[str], Path | None]) -> di
     scene = dict(cast("dict[str, Any]", raw))
     for key in scene.keys() & _FILES:
         value = scene[key]
-        if value is None or value == "":
-            continue
-        path = find(value) if isinstance(value, str) else None
-        if path is None:
-            raise HTTPException(400, f"scenes[{index}]: {key}: expected the name of an upload")
-        scene[key] = path.absolute()
+        if value is not None and value != "":
+            scene[key] = _upload(index, key, value, find)
+    if isinstance(options := scene.get("options"), dict):
+        scene["options"] = {
+            key: _upload(index, key, value, find) if is_option_file(key, value) else value
+            for key, value in cast("dict[str, Any]", options).items()
+        }
     return scene
+
+
+def _upload(index: int, key: str, value: Any, find: Callable[[str], Path | None]) -> Path:
+    path = find(value) if isinstance(value, str) else None
+    if path is None:
+        raise HTTPException(400, f"scenes[{index}]: {key}: expected the name of an upload")
+    return path.absolute()

@@ -11,8 +11,9 @@ import pytest
 from PIL import ImageFont
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.renderer.font_tables import FontTables, _ranges_of_segments, face_index
-from cloudburst.renderer.fonts import find_font
+from cloudburst.models.font_tables import _ranges_of_segments
+from cloudburst.models.font_tables import face_index as index_in
+from cloudburst.renderer.fonts import find_font, font_tables
 
 FILE = Path(str(noto_cjk_sans_otc.FONT_PATH))
 FAMILY = "Noto Sans CJK SC"
@@ -22,7 +23,12 @@ ABSENT = "a_package_that_is_not_installed"
 @pytest.fixture(scope="module")
 def tables():
     font = find_font([])
-    return FontTables(font.path, font.face)
+    return font_tables(font.path, font.face)
+
+
+def face_index(path: Path, family: str) -> int | None:
+    with path.open("rb") as file:
+        return index_in(file, family)
 
 
 def linked(folder: Path, name: str) -> Path:
@@ -61,8 +67,8 @@ def test_files_of_another_family_and_broken_files_are_skipped(tmp_path):
 
 def test_quotation_marks_are_narrow_in_another_face():
     font = find_font([])
-    narrow = FontTables(font.path, font.narrow_quotes_face)
-    wide = FontTables(font.path, font.face)
+    narrow = font_tables(font.path, font.narrow_quotes_face)
+    wide = font_tables(font.path, font.face)
     for mark in "“”‘’":
         assert narrow.advance(mark) < 0.5
         assert wide.advance(mark) == 1
@@ -83,7 +89,7 @@ def test_widths_are_those_that_freetype_reads(tables, text):
 
 
 def test_the_last_width_stands_for_all_further_glyphs(monkeypatch):
-    tables = FontTables(FILE, 2)
+    tables = font_tables(FILE, 2)
     monkeypatch.setattr(tables, "_advances", tables._advances[:67])
     assert tables.advance("字") == tables.advance("a") == 0.563
 
@@ -133,10 +139,10 @@ def test_both_formats_of_character_maps_give_the_same_glyphs(tables):
 def test_a_cut_font_is_refused(tmp_path, size):
     (tmp_path / "cut.ttc").write_bytes(FILE.read_bytes()[:size])
     with pytest.raises(ConfigurationError, match=r"the font .* cannot be read"):
-        FontTables(tmp_path / "cut.ttc", 2)
+        font_tables(tmp_path / "cut.ttc", 2)
     assert face_index(tmp_path / "cut.ttc", "none of this name") is None
 
 
 def test_a_face_that_is_not_there_is_refused():
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        FontTables(FILE, 10)
+        font_tables(FILE, 10)

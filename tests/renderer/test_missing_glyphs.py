@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.renderer.font_tables import FontTables
-from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.fonts import find_font, font_tables
 from cloudburst.renderer.missing_glyphs import (
     MAX_REPORTED_CHARACTERS,
     is_shown,
@@ -16,7 +15,7 @@ from cloudburst.renderer.missing_glyphs import (
 @pytest.fixture(scope="module")
 def has_glyph():
     font = find_font([])
-    tables = FontTables(font.path, font.face)
+    tables = font_tables(font.path, font.face)
     return lambda character: tables.glyph(character) != 0
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from PIL import Image, ImageChops
+from pydantic import ValidationError
 
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.options.subtitles import FontFamily
+from cloudburst.renderer.fonts import find_font, font_tables
+from support.font_files import collection, latin_font
 from support.render_job import lay_job, rendered
 from support.video_probe import frame
 
@@ -234,3 +242,87 @@ def test_a_text_is_not_wider_than_the_option(tmp_path, share, position):
 def test_values_that_are_wrong_are_errors_of_the_option(option, wrong):
     with pytest.raises(ValueError, match=option):
         RenderOptions.model_validate({option: wrong})
+
+
+# Fonts
+
+
+def with_font(folder, font: bytes, text: str, **options) -> tuple[Image.Image, list[str]]:
+    """Return a frame of a video whose job has a font file, and the warnings of the render."""
+    folder.mkdir(exist_ok=True)
+    lay_job(folder, subtitle=SRT.format(text=text), seconds=0.1, **options)
+    (folder / "font").write_bytes(font)
+    done = rendered(folder)
+    return frame(folder / "video.mp4", 1 / 30), done["warnings"]
+
+
+def test_families_differ_in_the_shapes_of_characters(tmp_path):
+    text = "返直与角“Text”"
+    found = [
+        picture_of(tmp_path / family, text, font=family, **PLACED).tobytes()
+        for family in get_args(FontFamily)
+    ]
+    assert len(set(found)) == len(found) == 5
+    assert picture_of(tmp_path / "default", text, **PLACED).tobytes() == found[0]
+
+
+def test_quotation_marks_are_narrow_in_all_families(tmp_path):
+    for family in get_args(FontFamily):
+        font = find_font([], family=family)
+        assert font.family == family
+        assert font_tables(font.path, font.narrow_quotes_face).advance("“") < 0.5
+
+
+def test_a_font_file_draws_the_letters(tmp_path):
+    default = picture_of(tmp_path / "default", "Text", **PLACED)
+    picture, warnings = with_font(tmp_path / "own", latin_font(), "Text", **PLACED)
+    assert warnings == []
+    assert pixels(picture, RED) > 1000
+    assert area(picture, RED) != area(default, RED)
+
+
+def test_letters_that_a_font_file_lacks_are_boxes_and_warnings(tmp_path):
+    options = {"font_size": 40, **PLACED}
+    picture, warnings = with_font(tmp_path, latin_font(), "字", **options)
+    assert warnings == ["subtitle: the font has no glyph for U+5B57 字 CJK UNIFIED IDEOGRAPH-5B57"]
+    assert pixels(picture, RED) > 500
+
+
+def test_a_collection_is_a_font_file(tmp_path):
+    place = 16
+    moved = bytearray(latin_font())
+    for entry in range(struct.unpack_from(">H", moved, 4)[0]):
+        at = 12 + 16 * entry + 8
+        struct.pack_into(">I", moved, at, struct.unpack_from(">I", moved, at)[0] + place)
+    (tmp_path / "a").mkdir()
+    one, _ = with_font(tmp_path / "a", collection(place, fonts=bytes(moved)), "Text", **PLACED)
+    other, _ = with_font(tmp_path / "b", latin_font(), "Text", **PLACED)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("value", "is_path"),
+    [
+        ("a.ttf", True),
+        ("a.OTF", True),
+        ("fonts/a", True),
+        ("C:\\fonts\\a", True),
+        (Path("/a"), True),
+        ("Noto Sans CJK JP", False),
+        (None, False),
+    ],
+)
+def test_a_font_is_a_family_or_a_path(value, is_path):
+    options = RenderOptions(font=value)
+    assert options.files() == ({"font": Path(value)} if is_path else {})
+    again = RenderOptions.model_validate_json(options.model_dump_json(exclude_unset=True))
+    assert again.files() == options.files()
+
+
+@pytest.mark.parametrize("family", ["Arial", "noto sans", "", 5, "ttf"])
+def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
+    with pytest.raises(ValidationError) as caught:
+        RenderOptions(font=family)
+    name, found, expected = describe_option_error(caught.value.errors()[0])
+    assert (name, found) == ("font", repr(family))
+    assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")

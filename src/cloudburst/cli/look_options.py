@@ -99,6 +99,10 @@ class SubtitleFlags:
         float | None,
         Parameter(help="Transparency of that box, from 0 (black) to 1 (no box)."),
     ] = None
+    font: Annotated[
+        str | None,
+        Parameter(help="Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."),
+    ] = None
     font_size: Annotated[
         int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
     ] = None

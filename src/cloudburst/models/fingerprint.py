@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from cloudburst.models.options import OPTION_FILES, RenderOptions
+from cloudburst.models.options import RenderOptions
 
 _FORMAT = 2
 """Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
@@ -29,7 +29,7 @@ def fingerprint(
         duration: Length in seconds of a video without an audio file.
     """
     look = options.model_dump(
-        mode="json", exclude_defaults=True, exclude={"effects", *OPTION_FILES}
+        mode="json", exclude_defaults=True, exclude={"effects", *options.files()}
     )
     look["effect"] = options.effect_for(scene)
     inputs: dict[str, object] = {"format": _FORMAT, "look": look, "files": dict(hashes)}

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.renderer.font_tables import face_index
+from cloudburst.models.font_tables import FontTables, check_font, face_index
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.renderer.job import FONT, InputFaultError
 
 FONT_PACKAGE = "noto_cjk_sans_otc"
 """Import name of the package that contains the font."""
@@ -28,7 +30,12 @@ _FONTS = (
 )
 """File name and family name of fonts with Chinese characters, the best first."""
 
-_NARROW_QUOTES = {"Noto Sans CJK SC": "Noto Sans CJK KR"}
+_NARROW_QUOTES = {
+    "Noto Sans CJK SC": "Noto Sans CJK KR",
+    "Noto Sans CJK TC": "Noto Sans CJK KR",
+    "Noto Sans CJK HK": "Noto Sans CJK KR",
+    "Noto Sans CJK JP": "Noto Sans CJK KR",
+}
 """Families with narrow quotation marks in the same collection, for each Chinese family."""
 
 _FONT_FOLDERS = (
@@ -50,30 +57,65 @@ class Font(NamedTuple):
     """Index of a face whose quotation marks “”‘’ are as narrow as Latin letters. In Chinese faces
     they are as wide as Chinese characters, which tears English words apart at each apostrophe. It
     equals ``face`` if the file has no such face."""
+    is_input: bool = False
+    """True if the file is an input of the job, which may be broken in any way."""
 
 
 def find_font(
-    folders: Sequence[str | Path] = _FONT_FOLDERS, *, package: str = FONT_PACKAGE
+    folders: Sequence[str | Path] = _FONT_FOLDERS,
+    *,
+    package: str = FONT_PACKAGE,
+    family: str | None = None,
 ) -> Font:
     """Return the font of the package, else the best installed font of the system.
 
-    A file without a face of the expected family is skipped.
+    A file without a face of the expected family is skipped. With a ``family``, only a font of this
+    family is returned.
 
     Raises:
         ConfigurationError: no font was found; Chinese text would show as empty boxes.
     """
-    name, family = _FONTS[0]
+    collection, default = _FONTS[0]
     for folder in _package_folders(package):
-        if font := _font(folder / name, family):
+        if font := _font(folder / collection, family or default):
             return font
     files = {
         file.name: file for folder in folders for file in sorted(Path(folder).rglob("*.[ot]t[cf]"))
     }
-    for name, family in _FONTS:
-        if name in files and (font := _font(files[name], family)):
+    for name, known in _FONTS if family is None else ((collection, family),):
+        if name in files and (font := _font(files[name], known)):
             return font
-    msg = "no font with Chinese letters: install cloudburst-sdk[local], or fonts-noto-cjk"
+    missing = "no font with Chinese letters" if family is None else f"no font {family}"
+    msg = f"{missing}: install cloudburst-sdk[local], or fonts-noto-cjk"
     raise ConfigurationError(msg)
+
+
+def input_font(path: Path) -> Font:
+    """Return the font in a font file of a job.
+
+    Raises:
+        InputFaultError: The file is not a font that can be used.
+    """
+    try:
+        with path.open("rb") as file:
+            check_font(file)
+    except InvalidInputError as exc:
+        raise InputFaultError(FONT, exc.found, exc.expected) from exc
+    return Font(path, 0, "", 0, is_input=True)
+
+
+def font_tables(path: Path, face: int) -> FontTables:
+    """Return the tables of a face of a font file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is not a font with a Unicode character map.
+    """
+    try:
+        with path.open("rb") as file:
+            return FontTables(file, face)
+    except (OSError, InvalidInputError) as error:
+        msg = f"the font {path} cannot be read: {error}"
+        raise ConfigurationError(msg) from error
 
 
 def _package_folders(package: str) -> Sequence[Path]:
@@ -86,8 +128,12 @@ def _package_folders(package: str) -> Sequence[Path]:
 
 
 def _font(path: Path, family: str) -> Font | None:
-    index = face_index(path, family)
+    try:
+        with path.open("rb") as file:
+            index = face_index(file, family)
+            narrow = face_index(file, _NARROW_QUOTES.get(family, family))
+    except OSError:
+        return None
     if index is None:
         return None
-    narrow = face_index(path, _NARROW_QUOTES.get(family, family))
     return Font(path, index, family, index if narrow is None else narrow)

@@ -34,6 +34,8 @@ WATERMARK = "watermark"
 """Name of the watermark's picture in a job's folder; it is optional."""
 MUSIC = "music"
 """Name of the music in a job's folder; it is optional."""
+FONT = "font"
+"""Name of the font file in a job's folder; it is optional, and replaces `JobOptions.font`."""
 JOB_FILE = "job.json"
 """Name of the file in a job's folder that describes the job."""
 VIDEO_FILE = "video.mp4"
@@ -50,9 +52,9 @@ Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "ful
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Values of `RenderOptions` that a job needs, without the watermark and the music.
+    """Values of `RenderOptions` that a job needs, without paths of files.
 
-    These are files in the job's folder.
+    The files are in the job's folder.
     """
 
     size: str = DEFAULT_SIZE
@@ -69,6 +71,8 @@ class JobOptions:
     fade_out: float
     background_box: bool
     background_opacity: float
+    font: str | None
+    """Family of the font; ``None`` for the default, and for a font file."""
     font_size: int | None
     text_color: str
     outline_color: str
@@ -177,7 +181,7 @@ class InputFault:
     """Fault of one input file: the content that was found and the content that was expected."""
 
     field: str
-    """Input: ``image``, ``audio``, ``subtitle``, ``watermark`` or ``music``."""
+    """Input: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``."""
     found: str
     expected: str
 

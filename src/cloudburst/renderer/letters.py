@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst.renderer.font_tables import FontTables
-from cloudburst.renderer.fonts import Font
+from cloudburst.models.font_tables import FontTables
+from cloudburst.renderer.fonts import Font, font_tables
 from cloudburst.renderer.text_layout import Line, Run
 
 BOLD_STROKE = 1 / 128
@@ -30,6 +31,9 @@ _QUOTES = frozenset("“”‘’")
 
 _GLYPH_MARGIN = 2
 """Samples around the area that Pillow announces for a letter; it is rounded."""
+_MAX_EMS = 16
+"""Largest width, and largest distance between the edges of a shape, in em. The widest characters of
+usual fonts, such as U+FDFD, have about 10."""
 _GLYPH_OVERHEAD = 500
 """Bytes of memory that a kept shape takes besides its samples."""
 
@@ -68,11 +72,11 @@ class Letters:
         Raises:
             ConfigurationError: the font cannot be read.
         """
-        self._tables = FontTables(font.path, font.face)
+        self._tables = font_tables(font.path, font.face)
         self._file = font
         self._narrow: FontTables | None = None
         if narrow_quotes and font.narrow_quotes_face != font.face:
-            self._narrow = FontTables(font.path, font.narrow_quotes_face)
+            self._narrow = font_tables(font.path, font.narrow_quotes_face)
         sizes = self._tables.metrics
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
@@ -109,6 +113,22 @@ class Letters:
             width = (narrow or self._tables).advance(character if known else " ") * self.em
             self._widths[character] = width
         return width
+
+    def check(self, characters: Iterable[str], outline: float, *, bold: bool) -> None:
+        """Draw characters once, to find errors of a font file before the video is begun.
+
+        Raises:
+            OSError: FreeType cannot draw a character.
+            ValueError: A character is extremely large.
+        """
+        grown = self.em * BOLD_STROKE if bold else 0.0
+        strokes = {_stroke_samples(grown), _stroke_samples(grown + outline)}
+        for character in characters:
+            if self.advance(character) > _MAX_EMS * self.em:
+                msg = f"U+{ord(character):04X} is more than {_MAX_EMS} em wide"
+                raise ValueError(msg)
+            for stroke in strokes:
+                self._glyph(character, stroke)
 
     def overhang(self, outline: float) -> float:
         """Return the distance that letters may extend beyond their line, on each side."""
@@ -151,7 +171,8 @@ class Letters:
         glyph = self._glyphs.pop(key, None)
         if glyph is None:
             quote = self._narrow is not None and character in _QUOTES
-            glyph = _drawn(self._quotes_font if quote else self._font, character, stroke)
+            font, side = self._quotes_font if quote else self._font, _MAX_EMS * self.em * SAMPLES
+            glyph = _drawn(font, character, stroke, side)
             self._glyph_bytes += glyph.size
             while self._glyph_bytes > MAX_GLYPH_BYTES and self._glyphs:
                 oldest = self._glyphs.pop(next(iter(self._glyphs)))
@@ -179,13 +200,17 @@ class Letters:
         mask.paste(255, (left * SAMPLES, 0), sheared)
 
 
-def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float) -> _Glyph:
+def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side: float) -> _Glyph:
+    """Return the shape of a character; raise `ValueError` if a side has more than these samples."""
     if character.isspace():
         return _NOTHING
     left, top, right, bottom = (
         round(edge) for edge in font.getbbox(character, anchor="ls", stroke_width=stroke)
     )
     size = right - left + 2 * _GLYPH_MARGIN, bottom - top + 2 * _GLYPH_MARGIN
+    if max(size) > max_side + 2 * stroke + 2 * _GLYPH_MARGIN:
+        msg = f"U+{ord(character):04X} has a shape of more than {_MAX_EMS} em"
+        raise ValueError(msg)
     left, top = left - _GLYPH_MARGIN, top - _GLYPH_MARGIN
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).text((-left, -top), character, 255, font, "ls", stroke_width=stroke)

@@ -19,6 +19,7 @@ from typing import NoReturn
 from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.job import (
     AUDIO,
+    FONT,
     IMAGE,
     MUSIC,
     SUBTITLE,
@@ -65,6 +66,7 @@ _SMALLER = {
     AUDIO: _SMALLER_AUDIO,
     MUSIC: _SMALLER_AUDIO,
     SUBTITLE: "fewer and shorter subtitles",
+    FONT: "a font that is drawn in ordinary time and memory",
 }
 _FOUND = {
     "SIGXCPU": "a file that takes too much CPU time to read",

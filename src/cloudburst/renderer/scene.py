@@ -15,9 +15,17 @@ from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, re
 from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.cue_timeline import subtitle_states
-from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.fonts import Font, find_font, input_font
 from cloudburst.renderer.gops import GopSource
-from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, InputFaultError, RenderJob, Scenario
+from cloudburst.renderer.job import (
+    FONT,
+    IMAGE,
+    SUBTITLE,
+    WATERMARK,
+    InputFaultError,
+    RenderJob,
+    Scenario,
+)
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_picture_layer, to_planes
@@ -52,7 +60,7 @@ class Scene(NamedTuple):
 
 
 def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) -> Scene:
-    """Read the picture, the watermark and the subtitles of a job.
+    """Read the picture, the watermark, the font and the subtitles of a job.
 
     Args:
         folder: Folder of the job.
@@ -76,10 +84,14 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
     ignored: tuple[str, ...] = ()
     subtitled = (folder / SUBTITLE).exists()
     if subtitled:
+        font = _load_font(folder / FONT, job, announce)
         with process_limits.reading_input(SUBTITLE, announce):
             subtitles, missing, ignored = _load_subtitles(
-                folder / SUBTITLE, job, video_format, frames
+                folder / SUBTITLE, job, video_format, frames, font
             )
+        if font.is_input:
+            with process_limits.reading_input(FONT, announce):
+                subtitles.check_font()
     effect, fades = job.effect, _plan_fades(job, frames)
     source = (
         _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps)
@@ -98,8 +110,16 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
     return Scene(video_format, source, scenario, costly, missing, ignored)
 
 
+def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
+    """Return the font of the job's font file, else the family of the options."""
+    if not path.exists():
+        return find_font(family=job.options.font)
+    with process_limits.reading_input(FONT, announce):
+        return input_font(path)
+
+
 def _load_subtitles(
-    path: Path, job: RenderJob, video_format: VideoFormat, frames: int
+    path: Path, job: RenderJob, video_format: VideoFormat, frames: int, font: Font
 ) -> tuple[SubtitleTrack, tuple[str, ...], tuple[str, ...]]:
     size = video_format.size
     style = subtitle_style(job.options, *size)
@@ -109,7 +129,7 @@ def _load_subtitles(
         check_glyph_area(cues, style.size)
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
-    painter = SubtitlePainter(cues, style, find_font(), *size)
+    painter = SubtitlePainter(cues, style, font, *size)
     track = SubtitleTrack(subtitle_states(cues, frames, video_format.fps), painter)
     return track, painter.missing_characters(), ignored
 

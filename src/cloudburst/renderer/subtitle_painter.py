@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from PIL import Image
 
+from cloudburst.models.font_tables import EXPECTED_FONT
 from cloudburst.models.subtitles import Cue
 from cloudburst.renderer.colours import Yuv, bt709
 from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
 from cloudburst.renderer.fonts import Font
-from cloudburst.renderer.job import SUBTITLE, InputFaultError
+from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
 from cloudburst.renderer.subtitle_style import SubtitleStyle
-from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
+from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width, plain_text
 
 MAX_COLOURS = 8
 """Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
@@ -69,6 +71,23 @@ class SubtitlePainter:
     def missing_characters(self) -> tuple[str, ...]:
         """Return descriptions of characters that the font cannot draw, a limited number of them."""
         return missing_characters((cue.text for cue in self._cues), self._letters.has_glyph)
+
+    def check_font(self) -> None:
+        """Draw each character of the cues once, to find errors of a job's font file.
+
+        Raises:
+            InputFaultError: A character cannot be drawn.
+        """
+        style, letters = self._style, self._letters
+        texts = (plain_text(cue.text) for cue in self._cues)
+        characters = dict.fromkeys(chain.from_iterable(texts))
+        shown = (one for one in characters if is_shown(one, letters.has_glyph))
+        try:
+            letters.check(shown, style.outline, bold=style.bold)
+        except (OSError, ValueError, OverflowError) as error:  # of FreeType or Pillow
+            raise InputFaultError(
+                FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
+            ) from error
 
     def paint(self, shown: Sequence[int]) -> list[Layer]:
         """Return the layers of the cues with these indices, in the order in which to blend them.

@@ -69,6 +69,11 @@ class SubtitleTrack:
             self._painted = index
         return self._layers
 
+    def check_font(self) -> None:
+        """Find errors of a job's font file; see `SubtitlePainter.check_font`."""
+        if self._painter is not None:
+            self._painter.check_font()
+
     def _first_to_place(self, index: int) -> int:
         """Return the first state whose cues must be placed before a state is painted.
 

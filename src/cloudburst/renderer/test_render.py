@@ -26,6 +26,7 @@ TEST_OPTIONS: dict[str, Any] = {
     "is_portrait": None,
     "background_box": True,
     "background_opacity": 0.2,
+    "font": None,
     "font_size": None,
     "text_color": "#ffffff",
     "outline_color": "&H00000000",

@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
-from cloudburst.renderer.job import AUDIO, IMAGE, MUSIC, SUBTITLE, WATERMARK, RenderedVideo
+from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK, RenderedVideo
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
@@ -64,6 +64,7 @@ class JobRequest(BaseModel):
     subtitle: Sha256 | None = None
     watermark: Sha256 | None = None
     music: Sha256 | None = None
+    font: Sha256 | None = None
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     @model_validator(mode="after")
@@ -79,6 +80,7 @@ class JobRequest(BaseModel):
             SUBTITLE: self.subtitle,
             WATERMARK: self.watermark,
             MUSIC: self.music,
+            FONT: self.font,
         }
         return {name: sha for name, sha in named.items() if sha is not None}
 

@@ -63,6 +63,7 @@ class JobPayload(BaseModel):
     subtitle: str | None = None
     watermark: str | None = None
     music: str | None = None
+    font: str | None = None
     options: RenderOptions
 
 

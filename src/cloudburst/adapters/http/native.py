@@ -27,7 +27,7 @@ from cloudburst.adapters.http.video_download import (
 )
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import OPTION_FILES, RenderOptions
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports import (
@@ -162,7 +162,7 @@ class NativeRenderer:
             bytes_sent += file_bytes_sent
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
-            exclude={"options": {*OPTION_FILES}}, exclude_defaults=True
+            exclude={"options": set(options.files())}, exclude_defaults=True
         )
         return UploadedScene(
             scene=scene.name,

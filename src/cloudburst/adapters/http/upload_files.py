@@ -35,7 +35,7 @@ class SceneFile:
 
     scene: str
     field: str
-    """Use of the file: ``image``, ``audio``, ``subtitle``, ``watermark`` or ``music``."""
+    """Use of the file: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``."""
     path: Path
 
     def error(self, message: str) -> UploadError:

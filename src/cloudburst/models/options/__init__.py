@@ -13,24 +13,24 @@ from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.motion import MotionOptions
 from cloudburst.models.options.picture import PictureOptions
 from cloudburst.models.options.sound import SoundOptions
-from cloudburst.models.options.subtitles import Language, SubtitleOptions
+from cloudburst.models.options.subtitles import Language, SubtitleOptions, is_font_path
 from cloudburst.text import short_repr
 
 __all__ = [
     "OPTION_FILES",
-    "OPTION_FILE_NAMES",
     "OPTION_NAMES",
     "Language",
     "RenderOptions",
     "describe_option_error",
     "describe_option_errors",
+    "is_option_file",
 ]
 
 _MAX_VALUE_CHARS = 100
 """Maximum number of characters of an invalid value that an error quotes."""
-OPTION_FILES = ("watermark", "music")
-"""Options that are paths of files. Each file is an input of a video, in the role of the same
-name."""
+OPTION_FILES = ("watermark", "music", "font")
+"""Options that are, or may be, paths of files. Each file is an input of a video, in the role of the
+same name."""
 
 
 class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
@@ -58,7 +58,7 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
     def files(self) -> dict[str, Path]:
         """Return the path of each file that the options name, by the name of the option."""
         paths = ((name, getattr(self, name)) for name in OPTION_FILES)
-        return {name: path for name, path in paths if path is not None}
+        return {name: path for name, path in paths if isinstance(path, Path)}
 
     def with_files(self, paths: Mapping[str, Path]) -> Self:
         """Return the options with these paths, by the name of the option."""
@@ -74,10 +74,19 @@ _FIELD_OF_NAME = {name: name for name in _FIELDS} | {
 }
 """Field of each name that an option may have."""
 
-OPTION_FILE_NAMES = frozenset(n for n, field in _FIELD_OF_NAME.items() if field in OPTION_FILES)
-"""All names of the options that are paths of files."""
 OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
 """All names of all options."""
+
+
+def is_option_file(name: str, value: object) -> bool:
+    """Return whether the value of an option is the path of a file, as text.
+
+    The name may be any of the names of the option.
+    """
+    field = _FIELD_OF_NAME.get(name)
+    if field not in OPTION_FILES or not isinstance(value, str) or not value:
+        return False
+    return field != "font" or is_font_path(value)
 
 
 def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:

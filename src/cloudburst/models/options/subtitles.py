@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -16,6 +17,34 @@ from cloudburst.models.options.values import (
 )
 
 Language: TypeAlias = Literal["chinese", "english"]
+
+FontFamily: TypeAlias = Literal[
+    "Noto Sans CJK SC",
+    "Noto Sans CJK TC",
+    "Noto Sans CJK HK",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK KR",
+]
+"""Families of the font of the package: shapes of characters for simplified Chinese, for traditional
+Chinese in Taiwan and in Hong Kong, for Japanese and for Korean."""
+_FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
+
+
+def is_font_path(text: str) -> bool:
+    """Return whether a value of the option ``font`` is the path of a file, not a family."""
+    return "/" in text or "\\" in text or PurePath(text).suffix.lower() in _FONT_SUFFIXES
+
+
+def _check_font(value: Any) -> Any:
+    """Raise an error for a value that is neither a family nor a path."""
+    if isinstance(value, str):
+        is_font = value in get_args(FontFamily) or is_font_path(value)
+    else:
+        is_font = value is None or isinstance(value, PurePath)
+    if not is_font:
+        raise ValueError(value)
+    return value
+
 
 Margin: TypeAlias = Annotated[float, Field(ge=0, le=0.4)]
 """Distance as a share of the width or height of the video."""
@@ -36,6 +65,14 @@ class SubtitleOptions(BaseModel):
     )
     """*Transparency* of the box behind the subtitles, despite the name, which is that of the public
     image: 0 is solid black; 1 is no box but an outline around the letters."""
+    font: Annotated[FontFamily | Path | None, BeforeValidator(_check_font)] = Field(
+        default=None,
+        description=f"{', '.join(get_args(FontFamily))}, or the path of a .ttf, .otf or .ttc file",
+    )
+    """Font of the subtitles: a `FontFamily`, or the path of a TrueType or OpenType file of up to 32
+    MB. Of a collection, the first font is used; of a variable font, its default. A text is a path
+    if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Letters that the font lacks
+    show as boxes, with a warning. ``None``: Noto Sans CJK SC."""
     font_size: int | None = Field(
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )

@@ -15,7 +15,6 @@ import re
 
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles.cues import (
-    BOTTOM,
     FORMATS,
     MAX_AT_ONCE,
     MAX_CHARACTERS,
@@ -32,7 +31,6 @@ from cloudburst.models.subtitles.cues import (
 )
 
 __all__ = [
-    "BOTTOM",
     "FORMATS",
     "MAX_AT_ONCE",
     "MAX_CHARACTERS",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles.cues import BOTTOM, MAX_CUES, Cue, Subtitles, Word, collect
+from cloudburst.models.subtitles.cues import MAX_CUES, Cue, Subtitles, Word, collect
 from cloudburst.models.subtitles.overrides import Ignored, add_ignored
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
@@ -49,7 +49,7 @@ def _cues(lines: Sequence[str], ignored: Ignored, *, webvtt: bool) -> Iterator[C
     ends = [row for row, _ in heads[1:]] + [len(lines)]
     for (row, match), end in zip(heads, ends, strict=False):
         body = _body(lines, row + 1, end)
-        position = _webvtt_position(match[9] or "") if webvtt else BOTTOM
+        position = _webvtt_position(match[9] or "") if webvtt else None
         start, stop = _milliseconds(match.groups()[:4]), _milliseconds(match.groups()[4:8])
         overrides = _OVERRIDES.findall(body)
         for group in overrides:
@@ -125,22 +125,29 @@ def _webvtt_text(body: str, start: int, end: int) -> tuple[str, tuple[Word, ...]
     return timed.finish()
 
 
-def _webvtt_position(settings: str) -> int:
-    """Return the nearest of the nine positions for the ``line`` and ``align`` of a WebVTT cue."""
+def _webvtt_position(settings: str) -> int | None:
+    """Return the nearest of the nine positions for the ``line`` and ``align`` of a WebVTT cue.
+
+    Return ``None`` for a cue with neither of them.
+    """
     given = dict(part.split(":", 1) for part in settings.split() if ":" in part)
-    column = {"start": 1, "left": 1, "end": 3, "right": 3}.get(given.get("align", ""), 2)
-    return column + 3 * _webvtt_row(given.get("line", "").partition(",")[0])
+    column = {"start": 1, "left": 1, "end": 3, "right": 3}.get(given.get("align", ""))
+    row = _webvtt_row(given.get("line", "").partition(",")[0])
+    if row is None and column is None:
+        return None
+    return (column or 2) + 3 * (row or 0)
 
 
-def _webvtt_row(line: str) -> int:
+def _webvtt_row(line: str) -> int | None:
     """Return 0 for the lower third of the picture, 1 for the middle third, 2 for the upper third.
 
     ``line`` is a percentage of the height, measured from the top, or the number of a text line. The
-    picture is taken to have 15 lines: 0 is the top line, and -1 is the bottom line.
+    picture is taken to have 15 lines: 0 is the top line, and -1 is the bottom line. Return ``None``
+    for anything else, such as ``auto``.
     """
     match = re.fullmatch(r"(-?\d{1,3})(?:\.\d+)?(%?)", line)
     if match is None:
-        return 0
+        return None
     number = int(match[1])
     if match[2]:
         return 2 if number <= 33 else 1 if number <= 66 else 0

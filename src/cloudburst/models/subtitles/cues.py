@@ -31,9 +31,6 @@ MAX_GLYPH_AREA = 12_000_000
 pixels: 6 times the area of a 1080p picture. Drawing takes memory and time in proportion to this
 product."""
 
-BOTTOM = 2
-"""Default position of a cue: bottom centre."""
-
 
 class Word(NamedTuple):
     """Part of a cue's text with the time in which it is spoken or sung: a word or a syllable."""
@@ -60,9 +57,9 @@ class Cue(NamedTuple):
     """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>``, ``<u>`` and
     ``<s>`` in it stand for italic, bold, underlined and struck through, and ``<font color="…">``
     for a colour."""
-    position: int = BOTTOM
+    position: int | None = None
     """Position in the picture as on a numeric keypad: 1 to 3 at the bottom, 4 to 6 in the middle, 7
-    to 9 at the top; 1, 4 and 7 on the left."""
+    to 9 at the top; 1, 4 and 7 on the left. ``None``: the position that the render options set."""
     words: tuple[Word, ...] = ()
     """Words of the text whose times are known, in the order of the text. A word does not begin
     before the previous one has ended, and all of them lie within the time of the cue."""

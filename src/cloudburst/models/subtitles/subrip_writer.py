@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloudburst.models.subtitles.cues import BOTTOM, Cue, timestamp
+from cloudburst.models.subtitles.cues import Cue, timestamp
 
 
 def to_subrip(cues: Sequence[Cue]) -> str:
@@ -18,7 +18,7 @@ def to_subrip(cues: Sequence[Cue]) -> str:
         text = cue.text.replace("-->", "-\u2060->").replace("{\\", "{\u2060\\")
         text = text.replace("\\N", "\\\u2060N").replace("\\h", "\\\u2060h")
         text = "\n".join(line.strip() or "\u00a0" for line in text.split("\n"))
-        place = "" if cue.position == BOTTOM else f"{{\\an{cue.position}}}"
+        place = "" if cue.position is None else f"{{\\an{cue.position}}}"
         times = f"{timestamp(cue.start)} --> {timestamp(cue.end)}"
         blocks.append(f"{number}\n{times}\n{place}{text}\n")
     return "\n".join(blocks)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles.cues import BOTTOM, MAX_CHARACTERS, Cue, Subtitles, Word, collect
+from cloudburst.models.subtitles.cues import MAX_CHARACTERS, Cue, Subtitles, Word, collect
 from cloudburst.models.subtitles.overrides import Ignored, ignored_name, split_overrides
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
@@ -50,6 +50,9 @@ _OVERRIDE = re.compile(
 )
 _LEGACY_POSITIONS = {1: 1, 2: 2, 3: 3, 5: 7, 6: 8, 7: 9, 9: 4, 10: 5, 11: 6}
 """Positions of a keypad, by the numbers that SubStation used first."""
+_USUAL_POSITION = 2
+"""Alignment of a style for which text has the position that the render options set: nearly all
+files have it."""
 _MIN_BOLD = 600
 """Lowest weight of letters that are drawn as bold ones: that of a semi-bold font."""
 _WHITE = "FFFFFF"
@@ -90,7 +93,7 @@ class _Style(NamedTuple):
     """Style of lines of dialogue."""
 
     look: _Look = _Look()
-    position: int = BOTTOM
+    position: int | None = None
     ignored: tuple[str, ...] = ()
     """Names of its features that have no effect on the video."""
 
@@ -312,7 +315,9 @@ def _style_of(fields: Mapping[str, str], *, legacy: bool) -> _Style:
         for name, columns, neutral in _IGNORED_STYLE_FIELDS
         if any(column in fields and fields[column].strip() not in neutral for column in columns)
     )
-    return _Style(look, position if 1 <= position <= 9 else BOTTOM, ignored)
+    return _Style(
+        look, position if 1 <= position <= 9 and position != _USUAL_POSITION else None, ignored
+    )
 
 
 def _number(text: str) -> int:

@@ -1,0 +1,118 @@
+"""Hostile font files: the check before a run, and the render process past that check."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import resource
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudburst import Client, InvalidScenesError, RenderOptions, Report, local
+from cloudburst.media_probe import check_font
+from cloudburst.models import font_tables
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.renderer.process_limits import fault_from_exit
+from support.case_selection import chosen
+from support.font_files import FONTS, FontCase, latin_font
+from support.render_job import lay_job, outcome
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2
+"""CPU time of the check before a run, for one file."""
+RENDER_SECONDS = 30
+"""CPU time of a render process; 20 of them are the limit for reading the inputs."""
+SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 字 <b>bold</b> <i>fi</i>\n"
+
+
+def refusal(path: Path) -> str | None:
+    """Return the error of the check before a run."""
+    try:
+        check_font(path)
+    except InvalidInputError as error:
+        return error.found
+    return None
+
+
+@pytest.mark.parametrize("case", FONTS, ids=lambda case: case.name.replace(" ", "-"))
+def test_the_check_before_a_run_is_fast_and_finds_broken_tables(
+    tmp_path: Path, case: FontCase
+) -> None:
+    path = tmp_path / "font"
+    path.write_bytes(case.make())
+    began = time.process_time()
+    found = refusal(path)
+    assert time.process_time() - began < CHECK_SECONDS
+    if case.ends != "either":
+        assert (found is not None) == (case.ends == "early"), found
+    log.info("%s: %s", case.name, found)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("case", chosen(FONTS, 12), ids=lambda case: case.name.replace(" ", "-"))
+def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: FontCase) -> None:
+    folder = lay_job(tmp_path, subtitle=SRT, seconds=0.2, background_box=False)
+    (folder / "font").write_bytes(case.make())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, lines, errors = outcome(folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < RENDER_SECONDS
+    assert not errors
+    fault = None
+    if code < 0:
+        reading = [line["reading"] for line in lines if "reading" in line][-1]
+        fault = fault_from_exit(reading, code)
+        assert fault is not None
+        field, found = fault.field, fault.found
+    elif code:
+        field, found = lines[-1]["fault"]["field"], lines[-1]["fault"]["found"]
+    else:
+        field, found = "", ""
+    log.info("%s: %.1f s, %s", case.name, seconds, found or "done")
+    assert field in {"", "font"}, found
+    if case.ends != "either":
+        assert (code == 0) == (case.ends == "done")
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_wrong_bytes_never_raise_another_error(seed: int) -> None:
+    """The tables of a real font with some wrong bytes are read or refused, in little time."""
+    font, rng = bytearray(latin_font()), random.Random(seed)
+    for _ in range(rng.choice((1, 3, 10, 100))):
+        font[rng.randrange(len(font) if seed % 2 else 2000)] = rng.randrange(256)
+    try:
+        font_tables.check_font(io.BytesIO(bytes(font)))
+        tables = font_tables.FontTables(io.BytesIO(bytes(font)))
+    except InvalidInputError:
+        return
+    assert all(tables.advance(character) >= 0 for character in "aé字\U0010ffff")
+
+
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_a_font_file_is_uploaded_and_a_broken_one_is_refused_before_the_run(
+    tmp_path: Path,
+) -> None:
+    lay_job(tmp_path, subtitle=SRT, seconds=0.2)
+    (tmp_path / "good.ttf").write_bytes(latin_font())
+    (tmp_path / "bad.ttf").write_bytes(latin_font()[:5000])
+    files = {name: tmp_path / name for name in ("image", "audio", "subtitle")}
+    scene = {"name": "scene", **files}
+    options = RenderOptions(font=tmp_path / "good.ttf")
+
+    async def render(options: RenderOptions) -> Report:
+        async with Client(local(workers=1)) as client:
+            return await client.render_all([scene], to=tmp_path / "videos", options=options)
+
+    (entry,) = anyio.run(render, options).scenes
+    assert entry.video is not None
+    assert "no glyph for U+5B57" in "".join(entry.video.warnings)
+    with pytest.raises(InvalidScenesError, match=r"options: font: a broken font: .* ends"):
+        anyio.run(render, RenderOptions(font=tmp_path / "bad.ttf"))
