@@ -90,10 +90,10 @@ def test_styles(styles, text, shown):
 @pytest.mark.parametrize(
     ("text", "alignment", "position"),
     [
-        ("x", 2, 2),
+        ("x", 2, None),
         ("x", 8, 8),
-        ("x", 0, 2),
-        ("x", 77, 2),
+        ("x", 0, None),
+        ("x", 77, None),
         ("{\\an7}x", 3, 7),
         ("{\\an7}{\\an1}the first counts", 3, 7),
         ("{\\a6}x", 2, 8),
@@ -151,7 +151,7 @@ def test_lines_that_are_not_shown():
 def test_layers_of_one_text_are_one_cue():
     lines = dialogue("{\\bord4\\c&HFF&}Sign"), dialogue("{\\blur2}Sign"), dialogue("{\\an8}Sign")
     assert [(found.text, found.position) for found in cues(*lines)] == [
-        ("<font color=#FF0000>Sign", 2),
+        ("<font color=#FF0000>Sign", None),
         ("Sign", 8),
     ]
 

@@ -124,7 +124,7 @@ class _Reader:
         self._format: list[str] = []
         self._break = " "
         r"""Text for ``\n``: a space, or a newline if the file wraps no lines."""
-        self._seen: dict[tuple[int, int], set[tuple[str, int]]] = {}
+        self._seen: dict[tuple[int, int], set[tuple[str, int | None]]] = {}
 
     def cues(self, text: str) -> Iterator[Cue]:
         """Yield the cues of the file."""
