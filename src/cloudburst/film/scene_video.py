@@ -29,8 +29,8 @@ from cloudburst.renderer.audio_frames import IS_PYAV_18, SAMPLE_RATE
 from cloudburst.safe_files import require_regular_file
 
 MAX_GOP_BYTES = 100_000_000
-"""Maximum size of a GOP, in bytes. Ten seconds at the highest bitrate of videos in 1080p have 31
-MB. Only noise in larger sizes exceeds the maximum."""
+"""Maximum size of a GOP, in bytes. Ten seconds at the highest bitrate of 1080p have 31 MB. Only
+noise in larger sizes exceeds the maximum."""
 _DEFAULT_QUANTIZER = 21
 """Quantizer for parts of a video that are encoded again, if the video does not name its own."""
 _QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
