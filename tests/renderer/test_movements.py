@@ -74,3 +74,45 @@ def test_a_pan_in_an_upright_video(tmp_path):
             assert find_dot(frame, expected) == pytest.approx(expected, abs=0.3)
         else:
             assert frame.getextrema()[1] < 60
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "fixed", "shift"),
+    [
+        (LANDSCAPE, {"focus": "0.25 0.75"}, (-480, 270), (0, 0)),
+        (LANDSCAPE, {"focus": (1, 0)}, (960, -540), (0, 0)),
+        ((1920, 1440), {"focus": (0.5, 0)}, (0, -540), (0, 180)),
+        ((1920, 1440), {"focus": (0.5, 0.4)}, (0, 0), (0, 144)),
+        ((1080, 1080), {"focus": (1, 0.5), "fit": "contain"}, (540, 0), (0, 0)),
+    ],
+)
+def test_zooms_do_not_move_the_focus(tmp_path, size, options, fixed, shift):
+    """``fixed``: the focus in the video; ``shift``: distance by which the crop moves the dot."""
+    place = (100.0, -60.0)
+    picture = chart(size, place)
+    options |= {"effects": ["zoom_in"], "motion_amount": 0.5, "size": "1920x1080"}
+    rendered(lay_job(tmp_path, picture=picture, seconds=0.1, **options))
+    frames = lumas(tmp_path / "video.mp4")
+    for frame, zoom in zip(frames, (1, 1.25, 1.5), strict=True):
+        expected = tuple(
+            keep + (dot + move - keep) * zoom
+            for dot, move, keep in zip(place, shift, fixed, strict=True)
+        )
+        assert find_dot(frame, expected) == pytest.approx(expected, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("effect", "focus", "moved"),
+    [
+        ("pan_right", "0.1 0.2", ((-96, 96), (-32.4, -32.4))),
+        ("pan_down", "0.1 0.2", ((-76.8, -76.8), (-54, 54))),
+    ],
+)
+def test_pans_move_the_focus_only_along_their_direction(tmp_path, effect, focus, moved):
+    """``moved``: first and last centre of the window, across and down."""
+    options = {"effects": [effect], "focus": focus}
+    rendered(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=0.1, **options))
+    frames = lumas(tmp_path / "video.mp4")
+    for frame, x, y in zip((frames[0], frames[-1]), *moved, strict=True):
+        expected = ((DOT[0] - x) / 0.9, (DOT[1] - y) / 0.9)
+        assert find_dot(frame, expected) == pytest.approx(expected, abs=0.3)

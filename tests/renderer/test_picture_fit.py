@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.pictures import load_picture
+from support.fitted_pictures import load_picture
 
 PIXELS = 20_000_000
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

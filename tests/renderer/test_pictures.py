@@ -11,7 +11,8 @@ from PIL import Image, ImageChops, ImageOps
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.pictures import load_picture, load_watermark
+from cloudburst.renderer.pictures import load_watermark
+from support.fitted_pictures import load_picture
 
 PIXELS = 10_000_000
 DEFAULTS = RenderOptions()

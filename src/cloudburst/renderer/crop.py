@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 Point: TypeAlias = tuple[float, float]
 """Position in a picture as shares of its width and height, from 0 to 1."""
+CENTRE: Point = (0.5, 0.5)
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom edge of a part of a picture, in pixels."""
 
@@ -27,6 +28,20 @@ def contained_size(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, 
     scale = min(frame[0] / size[0], frame[1] / size[1])
     width, height = (max(1, round(side * scale)) for side in size)
     return min(width, frame[0]), min(height, frame[1])
+
+
+def position_in_box(point: Point, size: tuple[int, int], box: Box) -> Point:
+    """Return the position of a point within a part of a picture, or the nearest one in the part.
+
+    Args:
+        point: Position in the picture.
+        size: Width and height of the picture.
+        box: The part.
+    """
+    left, top, right, bottom = box
+    across = (size[0] * point[0] - left) / (right - left)
+    down = (size[1] * point[1] - top) / (bottom - top)
+    return min(1.0, max(0.0, across)), min(1.0, max(0.0, down))
 
 
 def stored_point(point: Point, orientation: int) -> Point:

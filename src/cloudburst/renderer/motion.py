@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cloudburst.models.camera_effects import DEFAULT_AMOUNT, Easing, Effect
-
-CENTRE = (0.5, 0.5)
-"""Focus in the middle of the picture."""
+from cloudburst.renderer.crop import CENTRE, Point
 
 
 class Window(NamedTuple):
@@ -36,9 +34,9 @@ class Camera(NamedTuple):
     """Extent of the movement; see ``RenderOptions.motion_amount``."""
     easing: Easing = "linear"
     """Change of the speed; see ``RenderOptions.motion_easing``."""
-    focus: tuple[float, float] = CENTRE
-    """Point of the picture that does not move in zooms, and that pans keep at its height or at its
-    distance from the left edge; shares of the width and the height."""
+    focus: Point = CENTRE
+    """Point of the picture that has the same place in all frames: in both directions in zooms, in
+    the direction across the movement in pans."""
 
     def window(self, frame: int, frames: int) -> Window:
         """Return the window of a frame.

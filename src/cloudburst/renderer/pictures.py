@@ -11,13 +11,22 @@ import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
 from cloudburst.models import picture_rules
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.video_format import video_size
-from cloudburst.renderer.crop import Box, contained_size, crop_box, stored_point
+from cloudburst.renderer.crop import (
+    CENTRE,
+    Box,
+    Point,
+    contained_size,
+    crop_box,
+    position_in_box,
+    stored_point,
+)
 from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions
 
 _MAX_WATERMARK_PARTS = 8
@@ -33,8 +42,16 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
 
-def load_picture(path: Path, pixels: int, options: JobOptions) -> Image.Image:
-    """Return the picture in RGB, rotated by EXIF and fitted to the size of the video.
+class FittedPicture(NamedTuple):
+    """Picture in RGB, rotated by EXIF and fitted to the size of the video."""
+
+    image: Image.Image
+    focus: Point
+    """Position of the focus of the options in the fitted picture."""
+
+
+def load_picture(path: Path, pixels: int, options: JobOptions) -> FittedPicture:
+    """Return the picture, fitted to the size of the video.
 
     If neither `size` nor `is_portrait` of the options decides the orientation, the shape of the
     picture does; a square picture becomes landscape. Transparent parts become black if the picture
@@ -58,11 +75,26 @@ def load_picture(path: Path, pixels: int, options: JobOptions) -> Image.Image:
     if contain:
         from cloudburst.renderer.backdrop import on_backdrop  # noqa: PLC0415 - few renders need it
 
-        return on_backdrop(turned, size, options.backdrop, options.focus)
+        whole = on_backdrop(turned, size, options.backdrop, options.focus)
+        return FittedPicture(whole, _focus(options, placed, _around(placed, size)))
     if turned.mode == "RGBA":
         black = Image.new("RGBA", size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
-    return turned.convert("RGB")
+    shown = crop_box((width, height), size, options.focus)
+    return FittedPicture(turned.convert("RGB"), _focus(options, (width, height), shown))
+
+
+def _focus(options: JobOptions, size: tuple[int, int], box: Box) -> Point:
+    """Return the position of the focus of a picture of this size in the part that is shown."""
+    if options.focus == CENTRE:
+        return CENTRE  # exactly; sums of fractions would not be
+    return position_in_box(options.focus, size, box)
+
+
+def _around(size: tuple[int, int], frame: tuple[int, int]) -> Box:
+    """Return the edges of a frame around a centred picture, in pixels of the picture."""
+    left, top = ((outer - inner) / 2 for outer, inner in zip(frame, size, strict=True))
+    return -left, -top, size[0] + left, size[1] + top
 
 
 def _whole(picture: Image.Image) -> Box:

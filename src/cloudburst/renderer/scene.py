@@ -14,6 +14,7 @@ from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
 from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, process_limits
+from cloudburst.renderer.crop import Point
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import Font, find_font, input_font
 from cloudburst.renderer.gops import GopSource
@@ -73,7 +74,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
         ConfigurationError: There is no font.
     """
     with process_limits.reading_input(IMAGE, announce):
-        picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
+        picture, focus = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
     video_format = VideoFormat(VideoSize(*picture.size), job.options.fps)
     mark = None
     if (folder / WATERMARK).exists():
@@ -99,7 +100,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
         else _motion_video(
             picture,
             mark,
-            _camera(effect, video_format.size, job),
+            _camera(effect, video_format.size, job, focus),
             frames,
             _with_fades(subtitles, fades, video_format.size),
             fps=video_format.fps,
@@ -177,9 +178,9 @@ def _still_video(
         return MotionVideo(planes, frames, None, None, faded, fps=fps)
 
 
-def _camera(effect: Effect, size: VideoSize, job: RenderJob) -> Camera:
+def _camera(effect: Effect, size: VideoSize, job: RenderJob, focus: Point) -> Camera:
     options = job.options
-    return Camera(effect, size, options.motion_amount, options.motion_easing)
+    return Camera(effect, size, options.motion_amount, options.motion_easing, focus)
 
 
 def _motion_video(

@@ -117,7 +117,7 @@ def drawn(
     folder: Path, job: RenderJob, frames: int, wanted: Sequence[int]
 ) -> Iterator[Image.Image]:
     """Yield the luma of the wanted frames, drawn without the classes that encode."""
-    picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
+    picture = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options).image
     size = VideoSize(*picture.size)
     source, canvas = Frame(*size), Frame(*size)
     source.fill(to_planes(picture))

@@ -75,7 +75,8 @@ class PictureOptions(BaseModel):
         description="two numbers from 0 to 1, across and down, such as 0.5 0.25",
     )
     """Point of the picture that a crop keeps as near to the centre of the video as it can, as
-    shares of width and height from the top left corner. ``0.5 0`` keeps the top of a picture."""
+    shares of width and height from the top left corner. ``0.5 0`` keeps the top of a picture. Zooms
+    do not move the point; pans move it only along their direction."""
 
     @model_validator(mode="after")
     def _check_orientation(self) -> Self:
