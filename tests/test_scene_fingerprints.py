@@ -62,6 +62,8 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"subtitle_position": "top"},
         {"subtitle_margin": (0, 0)},
         {"subtitle_width": 0.5},
+        {"highlight": "box"},
+        {"highlight_color": "#ff0000"},
         {"music_volume": 0.3},
         {"music_loop": False},
         {"music_fade": 0},
@@ -98,6 +100,7 @@ def test_every_option_is_looked_at():
     looked_at |= {"fit", "backdrop", "focus"}
     looked_at |= {"font", "text_color", "outline_width", "shadow", "shadow_color", "box_color"}
     looked_at |= {"box_padding", "subtitle_position", "subtitle_margin", "subtitle_width"}
+    looked_at |= {"highlight", "highlight_color"}
     assert set(RenderOptions.model_fields) == looked_at
 
 

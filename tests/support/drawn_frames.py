@@ -82,7 +82,7 @@ class BlockPainter:
     def place(self, shown: Sequence[int]) -> None:
         self.placed.append(tuple(shown))
 
-    def paint(self, shown: Sequence[int]) -> list[Layer]:
+    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[Layer]:
         self.painted.append(tuple(shown))
         return [self.block(index) for index in shown]
 

@@ -13,6 +13,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.picture import Fit
+from cloudburst.models.options.subtitles import HighlightMode
 from cloudburst.models.options.values import Position
 from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES
 
@@ -140,6 +141,13 @@ class SubtitleFlags:
     subtitle_width: Annotated[
         float | None,
         Parameter(help="Maximum width of subtitles, 0.2 to 1 of the video's width."),
+    ] = None
+    highlight: Annotated[
+        HighlightMode | None,
+        Parameter(help="Look of the spoken word, if the subtitles have times of words."),
+    ] = None
+    highlight_color: Annotated[
+        str | None, Parameter(help="Colour of that word, or of its box, as #rrggbb.")
     ] = None
 
 

@@ -22,6 +22,7 @@ from cloudburst.models.video_format import DEFAULT_FPS, DEFAULT_SIZE
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
     from cloudburst.models.options.picture import Fit
+    from cloudburst.models.options.subtitles import HighlightMode
     from cloudburst.models.options.values import Position
 
 IMAGE = "image"
@@ -76,6 +77,8 @@ class JobOptions:
     font_size: int | None
     text_color: str
     outline_color: str
+    highlight: HighlightMode
+    highlight_color: str | None
     music_volume: float
     music_loop: bool
     music_fade: float

@@ -131,8 +131,11 @@ def _load_subtitles(
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     painter = SubtitlePainter(cues, style, font, *size)
-    track = SubtitleTrack(subtitle_states(cues, frames, video_format.fps), painter)
-    return track, painter.missing_characters(), ignored
+    highlighted = style.highlight is not None
+    if highlighted and not any(cue.words for cue in cues):
+        ignored = ("highlight, because no word has a time", *ignored)
+    states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
+    return SubtitleTrack(states, painter), painter.missing_characters(), ignored
 
 
 def _plan_fades(job: RenderJob, frames: int) -> Fades | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from PIL import Image
@@ -19,7 +19,7 @@ from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
-from cloudburst.renderer.subtitle_style import SubtitleStyle
+from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width, plain_text
 
 MAX_COLOURS = 8
@@ -45,6 +45,8 @@ class _PlacedCue:
         self.place = place
         """Area that no other cue may overlap: the text, with its outline and shadow."""
         self.layers: tuple[Layer, ...] | None = None
+        self.word = -1
+        """Word that is highlighted in the layers; -1 for none."""
 
 
 class SubtitlePainter:
@@ -89,8 +91,10 @@ class SubtitlePainter:
                 FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
             ) from error
 
-    def paint(self, shown: Sequence[int]) -> list[Layer]:
+    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[Layer]:
         """Return the layers of the cues with these indices, in the order in which to blend them.
+
+        ``words`` has the current word of each of the cues; see `SubtitleState`.
 
         Call it for the states of a video in order: a cue that the state before showed keeps its
         place, and new cues are stacked around it. All layers lie within the frame.
@@ -100,10 +104,13 @@ class SubtitlePainter:
         """
         self.place(shown)
         layers: list[Layer] = []
+        current = words or [-1] * len(shown)
         try:
-            for placed in filter(None, self._placed.values()):
-                if placed.layers is None:
-                    placed.layers = tuple(self._layers(placed.block))
+            for placed, word in zip(self._placed.values(), current, strict=True):
+                if placed is None:
+                    continue
+                if placed.layers is None or placed.word != word:
+                    placed.layers, placed.word = tuple(self._layers(placed.block, word)), word
                 layers += placed.layers
         except (OSError, ValueError, OverflowError, MemoryError) as error:  # of FreeType or Pillow
             raise InputFaultError(
@@ -132,6 +139,7 @@ class SubtitlePainter:
             room=style.room,
             advance=self._letters.advance,
             shown=partial(is_shown, has_glyph=self._letters.has_glyph),
+            words=() if style.highlight is None else cue.words,
         )
         width = max(map(line_width, lines))
         if width <= 0:
@@ -147,26 +155,54 @@ class SubtitlePainter:
         text = _grown(_with_shadow(place, -style.shadow), -style.outline, -style.outline)
         return _PlacedCue(_Block(lines, text, (position - 1) % 3), place)
 
-    def _layers(self, block: _Block) -> Iterator[Layer]:
+    def _layers(self, block: _Block, word: int) -> Iterator[Layer]:
         style = self._style
         drawn: list[Layer | None] = []
         if style.box_opacity:
             drawn.append(self._box(block.area))
+        highlight = style.highlight if word >= 0 else None
+        if highlight is not None and highlight.box:
+            drawn += self._word_boxes(block, word, highlight)
         if style.shadow and style.shadow_opacity:
             shifted = block._replace(area=_shifted(block.area, style.shadow))
             colour, opacity = style.shadow_colour, style.shadow_opacity
             drawn.append(self._letter_layer(shifted, style.outline, colour, opacity))
+        coloured = None if highlight is None or highlight.box else highlight
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
-            hollow = style.text_opacity < 255  # the outline must not show through the letters
+            # The outline must not show through the letters.
+            hollow = style.text_opacity < 255 or bool(coloured and coloured.opacity < 255)
             drawn.append(self._letter_layer(block, style.outline, colour, opacity, hollow=hollow))
-        for rgb, part in _by_colour(block):
+        others = block
+        if coloured is not None:
+            others = _only(block, lambda style: style.word == word, value=False)
+        for rgb, part in _by_colour(others):
             colour = style.text_colour if rgb is None else bt709(*rgb)
             drawn.append(self._letter_layer(part, 0.0, colour, style.text_opacity))
+        if coloured is not None:
+            current = _only(block, lambda style: style.word == word, value=True)
+            drawn.append(self._letter_layer(current, 0.0, coloured.colour, coloured.opacity))
         return filter(None, drawn)
+
+    def _word_boxes(self, block: _Block, word: int, highlight: Highlight) -> Iterator[Layer | None]:
+        """Yield the boxes behind a word: one in each line that has a part of it."""
+        across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
+        for row, line in enumerate(block.lines):
+            ends = [0.0, *accumulate(run.width for run in line)]
+            parts = [place for place, run in enumerate(line) if run.style.word == word]
+            if parts:
+                x, y = _line_left(block, line), block.area.top + row * self._style.size
+                left, right = x + ends[parts[0]], x + ends[parts[-1] + 1]
+                area = Rectangle(left, y, right, y + self._style.size)
+                yield self._rectangle(
+                    _grown(area, across, down), highlight.colour, highlight.opacity
+                )
 
     def _box(self, text: Rectangle) -> Layer | None:
         box = _grown(text, *self._style.padding)
+        return self._rectangle(box, self._style.box_colour, self._style.box_opacity)
+
+    def _rectangle(self, box: Rectangle, colour: Yuv, opacity: int) -> Layer | None:
         left, top, right, bottom = area = self._even_area(box)
         if left >= right or top >= bottom:
             return None
@@ -175,8 +211,8 @@ class SubtitlePainter:
             *(math.floor(box.left) - left, math.floor(box.top) - top),
             *(math.ceil(box.right) - left, math.ceil(box.bottom) - top),
         )
-        mask.paste(self._style.box_opacity, corners)
-        return layer_from_mask(mask, *area[:2], self._style.box_colour)
+        mask.paste(opacity, corners)
+        return layer_from_mask(mask, *area[:2], colour)
 
     def _letter_layer(
         self, block: _Block, outline: float, colour: Yuv, opacity: int, *, hollow: bool = False
@@ -205,9 +241,8 @@ class SubtitlePainter:
             y = text.top + row * self._style.size
             if y + self._style.size + overhang < 0 or y - overhang > self._canvas[1]:
                 continue  # outside the picture
-            space = text.right - text.left - line_width(line)
-            x = text.left + (0.0, space / 2, space)[block.column]
             baseline = round(y + self._letters.ascender) - top
+            x = _line_left(block, line)
             self._letters.draw(samples, line, x - left, baseline, outline)
         return samples
 
@@ -231,14 +266,22 @@ def _by_colour(block: _Block) -> Iterator[tuple[Rgb | None, _Block]]:
         return
     places = {colour: min(place, MAX_COLOURS - 1) for place, colour in enumerate(found)}
     for place, colour in enumerate(list(found)[:MAX_COLOURS]):
-        lines = [
-            tuple(
-                run if places[run.style.colour] == place else Run("", Style(), run.width)
-                for run in line
-            )
-            for line in block.lines
-        ]
-        yield colour, block._replace(lines=lines)
+        yield colour, _only(block, lambda style: places[style.colour], value=place)
+
+
+def _only(block: _Block, key: Callable[[Style], int], *, value: int) -> _Block:
+    """Return a block with the letters whose style has this value; the others leave their space."""
+    lines = [
+        tuple(run if key(run.style) == value else Run("", Style(), run.width) for run in line)
+        for line in block.lines
+    ]
+    return block._replace(lines=lines)
+
+
+def _line_left(block: _Block, line: Line) -> float:
+    """Return the place of the left end of a line."""
+    space = block.area.right - block.area.left - line_width(line)
+    return block.area.left + (0.0, space / 2, space)[block.column]
 
 
 def _grown(area: Rectangle, across: float, down: float) -> Rectangle:

@@ -25,6 +25,24 @@ the bottom of such videos with their own text. Between it and a square, the shar
 two."""
 
 
+WORD_BOX_PADDING_SHARES = (0.06, 0.0)
+"""Horizontal and vertical distance from a highlighted word to the edges of its box, as shares of
+the line height."""
+_HIGHLIGHT_COLOURS = {"color": "#ffd60a", "box": "#1f6feb"}
+"""Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
+behind white letters."""
+
+
+class Highlight(NamedTuple):
+    """Look of the current word."""
+
+    box: bool
+    """True for a box behind the word, false for letters in another colour."""
+    colour: Yuv
+    opacity: int
+    """Opacity of the box or of the letters, from 0 to 255."""
+
+
 class SubtitleStyle(NamedTuple):
     """Style of the subtitles of one video; sizes are in pixels of the video."""
 
@@ -61,6 +79,8 @@ class SubtitleStyle(NamedTuple):
     """Left and right margin."""
     bottom: int
     """Margin at the bottom, and at the top for cues at the top."""
+    highlight: Highlight | None = None
+    """Look of the current word; ``None`` if it looks like the other words."""
 
 
 def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyle:
@@ -106,6 +126,7 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
         room=room,
         side=side,
         bottom=round(height * down),
+        highlight=_highlight(options),
     )
 
 
@@ -121,3 +142,10 @@ def _bottom_share(ratio: float) -> float:
     """Return the bottom margin relative to the height of a video, by its height/width."""
     part = min(1.0, max(0.0, (ratio - 1) / (_PORTRAIT_RATIO - 1)))
     return _BOTTOM_SHARE + (_PORTRAIT_BOTTOM_SHARE - _BOTTOM_SHARE) * part
+
+
+def _highlight(options: JobOptions) -> Highlight | None:
+    if options.highlight == "none":
+        return None
+    colour = Rgba.parse(options.highlight_color or _HIGHLIGHT_COLOURS[options.highlight])
+    return Highlight(options.highlight == "box", colour.yuv, colour.alpha)

@@ -65,7 +65,8 @@ class SubtitleTrack:
         if index != self._painted:
             for state in self._states[self._first_to_place(index) : index]:
                 self._painter.place(state.shown)
-            self._layers = self._painter.paint(self._states[index].shown)
+            state = self._states[index]
+            self._layers = self._painter.paint(state.shown, state.words)
             self._painted = index
         return self._layers
 

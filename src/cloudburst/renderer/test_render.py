@@ -50,6 +50,8 @@ TEST_OPTIONS: dict[str, Any] = {
     "subtitle_position": "bottom",
     "subtitle_margin": None,
     "subtitle_width": None,
+    "highlight": "none",
+    "highlight_color": None,
 }
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

@@ -15,6 +15,7 @@ from unicodedata import is_normalized, normalize
 
 from PIL import ImageColor
 
+from cloudburst.models.subtitles import Word
 from cloudburst.renderer.line_breaks import (
     WORD_JOINER,
     ZERO_WIDTH_SPACE,
@@ -43,6 +44,8 @@ class Style(NamedTuple):
     struck: bool = False
     colour: Rgb | None = None
     """Colour of the letters; ``None`` for the colour of text without tags."""
+    word: int = -1
+    """Index of the timed word to which the text belongs; -1 for none."""
 
 
 class Run(NamedTuple):
@@ -66,17 +69,25 @@ def line_width(line: Line) -> float:
     return sum(run.width for run in line)
 
 
-def layout(text: str, *, bold: bool, room: float, advance: Advance, shown: Shown) -> list[Line]:
+def layout(
+    text: str,
+    *,
+    bold: bool,
+    room: float,
+    advance: Advance,
+    shown: Shown,
+    words: Sequence[Word] = (),
+) -> list[Line]:
     """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
 
     The tags ``<i> <b> <u> <s>`` and ``<font color="…">`` set styles, and a closing tag returns to
     the style of text without tags, which is bold if ``bold``. A colour is ``#rrggbb`` or one of the
     names of HTML. Other tags and control characters are removed. A word that is wider than a line
-    is broken anywhere.
+    is broken anywhere. Timed ``words`` do not change the places of letters.
     """
     return [
         line
-        for source in _styled_lines(text, Style(bold=bold))
+        for source in _styled_lines(text, Style(bold=bold), words)
         for line in _Paragraph(source, advance, shown).lines(room)
     ]
 
@@ -86,19 +97,36 @@ def plain_text(text: str) -> str:
     return "\n".join("".join(piece for piece, _ in line) for line in _styled_lines(text, Style()))
 
 
-def _styled_lines(text: str, base: Style) -> Iterator[list[tuple[str, Style]]]:
+def _styled_lines(
+    text: str, base: Style, words: Sequence[Word] = ()
+) -> Iterator[list[tuple[str, Style]]]:
     """Yield the pieces of each line of a cue, with their styles."""
     style = base
-    for line in _CONTROL.sub("", text.replace("\t", " ")).split("\n"):
-        pieces: list[tuple[str, Style]] = []
-        for place, part in enumerate(_TAG.split(line)):
-            if place % 2:
-                style = _style_after(part.lower(), style, base)
-            elif part:
-                pieces.append(
-                    (part if is_normalized("NFC", part) else normalize("NFC", part), style)
-                )
-        yield pieces
+    pieces: list[tuple[str, Style]] = []
+    for section, word in _sections(text, words):
+        style = style._replace(word=word)
+        for row, line in enumerate(_CONTROL.sub("", section.replace("\t", " ")).split("\n")):
+            if row:
+                yield pieces
+                pieces = []
+            for place, part in enumerate(_TAG.split(line)):
+                if place % 2:
+                    style = _style_after(part.lower(), style, base)
+                elif part:
+                    pieces.append(
+                        (part if is_normalized("NFC", part) else normalize("NFC", part), style)
+                    )
+    yield pieces
+
+
+def _sections(text: str, words: Sequence[Word]) -> Iterator[tuple[str, int]]:
+    """Yield the parts of a text that are timed words, with their index, and the parts between."""
+    end = 0
+    for index, word in enumerate(words):
+        yield text[end : word.first], -1
+        yield text[word.first : word.last], index
+        end = word.last
+    yield text[end:], -1
 
 
 def _style_after(tag: str, style: Style, base: Style) -> Style:

@@ -17,6 +17,7 @@ from cloudburst.models.options.values import (
 )
 
 Language: TypeAlias = Literal["chinese", "english"]
+HighlightMode: TypeAlias = Literal["none", "color", "box"]
 
 FontFamily: TypeAlias = Literal[
     "Noto Sans CJK SC",
@@ -119,3 +120,11 @@ class SubtitleOptions(BaseModel):
     )
     """Maximum width of the text, as a share of the video's width, from 0.2 to 1; longer lines are
     broken. ``None``: the width between the margins."""
+    highlight: HighlightMode = Field(default="none", description="none, color or box")
+    """Look of the word that is spoken at the moment, in subtitles with the times of words:
+    ``color`` draws it in another colour, ``box`` draws a box behind it, and ``none`` does not
+    change it. WebVTT has these times in tags, LRC in ``<mm:ss.xx>``, and SubStation in
+    ``{\\k}``."""
+    highlight_color: Colour | None = Field(default=None, description=COLOUR)
+    """Colour of that word, or of the box behind it. ``None``: yellow for ``color``, and blue for
+    ``box``."""

@@ -1,0 +1,245 @@
+"""Subtitle files that are made to cost too much: read and drawn in bounded time and memory."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.subtitles import check_glyph_area, read_subtitles
+from cloudburst.models.subtitles.subrip_writer import to_subrip
+from cloudburst.renderer.cue_timeline import subtitle_states
+from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.subtitle_painter import SubtitlePainter
+from cloudburst.renderer.subtitle_style import subtitle_style
+from support.substation import ass, dialogue, style
+
+READ_SECONDS = 6
+"""CPU seconds in which a file is read; the worst one takes 0.5 s alone on a machine of 2026."""
+READ_BYTES = 300_000_000
+"""Memory in which a file is read."""
+DRAW_SECONDS = 15
+"""CPU seconds in which the states of ten seconds are found, and the first ones are drawn."""
+PAINTED_STATES = 12
+MANY = 200_000
+"""Number of repetitions: work that grows with its square takes minutes."""
+
+VTT = "WEBVTT\n\n"
+CUE = "00:00.000 --> 00:10.000\n"
+SRT = "1\n00:00:00,000 --> 00:00:10,000\n"
+LONG = ("0:00:00.00", "0:00:10.00")
+
+
+def noise(alphabet: str, length: int, seed: int = 1) -> str:
+    return "".join(random.Random(seed).choices(alphabet, k=length))
+
+
+def sung(text: str) -> str:
+    """An .ass file with one line of ten seconds."""
+    return ass(dialogue(text, *LONG))
+
+
+ASS_NOISE = "{}\\\\ibuskKrpacnfNht0123456789&H(),.-[]:x字 "
+TAGS = ["\\k1", "\\i1", "\\c&H1&", "\\t(", ")", "\\p1", "\\r", "\\an5", "{", "}", "\\N", "x", "字"]
+
+
+def shuffled_tags(count: int) -> str:
+    return "".join(random.Random(7).choices(TAGS, k=count))
+
+
+CASES: dict[str, Callable[[], str | bytes]] = {
+    # SubStation
+    "ass: very many empty groups": lambda: sung("{}" * MANY + "x"),
+    "ass: very many tags in one group": lambda: sung("{" + "\\i1" * MANY + "}x"),
+    "ass: very many groups of karaoke": lambda: sung("{\\k1}x" * MANY),
+    "ass: endless karaoke without text": lambda: sung("{\\k999999999}" * MANY + "x"),
+    "ass: karaoke of no length": lambda: sung("{\\k0}x" * 1_000),
+    "ass: karaoke of a huge number": lambda: sung("{\\k" + "9" * MANY + "}x"),
+    "ass: karaoke of negative length": lambda: sung("{\\k-50}a{\\k50}b"),
+    "ass: very many open braces": lambda: sung("{" * MANY),
+    "ass: very many closing braces": lambda: sung("x{\\i1" + "}" * 1_500),
+    "ass: very many parentheses": lambda: sung("{\\t" + "(" * MANY + ")" * MANY + "\\i1}x"),
+    "ass: nested transformations": lambda: sung("{" + "\\t(0,1," * MANY + ")" * MANY + "}x"),
+    "ass: very many line breaks": lambda: sung("\\N" * MANY + "x"),
+    "ass: a thousand lines": lambda: sung("\\N".join("x" * 900)),
+    "ass: hard spaces only": lambda: sung("\\h" * MANY),
+    "ass: a drawing of megabytes": lambda: sung("{\\p1}" + "m 0 0 l 9 9 " * MANY + "{\\p0}x"),
+    "ass: colours all the time": lambda: sung("{\\c&H1&}x{\\c&H2&}y" * 20_000),
+    "ass: huge colour": lambda: sung("{\\c&H" + "F" * MANY + "&}x"),
+    "ass: resets to styles that are not there": lambda: sung("{\\rNone}x{\\r}" * 500),
+    "ass: a style of very many fields": lambda: ass(
+        dialogue("x", *LONG), styles=("Style: " + "Default," * MANY,)
+    ),
+    "ass: a format of very many fields": lambda: ass(
+        dialogue("x", *LONG), styles=("Format: " + "Name," * MANY, style())
+    ),
+    "ass: a hundred thousand styles": lambda: ass(
+        dialogue("x", *LONG), styles=tuple(f"Style: {n},Arial" for n in range(100_000))
+    ),
+    "ass: styles with huge numbers": lambda: ass(
+        dialogue("x", *LONG), styles=(style(colour="9" * MANY, alignment=10**60),)
+    ),
+    "ass: a hundred thousand lines that are not shown": lambda: ass(
+        *[dialogue("{\\p1}m 0 0", *LONG)] * 30_000
+    ),
+    "ass: layers of one line": lambda: ass(*[dialogue("x", *LONG)] * 30_000),
+    "ass: twenty thousand lines at once": lambda: ass(
+        *(dialogue(f"{n}", *LONG) for n in range(20_000))
+    ),
+    "ass: huge times": lambda: ass(dialogue("x", "9999:99:99.999", "99999999:00:00.00")),
+    "ass: times with very many digits": lambda: ass(
+        dialogue("x", "0:00:00." + "0" * MANY, "1:0:0")
+    ),
+    "ass: negative times": lambda: ass(dialogue("x", "-1:00:00.00", "0:00:05.00")),
+    "ass: lines of no length": lambda: ass(*[dialogue("x", "0:00:01.00", "0:00:01.00")] * 999),
+    "ass: NUL bytes": lambda: sung("a\0b{\\i1\0}c"),
+    "ass: utf-16 without its last byte": lambda: sung("字" * 99).encode("utf-16")[:-1],
+    "ass: two encodings in one file": lambda: (
+        sung("字").encode() + dialogue("字").encode("gb18030")
+    ),
+    "ass: surrogates": lambda: b"\xff\xfe" + "[Events]\n".encode("utf-16-le") + b"\x00\xd8" * 99,
+    "ass: megabytes of sections": lambda: "[Events]\n" * MANY,
+    "ass: megabytes of formats": lambda: "[Events]\n" + "Format: Text\n" * MANY,
+    "ass: megabytes of newlines": lambda: "[Script Info]\n" + "\n" * 2_000_000,
+    "ass: megabytes of spaces": lambda: "[Script Info]" + " " * 2_000_000,
+    "ass: megabytes of comments": lambda: ";\n" * MANY + "[Script Info]\n",
+    "ass: noise": lambda: sung(noise(ASS_NOISE, MANY)),
+    "ass: noise in place of a file": lambda: "[Events]\n" + noise(ASS_NOISE + "\n", MANY),
+    "ass: shuffled tags": lambda: sung(shuffled_tags(200_000)),
+    "ass: fewer shuffled tags": lambda: sung(shuffled_tags(2_000)),
+    "ass: right to left": lambda: sung("{\\k10}\u202eשלום{\\k10}\u2067مرحبا" * 30),
+    "ass: combining marks in words": lambda: sung("e{\\k1}" + "\u0301{\\k1}" * 500 + "x"),
+    "ass: words that begin with a joiner": lambda: sung("{\\k9}\u200d👍{\\k9}\ufe0f{\\k9}🏽" * 60),
+    # WebVTT
+    "vtt: very many times": lambda: VTT + CUE + "<00:01.000>" * MANY + "x",
+    "vtt: very many words": lambda: VTT + CUE + "<00:01.000>x" * MANY,
+    "vtt: a word for each letter": lambda: (
+        VTT + CUE + "".join(f"<00:0{n // 100}.{n % 100:02}0>字" for n in range(900))
+    ),
+    "vtt: times that go back": lambda: VTT + CUE + "<00:09.000>a<00:01.000>b<00:10.000>c",
+    "vtt: times beyond the cue": lambda: VTT + CUE + "<99:59.000>a<999:59:59.000>b",
+    "vtt: times of many digits": lambda: VTT + CUE + "<" + "9" * MANY + ":00.000>a<00:01.000>b",
+    "vtt: times of points alone": lambda: VTT + CUE + "<...:::>a<00:01.000>b<.>" * 300,
+    "vtt: tags in tags": lambda: VTT + CUE + "<c.x><00:01.000>" * MANY + "</c>" * MANY,
+    "vtt: overrides between words": lambda: VTT + CUE + "{\\i1}<00:01.000>{\\an9}x{\\k" * 500,
+    "vtt: cues of no length": lambda: VTT + "00:01.000 --> 00:01.000\n<00:01.000>x\n\n" * 9_999,
+    "vtt: many cues with words": lambda: (
+        VTT
+        + "".join(
+            f"{n:02}:00.000 --> {n:02}:59.000\n" + "<00:00.001>x" * 150 + "\n\n" for n in range(90)
+        )
+    ),
+    # LRC
+    "lrc: very many times in one line": lambda: "[00:01]" * MANY + "x",
+    "lrc: long lines at many times": lambda: ("[00:01]" * 900 + "<00:01>x" * 1_900 + "\n") * 40,
+    "lrc: ten thousand long lines at one time": lambda: (
+        ("[00:01]" * 2_000 + "x" * 2_000 + "\n") * 5
+    ),
+    "lrc: very many words": lambda: "[00:01]" + "<00:01>x" * MANY,
+    "lrc: very many times of words without text": lambda: "[00:01]" + "<00:01>" * MANY + "x",
+    "lrc: a line of spaces": lambda: "[00:01]" + " " * 2_000_000,
+    "lrc: brackets": lambda: "[00:01]x" + "[" * MANY + "]" * MANY,
+    "lrc: brackets and spaces": lambda: "[00:01]x" + ("<" + " " * 999) * 7_000,
+    "lrc: empty lines": lambda: "[00:01]x\n" + "[00:02]\n" * MANY,
+    "lrc: huge offset": lambda: "[offset:-999999999]\n[00:01]x\n[offset:" + "9" * MANY + "]",
+    "lrc: offset before the start": lambda: "[offset:999999]\n[00:01]a\n[00:02]b",
+    "lrc: huge minutes": lambda: "[999:99.999]a\n[" + "9" * MANY + ":00]b",
+    "lrc: offsets and newlines": lambda: "[00:01]x" + "\n" * 2_000_000 + "[offset:1]",
+    # SubRip
+    "srt: very many line breaks": lambda: SRT + "\\N" * MANY + "x",
+    "srt: a thousand line breaks": lambda: SRT + "\\N".join("x" * 600),
+    "srt: very many groups": lambda: SRT + "{\\pos(1,1)}" * MANY + "x",
+    "srt: a group of megabytes": lambda: SRT + "{\\" + "\\fad(((" * MANY + "}x",
+    "srt: brackets": lambda: "[" * 2_000_000,
+}
+
+
+class MemoryGuard:
+    """Limit of the memory that the process may have in addition, while the block runs."""
+
+    def __enter__(self) -> None:
+        if sys.platform == "linux":
+            from cloudburst.renderer import process_limits
+
+            self._earlier = process_limits._memory_limit()
+            process_limits.limit_memory(process_limits._private_memory() + READ_BYTES)
+
+    def __exit__(self, *_: object) -> None:
+        if sys.platform == "linux":
+            from cloudburst.renderer import process_limits
+
+            process_limits._restore_memory_limit(self._earlier)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_file_is_refused_or_drawn_in_bounded_time_and_memory(name):
+    content = CASES[name]()
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    began = time.process_time()
+    found = read(data)
+    assert time.process_time() - began < READ_SECONDS
+    if isinstance(found, InvalidInputError):
+        assert found.found
+        assert found.expected
+        assert len(str(found)) < 400
+        return
+    assert len(found.ignored) <= 45
+    assert all(len(feature) < 60 for feature in found.ignored)
+    check_words(found.cues)
+    draw(found.cues)
+    # What the public image gets has the same times, and is no danger for our own reader either.
+    again = read_subtitles(to_subrip(found.cues).encode("utf-8", "replace"))
+    assert [(cue.start, cue.end, cue.position) for cue in again.cues] == [
+        (cue.start, cue.end, cue.position) for cue in found.cues
+    ]
+
+
+def read(data):
+    try:
+        with MemoryGuard():
+            return read_subtitles(data)
+    except InvalidInputError as error:
+        return error
+
+
+def check_words(cues):
+    """Words are in order, within their cue, and neither begin nor end with a space."""
+    for cue in cues:
+        assert 0 <= cue.start < cue.end
+        at, place = cue.start, 0
+        for word in cue.words:
+            assert at <= word.start < word.end <= cue.end
+            assert place <= word.first < word.last <= len(cue.text)
+            text = cue.text[word.first : word.last]
+            assert text == text.strip()
+            at, place = word.end, word.last
+
+
+def draw(cues):
+    options = RenderOptions(highlight="box", highlight_color="#ff000080")
+    look = subtitle_style(options, 1920, 1080)
+    began = time.process_time()
+    with suppress(InvalidInputError, InputFaultError):  # faults of this file alone
+        check_glyph_area(cues, look.size)
+        states = subtitle_states(cues, 300, 30, with_words=True)
+        painter = SubtitlePainter(cues, look, find_font([]), 1920, 1080)
+        painter.missing_characters()
+        for state in states[:PAINTED_STATES]:
+            for layer in painter.paint(state.shown, state.words):
+                assert 0 <= layer.x < layer.x + layer.width <= 1920
+                assert 0 <= layer.y < layer.y + layer.height <= 1080
+    assert time.process_time() - began < DRAW_SECONDS
+
+
+def test_there_are_many_cases_and_the_guard_works():
+    assert len(CASES) >= 40
+    if sys.platform == "linux":
+        with pytest.raises(MemoryError), MemoryGuard():
+            bytes(2 * READ_BYTES)
