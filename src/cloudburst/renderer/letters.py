@@ -34,6 +34,9 @@ _GLYPH_MARGIN = 2
 _MAX_EMS = 16
 """Largest width, and largest distance between the edges of a shape, in em. The widest characters of
 usual fonts, such as U+FDFD, have about 10."""
+_MIN_MAX_SIDE = 256
+"""Number of samples that a shape may have on each side in any size of letters: in tiny letters,
+shapes are much larger than their size."""
 _GLYPH_OVERHEAD = 500
 """Bytes of memory that a kept shape takes besides its samples."""
 
@@ -171,7 +174,7 @@ class Letters:
         glyph = self._glyphs.pop(key, None)
         if glyph is None:
             quote = self._narrow is not None and character in _QUOTES
-            font, side = self._quotes_font if quote else self._font, _MAX_EMS * self.em * SAMPLES
+            font, side = self._quotes_font if quote else self._font, max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
             glyph = _drawn(font, character, stroke, side)
             self._glyph_bytes += glyph.size
             while self._glyph_bytes > MAX_GLYPH_BYTES and self._glyphs:
