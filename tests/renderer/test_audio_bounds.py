@@ -13,6 +13,7 @@ from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import melody, write_audio
 from support.hostile_media import SOUNDS, Case, m4a_of_samples, with_video
+from support.video_probe import ffmpeg
 
 if sys.platform == "linux":
     import resource
@@ -146,3 +147,35 @@ def test_a_full_disk_is_not_a_fault_of_the_input(tmp_path: Path) -> None:
     (tmp_path / "audio.m4a").mkdir()  # cannot be written
     with pytest.raises(IsADirectoryError):
         prepare_audio(tmp_path, 60)
+
+
+def sine(path: Path, seconds: float, *options: str) -> None:
+    ffmpeg("-f", "lavfi", "-i", f"sine=d={seconds}", "-ac", "2", *options, path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-f", "flac", "-ar", "8000"), ("-f", "mp3"), ("-f", "ipod", "-c:a", "aac", "-ar", "44100")],
+    ids=["flac", "mp3", "m4a"],
+)
+def test_audio_beyond_the_limit_is_not_encoded_up_to_it(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    sine(tmp_path / "audio", 260, *options)
+    with pytest.raises(InputFaultError, match="more than 240 seconds"):
+        prepare_audio(tmp_path, 240)
+    encoded = (tmp_path / "audio.m4a").stat().st_size
+    assert encoded < 70 * 128_000 / 8
+
+
+def test_a_claim_to_be_longer_rejects_nothing(tmp_path: Path) -> None:
+    """The packets of this file claim twice their length, 132 seconds."""
+    ipod = ("-f", "ipod", "-use_editlist", "0", "-c:a", "aac", "-ar", "44100")
+    sine(tmp_path / "audio", 66, *ipod)
+    raw = bytearray((tmp_path / "audio").read_bytes())
+    scale = raw.index(b"mdhd") + 4 + 12
+    assert int.from_bytes(raw[scale : scale + 4]) == 44_100
+    raw[scale : scale + 4] = (22_050).to_bytes(4)
+    (tmp_path / "audio").write_bytes(raw)
+    track = prepare_audio(tmp_path, 120)
+    assert track.samples / 48_000 == pytest.approx(66, abs=0.1)
