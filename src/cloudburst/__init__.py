@@ -127,6 +127,9 @@ if _typing.TYPE_CHECKING:
         Backend,
         OpenBackend,
     )
+    from cloudburst.preview import (
+        render_frame,
+    )
     from cloudburst.scenes import (
         read_scenes,
         scan_scenes_from_folder,
@@ -219,6 +222,7 @@ __all__ = [
     "local",
     "read_scenes",
     "render",
+    "render_frame",
     "scan_and_test_folder",
     "scan_scenes_from_folder",
 ]
@@ -328,6 +332,7 @@ _NAMES = {
         "Backend",
         "OpenBackend",
     ),
+    "cloudburst.preview": ("render_frame",),
     "cloudburst.scenes": (
         "read_scenes",
         "scan_scenes_from_folder",

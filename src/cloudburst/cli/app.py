@@ -50,6 +50,7 @@ _RUN_SUMMARIES = {
     "resume": "Resume a run that was interrupted, or in which scenes failed.",
     "runs": "List the runs of a folder and their state.",
     "plan": "Predict the time and cost of rendering; starts nothing.",
+    "frame": "Draw one frame of a video as a picture; renders no video.",
     "film": "Join the finished videos of a folder to one film.",
 }
 """Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command

@@ -15,6 +15,10 @@ _STRICT = ConfigDict(extra="forbid")
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
+_DECODED_LENGTH = 1.01
+"""Factor by which the limit of decoded audio exceeds that of the length in the file's header. An
+MP3 header leaves out the silence that the MP3 encoder has added."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Timeouts:
@@ -82,6 +86,11 @@ class Limits:
     """True if a scene whose encode takes much longer than expected is encoded a second time on an
     idle worker; the first finished encode counts. Only workers that can cancel an encode take
     part."""
+
+    @property
+    def decoded_audio_seconds(self) -> float:
+        """Maximum length of the decoded audio of a scene, in seconds."""
+        return 1 + _DECODED_LENGTH * self.audio_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -6,7 +6,9 @@ otherwise the audio is encoded while it is decoded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_FPS
 from cloudburst.renderer import process_limits
@@ -17,7 +19,7 @@ from cloudburst.renderer.audio_track import (
     open_writer,
     samples_per_frame,
 )
-from cloudburst.renderer.job import AUDIO
+from cloudburst.renderer.job import AUDIO, RenderJob
 from cloudburst.renderer.stereo_audio import StereoAudio
 
 TRACK_FILE = "audio.m4a"
@@ -45,6 +47,35 @@ def prepare_audio(folder: Path, limit: float, fps: int = DEFAULT_FPS) -> AudioTr
                 return track
         with open_source(folder / AUDIO, limit, budget) as source:
             return _encode(source, path, fps)
+
+
+class Voice(NamedTuple):
+    """Measured voice of a video."""
+
+    frames: int
+    """Length of the video, in frames."""
+    replaced: float
+    """Seconds of silence in place of corrupt packets."""
+
+
+def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None]) -> Voice:
+    """Decode the voice of a job to find the length of the video, but do not encode it.
+
+    Nothing less is exact: the headers of files may be wrong, and decoders leave out the silence
+    that encoders have added. It takes a few milliseconds for each second of an mp3.
+    """
+    fps = job.options.fps
+    if job.duration is not None:
+        return Voice(duration_frames(job.duration, fps), 0.0)
+    with (
+        process_limits.reading_input(AUDIO, announce),
+        process_limits.decoding_audio() as budget,
+        open_source(folder / AUDIO, job.audio_seconds, budget) as source,
+    ):
+        audio = StereoAudio(source)
+        for _ in audio.frames():
+            pass
+    return Voice(-(-audio.samples // samples_per_frame(fps)), float(audio.replaced))
 
 
 def silent_track(folder: Path, seconds: float, fps: int = DEFAULT_FPS) -> AudioTrack:

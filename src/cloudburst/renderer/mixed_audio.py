@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from av.audio.frame import AudioFrame
 
-from cloudburst.renderer.audio import TRACK_FILE, duration_frames, encoded_track
+from cloudburst.renderer.audio import TRACK_FILE, encoded_track, measure_voice
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
 from cloudburst.renderer.audio_source import (
     DecodedPacket,
@@ -41,7 +40,7 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
     Raises:
         InputFaultError: See `cloudburst.renderer.audio.prepare_audio`; also for the music.
     """
-    voice = _read_voice(folder, job, announce)
+    voice = measure_voice(folder, job, announce)
     samples = voice.frames * samples_per_frame(job.options.fps)
     music = None
     notes: list[str] = []
@@ -59,29 +58,6 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
         priming, warnings = sound.write(folder / TRACK_FILE)
     track = encoded_track(folder / TRACK_FILE, voice.frames, priming, job.options.fps)
     return track._replace(replaced_seconds=voice.replaced, notes=(*notes, *warnings))
-
-
-class _Voice(NamedTuple):
-    frames: int
-    """Length of the video, in frames."""
-    replaced: float
-    """Seconds of silence in place of corrupt packets."""
-
-
-def _read_voice(folder: Path, job: RenderJob, announce: Announce) -> _Voice:
-    """Return the length of the voice, or that of a video without one."""
-    if job.duration is not None:
-        return _Voice(duration_frames(job.duration, job.options.fps), 0.0)
-    with (
-        reading_input(AUDIO, announce),
-        decoding_audio() as budget,
-        open_source(folder / AUDIO, job.audio_seconds, budget) as source,
-    ):
-        audio = StereoAudio(source)
-        for _ in audio.frames():
-            pass
-    frames = -(-audio.samples // samples_per_frame(job.options.fps))
-    return _Voice(frames, float(audio.replaced))
 
 
 def _read_music(

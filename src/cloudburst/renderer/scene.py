@@ -29,7 +29,7 @@ from cloudburst.renderer.job import (
 )
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import to_picture_layer, to_planes
+from cloudburst.renderer.planes import Planes, to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
@@ -60,7 +60,9 @@ class Scene(NamedTuple):
     """Features of the subtitles that have no effect on the video."""
 
 
-def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) -> Scene:
+def load_scene(
+    folder: Path, job: RenderJob, frames: int, announce: Announce, *, encodes: bool = True
+) -> Scene:
     """Read the picture, the watermark, the font and the subtitles of a job.
 
     Args:
@@ -68,6 +70,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
         job: The job.
         frames: Length of the video, in frames.
         announce: See `Announce`.
+        encodes: True to encode the video; false only to draw frames, which takes less preparation.
 
     Raises:
         InputFaultError: An input cannot be rendered.
@@ -95,7 +98,7 @@ def load_scene(folder: Path, job: RenderJob, frames: int, announce: Announce) ->
                 subtitles.check_font()
     effect, fades = job.effect, _plan_fades(job, frames)
     source = (
-        _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps)
+        _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps, encodes=encodes)
         if effect is None
         else _motion_video(
             picture,
@@ -165,11 +168,14 @@ def _still_video(
     fades: Fades | None,
     *,
     fps: int,
+    encodes: bool,
 ) -> GopSource:
     if mark is not None:
         mark.paste(picture)
     planes = to_planes(picture)
     try:
+        if not encodes:
+            return _motionless_video(planes, frames, subtitles, fades, fps=fps)
         if fades is None:
             return StillVideo(planes, subtitles, fps=fps)
         from cloudburst.renderer.fades import FadedStillVideo  # noqa: PLC0415 - rarely needed
@@ -177,8 +183,15 @@ def _still_video(
         return FadedStillVideo(planes, frames, subtitles, fades, fps=fps)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)
-        faded = _with_fades(subtitles, fades, picture.size)
-        return MotionVideo(planes, frames, None, None, faded, fps=fps)
+        return _motionless_video(planes, frames, subtitles, fades, fps=fps)
+
+
+def _motionless_video(
+    planes: Planes, frames: int, subtitles: SubtitleTrack, fades: Fades | None, *, fps: int
+) -> MotionVideo:
+    """Return a video whose frames are drawn one by one, although nothing moves."""
+    faded = _with_fades(subtitles, fades, (planes.width, planes.height))
+    return MotionVideo(planes, frames, None, None, faded, fps=fps)
 
 
 def _camera(effect: Effect, size: VideoSize, job: RenderJob, focus: Point) -> Camera:

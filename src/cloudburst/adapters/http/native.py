@@ -39,10 +39,6 @@ from cloudburst.ports import (
 )
 from cloudburst.text import describe_error
 
-AUDIO_LENGTH_TOLERANCE = 1.01
-"""Factor by which a worker's limit of the audio length exceeds the client's. The worker measures
-the length, but the client reads it from the file's header. An MP3 header leaves out the silence
-that the MP3 encoder has added."""
 DELETE_VIDEO_TIMEOUT = 2.0
 """Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
 
@@ -56,7 +52,7 @@ def service_limits(limits: Limits) -> dict[str, object]:
     return {
         "BODY_BYTES": limits.file_bytes,
         "IMAGE_PIXELS": limits.image_pixels,
-        "AUDIO_SECONDS": 1 + AUDIO_LENGTH_TOLERANCE * limits.audio_seconds,
+        "AUDIO_SECONDS": limits.decoded_audio_seconds,
     }
 
 

@@ -1,0 +1,65 @@
+"""``cloudburst frame``: draws one frame of a scene's video."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from cyclopts import Parameter
+
+from cloudburst.cli.look_options import LookOptions
+from cloudburst.cli.options import RUN, Delay
+from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
+from cloudburst.errors import ConfigurationError
+from cloudburst.scenes import SceneDict, read_scenes
+
+
+def frame_command(
+    scenes: Path,
+    /,
+    *,
+    at: Annotated[Delay, Parameter(group=RUN)] = 0.0,
+    scene: Annotated[str | None, Parameter(group=RUN)] = None,
+    to: Annotated[Path | None, Parameter(group=RUN)] = None,
+    overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
+    video: LookOptions | None = None,
+) -> int:
+    """Draw one frame of a scene's video on this machine, without rendering the video.
+
+    The pixels are those of the video before it is encoded.
+
+    Parameters
+    ----------
+    scenes
+        File or folder of scenes.
+    at
+        Time in the video, such as 2.5s or 1m10s. Default: 0.
+    scene
+        Name of the scene. Default: the first one.
+    to
+        File for the picture, ending in .png or .jpg. Default: NAME-2.5s.png in this folder.
+    overwrite
+        Replace an existing file.
+    """
+    from cloudburst.preview import render_frame  # noqa: PLC0415 - takes a while to import
+
+    chosen = _choose(read_scenes(scenes), scene, scenes)
+    file = to or Path(f"{_name(chosen)}-{at:g}s.png")
+    options = (video or LookOptions()).options()
+    anyio.run(partial(render_frame, chosen, at, to=file, options=options, overwrite=overwrite))
+    print_output(unwrapped(safe_text(short_path(file.absolute()))))
+    return 0
+
+
+def _choose(scenes: list[SceneDict], name: str | None, path: Path) -> SceneDict:
+    found = [scene for scene in scenes if name is None or _name(scene) == name]
+    if not found:
+        raise ConfigurationError(f"{short_path(path)}: no scene with the name {name!r}")
+    return found[0]
+
+
+def _name(scene: SceneDict) -> str:
+    """Return the name of a scene; `render_frame` reports a missing or invalid one."""
+    return str(scene.get("name", scene.get("scene_name", "scene")))

@@ -1,0 +1,93 @@
+"""Process that draws one frame: ``python -m cloudburst.renderer.frame_process``.
+
+Its arguments are the folder of a job, a time in seconds, and the name of a PNG or JPEG file in the
+folder. It reads the job as the render process does, and writes the frame that the video shows at
+that time into the file. Its output, exit codes and input are those of the render process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cloudburst.renderer import process_limits
+from cloudburst.renderer.audio import measure_voice
+from cloudburst.renderer.cover import QUALITY
+from cloudburst.renderer.job import (
+    INPUT_FAULT_EXIT_CODE,
+    JOB_FILE,
+    SUBTITLE,
+    InputFaultError,
+    RenderJob,
+)
+from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.planes import to_picture
+from cloudburst.renderer.render_process import announce_reading, write_line
+from cloudburst.renderer.scene import load_scene
+
+TIME = "at"
+"""Field of a fault of the time."""
+_PNG_LEVEL, _RUN_LENGTH_ENCODING = 1, 3
+"""Compression of PNG files: a photograph takes 0.1 CPU seconds; the default of Pillow takes four
+times as long and makes a file that is 10 % smaller."""
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {
+        "format": "PNG",
+        "compress_level": _PNG_LEVEL,
+        "compress_type": _RUN_LENGTH_ENCODING,
+    },
+    ".jpg": {"format": "JPEG", "quality": QUALITY},
+}
+
+
+def draw_frame(folder: Path, job: RenderJob, seconds: float) -> Image.Image:
+    """Return the frame that the video of a job shows at a time, exactly as it would be encoded.
+
+    Raises:
+        InputFaultError: An input cannot be rendered, or the video ends before this time.
+        ConfigurationError: There is no font.
+    """
+    fps = job.options.fps
+    frames = measure_voice(folder, job, announce_reading).frames
+    frame = frame_at(seconds, fps)
+    if frame >= frames:
+        length = f"a time before the end of the video, which has {frames / fps:.3f} seconds"
+        raise InputFaultError(TIME, f"{seconds:g} seconds", length)
+    process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
+    scene = load_scene(folder, job, frames, announce_reading, encodes=False)
+    drawn = SUBTITLE if (folder / SUBTITLE).exists() else ""
+    process_limits.limit_encode_time(1, scene.format, drawn)
+    return to_picture(scene.source.draw(frame).read())
+
+
+def frame_at(seconds: float, fps: int) -> int:
+    """Return the number of the frame that a video shows at a time."""
+    return math.floor(round(seconds * fps, 6))  # 2.3 * 30 is less than 69
+
+
+def main(folder: Path, seconds: float, file: str) -> int:
+    """Draw a frame and return the exit code."""
+    if os.getpgrp() != os.getpid():
+        os.setsid()  # started manually: the group that is killed later must be its own
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    process_limits.limit_memory(process_limits.MEMORY_BYTES)
+    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    try:
+        picture = draw_frame(folder, job, seconds)
+    except InputFaultError as exc:
+        write_line(fault=asdict(exc.fault))
+        return INPUT_FAULT_EXIT_CODE
+    picture.save(folder / file, **_SAVE_OPTIONS[Path(file).suffix])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
