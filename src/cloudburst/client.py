@@ -421,7 +421,9 @@ def _check(
 
 
 def _chapter_source(scene: CheckedScene) -> ChapterSource:
-    return ChapterSource(scene.scene.name, scene.scene.name, scene.scene.subtitle)
+    return ChapterSource(
+        scene.scene.name, scene.options.title or scene.scene.name, scene.scene.subtitle
+    )
 
 
 def _absolute_folder(to: Path | str) -> Path:

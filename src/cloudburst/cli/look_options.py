@@ -53,8 +53,8 @@ class PictureFlags:
         Parameter(help="Behind a picture that is contained: blur, or a colour as #rrggbb."),
     ] = None
     focus: Annotated[
-        tuple[float, float] | None,
-        Parameter(help="Point to keep in view, across and down, from 0 to 1: 0.5 0.25."),
+        str | None,
+        Parameter(help="Point to keep in view, across and down, from 0 to 1: 0.5,0.25."),
     ] = None
 
 

@@ -174,7 +174,8 @@ class Letters:
         glyph = self._glyphs.pop(key, None)
         if glyph is None:
             quote = self._narrow is not None and character in _QUOTES
-            font, side = self._quotes_font if quote else self._font, max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
+            font = self._quotes_font if quote else self._font
+            side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
             glyph = _drawn(font, character, stroke, side)
             self._glyph_bytes += glyph.size
             while self._glyph_bytes > MAX_GLYPH_BYTES and self._glyphs:
