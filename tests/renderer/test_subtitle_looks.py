@@ -68,9 +68,9 @@ def test_parts_have_their_colours(tmp_path, options, colour):
     assert pixels(picture_of(tmp_path / "coloured", **options), colour) > 1000
 
 
-def test_an_outline_does_not_show_through_transparent_letters(tmp_path):
+def test_outline_and_shadow_do_not_show_through_transparent_letters(tmp_path):
     options = {"text_color": "#ffffff01", "outline_color": "#0000ff", "font_size": 80, **OUTLINED}
-    picture = picture_of(tmp_path, "一", **options)
+    picture = picture_of(tmp_path, "一", shadow=0.03, shadow_color="#00ff00", **options)
     left, top, right, bottom = area(picture, BLUE)
     assert picture.getpixel((left + 2, (top + bottom) // 2))[2] > 200
     assert max(picture.getpixel(((left + right) // 2, (top + bottom) // 2))) < 110

@@ -163,16 +163,17 @@ class SubtitlePainter:
         highlight = style.highlight if word >= 0 else None
         if highlight is not None and highlight.box:
             drawn += self._word_boxes(block, word, highlight)
+        coloured = None if highlight is None or highlight.box else highlight
+        # Outline and shadow must not show through transparent letters.
+        is_clear = style.text_opacity < 255 or bool(coloured and coloured.opacity < 255)
+        clear = block if is_clear else None
         if style.shadow and style.shadow_opacity:
             shifted = block._replace(area=_shifted(block.area, style.shadow))
             colour, opacity = style.shadow_colour, style.shadow_opacity
-            drawn.append(self._letter_layer(shifted, style.outline, colour, opacity))
-        coloured = None if highlight is None or highlight.box else highlight
+            drawn.append(self._letter_layer(shifted, style.outline, colour, opacity, without=clear))
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
-            # The outline must not show through the letters.
-            hollow = style.text_opacity < 255 or bool(coloured and coloured.opacity < 255)
-            drawn.append(self._letter_layer(block, style.outline, colour, opacity, hollow=hollow))
+            drawn.append(self._letter_layer(block, style.outline, colour, opacity, without=clear))
         others = block
         if coloured is not None:
             others = _only(block, lambda style: style.word == word, value=False)
@@ -215,16 +216,22 @@ class SubtitlePainter:
         return layer_from_mask(mask, *area[:2], colour)
 
     def _letter_layer(
-        self, block: _Block, outline: float, colour: Yuv, opacity: int, *, hollow: bool = False
+        self,
+        block: _Block,
+        outline: float,
+        colour: Yuv,
+        opacity: int,
+        *,
+        without: _Block | None = None,
     ) -> Layer | None:
-        """Return a layer of letters, grown by the outline; ``hollow`` leaves the letters out."""
+        """Return a layer of letters, grown by the outline, except where others are."""
         overhang = self._letters.overhang(outline)
         left, top, right, bottom = self._even_area(_grown(block.area, overhang, overhang))
         if left >= right or top >= bottom:
             return None
         samples = self._samples(block, (left, top, right, bottom), outline)
-        if hollow:
-            samples.paste(0, (0, 0), self._samples(block, (left, top, right, bottom), 0.0))
+        if without is not None:
+            samples.paste(0, (0, 0), self._samples(without, (left, top, right, bottom), 0.0))
         mask = samples.reduce(SAMPLES)
         if opacity < 255:
             mask = mask.point([value * opacity // 255 for value in range(256)])
