@@ -174,9 +174,10 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
         logger.setLevel(before[0])
         root.handlers[:] = before[1]
         root.setLevel(before[2])
+    run_blocks("docs/film.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
-    tested = {"batches", "emulator", "migration", "scenes", "scheduling", "troubleshooting"}
+    tested = {"batches", "emulator", "film", "migration", "scenes", "scheduling", "troubleshooting"}
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,
         *(f"docs/{page}.md" for page in tested),

@@ -255,16 +255,17 @@ class Client(anyio.AsyncContextManagerMixin):
                 claim_outputs(
                     folder, names, run=run_name, overwrite=overwrite, resume=resume, covers=covers
                 ) as paths,
-                claimed_film(
-                    request,
-                    [_chapter_source(scene) for scene in checked],
-                    run=run_name,
-                    overwrite=overwrite,
-                    resume=resume,
-                ) as make_film,
                 client.open_run_journal(
                     folder, run_name, resume=resume, reclaim=paths.renew
                 ) as run_journal,
+                claimed_film(
+                    request,
+                    [ChapterSource.of(scene.scene) for scene in checked],
+                    run=run_name,
+                    overwrite=overwrite,
+                    replace_film=resume,
+                    replace_rest=run_journal.has_requested(request),
+                ) as make_film,
             ):
                 earlier = await run_journal.recover(
                     checked, paths, overwrite=overwrite, resume=resume
@@ -418,12 +419,6 @@ def _check(
     checked = check_scenes(scenes, options, limits)
     check_covers(checked, folder)
     return add_fingerprints(checked)
-
-
-def _chapter_source(scene: CheckedScene) -> ChapterSource:
-    return ChapterSource(
-        scene.scene.name, scene.options.title or scene.scene.name, scene.scene.subtitle
-    )
 
 
 def _absolute_folder(to: Path | str) -> Path:

@@ -127,7 +127,7 @@ async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_pa
             "transition_seconds: 0; expected 0.1 to 10",
         ),
         ({"film": "film.mp4", "transition_seconds": float("nan")}, "transition_seconds: nan"),
-        ({"film": "out/scene_1.mp4"}, "is the video of a scene"),
+        ({"film": "out/scene_1.mp4"}, "is the video or the cover of a scene"),
         ({"film": "con.mp4"}, "film: 'con.mp4'; expected a name"),
     ],
 )
@@ -148,27 +148,46 @@ async def test_inputs_are_not_replaced(given, tmp_path):
             await client.render_all(given, to=tmp_path, film=film, overwrite=True)
 
 
-async def test_short_scenes_and_other_shapes_start_nothing(given, tmp_path):
+async def faults_of(given, tmp_path, **arguments) -> list[tuple[str, str, str, str]]:
     cloud = FakeCloud()
-    wide, tall = ({"options": {"is_portrait": tall}} for tall in (False, True))
-    shaped = [given[0] | wide, given[1] | tall, given[2]]
     async with Client(cloud.backend) as client:
-        with pytest.raises(InvalidScenesError) as short:
-            await client.render_all(
-                given,
-                to=tmp_path,
-                film=tmp_path / "film.mp4",
-                transition="crossfade",
-                transition_seconds=0.4,
-            )
-        with pytest.raises(InvalidScenesError) as shapes:
-            await client.render_all(shaped, to=tmp_path, film=tmp_path / "film.mp4")
-    (fault,) = short.value.faults
-    assert (fault.scene, fault.field, fault.found) == ("scene_10", "audio", "0.50 s long")
-    assert "at least 0.8 s" in fault.expected
-    (fault,) = shapes.value.faults
-    assert (fault.scene, fault.field) == ("scene_10", "options.is_portrait")
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4", **arguments)
     assert not cloud.launched
+    return [tuple(fault) for fault in caught.value.faults]
+
+
+async def test_short_scenes_start_nothing(given, tmp_path):
+    silent = {name: value for name, value in given[1].items() if name != "audio"}
+    how = {"transition": "crossfade", "transition_seconds": 0.4}
+    needed = "at least 0.8 s, for the transitions of the film"
+    found = await faults_of(given, tmp_path, **how)
+    assert found == [("scene_10", "audio", "0.50 s long", needed)]
+    found = await faults_of([given[0], silent | {"duration": 0.7}, given[2]], tmp_path, **how)
+    assert found == [("scene_10", "duration", "0.70 s long", needed)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fault"),
+    [
+        ({"is_portrait": False}, {"is_portrait": True}, ("options.is_portrait", "True", "False")),
+        ({"fps": 30}, {"fps": 25}, ("options.fps", "25", "30")),
+        ({"size": "1080p"}, {"size": "720p"}, ("options.size", "720p", "1080p")),
+        ({"size": "square"}, {}, ("options.size", "1080p", "square")),
+    ],
+)
+async def test_other_formats_start_nothing(given, tmp_path, first, second, fault):
+    scenes = [given[0] | {"options": first}, given[1] | {"options": second}]
+    ((scene, *found, expected),) = await faults_of(scenes, tmp_path)
+    assert (scene, *found) == ("scene_10", *fault[:2])
+    assert expected.startswith(f"{fault[2]}, as in scene_2: a film has one ")
+
+
+async def test_names_of_one_size_are_no_difference(given, tmp_path):
+    scenes = [given[0] | {"options": {"size": "landscape"}}, given[1] | {"options": {}}]
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all(scenes, to=tmp_path, film=tmp_path / "film.mp4")
+    assert report.status is Status.COMPLETE
 
 
 async def test_the_extra_is_needed(given, tmp_path, monkeypatch):

@@ -103,7 +103,7 @@ async def _make(
         sources = [video.source for video in videos]
         run = uuid4().hex[:12]
         async with claimed_film(
-            request, sources, run=run, overwrite=overwrite, resume=True
+            request, sources, run=run, overwrite=overwrite, replace_film=True
         ) as make_film:
             assert make_film is not None, "a film is requested"
             with _progress(console) as show:

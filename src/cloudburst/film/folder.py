@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,10 +55,7 @@ def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
         raise ConfigurationError(f"{folder}: {len(found):,} videos; expected {MAX_VIDEOS:,}")
     run = _run_with(folder, found)
     names = sorted(found, key=natural_key) if run is None else [n for n in run.scenes if n in found]
-    return [
-        FolderVideo(ChapterSource(name, name, _subtitle(found[name], run)), _video(found[name]))
-        for name in names
-    ]
+    return [FolderVideo(_source(found[name], run), _video(found[name])) for name in names]
 
 
 def _run_with(folder: Path, names: Iterable[str]) -> JournalState | None:
@@ -70,14 +67,15 @@ def _run_with(folder: Path, names: Iterable[str]) -> JournalState | None:
     return None
 
 
-def _subtitle(video: Path, run: JournalState | None) -> Path | None:
-    """Return the path of the subtitles of a video; ``None`` if it has none."""
-    scenes: Mapping[str, object] = {} if run is None else run.scenes
-    if run is not None and video.stem in scenes:
-        path = run.scenes[video.stem].scene.subtitle
-        return path if path is not None and path.is_file() else None
+def _source(video: Path, run: JournalState | None) -> ChapterSource:
+    """Return what the film takes from a scene besides its video."""
+    if run is not None:
+        source = ChapterSource.of(run.scenes[video.stem].scene)
+        exists = source.subtitle is not None and source.subtitle.is_file()
+        return source if exists else source._replace(subtitle=None)
     beside = (video.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
-    return next((path for path in beside if path.is_file()), None)
+    subtitle = next((path for path in beside if path.is_file()), None)
+    return ChapterSource(video.stem, video.stem, subtitle)
 
 
 def _video(path: Path) -> Video:

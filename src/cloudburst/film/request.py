@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from anyio import to_thread
 
@@ -22,8 +22,17 @@ from cloudburst.film.film_client import check_modules, is_up_to_date, make_film
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, FilmScene, film_files
 from cloudburst.models.film import FilmRequest, Transition
-from cloudburst.models.scene import CheckedScene, Video, fold_name, validate_scene_name
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import (
+    CheckedScene,
+    Scene,
+    Video,
+    cover_path,
+    fold_name,
+    validate_scene_name,
+)
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.models.video_format import VideoSize, video_size
 from cloudburst.outputs import claim_outputs
 from cloudburst.ports import FilmMaker, OnProgress
 from cloudburst.safe_files import read_regular_file
@@ -34,11 +43,16 @@ exact. The film process checks the exact length."""
 
 
 class ChapterSource(NamedTuple):
-    """What the film takes from a scene besides its video."""
+    """Name, chapter title and subtitles of a scene, which the film takes besides the video."""
 
     name: str
     title: str
     subtitle: Path | None
+
+    @classmethod
+    def of(cls, scene: Scene) -> Self:
+        """Return what the film takes from a scene; the title is its own one, else its name."""
+        return cls(scene.name, scene.options.title or scene.name, scene.subtitle)
 
 
 def film_request(
@@ -80,7 +94,11 @@ def check_scenes_of_film(
 
 
 def _check_paths(film: Path, scenes: Sequence[CheckedScene], folder: Path) -> None:
-    videos = {fold_name(str(folder / f"{scene.scene.name}.mp4")) for scene in scenes}
+    paths = [folder / f"{scene.scene.name}.mp4" for scene in scenes]
+    covers = [
+        cover_path(path) for path, scene in zip(paths, scenes, strict=True) if scene.options.cover
+    ]
+    videos = {fold_name(str(path)) for path in (*paths, *covers)}
     inputs = {
         fold_name(str(path))
         for scene in scenes
@@ -89,7 +107,7 @@ def _check_paths(film: Path, scenes: Sequence[CheckedScene], folder: Path) -> No
     for path in film_files(film):
         name = fold_name(str(path))
         if name in videos | inputs:
-            used = "the video of a scene" if name in videos else "an input of a scene"
+            used = "the video or the cover of a scene" if name in videos else "an input of a scene"
             raise ConfigurationError(f"film: {path} is {used}; expected another name for the film")
 
 
@@ -100,20 +118,32 @@ def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Itera
         if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
             found = f"{scene.audio_seconds:.2f} s long"
             expected = f"at least {needed:g} s, for the transitions of the film"
-            yield SceneFault(scene.scene.name, "audio", found, expected)
+            field = "duration" if scene.scene.audio is None else "audio"
+            yield SceneFault(scene.scene.name, field, found, expected)
 
 
 def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
-    """Yield a fault for each scene whose options ask for another shape than those of the first.
+    """Yield a fault for each scene whose options ask for another format than those of the first.
 
-    Where options leave the shape to the picture, the film process finds a difference.
+    Where options leave the orientation to the picture, the film process finds a difference.
     """
-    first = scenes[0].options.is_portrait
+    first, name = scenes[0].options, scenes[0].scene.name
     for scene in scenes:
-        shape = scene.options.is_portrait
-        if None not in (first, shape) and shape != first:
-            expected = f"{first}, as in {scenes[0].scene.name}: a film has one size"
-            yield SceneFault(scene.scene.name, "options.is_portrait", str(shape), expected)
+        options = scene.options
+        if options.fps != first.fps:
+            expected = f"{first.fps}, as in {name}: a film has one frame rate"
+            yield SceneFault(scene.scene.name, "options.fps", str(options.fps), expected)
+        if not _possible_sizes(options) & _possible_sizes(first):
+            field = "size" if options.size != first.size else "is_portrait"
+            expected = f"{getattr(first, field)}, as in {name}: a film has one size"
+            found = str(getattr(options, field))
+            yield SceneFault(scene.scene.name, f"options.{field}", found, expected)
+
+
+def _possible_sizes(options: RenderOptions) -> set[VideoSize]:
+    """Return the sizes that a video with these options can have, depending on its picture."""
+    shapes = (False, True) if options.is_portrait is None else (options.is_portrait,)
+    return {video_size(options.size, upright=upright) for upright in shapes}
 
 
 @asynccontextmanager
@@ -123,7 +153,8 @@ async def claimed_film(
     *,
     run: str,
     overwrite: bool,
-    resume: bool = False,
+    replace_film: bool = False,
+    replace_rest: bool = False,
 ) -> AsyncGenerator[FilmMaker | None]:
     """Claim the files of a film, and yield the function that makes it; ``None`` for no request.
 
@@ -132,7 +163,8 @@ async def claimed_film(
         sources: Scenes of the film in order.
         run: Name of the run that makes the film.
         overwrite: True to replace existing files.
-        resume: True to replace a film that this package has made.
+        replace_film: True to replace a film that this package has made, with its other files.
+        replace_rest: True to replace the other files of a film that was removed.
 
     Raises:
         OutputExistsError: A file of the film exists and must not be replaced.
@@ -143,11 +175,13 @@ async def claimed_film(
         yield None
         return
     film = request.path
-    # With `resume`, existing files are left to the check below, which knows films.
+    # With `resume`, existing files are left to the check that follows, which knows films.
     async with claim_outputs(
         film.parent, [film.stem], run=f"{run}-film", overwrite=overwrite, resume=True
     ):
-        await to_thread.run_sync(_refuse_existing, film, overwrite, resume)
+        await to_thread.run_sync(_refuse_folders, film)
+        if not overwrite:
+            await to_thread.run_sync(_refuse_existing, film, replace_film, replace_rest)
 
         async def make(videos: Sequence[Video], on_progress: OnProgress, /) -> tuple[Path, bool]:
             plan = await to_thread.run_sync(film_plan, request, videos, sources)
@@ -159,15 +193,19 @@ async def claimed_film(
         yield make
 
 
-def _refuse_existing(film: Path, overwrite: bool, resume: bool) -> None:
+def _refuse_existing(film: Path, replace_film: bool, replace_rest: bool) -> None:
+    """Raise `OutputExistsError` for files that must not be replaced; see `claimed_film`."""
     there = [path for path in film_files(film) if os.path.lexists(path)]
-    if folders := [path for path in there if path.is_dir()]:
+    ours = replace_rest if film not in there else replace_film and bool(read_fingerprint(film))
+    if there and not ours:
+        msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
+        raise OutputExistsError(msg, paths=there)
+
+
+def _refuse_folders(film: Path) -> None:
+    if folders := [path for path in film_files(film) if path.is_dir()]:
         msg = f"folders have the names of files of the film: {_listed(folders)}; move them away"
         raise OutputExistsError(msg, paths=folders)
-    if not there or overwrite or (resume and read_fingerprint(film) is not None):
-        return
-    msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
-    raise OutputExistsError(msg, paths=there)
 
 
 def _listed(paths: Sequence[Path]) -> str:

@@ -1,0 +1,121 @@
+"""Films on the command line: of a folder, of a run, and of a run that is resumed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from support.film_scenes import scene_video, sine, write_sound
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+COMMAND = (sys.executable, "-m", "cloudburst.cli")
+
+
+def cloudburst(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, words)]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two finished videos."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("b", "a"):
+        picture = Image.new("RGB", (16, 9), "teal")
+        video = scene_video(tmp_path_factory.mktemp("jobs") / name, picture, sine(0, 9600)).video
+        shutil.copy(video, folder / f"{name}.mp4")
+    return folder
+
+
+@pytest.fixture
+def videos(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "videos")
+
+
+def test_a_folder_becomes_a_film_once(videos, tmp_path):
+    film = videos / "film.mp4"
+    first = cloudburst("film", "videos", "--json", folder=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert json.loads(first.stdout) == {"film": str(film), "scenes": 2, "skipped": False}
+    again = cloudburst("film", "videos", folder=tmp_path)
+    assert again.stdout == "Film already made of the same 2 videos: videos/film.mp4\n"
+    how = ("--transition", "fade", "--transition-seconds", "0.2")
+    faded = cloudburst("film", "videos", *how, "--quiet", folder=tmp_path)
+    assert (faded.returncode, faded.stdout, faded.stderr) == (0, "", "")
+    assert sorted(path.name for path in videos.iterdir()) == [
+        "a.mp4",
+        "b.mp4",
+        "film.jpg",
+        "film.mp4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (("film", "nowhere"), 2, "nowhere: not a folder"),
+        (("film", "empty"), 2, "no videos in it"),
+        (("film", "videos", "--film", "film.mkv"), 2, "ends in .mp4"),
+        (("film", "videos", "--film", "videos/a.mp4"), 2, "--overwrite replaces it: videos/a.mp4"),
+        (
+            ("film", "videos", "--transition", "crossfade", "--transition-seconds", "1"),
+            1,
+            "a: 0.20 s",
+        ),
+        (("film", "videos", "--transition-seconds", "0"), 2, "transition"),
+    ],
+)
+def test_what_is_refused(videos, tmp_path, words, code, reason):
+    (tmp_path / "empty").mkdir()
+    done = cloudburst(*words, folder=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert reason in " ".join((done.stderr + done.stdout).split())
+    assert sorted(path.name for path in videos.iterdir()) == ["a.mp4", "b.mp4"]
+
+
+def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path):
+    for name in ("one", "two"):
+        Image.new("RGB", (32, 18)).save(tmp_path / f"{name}.png")
+        write_sound(tmp_path / f"{name}.wav", sine(0, 9600))
+    words = ("--to", "out", "--film", "story.mp4", "--workers", "1")
+    done = cloudburst("render", tmp_path, *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Film: story.mp4" in done.stdout
+    (tmp_path / "story.mp4").unlink()
+
+    again = cloudburst("resume", "--to", "out", "--json", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    *events, report = map(json.loads, again.stdout.splitlines())
+    assert (report["film"], report["film_error"]) == (str(tmp_path / "story.mp4"), None)
+    assert [scene["skipped"] for scene in report["scenes"]] == [True, True]
+    assert [e["type"] for e in events if e["type"].startswith("film.")][-1] == "film.completed"
+
+    third = cloudburst("resume", "--to", "out", folder=tmp_path)
+    assert "is complete: 2 videos" in third.stdout
+
+
+def test_ctrl_c_leaves_nothing(videos, tmp_path):
+    for number in range(300):
+        (videos / f"{number}.mp4").hardlink_to(videos / "a.mp4")
+    command = [*COMMAND, "film", str(videos), "--film", str(tmp_path / "film.mp4")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "film.mp4.part").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (130, b"", b"")
+    assert [path.name for path in tmp_path.glob("film*")] == []
