@@ -29,9 +29,7 @@ UNNEEDED = {
 MODULES = 220
 """Upper limit for the modules beyond those of a bare interpreter: 200 with Python 3.11."""
 
-SUBRIP_READER = {
-    f"cloudburst.models.subtitles.{module}" for module in ("blocks", "overrides", "timed_text")
-}
+SUBRIP_READER = {"cloudburst.models.subtitles.blocks"}
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""
 
 WATCHED = """

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
+from support.substation import ass, dialogue
 from support.video_probe import ffmpeg
 
 Make = Callable[[Path], object]
@@ -528,6 +529,13 @@ SUBTITLES = [
         written(cue("\u202e\u2067שלום \u0645\u0631\u062d\u0628\u0627" * 40)),
         "done",
     ),
+    Case(
+        "1,000 syllables",
+        "subtitle",
+        written(ass(dialogue("{\\k1}字" * 1000, "0:00:00.00", "0:00:04.00"))),
+        "done",
+    ),
+    Case("10,000 times in .lrc", "subtitle", written("[00:01]" * 20_000 + "x"), "early"),
     Case("noise as webvtt", "subtitle", vtt_noise, "either"),
     Case("webvtt", "subtitle", vtt("00:00.000 --> 99:59:59.999 line:50%\n&lt;&#0;&amp;"), "done"),
 ]

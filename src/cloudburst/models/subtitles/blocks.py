@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles.cues import MAX_CUES, Cue, Subtitles, Word, collect
-from cloudburst.models.subtitles.overrides import Ignored, add_ignored
-from cloudburst.models.subtitles.timed_text import TimedText, escape
 
-_STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
-_TIMING_LINE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s+(.*))?")
+STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
+"""Pattern of a time, with groups for `milliseconds`."""
+OVERRIDES = re.compile(r"(\{\\[^{}\n]*\})")
+"""Pattern of a group of override tags, such as ``{\\an8}``."""
+
+_TIMING_LINE = re.compile(rf"\s*{STAMP}\s*-->\s*{STAMP}(?:\s+(.*))?")
 _WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
-_TAG = re.compile(r"(<[^<>]*>)")
-_CLASS_TAG = re.compile(r"<([ibu])\.[^<>]*>", re.IGNORECASE)
-_TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
-_TIMESTAMP = re.compile(rf"<{_STAMP}>")
-_OVERRIDES = re.compile(r"(\{\\[^{}\n]*\})")
 _OVERRIDE_STYLE = re.compile(
     r"\\(?:([ibus])([01])|1?c(?:&H([0-9a-f]{6})&?)?)(?=[\\}])", re.IGNORECASE
 )
 _POSITION = re.compile(r"\\an([1-9])")
+
+
+class Block(NamedTuple):
+    """Lines of a cue in a file."""
+
+    start: int
+    """Start of the cue, in milliseconds."""
+    end: int
+    """End of the cue, in milliseconds."""
+    settings: str
+    """Text behind the times of the cue."""
+    body: str
+    """Text below the times, with newlines between its lines."""
+
+
+Reader: TypeAlias = Callable[[Block], tuple[str, tuple[Word, ...], int | None]]
+"""Function that returns the text of a block in the form of `Cue.text`, its words, and its position
+without that in override tags."""
 
 
 def parse(text: str) -> Subtitles:
@@ -31,13 +46,16 @@ def parse(text: str) -> Subtitles:
 
     Lines end with a newline.
     """
-    webvtt = bool(_WEBVTT.match(text))
-    ignored: Ignored = {}
-    cues = collect(_cues(text.split("\n"), ignored, webvtt=webvtt))
-    return Subtitles(cues, tuple(ignored), subrip=not webvtt)
+    subrip, read = True, _read_subrip
+    if _WEBVTT.match(text):
+        from cloudburst.models.subtitles import webvtt  # noqa: PLC0415 - rarely needed
+
+        subrip, read = False, webvtt.read_block
+    blocks = list(_blocks(text.split("\n")))
+    return Subtitles(collect(_cues(blocks, read)), _ignored(blocks), subrip)
 
 
-def _cues(lines: Sequence[str], ignored: Ignored, *, webvtt: bool) -> Iterator[Cue]:
+def _blocks(lines: Sequence[str]) -> Iterator[Block]:
     timings = (
         (row, match)
         for row, line in enumerate(lines)
@@ -48,33 +66,33 @@ def _cues(lines: Sequence[str], ignored: Ignored, *, webvtt: bool) -> Iterator[C
         raise InvalidInputError(f"more than {MAX_CUES:,} cues", f"at most {MAX_CUES:,} cues")
     ends = [row for row, _ in heads[1:]] + [len(lines)]
     for (row, match), end in zip(heads, ends, strict=False):
-        body = _body(lines, row + 1, end)
-        position = _webvtt_position(match[9] or "") if webvtt else None
-        start, stop = _milliseconds(match.groups()[:4]), _milliseconds(match.groups()[4:8])
-        overrides = _OVERRIDES.findall(body)
-        for group in overrides:
-            add_ignored(group, ignored)
-        for group in overrides:
-            if asked := _POSITION.search(group):
-                position = int(asked[1])
-                break
-        if start < stop:
-            text, words = _webvtt_text(body, start, stop) if webvtt else (_subrip_text(body), ())
-            if text and _OVERRIDES.sub("", body).strip():
-                yield Cue(start, stop, text, position, words)
+        times = milliseconds(match.groups()[:4]), milliseconds(match.groups()[4:8])
+        yield Block(*times, match[9] or "", _body(lines, row + 1, end))
 
 
-def _tags(overrides: re.Match[str]) -> str:
-    """Return the tags for the styles and colours in a group of override tags."""
-    tags: list[str] = []
-    for style, on, colour in _OVERRIDE_STYLE.findall(overrides[0]):
-        if style:
-            tags.append(f"<{'' if on == '1' else '/'}{style.lower()}>")
-        else:  # blue, green, red
-            tags.append(
-                f"<font color=#{colour[4:]}{colour[2:4]}{colour[:2]}>" if colour else "</font>"
-            )
-    return "".join(tags)
+def _cues(blocks: Sequence[Block], read: Reader) -> Iterator[Cue]:
+    for block in blocks:
+        if block.start < block.end and OVERRIDES.sub("", block.body).strip():
+            text, words, position = read(block)
+            groups = OVERRIDES.findall(block.body)
+            positions = (asked for group in groups if (asked := _POSITION.search(group)))
+            if (first := next(positions, None)) is not None:
+                position = int(first[1])
+            if text:
+                yield Cue(block.start, block.end, text, position, words)
+
+
+def _ignored(blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return the names of the override tags in blocks that have no effect on the video."""
+    if not any("{\\" in block.body for block in blocks):
+        return ()
+    from cloudburst.models.subtitles import overrides  # noqa: PLC0415 - rarely needed
+
+    ignored: overrides.Ignored = {}
+    for block in blocks:
+        for group in OVERRIDES.findall(block.body):
+            overrides.add_ignored(group, ignored)
+    return tuple(ignored)
 
 
 def _body(lines: Sequence[str], first: int, end: int) -> str:
@@ -89,73 +107,30 @@ def _body(lines: Sequence[str], first: int, end: int) -> str:
     return "\n".join(body)
 
 
-def _subrip_text(body: str) -> str:
-    r"""Return the text of a SubRip cue in the form of `Cue.text`.
+def _read_subrip(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
+    r"""Return the text of a SubRip cue; see `Reader`.
 
     ``\N`` is a line break, and ``\h`` a space at which no line is broken.
     """
-    body = body.replace("\\N", "\n").replace("\\h", "\u00a0")
-    return _OVERRIDES.sub(_tags, body).strip()
+    body = block.body.replace("\\N", "\n").replace("\\h", "\u00a0")
+    return OVERRIDES.sub(override_tags, body).strip(), (), None
 
 
-def _webvtt_text(body: str, start: int, end: int) -> tuple[str, tuple[Word, ...]]:
-    """Return the text of a WebVTT cue in the form of `Cue.text`, and its words.
-
-    Character references such as ``&amp;`` are resolved, and classes in tags are removed. Tags with
-    a timestamp divide the text into words.
-    """
-    parts = _TAG.split(body)
-    if not any(map(_TIMESTAMP_TAG.fullmatch, parts[1::2])):
-        parts[::2] = [escape(html.unescape(part)) for part in parts[::2]]
-        parts[1::2] = [_CLASS_TAG.sub(r"<\1>", part) for part in parts[1::2]]
-        return _OVERRIDES.sub(_tags, "".join(parts)).strip(), ()
-    timed = TimedText(start, end)
-    timed.mark(start)
-    for place, part in enumerate(parts):
-        if place % 2 == 0:
-            for index, piece in enumerate(_OVERRIDES.split(escape(html.unescape(part)))):
-                if index % 2:
-                    timed.add_tag(_OVERRIDES.sub(_tags, piece))
-                else:
-                    timed.add_text(piece)
-        elif stamp := _TIMESTAMP.fullmatch(part):
-            timed.mark(_milliseconds(stamp.groups()))
-        elif not _TIMESTAMP_TAG.fullmatch(part):
-            timed.add_tag(_CLASS_TAG.sub(r"<\1>", part))
-    return timed.finish()
+def override_tags(overrides: re.Match[str]) -> str:
+    """Return the tags for the styles and colours in a group of override tags."""
+    tags: list[str] = []
+    for style, on, colour in _OVERRIDE_STYLE.findall(overrides[0]):
+        if style:
+            tags.append(f"<{'' if on == '1' else '/'}{style.lower()}>")
+        else:  # blue, green, red
+            tags.append(
+                f"<font color=#{colour[4:]}{colour[2:4]}{colour[:2]}>" if colour else "</font>"
+            )
+    return "".join(tags)
 
 
-def _webvtt_position(settings: str) -> int | None:
-    """Return the nearest of the nine positions for the ``line`` and ``align`` of a WebVTT cue.
-
-    Return ``None`` for a cue with neither of them.
-    """
-    given = dict(part.split(":", 1) for part in settings.split() if ":" in part)
-    column = {"start": 1, "left": 1, "end": 3, "right": 3}.get(given.get("align", ""))
-    row = _webvtt_row(given.get("line", "").partition(",")[0])
-    if row is None and column is None:
-        return None
-    return (column or 2) + 3 * (row or 0)
-
-
-def _webvtt_row(line: str) -> int | None:
-    """Return 0 for the lower third of the picture, 1 for the middle third, 2 for the upper third.
-
-    ``line`` is a percentage of the height, measured from the top, or the number of a text line. The
-    picture is taken to have 15 lines: 0 is the top line, and -1 is the bottom line. Return ``None``
-    for anything else, such as ``auto``.
-    """
-    match = re.fullmatch(r"(-?\d{1,3})(?:\.\d+)?(%?)", line)
-    if match is None:
-        return None
-    number = int(match[1])
-    if match[2]:
-        return 2 if number <= 33 else 1 if number <= 66 else 0
-    from_top = number if number >= 0 else 15 + number
-    return 2 if from_top < 5 else 1 if from_top < 10 else 0
-
-
-def _milliseconds(parts: Sequence[str | None]) -> int:
+def milliseconds(parts: Sequence[str | None]) -> int:
+    """Return the time with these hours, minutes, seconds and decimals, the groups of `STAMP`."""
     hours, minutes, seconds, fraction = parts
     whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
     return whole * 1000 + int((fraction or "0").ljust(3, "0"))
