@@ -328,7 +328,7 @@ def test_a_free_place_overlaps_nothing(wanted, downwards):
                 ),
                 max_size=80,
             ),
-            st.integers(1, 9),
+            st.one_of(st.none(), st.integers(1, 9)),
         ),
         min_size=1,
         max_size=4,
@@ -336,14 +336,27 @@ def test_a_free_place_overlaps_nothing(wanted, downwards):
     size=st.sampled_from([LANDSCAPE, PORTRAIT, (64, 36), (36, 64)]),
     font_size=st.sampled_from([8, None, 120]),
     boxed=st.booleans(),
+    look=st.fixed_dictionaries(
+        {},
+        optional={
+            "outline_width": st.sampled_from([0, 0.2]),
+            "shadow": st.sampled_from([0.001, 0.2]),
+            "text_color": st.sampled_from(["#ff000080", "#00000000"]),
+            "box_padding": st.sampled_from([(0, 0), (2, 2)]),
+            "subtitle_position": st.sampled_from(["top-left", "center", "bottom-right"]),
+            "subtitle_margin": st.sampled_from([(0, 0), (0.4, 0.4)]),
+            "subtitle_width": st.sampled_from([0.2, 1.0]),
+        },
+    ),
 )
-def test_layers_lie_within_the_picture(texts, size, font_size, boxed):
+def test_layers_lie_within_the_picture(texts, size, font_size, boxed, look):
     layers = painted(
         *(text for text, _ in texts),
         positions=[position for _, position in texts],
         size=size,
         font_size=font_size,
         background_box=boxed,
+        **look,
     )
     for layer in layers:
         assert 0 <= layer.x < layer.x + layer.width <= size[0]

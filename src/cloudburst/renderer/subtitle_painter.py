@@ -27,6 +27,11 @@ MAX_COLOURS = 8
 mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
 last one."""
 
+CHECK_HEIGHT = 75
+"""Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
+check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
+1.7 CPU seconds."""
+
 
 class _Block(NamedTuple):
     """Lines of a cue with the area that they cover."""
@@ -66,6 +71,7 @@ class SubtitlePainter:
         self._cues = cues
         self._style = style
         self._canvas = width, height
+        self._font = font
         self._letters = Letters(font, style.size, narrow_quotes=style.narrow_quotes)
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
@@ -77,15 +83,21 @@ class SubtitlePainter:
     def check_font(self) -> None:
         """Draw each character of the cues once, to find errors of a job's font file.
 
+        Large letters are drawn in a smaller size, so that the time depends on the number of
+        characters only.
+
         Raises:
             InputFaultError: A character cannot be drawn.
         """
         style, letters = self._style, self._letters
+        scale = min(1.0, CHECK_HEIGHT / style.size)
+        if scale < 1:
+            letters = Letters(self._font, CHECK_HEIGHT)
         texts = (plain_text(cue.text) for cue in self._cues)
         characters = dict.fromkeys(chain.from_iterable(texts))
         shown = (one for one in characters if is_shown(one, letters.has_glyph))
         try:
-            letters.check(shown, style.outline, bold=style.bold)
+            letters.check(shown, style.outline * scale, bold=style.bold)
         except (OSError, ValueError, OverflowError) as error:  # of FreeType or Pillow
             raise InputFaultError(
                 FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
