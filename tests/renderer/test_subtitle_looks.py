@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import get_args
 
 import pytest
 from PIL import Image, ImageChops
-from pydantic import ValidationError
 
-from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.options.subtitles import FontFamily
 from cloudburst.renderer.fonts import find_font, font_tables
 from support.font_files import collection, latin_font
@@ -221,29 +218,6 @@ def test_a_text_is_not_wider_than_the_option(tmp_path, share, position):
             assert edge == pytest.approx(0.08 * 1920, abs=LINE / 10)
 
 
-@pytest.mark.parametrize(
-    ("option", "wrong"),
-    [
-        *(("text_color", value) for value in ("red", "#fff", "#ff00000", "", None, 5, "#ff0000\n")),
-        *(("outline_color", value) for value in ("#fff", "&H0000000", "&H000000000", "#00 000")),
-        *(("box_color", value) for value in ("&H00000000", "transparent")),
-        *(("outline_width", value) for value in (-0.01, 0.21, "thick", float("nan"))),
-        *(("shadow", value) for value in (-0.01, 0.21, float("inf"), None)),
-        ("shadow_color", "black"),
-        *(("subtitle_position", value) for value in ("middle", "bottom_left", "", 2)),
-        *(("subtitle_margin", value) for value in (0.1, "0.1", (0.1, 0.5), (-0.1, 0), "a b")),
-        *(("subtitle_width", value) for value in (0.1, 1.1, "all")),
-        *(
-            ("box_padding", value)
-            for value in (0.1, "0.1", (0, -1), (0, 3), "1 1 1", ("a", 0), None)
-        ),
-    ],
-)
-def test_values_that_are_wrong_are_errors_of_the_option(option, wrong):
-    with pytest.raises(ValueError, match=option):
-        RenderOptions.model_validate({option: wrong})
-
-
 # Fonts
 
 
@@ -298,31 +272,3 @@ def test_a_collection_is_a_font_file(tmp_path):
     one, _ = with_font(tmp_path / "a", collection(place, fonts=bytes(moved)), "Text", **PLACED)
     other, _ = with_font(tmp_path / "b", latin_font(), "Text", **PLACED)
     assert one == other
-
-
-@pytest.mark.parametrize(
-    ("value", "is_path"),
-    [
-        ("a.ttf", True),
-        ("a.OTF", True),
-        ("fonts/a", True),
-        ("C:\\fonts\\a", True),
-        (Path("/a"), True),
-        ("Noto Sans CJK JP", False),
-        (None, False),
-    ],
-)
-def test_a_font_is_a_family_or_a_path(value, is_path):
-    options = RenderOptions(font=value)
-    assert options.files() == ({"font": Path(value)} if is_path else {})
-    again = RenderOptions.model_validate_json(options.model_dump_json(exclude_unset=True))
-    assert again.files() == options.files()
-
-
-@pytest.mark.parametrize("family", ["Arial", "noto sans", "", 5, "ttf"])
-def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
-    with pytest.raises(ValidationError) as caught:
-        RenderOptions(font=family)
-    name, found, expected = describe_option_error(caught.value.errors()[0])
-    assert (name, found) == ("font", repr(family))
-    assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")

@@ -1,0 +1,104 @@
+"""Options of the look of subtitles: values, also as text, paths of fonts, and errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cloudburst import RenderOptions, read_scenes
+from cloudburst.cli.look_options import LookOptions, SubtitleFlags
+from cloudburst.models.options import describe_option_error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("font", "Noto Sans CJK HK", "Noto Sans CJK HK"),
+        ("font", "fonts/a.ttf", Path("fonts/a.ttf")),
+        ("text_color", "#FFEE00", "#ffee00"),
+        ("outline_color", "#ff8000", "&H000080FF"),
+        ("outline_color", "#ff800040", "&HBF0080FF"),
+        ("outline_color", "&Habcdef01", "&Habcdef01"),
+        ("outline_width", "0.1", 0.1),
+        ("shadow", "0.05", 0.05),
+        ("shadow_color", "#00000000", "#00000000"),
+        ("box_color", "#123456", "#123456"),
+        ("box_padding", "0.5, 0", (0.5, 0.0)),
+        ("subtitle_position", "top-right", "top-right"),
+        ("subtitle_margin", "0.1 0.2", (0.1, 0.2)),
+        ("subtitle_width", "0.5", 0.5),
+    ],
+)
+def test_values_are_the_same_as_text_and_on_the_command_line(name, value, expected):
+    assert getattr(RenderOptions.model_validate({name: value}), name) == expected
+    given = float(value) if isinstance(expected, float) else value
+    assert (
+        getattr(LookOptions(subtitles=SubtitleFlags(**{name: given})).options(), name) == expected
+    )
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_the_path_of_a_font_is_relative_to_the_file_of_the_scenes(tmp_path, suffix):
+    values = {"a": "fonts/a", "b": "B.TTF", "c": "Noto Sans CJK JP"}
+    if suffix == "csv":
+        rows = [f"{name},{name}.png,{name}.mp3,{font}" for name, font in values.items()]
+        text = "\n".join(["name,image,audio,font", *rows])
+    else:
+        text = json.dumps([{"name": name, "options": {"font": f}} for name, f in values.items()])
+    (tmp_path / f"scenes.{suffix}").write_text(text)
+    found = [scene["options"]["font"] for scene in read_scenes(tmp_path / f"scenes.{suffix}")]
+    assert found == [f"{tmp_path}/fonts/a", f"{tmp_path}/B.TTF", "Noto Sans CJK JP"]
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        *(("text_color", value) for value in ("red", "#fff", "#ff00000", "", None, 5, "#ff0000\n")),
+        *(("outline_color", value) for value in ("#fff", "&H0000000", "&H000000000", "#00 000")),
+        *(("box_color", value) for value in ("&H00000000", "transparent")),
+        *(("outline_width", value) for value in (-0.01, 0.21, "thick", float("nan"))),
+        *(("shadow", value) for value in (-0.01, 0.21, float("inf"), None)),
+        ("shadow_color", "black"),
+        *(("subtitle_position", value) for value in ("middle", "bottom_left", "", 2)),
+        *(("subtitle_margin", value) for value in (0.1, "0.1", (0.1, 0.5), (-0.1, 0), "a b")),
+        *(("subtitle_width", value) for value in (0.1, 1.1, "all")),
+        *(
+            ("box_padding", value)
+            for value in (0.1, "0.1", (0, -1), (0, 3), "1 1 1", ("a", 0), None)
+        ),
+    ],
+)
+def test_values_that_are_wrong_are_errors_of_the_option(option, wrong):
+    with pytest.raises(ValueError, match=option):
+        RenderOptions.model_validate({option: wrong})
+
+
+@pytest.mark.parametrize(
+    ("value", "is_path"),
+    [
+        ("a.ttf", True),
+        ("a.OTF", True),
+        ("fonts/a", True),
+        ("C:\\fonts\\a", True),
+        (Path("/a"), True),
+        ("Noto Sans CJK JP", False),
+        (None, False),
+    ],
+)
+def test_a_font_is_a_family_or_a_path(value, is_path):
+    options = RenderOptions(font=value)
+    assert options.files() == ({"font": Path(value)} if is_path else {})
+    again = RenderOptions.model_validate_json(options.model_dump_json(exclude_unset=True))
+    assert again.files() == options.files()
+
+
+@pytest.mark.parametrize("family", ["Arial", "noto sans", "", 5, "ttf"])
+def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
+    with pytest.raises(ValidationError) as caught:
+        RenderOptions(font=family)
+    name, found, expected = describe_option_error(caught.value.errors()[0])
+    assert (name, found) == ("font", repr(family))
+    assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")
