@@ -81,6 +81,9 @@ class MotionFlags:
     motion_easing: Annotated[
         Easing | None, Parameter(help="Slow the start or the end of the movement, or both.")
     ] = None
+    panorama: Annotated[
+        bool | None, Parameter(negative=(), help="Let pans cross the whole of a long picture.")
+    ] = None
     fade_in: Annotated[float | None, Parameter(help="Seconds of a fade from black, 0 to 10.")] = (
         None
     )

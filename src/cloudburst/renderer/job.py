@@ -68,6 +68,7 @@ class JobOptions:
     effects: tuple[Effect, ...]
     motion_amount: float
     motion_easing: Easing
+    panorama: bool
     fade_in: float
     fade_out: float
     background_box: bool

@@ -24,12 +24,12 @@ WHOLE_PICTURE = Window(0.0, 0.0, 1.0)
 
 
 class Camera(NamedTuple):
-    """Camera that moves over a picture of the size of the video, for the whole video."""
+    """Camera that moves over a picture for the whole video."""
 
     effect: Effect
     """Movement that was chosen for the scene."""
     size: tuple[int, int]
-    """Width and height of the picture and of the video, in pixels."""
+    """Width and height of the video, and of the picture unless it is a panorama, in pixels."""
     amount: float = DEFAULT_AMOUNT
     """Extent of the movement; see ``RenderOptions.motion_amount``."""
     easing: Easing = "linear"
@@ -37,6 +37,9 @@ class Camera(NamedTuple):
     focus: Point = CENTRE
     """Point of the picture that has the same place in all frames: in both directions in zooms, in
     the direction across the movement in pans."""
+    panorama: tuple[int, int] | None = None
+    """Width and height of a picture that a pan crosses from end to end; see
+    `cloudburst.renderer.panoramas`."""
 
     def window(self, frame: int, frames: int) -> Window:
         """Return the window of a frame.
@@ -47,7 +50,7 @@ class Camera(NamedTuple):
         """
         part = ease(self.easing, frame / (frames - 1) if frames > 1 else 0.0)
         across, down = self.focus
-        zoom = 1 / (1 - self.amount)
+        zoom = self._pan_zoom()
         match self.effect:
             case Effect.ZOOM_IN:
                 zoom = 1 + self.amount * part
@@ -66,7 +69,38 @@ class Camera(NamedTuple):
                 raise ValueError(msg)
         room = 1 - 1 / zoom
         width, height = self.size
-        return Window(width * room * across, height * room * down, zoom)
+        more_across, more_down = (
+            inner - outer
+            for inner, outer in zip(self.panorama or self.size, self.size, strict=True)
+        )
+        left = (more_across + width * room) * across
+        return Window(left, (more_down + height * room) * down, zoom)
+
+    @property
+    def path_length(self) -> float:
+        """Length of the path over a panorama relative to that of a pan by default, at least 1.
+
+        It is 1 without a panorama.
+        """
+        if self.panorama is None:
+            return 1.0
+        first, last = self.window(0, 2), self.window(1, 2)
+        across = abs(last.left - first.left) / self.size[0]
+        down = abs(last.top - first.top) / self.size[1]
+        return max(1.0, max(across, down) / DEFAULT_AMOUNT)
+
+    def _pan_zoom(self) -> float:
+        """Return the magnification of pans.
+
+        The window has the proportions of the video, and at most ``1 - amount`` of the length of the
+        picture.
+        """
+        across, down = (
+            outer / inner
+            for outer, inner in zip(self.size, self.panorama or self.size, strict=True)
+        )
+        along = across if self.effect in (Effect.PAN_LEFT, Effect.PAN_RIGHT) else down
+        return max(across, down, along / (1 - self.amount))
 
 
 def ease(easing: Easing, part: float) -> float:

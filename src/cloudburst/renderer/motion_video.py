@@ -40,9 +40,11 @@ class MotionVideo:
         fps: int = DEFAULT_FPS,
     ) -> None:
         self.gop_frames = MOTION_GOP_SECONDS * fps
-        self._size = VideoSize(picture.width, picture.height)
+        self._size = VideoSize(
+            *((picture.width, picture.height) if camera is None else camera.size)
+        )
         self._format = VideoFormat(self._size, fps)
-        self._picture = Frame(*self._size)
+        self._picture = Frame(picture.width, picture.height)
         self._picture.fill(picture)
         self._canvas = Frame(*self._size)
         self._frames = frames
@@ -58,13 +60,16 @@ class MotionVideo:
         """Return the quantizer, chosen by a trial; see `GopSource`.
 
         The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so that
-        videos of the same picture have the same quantizer, for any length.
+        videos of the same picture have the same quantizer, for any length. A panorama moves as fast
+        as other pictures.
         """
         encoder = GopEncoder(self._format, TRIAL_QUANTIZER)
         pictures: list[EncodedPicture] = []
-        first = (TRIAL_SCENE_FRAMES - TRIAL_FRAMES) // 2
+        length = 1.0 if self._camera is None else self._camera.path_length
+        frames = round(TRIAL_SCENE_FRAMES * length)
+        first = (frames - TRIAL_FRAMES) // 2
         for frame in range(first, first + TRIAL_FRAMES):
-            self._draw_picture(self._window(frame, TRIAL_SCENE_FRAMES))
+            self._draw_picture(self._window(frame, frames))
             pictures += encoder.add(self._canvas.video)
         return motion_quantizer(pictures + encoder.finish(), self._size)
 

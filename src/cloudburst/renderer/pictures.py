@@ -11,13 +11,14 @@ import struct
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageOps
 
 from cloudburst.models import picture_rules
+from cloudburst.models.camera_effects import Effect
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.video_format import video_size
+from cloudburst.models.video_format import VideoSize, video_size
 from cloudburst.renderer.crop import (
     CENTRE,
     Box,
@@ -28,6 +29,9 @@ from cloudburst.renderer.crop import (
     stored_point,
 )
 from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions
+
+if TYPE_CHECKING:
+    from cloudburst.renderer.panoramas import Panorama
 
 _MAX_WATERMARK_PARTS = 8
 """Largest height of a watermark, divided by the height of its visible part."""
@@ -43,45 +47,65 @@ Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything 
 
 
 class FittedPicture(NamedTuple):
-    """Picture in RGB, rotated by EXIF and fitted to the size of the video."""
+    """Picture in RGB, rotated by EXIF and fitted to the size of the video, or to a panorama."""
 
     image: Image.Image
+    size: VideoSize
+    """Size of the video."""
     focus: Point
     """Position of the focus of the options in the fitted picture."""
+    is_shortened: bool = False
+    """True if a panorama has not the whole length of the picture, because it is too long."""
 
 
-def load_picture(path: Path, pixels: int, options: JobOptions) -> FittedPicture:
-    """Return the picture, fitted to the size of the video.
+def load_picture(
+    path: Path, pixels: int, options: JobOptions, effect: Effect | None = None
+) -> FittedPicture:
+    """Return the picture, fitted to the size of the video, or to that of a panorama.
 
     If neither `size` nor `is_portrait` of the options decides the orientation, the shape of the
     picture does; a square picture becomes landscape. Transparent parts become black if the picture
     fills the video; otherwise they show the backdrop.
     """
-    contain = options.fit == "contain"
     with _opened(path, IMAGE, pixels) as picture:
         orientation = _orientation(picture)
         lies = orientation in range(5, 9)
-        width, height = reversed(picture.size) if lies else picture.size
-        upright = width < height if options.is_portrait is None else options.is_portrait
+        shown = (picture.height, picture.width) if lies else picture.size
+        upright = shown[0] < shown[1] if options.is_portrait is None else options.is_portrait
         size = video_size(options.size, upright=upright)
-        placed = contained_size((width, height), size) if contain else size
+        panorama = _panorama(shown, size, options, effect)
+        contain = options.fit == "contain" and panorama is None
+        filled_size = size if panorama is None else panorama.size
+        placed = contained_size(shown, size) if contain else filled_size
         stored = (placed[1], placed[0]) if lies else placed
         picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
         focus = stored_point(options.focus, orientation)
         box = _whole(picture) if contain else crop_box(picture.size, stored, focus)
-        filled = _resized(picture, stored, box)
+        filled = (_resized if panorama is None else _resized_in_parts)(picture, stored, box)
+    del picture  # up to 400 MB, which closing does not free
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
     if contain:
         from cloudburst.renderer.backdrop import on_backdrop  # noqa: PLC0415 - few renders need it
 
         whole = on_backdrop(turned, size, options.backdrop, options.focus)
-        return FittedPicture(whole, _focus(options, placed, _around(placed, size)))
+        return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)))
     if turned.mode == "RGBA":
-        black = Image.new("RGBA", size, (0, 0, 0, 255))
+        black = Image.new("RGBA", turned.size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
-    shown = crop_box((width, height), size, options.focus)
-    return FittedPicture(turned.convert("RGB"), _focus(options, (width, height), shown))
+    point = _focus(options, shown, crop_box(shown, filled_size, options.focus))
+    shortened = panorama is not None and panorama.is_shortened
+    return FittedPicture(turned.convert("RGB"), size, point, shortened)
+
+
+def _panorama(
+    picture: tuple[int, int], size: VideoSize, options: JobOptions, effect: Effect | None
+) -> Panorama | None:
+    if not options.panorama or effect is None:
+        return None
+    from cloudburst.renderer.panoramas import plan_panorama  # noqa: PLC0415 - few renders need it
+
+    return plan_panorama(picture, size, effect, options.motion_amount)
 
 
 def _focus(options: JobOptions, size: tuple[int, int], box: Box) -> Point:
@@ -134,6 +158,29 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Ima
     )
     resized = small.resize(size, Image.Resampling.LANCZOS, within)
     return resized.convert("RGBA") if resized.mode == "RGBa" else resized
+
+
+def _resized_in_parts(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """Return the part of a picture within ``box`` at another size, as `_resized` does.
+
+    A long result is made part by part, so that the memory does not grow with the length.
+    """
+    axis = 0 if size[0] >= size[1] else 1
+    step = max(1, _STRIP_PIXELS // size[1 - axis])
+    scale = (box[2 + axis] - box[axis]) / size[axis]
+    whole: Image.Image | None = None
+    for start in range(0, size[axis], step):
+        end = min(start + step, size[axis])
+        low, high = box[axis] + start * scale, min(box[axis] + end * scale, box[2 + axis])
+        if axis == 0:
+            part = _resized(picture, (end - start, size[1]), (low, box[1], high, box[3]))
+        else:
+            part = _resized(picture, (size[0], end - start), (box[0], low, box[2], high))
+        if whole is None:
+            whole = Image.new(part.mode, size)
+        whole.paste(part, (start, 0) if axis == 0 else (0, start))
+    assert whole is not None
+    return whole
 
 
 def _orientation(picture: Image.Image) -> int:

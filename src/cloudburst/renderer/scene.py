@@ -12,9 +12,8 @@ from PIL import Image
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
-from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer import pictures, process_limits
-from cloudburst.renderer.crop import Point
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import Font, find_font, input_font
 from cloudburst.renderer.gops import GopSource
@@ -29,6 +28,7 @@ from cloudburst.renderer.job import (
 )
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
+from cloudburst.renderer.pictures import FittedPicture
 from cloudburst.renderer.planes import Planes, to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
@@ -58,6 +58,8 @@ class Scene(NamedTuple):
     """Descriptions of characters of the subtitles for which the font has no glyph."""
     ignored: tuple[str, ...]
     """Features of the subtitles that have no effect on the video."""
+    is_shortened: bool
+    """True if the picture is too long for a panorama, so that its ends are left out."""
 
 
 def load_scene(
@@ -77,8 +79,8 @@ def load_scene(
         ConfigurationError: There is no font.
     """
     with process_limits.reading_input(IMAGE, announce):
-        picture, focus = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options)
-    video_format = VideoFormat(VideoSize(*picture.size), job.options.fps)
+        fitted = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options, job.effect)
+    picture, video_format = fitted.image, VideoFormat(fitted.size, job.options.fps)
     mark = None
     if (folder / WATERMARK).exists():
         with process_limits.reading_input(WATERMARK, announce):
@@ -103,7 +105,7 @@ def load_scene(
         else _motion_video(
             picture,
             mark,
-            _camera(effect, video_format.size, job, focus),
+            _camera(effect, fitted, job),
             frames,
             _with_fades(subtitles, fades, video_format.size),
             fps=video_format.fps,
@@ -111,7 +113,7 @@ def load_scene(
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
-    return Scene(video_format, source, scenario, costly, missing, ignored)
+    return Scene(video_format, source, scenario, costly, missing, ignored, fitted.is_shortened)
 
 
 def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
@@ -194,9 +196,15 @@ def _motionless_video(
     return MotionVideo(planes, frames, None, None, faded, fps=fps)
 
 
-def _camera(effect: Effect, size: VideoSize, job: RenderJob, focus: Point) -> Camera:
-    options = job.options
-    return Camera(effect, size, options.motion_amount, options.motion_easing, focus)
+def _camera(effect: Effect, fitted: FittedPicture, job: RenderJob) -> Camera:
+    return Camera(
+        effect,
+        fitted.size,
+        job.options.motion_amount,
+        job.options.motion_easing,
+        fitted.focus,
+        None if fitted.image.size == fitted.size else fitted.image.size,
+    )
 
 
 def _motion_video(

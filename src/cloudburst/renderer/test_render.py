@@ -21,6 +21,7 @@ TEST_OPTIONS: dict[str, Any] = {
     "effects": ["zoom_in"],
     "motion_amount": 0.1,
     "motion_easing": "linear",
+    "panorama": False,
     "fade_in": 0,
     "fade_out": 0,
     "is_portrait": None,

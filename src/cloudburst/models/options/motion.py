@@ -30,6 +30,12 @@ class MotionOptions(BaseModel):
     )
     """Change of the speed of the movement: constant (``linear``), slow at the start (``ease_in``),
     at the end (``ease_out``), or at both (``ease_in_out``)."""
+    panorama: bool = Field(default=False, description="true or false")
+    """True for pans that cross the whole picture if it is longer, in the direction of the movement,
+    than the shape of the video: its other side is fitted to the video, and nothing is cropped. The
+    speed follows from the lengths of picture and sound. It is without effect on zooms and on other
+    pictures. Of a picture that is extremely long (11 times the length of a video of 1920×1080, in
+    general 20 million pixels), the ends are left out, with a warning."""
     fade_in: float = Field(default=0.0, ge=0, le=10, description="a number of seconds from 0 to 10")
     """Seconds at the start of the video in which the picture, with subtitles and watermark, appears
     from black, from 0 to 10. The sound does not change. If the video is shorter than ``fade_in``

@@ -15,8 +15,8 @@ zoom."""
 MAX_STRIDE = 1 << 20
 """Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits."""
 MAX_ZOOM = 2.0
-"""Maximum magnification. Camera effects magnify by 1.1 to 1.12; the C kernel has memory for
-weights up to this limit."""
+"""Maximum magnification, that of a pan with the largest ``motion_amount``. The C kernel has memory
+for weights up to this limit."""
 MAX_OVERHANG = 0.2
 """Number of samples by which a window may extend beyond each edge of the plane. Because of their
 siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
