@@ -27,6 +27,7 @@ from support.audio_probe import (
     window,
     write_audio,
 )
+from support.hostile_media import SOUNDS, Case
 from support.render_job import lay_job, outcome, rendered
 
 pytestmark = pytest.mark.real
@@ -233,3 +234,25 @@ def test_ffmpeg_decodes_the_same_mix(tmp_path: Path) -> None:
     """The track is a valid AAC stream for others too."""
     sound = rendered_sound(tmp_path, music=MUSIC, duration=1, music_volume=1, music_fade=0)
     assert noise_ratio(decoded(tmp_path / "video.mp4"), sound) > 40
+
+
+@pytest.mark.parametrize("fps", [24, 50])
+def test_the_music_ends_with_a_video_of_another_frame_rate(tmp_path: Path, fps: int) -> None:
+    sound = rendered_sound(tmp_path, music=MUSIC, duration=1, fps=fps, music_volume=1, music_fade=1)
+    assert len(sound) == 2 * 48_000
+    assert rms(window(sound, 0.74, 0.76)) * math.sqrt(2) == pytest.approx(0.25, abs=0.02)
+
+
+HOSTILE = {"wav of 64 channels", "wav that claims hours", "m4a of 40 million samples"}
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in SOUNDS if case.name in HOSTILE], ids=lambda case: case.name
+)
+def test_hostile_music_is_judged_as_audio_is(tmp_path: Path, case: Case) -> None:
+    case.make(tmp_path / "music")
+    code, lines, _ = outcome(lay_job(tmp_path, duration=1))
+    if case.ends == "done":
+        assert code == 0
+    else:
+        assert (code, lines[-1]["fault"]["field"]) == (2, "music")
