@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,22 @@ def test_each_frame_of_a_fade_is_encoded(subtitle: bool) -> None:
         motion -= scene_work(scene(0).model_copy(update={"options": ZOOM}))
         rate = (plain - scene_work(scene(0).model_copy(update={"options": STILL}))) / seconds
         assert more - plain == pytest.approx(motion - rate * fading)
+
+
+@pytest.mark.parametrize(
+    ("sound", "cpu_seconds"),
+    [
+        ({}, 0.0097),
+        ({"music": Path("m.mp3")}, 0.0187),
+        ({"music": Path("m.mp3"), "music_ducking": 12}, 0.0234),
+        ({"loudness": -16}, 0.0217),
+    ],
+)
+def test_music_and_loudness_are_work_in_each_second(
+    sound: dict[str, Any], cpu_seconds: float
+) -> None:
+    """Measured CPU seconds to decode, mix and encode a second of sound of a still picture."""
+    options = RenderOptions(effects=(), **sound)
+    works = [scene_work(scene(n).model_copy(update={"options": options})) for n in (0, 100)]
+    expected = NATIVE_CPU_SECONDS_PER_WORK * (works[1] - works[0]) / 100
+    assert expected == pytest.approx(cpu_seconds, rel=0.2)

@@ -21,6 +21,13 @@ encoded frames, so this is nearly all for the audio."""
 STILL_SUBTITLE_WORK_PER_SECOND = 0.125
 """Work for each second of a scene with subtitles and without camera motion. A few frames are
 encoded at each change of the subtitles; one cue every 3 s was measured."""
+MUSIC_WORK_PER_SECOND = 0.05
+"""Work for each second of a scene with music. To decode the voice once more and to mix it with the
+music takes 0.8 to 1.4 times as long as to encode it."""
+LOUDNESS_WORK_PER_SECOND = 0.06
+"""Work for each second of a scene with a wanted loudness. The sound is decoded and measured before
+it is encoded, which takes 1.2 times as long as to encode it; 4 times as long with music and a
+limiter."""
 WORK_PER_MEGABYTE = 0.18
 """Work for each megabyte of the picture's file. It depends more on the size of the file than on the
 number of pixels, because a JPEG can be decoded at a smaller size."""
@@ -41,10 +48,11 @@ the start of shared encoding, and one GOP of 5 s."""
 def scene_work(scene: CheckedScene) -> float:
     """Return the work of a scene, in seconds.
 
-    It is the length of the audio, weighted for camera motion and subtitles, with additions for the
-    start of an encode and for the size of the picture. With camera motion, every frame is encoded,
-    and subtitles add less than 5 %, which is neglected. On the public image, a scene without camera
-    motion is a quarter of the work of the same scene with motion, with or without subtitles.
+    It is the length of the scene, weighted for camera motion and subtitles, with additions for
+    music and loudness, for the start of an encode and for the size of the picture. With camera
+    motion, every frame is encoded, and subtitles add less than 5 %, which is neglected. On the
+    public image, a scene without camera motion is a quarter of the work of the same scene with
+    motion, with or without subtitles.
     """
     seconds, options = scene.audio_seconds, scene.options
     fading = min(options.fade_in + options.fade_out, seconds)  # encoded as camera motion is
@@ -54,4 +62,8 @@ def scene_work(scene: CheckedScene) -> float:
         video = fading + STILL_SUBTITLE_WORK_PER_SECOND * (seconds - fading)
     else:
         video = fading + STILL_WORK_PER_SECOND * (seconds - fading)
+    if options.music is not None:
+        video += MUSIC_WORK_PER_SECOND * seconds
+    if options.loudness is not None:
+        video += LOUDNESS_WORK_PER_SECOND * seconds
     return BASE_WORK + video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
