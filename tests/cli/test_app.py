@@ -133,7 +133,7 @@ def test_a_subnet_asks_for_fargate(
 def test_a_picture_without_a_sound_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudburst.cli.app.run_and_report", lambda *_: 0)
+    monkeypatch.setattr("cloudburst.cli.render_command.run_and_report", lambda *_: 0)
     for name in ("y.jpg", "logo.png", "watermark.png"):
         (folder / "good" / name).touch()
     assert main(["render", "good", "--watermark", "good/logo.png"]) == 0
@@ -281,7 +281,9 @@ def test_timeouts_are_those_of_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs: list[RunRequest] = []
-    monkeypatch.setattr("cloudburst.cli.app.run_and_report", lambda job, _: jobs.append(job) or 0)
+    monkeypatch.setattr(
+        "cloudburst.cli.render_command.run_and_report", lambda job, _: jobs.append(job) or 0
+    )
     assert main(["render", "good"]) == 0
     monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
     monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")

@@ -6,27 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cloudburst.backends import local
-from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.film_options import FilmFlags
-from cloudburst.cli.look_options import LookOptions
-from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
 from cloudburst.cli.output import describe_error, print_error, safe_text
-from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
-from cloudburst.compat import read_settings, timeouts_of
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.tier import Tier
-from cloudburst.scenes import read_scenes
 
 AWS = Group("AWS", sort_key=2)
 app = App(
@@ -47,6 +34,8 @@ _AWS_SUMMARIES = {
     "emulate": "Run an emulator of ECS on this machine.",
 }
 _RUN_SUMMARIES = {
+    "render": "Render scenes into videos.",
+    "demo": "Render a picture-book story of six scenes on this machine.",
     "resume": "Resume a run that was interrupted, or in which scenes failed.",
     "runs": "List the runs of a folder and their state.",
     "plan": "Predict the time and cost of rendering; starts nothing.",
@@ -55,89 +44,15 @@ _RUN_SUMMARIES = {
 }
 """Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command
 itself shows the command's whole docstring."""
-# By name, so that a command is imported on use: importing boto takes a quarter of a second.
+# By name, so that a command is imported on use: importing the engine or boto takes a quarter of a
+# second.
 for _name, _summary in _AWS_SUMMARIES.items():
     app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_summary)
 for _name, _summary in _RUN_SUMMARIES.items():
-    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, help=_summary)
+    _module = "render_command" if _name == "render" else _name
+    app.command(f"cloudburst.cli.{_module}:{_name}_command", name=_name, help=_summary)
 _BROKEN_PIPE = 128 + 13
 """Exit code that shells report for a program that was ended by SIGPIPE."""
-
-
-@app.command(name="render")
-def render_command(
-    scenes: Annotated[list[Path], Parameter(negative=())],
-    /,
-    *,
-    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
-    overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    backend: BackendOptions | None = None,
-    video: LookOptions | None = None,
-    film: FilmFlags | None = None,
-    run_options: RunOptions | None = None,
-) -> int:
-    """Render scenes into videos.
-
-    SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
-    name. Scenes from several files and folders are rendered in one run.
-
-    Parameters
-    ----------
-    scenes
-        Files or folders of scenes.
-    to
-        Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
-    overwrite
-        Replace existing videos.
-    """
-    settings = read_settings()
-    backend, run_options = backend or BackendOptions(), run_options or RunOptions()
-    options = (video or LookOptions()).options()
-    request = RunRequest(
-        scenes=scenes_of(scenes, options),
-        to=to or settings.results or RESULTS_FOLDER,
-        options=options,
-        backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),
-        tier=backend.selected_tier(),
-        limits=replace(run_options.limits(), max_usd=backend.budget),
-        overwrite=overwrite,
-        film=(film or FilmFlags()).request(),
-        custom_folder=to is not None,
-        timeouts=timeouts_of(settings),
-        spot=backend.spot,
-    )
-    if backend.deadline is not None or backend.budget is not None:
-        from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import
-
-        request = apply_plan(request, backend, settings, workers=run_options.workers)
-    return run_and_report(request, run_options)
-
-
-@app.command
-def demo(
-    *,
-    to: Annotated[Path, Parameter(group=RUN, validator=folder_only)] = Path("cloudburst-demo"),
-    run_options: RunOptions | None = None,
-) -> int:
-    """Render a picture-book story of six scenes on this machine.
-
-    Parameters
-    ----------
-    to
-        Folder for the videos. Default: ./cloudburst-demo. Videos of an earlier demo are replaced.
-    """
-    run_options, story = run_options or RunOptions(), _story_folder()
-    request = RunRequest(
-        scenes=read_scenes(story),
-        to=to,
-        options=RenderOptions(watermark=story / "watermark.png"),
-        backend=local(workers=run_options.workers),
-        tier=Tier.STANDARD,
-        limits=run_options.limits(),
-        overwrite=True,
-        custom_folder=True,
-    )
-    return run_and_report(request, run_options)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -191,15 +106,6 @@ def _own_errors(error: Exception) -> Iterator[CloudburstError]:
                 yield from _own_errors(one)
         case _:
             raise error
-
-
-def _story_folder() -> Path:
-    """Return the folder of the demo's scenes, in the installed package or in a Git checkout."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "story", package.parents[1] / "examples" / "story"):
-        if folder.is_dir():
-            return folder
-    raise ConfigurationError(f"{package / 'story'}: not found; expected the scenes of the demo")
 
 
 class _PrintableFormatter(logging.Formatter):

@@ -1,0 +1,51 @@
+"""``cloudburst demo``: renders the story of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cloudburst.backends import local
+from cloudburst.cli.options import RUN, RunOptions, folder_only
+from cloudburst.cli.render import RunRequest, run_and_report
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.tier import Tier
+from cloudburst.scenes import read_scenes
+
+
+def demo_command(
+    *,
+    to: Annotated[Path, Parameter(group=RUN, validator=folder_only)] = Path("cloudburst-demo"),
+    run_options: RunOptions | None = None,
+) -> int:
+    """Render a picture-book story of six scenes on this machine.
+
+    Parameters
+    ----------
+    to
+        Folder for the videos. Default: ./cloudburst-demo. Videos of an earlier demo are replaced.
+    """
+    run_options, story = run_options or RunOptions(), _story_folder()
+    request = RunRequest(
+        scenes=read_scenes(story),
+        to=to,
+        options=RenderOptions(watermark=story / "watermark.png"),
+        backend=local(workers=run_options.workers),
+        tier=Tier.STANDARD,
+        limits=run_options.limits(),
+        overwrite=True,
+        custom_folder=True,
+    )
+    return run_and_report(request, run_options)
+
+
+def _story_folder() -> Path:
+    """Return the folder of the demo's scenes, in the installed package or in a Git checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "story", package.parents[1] / "examples" / "story"):
+        if folder.is_dir():
+            return folder
+    raise ConfigurationError(f"{package / 'story'}: not found; expected the scenes of the demo")

@@ -1,0 +1,64 @@
+"""``cloudburst render``: renders scenes into videos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.film_options import FilmFlags
+from cloudburst.cli.look_options import LookOptions
+from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
+from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
+from cloudburst.compat import read_settings, timeouts_of
+
+
+def render_command(
+    scenes: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
+    overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
+    backend: BackendOptions | None = None,
+    video: LookOptions | None = None,
+    film: FilmFlags | None = None,
+    run_options: RunOptions | None = None,
+) -> int:
+    """Render scenes into videos.
+
+    SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
+    name. Scenes from several files and folders are rendered in one run.
+
+    Parameters
+    ----------
+    scenes
+        Files or folders of scenes.
+    to
+        Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
+    overwrite
+        Replace existing videos.
+    """
+    settings = read_settings()
+    backend, run_options = backend or BackendOptions(), run_options or RunOptions()
+    options = (video or LookOptions()).options()
+    request = RunRequest(
+        scenes=scenes_of(scenes, options),
+        to=to or settings.results or RESULTS_FOLDER,
+        options=options,
+        backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),
+        tier=backend.selected_tier(),
+        limits=replace(run_options.limits(), max_usd=backend.budget),
+        overwrite=overwrite,
+        film=(film or FilmFlags()).request(),
+        custom_folder=to is not None,
+        timeouts=timeouts_of(settings),
+        spot=backend.spot,
+    )
+    if backend.deadline is not None or backend.budget is not None:
+        from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import
+
+        request = apply_plan(request, backend, settings, workers=run_options.workers)
+    return run_and_report(request, run_options)
