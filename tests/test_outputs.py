@@ -86,7 +86,7 @@ async def test_covers_are_claimed_with_their_videos(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").touch()
     async with claim_outputs(tmp_path, ["b"], run="r0", overwrite=False):
         pass
-    with pytest.raises(OutputExistsError, match="videos or covers already exist") as caught:
+    with pytest.raises(OutputExistsError, match=r"videos already exist: .*a\.jpg") as caught:
         async with claim_outputs(tmp_path, ["a", "b"], run="r1", overwrite=False, covers=["a"]):
             pass
     assert caught.value.paths == (tmp_path / "a.jpg",)

@@ -278,7 +278,7 @@ def commands():
 def test_commands_are_known(words, here):
     from cloudburst.cli.app import app
 
-    if words in {("plan",), ("render",)}:
+    if words in {("frame",), ("plan",), ("render",)}:
         return  # named as such
     words = ["run.json" if word == "TASK" else word for word in words]
     command, bound, rest = app.parse_args(words, exit_on_error=False, print_error=False)

@@ -304,10 +304,10 @@ class _Claim:
     def _refuse_existing(self) -> None:
         there = [path for path in self._outputs if os.path.lexists(path)]
         if there and not self._overwrite:
-            msg = f"{_kind(there)} already exist: {_listed(there)}; overwrite=True replaces them"
+            msg = f"videos already exist: {_listed(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, paths=there)
         if folders := [path for path in there if path.is_dir()]:
-            msg = f"folders have the names of {_kind(folders)}: {_listed(folders)}; move them away"
+            msg = f"folders have the names of videos: {_listed(folders)}; move them away"
             raise OutputExistsError(msg, paths=folders)
 
     def _write_claim_file(self) -> None:
@@ -336,11 +336,6 @@ def _usable(folder: Path) -> Generator[None]:
         why = getattr(exc, "strerror", None) or exc
         msg = f"videos cannot be written to {folder}: {inside}{why}"
         raise ConfigurationError(msg) from exc
-
-
-def _kind(paths: Sequence[Path]) -> str:
-    is_video = {path.suffix == ".mp4" for path in paths}
-    return "videos" if is_video == {True} else "videos or covers"
 
 
 def _listed(paths: Sequence[Path]) -> str:
