@@ -66,8 +66,8 @@ LOOKS: Mapping[str, Sequence[Look]] = {
         Look("cover", {"size": "square"}, "04-beacon"),
         Look("contain", {"size": "square", "fit": "contain"}, "04-beacon"),
         Look("backdrop", {"size": "4:5", "fit": "contain", "backdrop": "#203048"}, "04-beacon"),
-        Look("focus-left", {"size": "portrait", "focus": "0.2 0.5"}, "04-beacon"),
-        Look("focus-right", {"size": "portrait", "focus": "0.8 0.5"}, "04-beacon"),
+        Look("focus-left", {"size": "portrait", "focus": "0.2 0.5"}, "06-morning"),
+        Look("focus-right", {"size": "portrait", "focus": "0.8 0.5"}, "06-morning"),
         Look("wide", {"size": "1920x816"}, "04-beacon"),
     ),
     "motion": (
@@ -82,6 +82,15 @@ LOOKS: Mapping[str, Sequence[Look]] = {
         Look("pan-start", {"effects": "pan_right", "motion_amount": 0.4}, "06-morning", 0.0),
         Look("pan-end", {"effects": "pan_right", "motion_amount": 0.4}, "06-morning", 4.0),
         Look("fade-in", {"effects": "", "fade_in": 2.0}, "06-morning", 0.8),
+        *(
+            Look(
+                f"panorama-{at:g}",
+                {"size": "square", "effects": "pan_right", "panorama": True},
+                "06-morning",
+                at,
+            )
+            for at in (0.0, 2.0, 4.0)
+        ),
     ),
     "subtitles": (
         Look("default", {}),

@@ -154,7 +154,7 @@ def test_the_pieces_for_fargate_work(scenes, capsys, monkeypatch):
 
 
 def test_the_pieces_without_rendering_work(here, capsys):
-    assert isinstance(run_blocks("docs/scenes.md")["options"], RenderOptions)
+    assert isinstance(run_blocks("docs/looks.md")["options"], RenderOptions)
     assert run_blocks("docs/batches.md")["plan"].num_tasks == 10
     assert "101 scenes on 10 tasks" in capsys.readouterr().out
 
@@ -177,7 +177,7 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     run_blocks("docs/film.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
-    tested = {"batches", "emulator", "film", "migration", "scenes", "scheduling", "troubleshooting"}
+    tested = {"batches", "emulator", "film", "looks", "migration", "scheduling", "troubleshooting"}
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,
         *(f"docs/{page}.md" for page in tested),
