@@ -47,8 +47,8 @@ def load_watermark(folder: Path, job: RenderJob, size: VideoSize) -> Watermark:
 
 def _with_opacity(picture: Image.Image, options: JobOptions) -> Image.Image:
     if options.watermark_opacity < 1:
-        opacity = picture.getchannel("A").point(lambda a: round(a * options.watermark_opacity))
-        picture.putalpha(opacity)
+        opacities = [round(value * options.watermark_opacity) for value in range(256)]
+        picture.putalpha(picture.getchannel("A").point(opacities))
     return picture
 
 

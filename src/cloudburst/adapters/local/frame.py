@@ -80,13 +80,15 @@ async def draw_frame(
 @asynccontextmanager
 async def _temporary_folder() -> AsyncGenerator[Path]:
     """Create a temporary folder, and remove it after the block, also when cancelled."""
-    with CancelScope(shield=True):  # cancelled, the folder would have no owner
-        path = await to_thread.run_sync(tempfile.mkdtemp, None, "cloudburst-frame-")
+    path = ""
     try:
+        with CancelScope(shield=True):  # cancelled, the folder would have no owner
+            path = await to_thread.run_sync(tempfile.mkdtemp, None, "cloudburst-frame-")
         yield Path(path)
     finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(shutil.rmtree, path, True)
+        if path:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(shutil.rmtree, path, True)
 
 
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
