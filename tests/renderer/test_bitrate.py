@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.renderer import motion_video, process_limits, still_video
 from cloudburst.renderer.bitrate import (
     MAX_QUANTIZER,
     BitrateError,
@@ -14,11 +15,15 @@ from cloudburst.renderer.bitrate import (
     higher_quantizer,
     max_second_bytes,
 )
-from cloudburst.renderer.encoder import EncodedPicture
+from cloudburst.renderer.encoder import EncodedPicture, GopEncoder
+from cloudburst.renderer.frames import Frame
+from cloudburst.renderer.job import RenderJob
 from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.render import render
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import encode_all, noise
+from support.render_job import lay_job
 
 QUANTIZER = 20
 FORMAT = VideoFormat(VideoSize(1920, 1080))
@@ -107,3 +112,38 @@ def test_six_steps_halve_the_size_of_real_noise_at_least():
     ]
     assert sizes[1] / sizes[0] < 0.8
     assert sizes[2] / sizes[1] < 0.8
+
+
+@pytest.mark.parametrize("quantizer", [20, MAX_QUANTIZER])
+def test_a_gop_that_takes_too_much_memory_is_not_encoded_to_its_end(quantizer):
+    """With the highest quantizer there is no other way than to encode it."""
+    size = VideoSize(272, 144)
+    frame = Frame(*size)
+    encoder = GopEncoder(VideoFormat(size), quantizer, max_bytes=100_000)
+
+    def encode() -> None:
+        for seed in range(40):
+            frame.fill(to_planes(noise(size, seed)))
+            encoder.add(frame.video)
+        encoder.finish()
+
+    if quantizer == MAX_QUANTIZER:
+        encode()
+        return
+    with pytest.raises(BitrateError) as caught:
+        encode()
+    assert caught.value.size > 100_000
+    assert caught.value.limit == max_second_bytes(VideoFormat(size))
+
+
+def test_a_video_whose_gops_take_too_much_memory_gets_a_higher_quantizer(tmp_path, monkeypatch):
+    for module in (motion_video, still_video):
+        monkeypatch.setattr(module, "MAX_GOP_BYTES", 300_000)
+    folder = lay_job(
+        tmp_path, picture=noise((480, 272)), effects=["zoom_in"], seconds=1, size="480x272"
+    )
+    monkeypatch.setattr(process_limits, "limit_cpu_time", lambda _seconds: None)
+    job = RenderJob.from_json((folder / "job.json").read_bytes())
+    video = render(folder, job, lambda _: None, lambda _: None, lambda _: None)
+    assert video.warnings == ("image: encoded with less detail, to stay below 5 Mbit/s",)
+    assert video.size < 400_000

@@ -216,16 +216,30 @@ def test_the_process_renders_alone_and_ends_with_its_server(tmp_path, end):
     assert not (folder / "video.mp4").exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
-def test_memory_and_processor_time_are_limited_while_it_encodes(tmp_path):
-    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20)
+def limits_while_it_encodes(folder):
+    """Return the limits of memory in bytes and of processor time in seconds."""
     with start_render(folder) as process:
         until_progress(process)
         memory, _ = resource.prlimit(process.pid, resource.RLIMIT_DATA)
         seconds, _ = resource.prlimit(process.pid, resource.RLIMIT_CPU)
         process.kill()
+    return memory, seconds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
+def test_memory_and_processor_time_are_limited_while_it_encodes(tmp_path):
+    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20)
+    memory, seconds = limits_while_it_encodes(folder)
     assert memory == process_limits.MEMORY_BYTES
     assert 60 <= seconds <= 65  # 20, 2 for each second of the video, and those until here
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux only")
+def test_larger_videos_may_take_more_memory_and_processor_time(tmp_path):
+    folder = lay_job(tmp_path, effects=["zoom_in"], seconds=20, size="4k", fps=60)
+    memory, seconds = limits_while_it_encodes(folder)
+    assert memory == process_limits.MEMORY_BYTES + 60 * 3 * 1920 * 1080
+    assert 20 + 8 * 2 * 20 <= seconds <= 20 + 8 * 2 * 20 + 15
 
 
 def test_large_letters_leave_room_for_fewer_of_them(tmp_path):

@@ -166,3 +166,20 @@ def test_fit_backdrop_and_focus_reach_the_video(tmp_path: Path) -> None:
     assert right == pytest.approx([0] * 3, abs=3)
     assert contain == pytest.approx([255, 0, 0], abs=4)
     assert blur == pytest.approx([166] * 3, abs=12)
+
+
+def test_the_largest_video_fits_into_the_memory_of_a_render(tmp_path: Path) -> None:
+    """Camera motion, a watermark and a large picture, with the limits of the process."""
+    mark = Image.new("RGB", (80, 40), "white")
+    folder = lay_job(
+        tmp_path,
+        picture=Image.new("RGB", (9000, 9000), (90, 120, 200)),
+        mark=mark,
+        seconds=0.03,
+        size="4096x4096",
+        fps=60,
+        effects=["zoom_in"],
+    )
+    done = rendered(folder)
+    assert (done["width"], done["height"], done["frames"]) == (4096, 4096, 2)
+    strict_decode(folder / "video.mp4")

@@ -38,9 +38,9 @@ def photo(size: tuple[int, int], seed: int = 1) -> Image.Image:
     return Image.blend(picture, noise(size), 0.07)
 
 
-def noise(size: tuple[int, int]) -> Image.Image:
+def noise(size: tuple[int, int], seed: int = 2) -> Image.Image:
     """Return a picture that cannot be predicted: every pixel is random."""
-    data = random.Random(2).randbytes(size[0] * size[1] * 3)
+    data = random.Random(seed).randbytes(size[0] * size[1] * 3)
     return Image.frombytes("RGB", size, data)
 
 

@@ -181,10 +181,10 @@ class CheckedScene(BaseModel):
     """Fingerprint of everything that determines the video: contents of the files, and options."""
 
 
-VIDEO_BYTES_PER_SECOND = 30_000_000
-"""Upper bound for the data rate of a video, in bytes per second (240 Mbit/s). With the settings of
-the render service (1920x1080, 30 frames per second, 2026-11), 225 Mbit/s were measured if every
-frame is new noise, which no still picture produces, and 1 to 5 Mbit/s for usual scenes."""
+VIDEO_BYTES_PER_SECOND = 40_000_000
+"""Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos of
+the render service have at most 300 Mbit/s, and those of the public image 225 Mbit/s if every frame
+is new noise (2026-11). Usual scenes have 1 to 5 Mbit/s in 1080p."""
 VIDEO_BYTES_BASE = 64 * 1024 * 1024
 """Part of the upper bound for the size of a video that does not depend on its length, in bytes."""
 

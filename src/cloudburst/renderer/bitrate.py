@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cloudburst.models.video_format import VideoFormat
-from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.h264_levels import lowest_level
+
+if TYPE_CHECKING:
+    from cloudburst.renderer.encoder import EncodedPicture
 
 MAX_QUANTIZER = 48
 """Quantizer at which a video may have any size. Even noise stays far below the limit with it."""

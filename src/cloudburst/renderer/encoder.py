@@ -22,6 +22,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from cloudburst.models.video_format import VideoFormat
+from cloudburst.renderer.bitrate import MAX_QUANTIZER, BitrateError, max_second_bytes
 from cloudburst.renderer.h264_levels import lowest_level
 
 REORDERED_PICTURES = 1
@@ -31,6 +32,11 @@ MOTION_GOP_SECONDS = 5
 STILL_GOP_SECONDS = 10
 """Seconds between key frames in videos without camera motion. Key frames are nearly all of such a
 file, so twice the distance makes half the file."""
+
+MAX_GOP_BYTES = 200_000_000
+"""Size of a GOP from which it is not encoded further, in bytes, because its pictures are kept in
+memory until the last one. Noise in 1080p has 140 MB; only larger videos of noise reach the limit.
+"""
 
 B_PICTURES = 5
 """B pictures between two P pictures in videos with camera motion."""
@@ -76,15 +82,26 @@ class GopEncoder:
         video_format: Size and rate of the frames.
         quantizer: Quantizer of P pictures; I pictures have a lower one, B pictures a higher one.
         still: True if nothing moves in the GOP.
+        max_bytes: Size of the GOP from which `add` raises `BitrateError`; ``None`` for no limit.
     """
 
-    def __init__(self, video_format: VideoFormat, quantizer: int, *, still: bool = False) -> None:
+    def __init__(
+        self,
+        video_format: VideoFormat,
+        quantizer: int,
+        *,
+        still: bool = False,
+        max_bytes: int | None = None,
+    ) -> None:
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, VideoCodecContext)
         configure(context, video_format, quantizer, still=still)
         context.flags |= _GLOBAL_HEADER
         self._context = context
+        self._format = video_format
         self._time_base = Fraction(1, video_format.fps)
+        self._max_bytes = max_bytes if quantizer < MAX_QUANTIZER else None
+        self._bytes = 0
         self._frames = 0
 
     def add(self, frame: VideoFrame) -> list[EncodedPicture]:
@@ -104,7 +121,12 @@ class GopEncoder:
     def _encode(self, frame: VideoFrame) -> list[EncodedPicture]:
         frame.pts, frame.time_base = self._frames, self._time_base
         self._frames += 1
-        return [_picture(packet) for packet in self._context.encode(frame)]
+        pictures = [_picture(packet) for packet in self._context.encode(frame)]
+        self._bytes += sum(len(picture.data) for picture in pictures)
+        if self._max_bytes is not None and self._bytes > self._max_bytes:
+            second = self._bytes * self._format.fps // self._frames
+            raise BitrateError(second, max_second_bytes(self._format))
+        return pictures
 
 
 def configure(

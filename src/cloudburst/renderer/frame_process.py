@@ -80,6 +80,7 @@ def main(folder: Path, seconds: float, file: str) -> int:
     threading.Thread(target=end_with_parent, daemon=True).start()
     process_limits.limit_memory(process_limits.MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    process_limits.limit_render_memory(job)
     try:
         picture = draw_frame(folder, job, seconds)
     except InputFaultError as exc:

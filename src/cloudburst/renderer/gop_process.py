@@ -11,10 +11,12 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from cloudburst.renderer import process_limits
+from cloudburst.renderer.bitrate import BitrateError
 from cloudburst.renderer.job import JOB_FILE, RenderJob
 from cloudburst.renderer.parent_watch import end_with_parent
 from cloudburst.renderer.scene import load_scene
@@ -26,13 +28,15 @@ def assist(folder: Path) -> None:
     process_limits.limit_memory(process_limits.MEMORY_BYTES)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    process_limits.limit_render_memory(job)
     plan, done = GopPlan.read(folder), None
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
     process_limits.limit_encode_time(plan.frames, scene.format)
     while plan != done:
         encoding = GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None)
         # The render process begins again with another plan if the bitrate is too high.
-        encoding.assist(partial(plan.is_current, folder))
+        with suppress(BitrateError):  # the render process finds it, too, and makes another plan
+            encoding.assist(partial(plan.is_current, folder))
         done, plan = plan, GopPlan.read(folder)
 
 

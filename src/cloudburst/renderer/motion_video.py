@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
-from cloudburst.renderer.encoder import MOTION_GOP_SECONDS, EncodedPicture, GopEncoder
+from cloudburst.renderer.encoder import (
+    MAX_GOP_BYTES,
+    MOTION_GOP_SECONDS,
+    EncodedPicture,
+    GopEncoder,
+)
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
@@ -75,7 +80,7 @@ class MotionVideo:
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
-        encoder = GopEncoder(self._format, quantizer)
+        encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
         pictures: list[EncodedPicture] = []
         for position in range(gop.frames):
             pictures += encoder.add(self.draw(gop.first + position).video)

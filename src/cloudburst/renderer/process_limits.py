@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from cloudburst.models.video_format import VideoFormat
+from cloudburst.models.video_format import VideoFormat, video_size
 from cloudburst.renderer.job import (
     AUDIO,
     FONT,
@@ -26,6 +26,7 @@ from cloudburst.renderer.job import (
     WATERMARK,
     InputFault,
     InputFaultError,
+    RenderJob,
 )
 
 if sys.platform == "linux":
@@ -34,6 +35,10 @@ if sys.platform == "linux":
 MEMORY_BYTES = 700_000_000
 """Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture, 60
 MB for Python and PyAV, and 20 MB for the picture in smaller sizes."""
+FRAME_MEMORY_BYTES = 60
+"""Further memory allowed for each pixel that a frame has more than 1920x1080, in bytes. The encoder
+and the frames take 32; the rest is for pictures that are read, fades and subtitles. The limit is
+1.1 GB for 4k and 1.6 GB for 4096x4096, less than the 2 GB for each encoder slot on Fargate."""
 DECODE_MEMORY_BYTES = 200_000_000
 """Memory limit in bytes for decoding audio, in addition to what the process has already. It takes
 5 to 30 MB. A media file of 2 KB can make a demuxer build an index of gigabytes."""
@@ -72,6 +77,13 @@ _FOUND = {
     "SIGXCPU": "a file that takes too much CPU time to read",
     "SIGKILL": "a file that takes too much memory to read",
 }
+
+
+def limit_render_memory(job: RenderJob) -> None:
+    """Limit the private memory of this process for a job, by the size of its video."""
+    # The orientation is not known yet, but the number of pixels does not depend on it.
+    width, height = video_size(job.options.size, upright=False)
+    limit_memory(MEMORY_BYTES + FRAME_MEMORY_BYTES * max(0, width * height - 1920 * 1080))
 
 
 def limit_memory(size: int) -> None:

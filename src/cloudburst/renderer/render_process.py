@@ -61,6 +61,7 @@ def main(folder: Path) -> int:
     threading.Thread(target=end_with_parent, daemon=True).start()
     process_limits.limit_memory(process_limits.MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    process_limits.limit_render_memory(job)
     try:
         done = render(folder, job, ProgressReporter(), announce_reading, announce_gops)
     except InputFaultError as exc:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
-from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture, GopEncoder
+from cloudburst.renderer.encoder import MAX_GOP_BYTES, STILL_GOP_SECONDS, EncodedPicture, GopEncoder
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.layers import Layer
@@ -117,7 +117,7 @@ class StillVideo:
             layers = self._subtitles.layers(states[0].number)
             if last[:2] == (layers, quantizer) and len(last.pictures) == counts[0]:
                 return last.pictures  # most GOPs of a video without subtitles are equal
-        encoder = GopEncoder(self._format, quantizer, still=True)
+        encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES, still=True)
         encoded: list[EncodedPicture] = []
         for state, count in zip(states, counts, strict=True):
             self._show(self._subtitles.layers(state.number))

@@ -79,3 +79,32 @@ def test_music_and_loudness_are_work_in_each_second(
     works = [scene_work(scene(n).model_copy(update={"options": options})) for n in (0, 100)]
     expected = NATIVE_CPU_SECONDS_PER_WORK * (works[1] - works[0]) / 100
     assert expected == pytest.approx(cpu_seconds, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("checked", "options", "ratio"),
+    [
+        (scene(1, megabytes=0.6), {"size": "240x240"}, 0.40 / 1.03),
+        (scene(1, megabytes=0.6), {"size": "720p"}, 0.55 / 1.03),
+        (scene(4, megabytes=0.6), {"size": "720p"}, 1.12 / 1.76),
+        (scene(4, megabytes=0.6), {"size": "1080p", "fps": 60}, 2.73 / 1.76),
+        (scene(1, megabytes=0.6), {"size": "4k"}, 3.27 / 1.03),
+        (scene(4, megabytes=0.6), {"size": "4k"}, 5.96 / 1.76),
+    ],
+)
+def test_other_formats_have_the_measured_ratio_to_the_default(
+    checked: CheckedScene, options: dict[str, object], ratio: float
+) -> None:
+    """CPU seconds of zooms over a PNG of 1600x900 (2026-11), on a busy machine."""
+    other = ZOOM.model_copy(update=options)
+    works = [scene_work(checked.model_copy(update={"options": o})) for o in (other, ZOOM)]
+    assert works[0] / works[1] == pytest.approx(ratio, rel=0.25)
+
+
+def test_still_videos_depend_on_the_pixels_of_a_frame_only() -> None:
+    def work(**options: object) -> float:
+        look = STILL.model_copy(update=options)
+        return scene_work(scene(60, subtitle=True).model_copy(update={"options": look}))
+
+    assert work(fps=60) == work()
+    assert work(size="4k") == pytest.approx(work() + 3 * (0.085 * 60 + 0.7))

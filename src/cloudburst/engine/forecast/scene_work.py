@@ -1,17 +1,20 @@
 """Work of a scene, by which the encode times of scenes are compared.
 
-The unit is the second of a video with camera motion. All constants were measured on our own render
-service with ``benchmarks/plan.py --work`` (table in ``docs/benchmarks.md``): one such second takes
-0.235 CPU seconds.
+The unit is the second of a video with camera motion in 1080p at 30 frames per second. All constants
+were measured on our own render service with ``benchmarks/plan.py --work`` (table in
+``docs/benchmarks.md``): one such second takes 0.235 CPU seconds.
 """
 
 from __future__ import annotations
 
 from cloudburst.models.scene import CheckedScene
+from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, video_size
 
 BASE_WORK = 1.8
 """Work of every scene in addition to its length, for the start of a process and the reading of the
 files."""
+FRAME_WORK = 0.7
+"""Part of `BASE_WORK` in proportion to the pixels of a frame; the whole is for 1920x1080."""
 MOTION_WORK = 1.0
 """Work of every scene with camera motion in addition to its length, for the trial by which its
 quantizer is chosen."""
@@ -53,17 +56,26 @@ def scene_work(scene: CheckedScene) -> float:
     motion, every frame is encoded, and subtitles add less than 5 %, which is neglected. On the
     public image, a scene without camera motion is a quarter of the work of the same scene with
     motion, with or without subtitles.
+
+    With camera motion, the work is in proportion to the pixels per second, without it to the pixels
+    of a frame: `size` and `fps` of the options.
     """
     seconds, options = scene.audio_seconds, scene.options
+    size = video_size(options.size, upright=False)  # portrait videos have as many pixels
+    area = VideoFormat(size).pixel_rate
+    # The pixels of each second decide the work of motion; the rest is for the audio.
+    moving = STILL_WORK_PER_SECOND + (1 - STILL_WORK_PER_SECOND) * area * options.fps / DEFAULT_FPS
+    captions = (STILL_SUBTITLE_WORK_PER_SECOND - STILL_WORK_PER_SECOND) * area
     fading = min(options.fade_in + options.fade_out, seconds)  # encoded as camera motion is
     if options.effect_for(scene.scene.name) is not None:
-        video = MOTION_WORK + seconds
+        video = MOTION_WORK * area + moving * seconds
     elif scene.scene.subtitle is not None:
-        video = fading + STILL_SUBTITLE_WORK_PER_SECOND * (seconds - fading)
+        video = moving * fading + (STILL_WORK_PER_SECOND + captions) * (seconds - fading)
     else:
-        video = fading + STILL_WORK_PER_SECOND * (seconds - fading)
+        video = moving * fading + STILL_WORK_PER_SECOND * (seconds - fading)
     if options.music is not None:
         video += MUSIC_WORK_PER_SECOND * seconds
     if options.loudness is not None:
         video += LOUDNESS_WORK_PER_SECOND * seconds
-    return BASE_WORK + video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
+    video += BASE_WORK + FRAME_WORK * (area - 1)
+    return video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
