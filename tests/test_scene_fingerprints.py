@@ -54,6 +54,7 @@ def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
         {"motion_amount": 0.2},
         {"fade_out": 1},
         {"motion_easing": "ease_in"},
+        {"panorama": True},
         {"font": "Noto Sans CJK JP"},
         {"font_size": 20},
         {"outline_color": "&H00FFFFFF"},
@@ -101,7 +102,7 @@ def test_every_option_is_looked_at():
     }
     looked_at |= {f"watermark_{name}" for name in ("position", "width", "margin", "opacity")}
     looked_at |= {"music", "music_volume", "music_loop", "music_fade", "music_ducking", "loudness"}
-    looked_at |= {"fit", "backdrop", "focus", "motion_amount", "motion_easing"}
+    looked_at |= {"fit", "backdrop", "focus", "motion_amount", "motion_easing", "panorama"}
     looked_at |= {"fade_in", "fade_out"}
     looked_at |= {"font", "text_color", "outline_width", "shadow", "shadow_color", "box_color"}
     looked_at |= {"box_padding", "subtitle_position", "subtitle_margin", "subtitle_width"}
