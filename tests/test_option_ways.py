@@ -1,0 +1,246 @@
+"""Every render option, given in every way: each way results in the same options of the video."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from cloudburst import Client, FargateOperationV1, RenderOptions, blocking, read_scenes
+from cloudburst.cli import main
+from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.models.camera_effects import Effect
+from support.font_files import latin_font
+from support.old_calls import Account, account
+
+pytestmark = pytest.mark.anyio
+
+
+class Option(NamedTuple):
+    """A value of an option, other than its default, in each form in which it may be given."""
+
+    value: Any
+    """Value in Python and JSON."""
+    flags: tuple[str, ...]
+    """Words of the command line."""
+    result: Any = None
+    """Value of the field, if it is not equal to ``value``; of a path its name only."""
+    text: str = ""
+    """Text in CSV, if it is not ``str(value)``."""
+
+    @property
+    def cell(self) -> str:
+        """Text in CSV."""
+        return self.text or str(self.value)
+
+
+OPTIONS: Mapping[str, Option] = {
+    "size": Option("4k", ("--size", "4k")),
+    "fps": Option(50, ("--fps", "50")),
+    "is_portrait": Option(True, ("--portrait",)),
+    "fit": Option("contain", ("--fit", "contain")),
+    "backdrop": Option("#102030", ("--backdrop", "#102030")),
+    "focus": Option([0.25, 1], ("--focus", "0.25 1"), (0.25, 1.0), "0.25 1"),
+    "effects": Option(
+        ["pan_up", "zoom_in"],
+        ("--effects", "pan_up", "--effects", "zoom_in"),
+        (Effect.PAN_UP, Effect.ZOOM_IN),
+        "pan_up, zoom_in",
+    ),
+    "motion_amount": Option(0.2, ("--motion-amount", "0.2")),
+    "motion_easing": Option("ease_in", ("--motion-easing", "ease_in")),
+    "panorama": Option(True, ("--panorama",)),
+    "fade_in": Option(1.5, ("--fade-in", "1.5")),
+    "fade_out": Option(2, ("--fade-out", "2")),
+    "language": Option("english", ("--language", "english")),
+    "background_box": Option(False, ("--no-background-box",)),
+    "background_opacity": Option(0.5, ("--background-opacity", "0.5")),
+    "font": Option("own.ttf", ("--font", "own.ttf"), Path("own.ttf")),
+    "font_size": Option(30, ("--font-size", "30")),
+    "text_color": Option("#ff8000", ("--text-color", "#ff8000")),
+    "outline_color": Option("#ff8000", ("--outline-color", "#ff8000"), "&H000080FF"),
+    "outline_width": Option(0.1, ("--outline-width", "0.1")),
+    "shadow": Option(0.05, ("--shadow", "0.05")),
+    "shadow_color": Option("#102030", ("--shadow-color", "#102030")),
+    "box_color": Option("#10203040", ("--box-color", "#10203040")),
+    "box_padding": Option([0.5, 0], ("--box-padding", "0.5 0"), (0.5, 0.0), "0.5 0"),
+    "subtitle_position": Option("top", ("--subtitle-position", "top")),
+    "subtitle_margin": Option([0.1, 0.2], ("--subtitle-margin", "0.1,0.2"), (0.1, 0.2), "0.1 0.2"),
+    "subtitle_width": Option(0.5, ("--subtitle-width", "0.5")),
+    "highlight": Option("box", ("--highlight", "box")),
+    "highlight_color": Option("#00ff0080", ("--highlight-color", "#00ff0080")),
+    "music": Option("music.wav", ("--music", "music.wav"), Path("music.wav")),
+    "music_volume": Option(0.75, ("--music-volume", "0.75")),
+    "music_loop": Option(False, ("--no-music-loop",)),
+    "music_fade": Option(0.5, ("--music-fade", "0.5")),
+    "music_ducking": Option(12, ("--music-ducking", "12")),
+    "loudness": Option(-16, ("--loudness", "-16")),
+    "watermark": Option("mark.png", ("--watermark", "mark.png"), Path("mark.png")),
+    "watermark_position": Option("bottom", ("--watermark-position", "bottom")),
+    "watermark_width": Option(0.5, ("--watermark-width", "0.5")),
+    "watermark_margin": Option(20, ("--watermark-margin", "20")),
+    "watermark_opacity": Option(0.25, ("--watermark-opacity", "0.25")),
+    "title": Option("春天, first", ("--title", "春天, first")),
+    "metadata": Option(
+        {"artist": "Me", "date": "2026"},
+        ("--metadata", "artist=Me", "--metadata", "date=2026"),
+        text="artist=Me; date=2026",
+    ),
+    "cover": Option(True, ("--cover",)),
+}
+VALUES = {name: option.value for name, option in OPTIONS.items()}
+FILES = ("font", "music", "watermark")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # files are read in threads
+
+
+@pytest.fixture
+def scene(
+    tmp_path: Path, make_scene: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """A scene, beside the files that the options name; the current folder is theirs."""
+    made = make_scene("one", seconds=0.1)
+    (tmp_path / "music.wav").write_bytes((tmp_path / "one.wav").read_bytes())
+    (tmp_path / "mark.png").write_bytes((tmp_path / "one.png").read_bytes())
+    (tmp_path / "own.ttf").write_bytes(latin_font())
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def cloud(scene: object, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """Account in which old calls, clients and the command line render."""
+    made = account(monkeypatch)
+    monkeypatch.setattr(BackendOptions, "open_backend", lambda *_, **__: made.backend)
+    return made
+
+
+def check(cloud: Account, folder: Path, names: Mapping[str, Option] = OPTIONS) -> None:
+    """Assert that the options reached the worker."""
+    (seen,) = cloud.seen.values()
+    options = seen[1]
+    for name, option in names.items():
+        wanted = option.value if option.result is None else option.result
+        if name in FILES:
+            wanted = folder / wanted
+        found = getattr(options, name)
+        assert (found, type(found) is bool) == (wanted, type(wanted) is bool), name
+
+
+def test_every_option_has_a_value_that_is_not_its_default() -> None:
+    assert OPTIONS.keys() == RenderOptions.model_fields.keys()
+    defaults = RenderOptions()
+    chosen = RenderOptions.model_validate(VALUES)
+    for name, option in OPTIONS.items():
+        assert getattr(chosen, name) != getattr(defaults, name)
+        assert getattr(chosen, name) == (option.value if option.result is None else option.result)
+
+
+async def test_options_of_a_client(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
+    async with Client(cloud.backend, options=RenderOptions.model_validate(VALUES)) as client:
+        await client.render(scene, to=tmp_path / "out")
+    check(cloud, tmp_path)
+
+
+async def test_options_of_a_call(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
+    async with Client(cloud.backend, options=RenderOptions(fps=24, cover=False)) as client:
+        options = RenderOptions.model_validate(VALUES)
+        await client.render_all([scene], to=tmp_path / "out", options=options)
+    check(cloud, tmp_path)
+
+
+async def test_options_of_a_scene(cloud: Account, scene: dict[str, Any], tmp_path: Path) -> None:
+    async with Client(cloud.backend, options=RenderOptions(fps=24)) as client:
+        await client.render(scene | {"options": VALUES}, to=tmp_path / "out")
+    check(cloud, tmp_path)
+
+
+async def test_options_of_the_old_class(
+    cloud: Account, scene: dict[str, str], tmp_path: Path
+) -> None:
+    await FargateOperationV1().execute_batch([scene], saving_dir=tmp_path / "out", **VALUES)
+    check(cloud, tmp_path)
+
+
+def test_options_of_the_old_class_that_blocks(
+    cloud: Account, scene: dict[str, str], tmp_path: Path
+) -> None:
+    operation = blocking.FargateOperationV1()
+    operation.execute_batch([scene], saving_dir=tmp_path / "out", **VALUES)
+    check(cloud, tmp_path)
+
+
+OLD = ("language", "background_box", "background_opacity", "is_portrait")
+
+
+def test_options_of_the_old_function(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
+    """It has the six parameters that it always had."""
+    values = {name: VALUES[name] for name in OLD}
+    blocking.execute_parallel_batches(
+        [scene], enable_zoom=False, watermark_path="mark.png", saving_dir="out", **values
+    )
+    zoom = {"effects": Option([], (), ())}
+    check(cloud, tmp_path, zoom | {name: OPTIONS[name] for name in (*OLD, "watermark")})
+
+
+def as_json(path: Path, scene: dict[str, str]) -> None:
+    path.write_text(json.dumps([scene | {"options": VALUES}]), "utf-8")
+
+
+def as_yaml(path: Path, scene: dict[str, str]) -> None:
+    path.write_text(yaml.safe_dump([scene | {"options": VALUES}]), "utf-8")
+
+
+def as_csv(path: Path, scene: dict[str, str]) -> None:
+    row = scene | {name: option.cell for name, option in OPTIONS.items()}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([row.keys(), row.values()])
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("s.json", as_json), ("s.yaml", as_yaml), ("s.csv", as_csv)],
+    ids=["json", "yaml", "csv"],
+)
+async def test_options_of_a_file(
+    cloud: Account,
+    scene: dict[str, str],
+    tmp_path: Path,
+    name: str,
+    write: Callable[[Path, dict[str, str]], None],
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Paths are relative to the file, not to the current folder."""
+    write(tmp_path / name, scene)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with Client(cloud.backend, options=RenderOptions(fps=24)) as client:
+        await client.render_all(read_scenes(tmp_path / name), to=tmp_path / "out")
+    check(cloud, tmp_path)
+
+
+def test_flags_of_the_command_line(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
+    Path("s.json").write_text(json.dumps([scene]), "utf-8")
+    flags = [word for option in OPTIONS.values() for word in option.flags]
+    assert main(["render", "s.json", "--to", "out", "--quiet", *flags]) == 0
+    check(cloud, tmp_path)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_survives_the_json_of_journals_and_requests(name: str) -> None:
+    values = {name: VALUES[name]}
+    options = RenderOptions.model_validate(values)
+    assert options.given().keys() == {name}
+    text = options.model_dump_json(exclude_unset=True)
+    again = RenderOptions.model_validate_json(text)
+    assert again == options
+    assert again.given() == options.given()
