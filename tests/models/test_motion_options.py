@@ -70,3 +70,17 @@ def test_random_has_the_effects_that_it_always_had():
     assert {draw_effect([Effect.RANDOM], name) for name in names} == {
         *(Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT)
     }
+
+
+@pytest.mark.parametrize(("value", "zooms"), [("true", True), ("false", False), (1, True), (0, False)])
+def test_zoom_may_be_text(value, zooms):
+    effects = RenderOptions.model_validate({"enable_zoom": value}).effects
+    assert effects == ((Effect.ZOOM_IN, Effect.ZOOM_OUT) if zooms else ())
+
+
+def test_zoom_is_true_or_false():
+    with pytest.raises(ValidationError) as raised:
+        RenderOptions.model_validate({"enable_zoom": "maybe"})
+    assert list(describe_option_errors(raised.value)) == [
+        "enable_zoom is 'maybe'; expected true or false"
+    ]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from cloudburst.models.camera_effects import DEFAULT_AMOUNT, Easing, Effect, draw_effect
 from cloudburst.models.options.values import split_list
+from cloudburst.text import short_repr
 
 _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
+_BOOL = TypeAdapter(bool)
+"""Parser of true and false, also as text."""
 
 
 class MotionOptions(BaseModel):
@@ -55,7 +65,12 @@ class MotionOptions(BaseModel):
         if "effects" in options:
             msg = "effects and enable_zoom are both given; expected one of them"
             raise ValueError(msg)
-        options["effects"] = _ZOOM if options.pop("enable_zoom") else ()
+        zoom = options.pop("enable_zoom")
+        try:
+            options["effects"] = _ZOOM if _BOOL.validate_python(zoom) else ()
+        except ValidationError:
+            msg = f"enable_zoom is {short_repr(zoom)}; expected true or false"
+            raise ValueError(msg) from None
         return options
 
     def effect_for(self, scene: str) -> Effect | None:
