@@ -36,3 +36,8 @@ def test_other_errors_are_one_printable_line(error, text):
 def test_long_values_and_texts_are_cut():
     assert printable_line("abc", 2) == "ab…"
     assert len(short_repr([["x" * 1000] * 1000] * 1000)) <= 60
+
+
+@pytest.mark.parametrize(("huge", "name"), [(10**5000, "int"), ([-(10**5000)], "list")])
+def test_a_number_of_too_many_digits_has_its_type_only(huge, name):
+    assert short_repr(huge) == f"a value of type {name} that is too long to show"

@@ -37,7 +37,10 @@ def short_repr(value: object, length: int = 60) -> str:
     short = reprlib.Repr()
     short.maxlevel, short.maxlist, short.maxdict = 2, 4, 4
     short.maxstring = short.maxlong = short.maxother = length
-    return shorten(short.repr(value), length)
+    try:
+        return shorten(short.repr(value), length)
+    except ValueError:  # Python converts no number of more than 4,300 digits to text
+        return f"a value of type {type(value).__name__} that is too long to show"
 
 
 def shorten(text: str, length: int) -> str:
