@@ -90,6 +90,8 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         "cloudburst.errors",
         "cloudburst.models",
         "cloudburst.models.camera_effects",
+        "cloudburst.models.font_tables",
+        "cloudburst.models.video_format",
         "cloudburst.models.picture_rules",
         "cloudburst.models.audio_rules",
         "cloudburst.models.subtitles",
