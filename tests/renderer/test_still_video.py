@@ -290,7 +290,7 @@ def test_without_repetition_every_frame_is_encoded(caplog, monkeypatch, tmp_path
     picture = photo(SMALL)
     track, of_frame = block_track([5, 170, 1, 24], SMALL)
     with caplog.at_level(logging.WARNING):
-        source = scene._still_video(picture, None, len(of_frame), track, fps=30)
+        source = scene._still_video(picture, None, len(of_frame), track, None, fps=30, encodes=True)
     assert isinstance(source, MotionVideo)
     assert "every frame of the picture is encoded" in caplog.text
     gops = encode_all(source, len(of_frame))
