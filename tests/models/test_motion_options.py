@@ -84,3 +84,13 @@ def test_zoom_is_true_or_false():
     assert list(describe_option_errors(raised.value)) == [
         "enable_zoom is 'maybe'; expected true or false"
     ]
+
+
+@pytest.mark.parametrize("value", [["zoom_in"] * 101, ["spin"] * 101, "zoom_in " * 101])
+def test_long_lists_of_effects_are_one_error(value):
+    with pytest.raises(ValidationError) as raised:
+        RenderOptions.model_validate({"effects": value})
+    (message,) = describe_option_errors(raised.value)
+    assert message.startswith("effects is ")
+    assert "; expected a list of up to 100 of zoom_in, " in message
+    assert len(RenderOptions.model_validate({"effects": ["zoom_in"] * 100}).effects) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Annotated, Any, cast
 
 from pydantic import (
@@ -20,13 +21,23 @@ from cloudburst.text import short_repr
 _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
 _BOOL = TypeAdapter(bool)
 """Parser of true and false, also as text."""
+MAX_EFFECTS = 100
+"""Maximum number of effects from which one is chosen; the same one may be there several times."""
+
+
+def _split_effects(value: Any) -> Any:
+    value = split_list(value)
+    if isinstance(value, Sized) and len(value) > MAX_EFFECTS:
+        msg = f"{len(value)} effects; expected at most {MAX_EFFECTS}"
+        raise ValueError(msg)
+    return value
 
 
 class MotionOptions(BaseModel):
     """Movement of the camera, and fades."""
 
-    effects: Annotated[tuple[Effect, ...], BeforeValidator(split_list)] = Field(
-        default=_ZOOM, description=f"a list of {', '.join(Effect)}"
+    effects: Annotated[tuple[Effect, ...], BeforeValidator(_split_effects)] = Field(
+        default=_ZOOM, description=f"a list of up to {MAX_EFFECTS} of {', '.join(Effect)}"
     )
     """Camera movements, one of which is chosen at random for each scene; empty for still
     pictures."""
