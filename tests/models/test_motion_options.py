@@ -72,7 +72,9 @@ def test_random_has_the_effects_that_it_always_had():
     }
 
 
-@pytest.mark.parametrize(("value", "zooms"), [("true", True), ("false", False), (1, True), (0, False)])
+@pytest.mark.parametrize(
+    ("value", "zooms"), [("true", True), ("false", False), (1, True), (0, False)]
+)
 def test_zoom_may_be_text(value, zooms):
     effects = RenderOptions.model_validate({"enable_zoom": value}).effects
     assert effects == ((Effect.ZOOM_IN, Effect.ZOOM_OUT) if zooms else ())

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
-from pydantic import AliasChoices, ConfigDict, ValidationError
+from pydantic import (
+    AliasChoices,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 
 from cloudburst.models.options.marks import MarkOptions
@@ -43,6 +49,14 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_boolean_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Raise an error for true or false as a number, which pydantic converts to 1 or 0."""
+        if isinstance(value, bool) and info.field_name in _NUMBERS:
+            raise ValueError(value)
+        return value
+
     def given(self) -> dict[str, Any]:
         """Return the options that were given, without the defaults of the others."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
@@ -66,6 +80,12 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
 
 
 _FIELDS = RenderOptions.model_fields
+_NUMBERS = frozenset(
+    name
+    for name, info in _FIELDS.items()
+    if {int, float} & {info.annotation, *get_args(info.annotation)}
+)
+"""Options whose value is one number."""
 _FIELD_OF_NAME = {name: name for name in _FIELDS} | {
     str(choice): name
     for name, info in _FIELDS.items()
