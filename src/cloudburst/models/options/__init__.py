@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -20,7 +21,7 @@ from cloudburst.models.options.motion import MotionOptions
 from cloudburst.models.options.picture import PictureOptions
 from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.subtitles import Language, SubtitleOptions, is_font_path
-from cloudburst.text import short_repr
+from cloudburst.text import short_repr, shorten
 
 __all__ = [
     "OPTION_FILES",
@@ -34,6 +35,8 @@ __all__ = [
 
 _MAX_VALUE_CHARS = 100
 """Maximum number of characters of an invalid value that an error quotes."""
+_MAX_NAME_CHARS = 40
+"""Maximum number of characters of the name of an unknown option that an error quotes."""
 OPTION_FILES = ("watermark", "music", "font")
 """Options that are, or may be, paths of files. Each file is an input of a video, in the role of the
 same name."""
@@ -116,7 +119,9 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
     """
     name = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        return name, "not an option", f"one of {', '.join(sorted(_FIELDS))}"
+        near = difflib.get_close_matches(name[:_MAX_NAME_CHARS], _FIELDS, n=1)
+        expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
+        return shorten(name, _MAX_NAME_CHARS), "not an option", expected
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
     if info is not None and info.description:
         return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description
