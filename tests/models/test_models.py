@@ -207,3 +207,10 @@ def test_settings_come_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert Settings().results is None, "the library does not read .env on its own"
     assert Settings(_env_file=".env").results == Path("videos")
+
+
+@pytest.mark.parametrize("name", ["watermark", "watermark_path", "music", "title"])
+def test_an_empty_text_replaces_the_value_of_the_run_by_none(name):
+    run = RenderOptions.model_validate({name: "a.file"})
+    scene = RenderOptions.model_validate({name: ""})
+    assert run.overridden_by(scene) == RenderOptions()

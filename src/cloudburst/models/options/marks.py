@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import AliasChoices, BaseModel, Field
 
 from cloudburst.models.options.metadata import METADATA, TITLE, Metadata, Title
-from cloudburst.models.options.values import POSITIONS, Position
+from cloudburst.models.options.values import POSITIONS, OptionalPath, Position
 
 
 class MarkOptions(BaseModel):
     """Watermark of a video, texts in its file, and its cover."""
 
-    watermark: Path | None = Field(
+    watermark: OptionalPath = Field(
         default=None,
         validation_alias=AliasChoices("watermark", "watermark_path"),
         description="the path of a picture",

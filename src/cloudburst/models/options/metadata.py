@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from cloudburst.models.options.values import none_if_blank
+
 METADATA_NAMES = (
     "album",
     "album_artist",
@@ -32,10 +34,6 @@ MAX_TEXT_CHARS = 500
 _PRINTABLE = r"^[^\p{Cc}\p{Zl}\p{Zp}]*\z"
 """Pattern of texts without control characters and line breaks."""
 _LANGUAGE = re.compile("[a-z]{3}")
-
-
-def _none_if_blank(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _split_texts(value: Any) -> Any:
@@ -67,7 +65,7 @@ def _check_names(texts: dict[str, str]) -> dict[str, str]:
 
 Title: TypeAlias = Annotated[
     Annotated[str, StringConstraints(pattern=_PRINTABLE, max_length=MAX_TITLE_CHARS)] | None,
-    BeforeValidator(_none_if_blank),
+    BeforeValidator(none_if_blank),
 ]
 """Title of a video; an empty text is none."""
 TITLE = f"a text of at most {MAX_TITLE_CHARS} characters in one line"

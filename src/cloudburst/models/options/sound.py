@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, Field
+
+from cloudburst.models.options.values import OptionalPath
 
 
 class SoundOptions(BaseModel):
     """Music beside the voice of a scene, and loudness of the whole."""
 
-    music: Path | None = Field(default=None, description="the path of an audio file")
+    music: OptionalPath = Field(default=None, description="the path of an audio file")
     """Path of an audio file that is mixed with the audio of the scene: mp3, wav, m4a, ogg or flac.
     ``None`` for no music. It begins with the video, and its length does not matter: it is repeated,
     and ends with the video."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 Colour: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^#(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})\z", to_lower=True)
@@ -57,3 +58,12 @@ def split_list(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return [part for part in _SEPARATOR.split(value) if part]
+
+
+def none_if_blank(value: Any) -> Any:
+    """Return ``None`` for an empty text; other values are unchanged."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(none_if_blank)]
+"""Path of a file; ``None`` or an empty text for none. An empty path would be the current folder."""
