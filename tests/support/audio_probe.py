@@ -6,14 +6,20 @@ import math
 from array import array
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import av
+import numpy as np
 
 from cloudburst.renderer.audio_track import AudioTrack, open_track
 from support.video_probe import ffmpeg
 
 RATE = 48_000
+
+Samples: TypeAlias = Sequence[float] | np.ndarray
 
 
 def tone_samples(seconds: float, level: float, pitch: float = 440.0) -> array[float]:
@@ -31,22 +37,26 @@ def quiet(seconds: float) -> array[float]:
 
 def melody(seconds: float, channels: int = 2, rate: int = RATE) -> array[float]:
     """Return interleaved samples of tones that never repeat, so that a shift is noticed."""
-    samples = array("f")
-    for n in range(round(seconds * rate)):
-        t = n / rate
-        for channel in range(channels):
-            pitch = 260 + 90 * channel + 40 * t
-            samples.append(0.3 * math.sin(math.tau * pitch * t) * (0.7 + 0.3 * math.sin(9 * t)))
-    return samples
+    t = np.arange(round(seconds * rate))[:, np.newaxis] / rate
+    pitch = 260 + 90 * np.arange(channels) + 40 * t
+    tones = 0.3 * np.sin(math.tau * pitch * t) * (0.7 + 0.3 * np.sin(9 * t))
+    return array("f", tones.astype(np.float32).tobytes())
 
 
 def write_audio(path: Path, samples: array[float], *options: str, channels: int = 2) -> None:
     """Encode interleaved samples at 48 kHz with these options of ffmpeg."""
-    raw = path.with_name(path.name + ".raw")
-    raw.write_bytes(samples.tobytes())
-    source = ("-f", "f32le", "-ar", str(RATE), "-ac", str(channels), "-i", raw)
-    ffmpeg(*source, *options, path)
-    raw.unlink()
+    path.write_bytes(_encoded(samples.tobytes(), options, channels, path.suffix))
+
+
+@cache
+def _encoded(raw: bytes, options: tuple[str, ...], channels: int, suffix: str) -> bytes:
+    """Return an encoded file; many tests begin with the same one."""
+    with TemporaryDirectory() as folder:
+        source, output = Path(folder, "raw"), Path(folder, f"audio{suffix}")
+        source.write_bytes(raw)
+        form = ("-f", "f32le", "-ar", str(RATE), "-ac", str(channels), "-i", source)
+        ffmpeg(*form, *options, output)
+        return output.read_bytes()
 
 
 def decoded(path: Path, *options: str) -> array[float]:
@@ -102,9 +112,10 @@ def played(path: Path) -> array[float]:
         end = stream.duration
         for packet in container.demux(stream):
             for frame in packet.decode():
-                left, right = (array("f", bytes(plane)) for plane in frame.planes)
-                for pair in zip(left[: frame.samples], right[: frame.samples], strict=True):
-                    samples.extend(pair)
+                channels = [
+                    np.frombuffer(plane, np.float32)[: frame.samples] for plane in frame.planes
+                ]
+                samples.frombytes(np.stack(channels, axis=1).tobytes())
     return samples[: 2 * end]
 
 
@@ -115,13 +126,9 @@ def window(samples: array[float], start: float, end: float) -> array[float]:
 
 def tone_level(samples: array[float], pitch: float) -> float:
     """Return the amplitude of a sine of this pitch in the left channel of stereo samples."""
-    left = samples[::2]
-    sums = [0.0, 0.0]
-    for n, sample in enumerate(left):
-        angle = math.tau * pitch * n / RATE
-        sums[0] += sample * math.sin(angle)
-        sums[1] += sample * math.cos(angle)
-    return 2 * math.hypot(*sums) / len(left)
+    left = np.asarray(samples, dtype=np.float64)[::2]
+    wave = np.exp(1j * math.tau * pitch * np.arange(len(left)) / RATE)
+    return 2 * abs(np.dot(left, wave)) / len(left)
 
 
 def decibels(ratio: float) -> float:
@@ -129,13 +136,15 @@ def decibels(ratio: float) -> float:
     return 20 * math.log10(max(ratio, 1e-9))
 
 
-def rms(samples: Sequence[float]) -> float:
+def rms(samples: Samples) -> float:
     """Return the root mean square of the samples."""
-    return math.sqrt(sum(sample * sample for sample in samples) / max(1, len(samples)))
+    values = np.asarray(samples, dtype=np.float64)
+    return math.sqrt(np.dot(values, values) / max(1, len(values)))
 
 
-def noise_ratio(found: Sequence[float], expected: Sequence[float]) -> float:
+def noise_ratio(found: Samples, expected: Samples) -> float:
     """Return the signal-to-noise ratio over the common length, in dB."""
-    pairs = list(zip(found, expected, strict=False))
-    noise = rms([a - b for a, b in pairs])
-    return 20 * math.log10(rms([b for _, b in pairs]) / max(noise, 1e-9))
+    common = min(len(found), len(expected))
+    signal = np.asarray(expected[:common], dtype=np.float64)
+    noise = rms(np.asarray(found[:common], dtype=np.float64) - signal)
+    return 20 * math.log10(rms(signal) / max(noise, 1e-9))

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
+from support.deflated import zeros
 from support.substation import ass, dialogue
 from support.video_probe import ffmpeg
 
@@ -38,13 +39,6 @@ class Case(NamedTuple):
 
 def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def zeros(count: int) -> bytes:
-    """So many zero bytes, deflated."""
-    deflate, block = zlib.compressobj(1), bytes(1 << 20)
-    parts = [deflate.compress(block) for _ in range(count >> 20)]
-    return b"".join([*parts, deflate.compress(bytes(count & 0xFFFFF)), deflate.flush()])
 
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
