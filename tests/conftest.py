@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import struct
 import wave
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import trio.testing
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
 from PIL import Image
 
@@ -18,6 +22,45 @@ from cloudburst.testing import VirtualClockLoop
 
 # Tests leave tasks of emulators behind, which end with them.
 atexit.unregister(run_registry._print_unstopped_tasks)
+
+gc.disable()  # until all tests are collected: modules and tests stay until the end
+
+
+def pytest_collection_modifyitems(config, items):
+    """Put long tests first, so that no process begins one when the others have nothing left.
+
+    pytest-xdist gives each process an equal part of the list, from the first test to the last.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    marks = [(item.get_closest_marker("long"), item) for item in items]
+    long = sorted(((mark.args[0], item) for mark, item in marks if mark), key=lambda pair: -pair[0])
+    rest = iter([item for mark, item in marks if not mark])
+    left = len(items)
+    items.clear()
+    for number in range(processes):
+        part = [item for _, item in long[number::processes]]
+        size = left // (processes - number)
+        left -= size
+        items += [*part, *islice(rest, size - len(part))]
+
+
+def pytest_collection_finish():
+    """Leave what is there by now out of garbage collections, which tests would pay for."""
+    gc.freeze()
+    gc.enable()
+
+
+_read_model = cache(JSONFileLoader().load_file)
+
+
+class SharedModels(JSONFileLoader):
+    """Models of AWS's services that boto reads once for each test process, not for each session."""
+
+    def load_file(self, file_path):
+        return _read_model(file_path)
+
+
+Loader.FILE_LOADER_CLASS = SharedModels
 
 # How long an example takes says more about the machine than about us.
 settings.register_profile("cloudburst", deadline=None)
