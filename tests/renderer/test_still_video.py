@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import pytest
@@ -43,6 +44,7 @@ from support.drawn_frames import (
     strict_decode_stream,
 )
 from support.h264 import annex_b, check_counters, picture_slices, read_sps
+from support.video_probe import no_complaints
 
 FULL = VideoSize(1920, 1080)
 RIGHT_STATE = 32.0
@@ -60,13 +62,15 @@ def check_frames(
     size, planes = VideoSize(*picture.size), to_planes(picture)
     drawn: dict[int, Image.Image] = {}
     count = 0
-    for frame, (found, state) in enumerate(zip(decoded_luma(gops, size), of_frame, strict=True)):
-        if state not in drawn:
-            layers = [] if state % 5 == 4 else [painter.block(state)]
-            drawn[state] = drawn_luma(planes, layers)
-        ratio = psnr(found, drawn[state])
-        assert ratio > RIGHT_STATE, f"frame {frame}, state {state}: {ratio:.1f} dB"
-        count += 1
+    with no_complaints():
+        frames = zip(decoded_luma(gops, size), of_frame, strict=True)
+        for frame, (found, state) in enumerate(frames):
+            if state not in drawn:
+                layers = [] if state % 5 == 4 else [painter.block(state)]
+                drawn[state] = drawn_luma(planes, layers)
+            ratio = psnr(found, drawn[state])
+            assert ratio > RIGHT_STATE, f"frame {frame}, state {state}: {ratio:.1f} dB"
+            count += 1
     assert count == len(of_frame)
 
 
@@ -78,9 +82,15 @@ def check_counters_of(gops: Sequence[Sequence[EncodedPicture]], size: VideoSize)
 
 
 def check_video(
-    lengths: Sequence[int], tmp_path, picture: Image.Image | None = None, fps: int = 30
+    lengths: Sequence[int],
+    tmp_path: Path | None = None,
+    picture: Image.Image | None = None,
+    fps: int = 30,
 ) -> int:
-    """Encode states of these lengths and check everything; return the size in bytes."""
+    """Encode states of these lengths and check everything; return the size in bytes.
+
+    With a folder, the ffmpeg program decodes the video too.
+    """
     picture = photo(SMALL) if picture is None else picture
     size = VideoSize(*picture.size)
     track, of_frame = block_track(lengths, size)
@@ -92,7 +102,8 @@ def check_video(
     )
     check_counters_of(gops, size)
     check_frames(gops, picture, of_frame, BlockPainter(size))
-    strict_decode_stream(gops, size, tmp_path / "still.h264")
+    if tmp_path:
+        strict_decode_stream(gops, size, tmp_path / "still.h264")
     return sum(len(p.data) for pictures in gops for p in pictures)
 
 
@@ -116,19 +127,19 @@ def test_states_of_every_length_up_to_40_frames(order, tmp_path):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 19, 20, 21, 299, 300, 301, 304, 305, 600, 601])
-def test_a_single_state_of_any_length(frames, tmp_path):
-    check_video([frames], tmp_path)
+def test_a_single_state_of_any_length(frames):
+    check_video([frames])
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4, 5, 20, 21])
 @pytest.mark.parametrize("last", [1, 3, 4, 5, 16, 20, 21])
-def test_first_and_last_states_of_few_frames(first, last, tmp_path):
-    check_video([first, 17, last], tmp_path)
+def test_first_and_last_states_of_few_frames(first, last):
+    check_video([first, 17, last])
 
 
 @pytest.mark.parametrize("change", [*range(295, 306), 599, 600, 601])
-def test_a_state_may_change_at_any_frame_near_the_border_of_a_gop(change, tmp_path):
-    check_video([change, 610 - change], tmp_path)
+def test_a_state_may_change_at_any_frame_near_the_border_of_a_gop(change):
+    check_video([change, 610 - change])
 
 
 def test_a_state_may_last_for_several_gops(tmp_path):

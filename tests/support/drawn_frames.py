@@ -18,7 +18,7 @@ from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.layers import Layer, layer_from_mask
 from cloudburst.renderer.planes import Planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
-from support.video_probe import ffmpeg
+from support.video_probe import STRICT, ffmpeg
 
 SMALL = VideoSize(144, 48)
 """Size of videos for tests that need many frames; whole macroblocks, so nothing is cropped."""
@@ -158,9 +158,10 @@ def encode_all(source: GopSource, frames: int, quantizer: int = 20) -> list[list
 def decoded_luma(
     gops: Iterable[Sequence[EncodedPicture]], size: VideoSize
 ) -> Iterator[Image.Image]:
-    """Yield the luma plane of each frame, in the order of display."""
+    """Yield the luma plane of each frame, in the order of display, decoded with all checks."""
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
+    decoder.options = STRICT
     decoder.extradata = header(size)
     first = 0
     for pictures in gops:
@@ -175,6 +176,7 @@ def decoded_luma(
 def strict_decode(path: Path, *options: str, outputs: Sequence[str] = ()) -> bytes:
     """Decode a file with all checks of the ffmpeg program, which must not print anything.
 
+    Starting the program takes 0.1 s of CPU time, so tests of many files call `video_probe.probe`.
     Return what the program writes for the ``outputs``, if any.
     """
     checks = ("-xerror", "-err_detect", "explode+crccheck+bitstream+buffer")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from PIL import Image
 FFMPEG = shutil.which("ffmpeg")
 """Path of the ffmpeg program (Debian's package has this name); ``None`` if it is not installed."""
 
-_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
 class Probe(NamedTuple):
@@ -63,20 +64,26 @@ def ffmpeg(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
 
 def probe(path: Path) -> Probe:
     """Decode a whole video; raise for any error or warning of a decoder."""
+    with no_complaints(), av.open(str(path), options=STRICT) as container:
+        return _probed(container)
+
+
+@contextmanager
+def no_complaints() -> Generator[None]:
+    """Raise for any warning of FFmpeg's libraries within the block."""
     av.logging.set_level(av.logging.WARNING)
     try:
-        with av.logging.Capture() as complaints, av.open(str(path), options=_STRICT) as container:
-            found = _probed(container)
+        with av.logging.Capture() as complaints:
+            yield
     finally:
         av.logging.set_level(None)
     assert not complaints, complaints
-    return found
 
 
 def _probed(container: av.container.InputContainer) -> Probe:
     video, audio = container.streams.video[0], container.streams.audio[0]
     for stream in (video, audio):
-        stream.codec_context.options = _STRICT
+        stream.codec_context.options = STRICT
     frames = samples = 0
     peak = 0.0
     for frame in container.decode(video, audio):
