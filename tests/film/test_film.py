@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ from support.film_scenes import (
     scene_video,
     sine,
 )
-from support.h264 import length_prefixed
+from support.h264 import IDR, Bits, length_prefixed, parameter_sets, read_sps
 from support.render_job import subtitle_file
 from support.video_probe import frames, luma, probe
 
@@ -240,6 +241,42 @@ def test_encoded_parts_have_the_parameter_sets_of_the_others(scenes, tmp_path):
         ]
     assert kinds[0] == {5, 6}
     assert all(kind in ({1}, {5}, {5, 6}) for kind in kinds[1:])
+
+
+def idr_ids(path: Path) -> list[tuple[bool, int]]:
+    """Return for each picture whether it is an IDR picture, and its ``idr_pic_id``, else 0."""
+    found = []
+    with av.open(str(path)) as container:
+        configuration = container.streams.video[0].codec_context.extradata
+        sps = read_sps(parameter_sets(configuration)[0])
+        for packet in container.demux(video=0):
+            for unit in length_prefixed(bytes(packet)):
+                if unit[0] & 0x1F in (1, IDR):
+                    bits = Bits(unit[1:33])
+                    bits.ue(), bits.ue(), bits.ue(), bits.u(sps.log2_max_frame_num)
+                    is_idr = unit[0] & 0x1F == IDR
+                    found.append((is_idr, bits.ue() if is_idr else 0))
+    return found
+
+
+def test_two_key_frames_in_a_row_have_other_numbers(tmp_path):
+    """A still picture of 301 frames ends with a group of one picture."""
+    scenes = [
+        scene_video(tmp_path / name, Image.new("RGB", (16, 9), name), sine(0, count * SAMPLES))
+        for name, count in (("teal", 301), ("navy", 30))
+    ]
+    film, _ = film_of(tmp_path, scenes)
+    assert key_frames(film) == [0, 300, 301]
+    strict_decode(film)
+    found = idr_ids(film)
+    pairs = [pair for pair in pairwise(found) if pair[0][0] and pair[1][0]]
+    assert len(pairs) == 1
+    assert all(one[1] != other[1] for one, other in pairs)
+    expected = [picture for scene in scenes for picture in pictures(Path(scene.video))]
+    shown = pictures(film)
+    assert shown[:300] + shown[301:] == expected[:300] + expected[301:]
+    one, other = (Image.frombytes("L", (1920, 1080), data[300]) for data in (shown, expected))
+    assert psnr(one, other) > 45
 
 
 def test_mixed_frames_are_means_of_both(scenes, tmp_path):

@@ -137,18 +137,37 @@ class _NewGop:
 
     def __init__(self, first: int, video_format: VideoFormat, quantizer: int) -> None:
         self._first = first
+        self._format, self._quantizer = video_format, quantizer
         self._encoder = open_encoder(video_format, quantizer)
         self._pictures: list[EncodedPicture] = []
+        self._only: VideoFrame | None = None
+        """First frame, as long as there are no others."""
+        self._frames = 0
 
     def add(self, frame: VideoFrame) -> None:
         """Encode the next frame."""
+        self._only = frame if self._frames == 0 else None
+        self._frames += 1
         self._pictures += self._encoder.add(frame)
 
     def finish(self) -> Iterator[FilmPicture]:
         """Yield all pictures in decoding order. Nothing can be added afterwards."""
+        if self._only is not None:
+            yield FilmPicture(self._second_idr(self._only), self._first, is_key=True)
+            return
         for picture in (*self._pictures, *self._encoder.finish()):
             data = length_prefixed(without_settings(picture.data))
             yield FilmPicture(data, self._first + picture.position, is_key=picture.position == 0)
+
+    def _second_idr(self, frame: VideoFrame) -> bytes:
+        """Return a frame as an IDR picture that an IDR picture of another encoder may follow.
+
+        The ``idr_pic_id`` of two IDR pictures in a row must differ (H.264, section 7.4.3). It is 0
+        in the first picture of an encoder and 1 in the second one.
+        """
+        encoder = open_encoder(self._format, self._quantizer)
+        pictures = [*encoder.add_idr(frame), *encoder.add_idr(frame), *encoder.finish()]
+        return length_prefixed(without_settings(pictures[1].data))
 
 
 def _pieces(video: SceneVideo, place: ScenePlace) -> Iterator[_Piece]:
@@ -162,6 +181,8 @@ def _pieces(video: SceneVideo, place: ScenePlace) -> Iterator[_Piece]:
             kept = 0
         elif gop.end > end:
             kept = gop.closed_prefix(end - gop.first)
+        if kept == 1:
+            kept = 0  # encoded again, because another IDR picture follows: see `_NewGop`
         if kept:
             yield StoredGop(gop.first, gop.pictures[:kept])
         if kept < len(gop.pictures):

@@ -114,6 +114,11 @@ class GopEncoder:
         frame.pict_type = PictureType.P if self._frames else PictureType.I
         return self._encode(frame)
 
+    def add_idr(self, frame: VideoFrame) -> list[EncodedPicture]:
+        """Encode the next frame as an IDR picture; ``idr_pic_id`` is 0 in the first, then 1."""
+        frame.pict_type = PictureType.I
+        return self._encode(frame)
+
     def finish(self) -> list[EncodedPicture]:
         """Return the pictures that are still missing. Nothing can be added afterwards."""
         return [_picture(packet) for packet in self._context.encode(None)]
