@@ -56,6 +56,9 @@ _TURNED_SIZES = {
 SIZE_NAMES = (*_FIXED_SIZES, *_TURNED_SIZES)
 """Names of sizes; other sizes are written as WIDTHxHEIGHT."""
 
+SIZES = f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT with even numbers from {MIN_SIDE} to {MAX_SIDE}"
+"""Description of a valid size."""
+
 _WIDTH_X_HEIGHT = re.compile(r"([0-9]{3,4}) *[x×] *([0-9]{3,4})")
 
 
@@ -72,7 +75,7 @@ def normalize_size(text: str) -> str:
         size = VideoSize(*map(int, found.groups()))
         if all(MIN_SIDE <= side <= MAX_SIDE and side % 2 == 0 for side in size):
             return f"{size.width}x{size.height}"
-    msg = f"size: {text}"
+    msg = f"expected {SIZES}"
     raise ValueError(msg)
 
 

@@ -57,7 +57,8 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
     def _refuse_boolean_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """Raise an error for true or false as a number, which pydantic converts to 1 or 0."""
         if isinstance(value, bool) and info.field_name in _NUMBERS:
-            raise ValueError(value)
+            msg = f"expected {_FIELDS[info.field_name].description}"
+            raise ValueError(msg)
         return value
 
     def given(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
     """
     name = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name[:_MAX_NAME_CHARS], _FIELDS, n=1)
+        near = difflib.get_close_matches(name[:_MAX_NAME_CHARS], _FIELDS, n=1, cutoff=0.85)
         expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
         return shorten(name, _MAX_NAME_CHARS), "not an option", expected
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))

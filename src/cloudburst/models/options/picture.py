@@ -12,23 +12,22 @@ from cloudburst.models.video_format import (
     DEFAULT_FPS,
     DEFAULT_SIZE,
     FRAME_RATES,
-    MAX_SIDE,
-    MIN_SIDE,
-    SIZE_NAMES,
+    SIZES,
     fixed_size,
     normalize_size,
 )
 
 Fit: TypeAlias = Literal["cover", "contain"]
 
-_RATES = ", ".join(map(str, FRAME_RATES))
+_RATES = f"one of {', '.join(map(str, FRAME_RATES))}"
+_BACKDROPS = "blur, or a colour such as #ff0000"
 _BACKDROP = re.compile(r"blur|#[0-9a-f]{6}")
 _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
 def _check_frame_rate(fps: int) -> int:
     if fps not in FRAME_RATES:
-        msg = f"fps: {fps}"
+        msg = f"expected {_RATES}"
         raise ValueError(msg)
     return fps
 
@@ -36,7 +35,7 @@ def _check_frame_rate(fps: int) -> int:
 def _check_backdrop(backdrop: str) -> str:
     backdrop = backdrop.strip().lower()
     if not _BACKDROP.fullmatch(backdrop):
-        msg = f"backdrop: {backdrop}"
+        msg = f"expected {_BACKDROPS}"
         raise ValueError(msg)
     return backdrop
 
@@ -45,16 +44,14 @@ class PictureOptions(BaseModel):
     """Size and frame rate of a video, and the part of the picture that it shows."""
 
     size: Annotated[str, AfterValidator(normalize_size)] = Field(
-        default=DEFAULT_SIZE,
-        description=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT with even numbers from {MIN_SIDE}"
-        f" to {MAX_SIDE}",
+        default=DEFAULT_SIZE, description=SIZES
     )
     """Size of the video in pixels: ``landscape`` (1920×1080), ``portrait`` (1080×1920), ``square``
     (1080×1080), ``4:5`` (1080×1350), or two even numbers from 240 to 4096, such as ``1280x720``.
     ``720p`` (1280×720), ``1080p`` (1920×1080) and ``4k`` (3840×2160) are turned for portrait
     videos: see `is_portrait`."""
     fps: Annotated[int, AfterValidator(_check_frame_rate)] = Field(
-        default=DEFAULT_FPS, description=f"one of {_RATES}"
+        default=DEFAULT_FPS, description=_RATES
     )
     """Frames per second: 24, 25, 30, 50 or 60."""
     is_portrait: bool | None = Field(default=None, description="true, false or nothing")
@@ -65,7 +62,7 @@ class PictureOptions(BaseModel):
     """``cover``: the picture fills the video and is cropped. ``contain``: the whole picture is
     shown in front of a `backdrop`."""
     backdrop: Annotated[str, AfterValidator(_check_backdrop)] = Field(
-        default="blur", description="blur, or a colour such as #ff0000"
+        default="blur", description=_BACKDROPS
     )
     """Backdrop of a picture with ``fit="contain"``: ``blur``, which is the picture itself,
     enlarged, blurred and darkened, or a colour as ``#rrggbb``. Transparent parts of the picture

@@ -28,6 +28,7 @@ FontFamily: TypeAlias = Literal[
 ]
 """Families of the font of the package: shapes of characters for simplified Chinese, for traditional
 Chinese in Taiwan and in Hong Kong, for Japanese and for Korean."""
+_FONTS = f"{', '.join(get_args(FontFamily))}, or the path of a .ttf, .otf or .ttc file"
 _FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
 
 
@@ -43,7 +44,8 @@ def _check_font(value: Any) -> Any:
     else:
         is_font = value is None or isinstance(value, PurePath)
     if not is_font:
-        raise ValueError(value)
+        msg = f"expected {_FONTS}"
+        raise ValueError(msg)
     return value
 
 
@@ -67,8 +69,7 @@ class SubtitleOptions(BaseModel):
     """*Transparency* of the box behind the subtitles, despite the name, which is that of the public
     image: 0 is solid black; 1 is no box but an outline around the letters."""
     font: Annotated[FontFamily | Path | None, BeforeValidator(_check_font)] = Field(
-        default=None,
-        description=f"{', '.join(get_args(FontFamily))}, or the path of a .ttf, .otf or .ttc file",
+        default=None, description=_FONTS
     )
     """Font of the subtitles: a `FontFamily`, or the path of a TrueType or OpenType file of up to 32
     MB. Of a collection, the first font is used; of a variable font, its default. A text is a path
