@@ -15,6 +15,7 @@ from PIL import Image
 
 from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import pictures, scene
+from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import IMAGE, SUBTITLE, WATERMARK, RenderJob
 from cloudburst.renderer.motion import Camera
@@ -130,7 +131,8 @@ def drawn(
         mark = to_picture_layer(image, 10, 10)
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
-        track, _ = scene._load_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames)
+        font = find_font(family=job.options.font)
+        track, *_ = scene._load_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames, font)
     for number in wanted:
         if job.effect is None:
             canvas.copy_rectangle(source, 0, 0, *size)
