@@ -75,3 +75,9 @@ def test_delays_of_the_emulator(option: str, text: str, seconds: float) -> None:
 def test_no_delays(text: str) -> None:
     with pytest.raises(CoercionError, match="expected a time such as"):
         app.parse_args(["emulate", "--pending", text], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("flag", ["--fps=29.97", "--font-size=20.5", "--font-size=", "--fps=film"])
+def test_whole_numbers_are_not_rounded(flag: str) -> None:
+    with pytest.raises(CoercionError, match="; expected a whole number"):
+        app.parse_args(["render", "s.json", flag], exit_on_error=False, print_error=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 from pydantic import ValidationError
 
+from cloudburst.cli.options import WholeNumber
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
@@ -34,7 +35,7 @@ class PictureFlags:
         Parameter(help=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT."),
     ] = None
     fps: Annotated[
-        int | None, Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}.")
+        WholeNumber | None, Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}.")
     ] = None
     is_portrait: Annotated[
         bool | None,
@@ -108,7 +109,7 @@ class SubtitleFlags:
         Parameter(help="Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."),
     ] = None
     font_size: Annotated[
-        int | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
+        WholeNumber | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
     ] = None
     text_color: Annotated[
         str | None, Parameter(help="Colour of the letters: #rrggbb or #rrggbbaa.")

@@ -26,6 +26,7 @@ from cloudburst.cli.output import short_path
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
+from cloudburst.text import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,15 @@ def _convert_delay(_type: Any, tokens: Sequence[Token]) -> float:
     return parse_duration(tokens[0].value, may_be_zero=True)
 
 
+def _convert_whole_number(_type: Any, tokens: Sequence[Token]) -> int:
+    """Return a whole number; cyclopts itself would round another one."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{shorten(text, 40)}; expected a whole number") from None
+
+
 def folder_only(_type: object, to: Path | None) -> None:
     """Raise `ValueError` if ``--to`` names an existing file that is not a folder."""
     if to is not None and to.exists() and not to.is_dir():
@@ -89,6 +99,8 @@ Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, n_
 """Number of seconds, written on the command line in a form such as ``90s`` or ``1h30m``."""
 Delay: TypeAlias = Annotated[float, Parameter(converter=_convert_delay, n_tokens=1)]
 """Number of seconds, written in the same form as a `Duration`; zero is allowed."""
+WholeNumber: TypeAlias = Annotated[int, Parameter(converter=_convert_whole_number, n_tokens=1)]
+"""Whole number, which is an error with a fraction."""
 
 
 @Parameter(name="*", group=RUN)
