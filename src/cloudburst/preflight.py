@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from cloudburst.text import short_repr, shorten
 
 _CHECK_THREADS = 8
 """Number of files that are checked at once; more would not be faster."""
+_URL_IN_PATH = re.compile(f"(?:^|/)({URL.pattern}.*)", re.DOTALL)
 _ALIASES = {
     name: tuple(str(choice) for choice in info.validation_alias.choices)
     for name, info in Scene.model_fields.items()
@@ -107,9 +109,12 @@ def check_scenes(
     if not entries:
         rest.fault("scenes", "none", "at least one scene")
     rest.paths = options.files()
+    for entry in [*entries, rest]:
+        _refuse_urls(entry)
     files = _check_files([*entries, rest], limits)
-    if faults := [fault for entry in [*entries, rest] for fault in entry.faults]:
-        raise InvalidScenesError(faults=faults)
+    # Parts of one value may have equal faults.
+    if faults := dict.fromkeys(fault for entry in [*entries, rest] for fault in entry.faults):
+        raise InvalidScenesError(faults=list(faults))
     return tuple(
         CheckedScene(
             scene=entry.scene,
@@ -156,7 +161,6 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
             path = fields.get(spelling[name])
             if spelling[name] not in bad and isinstance(path, str | os.PathLike) and path != "":
                 entry.paths[name] = Path(cast("str", path))
-        _refuse_urls(entry)
         entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
         return entry
     return _with_scene(_CheckedEntry(scene.name, spelling), scene)
@@ -164,7 +168,6 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
 
 def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
     entry.paths = scene.files()
-    _refuse_urls(entry)
     entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
     entry.scene = scene.model_copy(update=entry.paths)
     return entry
@@ -216,9 +219,10 @@ def _option_field(name: str) -> str:
 
 
 def _refuse_urls(entry: _CheckedEntry) -> None:
+    """Add a fault for each path that was made of a URL and the current folder."""
     for name, path in list(entry.paths.items()):
-        if URL.match(str(path)) and not os.path.lexists(path):
-            url = str(path).replace(":/", "://", 1)
+        if (found := _URL_IN_PATH.search(path.as_posix())) and not os.path.lexists(path):
+            url = found[1].replace(":/", "://", 1)
             entry.fault(name, f"a URL: {shorten(url, 1000)}", "a file on this machine")
             del entry.paths[name]
 

@@ -35,7 +35,8 @@ class PictureFlags:
         Parameter(help=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT."),
     ] = None
     fps: Annotated[
-        WholeNumber | None, Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}.")
+        WholeNumber | None,
+        Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}."),
     ] = None
     is_portrait: Annotated[
         bool | None,

@@ -137,7 +137,6 @@ def describe_option_errors(
 
     A message calls an option by the name that ``field_name`` returns for its field.
     """
-    for one in error.errors():
-        name, found, expected = describe_option_error(one)
+    for name, found, expected in dict.fromkeys(map(describe_option_error, error.errors())):
         subject = f"{field_name(name)} is {found}" if name else found
         yield f"{subject}; expected {expected}" if expected else subject
