@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from support.bad_inputs import EARLY, LATE
+from support.once import made_once
 from support.sample_media import PICTURES, SOUNDS
 from support.video_probe import probe
 
@@ -61,9 +62,11 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The bytes of a bad file, and of a good scene."""
-    folder = tmp_path_factory.mktemp("bad")
+    """The bytes of a good scene and of each bad file, made once for all test processes."""
+    return made_once(tmp_path_factory, "bad inputs", make_files)[1]
 
+
+def make_files(folder):
     def read(make):
         path = folder / "file"
         make(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from support.h264 import (
     picture_slices,
     read_sps,
 )
+from support.once import made_once
 from support.render_job import Rendered, make_job, render_job, subtitle_file
 from support.video_probe import ffmpeg
 
@@ -39,7 +41,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 EFFECTS = ("none", "zoom_in", "zoom_out", "pan_left", "pan_right")
 SUBTITLES = ("none", "box", "outline")
 PORTRAIT = (None, True, False)
-SECONDS = (0.04, 1, 5.1, 10.1)
+LENGTHS = ("a frame", "part of a GOP", "two GOPs")
 KINDS = ("photo", "noise", "line_art", "see_through")
 
 
@@ -47,31 +49,40 @@ class Case(NamedTuple):
     effect: str
     subtitles: str
     portrait: bool | None
-    seconds: float
+    length: str
     kind: str
+
+    @property
+    def gop_seconds(self) -> float:
+        return 10 if self.effect == "none" else 5
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio; a second GOP has three frames."""
+        return {LENGTHS[0]: 0.04, LENGTHS[1]: 1, LENGTHS[2]: self.gop_seconds + 0.1}[self.length]
 
 
 CASES = [
-    Case("none", "outline", False, 0.04, "line_art"),
-    Case("none", "box", None, 1, "photo"),
-    Case("none", "outline", False, 5.1, "see_through"),
-    Case("none", "none", True, 10.1, "noise"),
-    Case("zoom_in", "box", False, 0.04, "noise"),
-    Case("zoom_in", "none", True, 1, "see_through"),
-    Case("zoom_in", "none", None, 5.1, "line_art"),
-    Case("zoom_in", "outline", True, 10.1, "photo"),
-    Case("zoom_out", "box", True, 0.04, "noise"),
-    Case("zoom_out", "none", False, 1, "line_art"),
-    Case("zoom_out", "outline", False, 5.1, "photo"),
-    Case("zoom_out", "box", None, 10.1, "see_through"),
-    Case("pan_left", "box", None, 0.04, "see_through"),
-    Case("pan_left", "outline", None, 1, "photo"),
-    Case("pan_left", "none", False, 5.1, "noise"),
-    Case("pan_left", "box", True, 10.1, "line_art"),
-    Case("pan_right", "none", True, 0.04, "photo"),
-    Case("pan_right", "outline", None, 1, "noise"),
-    Case("pan_right", "box", True, 5.1, "see_through"),
-    Case("pan_right", "none", False, 10.1, "line_art"),
+    Case("none", "outline", True, "a frame", "photo"),
+    Case("none", "box", False, "two GOPs", "noise"),
+    Case("none", "outline", None, "a frame", "line_art"),
+    Case("none", "none", None, "part of a GOP", "see_through"),
+    Case("zoom_in", "outline", None, "two GOPs", "photo"),
+    Case("zoom_in", "outline", False, "a frame", "noise"),
+    Case("zoom_in", "box", True, "part of a GOP", "line_art"),
+    Case("zoom_in", "none", False, "a frame", "see_through"),
+    Case("zoom_out", "outline", False, "a frame", "photo"),
+    Case("zoom_out", "none", None, "part of a GOP", "noise"),
+    Case("zoom_out", "outline", False, "a frame", "line_art"),
+    Case("zoom_out", "box", True, "two GOPs", "see_through"),
+    Case("pan_left", "none", True, "two GOPs", "photo"),
+    Case("pan_left", "box", None, "a frame", "noise"),
+    Case("pan_left", "none", None, "a frame", "line_art"),
+    Case("pan_left", "outline", False, "part of a GOP", "see_through"),
+    Case("pan_right", "box", False, "part of a GOP", "photo"),
+    Case("pan_right", "none", True, "a frame", "noise"),
+    Case("pan_right", "outline", True, "two GOPs", "line_art"),
+    Case("pan_right", "box", None, "a frame", "see_through"),
 ]
 """Smallest number of cases in which any two values of different parameters occur together."""
 
@@ -83,7 +94,7 @@ LOWEST_PSNR = {"photo": 30.0, "noise": 14.5, "line_art": 28.0, "see_through": 30
 
 
 def test_any_two_values_occur_together():
-    values = (EFFECTS, SUBTITLES, PORTRAIT, SECONDS, KINDS)
+    values = (EFFECTS, SUBTITLES, PORTRAIT, LENGTHS, KINDS)
     for one, other in combinations(range(5), 2):
         found = {(case[one], case[other]) for case in CASES}
         assert found == set(product(values[one], values[other]))
@@ -170,10 +181,10 @@ def check_frames(video: Path, folder: Path, job: RenderJob, case: Case) -> None:
         assert ratio > LOWEST_PSNR[case.kind], f"{case}, frame {wanted[place]}: {ratio:.1f} dB"
 
 
-def check_file(rendered: Rendered, case: Case) -> bytes:
-    """Check times, counters and the whole stream; return the parameter sets."""
+def check_file(rendered: Rendered, case: Case) -> None:
+    """Check times, counters and the whole stream."""
     size = (1080, 1920) if is_upright(case) else (1920, 1080)
-    length = 300 if case.effect == "none" else 150
+    length = round(30 * case.gop_seconds)
     with av.open(str(rendered.video)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.width, video.height) == size
@@ -182,14 +193,12 @@ def check_file(rendered: Rendered, case: Case) -> bytes:
         assert abs(seconds[0] - case.seconds) <= 1 / 30, case
         assert abs(seconds[1] - seconds[0]) <= 1 / 30, case
         assert video.frames == rendered.done["frames"] == round(seconds[0] * 30)
-        configuration = bytes(video.codec_context.extradata)
-        sps = read_sps(parameter_sets(configuration)[0])
+        sps = read_sps(parameter_sets(bytes(video.codec_context.extradata))[0])
         assert sps.size == size
         packets = [packet for packet in container.demux(video) if packet.size]
         positions = [round(p.pts * p.time_base * 30) % length for p in packets]
         headers = picture_slices((length_prefixed(bytes(p)) for p in packets), sps)
         assert check_counters(headers, positions, sps) == video.frames, case
-    return configuration
 
 
 def joined(videos: Sequence[Path], path: Path) -> list[str]:
@@ -224,17 +233,35 @@ def slices(path: Path) -> list[bytes]:
     return [unit for unit in units if unit[0] & 0x1F in (1, IDR)]
 
 
+def render_case(case: Case, folder: Path) -> tuple[RenderJob, Rendered]:
+    """Render a case in an empty folder."""
+    job = job_of(case, folder)
+    return job, render_job(folder)
+
+
+@pytest.fixture
+def rendered(tmp_path_factory):
+    """Return a function that returns folder, job and result of a case, which is rendered once."""
+
+    def once(case: Case) -> tuple[Path, RenderJob, Rendered]:
+        folder, (job, result) = made_once(
+            tmp_path_factory, "matrix " + "-".join(map(str, case)), partial(render_case, case)
+        )
+        return folder, job, result
+
+    return once
+
+
 @pytest.mark.parametrize("upright", [False, True], ids=["landscape", "portrait"])
-def test_videos_of_all_kinds(upright, tmp_path):
-    configurations: dict[bytes, list[Case]] = {}
+def test_videos_of_all_kinds_can_be_joined(upright, rendered, tmp_path):
     videos: list[Path] = []
+    configurations: dict[bytes, list[Case]] = {}
     for case in (case for case in CASES if is_upright(case) == upright):
-        folder = tmp_path / "-".join(map(str, case))
-        job = job_of(case, folder)
-        rendered = render_job(folder)
-        configurations.setdefault(check_file(rendered, case), []).append(case)
-        check_frames(rendered.video, folder, job, case)
-        videos.append(rendered.video)
+        video = rendered(case)[2].video
+        videos.append(video)
+        with av.open(str(video)) as container:
+            configuration = bytes(container.streams.video[0].codec_context.extradata)
+        configurations.setdefault(configuration, []).append(case)
     assert len(configurations) == 1, configurations
     order = each_before_each(videos)
     assert len(order) == len(videos) * (len(videos) - 1) + 1
@@ -243,3 +270,10 @@ def test_videos_of_all_kinds(upright, tmp_path):
     assert joined(videos, tmp_path / "once.mp4") == []
     parts = [unit for video in videos for unit in slices(video)]
     assert slices(tmp_path / "once.mp4") == parts
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_a_video_of_each_kind(case, rendered):
+    folder, job, result = rendered(case)
+    check_file(result, case)
+    check_frames(result.video, folder, job, case)
