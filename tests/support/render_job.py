@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
+from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderedVideo, RenderJob
+from cloudburst.renderer.process_limits import lift_cpu_limit
+from cloudburst.renderer.render import render
 from support.project import ROOT
 from support.service_inputs import tone
 
@@ -151,3 +154,16 @@ def render_job(folder: Path) -> Rendered:
     """Render a job in a process of its own."""
     with started("render_process", folder) as process:
         return result(process, folder)
+
+
+def render_here(folder: Path) -> RenderedVideo:
+    """Render a job in this process, whose limits are those of before afterwards."""
+    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    limited = sys.platform == "linux"
+    handler = signal.getsignal(signal.SIGXCPU) if limited else None
+    try:
+        return render(folder, job, lambda _: None, lambda _: None, lambda _: None)
+    finally:
+        lift_cpu_limit()
+        if limited:
+            signal.signal(signal.SIGXCPU, handler)

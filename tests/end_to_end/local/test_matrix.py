@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations, product
@@ -32,9 +31,9 @@ from support.h264 import (
     picture_slices,
     read_sps,
 )
+from support.joined_videos import joined
 from support.once import made_once
 from support.render_job import Rendered, make_job, render_job, subtitle_file
-from support.video_probe import ffmpeg
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -199,18 +198,6 @@ def check_file(rendered: Rendered, case: Case) -> None:
         positions = [round(p.pts * p.time_base * 30) % length for p in packets]
         headers = picture_slices((length_prefixed(bytes(p)) for p in packets), sps)
         assert check_counters(headers, positions, sps) == video.frames, case
-
-
-def joined(videos: Sequence[Path], path: Path) -> list[str]:
-    """Join videos without encoding them; return the warnings that are not about audio."""
-    listed = path.with_suffix(".txt")
-    listed.write_text("".join(f"file '{video}'\n" for video in videos))
-    source = ("-f", "concat", "-safe", "0", "-i", listed)
-    done = ffmpeg("-v", "warning", *source, "-c", "copy", "-map", "0:v", "-map", "0:a", path)
-    warnings = done.stderr.decode().splitlines()
-    # Packets of AAC are longer than the rest of a frame, so those of two videos overlap.
-    audio = re.compile(r"stream 1|stream 0:1|0:a|\baost#0:1")
-    return [line for line in warnings if not audio.search(line)]
 
 
 def each_before_each(videos: Sequence[Path]) -> list[Path]:
