@@ -52,7 +52,9 @@ def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
     if not found:
         raise ConfigurationError(f"{folder}: no videos in it; expected files that end in .mp4")
     if len(found) > MAX_VIDEOS:
-        raise ConfigurationError(f"{folder}: {len(found):,} videos; expected {MAX_VIDEOS:,}")
+        raise ConfigurationError(
+            f"{folder}: {len(found):,} videos; expected at most {MAX_VIDEOS:,}"
+        )
     run = _run_with(folder, found)
     names = sorted(found, key=natural_key) if run is None else [n for n in run.scenes if n in found]
     return [FolderVideo(_source(found[name], run), _video(found[name])) for name in names]
