@@ -50,7 +50,7 @@ _PATH = re.compile(
 )
 """Pattern of a path within a text; its group is the last part of the path. Folder names may have
 spaces, so text between two slashes is removed even if it does not belong to a path."""
-_PATH_FIELDS = {"path", "cover", "post_mortem"}
+_PATH_FIELDS = {"path", "cover", "film", "post_mortem"}
 """Fields of events and reports that hold paths."""
 
 KEEP_ALIVE_SECONDS = 15.0
