@@ -120,9 +120,9 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         for scene in scenes
         if scene.options.cover
     }
-    files = {name: identity for name, path in covers.items() if (identity := _identity(path))}
+    files = {name: identity for name, path in covers.items() if (identity := file_identity(path))}
     inputs = {
-        _identity(path)
+        file_identity(path)
         for scene in scenes
         if files
         for path in (scene.scene.files() | scene.options.files()).values()
@@ -136,8 +136,8 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         raise InvalidScenesError(faults=faults)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and the number of a file; ``None`` if there is no such file."""
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a file; ``None`` if there is no such file. Blocks."""
     with suppress(OSError):
         status = path.stat()
         return status.st_dev, status.st_ino

@@ -141,8 +141,12 @@ async def test_bad_requests_start_nothing(given, tmp_path, monkeypatch, argument
     assert files(tmp_path) == []
 
 
-async def test_inputs_are_not_replaced(given, tmp_path):
+@pytest.mark.parametrize("linked", [False, True])
+async def test_inputs_are_not_replaced(given, tmp_path, linked):
     film = Path(given[0]["image"]).with_suffix(".mp4")
+    if linked:
+        (tmp_path / "link").symlink_to(film.parent, target_is_directory=True)
+        film = tmp_path / "link" / film.name
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=r"scene_2\.srt is an input of a scene"):
             await client.render_all(given, to=tmp_path, film=film, overwrite=True)

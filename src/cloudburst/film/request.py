@@ -33,7 +33,7 @@ from cloudburst.models.scene import (
 )
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.video_format import VideoSize, video_size
-from cloudburst.outputs import claim_outputs
+from cloudburst.outputs import claim_outputs, file_identity
 from cloudburst.ports import FilmMaker, OnProgress
 from cloudburst.safe_files import read_regular_file
 
@@ -80,7 +80,7 @@ def film_request(
 def check_scenes_of_film(
     request: FilmRequest, scenes: Sequence[CheckedScene], folder: Path
 ) -> None:
-    """Check that a film can be made of the scenes, as far as that is known before a run.
+    """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene.
@@ -94,21 +94,30 @@ def check_scenes_of_film(
 
 
 def _check_paths(film: Path, scenes: Sequence[CheckedScene], folder: Path) -> None:
-    paths = [folder / f"{scene.scene.name}.mp4" for scene in scenes]
-    covers = [
-        cover_path(path) for path, scene in zip(paths, scenes, strict=True) if scene.options.cover
+    # The same folder may have several paths, because of links and letter case.
+    film, folder = film.parent.resolve() / film.name, folder.resolve()
+    outputs = [folder / f"{scene.scene.name}.mp4" for scene in scenes]
+    outputs += [
+        cover_path(path) for path, scene in zip(outputs, scenes, strict=True) if scene.options.cover
     ]
-    videos = {fold_name(str(path)) for path in (*paths, *covers)}
-    inputs = {
-        fold_name(str(path))
-        for scene in scenes
-        for path in (*scene.scene.files().values(), *scene.options.files().values())
-    }
+    names = {fold_name(str(path)) for path in outputs}
     for path in film_files(film):
-        name = fold_name(str(path))
-        if name in videos | inputs:
-            used = "the video or the cover of a scene" if name in videos else "an input of a scene"
-            raise ConfigurationError(f"film: {path} is {used}; expected another name for the film")
+        if fold_name(str(path)) in names:
+            used = "the video or the cover of a scene"
+        elif _is_input(path, scenes):
+            used = "an input of a scene"
+        else:
+            continue
+        raise ConfigurationError(f"film: {path} is {used}; expected another name for the film")
+
+
+def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
+    identity = file_identity(path)
+    return identity is not None and any(
+        file_identity(file) == identity
+        for scene in scenes
+        for file in (*scene.scene.files().values(), *scene.options.files().values())
+    )
 
 
 def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
