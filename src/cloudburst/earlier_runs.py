@@ -23,6 +23,7 @@ from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Video, cover_path, fold_name
 from cloudburst.safe_files import open_regular_file
+from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
@@ -169,11 +170,9 @@ def recover_outputs(
 
 
 def _message(foreign: Sequence[Path], past: JournalState, reason: str) -> str:
-    listed = ", ".join(map(str, foreign[:5]))
-    more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
     head = "not as the run left them" if past.processes else "videos already exist"
     return (
-        f"{head}: {listed}{more} ({reason}); pass overwrite=True to render and replace them, "
+        f"{head}: {list_some(foreign)} ({reason}); pass overwrite=True to render and replace them, "
         "or move them away"
     )
 

@@ -42,6 +42,7 @@ from cloudburst.lock_files import (
 )
 from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import CheckedScene, cover_path, fold_name
+from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
@@ -289,7 +290,7 @@ class _Claim:
                     msg = f"{holder} already works on run {claim_file.stem}"
                     raise OutputClaimedError(msg, holder=holder) from None
                 if shared := [ours[key] for name in names if (key := fold_name(name)) in ours]:
-                    msg = f"{holder} is writing {_listed(shared)}"
+                    msg = f"{holder} is writing {list_some(shared)}"
                     raise OutputClaimedError(msg, paths=shared, holder=holder) from None
             else:  # the process has ended: remove its partial files
                 names, _ = read_claim(claim_file)
@@ -304,10 +305,10 @@ class _Claim:
     def _refuse_existing(self) -> None:
         there = [path for path in self._outputs if os.path.lexists(path)]
         if there and not self._overwrite:
-            msg = f"videos already exist: {_listed(there)}; overwrite=True replaces them"
+            msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, paths=there)
         if folders := [path for path in there if path.is_dir()]:
-            msg = f"folders have the names of videos: {_listed(folders)}; move them away"
+            msg = f"folders have the names of videos: {list_some(folders)}; move them away"
             raise OutputExistsError(msg, paths=folders)
 
     def _write_claim_file(self) -> None:
@@ -336,8 +337,3 @@ def _usable(folder: Path) -> Generator[None]:
         why = getattr(exc, "strerror", None) or exc
         msg = f"videos cannot be written to {folder}: {inside}{why}"
         raise ConfigurationError(msg) from exc
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return ", ".join(map(str, paths[:5])) + more

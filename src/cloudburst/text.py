@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 
 MAX_LINE_LENGTH = 500
 """Maximum number of characters of another program's text in one of our messages."""
@@ -46,3 +47,9 @@ def short_repr(value: object, length: int = 60) -> str:
 def shorten(text: str, length: int) -> str:
     """Return the text, cut to ``length`` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def list_some(items: Sequence[object], limit: int = 5) -> str:
+    """Return the first items as a list in one line, and the number of the others."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more

@@ -39,6 +39,7 @@ from cloudburst.models.report import (
     WorkerReport,
 )
 from cloudburst.models.tier import Tier
+from cloudburst.text import list_some
 
 _TIER = Tier.STANDARD
 """Tier of the Fargate tasks in the cost estimate for a run on this machine."""
@@ -180,8 +181,7 @@ def _film(report: Report) -> Iterator[RenderableType]:
 
 def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
     if names:
-        more = len(names) - _MAX_NAMES_SHOWN
-        shown = ", ".join(names[:_MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        shown = list_some(names, _MAX_NAMES_SHOWN)
         yield Padding(safe_text(f"{head}{shown}"), (0, 0, 0, 2))
 
 

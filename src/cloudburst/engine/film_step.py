@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import FilmError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.ports import FilmMaker
+from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
-
-_MAX_NAMES = 5
-"""Maximum number of scenes that the message of an error names."""
-
-
-class Emit(Protocol):
-    """Function that adds an event to the stream of a run."""
-
-    def __call__(self, event: type[Any], **fields: Any) -> None:
-        """Add an event of this class with these fields."""
-        ...
 
 
 class FilmStep:
@@ -31,10 +20,10 @@ class FilmStep:
 
     Args:
         make: Function that makes the film.
-        emit: Function that adds an event to the stream of the run.
+        emit: Function that adds an event to the stream of the run: its class, and its fields.
     """
 
-    def __init__(self, make: FilmMaker, emit: Emit) -> None:
+    def __init__(self, make: FilmMaker, emit: Callable[..., None]) -> None:
         self._make = make
         self._emit = emit
         self._percent = -1
@@ -71,6 +60,4 @@ class FilmStep:
 
 
 def _incomplete(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    listed = ", ".join(names[:_MAX_NAMES]) + more
-    return f"no film was made, because scenes have no video: {listed}; resume the run"
+    return f"no film was made, because scenes have no video: {list_some(names)}; resume the run"

@@ -20,6 +20,7 @@ from cloudburst.aws.setup.resource_definitions import (
 )
 from cloudburst.concurrency import poll
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError
+from cloudburst.text import list_some
 
 T = TypeVar("T")
 
@@ -227,4 +228,4 @@ def _shortened(paths: Sequence[str]) -> str:
     """Return a text with at most three paths in a task definition, images and sizes first."""
     by_weight = sorted(paths, key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
     short = [path.replace("containerDefinitions", "containers") for path in by_weight]
-    return ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
+    return list_some(short, 3)
