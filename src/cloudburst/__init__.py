@@ -16,7 +16,6 @@ if _typing.TYPE_CHECKING:
         local,
     )
     from cloudburst.client import (
-        AnyScene,
         Client,
         render,
     )
@@ -130,6 +129,9 @@ if _typing.TYPE_CHECKING:
     from cloudburst.preview import (
         render_frame,
     )
+    from cloudburst.run_inputs import (
+        AnyScene,
+    )
     from cloudburst.scenes import (
         read_scenes,
         scan_scenes_from_folder,
@@ -235,7 +237,6 @@ _NAMES = {
         "local",
     ),
     "cloudburst.client": (
-        "AnyScene",
         "Client",
         "render",
     ),
@@ -333,6 +334,7 @@ _NAMES = {
         "OpenBackend",
     ),
     "cloudburst.preview": ("render_frame",),
+    "cloudburst.run_inputs": ("AnyScene",),
     "cloudburst.scenes": (
         "read_scenes",
         "scan_scenes_from_folder",

@@ -23,7 +23,6 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst import compat
-from cloudburst.client import AnyScene
 from cloudburst.compat import (
     AccountValidity,
     BatchResult,
@@ -35,6 +34,7 @@ from cloudburst.compat import (
 )
 from cloudburst.compat.progress import log_to_terminal
 from cloudburst.errors import ConfigurationError
+from cloudburst.run_inputs import AnyScene
 from cloudburst.scenes import scan_scenes_from_folder
 from cloudburst.signals import InterruptHandler
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -13,7 +12,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Self
 from uuid import uuid4
 
 import anyio
@@ -27,32 +26,23 @@ from cloudburst.earlier_runs import newest_run_with
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
-from cloudburst.errors import ClosedError, ConfigurationError, InvalidScenesError, SceneFault
-from cloudburst.film.request import (
-    ChapterSource,
-    check_scenes_of_film,
-    claimed_film,
-    film_request,
-)
+from cloudburst.errors import ClosedError, ConfigurationError
+from cloudburst.film.request import ChapterSource, claimed_film, film_request
 from cloudburst.history import load_history, save_history
 from cloudburst.journal import is_run_name
-from cloudburst.models.film import FilmRequest, Transition
+from cloudburst.models.film import Transition
 from cloudburst.models.journal_entries import Entry, ProcessEntry, SceneEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
-from cloudburst.models.scene import CheckedScene, Scene, Video
+from cloudburst.models.scene import Video
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.outputs import check_covers, claim_outputs
+from cloudburst.outputs import claim_outputs
 from cloudburst.ports import Backend, OpenBackend
+from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
-from cloudburst.scene_fingerprints import add_fingerprints
 
-AnyScene: TypeAlias = Scene | Mapping[str, Any]
-"""`Scene`, or a dictionary with the fields of a scene."""
-_NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
-"""Types that are rejected as a list of scenes although their values may be iterable."""
 JOURNAL_CLOSE_TIMEOUT = 2.0
 """Maximum number of seconds that the end of a run waits for its journal to close. Closing takes
 milliseconds, unless a launch for other runs is unanswered or a task of the run is still billed."""
@@ -238,33 +228,37 @@ class Client(anyio.AsyncContextManagerMixin):
             ClosedError: The client is not open, or belongs to another event loop.
         """
         client = self._opened()
-        options, folder = _with_absolute_paths(options or self._options), _absolute_folder(to)
-        request = film_request(film, transition, transition_seconds)
-        checked = await anyio.to_thread.run_sync(
-            _check, scene_list(scenes), options, self._limits, folder
+        inputs = await check_inputs(
+            scenes,
+            to=to,
+            options=options or self._options,
+            limits=self._limits,
+            film=film_request(film, transition, transition_seconds),
         )
-        names = [scene.scene.name for scene in checked]
-        covers = [scene.scene.name for scene in checked if scene.options.cover]
-        if request is not None:
-            check_scenes_of_film(request, checked, folder)
+        checked, folder, names = inputs.scenes, inputs.folder, inputs.names
         if resume and name is None:
             name = await anyio.to_thread.run_sync(newest_run_with, folder, names)
         run_name = uuid4().hex[:12] if name is None else name
         with collapse_single(), _reserved_name(run_name, self._names):
             async with (
                 claim_outputs(
-                    folder, names, run=run_name, overwrite=overwrite, resume=resume, covers=covers
+                    folder,
+                    names,
+                    run=run_name,
+                    overwrite=overwrite,
+                    resume=resume,
+                    covers=inputs.covers,
                 ) as paths,
                 client.open_run_journal(
                     folder, run_name, resume=resume, reclaim=paths.renew
                 ) as run_journal,
                 claimed_film(
-                    request,
+                    inputs.film,
                     [ChapterSource.of(scene.scene) for scene in checked],
                     run=run_name,
                     overwrite=overwrite,
                     replace_film=resume,
-                    replace_rest=run_journal.has_requested(request),
+                    replace_rest=run_journal.has_requested(inputs.film),
                 ) as make_film,
             ):
                 earlier = await run_journal.recover(
@@ -278,14 +272,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     timeouts=self._timeouts,
                     limits=self._limits,
                     journal=run_journal.journal,
-                    first=self._first(
-                        client.pool,
-                        run_name,
-                        checked,
-                        options=options,
-                        film=request,
-                        now=run_journal.journal.now(),
-                    ),
+                    first=self._first(client.pool, run_name, inputs, now=run_journal.journal.now()),
                     earlier=earlier,
                     make_film=make_film,
                 ) as run_journal.run:
@@ -293,30 +280,23 @@ class Client(anyio.AsyncContextManagerMixin):
             await save_history(client.pool.take_samples())
 
     def _first(
-        self,
-        pool: WorkerPool,
-        run: str,
-        scenes: Sequence[CheckedScene],
-        *,
-        options: RenderOptions,
-        film: FilmRequest | None,
-        now: float,
+        self, pool: WorkerPool, run: str, inputs: RunInputs, *, now: float
     ) -> Sequence[Entry]:
         """Return the journal entries that must be written before the run starts."""
         process = ProcessEntry(
             run=run,
             started_at=now,
-            options=options,
+            options=inputs.options,
             tier=self._spec.tier,
             limits=self._limits,
             backends=tuple(backend.name for backend in pool.backends),
-            film=film,
+            film=inputs.film,
         )
         entries = [
             SceneEntry(
                 scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
             )
-            for one in scenes
+            for one in inputs.scenes
         ]
         return [process, *entries]
 
@@ -394,37 +374,3 @@ def _reserved_name(name: str, names: set[str]) -> Generator[None]:
         yield
     finally:
         names.remove(name)
-
-
-def scene_list(scenes: object) -> list[AnyScene]:
-    """Return the scenes as a list.
-
-    Raises `InvalidScenesError` if the argument is not an iterable of scenes, for example a text, a
-    path or a single scene.
-    """
-    name = type(scenes).__name__
-    if isinstance(scenes, Iterable) and not isinstance(scenes, _NOT_LISTS):
-        return list(cast("Iterable[AnyScene]", scenes))
-    found = "None" if scenes is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
-    hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
-    raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
-
-
-def _check(
-    scenes: Sequence[AnyScene], options: RenderOptions, limits: Limits, folder: Path
-) -> tuple[CheckedScene, ...]:
-    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-    from cloudburst.preflight import check_scenes  # noqa: PLC0415
-
-    checked = check_scenes(scenes, options, limits)
-    check_covers(checked, folder)
-    return add_fingerprints(checked)
-
-
-def _absolute_folder(to: Path | str) -> Path:
-    return Path(to).absolute()
-
-
-def _with_absolute_paths(options: RenderOptions) -> RenderOptions:
-    """Return the options with absolute paths, so that other processes find the files."""
-    return options.with_files({name: path.absolute() for name, path in options.files().items()})

@@ -100,7 +100,7 @@ def check_scenes(
         limits: Limits of the files.
     """
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
-    options = _absolute(options)
+    options = options.with_absolute_files()
     for entry in entries:
         _add_options(entry, options)
         _add_duration_fault(entry, limits)
@@ -173,15 +173,11 @@ def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
     return entry
 
 
-def _absolute(options: RenderOptions) -> RenderOptions:
-    return options.with_files({name: path.absolute() for name, path in options.files().items()})
-
-
 def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
     """Add the options of the run, overridden by those of the scene, and the files of the latter."""
     if entry.scene is None:
         return
-    own = _absolute(entry.scene.options)
+    own = entry.scene.options.with_absolute_files()
     try:
         entry.options = options.overridden_by(own)
     except ValidationError as exc:

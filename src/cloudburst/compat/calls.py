@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import anyio.to_thread
 
-from cloudburst.client import AnyScene, Client, scene_list
+from cloudburst.client import Client
 from cloudburst.compat.parameters import (
     backend_of,
     calculate_optimal_batch_distribution,
@@ -39,6 +39,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
 from cloudburst.ports import Backend, OpenBackend
+from cloudburst.run_inputs import AnyScene, scene_list
 from cloudburst.scenes import scan_scenes_from_folder
 
 logger = logging.getLogger(__name__)

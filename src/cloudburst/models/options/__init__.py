@@ -82,6 +82,10 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
         """Return the options with these paths, by the name of the option."""
         return self.model_copy(update=dict(paths)) if paths else self
 
+    def with_absolute_files(self) -> Self:
+        """Return the options with absolute paths; relative ones begin at the current folder."""
+        return self.with_files({name: path.absolute() for name, path in self.files().items()})
+
 
 _FIELDS = RenderOptions.model_fields
 _NUMBERS = frozenset(

@@ -1,0 +1,98 @@
+"""Inputs of a run: what the caller passes to `Client.stream`, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from anyio import to_thread
+
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.film.request import check_scenes_of_film
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.outputs import check_covers
+from cloudburst.scene_fingerprints import add_fingerprints
+
+AnyScene: TypeAlias = Scene | Mapping[str, Any]
+"""`Scene`, or a dictionary with the fields of a scene."""
+_NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
+"""Types that are rejected as a list of scenes although their values may be iterable."""
+
+
+class RunInputs(NamedTuple):
+    """Inputs of a run that have passed all checks."""
+
+    scenes: tuple[CheckedScene, ...]
+    """Scenes in the order of the caller, with their fingerprints."""
+    options: RenderOptions
+    """Options of the run. Paths of files are absolute, so that other processes find the files."""
+    folder: Path
+    """Absolute path of the folder for the videos."""
+    film: FilmRequest | None
+    """Film to make of the videos; ``None`` for none."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the scenes."""
+        return [scene.scene.name for scene in self.scenes]
+
+    @property
+    def covers(self) -> list[str]:
+        """Names of the scenes whose videos have a cover."""
+        return [scene.scene.name for scene in self.scenes if scene.options.cover]
+
+
+async def check_inputs(
+    scenes: object,
+    *,
+    to: Path | str,
+    options: RenderOptions,
+    limits: Limits,
+    film: FilmRequest | None,
+) -> RunInputs:
+    """Check the inputs of a run, and read every input file once.
+
+    Raises:
+        ConfigurationError: A file of the film would replace a video or a file of a scene.
+        InvalidScenesError: Scenes or their files have problems; the error lists all of them.
+    """
+    return await to_thread.run_sync(
+        _check, scene_list(scenes), Path(to), options.with_absolute_files(), limits, film
+    )
+
+
+def scene_list(scenes: object) -> list[AnyScene]:
+    """Return the scenes as a list.
+
+    Raises `InvalidScenesError` if the argument is not an iterable of scenes, for example a text, a
+    path or a single scene.
+    """
+    name = type(scenes).__name__
+    if isinstance(scenes, Iterable) and not isinstance(scenes, _NOT_LISTS):
+        return list(cast("Iterable[AnyScene]", scenes))
+    found = "None" if scenes is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
+    raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
+
+
+def _check(
+    scenes: Sequence[AnyScene],
+    to: Path,
+    options: RenderOptions,
+    limits: Limits,
+    film: FilmRequest | None,
+) -> RunInputs:
+    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+    from cloudburst.preflight import check_scenes  # noqa: PLC0415
+
+    folder = to.absolute()
+    checked = check_scenes(scenes, options, limits)
+    check_covers(checked, folder)
+    if film is not None:
+        check_scenes_of_film(film, checked, folder)
+    return RunInputs(add_fingerprints(checked), options, folder, film)
