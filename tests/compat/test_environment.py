@@ -231,8 +231,7 @@ async def test_ecs_cluster_name_and_ecs_task_definition_by_default(emulated):
 
 
 @pytest.mark.timeout(60)  # moto takes its time to start
-@pytest.mark.parametrize("image", [None, "registry.example/cloudburst:2"])
-async def test_docker_image(image, monkeypatch):
+async def test_docker_image(monkeypatch):
     """What ``cloudburst init`` puts into the task definition."""
 
     async def here():
@@ -240,17 +239,18 @@ async def test_docker_image(image, monkeypatch):
 
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 1.0)  # the emulator's takes 0.6 s
     with FargateEmulator(EmulatorConfig.quick(prepared=False)) as aws:
-        settings = Settings(**aws.environment | ({"DOCKER_IMAGE": image} if image else {}))
-        await init(settings, options=InitOptions(env_file=None), find_address=here)
-        async with open_aws(settings) as ours:
-            answer = await ours.call(
-                "ecs", "describe_task_definition", taskDefinition=settings.task_definition
-            )
-    (container, *_) = answer["taskDefinition"]["containerDefinitions"]
-    assert container["name"] == "cloudburst-processor"
-    assert container["portMappings"][0]["containerPort"] == 5000
-    assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/cloudburst"
-    assert container["image"] == (image or "betashow/video-generation-api:latest")
+        for image in (None, "registry.example/cloudburst:2"):
+            settings = Settings(**aws.environment | ({"DOCKER_IMAGE": image} if image else {}))
+            await init(settings, options=InitOptions(env_file=None), find_address=here)
+            async with open_aws(settings) as ours:
+                answer = await ours.call(
+                    "ecs", "describe_task_definition", taskDefinition=settings.task_definition
+                )
+            (container, *_) = answer["taskDefinition"]["containerDefinitions"]
+            assert container["name"] == "cloudburst-processor"
+            assert container["portMappings"][0]["containerPort"] == 5000
+            assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/cloudburst"
+            assert container["image"] == (image or "betashow/video-generation-api:latest")
 
 
 @pytest.mark.parametrize("key", [None, "fixed-key-0123456789"])

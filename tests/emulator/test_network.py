@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.emulator.zones import has_fargate, zone_ids
+from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import MAIN, client, network, reach, refused, request, run, stop, until
 
 PRIVATE = {"assignPublicIp": "DISABLED"}
@@ -159,6 +160,14 @@ class TestImages:
         assert MAIN
 
 
+@pytest.fixture(scope="module")
+def with_moto():
+    """Return one emulator for the tests that need moto, which takes seconds to start."""
+    pytest.importorskip("moto")
+    with FargateEmulator(EmulatorConfig.quick(moto=True, interface_lingers=1.0)) as emulator:
+        yield emulator
+
+
 class TestInterfaces:
     """A network interface outlives its task for a moment."""
 
@@ -178,16 +187,14 @@ class TestInterfaces:
 
     @pytest.mark.real
     @pytest.mark.timeout(60)
-    def test_holds_its_security_group_and_its_subnet(self, emulate):
-        pytest.importorskip("moto")
-        emulator = emulate(moto=True, interface_lingers=1.0)
-        ec2 = client(emulator, "ec2")
+    def test_holds_its_security_group_and_its_subnet(self, with_moto):
+        ec2 = client(with_moto, "ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-        [task] = run(emulator, networkConfiguration=network(emulator, securityGroups=[group]))
-        task = reach(emulator, task, "RUNNING")
-        stop(emulator, task)
-        reach(emulator, task, "STOPPED")
+        [task] = run(with_moto, networkConfiguration=network(with_moto, securityGroups=[group]))
+        task = reach(with_moto, task, "RUNNING")
+        stop(with_moto, task)
+        reach(with_moto, task, "STOPPED")
         with refused("DependencyViolation"):
             ec2.delete_security_group(GroupId=group)
         with refused("DependencyViolation"):
@@ -197,10 +204,8 @@ class TestInterfaces:
 
     @pytest.mark.real
     @pytest.mark.timeout(60)
-    def test_routes_and_endpoints_that_a_caller_makes_count(self, emulate):
-        pytest.importorskip("moto")
-        emulator = emulate(moto=True)
-        ec2 = client(emulator, "ec2")
+    def test_routes_and_endpoints_that_a_caller_makes_count(self, with_moto):
+        ec2 = client(with_moto, "ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         subnet = ec2.create_subnet(
             VpcId=vpc, CidrBlock="10.0.0.0/24", AvailabilityZone="us-east-1b"
@@ -208,8 +213,8 @@ class TestInterfaces:
         assert subnet["AvailabilityZoneId"] == zone_ids("us-east-1")["b"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
         where = {"subnets": [subnet["SubnetId"]], "securityGroups": [group], **PRIVATE}
-        define(emulator, ECR)
-        assert "api.ecr.us-east-1" in ended(emulator, **where)
+        define(with_moto, ECR)
+        assert "api.ecr.us-east-1" in ended(with_moto, **where)
         [table] = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])[
             "RouteTables"
         ]
@@ -220,13 +225,13 @@ class TestInterfaces:
             ec2.create_vpc_endpoint(
                 VpcId=vpc, ServiceName=f"com.amazonaws.us-east-1.{service}", **kind
             )
-        assert ended(emulator, **where) == "RUNNING"
-        define(emulator, "docker.io/library/busybox")
-        assert "i/o timeout" in ended(emulator, **where)
+        assert ended(with_moto, **where) == "RUNNING"
+        define(with_moto, "docker.io/library/busybox")
+        assert "i/o timeout" in ended(with_moto, **where)
         nat = ec2.create_nat_gateway(SubnetId=subnet["SubnetId"])["NatGateway"]["NatGatewayId"]
         ec2.create_route(
             RouteTableId=table["RouteTableId"],
             NatGatewayId=nat,
             DestinationCidrBlock="0.0.0.0/0",
         )
-        assert ended(emulator, **where) == "RUNNING"
+        assert ended(with_moto, **where) == "RUNNING"

@@ -13,6 +13,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from cloudburst.emulator.allowed_programs import health_program
+from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
     MAIN,
@@ -273,15 +274,18 @@ class TestPrograms:
         ] == [["service"], [ask, ask, ask, "false"]]
 
 
+@pytest.fixture(scope="module")
+def both():
+    """Return one emulator for the tests that need moto, which takes seconds to start."""
+    pytest.importorskip("moto")
+    with FargateEmulator(EmulatorConfig.quick(moto=True)) as emulator:
+        yield emulator
+
+
 @pytest.mark.real
 @pytest.mark.timeout(60)
 class TestMoto:
     """Services that moto answers for are not open either."""
-
-    @pytest.fixture
-    def both(self, emulate):
-        pytest.importorskip("moto")
-        return emulate(moto=True)
 
     def test_signatures_are_checked_before_moto_is_asked(self, both):
         s3 = client(both, "s3")

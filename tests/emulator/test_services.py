@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from botocore.exceptions import ClientError
 
+from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
     MAIN,
@@ -146,6 +147,14 @@ def test_without_moto_the_rest_is_unknown(emulator):
         client(emulator, "iam").list_roles()
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """Return one emulator for tests that do not see when moto starts, which takes seconds."""
+    pytest.importorskip("moto")
+    with FargateEmulator(EmulatorConfig.quick(moto=None)) as emulator:
+        yield emulator
+
+
 @pytest.mark.real
 @pytest.mark.timeout(60)
 class TestMoto:
@@ -195,12 +204,12 @@ class TestMoto:
         assert looked() == before
         assert len(before[0]) == 6
 
-    def test_a_task_is_reached_as_its_security_groups_say(self, both):
-        ec2 = client(both, "ec2")
+    def test_a_task_is_reached_as_its_security_groups_say(self, shared):
+        ec2 = client(shared, "ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-        where = network(both, securityGroups=[group])
-        [closed] = run(both, networkConfiguration=where)
+        where = network(shared, securityGroups=[group])
+        [closed] = run(shared, networkConfiguration=where)
         rule = {
             "IpProtocol": "tcp",
             "FromPort": 5000,
@@ -208,20 +217,20 @@ class TestMoto:
             "IpRanges": [{"CidrIp": "127.0.0.1/32"}],
         }
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-        [opened] = run(both, networkConfiguration=where)
+        [opened] = run(shared, networkConfiguration=where)
         with pytest.raises(TimeoutError):
-            socket.create_connection((reach(both, closed, "RUNNING").address, 5000), timeout=0.7)
-        assert ask(reach(both, opened, "RUNNING"))[0] == 200
+            socket.create_connection((reach(shared, closed, "RUNNING").address, 5000), timeout=0.7)
+        assert ask(reach(shared, opened, "RUNNING"))[0] == 200
         with refused("InvalidParameterException"):
-            run(both, networkConfiguration=network(both, securityGroups=["sg-0"]))
+            run(shared, networkConfiguration=network(shared, securityGroups=["sg-0"]))
         with refused("InvalidParameterException"):
-            run(both, networkConfiguration=network(both, subnets=["subnet-0"]))
+            run(shared, networkConfiguration=network(shared, subnets=["subnet-0"]))
 
-    def test_network_interfaces_are_still_those_of_tasks(self, both):
-        client(both, "s3").list_buckets()
-        [task] = run(both)
-        task = reach(both, task, "RUNNING")
-        found = client(both, "ec2").describe_network_interfaces(
+    def test_network_interfaces_are_still_those_of_tasks(self, shared):
+        client(shared, "s3").list_buckets()
+        [task] = run(shared)
+        task = reach(shared, task, "RUNNING")
+        found = client(shared, "ec2").describe_network_interfaces(
             NetworkInterfaceIds=[task.interface]
         )["NetworkInterfaces"]
         assert found[0]["Association"]["PublicIp"] == task.address

@@ -48,9 +48,9 @@ def roles_settle_at_once(monkeypatch):
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 0.0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_account():
-    """Return one account for the tests of a module, because moto takes seconds to start."""
+    """Return one account for all tests of a process, because moto takes seconds to start."""
     with bare(moto=True) as emulator:
         yield emulator
 

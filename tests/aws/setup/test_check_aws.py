@@ -14,7 +14,7 @@ from cloudburst.aws.setup.env_file import write_settings
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from support.project import DOCS
-from support.setup_accounts import bare, client, set_up
+from support.setup_accounts import bare, client, set_up, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -33,6 +33,19 @@ def script(monkeypatch):
     yield module
     for name in ("check_aws", "aws_checks", "aws_findings"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def seen_account():
+    """Return one account for the tests that need moto, which takes seconds to start."""
+    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
+        yield emulator
+
+
+@pytest.fixture
+def emulator(seen_account):
+    wipe(seen_account)
+    return seen_account
 
 
 @pytest.fixture
@@ -70,51 +83,55 @@ def registered(emulator, *, containers=None, **health):
     )
 
 
-async def test_every_promise_is_kept_by_the_emulator(script, told, in_folder):
-    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
-        await in_folder(emulator, arm64=True)
-        registered(emulator, interval=1)
-        code = await script.main(script.Options(yes=True, lifetime=1.0), told)
-        text = told.file.getvalue()
-        assert code == 0, text
-        assert "BROKEN" not in text
-        assert text.count("kept ") == 18
-        assert "a task runs in" in text
-        assert "25 requests at once: 24 started, 1 without capacity" in text  # 6 vCPU / 0.25
-        assert "processor" in text
-        tasks = 4 + SUBNETS + 24 + 1 + 1
-        assert len(emulator.tasks) == tasks
-        assert not emulator.live
-        stopped = [c for c in emulator.calls if c.operation == "StopTask" and c.status == 200]
-        assert len(stopped) == tasks - 1  # one has ended by itself
-        # What was registered for one check is gone.
-        families = client(emulator, "ecs").list_task_definitions(familyPrefix="cloudburst-check")
-        assert families["taskDefinitionArns"] == []
+@pytest.mark.long(15)
+async def test_every_promise_is_kept_by_the_emulator(script, told, in_folder, emulator):
+    await in_folder(emulator, arm64=True)
+    registered(emulator, interval=1)
+    tasks_before, calls_before = len(emulator.tasks), len(emulator.calls)
+    code = await script.main(script.Options(yes=True, lifetime=1.0), told)
+    text = told.file.getvalue()
+    assert code == 0, text
+    assert "BROKEN" not in text
+    assert text.count("kept ") == 18
+    assert "a task runs in" in text
+    assert "25 requests at once: 24 started, 1 without capacity" in text  # 6 vCPU / 0.25
+    assert "processor" in text
+    tasks = 4 + SUBNETS + 24 + 1 + 1
+    assert len(emulator.tasks) - tasks_before == tasks
+    assert not emulator.live
+    calls = emulator.calls[calls_before:]
+    stopped = [c for c in calls if c.operation == "StopTask" and c.status == 200]
+    assert len(stopped) == tasks - 1  # one has ended by itself
+    # What was registered for one check is gone.
+    families = client(emulator, "ecs").list_task_definitions(familyPrefix="cloudburst-check")
+    assert families["taskDefinitionArns"] == []
 
 
-async def test_a_broken_promise_is_told_and_nothing_runs_on(script, told, in_folder, monkeypatch):
+async def test_a_broken_promise_is_told_and_nothing_runs_on(
+    script, told, in_folder, emulator, monkeypatch
+):
     monkeypatch.setattr(sys.modules["aws_findings"], "MAX_TASK_SECONDS", 8.0)
-    with bare(**SEEN) as emulator:
-        await in_folder(emulator, protocol=Protocol.ONESTEP)
-        registered(emulator, containers=1, interval=1)  # without watchdog
-        options = script.Options(yes=True, quick=True, spot=False, lifetime=1.0)
-        code = await script.main(options, told)
-        text = told.file.getvalue()
-        assert code == 1
-        assert "BROKEN A task that ends by itself" in text
-        assert len(emulator.tasks) == 3
-        assert not emulator.live
+    await in_folder(emulator, protocol=Protocol.ONESTEP)
+    registered(emulator, containers=1, interval=1)  # without watchdog
+    before = len(emulator.tasks)
+    options = script.Options(yes=True, quick=True, spot=False, lifetime=1.0)
+    code = await script.main(options, told)
+    text = told.file.getvalue()
+    assert code == 1
+    assert "BROKEN A task that ends by itself" in text
+    assert len(emulator.tasks) - before == 3
+    assert not emulator.live
 
 
-async def test_without_a_yes_nothing_is_started(script, told, in_folder, monkeypatch):
+async def test_without_a_yes_nothing_is_started(script, told, in_folder, emulator, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda _: "no")
-    with bare(**SEEN) as emulator:
-        await in_folder(emulator)
-        assert await script.main(script.Options(), told) == 1
-        assert not emulator.tasks
-        text = told.file.getvalue()
-        assert "A burst: 25 tiny, $0.00" in text
-        assert "They cost $0.0" in text
+    await in_folder(emulator)
+    before = len(emulator.tasks)
+    assert await script.main(script.Options(), told) == 1
+    assert len(emulator.tasks) == before
+    text = told.file.getvalue()
+    assert "A burst: 25 tiny, $0.00" in text
+    assert "They cost $0.0" in text
 
 
 async def test_an_account_that_is_not_set_up_is_not_charged(script, told, monkeypatch, tmp_path):

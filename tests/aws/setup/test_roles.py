@@ -21,7 +21,7 @@ from cloudburst.aws.setup.resource_definitions import (
 from cloudburst.errors import AccessDeniedError
 from cloudburst.models.limits import Backoff
 from cloudburst.testing import Fault
-from support.setup_accounts import bare, client, outcomes, session, set_up, writes
+from support.setup_accounts import client, outcomes, session, set_up, writes
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +99,7 @@ async def test_an_image_in_ecr_is_one_repository_and_those_of_other_set_ups_stay
 
 async def test_a_role_with_awss_managed_policy_is_narrowed_by_the_next_init(emulator):
     made_by_an_older_init(emulator, "us-east-1")
+    since = len(emulator.calls)
     report, _ = await set_up(emulator)
     step = role_step(report)
     assert step.outcome is StepOutcome.UPDATED
@@ -107,7 +108,7 @@ async def test_a_role_with_awss_managed_policy_is_narrowed_by_the_next_init(emul
     assert boundary(emulator) == MANAGED
     assert allowed(emulator) == {"WriteLogs": [LOGS]}
     # Never without permissions in between.
-    order = [call.operation for call in emulator.calls]
+    order = [call.operation for call in emulator.calls[since:]]
     assert order.index("PutRolePolicy") < order.index("DetachRolePolicy")
 
 
@@ -221,10 +222,9 @@ async def test_init_ends_when_a_new_role_can_be_assumed(emulator, monkeypatch, t
     assert len(lines) == 1
 
 
-async def test_a_dry_run_waits_for_nothing(monkeypatch):
+async def test_a_dry_run_waits_for_nothing(emulator, monkeypatch):
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 60.0)
-    with bare() as emulator:
-        await set_up(emulator, dry_run=True)
+    await set_up(emulator, dry_run=True)
 
 
 @pytest.mark.parametrize(
