@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from cloudburst.models.camera_effects import Easing, Effect, draw_effect
-from cloudburst.models.video_format import DEFAULT_FPS, DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
@@ -58,19 +57,21 @@ class JobOptions:
     The files are in the job's folder.
     """
 
-    size: str = DEFAULT_SIZE
-    fps: int = DEFAULT_FPS
+    size: str
+    fps: int
     is_portrait: bool | None
-    fit: Fit = "cover"
-    backdrop: str = "blur"
-    focus: tuple[float, float] = (0.5, 0.5)
-    language: Language
+    fit: Fit
+    backdrop: str
+    focus: tuple[float, float]
+
     effects: tuple[Effect, ...]
     motion_amount: float
     motion_easing: Easing
     panorama: bool
     fade_in: float
     fade_out: float
+
+    language: Language
     background_box: bool
     background_opacity: float
     font: str | None
@@ -78,20 +79,6 @@ class JobOptions:
     font_size: int | None
     text_color: str
     outline_color: str
-    highlight: HighlightMode
-    highlight_color: str | None
-    music_volume: float
-    music_loop: bool
-    music_fade: float
-    music_ducking: float
-    loudness: float | None
-    watermark_position: Position
-    watermark_width: float
-    watermark_margin: float
-    watermark_opacity: float
-    title: str | None
-    metadata: Mapping[str, str]
-    cover: bool
     outline_width: float | None
     shadow: float
     shadow_color: str
@@ -100,6 +87,22 @@ class JobOptions:
     subtitle_position: Position
     subtitle_margin: tuple[float, float] | None
     subtitle_width: float | None
+    highlight: HighlightMode
+    highlight_color: str | None
+
+    music_volume: float
+    music_loop: bool
+    music_fade: float
+    music_ducking: float
+    loudness: float | None
+
+    watermark_position: Position
+    watermark_width: float
+    watermark_margin: float
+    watermark_opacity: float
+    title: str | None
+    metadata: Mapping[str, str]
+    cover: bool
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
@@ -109,14 +112,11 @@ class JobOptions:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """Return the options from the values in a job's JSON."""
-        given: dict[str, Any] = dict(values)
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
+            for name, value in values.items()
+        }
         given["effects"] = tuple(map(Effect, values["effects"]))
-        if "focus" in given:
-            across, down = given["focus"]
-            given["focus"] = across, down
-        given["box_padding"] = tuple(values["box_padding"])
-        margin = values["subtitle_margin"]
-        given["subtitle_margin"] = margin and tuple(margin)
         return cls(**given)
 
 
