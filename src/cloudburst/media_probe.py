@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
-from PIL import Image
+from PIL import ExifTags, Image
 from tinytag import TinyTag
 
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
@@ -30,6 +30,8 @@ EXPECTED_SUBTITLES = subtitles.FORMATS
 EXPECTED_FONT = font_tables.EXPECTED_FONT
 
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_ROTATIONS = range(5, 9)
+"""Values of the EXIF orientation of pictures that are shown rotated by 90°."""
 _GUESSED_BYTES_PER_SECOND = 16_000
 """Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
 is used for scheduling only."""
@@ -110,8 +112,11 @@ def file_size(path: Path, expected: str, limits: Limits) -> int:
     return status.st_size
 
 
-def check_picture(path: Path, limits: Limits) -> None:
-    """Check that Pillow can read the picture, and that it is complete and not too large."""
+def check_picture(path: Path, limits: Limits) -> bool:
+    """Check that Pillow can read the picture, and that it is complete and not too large.
+
+    Returns true if it is taller than wide, after the rotation by EXIF.
+    """
     with _translated_os_errors(EXPECTED_PICTURE), open_regular_file(path) as file:
         start = file.read(32)
         kind = _kind(start)
@@ -126,6 +131,17 @@ def check_picture(path: Path, limits: Limits) -> None:
             whole = _is_complete(picture, file)
         if not whole:
             raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
+        return _is_upright(picture)
+
+
+def _is_upright(picture: Image.Image) -> bool:
+    width, height = picture.size
+    try:
+        # Not PngImageFile.getexif, which decodes the picture to find EXIF data after it.
+        orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - Pillow raises many types; the renderer ignores them, too
+        orientation = 1
+    return height < width if orientation in _ROTATIONS else width < height
 
 
 def probe_audio_seconds(path: Path, limits: Limits) -> float:

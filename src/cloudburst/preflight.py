@@ -60,6 +60,7 @@ _EXPECTED_TYPES = {
 class _CheckedFile(NamedTuple):
     size: int
     seconds: float = 0.0
+    upright: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ def check_scenes(
             scene=entry.scene,
             audio_seconds=_seconds(entry, files),
             image_bytes=files["image", entry.paths["image"]].size,
+            upright=files["image", entry.paths["image"]].upright,
             options=entry.options,
         )
         for entry in entries
@@ -305,8 +307,7 @@ def _check_files(
 
 def _picture(path: Path, limits: Limits) -> _CheckedFile:
     size = file_size(path, EXPECTED_PICTURE, limits)
-    check_picture(path, limits)
-    return _CheckedFile(size)
+    return _CheckedFile(size, upright=check_picture(path, limits))
 
 
 def _audio(path: Path, limits: Limits) -> _CheckedFile:

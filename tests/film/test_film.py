@@ -125,6 +125,15 @@ def test_the_cover_is_the_first_frame(scenes, tmp_path):
         assert min(low for low, _ in cover.getextrema()) > 245
 
 
+def test_the_cover_is_the_middle_frame_if_the_first_one_is_black(tmp_path):
+    scene = scene_video(
+        tmp_path / "one", Image.new("RGB", (16, 9), "teal"), [0.0] * 48_000, fade_in=0.4
+    )
+    film, _ = film_of(tmp_path, [scene])
+    with Image.open(film.with_suffix(".jpg")) as cover:
+        assert ImageStat.Stat(cover).mean == pytest.approx([0, 128, 128], abs=4)
+
+
 def test_a_film_without_subtitles_has_no_subtitle_file(scenes, tmp_path):
     film_of(tmp_path, [scenes[1]])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.jpg", "film.mp4"]

@@ -129,6 +129,7 @@ async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_pa
         ({"film": "film.mp4", "transition_seconds": float("nan")}, "transition_seconds: nan"),
         ({"film": "out/scene_1.mp4"}, "is the video or the cover of a scene"),
         ({"film": "con.mp4"}, "film: 'con.mp4'; expected a name"),
+        ({"transition": "fade"}, "transition: 'fade'; expected a film"),
     ],
 )
 async def test_bad_requests_start_nothing(given, tmp_path, monkeypatch, arguments, reason):
@@ -185,6 +186,37 @@ async def test_other_formats_start_nothing(given, tmp_path, first, second, fault
     ((scene, *found, expected),) = await faults_of(scenes, tmp_path)
     assert (scene, *found) == ("scene_10", *fault[:2])
     assert expected.startswith(f"{fault[2]}, as in scene_2: a film has one ")
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "is_other"),
+    [
+        ((18, 32), 1, True),
+        ((32, 18), 6, True),  # rotated by 90°
+        ((18, 32), 8, False),
+        ((32, 18), 3, False),
+        ((32, 32), 1, False),
+    ],
+)
+async def test_pictures_of_another_orientation_start_nothing(
+    given, tmp_path, size, orientation, is_other
+):
+    picture = Image.new("RGB", size, "teal")
+    picture.getexif()[0x0112] = orientation
+    scenes = [*given]
+    for place, kind in ((1, "png"), (2, "jpg")):
+        path = tmp_path / f"other.{kind}"
+        picture.save(path, exif=picture.getexif())
+        scenes[place] = given[place] | {"image": str(path)}
+    if is_other:
+        found = await faults_of(scenes, tmp_path)
+        assert [fault[0] for fault in found] == ["scene_10", "scene_1"]
+        assert {fault[1:3] for fault in found} == {("image", "a picture whose video has 1080x1920")}
+        assert found[0][3].startswith("1920x1080, as in scene_2: a film has one size; ")
+        scenes = [scene | {"options": {"size": "landscape"}} for scene in scenes]
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all(scenes, to=tmp_path, film=tmp_path / "film.mp4")
+    assert report.status is Status.COMPLETE
 
 
 async def test_names_of_one_size_are_no_difference(given, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from av import VideoFrame
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 from PIL import Image
@@ -28,6 +30,8 @@ from cloudburst.film.timeline import Timeline
 
 _COVER_QUALITY = 90
 """Quality of the cover picture as JPEG, from 1 to 95."""
+_BLACK = 24
+"""Luma, from 0 to 255, below which all pixels of a black frame are."""
 
 
 class MadeFilm(NamedTuple):
@@ -140,9 +144,19 @@ def _check_lengths(scenes: Sequence[FilmScene], timeline: Timeline) -> None:
 
 
 def _write_cover(video: SceneVideo, path: Path) -> None:
-    """Write the first frame of a video as a picture."""
-    frame = next(video.decode(next(video.gops())))
+    """Write the first frame of a video as a picture; the middle one if the first one is black."""
+    gops = video.gops()
+    gop = next(gops)
+    picture = _picture(next(video.decode(gop)))
+    if picture.convert("L").getextrema()[1] < _BLACK:  # the start of a fade
+        middle = video.frames // 2
+        while gop.end <= middle:
+            gop = next(gops)
+        picture = _picture(next(islice(video.decode(gop), middle - gop.first, None)))
+    picture.save(path, "JPEG", quality=_COVER_QUALITY)
+
+
+def _picture(frame: VideoFrame) -> Image.Image:
     plane = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709).planes[0]
     size = (frame.width, frame.height)
-    picture = Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
-    picture.save(path, "JPEG", quality=_COVER_QUALITY)
+    return Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)

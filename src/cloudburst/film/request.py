@@ -22,7 +22,6 @@ from cloudburst.film.film_client import check_modules, is_up_to_date, make_film
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, FilmScene, film_files
 from cloudburst.models.film import FilmRequest, Transition
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import (
     CheckedScene,
     Scene,
@@ -60,9 +59,13 @@ def film_request(
 ) -> FilmRequest | None:
     """Return the request for a film with an absolute path; ``None`` if no film is requested.
 
-    Raises `ConfigurationError` for invalid values, and if the extra ``[film]`` is not installed.
+    Raises `ConfigurationError` for invalid values, for a transition without a film, and if the
+    extra ``[film]`` is not installed.
     """
     if film is None:
+        if transition != "cut":
+            msg = f"transition: {transition!r}; expected a film, whose scenes it joins"
+            raise ConfigurationError(msg)
         return None
     path = Path(film).absolute()
     request = FilmRequest(path=path, transition=transition, transition_seconds=seconds)
@@ -132,27 +135,34 @@ def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Itera
 
 
 def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
-    """Yield a fault for each scene whose options ask for another format than those of the first.
-
-    Where options leave the orientation to the picture, the film process finds a difference.
-    """
-    first, name = scenes[0].options, scenes[0].scene.name
+    """Yield a fault for each scene whose video has another format than that of the first."""
+    first, name = scenes[0], scenes[0].scene.name
     for scene in scenes:
         options = scene.options
-        if options.fps != first.fps:
-            expected = f"{first.fps}, as in {name}: a film has one frame rate"
+        if options.fps != first.options.fps:
+            expected = f"{first.options.fps}, as in {name}: a film has one frame rate"
             yield SceneFault(scene.scene.name, "options.fps", str(options.fps), expected)
-        if not _possible_sizes(options) & _possible_sizes(first):
-            field = "size" if options.size != first.size else "is_portrait"
-            expected = f"{getattr(first, field)}, as in {name}: a film has one size"
-            found = str(getattr(options, field))
-            yield SceneFault(scene.scene.name, f"options.{field}", found, expected)
+        if _video_size(scene) != _video_size(first):
+            field, found, expected = _size_difference(scene, first)
+            yield SceneFault(scene.scene.name, field, found, expected)
 
 
-def _possible_sizes(options: RenderOptions) -> set[VideoSize]:
-    """Return the sizes that a video with these options can have, depending on its picture."""
-    shapes = (False, True) if options.is_portrait is None else (options.is_portrait,)
-    return {video_size(options.size, upright=upright) for upright in shapes}
+def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str, str]:
+    """Return the field that gives a scene another size than the first one, and the two values."""
+    reason = f"as in {first.scene.name}: a film has one size"
+    for name in ("size", "is_portrait"):
+        found, expected = getattr(scene.options, name), getattr(first.options, name)
+        if found != expected and None not in {found, expected}:
+            return f"options.{name}", str(found), f"{expected}, {reason}"
+    found, expected = (f"{size.width}x{size.height}" for size in map(_video_size, (scene, first)))
+    expected = f"{expected}, {reason}; set is_portrait or another size for all scenes"
+    return "image", f"a picture whose video has {found}", expected
+
+
+def _video_size(scene: CheckedScene) -> VideoSize:
+    """Return the size of the video of a scene."""
+    portrait = scene.options.is_portrait
+    return video_size(scene.options.size, upright=scene.upright if portrait is None else portrait)
 
 
 @asynccontextmanager

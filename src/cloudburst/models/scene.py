@@ -175,6 +175,8 @@ class CheckedScene(BaseModel):
     duration of a scene without audio."""
     image_bytes: int
     """Size of the file of the picture, in bytes."""
+    upright: bool = False
+    """True if the picture is taller than wide, as it is shown."""
     options: RenderOptions = RenderOptions()
     """Options of the scene's video: those of the run, overridden by those of the scene."""
     fingerprint: str = ""
