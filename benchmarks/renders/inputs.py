@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import wave
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +14,6 @@ from PIL import Image, ImageDraw
 
 FPS = 30
 SIZE = WIDTH, HEIGHT = 1920, 1080
-OPTIONS: dict[str, object] = {
-    "language": "chinese",
-    "is_portrait": None,
-    "background_box": True,
-    "background_opacity": 0.2,
-    "font_size": None,
-    "outline_color": "&H00000000",
-}
-"""Options of a job besides the effects, for every version of the renderer."""
 CUE_SECONDS = 3
 LINES = ("很久很久以前，群山之间有一个小小的村庄。", "Every morning a bell rang, far away.")
 
@@ -123,12 +115,14 @@ def _time(seconds: float) -> str:
     return f"00:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
 
 
-def put_job(scenario: Scenario, inputs: Inputs, folder: Path) -> None:
-    """Make the folder of a job for the render process of any version."""
+def put_job(
+    scenario: Scenario, inputs: Inputs, folder: Path, options: Mapping[str, object]
+) -> None:
+    """Make the folder of a job; ``options`` are the default ones of the version that renders it."""
     folder.mkdir()
     shutil.copy(inputs.picture, folder / "image")
     shutil.copy(inputs.audio, folder / "audio")
     if scenario.subtitled:
         shutil.copy(inputs.subtitle, folder / "subtitle")
-    job = {"name": scenario.name, "options": {**OPTIONS, "effects": scenario.effects}}
+    job = {"name": scenario.name, "options": {**options, "effects": scenario.effects}}
     (folder / "job.json").write_text(json.dumps(job))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import subprocess
 import sys
@@ -34,6 +36,16 @@ except ImportError:
 else:
     print(getattr(load_kernel(), "name", "Pillow"))
 """
+DEFAULT_OPTIONS = """
+import json
+from dataclasses import asdict
+from cloudburst.models.options import RenderOptions
+try:
+    from cloudburst.renderer.job import JobOptions
+except ImportError:
+    from cloudburst.service.job import JobOptions
+print(json.dumps(asdict(JobOptions.from_options(RenderOptions()))))
+"""
 HOOKS = Path(__file__).with_name("hooks.py")
 
 LOSSLESS_FFMPEG = """#!/bin/sh
@@ -60,18 +72,20 @@ class Renderer:
     module: str
     in_process: bool
     """It encodes within the render process, without an ffmpeg."""
+    options: Mapping[str, object]
+    """Default options of a job."""
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables that its processes get in addition."""
     look: Look = BT709
 
     def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
         """Render one scene by a new render process, as the service does."""
-        put_job(scenario, inputs, folder)
+        put_job(scenario, inputs, folder, self.options)
         return self._run([self.python, "-m", self.module, folder], folder)
 
     def run_lossless(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Path:
         """Return a video that holds exactly the frames that this version draws."""
-        put_job(scenario, inputs, folder)
+        put_job(scenario, inputs, folder, self.options)
         if self.in_process:
             self._run(self._hooked("lossless", folder), folder)
         else:
@@ -92,7 +106,7 @@ class Renderer:
         """
         if not self.in_process:
             return None
-        put_job(scenario, inputs, folder)
+        put_job(scenario, inputs, folder, self.options)
         cost = self._run(self._hooked("share", folder), folder)
         return float((folder / "encoder-cpu").read_text()) / cost.cpu
 
@@ -119,7 +133,8 @@ def ours() -> Renderer:
     if kernel == "Pillow":
         sys.exit("the kernel is not compiled, and Pillow would be measured; install the package")
     module = "cloudburst.renderer.render_process"
-    return Renderer("ours", Path(sys.executable), module, _in_process(ROOT))
+    python = Path(sys.executable)
+    return Renderer("ours", python, module, _in_process(ROOT), _default_options(python))
 
 
 def of_checkout(checkout: Path) -> Renderer:
@@ -128,7 +143,20 @@ def of_checkout(checkout: Path) -> Renderer:
     if not modules:
         sys.exit(f"{checkout} has no render process")
     python = checkout_python(checkout)
-    return Renderer("other", python, modules[0], _in_process(checkout), ISOLATED)
+    options = _default_options(python, ISOLATED)
+    return Renderer("other", python, modules[0], _in_process(checkout), options, ISOLATED)
+
+
+def _default_options(
+    python: Path, environ: Mapping[str, str] | None = None
+) -> Mapping[str, object]:
+    """Return the default options of a job, which differ between versions."""
+    command = [python, "-c", DEFAULT_OPTIONS]
+    done = subprocess.run(
+        command, capture_output=True, check=True, text=True, env={**os.environ, **(environ or {})}
+    )
+    options: dict[str, object] = json.loads(done.stdout)
+    return options
 
 
 def _in_process(checkout: Path) -> bool:

@@ -153,9 +153,7 @@ def test_our_lossless_video_is_what_is_drawn(bench, picture, tmp_path):
     """A still picture is drawn without any change, so its frames are the ideal ones."""
     inputs = bench.inputs.make_inputs(tmp_path, 1)
     picture.save(inputs.picture)
-    renderer = bench.renderers.Renderer(
-        "ours", sys.executable, "cloudburst.renderer.render_process", True
-    )
+    renderer = bench.renderers.ours()
     clip = renderer.run_lossless(bench.inputs.BASELINE, inputs, tmp_path / "job")
     ideal = bench.frames.ideal_frame(picture, bench.frames.WHOLE, "bt709")
     frames = list(bench.frames.decoded(clip))

@@ -57,6 +57,7 @@ def test_a_video_is_what_was_promised(  # noqa: PLR0917
         "sha256": hashlib.sha256(data).hexdigest(),
         "scenario": scenario,
         "warnings": [],
+        "cover": None,
     }
     assert data.index(b"moov") < data.index(b"mdat")
     found = probe(folder / "video.mp4")
