@@ -34,8 +34,8 @@ def assist(folder: Path) -> None:
     process_limits.limit_encode_time(plan.frames, scene.format)
     while plan != done:
         encoding = GopEncoding(scene.source, plan, plan.exchange(folder), lambda _frames: None)
-        # The render process begins again with another plan if the bitrate is too high.
-        with suppress(BitrateError):  # the render process finds it, too, and makes another plan
+        # The render process finds a bitrate that is too high, too, and makes another plan.
+        with suppress(BitrateError):
             encoding.assist(partial(plan.is_current, folder))
         done, plan = plan, GopPlan.read(folder)
 

@@ -20,9 +20,9 @@ MAX_TRUE_PEAK_DB = -2.0
 that are up to 1 dB higher: a video stays below -1 dBTP (EBU R128, section h, 2023)."""
 MAX_GAIN_DB = 30.0
 """Largest gain, in dB. More would make audible what is the noise of a recording."""
-HARD_LIMIT_DB = 6.0
+MAX_UNREPORTED_LIMITING_DB = 6.0
 """Decibels by which peaks may be lowered without a warning. Speech needs 3 to 6 for -14 LUFS."""
-TOLERANCE = 0.5
+LOUDNESS_TOLERANCE = 0.5
 """Difference from the wanted loudness that needs no warning, in LU (EBU R128, section b)."""
 _LIMITER_RATE = 4 * SAMPLE_RATE
 """Sample rate of the limiter. With four times as many samples, few peaks lie between two."""
@@ -40,7 +40,7 @@ class Loudness(NamedTuple):
 
     @property
     def is_silent(self) -> bool:
-        """Whether the sound has no loudness."""
+        """True if the sound has no loudness."""
         return self.integrated <= SILENCE
 
 
@@ -117,7 +117,7 @@ class Correction(NamedTuple):
         """Yield what differs from the wanted loudness in the finished sound."""
         if self.is_silent:
             return
-        if abs(found.integrated - self.target) > TOLERANCE:
+        if abs(found.integrated - self.target) > LOUDNESS_TOLERANCE:
             reason = (
                 f"a gain of more than {MAX_GAIN_DB:g} dB"
                 if self.gain >= MAX_GAIN_DB
@@ -127,7 +127,7 @@ class Correction(NamedTuple):
                 f"loudness: {found.integrated:.1f} LUFS in place of {self.target:g}, which would "
                 f"need {reason}"
             )
-        elif self.lowered > HARD_LIMIT_DB:
+        elif self.lowered > MAX_UNREPORTED_LIMITING_DB:
             yield (
                 f"loudness: peaks are lowered by up to {self.lowered:.0f} dB for "
                 f"{self.target:g} LUFS"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from typing import Protocol
 
@@ -131,7 +131,7 @@ class StereoAudio:
     def _silence_to_end(self) -> Iterator[AudioFrame]:
         yield from self._counted(silent_frames(self._length.samples - self._yielded))
 
-    def _counted(self, frames: Iterator[AudioFrame] | list[AudioFrame]) -> Iterator[AudioFrame]:
+    def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
         for frame in frames:
             self._yielded += frame.samples
             yield frame

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 MAX_SIDE = 4096
-"""Maximum width and height of the target of a zoom, in samples. The C kernel has memory for rows of
-this size; the longest side of a video is 1920."""
+"""Maximum width and height of the target of a zoom, in samples: those of the largest video. The C
+kernel has memory for rows of this size."""
 MAX_PLANE_SIDE = 1 << 15
 """Maximum width and height of any plane, in samples. Panoramas are larger than the target of a
 zoom."""
