@@ -18,6 +18,7 @@ from cloudburst.renderer.audio_track import (
     AudioTrack,
     open_writer,
     samples_per_frame,
+    whole_frames,
 )
 from cloudburst.renderer.job import AUDIO, RenderJob
 from cloudburst.renderer.stereo_audio import StereoAudio
@@ -75,7 +76,7 @@ def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None])
         audio = StereoAudio(source)
         for _ in audio.frames():
             pass
-    return Voice(-(-audio.samples // samples_per_frame(fps)), float(audio.replaced))
+    return Voice(whole_frames(audio.samples, fps), float(audio.replaced))
 
 
 def silent_track(folder: Path, seconds: float, fps: int = DEFAULT_FPS) -> AudioTrack:
@@ -114,7 +115,7 @@ def _encode(source: AudioSource, path: Path, fps: int) -> AudioTrack:
     with open_writer(path) as writer:
         for frame in audio.frames():
             writer.encode(frame)
-        frames = -(-audio.samples // samples_per_frame(fps))
+        frames = whole_frames(audio.samples, fps)
         writer.encode_silence(frames * samples_per_frame(fps))
         priming = writer.finish_encoding()
     track = encoded_track(path, frames, priming, fps)

@@ -18,7 +18,7 @@ from cloudburst.renderer.audio_track import (
     AudioTrack,
     TrackWriter,
     open_writer,
-    samples_per_frame,
+    whole_frames,
 )
 
 MAX_BIT_RATE = 320_000
@@ -111,7 +111,7 @@ class _Copier:
             return None
         return AudioTrack(
             path=path,
-            frames=-(-samples // samples_per_frame(fps)),
+            frames=whole_frames(samples, fps),
             copied=True,
             replaced_seconds=0.0,
             samples=samples,

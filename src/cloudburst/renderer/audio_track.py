@@ -74,6 +74,14 @@ def samples_per_frame(fps: int) -> int:
     return SAMPLE_RATE // fps
 
 
+def whole_frames(samples: int, fps: int) -> int:
+    """Return the length in frames of a video with this number of samples of sound, rounded up.
+
+    ``fps`` is the number of frames per second.
+    """
+    return -(-samples // samples_per_frame(fps))
+
+
 class TrackWriter:
     """Writer of an audio track's file: it takes either frames to encode or packets to copy."""
 
