@@ -27,9 +27,8 @@ from cloudburst.film.scene_video import SceneVideo, open_video
 from cloudburst.film.sound import film_sound
 from cloudburst.film.subtitles import film_subtitles
 from cloudburst.film.timeline import Timeline
+from cloudburst.renderer.cover import JPEG_QUALITY
 
-_COVER_QUALITY = 90
-"""Quality of the cover picture as JPEG, from 1 to 95."""
 _BLACK = 24
 """Luma, from 0 to 255, below which all pixels of a black frame are."""
 
@@ -110,8 +109,7 @@ def _measure(plan: FilmPlan) -> Timeline:
             with open_video(scene) as video:
                 _check_same(first, video)
                 lengths.append(video.frames)
-    how = (plan.transition, plan.transition_seconds)
-    timeline = Timeline(lengths, first.fps, *how)
+    timeline = Timeline(lengths, first.fps, plan.transition, plan.transition_seconds)
     _check_lengths(plan.scenes, timeline)
     return timeline
 
@@ -153,7 +151,7 @@ def _write_cover(video: SceneVideo, path: Path) -> None:
         while gop.end <= middle:
             gop = next(gops)
         picture = _picture(next(islice(video.decode(gop), middle - gop.first, None)))
-    picture.save(path, "JPEG", quality=_COVER_QUALITY)
+    picture.save(path, "JPEG", quality=JPEG_QUALITY)
 
 
 def _picture(frame: VideoFrame) -> Image.Image:

@@ -13,7 +13,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from cloudburst.models.video_format import FRAME_RATES, MAX_SIDE, VideoFormat, VideoSize
-from cloudburst.renderer.encoder import GopEncoder, configure
+from cloudburst.renderer.encoder import configure
 
 IDR, SPS, PPS = 5, 7, 8
 """Types of NAL units (H.264, table 7-1)."""
@@ -73,8 +73,3 @@ def our_sets(size: VideoSize, fps: Fraction) -> list[bytes] | None:
     context.open()
     units = _START_CODE.split(context.extradata or b"")
     return [unit for unit in units if unit and unit[0] & 0x1F in (SPS, PPS)]
-
-
-def open_encoder(video_format: VideoFormat, quantizer: int) -> GopEncoder:
-    """Return an encoder of a GOP whose parameter sets are those of `our_sets`."""
-    return GopEncoder(video_format, quantizer)

@@ -8,19 +8,17 @@ pictures.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import NamedTuple, TypeAlias
 
 from av.video.frame import VideoFrame
 
 from cloudburst.film.mixing import darkened, mixed
-from cloudburst.film.parameter_sets import length_prefixed, open_encoder
-from cloudburst.film.scene_video import SceneVideo, StoredGop
+from cloudburst.film.parameter_sets import length_prefixed
+from cloudburst.film.scene_video import OpenVideo, SceneVideo, StoredGop
 from cloudburst.film.timeline import ScenePlace, Timeline
 from cloudburst.models.video_format import VideoFormat
-from cloudburst.renderer.encoder import EncodedPicture, without_settings
-
-OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
+from cloudburst.renderer.encoder import EncodedPicture, GopEncoder, without_settings
 
 
 class FilmPicture(NamedTuple):
@@ -138,7 +136,7 @@ class _NewGop:
     def __init__(self, first: int, video_format: VideoFormat, quantizer: int) -> None:
         self._first = first
         self._format, self._quantizer = video_format, quantizer
-        self._encoder = open_encoder(video_format, quantizer)
+        self._encoder = GopEncoder(video_format, quantizer)
         self._pictures: list[EncodedPicture] = []
         self._only: VideoFrame | None = None
         """First frame, as long as there are no others."""
@@ -165,7 +163,7 @@ class _NewGop:
         The ``idr_pic_id`` of two IDR pictures in a row must differ (H.264, section 7.4.3). It is 0
         in the first picture of an encoder and 1 in the second one.
         """
-        encoder = open_encoder(self._format, self._quantizer)
+        encoder = GopEncoder(self._format, self._quantizer)
         pictures = [*encoder.add_idr(frame), *encoder.add_idr(frame), *encoder.finish()]
         return length_prefixed(without_settings(pictures[1].data))
 

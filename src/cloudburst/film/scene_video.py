@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import av
 from av.container import InputContainer
@@ -128,8 +128,10 @@ class SceneVideo:
                 at = packet.pts * packet.time_base * self.fps
                 pictures.append(StoredPicture(bytes(packet), round(at)))
                 size += packet.size
-                if size > MAX_GOP_BYTES or at.denominator != 1:
-                    raise self.fault("pictures of another kind")
+                if size > MAX_GOP_BYTES:
+                    raise self.fault(f"more than {MAX_GOP_BYTES // 10**6} MB between key frames")
+                if at.denominator != 1:
+                    raise self.fault("pictures at times between frames")
         if pictures:
             yield self._checked(StoredGop(first, pictures))
             first += len(pictures)
@@ -175,6 +177,10 @@ class SceneVideo:
         except (FFmpegError, ValueError, ArithmeticError, LookupError) as exc:
             text = getattr(exc, "strerror", None) or str(exc)
             raise self.fault(f"damaged ({text})") from exc
+
+
+OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
+"""Video that is opened on entry and closed on exit; see `open_video`."""
 
 
 @contextmanager

@@ -10,8 +10,6 @@ piece, the sound has neither gap nor click where one scene ends and the next one
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import TypeAlias
 
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
@@ -19,7 +17,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 
 from cloudburst.film.plan import FilmFaultError
-from cloudburst.film.scene_video import SceneVideo
+from cloudburst.film.scene_video import OpenVideo, SceneVideo
 from cloudburst.film.timeline import Timeline
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, silence
 
@@ -31,8 +29,6 @@ encoder misses them by 10 % of full scale, and others by 2 %."""
 _MAX_MISSING = SAMPLE_RATE // 10
 """Samples by which the sound of a video may be shorter than its pictures. It is less than a frame,
 because the renderer adds silence up to a whole frame."""
-
-OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
 
 
 def film_sound(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[AudioFrame]:

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 Yuv: TypeAlias = tuple[int, int, int]
 """Y, U and V in limited range of 8 bits, BT.709."""
+BLACK: Yuv = (16, 128, 128)
 
 
 class Rgba(NamedTuple):

@@ -9,8 +9,8 @@ from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import COVER_FILE, RenderedCover
 from cloudburst.renderer.planes import to_picture
 
-QUALITY = 90
-"""Quality of the JPEG file, from 1 to 95, as Pillow counts it."""
+JPEG_QUALITY = 90
+"""Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it."""
 
 
 def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedCover:
@@ -26,6 +26,8 @@ def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedCover:
         frames: Length of the video, in frames.
     """
     path = folder / COVER_FILE
-    to_picture(source.draw(frames // 2, subtitles=False).read()).save(path, "JPEG", quality=QUALITY)
+    to_picture(source.draw(frames // 2, subtitles=False).read()).save(
+        path, "JPEG", quality=JPEG_QUALITY
+    )
     data = path.read_bytes()
     return RenderedCover(size=len(data), sha256=hashlib.sha256(data).hexdigest())

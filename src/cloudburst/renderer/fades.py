@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_FPS
+from cloudburst.renderer.colours import BLACK
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide_parts
@@ -15,8 +16,6 @@ from cloudburst.renderer.planes import Planes
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
-_BLACK = (16, 128, 128)
-"""Y, U and V of black in limited range."""
 _OPAQUE = 255
 _OPACITIES = _OPAQUE + 1
 """Number of opacities of a layer."""
@@ -26,9 +25,9 @@ class Fades(NamedTuple):
     """Lengths of the fades of a video, in frames."""
 
     start: int
-    """Frames until the picture is fully visible; the first one is black."""
+    """Length of the fade at the start; the first frame is black."""
     end: int
-    """Frames from which the picture is no longer fully visible; the last one is black."""
+    """Length of the fade at the end; the last frame is black."""
     frames: int
     """Length of the video."""
 
@@ -98,7 +97,7 @@ class FadedTrack(SubtitleTrack):
     def _black(self, opacity: int) -> Layer:
         width, height = self._size
         mask = bytes([opacity]) * (width * height)
-        return Layer(0, 0, width, height, mask, mask[: len(mask) // 4], _BLACK)
+        return Layer(0, 0, width, height, mask, mask[: len(mask) // 4], BLACK)
 
 
 class FadedStillVideo:

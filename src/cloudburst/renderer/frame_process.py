@@ -20,7 +20,7 @@ from PIL import Image
 
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import measure_voice
-from cloudburst.renderer.cover import QUALITY
+from cloudburst.renderer.cover import JPEG_QUALITY
 from cloudburst.renderer.job import (
     INPUT_FAULT_EXIT_CODE,
     JOB_FILE,
@@ -44,7 +44,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
         "compress_level": _PNG_LEVEL,
         "compress_type": _RUN_LENGTH_ENCODING,
     },
-    ".jpg": {"format": "JPEG", "quality": QUALITY},
+    ".jpg": {"format": "JPEG", "quality": JPEG_QUALITY},
 }
 
 

@@ -17,6 +17,14 @@ _CHROMA_SITING = 0.25
 the left, in chroma samples. H.264 assumes it if a video names no other siting."""
 
 
+def plane_images(video: av.VideoFrame) -> list[Image.Image]:
+    """Return copies of the three planes of a frame in YUV 4:2:0."""
+    return [
+        Image.frombytes("L", (plane.width, plane.height), bytes(plane), "raw", "L", plane.line_size)
+        for plane in video.planes
+    ]
+
+
 class Frame:
     """Frame of a video, BT.709 in limited range, with chroma sited left.
 
@@ -54,11 +62,7 @@ class Frame:
 
     def read(self) -> Planes:
         """Return a copy of the whole frame."""
-        planes = (
-            Image.frombytes("L", (plane.width, plane.height), bytes(plane), "raw", "L", stride)
-            for plane, stride in ((plane, plane.line_size) for plane in self.video.planes)
-        )
-        y, u, v = (plane.tobytes() for plane in planes)
+        y, u, v = (plane.tobytes() for plane in plane_images(self.video))
         return Planes(self.width, self.height, y, u, v)
 
     def copy_rectangle(self, source: Frame, x: int, y: int, width: int, height: int) -> None:
