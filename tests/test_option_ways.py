@@ -178,17 +178,17 @@ def test_options_of_the_old_class_that_blocks(
     check(cloud, tmp_path)
 
 
-OLD = ("language", "background_box", "background_opacity", "is_portrait")
-
-
 def test_options_of_the_old_function(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
-    """It has the six parameters that it always had."""
-    values = {name: VALUES[name] for name in OLD}
+    values = {name: value for name, value in VALUES.items() if name != "watermark"}
     blocking.execute_parallel_batches(
-        [scene], enable_zoom=False, watermark_path="mark.png", saving_dir="out", **values
+        [scene], watermark_path="mark.png", saving_dir="out", **values
     )
-    zoom = {"effects": Option([], (), ())}
-    check(cloud, tmp_path, zoom | {name: OPTIONS[name] for name in (*OLD, "watermark")})
+    check(cloud, tmp_path)
+
+
+def test_zooms_of_the_old_function(cloud: Account, scene: dict[str, str], tmp_path: Path) -> None:
+    blocking.execute_parallel_batches([scene], enable_zoom=False, saving_dir="out")
+    check(cloud, tmp_path, {"effects": Option([], (), ())})
 
 
 def as_json(path: Path, scene: dict[str, str]) -> None:

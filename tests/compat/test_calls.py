@@ -66,6 +66,7 @@ def test_parameters_and_defaults():
         "saving_dir": None,
         "background_box": True,
         "background_opacity": 0.2,
+        "options": inspect.Parameter.empty,
     }
     assert inspect.iscoroutinefunction(execute_parallel_batches)
 

@@ -62,6 +62,7 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
     saving_dir: Path | str | None = None,
     background_box: bool = True,
     background_opacity: float = 0.2,
+    **options: Any,
 ) -> BatchResult:
     """Render all scenes on Fargate if a subnet is configured, otherwise on this machine.
 
@@ -85,6 +86,7 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
             ``RESULTS_DIR``, or ``cloudburst_fargate_results`` in the current folder.
         background_box: True for a box behind the subtitles.
         background_opacity: *Transparency* of the box, despite the name: 0 is black, 1 is no box.
+        options: Any other field of `RenderOptions`; ``effects`` replaces ``enable_zoom``.
 
     Raises:
         ConfigurationError: Parameters, settings or scenes are invalid; nothing was started.
@@ -105,17 +107,18 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
     plan = calculate_optimal_batch_distribution(
         len(scenes), scenes_per_batch, max_parallel_tasks, min_scenes_per_batch
     )
-    options = options_of(
-        language=language,
-        enable_zoom=enable_zoom,
-        watermark_path=watermark_path,
-        is_portrait=is_portrait,
-        background_box=background_box,
-        background_opacity=background_opacity,
-    )
+    look = {
+        "language": language,
+        "watermark_path": watermark_path,
+        "is_portrait": is_portrait,
+        "background_box": background_box,
+        "background_opacity": background_opacity,
+        **({} if "effects" in options else {"enable_zoom": enable_zoom}),
+        **options,
+    }
     return await _render(
         scenes,
-        options,
+        options_of(**look),
         tasks=plan.num_tasks,
         message="; ".join([plan.strategy, *plan.warnings]),
         tier=tier_of(config_priority),
