@@ -151,7 +151,7 @@ def _default_options(
     python: Path, environ: Mapping[str, str] | None = None
 ) -> Mapping[str, object]:
     """Return the default options of a job, which differ between versions."""
-    command = [python, "-c", DEFAULT_OPTIONS]
+    command: list[str | Path] = [python, "-c", DEFAULT_OPTIONS]
     done = subprocess.run(
         command, capture_output=True, check=True, text=True, env={**os.environ, **(environ or {})}
     )

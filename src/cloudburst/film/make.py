@@ -146,7 +146,8 @@ def _write_cover(video: SceneVideo, path: Path) -> None:
     gops = video.gops()
     gop = next(gops)
     picture = _picture(next(video.decode(gop)))
-    if picture.convert("L").getextrema()[1] < _BLACK:  # the start of a fade
+    histogram = picture.convert("L").histogram()
+    if not any(histogram[_BLACK:]):  # the start of a fade
         middle = video.frames // 2
         while gop.end <= middle:
             gop = next(gops)
