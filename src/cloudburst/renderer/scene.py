@@ -85,29 +85,20 @@ def load_scene(
     if (folder / WATERMARK).exists():
         with process_limits.reading_input(WATERMARK, announce):
             mark = load_watermark(folder, job, video_format.size)
-    subtitles = SubtitleTrack()
-    missing: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
     subtitled = (folder / SUBTITLE).exists()
+    track, missing, ignored = _Subtitles(SubtitleTrack(), (), ())
     if subtitled:
-        font = _load_font(folder / FONT, job, announce)
-        with process_limits.reading_input(SUBTITLE, announce):
-            subtitles, missing, ignored = _load_subtitles(
-                folder / SUBTITLE, job, video_format, frames, font
-            )
-        if font.is_input:
-            with process_limits.reading_input(FONT, announce):
-                subtitles.check_font()
+        track, missing, ignored = _load_subtitles(folder, job, video_format, frames, announce)
     effect, fades = job.effect, _plan_fades(job, frames)
     source = (
-        _still_video(picture, mark, frames, subtitles, fades, fps=video_format.fps, encodes=encodes)
+        _still_video(picture, mark, frames, track, fades, fps=video_format.fps, encodes=encodes)
         if effect is None
         else _motion_video(
             picture,
             mark,
             _camera(effect, fitted, job),
             frames,
-            _with_fades(subtitles, fades, video_format.size),
+            _with_fades(track, fades, video_format.size),
             fps=video_format.fps,
         )
     )
@@ -124,9 +115,30 @@ def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
         return input_font(path)
 
 
+class _Subtitles(NamedTuple):
+    """Subtitles of a video, and what the video does not show of them; see `Scene`."""
+
+    track: SubtitleTrack
+    missing_characters: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
 def _load_subtitles(
+    folder: Path, job: RenderJob, video_format: VideoFormat, frames: int, announce: Announce
+) -> _Subtitles:
+    """Read the subtitles of a job and their font, and draw each letter of a job's font once."""
+    font = _load_font(folder / FONT, job, announce)
+    with process_limits.reading_input(SUBTITLE, announce):
+        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, font)
+    if font.is_input:
+        with process_limits.reading_input(FONT, announce):
+            subtitles.track.check_font()
+    return subtitles
+
+
+def _read_subtitles(
     path: Path, job: RenderJob, video_format: VideoFormat, frames: int, font: Font
-) -> tuple[SubtitleTrack, tuple[str, ...], tuple[str, ...]]:
+) -> _Subtitles:
     size = video_format.size
     style = subtitle_style(job.options, *size)
     try:
@@ -140,7 +152,7 @@ def _load_subtitles(
     if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
     states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
-    return SubtitleTrack(states, painter), painter.missing_characters(), ignored
+    return _Subtitles(SubtitleTrack(states, painter), painter.missing_characters(), ignored)
 
 
 def _plan_fades(job: RenderJob, frames: int) -> Fades | None:
