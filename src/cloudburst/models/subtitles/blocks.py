@@ -7,8 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles.cues import MAX_CUES, Cue, Subtitles, Word, collect
+from cloudburst.models.subtitles.cues import (
+    MAX_CUES,
+    Cue,
+    Subtitles,
+    Word,
+    check_number,
+    collect,
+    milliseconds,
+)
 
 STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
 """Pattern of a time, with groups for `milliseconds`."""
@@ -62,8 +69,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[Block]:
         if "-->" in line and (match := _TIMING_LINE.fullmatch(line))
     )
     heads = list(islice(timings, MAX_CUES + 1))
-    if len(heads) > MAX_CUES:
-        raise InvalidInputError(f"more than {MAX_CUES:,} cues", f"at most {MAX_CUES:,} cues")
+    check_number(len(heads), MAX_CUES, "cues")
     ends = [row for row, _ in heads[1:]] + [len(lines)]
     for (row, match), end in zip(heads, ends, strict=False):
         times = milliseconds(match.groups()[:4]), milliseconds(match.groups()[4:8])
@@ -127,10 +133,3 @@ def override_tags(overrides: re.Match[str]) -> str:
                 f"<font color=#{colour[4:]}{colour[2:4]}{colour[:2]}>" if colour else "</font>"
             )
     return "".join(tags)
-
-
-def milliseconds(parts: Sequence[str | None]) -> int:
-    """Return the time with these hours, minutes, seconds and decimals, the groups of `STAMP`."""
-    hours, minutes, seconds, fraction = parts
-    whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
-    return whole * 1000 + int((fraction or "0").ljust(3, "0"))

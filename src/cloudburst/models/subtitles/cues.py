@@ -99,17 +99,18 @@ def collect(cues: Iterable[Cue]) -> list[Cue]:
     for cue in cues:
         found.append(cue)
         words += len(cue.words)
-        if len(found) > MAX_CUES:
-            raise InvalidInputError(f"more than {MAX_CUES:,} cues", f"at most {MAX_CUES:,} cues")
-        check_words(words)
+        check_number(len(found), MAX_CUES, "cues")
+        check_number(words, MAX_WORDS, "timed words")
     return found
 
 
-def check_words(count: int) -> None:
-    """Raise `InvalidInputError` if a file with this number of timed words has too many."""
-    if count > MAX_WORDS:
-        most = f"{MAX_WORDS:,} timed words"
-        raise InvalidInputError(f"more than {most}", f"at most {most}")
+def check_number(count: int, limit: int, name: str) -> None:
+    """Raise `InvalidInputError` if a file has more of something than the limit.
+
+    ``name`` says what is counted, in the plural.
+    """
+    if count > limit:
+        raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
 
 
 def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
@@ -147,3 +148,10 @@ def timestamp(milliseconds: int) -> str:
     """Return a time in the form of SubRip, such as ``00:01:02,345``."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}"
+
+
+def milliseconds(parts: Sequence[str | None]) -> int:
+    """Return the time with these hours, minutes, seconds and decimals; ``None`` counts as 0."""
+    hours, minutes, seconds, fraction = parts
+    whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
+    return whole * 1000 + int((fraction or "0").ljust(3, "0"))

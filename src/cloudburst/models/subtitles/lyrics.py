@@ -13,7 +13,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
-from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles.cues import (
     MAX_CHARACTERS,
     MAX_CUES,
@@ -21,7 +20,9 @@ from cloudburst.models.subtitles.cues import (
     Cue,
     Subtitles,
     Word,
+    check_number,
     collect,
+    milliseconds,
 )
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
@@ -66,32 +67,27 @@ def parse(text: str) -> Subtitles:
         for line in _lines(match[1]):
             lines.append(line)
             words += len(line.times)
-            _check(len(lines), MAX_CUES, "lines")
-            _check(words, MAX_WORDS, "timed words")
+            check_number(len(lines), MAX_CUES, "lines")
+            check_number(words, MAX_WORDS, "timed words")
     lines.sort(key=attrgetter("start"))
     return Subtitles(collect(_cues(lines, offset)))
-
-
-def _check(count: int, limit: int, name: str) -> None:
-    if count > limit:
-        raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
 
 
 def _lines(source: str) -> Iterator[_Line]:
     """Yield a line for each of its times; nothing for a line of the file that has no time."""
     starts, place = list[int](), 0
     while stamp := _LINE_STAMP.match(source, place):
-        starts.append(_milliseconds(stamp.groups()))
+        starts.append(milliseconds((None, *stamp.groups())))
         place = stamp.end()
-        _check(len(starts), MAX_CUES, "lines")
+        check_number(len(starts), MAX_CUES, "lines")
     if not starts:
         return
-    _check((len(source) - place) // _MAX_STAMPED, MAX_CHARACTERS, "characters in a line")
+    check_number((len(source) - place) // _MAX_STAMPED, MAX_CHARACTERS, "characters in a line")
     first, *parts = _WORD_STAMP.split(source[place:])
     pieces = (first, *parts[3::4])
-    _check(sum(map(len, pieces)), MAX_CHARACTERS, "characters in a line")
+    check_number(sum(map(len, pieces)), MAX_CHARACTERS, "characters in a line")
     stamps = zip(parts[::4], parts[1::4], parts[2::4], strict=True)
-    times = tuple(_milliseconds(stamp) - starts[0] for stamp in stamps)
+    times = tuple(milliseconds((None, *stamp)) - starts[0] for stamp in stamps)
     for start in starts:
         yield _Line(start, pieces, times)
 
@@ -138,9 +134,3 @@ def _timed_text(
             timed.add_text(escape(piece.lstrip() if spaced else piece))
             spaced = piece[-1].isspace() if piece else spaced
     return timed.finish()
-
-
-def _milliseconds(stamp: Sequence[str | None]) -> int:
-    minutes, seconds, fraction = stamp
-    whole = int(minutes or 0) * 60 + int(seconds or 0)
-    return whole * 1000 + int((fraction or "0").ljust(3, "0"))

@@ -10,8 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles.cues import MAX_CHARACTERS, Cue, Subtitles, Word, collect
+from cloudburst.models.subtitles.cues import (
+    MAX_CHARACTERS,
+    Cue,
+    Subtitles,
+    Word,
+    check_number,
+    collect,
+    milliseconds,
+)
 from cloudburst.models.subtitles.overrides import Ignored, ignored_name, split_overrides
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
@@ -155,11 +162,9 @@ class _Reader:
     def _add_style(self, value: str) -> None:
         fields = dict(zip(self._format, value.split(",", _MAX_FIELDS), strict=False))
         name = fields.get("name", "").strip().lstrip("*")
-        if len(self._styles) >= MAX_STYLES and name not in self._styles:
-            limit = f"{MAX_STYLES:,} styles"
-            raise InvalidInputError(f"more than {limit}", f"at most {limit}")
         legacy = self._section == "[v4 styles]"
         self._styles[name] = _style_of(fields, legacy=legacy)
+        check_number(len(self._styles), MAX_STYLES, "styles")
 
     def _style(self, name: str) -> _Style:
         name = name.strip().lstrip("*")
@@ -336,6 +341,5 @@ def _milliseconds(text: str) -> int | None:
     match = _TIME.fullmatch(text)
     if match is None:
         return None
-    minus, hours, minutes, seconds, fraction = match.groups()
-    whole = (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
-    return 0 if minus else whole * 1000 + int((fraction or "0").ljust(3, "0"))
+    minus, *parts = match.groups()
+    return 0 if minus else milliseconds(parts)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles.cues import MAX_CHARACTERS, Word, check_words, timestamp
+from cloudburst.models.subtitles.cues import (
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    Word,
+    check_number,
+    timestamp,
+)
 
 
 def escape(text: str) -> str:
@@ -68,7 +74,7 @@ class TimedText:
         now = min(max(time, self._earliest), self._cue_end)
         if self._start is not None and self._first >= 0 and self._start < now:
             self._words.append(Word(self._start, now, self._first, self._last))
-            check_words(len(self._words))
+            check_number(len(self._words), MAX_WORDS, "timed words")
         self._earliest = now
         self._first = self._last = -1
 

@@ -9,10 +9,9 @@ from cloudburst.models.subtitles.blocks import (
     OVERRIDES,
     STAMP,
     Block,
-    milliseconds,
     override_tags,
 )
-from cloudburst.models.subtitles.cues import Word
+from cloudburst.models.subtitles.cues import Word, milliseconds
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
 _TAG = re.compile(r"(<[^<>]*>)")
