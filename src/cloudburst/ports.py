@@ -146,6 +146,7 @@ class DownloadedVideo:
     cover: Path | None = None
     """Path of the cover, which was verified as well; ``None`` if there is none."""
     cover_sha256: str | None = None
+    """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
 
 
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]

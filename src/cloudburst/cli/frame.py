@@ -56,7 +56,8 @@ def frame_command(
 def _choose(scenes: list[SceneDict], name: str | None, path: Path) -> SceneDict:
     found = [scene for scene in scenes if name is None or _name(scene) == name]
     if not found:
-        raise ConfigurationError(f"{short_path(path)}: no scene with the name {name!r}")
+        wanted = "" if name is None else f" with the name {name!r}"
+        raise ConfigurationError(f"{short_path(path)}: no scene{wanted}")
     return found[0]
 
 

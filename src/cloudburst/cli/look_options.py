@@ -103,7 +103,7 @@ class SubtitleFlags:
     )
     background_opacity: Annotated[
         float | None,
-        Parameter(help="Transparency of that box, from 0 (black) to 1 (no box)."),
+        Parameter(help="Transparency of the box, from 0 (black) to 1 (no box)."),
     ] = None
     font: Annotated[
         str | None,
@@ -152,7 +152,7 @@ class SubtitleFlags:
         Parameter(help="Look of the spoken word, if the subtitles have times of words."),
     ] = None
     highlight_color: Annotated[
-        str | None, Parameter(help="Colour of that word, or of its box, as #rrggbb.")
+        str | None, Parameter(help="Colour of the spoken word, or of its box, as #rrggbb.")
     ] = None
 
 
@@ -195,14 +195,14 @@ class MarkFlags:
     ] = None
     watermark_width: Annotated[
         float | None,
-        Parameter(help="Its width, 0.02 to 1 of the video's. Default: 0.125."),
+        Parameter(help="Width of the watermark, 0.02 to 1 of the video's. Default: 0.125."),
     ] = None
     watermark_margin: Annotated[
         float | None,
-        Parameter(help="Its distance from the edges, in pixels of a 1080p video. Default: 10."),
+        Parameter(help="Distance from the edges, in pixels of a 1080p video. Default: 10."),
     ] = None
     watermark_opacity: Annotated[
-        float | None, Parameter(help="Its opacity, 0 to 1. Default: 1.")
+        float | None, Parameter(help="Opacity of the watermark, 0 to 1. Default: 1.")
     ] = None
     title: Annotated[str | None, Parameter(help="Title that the video files store.")] = None
     metadata: Annotated[

@@ -88,7 +88,8 @@ def resume_command(
     if is_complete(state):
         missing = missing_videos(state, folder)
         # Videos that were only moved away are rendered again only if the run is named.
-        if not named if missing else not _lacks_film(process.film):
+        has_work = named if missing else _lacks_film(process.film)
+        if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             return 0
     limits = _limits(process.limits, run_options, budget)

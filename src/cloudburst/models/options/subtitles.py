@@ -127,5 +127,5 @@ class SubtitleOptions(BaseModel):
     change it. WebVTT has these times in tags, LRC in ``<mm:ss.xx>``, and SubStation in
     ``{\\k}``."""
     highlight_color: Colour | None = Field(default=None, description=COLOUR)
-    """Colour of that word, or of the box behind it. ``None``: yellow for ``color``, and blue for
-    ``box``."""
+    """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``, and
+    blue for ``box``."""
