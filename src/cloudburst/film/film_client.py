@@ -30,6 +30,7 @@ REQUIRED_MODULES = ("av", "PIL")
 KILL_TIMEOUT = 10.0
 """Seconds for the end of a killed process and the removal of its files."""
 _MAX_LINE_BYTES = 1024 * 1024
+"""Maximum size of a line that the film process writes, in bytes."""
 _MAX_ERROR_BYTES = 8192
 """Number of bytes that are kept from the end of the process's error output."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from cloudburst.models.film import Transition
+from cloudburst.models.film import Transition, changed_seconds
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
 
 
@@ -62,4 +62,4 @@ def transition_frames(transition: Transition, seconds: float, fps: Fraction | in
     """Return the number of frames of one scene that a transition changes, at one of its ends."""
     if transition == "cut":
         return 0
-    return max(1, round(seconds * fps / (1 if transition == "crossfade" else 2)))
+    return max(1, round(changed_seconds(transition, seconds) * fps))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 ``crossfade``, both scenes at the same time, so that the film becomes shorter."""
 
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
+"""Limits for the length of a transition, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +33,24 @@ class FilmRequest:
             expected = ", ".join(get_args(Transition))
             yield f"transition: {self.transition!r}; expected one of {expected}"
         seconds = self.transition_seconds
-        if not (math.isfinite(seconds) and _is_length(seconds)):
+        if not MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS:  # also not-a-number
             limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
             yield f"transition_seconds: {seconds!r}; expected {limits}"
 
     def least_seconds(self, ends: int) -> float:
         """Return the shortest length in seconds of a scene with transitions at ``ends`` ends."""
-        if self.transition == "cut":
+        return ends * changed_seconds(self.transition, self.transition_seconds)
+
+
+def changed_seconds(transition: Transition, seconds: float) -> float:
+    """Return the length of the part that a transition changes of one scene, at one of its ends.
+
+    ``seconds`` is the length of the transition. A fade takes half of it from each scene.
+    """
+    match transition:
+        case "cut":
             return 0.0
-        return ends * self.transition_seconds / (1 if self.transition == "crossfade" else 2)
-
-
-def _is_length(seconds: float) -> bool:
-    return MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS
+        case "fade":
+            return seconds / 2
+        case "crossfade":
+            return seconds
