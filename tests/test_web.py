@@ -362,7 +362,8 @@ async def test_an_option_cannot_name_a_file_of_the_server(app, cloud, make_scene
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         answer = await http.post("/videos", **form(scene))
     assert answer.status_code == 400
-    assert answer.text == f'{{"detail":"scenes[0]: {option}: expected the name of an upload"}}'
+    detail = f"scenes[0]: options.{option}: expected the name of an upload"
+    assert answer.json() == {"detail": detail}
     assert not cloud.launched
 
 

@@ -301,7 +301,9 @@ def _parse_scene(index: int, raw: Any, find: Callable[[str], Path | None]) -> di
             scene[key] = _upload(index, key, value, find)
     if isinstance(options := scene.get("options"), dict):
         scene["options"] = {
-            key: _upload(index, key, value, find) if is_option_file(key, value) else value
+            key: _upload(index, f"options.{key}", value, find)
+            if is_option_file(key, value)
+            else value
             for key, value in cast("dict[str, Any]", options).items()
         }
     return scene
