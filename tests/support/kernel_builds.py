@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
-import shutil
-import tempfile
+import subprocess
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from PIL import Image, ImageChops
 
+from cloudburst.renderer.kernel import compiler as compiler_module
+from cloudburst.renderer.kernel import targets
 from cloudburst.renderer.kernel.compiler import Compiler, compile_library, find_compiler, find_zig
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane
 from cloudburst.renderer.kernel.library import LibraryKernel
@@ -38,20 +40,25 @@ def compilers() -> dict[str, Compiler]:
 
 
 @cache
-def folder() -> Path:
-    """Return a folder for the libraries of this test process."""
-    path = Path(tempfile.mkdtemp(prefix="cloudburst-kernels-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
-
-
-@cache
 def libraries() -> Path:
-    """Return a folder with the libraries for this machine, as a build makes them."""
+    """Return a folder with the libraries for this machine, as a build makes them.
+
+    They are kept in the user's cache until the kernel, its compiler or its build change.
+    """
     compiler = next(iter(compilers().values()))
-    for target in local_targets():
-        compile_library(compiler, target, folder() / "libs")
-    return folder() / "libs"
+    built_by = (compiler_module.__file__, targets.__file__)
+    parts = [targets.SOURCE.read_bytes(), *(Path(name).read_bytes() for name in built_by)]
+    version = subprocess.run([*compiler.command, "--version"], capture_output=True, check=True)
+    parts += [repr(compiler).encode(), version.stdout]
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = cache_home / "cloudburst-tests" / f"kernels-{sha256(b''.join(parts)).hexdigest()[:16]}"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "lock"):
+        if not (place / "complete").exists():
+            for target in local_targets():
+                compile_library(compiler, target, place)
+            (place / "complete").touch()
+    return place
 
 
 @cache
