@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import anyio
 import anyio.lowlevel
@@ -13,10 +14,11 @@ from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.testing import FakeCloud, VirtualClockLoop
 from support.harness import engine
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos]
 
 AT_ONCE = Backoff(first=1e-9, cap=1e-9)
-TICKS = range(0, 130, 2)
+TICKS = range(0, 130, 1 if "CLOUDBURST_SEEDS" in os.environ else 3)
+"""Checkpoints at which a run is cancelled; ``nox -s chaos`` cancels at each."""
 
 
 def clouds():
