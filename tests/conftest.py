@@ -8,7 +8,7 @@ import logging
 import struct
 import wave
 from functools import cache
-from itertools import islice
+from itertools import count, cycle, groupby, islice
 from pathlib import Path
 
 import pytest
@@ -27,21 +27,31 @@ gc.disable()  # until all tests are collected: modules and tests stay until the 
 
 
 def pytest_collection_modifyitems(config, items):
-    """Put long tests first, so that no process begins one when the others have nothing left.
+    """Put long tests and those of processes first, so that no test process has a long one last.
 
-    pytest-xdist gives each process an equal part of the list, from the first test to the last.
+    pytest-xdist gives each test process an equal part of the list, and later moves tests from the
+    end of a part to processes that have no more. Only every second part begins with tests of
+    processes, because these tests load the machine more than others.
     """
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    marks = [(item.get_closest_marker("long"), item) for item in items]
-    long = sorted(((mark.args[0], item) for mark, item in marks if mark), key=lambda pair: -pair[0])
-    rest = iter([item for mark, item in marks if not mark])
+    long = [item for item in items if item.get_closest_marker("long")]
+    long.sort(key=lambda item: -item.get_closest_marker("long").args[0])
+    real = [item for item in items if item.get_closest_marker("real") and item not in long]
+    first = {*long, *real}
+    rest = iter([item for item in items if item not in first])
+    parts = [[] for _ in range(processes)]
+    loaded = cycle(parts[::2])
+    for item in long:
+        next(loaded).append(item)
+    for _, tests_of_file in groupby(real, key=lambda item: item.path):
+        next(loaded).extend(tests_of_file)
     left = len(items)
     items.clear()
-    for number in range(processes):
-        part = [item for _, item in long[number::processes]]
+    for number, part in enumerate(parts):
         size = left // (processes - number)
         left -= size
-        items += [*part, *islice(rest, size - len(part))]
+        items += [*part, *islice(rest, max(0, size - len(part)))]
+    items += rest
 
 
 def pytest_collection_finish():
@@ -80,10 +90,17 @@ def anyio_backend(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def state_folders(tmp_path_factory):
+    """Names of folders that do not exist yet; `tmp_path` for thousands of tests takes seconds."""
+    parent = tmp_path_factory.mktemp("states")
+    return (str(parent / str(number)) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def own_state(tmp_path, monkeypatch):
+def own_state(state_folders, monkeypatch):
     """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", next(state_folders))
 
 
 class Defects(logging.Handler):

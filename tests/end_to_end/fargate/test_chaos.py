@@ -25,6 +25,7 @@ SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
 TIMEOUTS = Timeouts(call=4, launch=90, ready=15, scene=30, silence=5, stop=30, settle=40)
 
 
+@pytest.mark.long(20)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_whatever_goes_wrong(seed, account, scenes, out):
     mix = drawn(seed)

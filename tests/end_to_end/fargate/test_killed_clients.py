@@ -99,6 +99,7 @@ def of_type(events, kind):
     return [event for event in events if event["type"] == kind]
 
 
+@pytest.mark.long(30)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_goes_wrong(seed, account, our_account, scenes, tmp_path):
     rng = random.Random(f"lives {seed}")

@@ -239,6 +239,7 @@ def rendered(tmp_path_factory):
     return once
 
 
+@pytest.mark.long(30)
 @pytest.mark.parametrize("upright", [False, True], ids=["landscape", "portrait"])
 def test_videos_of_all_kinds_can_be_joined(upright, rendered, tmp_path):
     videos: list[Path] = []
