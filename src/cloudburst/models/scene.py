@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.values import none_if_blank
 
 MAX_NAME_BYTES = 200
 """Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
@@ -99,10 +100,6 @@ def _without_joiners(name: str) -> str:
     return name.translate(dict.fromkeys(map(ord, _JOINERS)))
 
 
-def _none_if_blank(value: object) -> object:
-    return None if value == "" else value
-
-
 def check_length(*, has_audio: bool, duration: float | None) -> None:
     """Raise a ``ValueError`` unless exactly one of an audio file and a duration is given."""
     if has_audio and duration is not None:
@@ -131,15 +128,15 @@ class Scene(BaseModel):
     """Name of the scene, unique within a run; the video is ``<name>.mp4``."""
     image: Path = Field(validation_alias=AliasChoices("image", "image_path"))
     """Path of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
-    audio: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
+    audio: Annotated[Path | None, BeforeValidator(none_if_blank)] = Field(
         default=None, validation_alias=AliasChoices("audio", "audio_path")
     )
     """Path of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
     video. ``None`` for a scene with a duration."""
-    duration: Annotated[Duration | None, BeforeValidator(_none_if_blank)] = None
+    duration: Annotated[Duration | None, BeforeValidator(none_if_blank)] = None
     """Length of the video in seconds, rounded to a whole frame, for a scene without audio. The
     video is silent, or has only the music of the options."""
-    subtitle: Annotated[Path | None, BeforeValidator(_none_if_blank)] = Field(
+    subtitle: Annotated[Path | None, BeforeValidator(none_if_blank)] = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
     """Path of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
