@@ -26,11 +26,9 @@ from cloudburst.film.parameter_sets import is_idr, our_sets, stored_sets
 from cloudburst.film.plan import FilmFaultError, FilmScene
 from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.audio_frames import IS_PYAV_18, SAMPLE_RATE
+from cloudburst.renderer.encoder import MAX_GOP_BYTES
 from cloudburst.safe_files import require_regular_file
 
-MAX_GOP_BYTES = 100_000_000
-"""Maximum size of a GOP, in bytes. Ten seconds at the highest bitrate of 1080p have 31 MB. Only
-noise in larger sizes exceeds the maximum."""
 _DEFAULT_QUANTIZER = 21
 """Quantizer for parts of a video that are encoded again, if the video does not name its own."""
 _QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
