@@ -1,4 +1,4 @@
-"""Choice of the quantizer of videos with camera motion."""
+"""Choice of the quantizer of videos with and without camera motion."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.quantizers import (
     MAX_MOTION_QUANTIZER,
+    MAX_STILL_QUANTIZER,
+    MIN_STILL_QUANTIZER,
     TRIAL_FRAMES,
     TRIAL_QUANTIZER,
     motion_quantizer,
+    still_quantizer,
 )
+from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import block_track, dark_gradient, line_art
 
@@ -34,7 +38,8 @@ def trial(key: int, later: int) -> list[EncodedPicture]:
     ("key", "later", "steps"),
     [
         (130_000, 0, 0),
-        (1_000, 0, -1),
+        (1_000, 0, -3),
+        (80_000, 0, -1),
         (260_000, 0, 1),
         (10_000_000, 0, 3),
         (130_000, 19_500, 0),
@@ -45,6 +50,33 @@ def trial(key: int, later: int) -> list[EncodedPicture]:
 )
 def test_detail_and_hard_edges_raise_the_quantizer(key: int, later: int, steps: int) -> None:
     assert motion_quantizer(trial(key, later), SIZE) == TRIAL_QUANTIZER + steps
+
+
+@pytest.mark.parametrize(
+    ("key", "chosen"),
+    [
+        (1, MIN_STILL_QUANTIZER),
+        (5_000, 13),
+        (35_000, 17),
+        (95_000, 19),
+        (150_000, 20),
+        (300_000, 20),
+        (340_000, 21),
+        (480_000, 24),
+        (9_000_000, MAX_STILL_QUANTIZER),
+    ],
+)
+def test_smooth_still_pictures_get_a_low_quantizer(key: int, chosen: int) -> None:
+    assert still_quantizer(key, SIZE) == chosen
+    assert still_quantizer(key * 4, VideoSize(2 * SIZE[0], 2 * SIZE[1])) == chosen
+
+
+def test_still_pictures_have_a_trial() -> None:
+    smooth, drawing = (
+        StillVideo(to_planes(picture(SIZE).convert("RGB")), SubtitleTrack()).choose_quantizer()
+        for picture in (dark_gradient, line_art)
+    )
+    assert smooth < 18 < 21 < drawing
 
 
 def test_only_p_pictures_count() -> None:

@@ -19,7 +19,7 @@ from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture, GopEn
 from cloudburst.renderer.gops import Gop
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import grey, to_planes
-from cloudburst.renderer.quantizers import STILL_QUANTIZER
+from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER
 from cloudburst.renderer.still_video import (
     PERIOD,
     SETTLED_FRAMES,
@@ -242,7 +242,7 @@ def test_skipped_pictures_do_not_depend_on_the_picture(size):
     """They are made of a grey picture; a real one has the same pictures once it is settled."""
     frame = still_video.Frame(*size)
     frame.fill(to_planes(photo(size)))
-    encoder = GopEncoder(VideoFormat(size), STILL_QUANTIZER, still=True)
+    encoder = GopEncoder(VideoFormat(size), STILL_TRIAL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(3 * PERIOD):
         pictures += encoder.add_still(frame.video)
@@ -252,7 +252,7 @@ def test_skipped_pictures_do_not_depend_on_the_picture(size):
         assert picture.data[:-1] == skipped[picture.position % PERIOD][:-1]
 
 
-@pytest.mark.parametrize("quantizer", [18, STILL_QUANTIZER, 36, 48])
+@pytest.mark.parametrize("quantizer", [18, STILL_TRIAL_QUANTIZER, 36, 48])
 def test_repeated_pictures_change_nothing_with_any_quantizer(quantizer):
     """They are made with one quantizer, which must not filter edges of pictures with another."""
     track, _ = block_track([100, 200], SMALL)

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
 
-STILL_QUANTIZER = 21
-"""Quantizer of videos without camera motion. Measured on five kinds of pictures with
-``benchmarks/render.py``: VMAF is at least that of libx264's ``crf=21`` with the preset
-``superfast``, and files are about as large."""
+STILL_TRIAL_QUANTIZER = 21
+"""Quantizer of the trial for videos without camera motion."""
+MIN_STILL_QUANTIZER, MAX_STILL_QUANTIZER = 12, 24
+"""Lowest and highest quantizer that this trial leads to."""
+_USUAL_STILL_QUANTIZER = 20
+"""Quantizer of most photographs."""
+_SMOOTH_KEY, _DETAILED_KEY = 150_000 / (1920 * 1080), 300_000 / (1920 * 1080)
+"""Sizes of the trial's key frame between which the usual quantizer is kept, in bytes per pixel."""
+_SMOOTH_STEPS, _DETAILED_STEPS = 1.5, 6.0
+"""Steps of the quantizer for each halving of the smaller size, and for each doubling of the
+larger one."""
 
 TRIAL_QUANTIZER = 17
 """Quantizer of the trial for videos with camera motion."""
@@ -28,11 +35,30 @@ _KEY_BYTES_PER_PIXEL = 130_000 / (1920 * 1080)
 """Size of the trial's key frame, in bytes per pixel, for which `TRIAL_QUANTIZER` is kept."""
 _DETAIL_STEPS = 1.25
 """Steps of the quantizer for each doubling of the key frame, within `_DETAIL_RANGE`."""
-_DETAIL_RANGE = (-1.0, 3.0)
+_DETAIL_RANGE = (-3.0, 3.0)
 _SOFT_SHARE = 0.15
 """Size of a P picture relative to the key frame, up to which a picture counts as soft."""
 _HARD_STEPS = 3.0
 """Steps of the quantizer for each doubling of that share."""
+
+
+def still_quantizer(key: int, size: VideoSize) -> int:
+    """Return the quantizer of a video of this size without camera motion, chosen by a trial.
+
+    Smooth pictures get a low quantizer, because steps in their gradients are visible and cost few
+    bytes. Text, drawings and noise get a high one: their key frames are large, and hide coding
+    errors. The constants were fitted to five kinds of pictures and five photographs, so that VMAF
+    and size are about those of ``crf=21`` with the preset ``superfast`` (``docs/benchmarks.md``).
+
+    Args:
+        key: Size of the key frame of the trial, in bytes.
+        size: Size of the video.
+    """
+    share = key / (size.width * size.height)
+    smooth = _SMOOTH_STEPS * math.log2(min(1.0, share / _SMOOTH_KEY))
+    detailed = _DETAILED_STEPS * math.log2(max(1.0, share / _DETAILED_KEY))
+    chosen = _USUAL_STILL_QUANTIZER + round(smooth + detailed)
+    return min(MAX_STILL_QUANTIZER, max(MIN_STILL_QUANTIZER, chosen))
 
 
 def motion_quantizer(trial: Sequence[EncodedPicture], size: VideoSize) -> int:

@@ -14,12 +14,18 @@ from itertools import islice
 from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
-from cloudburst.renderer.encoder import MAX_GOP_BYTES, STILL_GOP_SECONDS, EncodedPicture, GopEncoder
+from cloudburst.renderer.encoder import (
+    MAX_GOP_BYTES,
+    STILL_GOP_SECONDS,
+    EncodedPicture,
+    GopEncoder,
+    without_settings,
+)
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.planes import Planes, grey
-from cloudburst.renderer.quantizers import STILL_QUANTIZER
+from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
 PERIOD = 16
@@ -85,8 +91,10 @@ class StillVideo:
         return divide(frames, self.gop_frames)
 
     def choose_quantizer(self) -> int:
-        """Return the quantizer; see `GopSource`."""
-        return STILL_QUANTIZER
+        """Return the quantizer, chosen by the size of the picture's key frame; see `GopSource`."""
+        encoder = GopEncoder(self._format, STILL_TRIAL_QUANTIZER, still=True)
+        key, *_ = [*encoder.add_still(self._picture.video), *encoder.finish()]
+        return still_quantizer(len(without_settings(key.data)), self._format.size)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP; see `GopSource`."""
@@ -158,7 +166,7 @@ def skipped_pictures(video_format: VideoFormat) -> list[bytes]:
     size = video_format.size
     frame = Frame(*size)
     frame.fill(grey(*size))
-    encoder = GopEncoder(video_format, STILL_QUANTIZER, still=True)
+    encoder = GopEncoder(video_format, STILL_TRIAL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(1 + PERIOD):
         pictures += encoder.add_still(frame.video)

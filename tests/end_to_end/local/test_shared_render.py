@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cloudburst.models.video_format import VideoSize
-from cloudburst.renderer.quantizers import STILL_QUANTIZER
+from cloudburst.renderer.job import JOB_FILE, RenderJob
+from cloudburst.renderer.scene import load_scene
 from cloudburst.renderer.shared_encoding import PLAN_FILE, GopPlan
 from support.drawn_frames import photo, strict_decode
 from support.render_job import make_job, render_job, result, started, subtitle_file
@@ -40,6 +41,14 @@ def alone(tmp_path_factory):
     return rendered.done["sha256"]
 
 
+def write_plan(folder: Path) -> None:
+    """Write the plan that the render process would write."""
+    frames = round(30 * SECONDS)
+    described = RenderJob.from_json((folder / JOB_FILE).read_bytes())
+    source = load_scene(folder, described, frames, lambda _field: None).source
+    GopPlan(frames, source.choose_quantizer()).write(folder)
+
+
 def results(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("gops-*/*.gop")}
 
@@ -47,7 +56,7 @@ def results(folder: Path) -> set[str]:
 def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
     """Two processes encode all GOPs before the render process begins."""
     folder = job(tmp_path / "job")
-    GopPlan(round(30 * SECONDS), STILL_QUANTIZER).write(folder)
+    write_plan(folder)
     with started("gop_process", folder) as one, started("gop_process", folder) as other:
         for process in (one, other):
             assert process.communicate(timeout=60) == (b"", b"")
@@ -62,7 +71,7 @@ def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_a_process_that_was_killed_between_gops_makes_the_same_file(count, alone, tmp_path):
     folder = job(tmp_path / "job")
-    GopPlan(round(30 * SECONDS), STILL_QUANTIZER).write(folder)
+    write_plan(folder)
     with started("gop_process", folder) as process:
         while len(results(folder)) < count or not list(folder.glob("gops-*/*.claim")):
             assert process.poll() is None
