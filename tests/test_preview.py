@@ -179,7 +179,7 @@ def test_the_command(make_scene, tmp_path, monkeypatch, capsys):
     [
         (["--at", "1m"], "expected a time before the end of the video"),
         (["--at", "soon"], "expected a time such as"),
-        (["--scene", "c"], "no scene with the name 'c'"),
+        (["--scene", "c"], "no scene with the name 'c'; expected one of a"),
         (["--to", "a.mp4"], "expected a name that ends in .png, .jpg, .jpeg"),
         (["--watermark-width", "2"], "--watermark-width"),
     ],

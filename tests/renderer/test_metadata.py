@@ -66,25 +66,41 @@ def test_the_file_stores_the_texts(tmp_path, options, texts, language):
         ("metadata", {"artist": "t" * 501}),
         ("metadata", {"artist": "a\rb"}),
         ("metadata", {"artist": None}),
-        ("metadata", {"lens": "50 mm"}),
-        ("metadata", {"title": "an option of its own"}),
         ("metadata", {f"name {n}": "" for n in range(1000)}),
-        ("metadata", "artist"),
-        ("metadata", "artist=a; artist=b"),
-        ("metadata", "language=English"),
-        ("metadata", {"language": "e1g"}),
         ("metadata", 7),
     ],
 )
 def test_errors_name_the_option(name, value):
+    (text,) = errors_of(name, value)
+    assert text.startswith(f"{name} is ")
+    assert " in one line" in text
+    assert len(text) < 500
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "expected"),
+    [
+        ({"lens": "50 mm"}, "'lens'", "one of the names album, "),
+        ({"title": "an option of its own"}, "'title'", "one of the names album, "),
+        (["artist=a", "foo=b"], "'foo'", "one of the names album, "),
+        ("artist", "'artist'", "a name with a text, such as artist=Me"),
+        ("artist=a; artist=b", "' artist=b'", "each name once"),
+        ("language=English", "language='English'", "a code of three letters, such as eng"),
+        ({"language": "e1g"}, "language='e1g'", "a code of three letters, such as eng"),
+        ({"n" * 10_000: ""}, "'nnn", "one of the names album, "),
+    ],
+)
+def test_errors_name_the_text(value, found, expected):
+    (text,) = errors_of("metadata", value)
+    assert text.startswith(f"metadata is {found}")
+    assert f"; expected {expected}" in text
+    assert len(text) < 500
+
+
+def errors_of(name: str, value: object) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         RenderOptions.model_validate({name: value})
-    texts = list(describe_option_errors(caught.value))
-    assert texts
-    for text in texts:
-        assert text.startswith(f"{name} is ")
-        assert " in one line" in text
-        assert len(text) < 500
+    return list(describe_option_errors(caught.value))
 
 
 def test_the_texts_of_a_scene_replace_those_of_the_run():

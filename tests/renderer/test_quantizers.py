@@ -22,7 +22,7 @@ from cloudburst.renderer.quantizers import (
 )
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack
-from support.drawn_frames import block_track, dark_gradient, line_art
+from support.drawn_frames import block_track, dark_gradient, line_art, noise
 
 SIZE = VideoSize(1920, 1080)
 
@@ -72,11 +72,11 @@ def test_smooth_still_pictures_get_a_low_quantizer(key: int, chosen: int) -> Non
 
 
 def test_still_pictures_have_a_trial() -> None:
-    smooth, drawing = (
+    chosen = [
         StillVideo(to_planes(picture(SIZE).convert("RGB")), SubtitleTrack()).choose_quantizer()
-        for picture in (dark_gradient, line_art)
-    )
-    assert smooth < 18 < 21 < drawing
+        for picture in (dark_gradient, line_art, noise)
+    ]
+    assert chosen == [MIN_STILL_QUANTIZER, 20, MAX_STILL_QUANTIZER]
 
 
 def test_only_p_pictures_count() -> None:

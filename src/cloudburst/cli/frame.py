@@ -14,6 +14,7 @@ from cloudburst.cli.options import RUN, Delay
 from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
 from cloudburst.errors import ConfigurationError
 from cloudburst.scenes import SceneDict, read_scenes
+from cloudburst.text import shorten
 
 
 def frame_command(
@@ -28,7 +29,8 @@ def frame_command(
 ) -> int:
     """Draw one frame of a scene's video on this machine, without rendering the video.
 
-    The pixels are those of the video before it is encoded.
+    The pixels are those of the video before it is encoded. Options of a scene in its file replace
+    options of the command line.
 
     Parameters
     ----------
@@ -56,8 +58,11 @@ def frame_command(
 def _choose(scenes: list[SceneDict], name: str | None, path: Path) -> SceneDict:
     found = [scene for scene in scenes if name is None or _name(scene) == name]
     if not found:
-        wanted = "" if name is None else f" with the name {name!r}"
-        raise ConfigurationError(f"{short_path(path)}: no scene{wanted}")
+        if name is None:
+            raise ConfigurationError(f"{short_path(path)}: no scene")
+        names = ", ".join(map(_name, scenes))
+        msg = f"{short_path(path)}: no scene with the name {name!r}; expected one of {names}"
+        raise ConfigurationError(shorten(msg, 1000))
     return found[0]
 
 

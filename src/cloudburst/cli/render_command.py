@@ -30,7 +30,8 @@ def render_command(
     """Render scenes into videos.
 
     SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
-    name. Scenes from several files and folders are rendered in one run.
+    name. Scenes from several files and folders are rendered in one run. Options of a scene in its
+    file replace options of the command line.
 
     Parameters
     ----------

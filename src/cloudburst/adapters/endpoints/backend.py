@@ -67,6 +67,8 @@ although it answers."""
 READY_TOLERANCE = 0.1
 """Tolerance of ``Timeouts.ready``, in seconds. If a connection had no successful health check and
 ends after that timeout minus this tolerance, the worker never became ready."""
+_ONESTEP = "the protocol onestep of the public image (our image also has native)"
+"""Words for workers with this protocol in the errors of options."""
 
 
 @asynccontextmanager
@@ -107,7 +109,7 @@ async def open_endpoints_backend(
         encoder_slots=encoders,
         cancels_encodes=protocol is Protocol.NATIVE,
         find_unsupported=(
-            partial(public_image.find_unsupported, image="the protocol onestep")
+            partial(public_image.find_unsupported, image=_ONESTEP)
             if protocol is Protocol.ONESTEP
             else None
         ),

@@ -128,9 +128,9 @@ def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
         expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
         return shorten(name, _MAX_NAME_CHARS), "not an option", expected
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
-    if info is not None and info.description:
+    found, parted, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
+    if info is not None and info.description and not parted:
         return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description
-    found, _, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
     return name, found, expected
 
 

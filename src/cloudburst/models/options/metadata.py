@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, cast
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from cloudburst.models.options.values import none_if_blank
+from cloudburst.text import short_repr
 
 METADATA_NAMES = (
     "album",
@@ -47,18 +48,20 @@ def _split_texts(value: Any) -> Any:
         name, equals, text = str(part).partition("=")
         name = name.strip().lower()
         if not equals or name in texts:
-            msg = f"{part!r:.80} is not a new name with a text"
+            expected = "each name once" if equals else "a name with a text, such as artist=Me"
+            msg = f"{short_repr(part)}; expected {expected}"
             raise ValueError(msg)
         texts[name] = text.strip()
     return texts
 
 
 def _check_names(texts: dict[str, str]) -> dict[str, str]:
-    if unknown := texts.keys() - set(METADATA_NAMES):
-        msg = f"unknown names: {', '.join(sorted(unknown))}"
+    if unknown := sorted(texts.keys() - set(METADATA_NAMES)):
+        msg = f"{short_repr(unknown[0])}; expected one of the names {', '.join(METADATA_NAMES)}"
         raise ValueError(msg)
-    if not _LANGUAGE.fullmatch(texts.get("language", "und")):
-        msg = "the language is not a code of three letters"
+    language = texts.get("language", "und")
+    if not _LANGUAGE.fullmatch(language):
+        msg = f"language={short_repr(language)}; expected a code of three letters, such as eng"
         raise ValueError(msg)
     return texts
 
