@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +41,9 @@ def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
     assert not history_file().parent.exists()
 
 
-def test_what_was_saved_comes_back_in_its_order(tmp_path):
-    assert history_file() == tmp_path / "state" / "cloudburst" / "history.sqlite"
+def test_what_was_saved_comes_back_in_its_order():
+    state = Path(os.environ["XDG_STATE_HOME"])
+    assert history_file() == state / "cloudburst" / "history.sqlite"
     first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
     then = [sample(0.5), sample(7.25, "transfer")]
     write_history(first)

@@ -420,6 +420,6 @@ def test_a_thousand_scenes_are_quick(files: Path) -> None:
         scene(files, name=f"{n}", image=f"{n}a.png", audio=f"{n}a.wav", subtitle=f"{n}a.srt")
         for n in range(1000)
     ]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(good(*scenes)) == 1000
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
