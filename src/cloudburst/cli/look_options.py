@@ -110,7 +110,8 @@ class SubtitleFlags:
         Parameter(help="Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."),
     ] = None
     font_size: Annotated[
-        WholeNumber | None, Parameter(help="Height of subtitles, 8 to 120. Default: 20.")
+        WholeNumber | None,
+        Parameter(help="Height of subtitles, 8 to 120. Default: 20, in portrait 60."),
     ] = None
     text_color: Annotated[
         str | None, Parameter(help="Colour of the letters: #rrggbb or #rrggbbaa.")
