@@ -93,6 +93,5 @@ def test_long_lists_of_effects_are_one_error(value):
     with pytest.raises(ValidationError) as raised:
         RenderOptions.model_validate({"effects": value})
     (message,) = describe_option_errors(raised.value)
-    assert message.startswith("effects is ")
-    assert "; expected a list of up to 100 of zoom_in, " in message
+    assert message == "effects is 101 effects; expected at most 100"
     assert len(RenderOptions.model_validate({"effects": ["zoom_in"] * 100}).effects) == 100

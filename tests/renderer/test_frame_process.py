@@ -38,7 +38,6 @@ def draw(folder: Path, at: float, name: str = "frame.png") -> subprocess.Complet
             check=False,
             timeout=50,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         )
     finally:
         os.close(reading)

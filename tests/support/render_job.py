@@ -18,7 +18,6 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderedVideo, RenderJob
 from cloudburst.renderer.process_limits import lift_cpu_limit
 from cloudburst.renderer.render import render
-from support.project import ROOT
 from support.service_inputs import tone
 
 COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
@@ -122,7 +121,7 @@ def started(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process of the renderer for a job, and kill it at the end if it still runs."""
     server_end, process_end = os.pipe()  # a process ends when its server's end is closed
     command = [sys.executable, "-m", f"cloudburst.renderer.{module}", str(folder)]
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    env = dict(os.environ)
     process = subprocess.Popen(
         command,
         stdin=server_end,

@@ -142,7 +142,8 @@ def drawn(
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
         font = find_font(family=job.options.font)
-        track, *_ = scene._load_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames, font)
+        read = scene._read_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames, font)
+        track = read.track
     for number in wanted:
         if job.effect is None:
             canvas.copy_rectangle(source, 0, 0, *size)
