@@ -321,7 +321,7 @@ def test_on_the_command_line(
             assert main(["render", "s.json", "--to", "out", f"{flag}={bad.value}"]) == 2
         message = said(capsys)
         assert flag in message
-        found = bad.found.strip("'") or f"{bad.value}".strip()[:20].split(" ")[-1]
+        found = bad.found or f"{bad.value}".strip()[:20].split(" ")[-1]
         assert found in message
         assert bad.valid.split()[0] in message or "Invalid value" in message, message
 
