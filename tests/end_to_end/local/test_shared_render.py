@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 SECONDS = 45.0
 GOPS = 5
 CUES = subtitle_file(
-    (0, SECONDS, "a cue that stays"), *((3 * n + 1, 3 * n + 3.5, f"字幕 {n}") for n in range(14))
+    (0, SECONDS, "a cue that stays"), *((6 * n + 1, 6 * n + 3.5, f"字幕 {n}") for n in range(7))
 )
 
 
