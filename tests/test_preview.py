@@ -43,6 +43,22 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
+async def test_a_file_that_appears_meanwhile_is_kept(make_scene, tmp_path, monkeypatch):
+    file = tmp_path / "frame.png"
+
+    async def draw_frame(*_args: object, **_options: object) -> bytes:
+        file.write_bytes(b"of another program")
+        return b"picture"
+
+    monkeypatch.setattr("cloudburst.preview.draw_frame", draw_frame)
+    with pytest.raises(OutputExistsError, match="already exists"):
+        await render_frame(make_scene("a"), to=file)
+    assert file.read_bytes() == b"of another program"
+    await render_frame(make_scene("a"), to=file, overwrite=True)
+    assert file.read_bytes() == b"picture"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
 async def test_a_frame_is_returned_and_written(make_scene, tmp_path, temporary):
     scene = make_scene("a", color="gold")
     options = RenderOptions(effects=(), is_portrait=True)

@@ -211,13 +211,15 @@ async def test_the_newest_run_with_these_scenes_is_meant(make_scene, scenes, out
     assert (await rendered(cloud, scenes[:1], out, resume=True, overwrite=True)).run == "second"
 
 
-@pytest.mark.parametrize("what", ["image", "audio", "subtitle", "watermark", "options"])
+@pytest.mark.parametrize(
+    "what", ["image", "audio", "subtitle", "watermark", "options", "options of a scene"]
+)
 async def test_what_has_changed_is_rendered_again(what, make_scene, scenes, out, tmp_path):
     cloud, options = Cloud(), RenderOptions(effects=())
     subtitle, watermark = tmp_path / "a.srt", tmp_path / "mark.png"
     subtitle.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     shutil.copy(scenes[1]["image_path"], watermark)
-    scenes[0]["subtitle_path"] = subtitle
+    scenes[0] |= {"subtitle_path": subtitle, "options": {"fade_in": 0.2}}
     options = options.model_copy(update={"watermark": watermark})
     await rendered(cloud, scenes, out, options=options)
     before = (out / "a.mp4").read_bytes()
@@ -234,9 +236,12 @@ async def test_what_has_changed_is_rendered_again(what, make_scene, scenes, out,
             shutil.copy(scenes[2]["image_path"], watermark)
         case "options":
             options = options.model_copy(update={"font_size": 30})
+        case "options of a scene":
+            scenes[0]["options"] = {"fade_in": 0.3}
     report = await rendered(cloud, scenes, out, options=options, resume=True)
     assert report.status is Status.COMPLETE
-    assert sorted(cloud.made) == (["a"] if what in {"image", "audio", "subtitle"} else list("abc"))
+    of_one = {"image", "audio", "subtitle", "options of a scene"}
+    assert sorted(cloud.made) == (["a"] if what in of_one else list("abc"))
     assert (out / "a.mp4").read_bytes() != before, "its own video is replaced without asking"
 
 

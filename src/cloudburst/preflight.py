@@ -169,8 +169,7 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
 
 
 def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
-    entry.paths = scene.files()
-    entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
+    entry.paths = {name: path.absolute() for name, path in scene.files().items()}
     entry.scene = scene.model_copy(update=entry.paths)
     return entry
 

@@ -68,7 +68,7 @@ async def render_frame(
         await anyio.to_thread.run_sync(_check_file, file, checked, overwrite)
     picture = await draw_frame(checked, at, suffix=suffix, limits=limits)
     if file is not None:
-        await anyio.to_thread.run_sync(_write, file, picture, checked.scene.name)
+        await anyio.to_thread.run_sync(_write, file, picture, checked.scene.name, overwrite)
     return picture
 
 
@@ -94,8 +94,11 @@ def _check_file(file: Path, scene: CheckedScene, overwrite: bool) -> None:
             f"{file}: a folder or an input of the scene; expected another file"
         )
     if not overwrite:
-        msg = f"{file} already exists; overwrite=True replaces it"
-        raise OutputExistsError(msg, paths=[file])
+        raise _exists(file)
+
+
+def _exists(file: Path) -> OutputExistsError:
+    return OutputExistsError(f"{file} already exists; overwrite=True replaces it", paths=[file])
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -104,15 +107,19 @@ def _is_same(one: Path, other: Path) -> bool:
     return False
 
 
-def _write(file: Path, picture: bytes, scene: str) -> None:
+def _write(file: Path, picture: bytes, scene: str, overwrite: bool) -> None:
     part = file.with_name(f".{secrets.token_hex(6)}{file.suffix}.part")
     try:
         try:
             with part.open("xb") as out:
                 out.write(picture)
+            if not overwrite:  # the file may have appeared while the frame was drawn
+                file.open("xb").close()
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
+    except FileExistsError as exc:
+        raise _exists(file) from exc
     except OSError as exc:
         msg = f"{file} cannot be written: {exc.strerror or exc}"
         raise OutputWriteError(msg, scene=scene) from exc

@@ -67,7 +67,8 @@ def test_a_folder_becomes_a_film_once(videos, tmp_path):
         (("film", "nowhere"), 2, "nowhere: not a folder"),
         (("film", "empty"), 2, "no videos in it"),
         (("film", "videos", "--film", "film.mkv"), 2, "ends in .mp4"),
-        (("film", "videos", "--film", "videos/a.mp4"), 2, "--overwrite replaces it: videos/a.mp4"),
+        (("film", "videos", "--film", "videos/a.mp4"), 2, "a.mp4: a video, not a film"),
+        (("film", "videos", "--film", "videos/a.mp4", "--overwrite"), 2, "a.mp4: a video, not a"),
         (
             ("film", "videos", "--transition", "crossfade", "--transition-seconds", "1"),
             1,

@@ -277,3 +277,30 @@ async def test_a_scene_that_comes_late_from_its_last_attempt_begins_nothing_afre
         # The next run looks anew.
         await e.render("e", "other")
         assert 4 < len(cloud.launched) <= 8
+
+
+async def test_no_task_is_billed_while_the_film_is_made():
+    cloud = FakeCloud(boot=1.0)
+    left: list[int] = []
+
+    async def make_film(videos, _on_progress, /):
+        assert [video.scene for video in videos] == ["a", "b"]
+        await anyio.sleep(60)
+        left.append(len(cloud.running))
+        return Path("film.mp4"), False
+
+    scenes = [checked(name) for name in "ab"]
+    async with (
+        engine(cloud) as e,
+        open_run(
+            "run",
+            scenes,
+            e.pool,
+            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+            timeouts=e.timeouts,
+            limits=e.limits,
+            make_film=make_film,
+        ) as run,
+    ):
+        report = await run.until_done()
+    assert (report.film, left) == (Path("film.mp4"), [0])

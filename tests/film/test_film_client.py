@@ -289,6 +289,17 @@ def test_a_folder_is_in_natural_order(videos, tmp_path):
     assert [one.source.subtitle for one in found] == [None] * 3
 
 
+async def test_an_earlier_film_is_no_scene_and_no_video_is_replaced(videos, tmp_path):
+    shutil.copytree(videos, tmp_path / "all")
+    earlier = tmp_path / "all" / "earlier.mp4"
+    await make_film(plan_of(videos, earlier), lambda _: None)
+    found = videos_in(tmp_path / "all", tmp_path / "film.mp4")
+    assert [one.source.name for one in found] == ["scene_1", "scene_2", "scene_10"]
+    assert videos_in(tmp_path / "all", earlier) == found
+    with pytest.raises(ConfigurationError, match=r"scene_2\.mp4: a video, not a film"):
+        videos_in(tmp_path / "all", tmp_path / "all" / "scene_2.mp4")
+
+
 async def test_a_folder_of_a_run_is_in_the_order_of_the_run(given, tmp_path):
     await render(given, tmp_path)
     found = videos_in(tmp_path, tmp_path / "film.mp4")

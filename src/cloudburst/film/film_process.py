@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 
 from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.parent_watch import own_group, watch_parent
 from cloudburst.renderer.render_process import ProgressReporter, write_line
 
 MEMORY_BYTES = 1_500_000_000
@@ -29,10 +28,9 @@ a film of which every picture is encoded again 0.4."""
 
 def main() -> int:
     """Make the film of the plan on standard input, and return the exit code."""
-    if os.getpgrp() != os.getpid():
-        os.setsid()  # started manually: the group that is killed later must be its own
+    own_group()
     plan = FilmPlan.from_json(_first_line())
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    watch_parent()
     from cloudburst.film.make import make_film  # noqa: PLC0415 - slow: the thread comes first
 
     process_limits.limit_memory(MEMORY_BYTES)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cloudburst.earlier_runs import runs_in
 from cloudburst.errors import ConfigurationError
+from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.request import ChapterSource
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.scene import Video
@@ -28,7 +29,7 @@ class FolderVideo(NamedTuple):
 
 
 def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
-    """Return the videos (``.mp4``) of a folder in the order of the film.
+    """Return the videos (``.mp4``) of a folder in the order of the film, without earlier films.
 
     The order is that of the scenes in the newest run that has all of these videos; without such a
     run, the videos are sorted by name, with numbers as numbers. Subtitles are those of the scene in
@@ -39,16 +40,20 @@ def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
         film: Path of the film, which is not one of the videos.
 
     Raises:
-        ConfigurationError: There are no videos, or a file cannot be read.
+        ConfigurationError: There are no videos, a file cannot be read, or the film would replace
+            one of the videos.
     """
+    film = film.absolute()
     try:
         found = {
             path.stem: path
             for path in folder.absolute().iterdir()
-            if path.suffix.lower() == ".mp4" and path.name[0] != "." and path != film
+            if path.suffix.lower() == ".mp4" and path.name[0] != "." and not read_fingerprint(path)
         }
     except OSError as exc:
         raise ConfigurationError(f"{folder}: unreadable: {exc.strerror or exc}") from exc
+    if film in found.values():
+        raise ConfigurationError(f"{film}: a video, not a film; expected another name for the film")
     if not found:
         raise ConfigurationError(f"{folder}: no videos in it; expected files that end in .mp4")
     if len(found) > MAX_VIDEOS:

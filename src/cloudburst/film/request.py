@@ -194,9 +194,10 @@ async def claimed_film(
         yield None
         return
     film = request.path
-    # With `resume`, existing files are left to the check that follows, which knows films.
+    # No run has such a name, because it has a dot. With `resume`, existing files are left to the
+    # check that follows, which knows films.
     async with claim_outputs(
-        film.parent, [film.stem], run=f"{run}-film", overwrite=overwrite, resume=True
+        film.parent, [film.stem], run=f"{run}.film", overwrite=overwrite, resume=True
     ):
         await to_thread.run_sync(_refuse_folders, film)
         if not overwrite:

@@ -8,9 +8,7 @@ that time into the file. Its output, exit codes and input are those of the rende
 from __future__ import annotations
 
 import math
-import os
 import sys
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,12 +21,11 @@ from cloudburst.renderer.audio import measure_voice
 from cloudburst.renderer.cover import JPEG_QUALITY
 from cloudburst.renderer.job import (
     INPUT_FAULT_EXIT_CODE,
-    JOB_FILE,
     SUBTITLE,
     InputFaultError,
     RenderJob,
 )
-from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.parent_watch import start_child
 from cloudburst.renderer.planes import to_picture
 from cloudburst.renderer.render_process import announce_reading, write_line
 from cloudburst.renderer.scene import load_scene
@@ -75,12 +72,8 @@ def frame_at(seconds: float, fps: int) -> int:
 
 def main(folder: Path, seconds: float, file: str) -> int:
     """Draw a frame and return the exit code."""
-    if os.getpgrp() != os.getpid():
-        os.setsid()  # started manually: the group that is killed later must be its own
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    process_limits.limit_memory(process_limits.MEMORY_BYTES)
-    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
-    process_limits.limit_render_memory(job)
+    start_child()
+    job = process_limits.read_job(folder)
     try:
         picture = draw_frame(folder, job, seconds)
     except InputFaultError as exc:

@@ -7,9 +7,7 @@ finished. Its standard input is a pipe from the server, as for the render proces
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -17,18 +15,15 @@ from pathlib import Path
 
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.bitrate import BitrateError
-from cloudburst.renderer.job import JOB_FILE, RenderJob
-from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.parent_watch import start_child
 from cloudburst.renderer.scene import load_scene
 from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
 
 
 def assist(folder: Path) -> None:
     """Encode GOPs of the job in the folder until no process has to encode any more."""
-    process_limits.limit_memory(process_limits.MEMORY_BYTES)
     process_limits.limit_cpu_time(time.process_time() + process_limits.READ_CPU_SECONDS)
-    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
-    process_limits.limit_render_memory(job)
+    job = process_limits.read_job(folder)
     plan, done = GopPlan.read(folder), None
     scene = load_scene(folder, job, plan.frames, lambda _field: None)
     process_limits.limit_encode_time(plan.frames, scene.format)
@@ -41,7 +36,5 @@ def assist(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.getpgrp() != os.getpid():
-        os.setsid()  # started manually: the group that is killed later must be its own
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    start_child()
     assist(Path(sys.argv[1]))

@@ -21,6 +21,7 @@ from cloudburst.renderer.job import (
     AUDIO,
     FONT,
     IMAGE,
+    JOB_FILE,
     MUSIC,
     SUBTITLE,
     WATERMARK,
@@ -79,11 +80,17 @@ _FOUND = {
 }
 
 
-def limit_render_memory(job: RenderJob) -> None:
-    """Limit the private memory of this process for a job, by the size of its video."""
+def read_job(folder: Path) -> RenderJob:
+    """Read the job in a folder, and limit the private memory of this process by its video's size.
+
+    The memory is limited from the start, also while the job is read.
+    """
+    limit_memory(MEMORY_BYTES)
+    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     # The orientation is not known yet, but the number of pixels does not depend on it.
     width, height = video_size(job.options.size, upright=False)
     limit_memory(MEMORY_BYTES + FRAME_MEMORY_BYTES * max(0, width * height - 1920 * 1080))
+    return job
 
 
 def limit_memory(size: int) -> None:

@@ -8,16 +8,14 @@ when the pipe is closed, the server has ended, and this process ends with all it
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, InputFaultError, RenderJob
-from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, InputFaultError
+from cloudburst.renderer.parent_watch import start_child
 from cloudburst.renderer.render import render
 
 _PROGRESS_INTERVAL = 0.1
@@ -56,12 +54,8 @@ def announce_gops(count: int) -> None:
 
 def main(folder: Path) -> int:
     """Render the job in the folder and return the exit code."""
-    if os.getpgrp() != os.getpid():
-        os.setsid()  # started manually: the group that is killed later must be its own
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    process_limits.limit_memory(process_limits.MEMORY_BYTES)
-    job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
-    process_limits.limit_render_memory(job)
+    start_child()
+    job = process_limits.read_job(folder)
     try:
         done = render(folder, job, ProgressReporter(), announce_reading, announce_gops)
     except InputFaultError as exc:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import wave
 from pathlib import Path
 from typing import Any
 
-from cloudburst.renderer.parent_watch import end_with_parent
+from cloudburst.renderer.parent_watch import watch_parent
 
 TEST_OPTIONS: dict[str, Any] = {
     "size": "1080p",
@@ -98,7 +97,7 @@ def run_test_render(folder: Path) -> dict[str, str]:
 
 def main(folder: Path) -> None:
     """Run the test render and print its result as JSON."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    watch_parent()
     try:
         line: dict[str, object] = {"found": run_test_render(folder)}
     except Exception as error:  # noqa: BLE001 - any error of a render is the result
