@@ -73,6 +73,9 @@ def wipe(emulator):
     for group in ec2.describe_security_groups()["SecurityGroups"]:
         if group["GroupName"] != "default":
             ec2.delete_security_group(GroupId=group["GroupId"])
+    for subnet in ec2.describe_subnets()["Subnets"]:
+        if not subnet["DefaultForAz"]:
+            ec2.delete_subnet(SubnetId=subnet["SubnetId"])
     for role in iam.list_roles()["Roles"]:
         _remove_role(iam, role["RoleName"])
 

@@ -269,7 +269,9 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
     _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
     ec2 = client(emulator, "ec2")
     vpc = ec2.create_vpc(CidrBlock="172.29.0.0/16")["Vpc"]["VpcId"]
-    shut = ec2.create_subnet(VpcId=vpc, CidrBlock="172.29.0.0/20")["Subnet"]["SubnetId"]
+    zone = {"AvailabilityZone": "us-east-1a"}
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="172.29.0.0/20", **zone)["Subnet"]
+    shut = subnet["SubnetId"]
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
     ec2.associate_route_table(SubnetId=shut, RouteTableId=table)
     one = settings.model_copy(update={"subnets": (shut,)})
