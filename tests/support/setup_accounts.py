@@ -70,14 +70,18 @@ def wipe(emulator):
         ecs.delete_cluster(cluster=arn)
     for group in logs.describe_log_groups()["logGroups"]:
         logs.delete_log_group(logGroupName=group["logGroupName"])
+    _remove_networks(ec2)
+    for role in iam.list_roles()["Roles"]:
+        _remove_role(iam, role["RoleName"])
+
+
+def _remove_networks(ec2):
     for group in ec2.describe_security_groups()["SecurityGroups"]:
         if group["GroupName"] != "default":
             ec2.delete_security_group(GroupId=group["GroupId"])
     for subnet in ec2.describe_subnets()["Subnets"]:
         if not subnet["DefaultForAz"]:
             ec2.delete_subnet(SubnetId=subnet["SubnetId"])
-    for role in iam.list_roles()["Roles"]:
-        _remove_role(iam, role["RoleName"])
 
 
 def _remove_role(iam, name):
