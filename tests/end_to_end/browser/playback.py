@@ -20,11 +20,13 @@ import av
 import pytest
 from PIL import Image
 
+from cloudburst.models.film import Transition
 from cloudburst.renderer.planes import to_planes
 from support.drawn_frames import dark_gradient, luma, photo, psnr
+from support.film_scenes import RATE, film_of, scene_video, sine
 from support.render_job import make_job, render_job, subtitle_file
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(420)]
 
 CHROMIUM = shutil.which("chromium") or "chromium"
 FLAGS = (
@@ -32,9 +34,10 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--autoplay-policy=no-user-gesture-required",
 )
-SECONDS = 11.5
-FRAMES = (0, 1, 4, 15, 44, 45, 149, 150, 151, 299, 300, 301, 344)
-"""Frames of which screenshots are compared: near changes of the subtitles and borders of GOPs."""
+SECONDS, FPS = 11.5, 30
+FRAMES = (0, 1, 4, 15, 44, 45, 114, 115, 116, 149, 150, 151, 230, 299, 300, 301)
+"""Frames of which screenshots are compared: near changes of the subtitles, borders of GOPs and
+borders of a film's scenes."""
 CUES = subtitle_file((0.5, 1.5, "第一 first"), (1, 5, "second"), (9.9, 10.1, "border"))
 KINDS: dict[str, dict[str, Any]] = {
     "still": {},
@@ -44,6 +47,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "portrait-pan": {"effects": ["pan_left"], "subtitle": CUES, "is_portrait": True},
     "dark-still": {"subtitle": CUES},
 }
+FILMS: dict[str, Transition] = {
+    "film-cut": "cut",
+    "film-fade": "fade",
+    "film-crossfade": "crossfade",
+}
+"""Transitions of films of three scenes, which are a third of `SECONDS` long each."""
 LOWEST_PSNR = 56.0
 """Luma PSNR in dB of a screenshot against the frame that PyAV decodes; only colours are converted
 in between. The lowest found is 57.3; two frames of a zoom that follow each other have up to
@@ -67,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         match self.path.split("/")[1:]:
             case ["list"]:
-                times = [(number + 0.5) / 30 for number in FRAMES]
+                times = [(number + 0.5) / FPS for number in FRAMES]
                 body = json.dumps(dict.fromkeys(self.server.videos, times)).encode()
             case ["video", name]:
                 body = self.server.videos[name].read_bytes()
@@ -102,6 +111,19 @@ def videos(folder: Path) -> dict[str, Path]:
         picture = (dark_gradient if name == "dark-still" else photo)((1600, 900))
         make_job(folder / name, picture, SECONDS, **options)
         found[name] = render_job(folder / name).video
+    return found | films(folder / "films")
+
+
+def films(folder: Path) -> dict[str, Path]:
+    sound = sine(0, round(SECONDS / 3 * RATE))
+    scenes = [
+        scene_video(folder / name, photo((1600, 900)), sound, **KINDS[name])
+        for name in ("still-subtitles", "zoom", "zoom-subtitles")
+    ]
+    found: dict[str, Path] = {}
+    for name, transition in FILMS.items():
+        (folder / name).mkdir()
+        found[name], _ = film_of(folder / name, scenes, transition=transition)
     return found
 
 
@@ -121,7 +143,7 @@ def test_chromium_plays_every_kind_of_video(tmp_path):
         command = (CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", address)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as browser:
             try:
-                ended = server.ended.wait(240)
+                ended = server.ended.wait(300)
             finally:
                 browser.terminate()
                 output, _ = browser.communicate()
@@ -134,8 +156,14 @@ def test_chromium_plays_every_kind_of_video(tmp_path):
     for name, found in server.results.items():
         size = [1080, 1920] if name.startswith("portrait") else [1920, 1080]
         assert (found["size"], found["dropped"], found["corrupted"]) == (size, 0, 0), (name, found)
-        assert abs(found["duration"] - SECONDS) < 0.03
-        assert found["shown"] > 300, (name, found)
+        frames = frame_count(server.videos[name])
+        assert abs(found["duration"] - frames / FPS) < 0.03
+        assert found["shown"] > 0.85 * frames, (name, found)
+
+
+def frame_count(video: Path) -> int:
+    with av.open(str(video)) as container:
+        return container.streams.video[0].frames
 
 
 def check_screenshots(shots: list[bytes], video: Path) -> float:
