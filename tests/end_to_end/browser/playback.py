@@ -115,6 +115,7 @@ def videos(folder: Path) -> dict[str, Path]:
 
 
 def films(folder: Path) -> dict[str, Path]:
+    folder.mkdir()
     sound = sine(0, round(SECONDS / 3 * RATE))
     scenes = [
         scene_video(folder / name, photo((1600, 900)), sound, **KINDS[name])
