@@ -40,11 +40,14 @@ DEFAULT_OPTIONS = """
 import json
 from dataclasses import asdict
 from cloudburst.models.options import RenderOptions
+options = RenderOptions()
 try:
     from cloudburst.renderer.job import JobOptions
-except ImportError:
-    from cloudburst.service.job import JobOptions
-print(json.dumps(asdict(JobOptions.from_options(RenderOptions()))))
+except ImportError:  # a version whose jobs have the options as callers give them
+    values = options.model_dump(mode="json")
+else:
+    values = asdict(JobOptions.from_options(options))
+print(json.dumps(values))
 """
 HOOKS = Path(__file__).with_name("hooks.py")
 
