@@ -114,7 +114,8 @@ async def test_the_service_serves_on_loopback_with_its_key(folder):
         assert address.startswith("http://127.0.0.1:")
         ours = {pid for pid, command in marked().items() if b"cloudburst.service" in command}
         assert listening(address) == {"0100007F"}
-        assert {os.getsid(pid) for pid in ours} == ours, "Ctrl-C in a terminal would reach them"
+        # A child of the service has the same command until it executes its own.
+        assert {os.getsid(pid) for pid in ours} <= ours, "Ctrl-C in a terminal would reach them"
         async with backend.connect(address, secrets=Secrets(key="k-77")) as renderer:
             while not await renderer.is_healthy():  # noqa: ASYNC110 - it starts
                 await anyio.sleep(0.1)
