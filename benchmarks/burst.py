@@ -1,22 +1,24 @@
-"""Twenty scenes on this machine, on Fargate, and on both at once: how long, and for how much.
+"""Time and cost of twenty scenes on this machine, on Fargate, and on both at once (burst).
 
     python benchmarks/burst.py [--seeds 20]
 
-In virtual time, with `cloudburst.testing.FakeCloud`, whose workers do not share an encode: one
-local worker with two cores, which answers after 1.5 s, and up to four tasks of 2 vCPU, which need
-40 s and encode two scenes at once. Speeds are measured ones. A second of work, which is about a
-second of sound (see `cloudburst.engine.forecast.scene_work.scene_work`), takes our service 0.235 s
-of a core (``benchmarks/plan.py --work``); a vCPU does 0.63 of a core's work when all are busy
-(AWS's "Graviton performance runbook", of c6i, 2026-11); the public image takes 18.5 times as long
-as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. Files take a
-second each way to a task, and a tenth of that here. A task is billed from 8 s after its launch to
-15 s after its stop, at list prices of us-east-1.
+All runs are in virtual time, with `cloudburst.testing.FakeCloud`, whose workers do not use shared
+encoding. There is one local worker with two cores, which is healthy after 1.5 s, and there are up
+to four tasks of 2 vCPU, which need 40 s to start and encode two scenes at once.
 
-Each seed draws lengths, log-normal with sigma 1, and lets each encode take a tenth more or less.
-All three ways know the figures of an earlier run, and follow the same rule for when a task is
-worth its start. Told are seconds, USD and tasks in the mean, by the length that half of the scenes
-have at most. Goals, for each seed: burst takes no more than 1.02 of the faster of the other two,
-and costs no more than Fargate only. Exits with 1 when one is missed.
+Speeds are measured ones. A second of work, which is about a second of audio (see
+`cloudburst.engine.forecast.scene_work.scene_work`), takes our render service 0.235 s of a core
+(``benchmarks/plan.py --work``). A vCPU does 0.63 of the work of a core when all vCPUs are busy
+(AWS's "Graviton performance runbook", measured on c6i, 2026-11). The public image takes 18.5 times
+as long as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. An upload
+or download takes 1 s with a task, and 0.1 s with the local worker. A task is billed from 8 s after
+its launch to 15 s after its stop, at list prices of us-east-1.
+
+Each seed draws audio lengths from a log-normal distribution with sigma 1, and changes the time of
+each encode by up to 10 %. All three setups have the measurements of an earlier run and the same
+scaling rule. The table has mean seconds, USD and number of tasks for each median of the audio
+lengths. Goals, for each seed: burst takes at most 1.02 times as long as the faster of the other two
+setups, and costs at most as much as Fargate only. Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from cloud.virtual import in_virtual_time, log_normal, rendered, scene
+from cloud.virtual import log_normal, render_scenes, run_in_virtual_time, scene
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
@@ -40,93 +42,107 @@ from cloudburst.models.report import Report, Status
 from cloudburst.testing import FakeCloud
 
 SCENES, CORES, TASKS = 20, 2, 4
-CORE, VCPU, IMAGE = 0.235, 1 / 0.63, 18.5
-"""Seconds of a core for a second of work; of a vCPU for one of a core; times as long."""
-START, LOCAL_START, PULL, STOP = 40.0, 1.5, 8.0, 15.0
+CORE_SECONDS, VCPU_FACTOR, PUBLIC_IMAGE_FACTOR = 0.235, 1 / 0.63, 18.5
+"""Seconds of a core for a second of work with our service; the factors by which a vCPU and the
+public image take longer."""
+TASK_STARTUP, LOCAL_STARTUP, PULL_START, TASK_END = 40.0, 1.5, 8.0, 15.0
+"""Virtual seconds: start-up of a task and of the local worker; from the launch of a task to the
+start of its bill; from its stop to the end of its bill."""
 LIMITS = Limits(workers=TASKS)
-SLOWER = 1.02
+MAX_SLOWDOWN = 1.02
+"""Wall time of burst over that of the faster of the other two setups, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What is rendered, and how tasks do it."""
+class Workload:
+    """Scenes to render, and the speed of the tasks."""
 
     name: str
-    middle: float
-    """Seconds of sound that half of the scenes have at most."""
-    ratio: float = CORE * VCPU
-    """Seconds that a task needs for a second of work."""
+    median_seconds: float
+    """Median of the distribution of audio lengths, in seconds."""
+    task_seconds_per_work: float = CORE_SECONDS * VCPU_FACTOR
+    """Seconds that an encode on a task takes for a second of work."""
     encoders: int = 2
+    """Encoder slots of each task."""
 
 
-CASES = (
-    Case(name="5 s", middle=5.0),
-    Case(name="15 s", middle=15.0),
-    Case(name="30 s", middle=30.0),
-    Case(name="60 s", middle=60.0),
-    Case(name="240 s", middle=240.0),
-    Case(name="30 s, public image", middle=30.0, ratio=CORE * VCPU * IMAGE, encoders=1),
+WORKLOADS = (
+    Workload(name="5 s", median_seconds=5.0),
+    Workload(name="15 s", median_seconds=15.0),
+    Workload(name="30 s", median_seconds=30.0),
+    Workload(name="60 s", median_seconds=60.0),
+    Workload(name="240 s", median_seconds=240.0),
+    Workload(
+        name="30 s, public image",
+        median_seconds=30.0,
+        task_seconds_per_work=CORE_SECONDS * VCPU_FACTOR * PUBLIC_IMAGE_FACTOR,
+        encoders=1,
+    ),
 )
 
 
-def here(taken: Mapping[str, float]) -> FakeCloud:
+def local_cloud(works: Mapping[str, float]) -> FakeCloud:
     return FakeCloud(
-        name="here",
+        name="local",
         capacity=1,
         encoders=CORES,
-        boot=LOCAL_START,
+        boot=LOCAL_STARTUP,
         upload=0.1,
-        encode=lambda name: CORE * taken[name],
+        encode=lambda name: CORE_SECONDS * works[name],
         download=0.1,
     )
 
 
-def there(case: Case, taken: Mapping[str, float]) -> FakeCloud:
+def remote_cloud(workload: Workload, works: Mapping[str, float]) -> FakeCloud:
     return FakeCloud(
-        name="there",
-        encoders=case.encoders,
-        boot=START,
-        pull_after=PULL,
+        name="remote",
+        encoders=workload.encoders,
+        boot=TASK_STARTUP,
+        pull_after=PULL_START,
         upload=1.0,
-        encode=lambda name: case.ratio * taken[name],
+        encode=lambda name: workload.task_seconds_per_work * works[name],
         download=1.0,
         stop_takes=0.2,
-        ends_after=STOP,
+        ends_after=TASK_END,
         rates=US_EAST_1_RATES,
     )
 
 
-def earlier_run(case: Case) -> Measurements:
-    """Return the measurements that an earlier run has left."""
-    known = Measurements()
-    for kind, start, ratio, moving, stop in (
-        ("here", LOCAL_START, CORE, 0.2, 0.0),
-        ("there", START, case.ratio, 2.0, STOP),
+def earlier_run(workload: Workload) -> Measurements:
+    """Return the measurements of an earlier run."""
+    measurements = Measurements()
+    for kind, startup, seconds_per_work, transfer, stop in (
+        ("local", LOCAL_STARTUP, CORE_SECONDS, 0.2, 0.0),
+        ("remote", TASK_STARTUP, workload.task_seconds_per_work, 2.0, TASK_END),
     ):
-        for number in range(1, 41):
-            took = ratio * number * (0.9 if number % 2 else 1.1)
-            known.add(Sample(kind=kind, measure="encode", seconds=took, work=number))
-        known.add(Sample(kind=kind, measure="startup", seconds=start))
-        known.add(Sample(kind=kind, measure="transfer", seconds=moving))
-        known.add(Sample(kind=kind, measure="stop", seconds=stop))
-    return known
+        for work in range(1, 41):
+            seconds = seconds_per_work * work * (0.9 if work % 2 else 1.1)
+            measurements.add(Sample(kind=kind, measure="encode", seconds=seconds, work=work))
+        measurements.add(Sample(kind=kind, measure="startup", seconds=startup))
+        measurements.add(Sample(kind=kind, measure="transfer", seconds=transfer))
+        measurements.add(Sample(kind=kind, measure="stop", seconds=stop))
+    return measurements
 
 
-async def three_ways(case: Case, seed: int) -> dict[str, Report]:
-    sounds = {f"s{n}": s for n, s in enumerate(log_normal(seed, SCENES, middle=case.middle))}
+async def run_setups(workload: Workload, seed: int) -> dict[str, Report]:
+    """Render the scenes of one seed with each setup, and return the reports by setup."""
+    lengths = log_normal(seed, SCENES, median=workload.median_seconds)
+    audio_seconds = {f"s{n}": seconds for n, seconds in enumerate(lengths)}
     rng = random.Random(~seed)
-    taken = {
-        name: scene_work(scene(name, sound)) * rng.uniform(0.9, 1.1)
-        for name, sound in sounds.items()
+    works = {
+        name: scene_work(scene(name, seconds)) * rng.uniform(0.9, 1.1)
+        for name, seconds in audio_seconds.items()
     }
-    ways = {
-        "local": [here(taken)],
-        "fargate": [there(case, taken)],
-        "burst": [here(taken), there(case, taken)],
+    setups = {
+        "local": [local_cloud(works)],
+        "fargate": [remote_cloud(workload, works)],
+        "burst": [local_cloud(works), remote_cloud(workload, works)],
     }
     return {
-        way: await rendered(clouds, sounds, limits=LIMITS, measurements=earlier_run(case))
-        for way, clouds in ways.items()
+        setup: await render_scenes(
+            clouds, audio_seconds, limits=LIMITS, measurements=earlier_run(workload)
+        )
+        for setup, clouds in setups.items()
     }
 
 
@@ -134,48 +150,53 @@ def usd(report: Report) -> Decimal:
     return report.cost.usd if report.cost else Decimal()
 
 
-def measure(case: Case, seeds: int) -> list[bool]:
-    reports = [in_virtual_time(partial(three_ways, case, seed)) for seed in range(seeds)]
-    assert all(r.status is Status.COMPLETE for ways in reports for r in ways.values())
+def measure(workload: Workload, seeds: int) -> list[bool]:
+    """Print the means of one workload, and return whether each goal is met."""
+    reports = [run_in_virtual_time(partial(run_setups, workload, seed)) for seed in range(seeds)]
+    assert all(r.status is Status.COMPLETE for setups in reports for r in setups.values())
     cells = list[str]()
-    for way in ("local", "fargate", "burst"):
-        seconds = sum(ways[way].wall_seconds for ways in reports) / seeds
-        price = sum(usd(ways[way]) for ways in reports) / seeds
-        tasks = sum(w.cost is not None for ways in reports for w in ways[way].workers) / seeds
+    for setup in ("local", "fargate", "burst"):
+        seconds = sum(setups[setup].wall_seconds for setups in reports) / seeds
+        price = sum(usd(setups[setup]) for setups in reports) / seeds
+        tasks = sum(w.cost is not None for setups in reports for w in setups[setup].workers) / seeds
         cells.append(f"{seconds:8.1f} s ${price:.4f} {tasks:4.1f}")
-    print(f"{case.name:20} {'  '.join(cells)}", flush=True)
-    slower = [
-        ways["burst"].wall_seconds / min(ways["local"].wall_seconds, ways["fargate"].wall_seconds)
-        for ways in reports
+    print(f"{workload.name:20} {'  '.join(cells)}", flush=True)
+    slowdowns = [
+        setups["burst"].wall_seconds
+        / min(setups["local"].wall_seconds, setups["fargate"].wall_seconds)
+        for setups in reports
     ]
-    dearer = [usd(ways["burst"]) - usd(ways["fargate"]) for ways in reports]
+    extra_usd = [usd(setups["burst"]) - usd(setups["fargate"]) for setups in reports]
     return [
-        verdict(
-            f"at most {SLOWER} of the faster: {max(slower):.3f} at worst",
-            met=max(slower) <= SLOWER,
+        print_goal(
+            f"burst takes at most {MAX_SLOWDOWN} times as long as the faster of the others: "
+            f"{max(slowdowns):.3f} at worst",
+            met=max(slowdowns) <= MAX_SLOWDOWN,
         ),
-        verdict(
-            f"never dearer than Fargate only: {max(dearer):+.4f} USD at worst",
-            met=max(dearer) <= 0,
+        print_goal(
+            f"burst never costs more than Fargate only: {max(extra_usd):+.4f} USD at worst",
+            met=max(extra_usd) <= 0,
         ),
     ]
 
 
-def verdict(what: str, *, met: bool) -> bool:
-    print(f"  {'met   ' if met else 'MISSED'} {what}", flush=True)
+def print_goal(text: str, *, met: bool) -> bool:
+    """Print a goal and whether it is met, and return the latter."""
+    print(f"  {'met   ' if met else 'MISSED'} {text}", flush=True)
     return met
 
 
-def heads(names: Sequence[str]) -> str:
+def column_heads(names: Sequence[str]) -> str:
     return "  ".join(f"{name:>23}" for name in names)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="This machine, Fargate, and both at once.")
-    parser.add_argument("--seeds", type=int, default=20)
-    said = parser.parse_args()
-    print(f"{'half at most':20} {heads(('local only', 'Fargate only', 'burst'))}")
-    met = [done for case in CASES for done in measure(case, said.seeds)]
+    parser = argparse.ArgumentParser(description="Runs on this machine, on Fargate, and on both.")
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
+    arguments = parser.parse_args()
+    columns = ("local only", "Fargate only", "burst")
+    print(f"{'median audio length':20} {column_heads(columns)}")
+    met = [goal for workload in WORKLOADS for goal in measure(workload, arguments.seeds)]
     print("\ngoals: all met" if all(met) else f"\ngoals: {met.count(False)} MISSED")
     return 0 if all(met) else 1
 

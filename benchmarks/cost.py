@@ -1,26 +1,28 @@
-"""What eight scenes cost: the old client, ours with the public image, ours with our own service.
+"""Cost of eight scenes: the old client, ours with the public image, and ours with our service.
 
     python benchmarks/cost.py [--seeds 100]
 
-The example of the old client's README: eight scenes on up to four tasks of 2 vCPU and 4 GB, "16
-minutes on one of them", which is about 110 s a scene when a minute of it is the start. Tasks are
-fakes in virtual time, bills are those of the ledger at list prices of us-east-1 with an address
-for each task. Each seed draws how long tasks take to start and each scene to encode, the same for
-all ways: a fifth more or less. Told are medians.
+The scenes are the example of the old client's README: eight scenes on up to four tasks of 2 vCPU
+and 4 GB. One task takes 16 minutes for them; if one minute of it is the start-up, a scene takes
+about 110 s. Tasks are fakes in virtual time. Bills are computed at list prices of us-east-1, with a
+public IPv4 address for each task. Each seed draws the start-up times of tasks and the encode times
+of scenes, up to 20 % above or below the expected time and the same for all setups. The table has
+medians.
 
-- old: `cloudburst-fargate` 1.0.1, as its source has it: shares of two scenes; asks every 10 s for
-  the address and every 30 s whether the worker answers; upload, encode and download one after the
-  other; each task is stopped at its end.
-- ours, public image: the engine, one scene at a time on a task.
-- ours, our service: a scene needs so much less as ``benchmarks/render.py --peer`` has it, and a
-  task encodes one for each vCPU. The first time nothing is known of tasks, so all are started that
-  have something to do; then figures of that run are.
-- the same on Spot, at the price table's factor.
+- Old client: `cloudburst-fargate` 1.0.1, simulated according to its source code. Each task gets two
+  scenes. The client asks for the address of a task every 10 s and for the health of a worker every
+  30 s. Upload, encode and download follow one after the other. A task is stopped after its last
+  scene.
+- Ours, public image: the engine, with one scene at a time on each task.
+- Ours, our service: the encode of a scene is shorter by the ratio that
+  ``benchmarks/render.py --peer`` measured, and each task encodes one scene for each vCPU. The first
+  run has no measurements of tasks; the second run has those of the first run.
+- Ours on Spot: the same, at Spot prices of the price table.
 
-Starts and ends of tasks are those that are assumed of Fargate (`cloudburst.models.performance`);
-the public image comes from Docker Hub, which takes longer than ECR in the same region. Goals, from
-the second run with our service on: an eighth of the old bill and a third of its time, at most.
-Exits with 1 when one is missed.
+Start-up and stop times of tasks are the assumed ones of Fargate (`cloudburst.models.performance`).
+The pull of the public image takes longer, because it comes from Docker Hub and not from ECR in the
+same region. Goals, for the second run with our service: at most an eighth of the old bill and a
+third of the old wall time. Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from statistics import median
 from typing import NamedTuple
 
 import anyio
-from cloud.virtual import in_virtual_time, rendered
+from cloud.virtual import render_scenes, run_in_virtual_time
 
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.engine.forecast.measurements import Measurements
@@ -72,46 +74,51 @@ from cloudburst.testing import FakeCloud
 
 SCENES, TASKS, TIER = 8, 4, Tier.STANDARD
 AWS = default_performance.Cloud.of(None, region=DEFAULT_REGION, account=None)
-PUBLIC = 110.0
-"""Seconds that the public image needs for a scene on 2 vCPU."""
-SAVED = 14.1
-"""The public image's CPU-seconds over ours, with zoom and subtitles at 10 s of sound:
-``benchmarks/render.py --peer`` (5.49 against 77.61)."""
+PUBLIC_IMAGE_SECONDS = 110.0
+"""Encode time of a scene by the public image on 2 vCPU, in seconds."""
+PUBLIC_IMAGE_FACTOR = 14.1
+"""CPU seconds of the public image over those of our service, for a scene with zoom, subtitles and
+10 s of audio: ``benchmarks/render.py --peer`` (77.61 and 5.49)."""
 VCPU_SECONDS = (
-    PUBLIC * (ONESTEP_SERIAL + ONESTEP_PARALLEL) / (ONESTEP_SERIAL + ONESTEP_PARALLEL / TIER.vcpu)
+    PUBLIC_IMAGE_SECONDS
+    * (ONESTEP_SERIAL + ONESTEP_PARALLEL)
+    / (ONESTEP_SERIAL + ONESTEP_PARALLEL / TIER.vcpu)
 )
-"""What the public image takes of vCPUs in that time: it does not keep two of them busy."""
-OURS = VCPU_SECONDS / SAVED
-"""Seconds that our service needs for it on one vCPU, which is what each of its slots has."""
-SOUND = 12.0
-"""Seconds of sound of each: only that they are equal matters."""
+"""vCPU seconds of the public image during that time, in which it does not keep both vCPUs busy."""
+SERVICE_SECONDS = VCPU_SECONDS / PUBLIC_IMAGE_FACTOR
+"""Encode time of a scene by our service, in seconds: each of its encoder slots has one vCPU."""
+AUDIO_SECONDS = 12.0
+"""Length of the audio of each scene, in seconds. Only its equality for all scenes matters."""
 SPREAD = 0.2
-HUB_PULL = 57
-"""Seconds from the start of the pull until the public image runs: 413 MB from elsewhere, see
-`PULL_SECONDS`."""
-API = 2.0
-"""Seconds from RUNNING until the public image answers: the import of its program took 1.9."""
+"""Largest relative difference of a drawn time from the expected time."""
+HUB_PULL_SECONDS = 57
+"""Seconds from the start of the pull until a task with the public image runs: 413 MB from Docker
+Hub, see `PULL_SECONDS`."""
+BOOT_SECONDS = 2.0
+"""Seconds from RUNNING until the public image answers: the import of its program took 1.9 s."""
 BILL_GOAL, WALL_GOAL = 1 / 8, 1 / 3
 NAMES = tuple(f"s{number}" for number in range(SCENES))
 
 
-class Came(NamedTuple):
+class Outcome(NamedTuple):
+    """Wall time in seconds, bill in USD, and number of tasks of a run."""
+
     wall: float
     usd: Decimal
     tasks: int
 
 
 @dataclass(frozen=True)
-class Luck:
-    """What one seed draws."""
+class RandomTimes:
+    """Start-up and encode times of one seed, in seconds."""
 
     seed: int
 
-    def _factor(self, of: str) -> float:
-        return random.Random(f"{self.seed} {of}").uniform(1 - SPREAD, 1 + SPREAD)
+    def _factor(self, name: str) -> float:
+        return random.Random(f"{self.seed} {name}").uniform(1 - SPREAD, 1 + SPREAD)
 
-    def start(self, task: TaskId, protocol: Protocol) -> float:
-        pull = HUB_PULL if protocol is Protocol.ONESTEP else PULL_SECONDS
+    def startup(self, task: TaskId, protocol: Protocol) -> float:
+        pull = HUB_PULL_SECONDS if protocol is Protocol.ONESTEP else PULL_SECONDS
         return self._factor(task) * (PLACEMENT_SECONDS + pull)
 
     def encode(self, seconds: float) -> Callable[[str], float]:
@@ -119,7 +126,7 @@ class Luck:
 
     def cloud(self, seconds: float, protocol: Protocol, rates: Rates) -> Cloud:
         return Cloud(
-            luck=self,
+            times=self,
             protocol=protocol,
             name="fargate",
             pull_after=PLACEMENT_SECONDS,
@@ -136,16 +143,16 @@ class Luck:
 
 @dataclass(eq=False, kw_only=True)
 class Cloud(FakeCloud):
-    """A start of its own for each task, and an address that is paid for."""
+    """Fake cloud with a different start-up time and a billed IPv4 address for each task."""
 
-    luck: Luck
+    times: RandomTimes
     protocol: Protocol
-    early: float = 0.0
-    """So many seconds before they answer, tasks are RUNNING."""
+    running_before_ready: float = 0.0
+    """Seconds for which a task is RUNNING before its worker is ready."""
 
     @asynccontextmanager
     async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
-        """With what the real one says of itself."""
+        """Yield the backend with the properties of the real Fargate backend."""
         async with super().backend(timeouts, tier) as backend:
             yield replace(
                 backend,
@@ -160,10 +167,8 @@ class Cloud(FakeCloud):
         if status.usage is not None:
             status = replace(status, usage=replace(status.usage, public_ipv4=True))
         launched = self.running.get(task)
-        if (
-            launched is None
-            or anyio.current_time() >= launched + self.luck.start(task, self.protocol) - self.early
-        ):
+        startup = self.times.startup(task, self.protocol) - self.running_before_ready
+        if launched is None or anyio.current_time() >= launched + startup:
             return status
         return replace(status, state=TaskState.STARTING, address=None)
 
@@ -172,43 +177,44 @@ def rates(capacity: str) -> Rates:
     return read_prices().rates(DEFAULT_REGION, capacity=capacity)
 
 
-async def ours(cloud: Cloud, measurements: Measurements) -> Came:
-    sounds = dict.fromkeys(NAMES, SOUND)
-    report = await rendered(
-        [cloud], sounds, limits=Limits(workers=TASKS), measurements=measurements
+async def run_ours(cloud: Cloud, measurements: Measurements) -> Outcome:
+    audio_seconds = dict.fromkeys(NAMES, AUDIO_SECONDS)
+    report = await render_scenes(
+        [cloud], audio_seconds, limits=Limits(workers=TASKS), measurements=measurements
     )
     report.raise_for_failures()
     billed = [worker for worker in report.workers if worker.cost is not None]
-    return Came(report.wall_seconds, report.cost.usd if report.cost else Decimal(), len(billed))
+    return Outcome(report.wall_seconds, report.cost.usd if report.cost else Decimal(), len(billed))
 
 
-async def old(luck: Luck) -> Came:
+async def run_old(times: RandomTimes) -> Outcome:
     """Simulate the old client on the public image."""
-    cloud = luck.cloud(PUBLIC, Protocol.ONESTEP, rates("FARGATE"))
-    cloud.early = API
+    cloud = times.cloud(PUBLIC_IMAGE_SECONDS, Protocol.ONESTEP, rates("FARGATE"))
+    cloud.running_before_ready = BOOT_SECONDS
     began, bills, ends = anyio.current_time(), list[Decimal](), list[float]()
     share = SCENES // TASKS
 
     async def batch(number: int) -> None:
-        ended, usage = await _batch(cloud, luck, NAMES[number * share : (number + 1) * share])
+        ended, usage = await _run_batch(cloud, times, NAMES[number * share : (number + 1) * share])
         ends.append(ended)
         bills.append(seconds_billed(usage) * usage.usd_per_second)
 
     async with anyio.create_task_group() as tasks:
         for number in range(TASKS):
             tasks.start_soon(batch, number)
-    return Came(max(ends) - began, sum(bills, Decimal()), TASKS)
+    return Outcome(max(ends) - began, sum(bills, Decimal()), TASKS)
 
 
-async def _batch(cloud: Cloud, luck: Luck, names: Sequence[str]) -> tuple[float, Usage]:
-    """One task from launch to stop; when StopTask was answered, and what is billed."""
+async def _run_batch(cloud: Cloud, times: RandomTimes, names: Sequence[str]) -> tuple[float, Usage]:
+    """Run one task, and return the time of the answer to StopTask, and the billed usage."""
     secrets = new_key()
     request = LaunchRequest(spec=TaskSpec(tier=TIER), token=secrets.key, secrets=secrets)
     launched = anyio.current_time()
     task = await cloud.launch(request)
-    while (await cloud.describe(task)).state is not TaskState.RUNNING:  # noqa: ASYNC110 - as it does
+    while (await cloud.describe(task)).state is not TaskState.RUNNING:  # noqa: ASYNC110 - the old client polls
         await anyio.sleep(10)
-    while anyio.current_time() < launched + luck.start(task, cloud.protocol):  # noqa: ASYNC110 - as it does
+    ready = launched + times.startup(task, cloud.protocol)
+    while anyio.current_time() < ready:  # noqa: ASYNC110 - the old client polls
         await anyio.sleep(30)
     async with cloud.connect(task, secrets=secrets) as renderer:
         for name in names:
@@ -217,62 +223,78 @@ async def _batch(cloud: Cloud, luck: Luck, names: Sequence[str]) -> tuple[float,
             output = await renderer.encode(upload, progress=lambda _: None)
             await renderer.download(output, Path(f"{name}.mp4"))
     await cloud.stop(task, reason="Batch processing completed")
-    return anyio.current_time(), await _stopped(cloud, task)
+    return anyio.current_time(), await _usage_when_stopped(cloud, task)
 
 
-async def _stopped(cloud: FakeCloud, task: TaskId) -> Usage:
-    while (status := await cloud.describe(task)).state is not TaskState.STOPPED:  # noqa: ASYNC110 - as it does
+async def _usage_when_stopped(cloud: FakeCloud, task: TaskId) -> Usage:
+    while (status := await cloud.describe(task)).state is not TaskState.STOPPED:  # noqa: ASYNC110
         await anyio.sleep(1)
     assert status.usage is not None
     return status.usage
 
 
-def new(
-    protocol: Protocol, *, twice: bool = True, capacity: str = "FARGATE"
-) -> Callable[[Luck], Awaitable[Came]]:
-    """Our client, with figures of an earlier run or with none."""
-    seconds = PUBLIC if protocol is Protocol.ONESTEP else OURS
+def our_setup(
+    protocol: Protocol, *, second_run: bool = True, capacity: str = "FARGATE"
+) -> Callable[[RandomTimes], Awaitable[Outcome]]:
+    """Return a function that runs our client.
 
-    async def way(luck: Luck) -> Came:
+    Args:
+        protocol: Protocol of the workers.
+        second_run: True if the run has the measurements of an earlier run.
+        capacity: Capacity provider of the tasks.
+    """
+    seconds = PUBLIC_IMAGE_SECONDS if protocol is Protocol.ONESTEP else SERVICE_SECONDS
+
+    async def setup(times: RandomTimes) -> Outcome:
         measurements = Measurements()
-        if twice:
-            before = Luck(~luck.seed)
-            await ours(before.cloud(seconds, protocol, rates(capacity)), measurements)
-        return await ours(luck.cloud(seconds, protocol, rates(capacity)), measurements)
+        if second_run:
+            earlier = RandomTimes(~times.seed)
+            await run_ours(earlier.cloud(seconds, protocol, rates(capacity)), measurements)
+        return await run_ours(times.cloud(seconds, protocol, rates(capacity)), measurements)
 
-    return way
+    return setup
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What eight scenes cost.")
-    parser.add_argument("--seeds", type=int, default=100)
-    said = parser.parse_args()
-    ways: dict[str, Callable[[Luck], Awaitable[Came]]] = {
-        "old client, public image": old,
-        "ours, public image": new(Protocol.ONESTEP),
-        "ours, our service, first run": new(Protocol.NATIVE, twice=False),
-        "ours, our service": new(Protocol.NATIVE),
-        "ours, our service, Spot": new(Protocol.NATIVE, capacity="FARGATE_SPOT"),
+    parser = argparse.ArgumentParser(description="Cost of eight scenes with both clients.")
+    parser.add_argument("--seeds", type=int, default=100, help="number of seeds")
+    arguments = parser.parse_args()
+    setups: dict[str, Callable[[RandomTimes], Awaitable[Outcome]]] = {
+        "old client, public image": run_old,
+        "ours, public image": our_setup(Protocol.ONESTEP),
+        "ours, our service, first run": our_setup(Protocol.NATIVE, second_run=False),
+        "ours, our service": our_setup(Protocol.NATIVE),
+        "ours, our service, Spot": our_setup(Protocol.NATIVE, capacity="FARGATE_SPOT"),
     }
-    print(f"{SCENES} scenes; a scene: {PUBLIC:.0f} s there, {OURS:.1f} s on a vCPU with ours")
-    print(f"{'':38} {'wall':>7} {'bill':>9} {'tasks':>5} {'of the old bill':>16} {'and wall':>9}")
-    first: Came | None = None
+    print(
+        f"{SCENES} scenes; encode time of a scene: {PUBLIC_IMAGE_SECONDS:.0f} s with the public "
+        f"image on {TIER.vcpu} vCPU, {SERVICE_SECONDS:.1f} s with our service on 1 vCPU"
+    )
+    print(
+        f"{'setup':38} {'wall':>7} {'bill':>9} {'tasks':>5} "
+        f"{'of the old bill':>16} {'of the old wall':>16}"
+    )
+    baseline: Outcome | None = None
     met: list[bool] = []
-    for name, way in ways.items():
-        came = [in_virtual_time(partial(way, Luck(seed))) for seed in range(said.seeds)]
-        usual = Came(
-            median(each.wall for each in came),
-            median(each.usd for each in came),
-            round(median(each.tasks for each in came)),
+    for name, setup in setups.items():
+        outcomes = [
+            run_in_virtual_time(partial(setup, RandomTimes(seed)))
+            for seed in range(arguments.seeds)
+        ]
+        typical = Outcome(
+            median(outcome.wall for outcome in outcomes),
+            median(outcome.usd for outcome in outcomes),
+            round(median(outcome.tasks for outcome in outcomes)),
         )
-        first = first or usual
-        bill, wall = float(usual.usd / first.usd), usual.wall / first.wall
-        print(f"{name:38} {usual.wall:5.0f} s ${usual.usd:8.4f} {usual.tasks:5}", end=" ")
-        print(f"{bill:16.3f} {wall:9.3f}", flush=True)
+        baseline = baseline or typical
+        bill, wall = float(typical.usd / baseline.usd), typical.wall / baseline.wall
+        print(f"{name:38} {typical.wall:5.0f} s ${typical.usd:8.4f} {typical.tasks:5}", end=" ")
+        print(f"{bill:16.3f} {wall:16.3f}", flush=True)
         if name == "ours, our service":
             met = [bill <= BILL_GOAL, wall <= WALL_GOAL]
-    for what, good in zip(("an eighth of the bill", "a third of the time"), met, strict=True):
-        print(f"{'met   ' if good else 'MISSED'} {what}")
+    goals = ("at most an eighth of the old bill", "at most a third of the old wall time")
+    for goal, goal_met in zip(goals, met, strict=True):
+        print(f"{'met   ' if goal_met else 'MISSED'} {goal}")
     return 0 if all(met) else 1
 
 

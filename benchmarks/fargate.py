@@ -1,34 +1,35 @@
-"""Our client and the old one on the same emulated Fargate: five scenes of an account's life.
+"""Comparison of our client with the old one on emulated Fargate, in five scenarios.
 
     python benchmarks/fargate.py [--quick] [--no-old]
 
-Eight scenes on four tasks, which speak onestep. Each client is a process of its own, and has an
-account of its own with the same settings; the old one is ``cloudburst-fargate`` from PyPI, driven
-through its ``execute_parallel_batches``. Measured are, for both:
+Each client renders eight scenes on four tasks, with the onestep protocol, in a process and an
+emulated account of its own, with the same settings. The old client is ``cloudburst-fargate`` from
+PyPI, called through its ``execute_parallel_batches``. These figures of both clients are printed:
 
 wall
-    Until the call returns: files are there, StopTask was accepted. Ours has a client to open
-    first, which counts; to load AWS's libraries does not, for either.
-process
-    From the start of the client's process to its end: with everything.
-idle
-    From the moment when a worker is ready until it is asked for its first video; the 95th
-    percentile, which is the worst of four.
-stop
-    From the last byte of a task's last video until StopTask is called; the worst of four.
-calls
-    To AWS until the call returns. Ours goes on looking at its tasks until they have stopped, so
-    that the bill is exact; those are told, and do not count.
-memory
-    The peak of the client's process (``VmHWM``).
+    Seconds until the call returns: videos are downloaded and StopTask is accepted. The time to
+    open our client is included. The import of the AWS libraries is not included for either.
+whole process
+    Seconds from the start of the client process to its end.
+ready to first POST
+    Seconds from the time when a worker is ready until it is asked for its first video; the highest
+    value of the four workers.
+last byte to StopTask
+    Seconds from the last byte of a worker's last video until StopTask is called; the highest value
+    of the four workers.
+calls to AWS
+    Number of calls until the client's call returns. Our client describes its tasks until they have
+    stopped, so that the bill is exact. These later calls are printed but not compared.
+peak memory
+    Peak of the client process (``VmHWM``), in megabytes.
 
-The ideal wall on four tasks is
+The ideal wall time on four tasks is
 
-    provisioning + pending + boot + min over shares of max over tasks of T(share)
+    provisioning + pending + boot + min over assignments of max over tasks of T(scenes of the task)
 
-where T is the best order of three stages, each of which does one scene at a time: upload,
-generate, download. With equal scenes that is ``u + g + d + (k - 1) * max(u, g, d)`` for k of them;
-u and d are bytes over the rate of a connection. Exits with 1 when a goal is missed.
+T is the time of the best order of upload, rendering and download, each of one scene at a time. For
+k equal scenes it is ``u + r + d + (k - 1) * max(u, r, d)``, where u and d are the bytes divided by
+the rate of a connection. Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -43,31 +44,33 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 
-from cloud.account import OURS, Ran, make_scenes, run_client
-from old_client.environment import DRIVE, PACKAGE, old_python
+from cloud.account import OUR_CLIENT, ClientRun, make_scenes, run_client
+from old_client.environment import OLD_CLIENT, PACKAGE, old_python
 
 from cloudburst.testing import EmulatorConfig
 
 TASKS = 4
 SMALL, LARGE = 100_000, 20_000_000
+"""Bytes."""
 IDLE_GOAL, STOP_GOAL, MEMORY_GOAL = 0.5, 0.2, 100.0
-"""Seconds, seconds, megabytes."""
+"""Goals for ready to first POST and last byte to StopTask, in seconds, and for peak memory, in
+megabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Seconds and bytes."""
+    """Times of the emulated tasks, in seconds, and sizes of files, in bytes."""
 
     name: str
     provisioning: float = 1.0
     pending: float = 5.0
     boot: float = 3.0
-    generate: tuple[float, ...] = (2.0,) * 8
-    """Of each scene; its sound is as long."""
+    render: tuple[float, ...] = (2.0,) * 8
+    """Render time of each scene, which is the length of its audio."""
     size: int = SMALL
-    """Of a picture and of a video."""
+    """Size of each picture and each video."""
     rate: float | None = None
-    """Bytes a second of each connection, in each direction."""
+    """Rate of each connection in each direction, in bytes per second; ``None`` for no limit."""
 
     @property
     def config(self) -> EmulatorConfig:
@@ -86,15 +89,15 @@ class Scenario:
 
     @property
     def ideal(self) -> float:
-        """Seconds; see the top of this file."""
-        up = 0.0 if self.rate is None else self.size * 4 / 3 / self.rate  # base64
-        down = 0.0 if self.rate is None else self.size / self.rate
-        start = self.provisioning + self.pending + self.boot
-        return start + best_schedule(self.generate, up, down)
+        """Ideal wall time in seconds, computed as described at the top of this file."""
+        upload = 0.0 if self.rate is None else self.size * 4 / 3 / self.rate  # base64
+        download = 0.0 if self.rate is None else self.size / self.rate
+        startup = self.provisioning + self.pending + self.boot
+        return startup + best_schedule(self.render, upload, download)
 
     @property
     def goal(self) -> float:
-        """Seconds of our wall."""
+        """Longest wall time of our client that meets the goal, in seconds."""
         return 1.04 * self.ideal + 0.5
 
 
@@ -106,48 +109,53 @@ SCENARIOS = (
         provisioning=12.0,
         pending=25.0,
         boot=6.0,
-        generate=(10.0,) * 8,
+        render=(10.0,) * 8,
     ),
     Scenario(name="20 MB in and out at 10 MB/s", size=LARGE, rate=10e6),
-    Scenario(name="two of 8 s among eight", generate=(8.0, 8.0, *(2.0,) * 6)),
+    Scenario(name="two of 8 s among eight", render=(8.0, 8.0, *(2.0,) * 6)),
 )
 
 
-def best_schedule(generate: Sequence[float], up: float, down: float) -> float:
-    """Seconds from ready tasks to the last byte, by trying every way to share."""
+def best_schedule(render: Sequence[float], upload: float, download: float) -> float:
+    """Return the seconds from ready tasks to the last byte in the best of all schedules."""
 
     @cache
-    def on_one(share: tuple[float, ...]) -> float:
-        return min((_finish(order, up, down) for order in set(permutations(share))), default=0.0)
+    def best_order(scenes: tuple[float, ...]) -> float:
+        orders = set(permutations(scenes))
+        return min((_last_byte(order, upload, download) for order in orders), default=0.0)
 
     return min(
-        max(map(on_one, shares)) for shares in _shares(tuple(sorted(generate, reverse=True)))
+        max(map(best_order, assignment))
+        for assignment in _assignments(tuple(sorted(render, reverse=True)))
     )
 
 
-def _shares(scenes: tuple[float, ...]) -> Iterator[tuple[tuple[float, ...], ...]]:
-    """Every way to give scenes to tasks that are alike."""
-    ways: set[tuple[tuple[float, ...], ...]] = {((),) * TASKS}
-    for long in scenes:
-        ways = {
-            tuple(sorted((*way[:task], (*way[task], long), *way[task + 1 :])))
-            for way in ways
+def _assignments(scenes: tuple[float, ...]) -> Iterator[tuple[tuple[float, ...], ...]]:
+    """Yield every assignment of scenes to identical tasks, as the scenes of each task."""
+    assignments: set[tuple[tuple[float, ...], ...]] = {((),) * TASKS}
+    for scene in scenes:
+        assignments = {
+            tuple(sorted((*assigned[:task], (*assigned[task], scene), *assigned[task + 1 :])))
+            for assigned in assignments
             for task in range(TASKS)
         }
-    yield from ways
+    yield from assignments
 
 
-def _finish(order: Sequence[float], up: float, down: float) -> float:
-    uploaded = generated = downloaded = 0.0
-    for long in order:
-        uploaded += up
-        generated = max(uploaded, generated) + long
-        downloaded = max(generated, downloaded) + down
+def _last_byte(order: Sequence[float], upload: float, download: float) -> float:
+    """Return the seconds until the last video of one task is downloaded."""
+    uploaded = rendered = downloaded = 0.0
+    for seconds in order:
+        uploaded += upload
+        rendered = max(uploaded, rendered) + seconds
+        downloaded = max(rendered, downloaded) + download
     return downloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Figures:
+    """Figures of one client, as described at the top of this file."""
+
     wall: float
     process: float
     idle: float
@@ -159,30 +167,31 @@ class Measured:
     left_running: int
 
     @classmethod
-    def of(cls, ran: Ran, size: int) -> Measured:
+    def of(cls, run: ClientRun, video_size: int) -> Figures:
         return cls(
-            wall=ran.wall,
-            process=ran.process,
-            idle=max(ran.ready_to_asked()),
-            stop=max(ran.sent_to_stop(), default=float("inf")),
-            calls=ran.calls_until_return,
-            later_calls=len(ran.calls) - ran.calls_until_return,
-            memory=float(ran.figures["memory"]),
-            videos=sum(found == size for found in ran.videos.values()),
-            left_running=ran.left_running,
+            wall=run.wall,
+            process=run.process,
+            idle=max(run.idle_seconds()),
+            stop=max(run.stop_delays(), default=float("inf")),
+            calls=run.calls_until_return,
+            later_calls=len(run.calls) - run.calls_until_return,
+            memory=float(run.figures["memory"]),
+            videos=sum(size == video_size for size in run.videos.values()),
+            left_running=run.left_running,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the table."""
+    """Line of the table: a figure of both clients, its ideal value and its goal."""
 
-    what: str
+    title: str
     ours: float
     old: float | None
     ideal: float | None = None
     goal: float | None = None
     exactly: bool = False
+    """True if our figure must be equal to the goal; otherwise the goal is its upper limit."""
 
     @property
     def met(self) -> bool:
@@ -195,15 +204,16 @@ class Line:
         cells = (self.ours, self.old, self.ideal, ratio, self.goal)
         numbers = " ".join(f"{'' if cell is None else f'{cell:.3f}':>8}" for cell in cells)
         verdict = "" if self.goal is None else "met" if self.met else "MISSED"
-        return f"  {self.what:24} {numbers}  {verdict}"
+        return f"  {self.title:24} {numbers}  {verdict}"
 
 
-def lines(scenario: Scenario, ours: Measured, old: Measured | None) -> list[Line]:
-    scenes = len(scenario.generate)
+def lines(scenario: Scenario, ours: Figures, old: Figures | None) -> list[Line]:
+    scenes = len(scenario.render)
 
-    def line(what: str, name: str, **more: float | bool | None) -> Line:
-        theirs = None if old is None else float(getattr(old, name))
-        return Line(what=what, ours=float(getattr(ours, name)), old=theirs, **more)  # type: ignore[arg-type]
+    def line(title: str, name: str, **options: float | bool | None) -> Line:
+        old_figure = None if old is None else float(getattr(old, name))
+        figure = float(getattr(ours, name))
+        return Line(title=title, ours=figure, old=old_figure, **options)  # type: ignore[arg-type]
 
     return [
         line("wall, s", "wall", ideal=scenario.ideal, goal=scenario.goal),
@@ -211,7 +221,7 @@ def lines(scenario: Scenario, ours: Measured, old: Measured | None) -> list[Line
         line("ready to first POST, s", "idle", goal=IDLE_GOAL),
         line("last byte to StopTask, s", "stop", goal=STOP_GOAL),
         line("calls to AWS", "calls", goal=None if old is None else float(old.calls)),
-        line("  and after the return", "later_calls"),
+        line("  after the return", "later_calls"),
         line("peak memory, MB", "memory", goal=MEMORY_GOAL),
         line("videos of the right size", "videos", goal=float(scenes), exactly=True),
         line("tasks left running", "left_running", goal=0.0, exactly=True),
@@ -220,35 +230,40 @@ def lines(scenario: Scenario, ours: Measured, old: Measured | None) -> list[Line
 
 def measure(scenario: Scenario, folder: Path, *, with_old: bool) -> list[Line]:
     folder.mkdir()
-    scenes = make_scenes(folder / "scenes", scenario.generate, image_bytes=scenario.size)
-    commands: dict[str, Sequence[str | Path]] = {"ours": (sys.executable, OURS)}
+    scenes = make_scenes(folder / "scenes", scenario.render, image_bytes=scenario.size)
+    commands: dict[str, Sequence[str | Path]] = {"ours": (sys.executable, OUR_CLIENT)}
     if with_old:
-        commands["old"] = (old_python(), DRIVE)
-    measured = {
-        who: Measured.of(
+        commands["old"] = (old_python(), OLD_CLIENT)
+    figures = {
+        client: Figures.of(
             run_client(
-                scenario.config, scenes, folder / who, workers=TASKS, noted=True, command=command
+                scenario.config,
+                scenes,
+                folder / client,
+                workers=TASKS,
+                record_events=True,
+                command=command,
             ),
             scenario.size,
         )
-        for who, command in commands.items()
+        for client, command in commands.items()
     }
-    return lines(scenario, measured["ours"], measured.get("old"))
+    return lines(scenario, figures["ours"], figures.get("old"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Our client and the old one on emulated Fargate.")
     parser.add_argument("--quick", action="store_true", help="only the first scenario")
-    parser.add_argument("--no-old", action="store_true", help="leave the old client out")
-    said = parser.parse_args()
-    with_old = not said.no_old
+    parser.add_argument("--no-old", action="store_true", help="skip the old client")
+    arguments = parser.parse_args()
+    with_old = not arguments.no_old
     cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     print(f"{cores}; {TASKS} tasks" + (f"; old: {PACKAGE}" if with_old else ""))
-    heads = " ".join(f"{head:>8}" for head in ("ours", "old", "ideal", "ratio", "goal"))
+    header = " ".join(f"{column:>8}" for column in ("ours", "old", "ideal", "ratio", "goal"))
     missed = 0
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        for number, scenario in enumerate(SCENARIOS[:1] if said.quick else SCENARIOS):
-            print(f"{scenario.name:26} {heads}", flush=True)
+        for number, scenario in enumerate(SCENARIOS[:1] if arguments.quick else SCENARIOS):
+            print(f"{scenario.name:26} {header}", flush=True)
             for line in measure(scenario, Path(name) / str(number), with_old=with_old):
                 print(line, flush=True)
                 missed += not line.met

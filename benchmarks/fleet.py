@@ -1,23 +1,24 @@
-"""What large fleets cost: AWS calls, processor time, and how long the event loop stands still.
+"""Cost of large fleets: AWS calls, CPU time of the client, and pauses of its event loop.
 
     python benchmarks/fleet.py [--tasks 50 100 200] [--share 1] [--no-real] [--virtual 1000 10000]
 
-First real processes: an emulated account with AWS's own rate limits, a task's process for each
-worker, and our client, which is a process too; three scenes a task, of 2 s and 100 KB. An account
-of its own for each number of tasks, so that the growth of calls is seen. ``--share 0.3`` leaves
-that much of the rate limits, as if others in the account used the rest: calls are throttled then.
+The first part is the engine alone in virtual time, with `cloudburst.testing.FakeCloud` for AWS and
+the workers: 1,000 tasks that need 40 s to start, and 10,000 scenes whose encode takes as long as
+their audio, plus or minus 20 %. Its CPU time includes the work of the fakes. No schedule is shorter
+than the bound
 
-Then the engine alone, with `cloudburst.testing.FakeCloud` for AWS and the workers, in virtual time:
-a thousand tasks that need 40 s to start, and ten thousand scenes that encode for as long as their
-sound, give or take a fifth. All that is left is what the engine decides and tells, and the
-fake's own work, which counts too. The bound is that no schedule can be shorter than
+    start-up + upload + max(longest encode, all encodes / tasks) + download
 
-    start + upload + max(longest encode, all encodes / tasks) + download
+The second part has real processes: our client, an emulated account with the rate limits of AWS, and
+a process for each task. Each task gets three scenes, which take 2 s and have files of 100 KB. Each
+number of tasks has a new account, so that the numbers of calls can be compared. ``--share 0.3``
+reduces the rate limits to 30 %, as if other clients of the account used the rest: calls are
+throttled then.
 
-Pauses of the loop are told with and without those of the garbage collector. Goals: every scene is
-done; no task is left; never more tasks than asked for; in virtual time the loop never stands still
-for more than 50 ms of its thread's own time, without the collector. Exits with 1 when one is
-missed.
+Pauses of the loop are printed with and without those of the garbage collector. Goals: every scene
+is rendered, no task is left running, and there are never more tasks than the limit. In virtual
+time, no pause may take more than 50 ms of CPU time without the garbage collector. Exits with 1 if a
+goal is missed.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
-from cloud.account import THROTTLED, Ran, make_scenes, run_client
-from cloud.measure import Pauses, watched
+from cloud.account import THROTTLED, ClientRun, make_scenes, run_client
+from cloud.metrics import Pauses, measure_pauses
 
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import open_run
@@ -49,99 +50,101 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.testing import AWS_BUCKETS, EmulatorConfig, FakeCloud, VirtualClockLoop
 
 SCENES_PER_TASK = 3
-GENERATE = 2.0
+RENDER_SECONDS = 2.0
 ACCOUNT = EmulatorConfig(
     provisioning=3.0,
     pending=8.0,
     jitter=0.3,
     moto=False,
-    worker_environment={"STUB_GENERATE_SECONDS": str(GENERATE)},
+    worker_environment={"STUB_GENERATE_SECONDS": str(RENDER_SECONDS)},
 )
-STALL_GOAL = 0.05
-"""Seconds."""
-START, UPLOAD, DOWNLOAD = 40.0, 1.0, 1.0
+PAUSE_GOAL = 0.05
+"""CPU seconds of the longest pause, at most."""
+STARTUP, UPLOAD, DOWNLOAD = 40.0, 1.0, 1.0
 """Virtual seconds."""
 
 
-def verdict(what: str, *, met: bool) -> bool:
-    print(f"  {'met   ' if met else 'MISSED'} {what}", flush=True)
+def print_goal(text: str, *, met: bool) -> bool:
+    """Print a goal and whether it is met, and return the latter."""
+    print(f"  {'met   ' if met else 'MISSED'} {text}", flush=True)
     return met
 
 
 def account(share: float) -> EmulatorConfig:
+    """Return the settings of an account with this share of AWS's rate limits."""
     buckets = [
-        replace(each, burst=share * each.burst, per_second=share * each.per_second)
-        for each in AWS_BUCKETS
+        replace(bucket, burst=share * bucket.burst, per_second=share * bucket.per_second)
+        for bucket in AWS_BUCKETS
     ]
     return replace(ACCOUNT, buckets=buckets)
 
 
-def real(tasks: int, folder: Path, share: float) -> list[bool]:
-    """As many processes as tasks, and what became of the goals."""
+def measure_real(tasks: int, folder: Path, share: float) -> list[bool]:
+    """Measure a run with real processes, and return whether each goal is met."""
     number = tasks * SCENES_PER_TASK
     folder.mkdir()
     scenes = make_scenes(folder / "scenes", (1.0,) * number, image_bytes=100_000)
-    ran = run_client(account(share), scenes, folder / "ours", workers=tasks, noted=False)
-    figures = ran.figures
+    run = run_client(account(share), scenes, folder / "ours", workers=tasks, record_events=False)
+    figures = run.figures
     pauses = Pauses(**figures["pauses"])
-    print(f"\n{number} scenes on {tasks} tasks: {figures['status']} in {ran.wall:.1f} s")
-    show_calls(ran, tasks)
+    print(f"\n{number} scenes on {tasks} tasks: {figures['status']} in {run.wall:.1f} s")
+    print_calls(run, tasks)
     cpu = figures["cpu"]
-    print(f"  client: {cpu:.1f} s of CPU, {1e3 * cpu / number:.1f} ms a scene", end=", ")
+    print(f"  client: {cpu:.1f} s of CPU, {1e3 * cpu / number:.1f} ms per scene", end=", ")
     print(f"{figures['memory']:.0f} MB, {figures['attempts']} attempts")
-    show_pauses(pauses)
-    print(f"  a task on the loop was woken {1e3 * pauses.late:.0f} ms late at most")
+    print_pauses(pauses)
+    print(f"  longest delay of a sleeping task on the loop: {1e3 * pauses.delay:.0f} ms")
     for error in figures["errors"][:3]:
         print(f"  {error}")
-    videos = sum(size > 0 for size in ran.videos.values())
+    videos = sum(size > 0 for size in run.videos.values())
     return [
-        verdict(f"every scene is done: {videos} of {number}", met=videos == number),
-        verdict(f"never more tasks: {ran.max_live} at most", met=ran.max_live <= tasks),
-        verdict(f"none left running: {ran.left_running}", met=ran.left_running == 0),
+        print_goal(f"every scene is rendered: {videos} of {number}", met=videos == number),
+        print_goal(f"at most {tasks} tasks at once: {run.max_live}", met=run.max_live <= tasks),
+        print_goal(f"no task is left running: {run.left_running}", met=run.left_running == 0),
     ]
 
 
-def show_calls(ran: Ran, tasks: int) -> None:
-    calls = Counter(call.operation for call in ran.calls)
-    throttled = Counter(call.operation for call in ran.calls if call.note in THROTTLED)
-    told = (
+def print_calls(run: ClientRun, tasks: int) -> None:
+    calls = Counter(call.operation for call in run.calls)
+    throttled = Counter(call.operation for call in run.calls if call.note in THROTTLED)
+    counts = (
         f"{name} {count}" + (f" ({throttled[name]} throttled)" if throttled[name] else "")
         for name, count in calls.most_common()
     )
-    print(f"  {len(ran.calls)} calls: {', '.join(told)}")
-    looks, hundreds = calls["DescribeTasks"] / ran.wall, -(-tasks // 100)
-    print(f"  DescribeTasks: {looks:.2f} a second, {looks / hundreds:.2f} for each hundred tasks")
+    print(f"  {len(run.calls)} calls: {', '.join(counts)}")
+    rate, hundreds = calls["DescribeTasks"] / run.wall, -(-tasks // 100)
+    print(f"  DescribeTasks per second: {rate:.2f}, {rate / hundreds:.2f} for each hundred tasks")
 
 
-def show_pauses(pauses: Pauses) -> None:
+def print_pauses(pauses: Pauses) -> None:
     pairs = {
-        "without the collector": (pauses.own, pauses.wall),
-        "with it": (None, pauses.wall_with_collector),
-        "by the collector alone": (pauses.collector_own, pauses.collector),
+        "without garbage collector": (pauses.cpu, pauses.wall),
+        "with garbage collector": (None, pauses.wall_with_collector),
+        "by the garbage collector alone": (pauses.collector_cpu, pauses.collector_wall),
     }
-    for what, (own, wall) in pairs.items():
-        of_own = "" if own is None else f", {1e3 * own:.1f} ms of CPU"
-        print(f"  longest pause of the loop {what}: {1e3 * wall:.1f} ms{of_own}")
+    for kind, (cpu, wall) in pairs.items():
+        cpu_text = "" if cpu is None else f", {1e3 * cpu:.1f} ms of CPU"
+        print(f"  longest pause of the loop {kind}: {1e3 * wall:.1f} ms{cpu_text}")
     print(
         f"  {len(pauses.long)} of {pauses.iterations} iterations took 5 ms of CPU or more; "
-        f"the collector took {pauses.collected:.2f} s of CPU in all"
+        f"the garbage collector took {pauses.collector_total:.2f} s of CPU in total"
     )
 
 
-def sound(number: int) -> float:
-    """Seconds; the same in every run."""
+def audio_seconds(number: int) -> float:
+    """Return the audio length of the scene with this number; it is the same in every run."""
     return random.Random(number).uniform(2, 30)
 
 
-def encode(name: str) -> float:
-    """Seconds that a scene of this name takes."""
+def encode_seconds(name: str) -> float:
+    """Return the encode time of the scene with this name, in seconds."""
     number = int(name)
-    return sound(number) * random.Random(~number).uniform(0.8, 1.2)
+    return audio_seconds(number) * random.Random(~number).uniform(0.8, 1.2)
 
 
 @asynccontextmanager
-async def opened(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]:
-    """Open the pool of a client: without files and threads, time can be virtual."""
+async def open_pool(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]:
+    """Open the worker pool of a client. It has no files and threads, so time can be virtual."""
     timeouts = Timeouts()
     async with (
         cloud.backend(timeouts, TaskSpec().tier) as backend,
@@ -162,20 +165,22 @@ async def opened(cloud: FakeCloud, limits: Limits) -> AsyncGenerator[WorkerPool]
             tasks.cancel_scope.cancel()
 
 
-async def imagined(cloud: FakeCloud, tasks: int, number: int) -> tuple[Report, int, Pauses, float]:
-    """Return the report, the number of events, the pauses, and seconds of CPU."""
+async def run_engine(
+    cloud: FakeCloud, tasks: int, number: int
+) -> tuple[Report, int, Pauses, float]:
+    """Return the report of a run, its number of events, its pauses, and its CPU seconds."""
     scenes = [
         CheckedScene(
             scene=Scene(name=str(n), image=Path(f"{n}.png"), audio=Path(f"{n}.mp3")),
-            audio_seconds=sound(n),
+            audio_seconds=audio_seconds(n),
             image_bytes=1000,
         )
         for n in range(number)
     ]
     limits, events, began = Limits(workers=tasks), 0, time.process_time()
-    with watched(asyncio.get_running_loop()) as pauses:
+    with measure_pauses(asyncio.get_running_loop()) as pauses:
         async with (
-            opened(cloud, limits) as pool,
+            open_pool(cloud, limits) as pool,
             open_run(
                 "bench",
                 scenes,
@@ -191,50 +196,57 @@ async def imagined(cloud: FakeCloud, tasks: int, number: int) -> tuple[Report, i
     return report, events, pauses, time.process_time() - began
 
 
-def virtual(tasks: int, number: int) -> list[bool]:
+def measure_virtual(tasks: int, number: int) -> list[bool]:
+    """Measure a run in virtual time, and return whether each goal is met."""
     cloud = FakeCloud(
-        boot=START,
+        boot=STARTUP,
         upload=UPLOAD,
-        encode=encode,
+        encode=encode_seconds,
         download=DOWNLOAD,
         stop_takes=0.1,
         ends_after=5.0,
         rates=US_EAST_1_RATES,
     )
     report, events, pauses, cpu = anyio.run(
-        imagined, cloud, tasks, number, backend_options={"loop_factory": VirtualClockLoop}
+        run_engine, cloud, tasks, number, backend_options={"loop_factory": VirtualClockLoop}
     )
-    encodes = [encode(str(n)) for n in range(number)]
-    bound = START + UPLOAD + max(*encodes, sum(encodes) / tasks) + DOWNLOAD
+    encodes = [encode_seconds(str(n)) for n in range(number)]
+    bound = STARTUP + UPLOAD + max(*encodes, sum(encodes) / tasks) + DOWNLOAD
     print(f"\n{number} scenes on {tasks} tasks in virtual time: {report.status}")
     seconds = report.wall_seconds
-    print(f"  {seconds:.1f} s, {seconds / bound:.3f} of the bound of {bound:.1f} s")
-    print(f"  {cpu:.1f} s of CPU, {1e3 * cpu / number:.2f} ms a scene; {events} events")
-    show_pauses(pauses)
-    met = pauses.own <= STALL_GOAL
+    print(f"  {seconds:.1f} s, {seconds / bound:.3f} times the bound of {bound:.1f} s")
+    print(f"  {cpu:.1f} s of CPU, {1e3 * cpu / number:.2f} ms per scene; {events} events")
+    print_pauses(pauses)
+    met = pauses.cpu <= PAUSE_GOAL
+    highest, left = cloud.max_running, len(cloud.running)
     return [
-        verdict(f"every scene is done: {report.status}", met=report.status is Status.COMPLETE),
-        verdict(f"never more tasks: {cloud.max_running} at most", met=cloud.max_running <= tasks),
-        verdict(f"none left running: {len(cloud.running)}", met=not cloud.running),
-        verdict(f"no pause over {1e3 * STALL_GOAL:.0f} ms: {1e3 * pauses.own:.1f} ms", met=met),
+        print_goal(
+            f"every scene is rendered: {report.status}", met=report.status is Status.COMPLETE
+        ),
+        print_goal(f"at most {tasks} tasks at once: {highest}", met=highest <= tasks),
+        print_goal(f"no task is left running: {left}", met=not left),
+        print_goal(
+            f"no pause of more than {1e3 * PAUSE_GOAL:.0f} ms of CPU: {1e3 * pauses.cpu:.1f} ms",
+            met=met,
+        ),
     ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What large fleets cost.")
+    parser = argparse.ArgumentParser(description="Cost of large fleets.")
     parser.add_argument("--tasks", type=int, nargs="+", default=[50, 100, 200])
-    parser.add_argument("--share", type=float, default=1.0, help="of AWS's rate limits")
-    parser.add_argument("--no-real", action="store_true", help="leave the real processes out")
+    parser.add_argument("--share", type=float, default=1.0, help="share of AWS's rate limits")
+    parser.add_argument("--no-real", action="store_true", help="skip the real processes")
     parser.add_argument(
         "--virtual", type=int, nargs=2, default=(1000, 10_000), metavar=("TASKS", "SCENES")
     )
-    said = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    met = virtual(*said.virtual)
-    if not said.no_real:
+    met = measure_virtual(*arguments.virtual)
+    if not arguments.no_real:
         with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-            for tasks in said.tasks:
-                met += real(tasks, Path(name) / str(tasks), said.share)
+            for tasks in arguments.tasks:
+                met += measure_real(tasks, Path(name) / str(tasks), arguments.share)
     print("\ngoals: all met" if all(met) else f"\ngoals: {met.count(False)} MISSED")
     return 0 if all(met) else 1
 

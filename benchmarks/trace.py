@@ -1,12 +1,12 @@
-"""How much code one scene runs through: modules, functions and depth of the client's process.
+"""Number of modules and functions of the client that run for one scene, and depth of its stack.
 
     python benchmarks/trace.py [--list]
 
-One scene is rendered on one emulated Fargate task that speaks the protocol of the public image. The
-thread of the client's event loop is traced with ``sys.setprofile``. Counted are the modules and
-functions of the package that ran in it, without the bodies of modules and classes and without
-comprehensions; and, for the first RunTask call, the frames of the package on the stack and the
-files that they are in. ``--list`` prints the names.
+One scene is rendered on one emulated Fargate task with the onestep protocol. The thread of the
+client's event loop is traced with ``sys.setprofile``. The benchmark counts the modules and
+functions of the package that run in it, without comprehensions and the bodies of modules and
+classes. For the first RunTask call, it counts the frames of the package on the stack, and their
+files. ``--list`` prints the names.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cloud.account import make_scenes, run_client
 
 import cloudburst
-import cloudburst.aws.fargate.backend  # imported late otherwise, while the trace goes on
+import cloudburst.aws.fargate.backend  # otherwise imported during the trace
 from cloudburst import Client, Limits, fargate
 from cloudburst.testing import EmulatorConfig
 
 PACKAGE = str(Path(cloudburst.__file__).parent)
 NOT_COUNTED = {"<module>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
 GOALS = {"modules": 62, "functions": 430, "depth": 8, "files": 4}
-"""At most."""
+"""Largest numbers that meet the goals."""
 
 
 class Tracer:
-    """Records the functions of the package that are called, and the stack of the first RunTask."""
+    """Recorder of the called functions of the package, and of the stack of the first RunTask."""
 
     def __init__(self) -> None:
         self.codes: set[CodeType] = set()
         self.stack: list[str] = []
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        """Handle an event of ``sys.setprofile``."""
+        """Handle an event, as ``sys.setprofile`` requires."""
         if event != "call":
             return
         code = frame.f_code
@@ -82,7 +82,7 @@ async def _render(job: dict[str, object]) -> None:
 
 
 def trace_client(job_path: Path) -> None:
-    """Render the scenes of a job and write what ran to its result file."""
+    """Render the scenes of a job, and write the functions that ran to its result file."""
     job = json.loads(job_path.read_text("utf-8"))
     tracer = Tracer()
     sys.setprofile(tracer)
@@ -108,8 +108,10 @@ def main() -> None:
         scenes = make_scenes(folder / "scenes", [1.0], image_bytes=10_000)
         config = EmulatorConfig.quick()
         command = (sys.executable, Path(__file__), "--job")
-        ran = run_client(config, scenes, folder / "run", workers=1, noted=False, command=command)
-    functions, stack = ran.figures["functions"], ran.figures["stack"]
+        run = run_client(
+            config, scenes, folder / "run", workers=1, record_events=False, command=command
+        )
+    functions, stack = run.figures["functions"], run.figures["stack"]
     found = {
         "modules": len({name.partition(":")[0] for name in functions}),
         "functions": len(functions),
@@ -118,7 +120,7 @@ def main() -> None:
     }
     for name, number in found.items():
         goal = GOALS[name]
-        print(f"{name:10} {number:4}  goal at most {goal}  {'met' if number <= goal else 'missed'}")
+        print(f"{name:10} {number:4}  goal at most {goal}  {'met' if number <= goal else 'MISSED'}")
     if arguments.list:
         print(*functions, "", "RunTask:", *stack, sep="\n")
 

@@ -1,1 +1,1 @@
-"""An emulated account, workers that note when they were asked what, and our client in a process."""
+"""Runs of clients on an emulated AWS account, and runs of the engine alone in virtual time."""

@@ -1,4 +1,4 @@
-"""One client, one run, one emulated account; and what was seen of it from the account's side."""
+"""Runs of a client process in an emulated AWS account of its own, and what the account recorded."""
 
 from __future__ import annotations
 
@@ -18,96 +18,107 @@ from PIL import Image
 from cloudburst.emulator import programs
 from cloudburst.testing import Call, EmulatorConfig, FargateEmulator, Task
 
-OURS = Path(__file__).with_name("ours.py")
+OUR_CLIENT = Path(__file__).with_name("run_our_client.py")
 WORKER = Path(__file__).with_name("worker.py")
-SECONDS_TO_RUN = 1200.0
+CLIENT_TIMEOUT = 1200.0
+"""Seconds after which a client process is killed."""
 THROTTLED = {"ThrottlingException", "RequestLimitExceeded"}
+"""Notes of calls that AWS throttled."""
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+"""Environment variables that the client process inherits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """Times are seconds since the epoch, on this machine's one clock."""
+class ClientRun:
+    """Run of a client process, seen from the account. Times are in seconds since the epoch."""
 
     figures: Mapping[str, Any]
-    """What the client's process says of itself."""
+    """Figures that the client process has written about itself."""
     process: float
-    """Seconds from its start to its end: with imports, and whatever comes after the call."""
+    """Seconds from the start of the client process to its end, imports and clean-up included."""
     tasks: Sequence[Task]
-    """As they were when that process had ended."""
+    """Tasks of the account when the client process had ended."""
     max_live: int
+    """Highest number of tasks that ran at once."""
     calls: Sequence[Call]
-    notes: Mapping[str, Sequence[tuple[float, str]]]
-    """Of the worker at each address."""
+    events: Mapping[str, Sequence[tuple[float, str]]]
+    """Times and names of the events of each worker, by its address."""
     videos: Mapping[str, int]
-    """Bytes of each file by the name of its scene; 0 when it is no MP4."""
+    """Size of each video in bytes, by name of its scene; 0 if the file is not an MP4 file."""
 
     @property
     def wall(self) -> float:
-        """Seconds of the call."""
+        """Wall time of the client's call, in seconds."""
         return float(self.figures["returned"] - self.figures["began"])
 
     @property
     def left_running(self) -> int:
-        """Tasks that nobody has stopped."""
+        """Number of tasks that still ran when the client process had ended."""
         return sum(task.live for task in self.tasks)
 
     @property
     def calls_until_return(self) -> int:
-        """Those to AWS before the call had its result."""
+        """Number of calls to AWS until the client's call returned."""
         return sum(call.at <= self.figures["returned"] for call in self.calls)
 
-    def ready_to_asked(self) -> list[float]:
-        """Seconds from a worker's being ready until it was asked for a first video, by task."""
-        return [asked - ready for ready, asked, _ in self._moments()]
+    def idle_seconds(self) -> list[float]:
+        """Return the seconds from ready to the first request for a video, of each worker."""
+        return [requested - ready for ready, requested, _ in self._times()]
 
-    def sent_to_stop(self) -> list[float]:
-        """Seconds from a worker's last byte of its last video to the call of StopTask, by task."""
+    def stop_delays(self) -> list[float]:
+        """Return the seconds from the last byte of the last video to StopTask, of each worker."""
         stops = {task.address: task.stopping for task in self.tasks}
         return [
             stop - sent
             for (_, _, sent), stop in zip(
-                self._moments(), (stops[a] for a in self._busy()), strict=True
+                self._times(), (stops[a] for a in self._used()), strict=True
             )
             if stop is not None
         ]
 
-    def _busy(self) -> list[str]:
-        """Addresses of the workers that made videos."""
-        return [a for a, notes in self.notes.items() if any(word == "sent" for _, word in notes)]
+    def _used(self) -> list[str]:
+        """Return the addresses of the workers that made videos."""
+        return [a for a, events in self.events.items() if any(name == "sent" for _, name in events)]
 
-    def _moments(self) -> list[tuple[float, float, float]]:
+    def _times(self) -> list[tuple[float, float, float]]:
+        """Return when each worker was ready, was first asked, and had sent its last video."""
         found = []
-        for address in self._busy():
-            by_word = {
-                word: [at for at, said in self.notes[address] if said == word]
-                for word in ("listening", "asked", "sent")
+        for address in self._used():
+            times = {
+                name: [at for at, event in self.events[address] if event == name]
+                for name in ("listening", "requested", "sent")
             }
-            found.append((by_word["listening"][0], by_word["asked"][0], by_word["sent"][-1]))
+            found.append((times["listening"][0], times["requested"][0], times["sent"][-1]))
         return found
 
 
 def make_scenes(
-    folder: Path, sounds: Sequence[float], *, image_bytes: int
+    folder: Path, audio_seconds: Sequence[float], *, image_bytes: int
 ) -> list[dict[str, str | None]]:
-    """Make scenes with a picture of about ``image_bytes``, subtitles, and audio of ``sounds`` s."""
+    """Make the files of scenes, and return the scenes as dictionaries of the old client's form.
+
+    Args:
+        folder: Folder for the files, which must not exist.
+        audio_seconds: Length of the audio of each scene, in seconds.
+        image_bytes: Approximate size of the picture that all scenes share, in bytes.
+    """
     folder.mkdir()
     side = max(16, int((image_bytes / 3) ** 0.5))
     picture, subtitle = folder / "image.bmp", folder / "subtitle.srt"
     Image.effect_noise((side, side), 80).convert("RGB").save(picture)
     subtitle.write_text("1\n00:00:00,000 --> 00:00:01,000\nThe bell rang.\n", "utf-8")
     scenes = list[dict[str, str | None]]()
-    for number, seconds in enumerate(sounds):
-        sound = folder / f"sound-{seconds:g}.wav"
-        if not sound.exists():
-            with wave.open(str(sound), "wb") as file:
+    for number, seconds in enumerate(audio_seconds):
+        audio = folder / f"audio-{seconds:g}.wav"
+        if not audio.exists():
+            with wave.open(str(audio), "wb") as file:
                 file.setparams((1, 2, 8000, 0, "NONE", ""))
                 file.writeframes(bytes(2 * round(8000 * seconds)))
         scenes.append(
             {
                 "scene_name": f"scene-{number:04d}",
                 "image_path": str(picture),
-                "audio_path": str(sound),
+                "audio_path": str(audio),
                 "subtitle_path": str(subtitle),
             }
         )
@@ -120,28 +131,28 @@ def run_client(
     folder: Path,
     *,
     workers: int,
-    noted: bool,
-    command: Sequence[str | Path] = (sys.executable, OURS),
-) -> Ran:
-    """Let a client's process render the scenes in an account of its own, into a new folder.
+    record_events: bool,
+    command: Sequence[str | Path] = (sys.executable, OUR_CLIENT),
+) -> ClientRun:
+    """Render scenes with a client process in a new emulated account.
 
     Args:
-        config: The account.
-        scenes: As dictionaries of the old client's kind.
-        folder: Does not exist yet.
-        workers: Tasks at once.
-        noted: Whether workers note what happened, which makes them start slower.
-        command: What runs the client; ours unless told.
+        config: Settings of the emulated account.
+        scenes: Scenes as dictionaries of the old client's form.
+        folder: Folder for the videos and logs, which must not exist.
+        workers: Maximum number of tasks that run at once.
+        record_events: True if workers must record their events, which makes their start slower.
+        command: Program that runs the client, and its first arguments; by default, our client.
     """
     folder.mkdir()
-    notes, out, log, result = (folder / name for name in ("notes", "out", "log", "result"))
-    notes.mkdir()
-    if noted:
+    events, out, log, result = (folder / name for name in ("events", "out", "log", "result"))
+    events.mkdir()
+    if record_events:
         (worker_folder,) = programs.__path__
         config = replace(
             config,
             worker=(sys.executable, "-I", "-S", str(WORKER), worker_folder),
-            worker_environment={**config.worker_environment, "BENCH_NOTES": f"{notes}/{{host}}"},
+            worker_environment={**config.worker_environment, "BENCH_EVENTS": f"{events}/{{host}}"},
         )
     job = {"scenes": list(scenes), "to": str(out), "workers": workers, "result": str(result)}
     (folder / "job").write_text(json.dumps(job), "utf-8")
@@ -160,29 +171,30 @@ def run_client(
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                timeout=SECONDS_TO_RUN,
+                timeout=CLIENT_TIMEOUT,
                 check=False,
             )
         process = time.time() - began
         if done.returncode:
-            sys.exit(f"{command[1]} ended with {done.returncode}:\n{log.read_text()[-4000:]}")
-        return Ran(
+            output = log.read_text()[-4000:]
+            sys.exit(f"{command[1]} failed with exit code {done.returncode}:\n{output}")
+        return ClientRun(
             figures=json.loads(result.read_text("utf-8")),
             process=process,
             tasks=aws.tasks,
             max_live=aws.max_live,
             calls=aws.calls,
-            notes={path.name: _read(path) for path in notes.iterdir()},
-            videos={path.stem: _size(path) for path in out.rglob("*.mp4")},
+            events={path.name: _read_events(path) for path in events.iterdir()},
+            videos={path.stem: _video_size(path) for path in out.rglob("*.mp4")},
         )
 
 
-def _read(path: Path) -> list[tuple[float, str]]:
+def _read_events(path: Path) -> list[tuple[float, str]]:
     pairs = (line.split() for line in path.read_text("ascii").splitlines())
-    return [(float(at), word) for at, word in pairs]
+    return [(float(at), name) for at, name in pairs]
 
 
-def _size(path: Path) -> int:
+def _video_size(path: Path) -> int:
     with path.open("rb") as file:
         head = file.read(8)
     return path.stat().st_size if head[4:] == b"ftyp" else 0

@@ -1,4 +1,4 @@
-"""Runs of the engine alone, with fakes for the cloud and no files, so that time can be virtual."""
+"""Runs of the engine alone in virtual time, with fake backends and without files."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from cloudburst.testing import FakeCloud, VirtualClockLoop
 
 T = TypeVar("T")
 TIMEOUTS = Timeouts(scene=None)
-"""Encodes may take an hour here."""
+"""Timeouts without a limit for a scene, because some encodes take an hour of virtual time."""
 
 
-def log_normal(seed: int, number: int, *, middle: float) -> list[float]:
-    """Seconds of sound of so many scenes: sigma 1, half of them shorter than the middle."""
+def log_normal(seed: int, number: int, *, median: float) -> list[float]:
+    """Return audio lengths in seconds, from a log-normal distribution with sigma 1."""
     rng = random.Random(seed)
-    return [rng.lognormvariate(math.log(middle), 1.0) for _ in range(number)]
+    return [rng.lognormvariate(math.log(median), 1.0) for _ in range(number)]
 
 
 def scene(name: str, seconds: float) -> CheckedScene:
-    """One without files."""
+    """Return a scene with audio of this length, whose files do not exist."""
     files = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
     return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000)
 
 
 @asynccontextmanager
-async def opened(
+async def open_pool(
     clouds: Sequence[FakeCloud], limits: Limits, measurements: Measurements
 ) -> AsyncGenerator[WorkerPool]:
-    """Open the pool of a client."""
+    """Open the worker pool of a client."""
     async with AsyncExitStack() as stack:
         backends = [
             await stack.enter_async_context(cloud.backend(TIMEOUTS, TaskSpec().tier))
@@ -64,31 +64,31 @@ async def opened(
             tasks.cancel_scope.cancel()
 
 
-async def rendered(
+async def render_scenes(
     clouds: Sequence[FakeCloud],
-    sounds: Mapping[str, float],
+    audio_seconds: Mapping[str, float],
     *,
     limits: Limits,
     measurements: Measurements | None = None,
 ) -> Report:
     """Return the settled report of a run of scenes with these lengths of audio, by name."""
-    scenes = [scene(name, seconds) for name, seconds in sounds.items()]
+    scenes = [scene(name, seconds) for name, seconds in audio_seconds.items()]
     async with (
-        opened(clouds, limits, measurements or Measurements()) as pool,
+        open_pool(clouds, limits, measurements or Measurements()) as pool,
         open_run(
             "bench",
             scenes,
             pool,
-            to={name: Path(f"{name}.mp4") for name in sounds},
+            to={name: Path(f"{name}.mp4") for name in audio_seconds},
             timeouts=TIMEOUTS,
             limits=limits,
         ) as run,
     ):
         await run.until_done()
         return await run.settled()
-    raise AssertionError("unreachable: nobody cancels that scope")
+    raise AssertionError("unreachable: the scope of the run is not cancelled")
 
 
-def in_virtual_time(what: Callable[[], Awaitable[T]]) -> T:
-    """Its result, in no time."""
-    return anyio.run(what, backend_options={"loop_factory": VirtualClockLoop})
+def run_in_virtual_time(function: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function on a loop with a virtual clock, and return its result."""
+    return anyio.run(function, backend_options={"loop_factory": VirtualClockLoop})

@@ -1,9 +1,9 @@
-"""The emulator's small worker, which here takes as long as a scene's sound, and takes notes.
+"""Stub worker of the emulator that takes as long as a scene's audio and records its events.
 
-Started as ``python -I -S worker.py FOLDER``, where FOLDER has ``stub_worker.py``. Each line of the
-file BENCH_NOTES is a time in seconds since the epoch and a word: ``listening``, ``asked`` (the
-head of a request for a video was read) and ``sent`` (the last byte of a video was written). It
-cannot go by names: our client does not tell them.
+It is started as ``python -I -S worker.py FOLDER``, where FOLDER contains ``stub_worker.py``. Each
+line of the file BENCH_EVENTS is a time in seconds since the epoch and the name of an event:
+``listening``, ``requested`` (the head of a request for a video was read) or ``sent`` (the last byte
+of a video was written). The events have no name of a scene, because our client does not send it.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 stub: Any = importlib.import_module("stub_worker")
-NOTES = Path(os.environ["BENCH_NOTES"])
+EVENTS = Path(os.environ["BENCH_EVENTS"])
 say = stub.say
 
 
-def note(word: str, at: float | None = None) -> None:
-    with NOTES.open("a", encoding="ascii") as file:
-        file.write(f"{time.time() if at is None else at} {word}\n")
+def record(event: str, at: float | None = None) -> None:
+    with EVENTS.open("a", encoding="ascii") as file:
+        file.write(f"{time.time() if at is None else at} {event}\n")
 
 
-def said(text: str) -> None:
+def say_and_record(text: str) -> None:
     if text == "listening":
-        note(text)
+        record(text)
     say(text)
 
 
-def age() -> float:
-    """Seconds since this process was forked: the 22nd word of ``/proc/self/stat``."""
+def process_age() -> float:
+    """Return the seconds since this process was forked: the 22nd field of ``/proc/self/stat``."""
     words = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
 
 
-class Stamped:
-    """A file that knows when something was last written to it."""
+class TimedWriter:
+    """File with the time of the last write to it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -62,24 +62,25 @@ class Handler(stub.Handler):  # type: ignore[misc]
 
     def setup(self) -> None:
         super().setup()
-        self.wfile = Stamped(self.wfile)
+        self.wfile = TimedWriter(self.wfile)
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's way
-        note("asked")
+    def do_POST(self) -> None:  # noqa: N802 - named by http.server
+        record("requested")
         super().do_POST()
 
     def do_GET(self) -> None:  # noqa: N802
         super().do_GET()
         if self.path.startswith("/download/"):
-            note("sent", self.wfile.at)
+            record("sent", self.wfile.at)
 
 
 class Worker(stub.Worker):  # type: ignore[misc]
     def make(self, request: dict[str, Any], size: int) -> dict[str, Any]:
-        with wave.open(io.BytesIO(base64.b64decode(request["input_audio"]))) as sound:
-            request["output_filename"] = str(sound.getnframes() / sound.getframerate())
-        made: dict[str, Any] = super().make(request, size)
-        return made
+        with wave.open(io.BytesIO(base64.b64decode(request["input_audio"]))) as audio:
+            # The stub passes this name to `Behaviour.generate_seconds`.
+            request["output_filename"] = str(audio.getnframes() / audio.getframerate())
+        response: dict[str, Any] = super().make(request, size)
+        return response
 
 
 class Behaviour(stub.Behaviour):  # type: ignore[misc]
@@ -87,11 +88,11 @@ class Behaviour(stub.Behaviour):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.boot = max(0.0, self.boot - age())  # that Python starts is part of it
+        self.boot = max(0.0, self.boot - process_age())  # the start of Python is part of the boot
 
     def generate_seconds(self, name: str, size: int) -> float:  # noqa: ARG002
         return float(name)
 
 
-stub.say, stub.Handler, stub.Worker, stub.Behaviour = said, Handler, Worker, Behaviour
+stub.say, stub.Handler, stub.Worker, stub.Behaviour = say_and_record, Handler, Worker, Behaviour
 sys.exit(stub.main())

@@ -1,1 +1,1 @@
-"""``cloudburst-fargate`` from PyPI, which this package replaces, in an environment of its own."""
+"""``cloudburst-fargate`` from PyPI, which this package replaces, in its own environment."""

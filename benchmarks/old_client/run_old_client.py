@@ -1,6 +1,7 @@
-"""Runs the old client as a process of its own: ``python drive.py JOB``; see ``cloud/ours.py``.
+"""Program that renders scenes with the old client: ``python run_old_client.py JOB``.
 
-It stands in the old client's environment, so it may import nothing of ours.
+JOB is the same as in ``cloud/run_our_client.py``. The program runs in the environment of the old
+client, where modules of this project cannot be imported.
 """
 
 from __future__ import annotations
