@@ -1,13 +1,15 @@
-"""Whether moving files hides behind encoding: one worker, one encoder slot, a slow line.
+"""Overlap of uploads and downloads with encodes, on one worker with a slow connection.
 
     python benchmarks/pipeline.py [--scenes 20] [--rate 10]
 
-The real client and the real service, as a process, with a stand-in for the render child that takes
-3 s and makes 20 MB; each scene brings 20 MB. Between them is a proxy on loopback that passes 10 MB
-a second and connection, in each direction. Two encoder shares are told, both from the first
-encode's begin to the last one's end: by the client's events, and by the render children
-themselves, which counts the way from one encode's end to the next one's begin as idle. Exits with 1
-when either is below 95 %.
+The real client renders on a process of the real service, with one encoder slot and a fake render
+process that takes 3 s. The files and the video of a scene have 20 MB each. A proxy between client
+and service passes 10 MB per second in each direction of each connection.
+
+The encoder is busy for some share of the time between the start of the first encode and the end of
+the last one. Two such shares are printed: one from the client's events, and one from the times of
+the render processes, in which the time from the end of a process to the start of the next one is
+idle. Exits with 1 if one of them is below 95 %.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import TypeAlias
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
-from stand_in.making import make_scenes, one_worker, spans
+from fake_render.worker import make_scenes, one_worker, render_times
 
 from cloudburst import Client, Limits, Report
 from cloudburst.engine.cost_breakdown import covered_seconds
@@ -33,23 +35,26 @@ from cloudburst.models.events import Event, SceneEvent
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskStatus
 from cloudburst.ports import Backend, Launcher
 
-SECONDS, BYTES = 3.0, 20_000_000
+RENDER_SECONDS, BYTES = 3.0, 20_000_000
 GOAL = 0.95
+"""Share of the time during which the encoder is busy, at least."""
 BLOCK = 64 * 1024
+"""Largest number of bytes that are passed at once."""
 BURST = 0.02
-"""Seconds' worth of bytes that may pass at once."""
+"""Seconds by which bytes may be passed ahead of the rate."""
 
 Span: TypeAlias = tuple[float, float]
+"""Start and end of a phase, in seconds."""
 
 
-class SlowLine:
-    """Passes bytes on, so many a second for each connection and direction."""
+class SlowProxy:
+    """Proxy with a rate limit, in bytes per second, for each direction of a connection."""
 
     def __init__(self, port: int, rate: float) -> None:
         self._port = port
         self._rate = rate
 
-    async def carry(self, client: SocketStream) -> None:
+    async def handle(self, client: SocketStream) -> None:
         async with (
             client,
             await anyio.connect_tcp("127.0.0.1", self._port) as server,
@@ -59,13 +64,13 @@ class SlowLine:
             tasks.start_soon(self._pump, server, client, tasks.cancel_scope)
 
     async def _pump(self, source: ByteStream, sink: ByteStream, scope: anyio.CancelScope) -> None:
-        paid = 0.0
+        sent_until = 0.0  # time at which the bytes so far have passed at this rate
         try:
             while True:
                 block = await source.receive(BLOCK)
                 now = anyio.current_time()
-                paid = max(paid, now - BURST) + len(block) / self._rate
-                await anyio.sleep(max(0.0, paid - now))
+                sent_until = max(sent_until, now - BURST) + len(block) / self._rate
+                await anyio.sleep(max(0.0, sent_until - now))
                 await sink.send(block)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             scope.cancel()
@@ -73,7 +78,7 @@ class SlowLine:
 
 @dataclass(frozen=True, slots=True)
 class SlowLauncher:
-    """A launcher whose tasks are reached through a slow line."""
+    """Launcher whose tasks are reached through slow proxies."""
 
     launcher: Launcher
     tasks: TaskGroup
@@ -98,8 +103,8 @@ class SlowLauncher:
             return status
         if status.address not in self.addresses:
             listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-            line = SlowLine(int(status.address.rpartition(":")[2]), self.rate)
-            self.tasks.start_soon(listener.serve, line.carry)
+            proxy = SlowProxy(int(status.address.rpartition(":")[2]), self.rate)
+            self.tasks.start_soon(listener.serve, proxy.handle)
             port = listener.extra(SocketAttribute.local_port)
             self.addresses[status.address] = f"http://127.0.0.1:{port}"
         return replace(status, address=self.addresses[status.address])
@@ -109,12 +114,12 @@ async def render(folder: Path, number: int, rate: float) -> tuple[Report, list[E
     scenes = await anyio.to_thread.run_sync(make_scenes, folder, number, BYTES)
 
     @asynccontextmanager
-    async def slowed(backend: Backend) -> AsyncGenerator[Backend]:
+    async def slow_down(backend: Backend) -> AsyncGenerator[Backend]:
         async with anyio.create_task_group() as tasks:
             yield replace(backend, launcher=SlowLauncher(backend.launcher, tasks, rate, {}))
             tasks.cancel_scope.cancel()
 
-    backend = one_worker(folder, seconds=SECONDS, size=BYTES, through=slowed)
+    backend = one_worker(folder, seconds=RENDER_SECONDS, size=BYTES, wrap=slow_down)
     async with (
         Client(backend, limits=Limits(workers=1)) as client,
         client.stream(scenes, to=folder / "out") as run,
@@ -123,61 +128,66 @@ async def render(folder: Path, number: int, rate: float) -> tuple[Report, list[E
     return run.report, events
 
 
-def stages(events: Sequence[Event]) -> tuple[dict[str, Span], dict[str, Span], dict[str, Span]]:
-    """When each scene was uploaded, encoded and downloaded, by its name."""
-    at: defaultdict[str, dict[str, float]] = defaultdict(dict)
+def phases(events: Sequence[Event]) -> tuple[dict[str, Span], dict[str, Span], dict[str, Span]]:
+    """Return the spans of uploads, encodes and downloads, each by name of the scene."""
+    times: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for event in events:
         if isinstance(event, SceneEvent):
-            at[event.scene][event.type.removeprefix("scene.")] = event.at
+            times[event.scene][event.type.removeprefix("scene.")] = event.at
     return (
-        {name: (when["started"], when["uploaded"]) for name, when in at.items()},
-        {name: (when["encoding"], when["encoded"]) for name, when in at.items()},
-        {name: (when["encoded"], when["completed"]) for name, when in at.items()},
+        {name: (at["started"], at["uploaded"]) for name, at in times.items()},
+        {name: (at["encoding"], at["encoded"]) for name, at in times.items()},
+        {name: (at["encoded"], at["completed"]) for name, at in times.items()},
     )
 
 
-def shared(span: Span, others: Sequence[Span]) -> float:
-    """Seconds of a span during which one of the others goes on."""
-    cut = [(max(a, span[0]), min(b, span[1])) for a, b in others]
-    return covered_seconds([(a, b) for a, b in cut if a < b])
+def overlap(span: Span, others: Sequence[Span]) -> float:
+    """Return the seconds of a span that at least one of the other spans covers."""
+    parts = [(max(start, span[0]), min(end, span[1])) for start, end in others]
+    return covered_seconds([(start, end) for start, end in parts if start < end])
 
 
-def share(encodes: Sequence[Span]) -> float:
-    began, ended = min(a for a, _ in encodes), max(b for _, b in encodes)
+def busy_share(encodes: Sequence[Span]) -> float:
+    """Return the share of the time from first start to last end that the encodes cover."""
+    began, ended = min(start for start, _ in encodes), max(end for _, end in encodes)
     return covered_seconds(encodes) / (ended - began)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Whether moving files hides behind encoding.")
+    parser = argparse.ArgumentParser(description="Overlap of transfers with encodes.")
     parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=10, help="MB a second and connection")
-    said = parser.parse_args()
+    parser.add_argument("--rate", type=float, default=10, help="MB per second of each connection")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        os.environ["XDG_STATE_HOME"] = name  # the user's own measurements stay as they are
+        os.environ["XDG_STATE_HOME"] = name  # keeps the measurements of the user unchanged
         folder = Path(name)
-        report, events = anyio.run(render, folder, said.scenes, said.rate * 1e6)
-        encodes_there = spans(folder)
+        report, events = anyio.run(render, folder, arguments.scenes, arguments.rate * 1e6)
+        renders = render_times(folder)
     report.raise_for_failures()
-    uploads, encodes, downloads = stages(events)
-    every = list(encodes.values())
-    hidden_up = sum(shared(span, every) for span in uploads.values())
-    hidden_down = sum(shared(span, every) for span in downloads.values())
-    all_up = sum(b - a for a, b in uploads.values())
-    all_down = sum(b - a for a, b in downloads.values())
-    move = BYTES / (said.rate * 1e6)
-    ready = min(a for a, _ in uploads.values())
-    wall = max(b for _, b in downloads.values()) - ready
-    ideal = move + said.scenes * SECONDS + move
-    one_by_one = said.scenes * (SECONDS + 2 * move)
-    by_events, by_children = share(every), share(encodes_there)
-    print(f"{said.scenes} scenes: {BYTES / 1e6:g} MB in, {SECONDS:g} s encode, the same out")
-    print(f"uploads    {all_up:6.1f} s, of which {hidden_up:6.1f} s beside an encode")
-    print(f"downloads  {all_down:6.1f} s, of which {hidden_down:6.1f} s beside an encode")
-    print(f"encoder busy by events {by_events:.2%}, by its children {by_children:.2%}")
+    uploads, encodes, downloads = phases(events)
+    encode_spans = list(encodes.values())
+    upload_overlap = sum(overlap(span, encode_spans) for span in uploads.values())
+    download_overlap = sum(overlap(span, encode_spans) for span in downloads.values())
+    upload_total = sum(end - start for start, end in uploads.values())
+    download_total = sum(end - start for start, end in downloads.values())
+    transfer = BYTES / (arguments.rate * 1e6)
+    began = min(start for start, _ in uploads.values())
+    wall = max(end for _, end in downloads.values()) - began
+    ideal = transfer + arguments.scenes * RENDER_SECONDS + transfer
+    without_overlap = arguments.scenes * (RENDER_SECONDS + 2 * transfer)
+    by_events, by_processes = busy_share(encode_spans), busy_share(renders)
     print(
-        f"wall {wall:.1f} s from the first upload on; ideal {ideal:.1f}, in turn {one_by_one:.1f}"
+        f"{arguments.scenes} scenes: upload of {BYTES / 1e6:g} MB, encode of {RENDER_SECONDS:g} s, "
+        "download of the same size"
     )
-    met = min(by_events, by_children) >= GOAL
+    print(f"uploads    {upload_total:6.1f} s, {upload_overlap:6.1f} s of them during an encode")
+    print(f"downloads  {download_total:6.1f} s, {download_overlap:6.1f} s of them during an encode")
+    print(f"encoder busy: {by_events:.2%} by events, {by_processes:.2%} by render processes")
+    print(
+        f"wall time from the first upload {wall:.1f} s; ideal {ideal:.1f} s, "
+        f"without overlap {without_overlap:.1f} s"
+    )
+    met = min(by_events, by_processes) >= GOAL
     print(f"goal {GOAL:.0%}: {'met' if met else 'MISSED'}")
     return 0 if met else 1
 

@@ -1,4 +1,4 @@
-"""Scenes as large as wanted, and a local backend whose renders take as long as wanted."""
+"""Scenes of a given size, and a local worker whose renders take a given time."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend, OpenBackend
 
-SERVE = (sys.executable, str(Path(__file__).with_name("serve.py")))
+SERVICE = (sys.executable, str(Path(__file__).with_name("service.py")))
 
 
 def make_scenes(folder: Path, number: int, size: int) -> list[Scene]:
-    """Pictures of about ``size`` bytes, all different, and one short sound."""
-    sound = folder / "sound.wav"
-    with wave.open(str(sound), "wb") as file:
+    """Make scenes with different pictures of about ``size`` bytes, and the same short audio."""
+    audio = folder / "audio.wav"
+    with wave.open(str(audio), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(48_000))
     side = int((size / 3) ** 0.5)
     scenes = []
-    for place in range(number):
-        picture = folder / f"s{place:02d}.bmp"
+    for index in range(number):
+        picture = folder / f"s{index:02d}.bmp"
         Image.effect_noise((side, side), 80).convert("RGB").save(picture)
         with picture.open("r+b") as file:
             file.seek(1000)
-            file.write(f"number {place}".encode())
-        scenes.append(Scene(name=f"s{place:02d}", image=picture, audio=sound))
+            file.write(f"number {index}".encode())
+        scenes.append(Scene(name=f"s{index:02d}", image=picture, audio=audio))
     return scenes
 
 
@@ -42,16 +42,20 @@ def one_worker(
     *,
     seconds: float,
     size: int,
-    through: Callable[[Backend], AbstractAsyncContextManager[Backend]] | None = None,
+    wrap: Callable[[Backend], AbstractAsyncContextManager[Backend]] | None = None,
 ) -> OpenBackend:
-    """One process with one encoder slot, whose renders take ``seconds`` and make ``size`` bytes.
+    """Return the backend of one worker with one encoder slot and fake renders.
 
-    ``through`` may put something between it and the client.
+    Args:
+        folder: Folder of the worker's files and of the render times: see `render_times`.
+        seconds: Time of each render, in seconds.
+        size: Size of each video, in bytes.
+        wrap: Function that returns the backend that the client gets instead.
     """
-    command = (*SERVE, str(seconds), str(size), str(folder / "times"))
+    command = (*SERVICE, str(seconds), str(size), str(folder / "times"))
 
     @asynccontextmanager
-    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+    async def open_backend(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
         async with open_local_backend(
             workers=1,
             encoders=1,
@@ -60,17 +64,17 @@ def one_worker(
             command=command,
             required_modules=(),
         ) as backend:
-            if through is None:
+            if wrap is None:
                 yield backend
             else:
-                async with through(backend) as other:
-                    yield other
+                async with wrap(backend) as wrapped:
+                    yield wrapped
 
-    return opened
+    return open_backend
 
 
-def spans(folder: Path) -> list[tuple[float, float]]:
-    """When each render began and ended, on this machine's monotonic clock."""
+def render_times(folder: Path) -> list[tuple[float, float]]:
+    """Return start and end of each render, in seconds of the monotonic clock."""
     lines = (folder / "times").read_text().splitlines()
     pairs = (line.split() for line in lines)
     return sorted((float(began), float(ended)) for began, ended in pairs)

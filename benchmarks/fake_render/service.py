@@ -1,4 +1,7 @@
-"""The real service, told by the environment as ever, with a stand-in for its render child."""
+"""Program that runs the real render service with a fake render process.
+
+Environment variables configure the service as usual. Arguments are those of the render process.
+"""
 
 import logging
 import sys
@@ -10,7 +13,8 @@ import anyio
 from cloudburst.service.config import load_settings
 from cloudburst.service.lifecycle import listening_socket, serve
 
-RENDER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), *sys.argv[1:])
+PROGRAM = str(Path(__file__).with_name("render_process.py"))
+RENDER = (sys.executable, "-I", "-S", PROGRAM, *sys.argv[1:])
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

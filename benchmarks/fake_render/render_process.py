@@ -1,7 +1,8 @@
-"""Plays the render child: takes BENCH_SECONDS, then leaves a file of BENCH_BYTES in MP4's shape.
+"""Fake render process: it takes a given time and makes an MP4 file of a given size.
 
-Started as ``python -I -S child.py FOLDER``, without any of our imports, so that what is measured
-is the way of a scene and not its render. A line of BENCH_TIMES says when it began and ended.
+It is started as ``python -I -S render_process.py SECONDS BYTES TIMES FOLDER``. It imports nothing
+of this project, so that almost no time is spent in it. It appends a line with the times of its
+start and end, in seconds of the monotonic clock, to the file TIMES.
 """
 
 import hashlib
@@ -16,12 +17,13 @@ from pathlib import Path
 STEPS = 30
 
 
-def say(**line: object) -> None:
+def report(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def end_with_server() -> None:
+def exit_with_service() -> None:
+    """Kill this process when the service closes its standard input."""
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGKILL)
@@ -41,15 +43,15 @@ def main() -> None:
         int(sys.argv[2]),
         *map(Path, sys.argv[3:]),
     )
-    threading.Thread(target=end_with_server, daemon=True).start()
+    threading.Thread(target=exit_with_service, daemon=True).start()
     video = mp4(size, (folder / "job.json").read_bytes())
     (folder / "video.mp4").write_bytes(video)
     digest = hashlib.sha256(video).hexdigest()
     for step in range(STEPS):
-        say(progress=step / STEPS)
+        report(progress=step / STEPS)
         time.sleep(max(0.0, began + seconds * (step + 1) / STEPS - time.monotonic()))
     facts = {"seconds": 3.0, "frames": 90, "width": 1920, "height": 1080, "scenario": "baseline"}
-    say(done={**facts, "size": len(video), "sha256": digest})
+    report(done={**facts, "size": len(video), "sha256": digest})
     with times_file.open("a", encoding="ascii") as times:
         times.write(f"{began} {time.monotonic()}\n")
 

@@ -1,0 +1,1 @@
+"""Worker with fake renders, for benchmarks of everything except the render itself."""

@@ -1,1 +1,0 @@
-"""What stands in for the parts that a benchmark is not about."""
