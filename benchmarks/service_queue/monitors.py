@@ -1,4 +1,4 @@
-"""What some cores do, what our children hold in memory, and how many of their threads could run."""
+"""Monitors of cores, and of the memory and the threads of child processes."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from pathlib import Path
 from renders.processes import memory
 
 
-class Cores:
-    """What some cores have done since this was made, in seconds of one core."""
+class CoreMonitor:
+    """Busy time of some cores since this object was made."""
 
     def __init__(self, cores: Sequence[int]) -> None:
         self._cores = cores
         self._began = time.monotonic()
-        self._idle = self._idling()
+        self._idle = self._idle_seconds()
 
     def busy(self) -> float:
+        """Return the time for which the cores were busy, in seconds of one core."""
         passed = len(self._cores) * (time.monotonic() - self._began)
-        return passed - (self._idling() - self._idle)
+        return passed - (self._idle_seconds() - self._idle)
 
     def seconds(self) -> float:
+        """Return the seconds since this object was made."""
         return time.monotonic() - self._began
 
-    def _idling(self) -> float:
+    def _idle_seconds(self) -> float:
         tick = os.sysconf("SC_CLK_TCK")
         lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
         counts = {line[0]: line[1:] for line in lines}
-        # Idle, and idle while a disk works.
+        # Fields 4 and 5: idle, and idle while a disk works.
         return sum(sum(map(int, counts[f"cpu{core}"][3:5])) / tick for core in self._cores)
 
 
-class Watch(threading.Thread):
-    """The most memory that all children of this process held at once."""
+class MemoryMonitor(threading.Thread):
+    """Thread that samples the memory of all child processes once a second, until `end`."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -48,34 +50,35 @@ class Watch(threading.Thread):
             self._peak = max(self._peak, sum(map(memory, children("self"))))
 
     def end(self) -> float:
-        """Megabytes."""
+        """Return the peak in megabytes."""
         self._ended.set()
         self.join()
         return self._peak / 1024
 
 
-class Threads(threading.Thread):
-    """How many threads of all children and theirs could run, twenty times a second.
+class ThreadMonitor(threading.Thread):
+    """Thread that counts the runnable threads of all descendants 20 times a second, until `end`.
 
-    A thread that waits for a core counts. On a machine that others use more of them wait, so that
-    the numbers above one are too high then; whether there is one at all hardly changes.
+    A thread that waits for a core is runnable. With load from other processes, more threads wait,
+    so numbers above one occur too often. The share of samples with no runnable thread hardly
+    depends on other load.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._seen: Counter[int] = Counter()
+        self._counts: Counter[int] = Counter()
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(0.05):
-            self._seen[sum(map(runnable, descendants("self")))] += 1
+            self._counts[sum(map(runnable, descendants("self")))] += 1
 
     def end(self) -> list[float]:
-        """Return the shares of the time with 0, 1, 2… threads."""
+        """Return the shares of the samples with 0, 1, 2… runnable threads."""
         self._ended.set()
         self.join()
-        total = self._seen.total()
-        return [self._seen[number] / total for number in range(max(self._seen) + 1)]
+        total = self._counts.total()
+        return [self._counts[number] / total for number in range(max(self._counts) + 1)]
 
 
 def children(process: int | str) -> list[int]:
@@ -93,7 +96,7 @@ def descendants(process: int | str) -> Iterator[int]:
 
 
 def runnable(process: int) -> int:
-    """Threads of a process that run or wait for a core."""
+    """Return the number of threads of a process that run or wait for a core."""
     number = 0
     for task in Path(f"/proc/{process}/task").glob("*/stat"):
         try:
@@ -103,10 +106,16 @@ def runnable(process: int) -> int:
     return number
 
 
-def await_quiet(numbers: Sequence[int], others: float, until: float) -> None:
-    """Wait until others have taken less than that share of these cores for two seconds."""
+def await_quiet(cores: Sequence[int], max_load: float, until: float) -> None:
+    """Wait until other processes have used less than a share of some cores for two seconds.
+
+    Args:
+        cores: Numbers of the cores.
+        max_load: Share of the cores that other processes may use.
+        until: Time at which to return in any case, in seconds of the monotonic clock.
+    """
     while time.monotonic() < until:
-        cores = Cores(numbers)
+        monitor = CoreMonitor(cores)
         time.sleep(2)
-        if cores.busy() < others * cores.seconds() * len(numbers):
+        if monitor.busy() < max_load * monitor.seconds() * len(cores):
             return
