@@ -1,39 +1,42 @@
 """Cost and quality of renders: CPU seconds, wall time, memory, file size, VMAF and SSIM.
 
-    python benchmarks/render.py                   # this version alone
-    python benchmarks/render.py --against DIR     # and the renderer of another checkout
-    python benchmarks/render.py --peer            # and the public image's code, zoompan, MoviePy
+    python benchmarks/render.py                   # this version only
+    python benchmarks/render.py --against DIR     # also the renderer of another checkout
+    python benchmarks/render.py --peer            # also the public image's code, zoompan, MoviePy
 
 Four scenarios at 1080p: a still picture or a slow zoom, with or without subtitles. Every program
 renders the same files in turn, three times each, in new processes. The output has medians, and the
 spread of the CPU seconds (highest over lowest, minus 1). Exits with 1 if a goal is missed.
 
-Cost. CPU is user plus system of a process and everything that it waited for (`os.wait4`). Memory
-is the peak of the process tree; pages that processes share count once (PSS). "Others" is the part
-of all cores that other processes used during the worst run: results with more than 6 % are not
-valid, and are listed. Compare ratios of one run of this benchmark, not seconds of several.
+Cost. CPU is user plus system of a process and all child processes that it has waited for
+(`os.wait4`). Memory is the peak of the process tree; pages that processes share count once (PSS).
+"Others" is the part of all cores that other processes used during the worst run: results with more
+than 6 % are not valid and are listed at the end. Compare ratios of one run of this benchmark, not
+seconds of several runs.
 
 ``--against DIR`` takes a clean git worktree of the version to compare with, for example that of
 the last one that used an ffmpeg: ``git worktree add --detach DIR f760254``. It is installed with
 its dependencies in an environment in the cache folder, and started as its service starts it.
 
-``--peer`` takes PyPI ``video-generation-api``, unmodified, through its own
-``/create_video_onestep``, which needs ``ffmpeg`` and ``ffprobe`` on the path. Its row contains its
-imports, its application, and the base64 of the request. Ours is the render process alone: the HTTP,
-hashes and unpacking (a process of about 0.2 CPU seconds) of a one-step request are not counted.
-Some of its still videos are longer than the audio; the column "frames" shows it, and the CPU
-seconds of these frames are counted. Every program that uses an ffmpeg gets the one of the path,
-except that the peer's zooms use an older one, which its pinned packages contain. Without ``--peer``
-it is the one of the wheel imageio-ffmpeg, which the peer cannot use.
+``--peer`` measures the code of the public image: PyPI ``video-generation-api``, unmodified, called
+through its ``/create_video_onestep``. It needs ``ffmpeg`` and ``ffprobe`` on the path. Its row
+contains its imports, its application, and the base64 of the request. Our row is the render process
+only: HTTP, hashes and the unpacking of a onestep request (a process of about 0.2 CPU seconds) are
+not counted. Some still videos of the public image are longer than the audio, as the column "frames"
+shows; the CPU seconds of the additional frames are counted. All programs that use an ffmpeg get the
+one of the path, except that the zooms of the public image use an older one, which its pinned
+packages contain. Without ``--peer``, it is the ffmpeg of the wheel imageio-ffmpeg, which the public
+image's code cannot use.
 
 Quality, with ``--against``: five pictures of different kinds, and all frames of each video. Ideal
 frames are exact parts of the RGB picture, enlarged by Pillow's Lanczos kernel, and converted to YUV
 once; the decoded planes are compared with them directly. Where a version draws subtitles, the ideal
-frames contain its own text, because the versions draw text differently by design: what is measured
-is what the encoder loses of it. The text comes from two lossless videos of the version, with and
-without subtitles; where they differ, there is text. The area of the text is also scored alone.
-With ``--peer``, the videos of the zoom on the benchmark's picture are scored, each against what the
-program means to show: BT.601 where it does not convert with BT.709, and the peer's own centre.
+frames contain its own text, because the versions draw text differently by design. The scores
+therefore show what the encoder loses of the text. The text comes from two lossless videos of the
+version, with and without subtitles: it is where they differ. The area of the text is also scored
+alone. With ``--peer``, the zoom videos of the benchmark's picture are scored, each against ideal
+frames with the settings of its program: BT.601 if it does not convert with BT.709, and the public
+image's centre of the zoom.
 
 ``--share`` renders each scene once more and measures the CPU seconds inside the calls of libx264.
 """
@@ -49,128 +52,135 @@ from pathlib import Path
 
 from PIL import Image
 from renders import costs, goals, quality, renderers
-from renders.costs import Row, Side
-from renders.environments import PROGRAMS
+from renders.costs import Program, Row
+from renders.environments import FFMPEG_PATHS
 from renders.inputs import EFFECTS_ONLY, FULL_FEATURED, SCENARIOS, Inputs, Scenario, make_inputs
-from renders.peer import peer
+from renders.other_programs import Zoompan, moviepy
 from renders.pictures import PHOTO_HINT, make_pictures
-from renders.tools import Zoompan, moviepy
+from renders.public_image import public_image
 
 Scene = tuple[int, Scenario]
+"""Length of the audio in seconds, and scenario."""
 
 NAMES = {scenario.name: scenario for scenario in SCENARIOS}
-ALL: tuple[Scene, ...] = tuple((seconds, one) for seconds in (10, 30) for one in SCENARIOS)
-WITH_GOALS: tuple[Scene, ...] = tuple(
+ALL_SCENES: tuple[Scene, ...] = tuple(
+    (seconds, scenario) for seconds in (10, 30) for scenario in SCENARIOS
+)
+SCENES_WITH_GOALS: tuple[Scene, ...] = tuple(
     (seconds, NAMES[name]) for name, seconds in sorted(goals.AGAINST, key=lambda key: key[1])
 )
 
 
 class Benchmark:
-    """Measurements in a temporary folder; inputs of each length are made once."""
+    """Measurements in a temporary folder. Inputs of each length are made once."""
 
-    def __init__(self, said: argparse.Namespace, work: Path) -> None:
-        self._said = said
+    def __init__(self, arguments: argparse.Namespace, work: Path) -> None:
+        self._arguments = arguments
         self._work = work
         self._inputs: dict[int, Inputs] = {}
         self._ours = renderers.ours()
 
     def run(self) -> list[goals.Verdict]:
-        if self._said.against:
-            return [*self._against(renderers.of_checkout(self._said.against))]
-        if self._said.peer:
+        if self._arguments.against:
+            return [*self._against(renderers.of_checkout(self._arguments.against))]
+        if self._arguments.peer:
             return [*self._peer()]
-        return [costs.judge_peak(self._costs([self._ours], self._scenes(ALL)))]
+        return [costs.judge_peak(self._costs([self._ours], self._scenes(ALL_SCENES)))]
 
     def _against(self, other: renderers.Renderer) -> Iterator[goals.Verdict]:
-        sides = [self._ours, other]
-        if not self._said.no_costs:
-            rows = self._costs(sides, self._scenes(WITH_GOALS))
+        versions = [self._ours, other]
+        if not self._arguments.no_costs:
+            rows = self._costs(versions, self._scenes(SCENES_WITH_GOALS))
             yield from costs.judge_against(rows, other.name)
             yield costs.judge_peak(rows)
-        if not self._said.no_quality:
-            yield from quality.judge(self._quality(sides))
+        if not self._arguments.no_quality:
+            yield from quality.judge(self._quality(versions))
 
     def _peer(self) -> Iterator[goals.Verdict]:
-        PROGRAMS.use_system()
-        public = peer()
-        scenes = self._scenes(ALL)
+        FFMPEG_PATHS.use_system()
+        public = public_image()
+        scenes = self._scenes(ALL_SCENES)
         rows = self._costs([self._ours, public], scenes)
-        if not self._said.no_tools:
+        if not self._arguments.no_tools:
             shortest = min(seconds for seconds, _ in scenes)
-            zooms = [(shortest, one) for one in (EFFECTS_ONLY, FULL_FEATURED)]
-            tools: list[Side] = [self._ours, Zoompan(), Zoompan(8000), moviepy()]
-            self._costs(tools, zooms)
-            if not self._said.no_quality:
-                self._score_zoom([*tools, public], shortest)
-        yield from costs.judge_peer(rows, public.name)
+            zooms = [(shortest, scenario) for scenario in (EFFECTS_ONLY, FULL_FEATURED)]
+            programs: list[Program] = [self._ours, Zoompan(), Zoompan(8000), moviepy()]
+            self._costs(programs, zooms)
+            if not self._arguments.no_quality:
+                self._score_zooms([*programs, public], shortest)
+        yield from costs.judge_public_image(rows, public.name)
         yield costs.judge_peak(rows)
 
     def _scenes(self, default: Sequence[Scene]) -> Sequence[Scene]:
-        seconds = self._said.seconds
-        return [(each, one) for each in seconds for one in SCENARIOS] if seconds else default
+        lengths = self._arguments.seconds
+        if not lengths:
+            return default
+        return [(seconds, scenario) for seconds in lengths for scenario in SCENARIOS]
 
-    def _made(self, seconds: int) -> Inputs:
+    def _inputs_of(self, seconds: int) -> Inputs:
         if seconds not in self._inputs:
             folder = self._work / f"inputs-{seconds}"
             folder.mkdir()
             self._inputs[seconds] = make_inputs(folder, seconds)
         return self._inputs[seconds]
 
-    def _costs(self, sides: Sequence[Side], scenes: Sequence[Scene]) -> list[Row]:
+    def _costs(self, programs: Sequence[Program], scenes: Sequence[Scene]) -> list[Row]:
         work = Path(tempfile.mkdtemp(dir=self._work))
-        costs.warm_up(sides, self._made(1), work)
+        costs.warm_up(programs, self._inputs_of(1), work)
         print(f"\n{costs.HEADER}", flush=True)
         rows: list[Row] = []
         for seconds, scenario in scenes:
-            inputs = self._made(seconds)
-            rows.append(costs.take_turns(sides, scenario, inputs, self._said.rounds, work))
+            inputs = self._inputs_of(seconds)
+            rounds = self._arguments.rounds
+            rows.append(costs.take_turns(programs, scenario, inputs, rounds, work))
             print(*rows[-1].lines(), sep="\n", flush=True)
-            if self._said.share:
-                self._share(scenario, inputs, work)
-        if loud := costs.noisy(rows):
-            print(f"not valid, because other processes used the cores: {', '.join(loud)}")
+            if self._arguments.share:
+                self._print_encoder_share(scenario, inputs, work)
+        if invalid := costs.invalid_rows(rows):
+            print(f"not valid, because other processes used the cores: {', '.join(invalid)}")
         return rows
 
-    def _share(self, scenario: Scenario, inputs: Inputs, work: Path) -> None:
+    def _print_encoder_share(self, scenario: Scenario, inputs: Inputs, work: Path) -> None:
         folder = work / f"share-{scenario.name}-{inputs.seconds}"
         share = self._ours.encoder_share(scenario, inputs, folder)
-        print("  encoder's share: " + ("not measurable" if share is None else f"{share:.0%}"))
+        text = "not measurable" if share is None else f"{share:.0%}"
+        print(f"  encoder's share of the CPU seconds: {text}")
 
-    def _quality(self, sides: Sequence[renderers.Renderer]) -> list[quality.Scored]:
-        pictures = make_pictures(self._said.photo)
-        if not self._said.photo:
+    def _quality(self, versions: Sequence[renderers.Renderer]) -> list[quality.VideoScore]:
+        pictures = make_pictures(self._arguments.photo)
+        if not self._arguments.photo:
             print(f"\n{PHOTO_HINT}")
-        chosen = {name: pictures[name] for name in self._said.pictures or pictures}
-        inputs = self._made(self._said.quality_seconds)
-        test = quality.QualityTest(sides, inputs, self._work / "quality")
+        chosen = {name: pictures[name] for name in self._arguments.pictures or pictures}
+        inputs = self._inputs_of(self._arguments.quality_seconds)
+        test = quality.QualityTest(versions, inputs, self._work / "quality")
         print(f"\nquality of {inputs.seconds} s, {quality.HEADER}", flush=True)
-        scored: list[quality.Scored] = []
-        for one in test.run(chosen):
-            scored.append(one)
-            print(*one.lines(), sep="\n", flush=True)
-        return scored
+        scores: list[quality.VideoScore] = []
+        for score in test.run(chosen):
+            scores.append(score)
+            print(*score.lines(), sep="\n", flush=True)
+        return scores
 
-    def _score_zoom(self, sides: Sequence[Side], seconds: int) -> None:
-        inputs, work = self._made(seconds), self._work / "zoom"
-        videos: list[tuple[Side, Path]] = []
-        for number, side in enumerate(sides):
+    def _score_zooms(self, programs: Sequence[Program], seconds: int) -> None:
+        inputs, work = self._inputs_of(seconds), self._work / "zoom"
+        videos: list[tuple[Program, Path]] = []
+        for number, program in enumerate(programs):
             folder = work / str(number)
             work.mkdir(exist_ok=True)
-            side.run(EFFECTS_ONLY, inputs, folder)
-            videos.append((side, folder / "video.mp4"))
+            program.run(EFFECTS_ONLY, inputs, folder)
+            videos.append((program, folder / "video.mp4"))
         print(f"\nquality of {seconds} s, {quality.HEADER}", flush=True)
         with Image.open(inputs.picture) as picture:
-            shown = picture.convert("RGB")
-        for one in quality.score_videos(shown, videos, EFFECTS_ONLY, inputs, work):
-            print(*one.lines(), sep="\n", flush=True)
+            rgb = picture.convert("RGB")
+        for score in quality.score_videos(rgb, videos, EFFECTS_ONLY, inputs, work):
+            print(*score.lines(), sep="\n", flush=True)
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cost and quality of renders.")
     compared = parser.add_mutually_exclusive_group()
     compared.add_argument("--against", type=Path, metavar="DIR", help="a clean git worktree")
     compared.add_argument("--peer", action="store_true", help="the public image's code")
-    parser.add_argument("--seconds", type=int, nargs="+", help="lengths of audio; default: by goal")
+    parser.add_argument("--seconds", type=int, nargs="+", help="audio lengths; default: with goals")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--share", action="store_true", help="measure the encoder's share too")
     parser.add_argument("--photo", type=Path, help="a photograph of at least 1920x1080")
@@ -183,10 +193,10 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    said = arguments()
+    arguments = parse_arguments()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        verdicts = Benchmark(said, Path(name)).run()
+        verdicts = Benchmark(arguments, Path(name)).run()
     print("\ngoals", *verdicts, sep="\n")
     return 0 if all(verdict.met for verdict in verdicts) else 1
 

@@ -9,9 +9,9 @@ from statistics import median
 from typing import NamedTuple, Protocol
 
 from renders import goals
-from renders.frames import Look, count_frames
+from renders.frames import IdealSettings, count_frames
 from renders.inputs import BASELINE, Inputs, Scenario
-from renders.processes import QUIET, Cost
+from renders.processes import MAX_OTHER_LOAD, Cost
 
 HEADER = (
     f"{'':43} {'CPU s':>7} {'spread':>6} {'wall s':>7} {'PSS MB':>6} {'file MB':>7} {'frames':>6}"
@@ -19,14 +19,14 @@ HEADER = (
 )
 
 
-class Side(Protocol):
+class Program(Protocol):
     """Program that renders a scene in a new folder, as ``video.mp4``."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def look(self) -> Look: ...
+    def ideal_settings(self) -> IdealSettings: ...
 
     def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost: ...
 
@@ -91,31 +91,32 @@ class Row(NamedTuple):
             )
 
 
-def warm_up(sides: Sequence[Side], inputs: Inputs, work: Path) -> None:
+def warm_up(programs: Sequence[Program], inputs: Inputs, work: Path) -> None:
     """Run each program once, so that Python's bytecode and the files are in the cache."""
-    for number, side in enumerate(sides):
-        side.run(BASELINE, inputs, work / f"warm-{number}")
+    for number, program in enumerate(programs):
+        program.run(BASELINE, inputs, work / f"warm-{number}")
 
 
 def take_turns(
-    sides: Sequence[Side], scenario: Scenario, inputs: Inputs, rounds: int, work: Path
+    programs: Sequence[Program], scenario: Scenario, inputs: Inputs, rounds: int, work: Path
 ) -> Row:
     """Render a scene with each program in turn, this number of times.
 
     The videos of the last round stay in ``work``; `video_of` returns their paths.
     """
-    costs: dict[str, list[Cost]] = {side.name: [] for side in sides}
+    costs: dict[str, list[Cost]] = {program.name: [] for program in programs}
     for _ in range(rounds):
-        for number, side in enumerate(sides):
+        for number, program in enumerate(programs):
             folder = video_of(work, number, scenario, inputs.seconds).parent
             shutil.rmtree(folder, ignore_errors=True)
-            costs[side.name].append(side.run(scenario, inputs, folder))
+            costs[program.name].append(program.run(scenario, inputs, folder))
     frames = [
         count_frames(video_of(work, number, scenario, inputs.seconds))
-        for number in range(len(sides))
+        for number in range(len(programs))
     ]
     runs = {
-        side.name: Runs(costs[side.name], count) for side, count in zip(sides, frames, strict=True)
+        program.name: Runs(costs[program.name], count)
+        for program, count in zip(programs, frames, strict=True)
     }
     return Row(scenario, inputs.seconds, runs)
 
@@ -126,33 +127,35 @@ def video_of(work: Path, number: int, scenario: Scenario, seconds: int) -> Path:
 
 
 def judge_against(rows: Sequence[Row], other: str) -> Iterator[goals.Verdict]:
-    """Yield whether ours is cheap enough compared with the renderer that was replaced."""
+    """Yield the verdicts on our costs, compared with those of the replaced renderer."""
     for row in rows:
         where = f"{row.scenario.name} at {row.seconds} s"
         if goal := goals.AGAINST.get((row.scenario.name, row.seconds)):
-            yield goals.at_least(f"{where}: the other's CPU over ours", row.ratio(other), goal)
+            yield goals.at_least(f"{where}: CPU of the other over ours", row.ratio(other), goal)
         size = row.ours.size / row.runs[other].size
         limit = goals.SIZE[bool(row.scenario.effects)]
         yield goals.at_most(f"{where}: size of ours over the other", size, limit)
 
 
-def judge_peer(rows: Sequence[Row], peer: str) -> Iterator[goals.Verdict]:
-    """Yield whether ours is cheap enough compared with the public image's code."""
+def judge_public_image(rows: Sequence[Row], name: str) -> Iterator[goals.Verdict]:
+    """Yield the verdicts on our costs, compared with those of the public image's code."""
     for row in rows:
-        if goal := goals.PEER.get((row.scenario.name, row.seconds)):
+        if goal := goals.PUBLIC_IMAGE.get((row.scenario.name, row.seconds)):
             where = f"{row.scenario.name} at {row.seconds} s"
-            yield goals.at_least(f"{where}: the peer's CPU over ours", row.ratio(peer), goal)
+            text = f"{where}: CPU of the public image over ours"
+            yield goals.at_least(text, row.ratio(name), goal)
 
 
 def judge_peak(rows: Sequence[Row]) -> goals.Verdict:
+    """Return the verdict on our highest memory."""
     peak = max(row.ours.peak for row in rows)
     return goals.at_most("highest peak of a render (PSS), in MB", peak, goals.PEAK)
 
 
-def noisy(rows: Sequence[Row]) -> list[str]:
-    """Return the rows during which other processes used much of the cores."""
+def invalid_rows(rows: Sequence[Row]) -> list[str]:
+    """Return the titles of rows during which other processes used too much of the cores."""
     return [
         f"{row.scenario.name} at {row.seconds} s"
         for row in rows
-        if max(runs.others for runs in row.runs.values()) > QUIET
+        if max(runs.others for runs in row.runs.values()) > MAX_OTHER_LOAD
     ]

@@ -1,4 +1,4 @@
-"""Programs and Python environments that are compared with, made on first use and kept."""
+"""Paths of ffmpeg, and Python environments of other programs, made on first use and kept."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import imageio_ffmpeg
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cloudburst-bench"
 ISOLATED = {"PYTHONPATH": ""}
-"""Variables for an environment that must not import the modules of this checkout."""
+"""Environment variables of a Python that must not import the modules of this checkout."""
 
 
-class Programs:
-    """Programs for ffmpeg: one that scores, and one that everything else uses.
+class FfmpegPaths:
+    """Paths of the ffmpeg that computes scores, and of the ffmpeg of all other programs.
 
-    Both are the one of the wheel imageio-ffmpeg, which has VMAF, until `use_system` is called.
+    Both are the ffmpeg of the wheel imageio-ffmpeg, which has VMAF, until `use_system` is called.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Programs:
         self.ffmpeg = str(found["ffmpeg"])
 
     def environ(self) -> dict[str, str]:
-        """Return variables with which versions of our renderer find the ffmpeg."""
+        """Return the environment variables with which versions of our renderer find ffmpeg."""
         return {"CLOUDBURST_FFMPEG": self.ffmpeg}
 
 
-PROGRAMS = Programs()
+FFMPEG_PATHS = FfmpegPaths()
 
 
 def environment(name: str, packages: Sequence[str], version: str | None = None) -> Path:
@@ -51,12 +51,12 @@ def environment(name: str, packages: Sequence[str], version: str | None = None) 
     """
     folder = CACHE / name
     python, complete = folder / "bin" / "python", folder / "complete"
-    wanted = "\n".join(packages)
-    if complete.exists() and complete.read_text() == wanted:
+    requirements = "\n".join(packages)
+    if complete.exists() and complete.read_text() == requirements:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     if uv := _uv():
-        make: list[str | Path] = [uv, "venv", "-q", "-p", version or sys.executable, folder]
+        create: list[str | Path] = [uv, "venv", "-q", "-p", version or sys.executable, folder]
         install: list[str | Path] = [
             uv,
             "pip",
@@ -68,17 +68,17 @@ def environment(name: str, packages: Sequence[str], version: str | None = None) 
             *packages,
         ]
     else:
-        make = [sys.executable, "-m", "venv", folder]
+        create = [sys.executable, "-m", "venv", folder]
         install = [python, "-m", "pip", "install", "-q", *packages]
-    subprocess.run(make, check=True)
+    subprocess.run(create, check=True)
     subprocess.run(install, check=True)
-    complete.write_text(wanted)
+    complete.write_text(requirements)
     return python
 
 
 def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv")
+    beside_python = Path(sys.executable).with_name("uv")
+    return str(beside_python) if beside_python.exists() else shutil.which("uv")
 
 
 def checkout_python(checkout: Path) -> Path:

@@ -1,11 +1,11 @@
-"""Frames that videos are compared with: ideal frames, and the text that a renderer draws on them.
+"""Reference frames for scores of videos: ideal frames, and the text that a renderer draws on them.
 
 Frames are raw YUV 4:2:0 of 8 bits in limited range, so that a video is compared as it is decoded.
 A conversion of the decoded video to RGB would round its values and hide small differences.
 
 An ideal frame is the exact part of the RGB picture, enlarged by Pillow with a Lanczos kernel and
-converted once. Its geometry is written down here again, not imported, because the renderer is what
-is tested.
+converted once. Its geometry is defined here and not imported, so that errors of the renderer are
+found.
 """
 
 from __future__ import annotations
@@ -47,24 +47,25 @@ class Window(NamedTuple):
 WHOLE = Window(0, 0, 1)
 
 
-class Look(NamedTuple):
-    """What the videos of a program mean to show: other ideal frames would be unfair to it."""
+class IdealSettings(NamedTuple):
+    """Settings of a program that its ideal frames must share for a fair comparison."""
 
     matrix: Matrix = "bt601"
-    """Conversion of its colours. Ffmpeg converts with BT.601 unless it is asked for another."""
-    aside: float = 0.0
-    """Pixels by which the centre of its zoom is right of and below that of the picture."""
+    """Matrix that converts colours. Ffmpeg uses BT.601 by default."""
+    centre_offset: float = 0.0
+    """Pixels by which the centre of a zoom is right of and below the centre of the picture."""
 
 
-BT601, BT709 = Look(), Look("bt709")
+BT601, BT709 = IdealSettings(), IdealSettings("bt709")
 
 
-def zoom_windows(frames: int, aside: float = 0.0) -> Iterator[Window]:
-    """Yield the windows of a zoom about the centre, or ``aside`` pixels right of and below it."""
+def zoom_windows(frames: int, centre_offset: float = 0.0) -> Iterator[Window]:
+    """Yield the windows of a zoom; see `IdealSettings.centre_offset`."""
     for frame in range(frames):
         zoom = 1 + ZOOM_DEPTH * (frame / (frames - 1) if frames > 1 else 0.0)
-        room = 1 - 1 / zoom
-        yield Window((WIDTH / 2 + aside) * room, (HEIGHT / 2 + aside) * room, zoom)
+        hidden = 1 - 1 / zoom  # part of the width and height that the window does not show
+        x, y = WIDTH / 2 + centre_offset, HEIGHT / 2 + centre_offset
+        yield Window(x * hidden, y * hidden, zoom)
 
 
 def ideal_frame(picture: Image.Image, window: Window, matrix: Matrix) -> Frame:
@@ -79,7 +80,7 @@ def ideal_frame(picture: Image.Image, window: Window, matrix: Matrix) -> Frame:
 
 
 def _conversion(matrix: Matrix) -> tuple[float, ...]:
-    """Return the matrix from R'G'B' to limited Y'CbCr."""
+    """Return the matrix from R'G'B' to Y'CbCr in limited range."""
     red, blue = _LUMA[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     cb = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
@@ -89,7 +90,10 @@ def _conversion(matrix: Matrix) -> tuple[float, ...]:
 
 
 def _halved(plane: Frame) -> Frame:
-    """Return a colour plane at half size; samples lie at the left ones of pairs, as in H.264."""
+    """Return a colour plane at half size.
+
+    A sample is at the horizontal position of the left one of two samples, as in H.264.
+    """
     wide = np.pad(plane, ((0, 0), (1, 0)), "edge").astype(np.uint16)
     rows = wide[0::2] + wide[1::2]
     total = rows[:, 0:-1:2] + 2 * rows[:, 1::2] + rows[:, 2::2]
@@ -98,18 +102,24 @@ def _halved(plane: Frame) -> Frame:
 
 
 class IdealClip:
-    """Ideal frames of one clip. Those of a zoom are kept in a file, because they take longer."""
+    """Ideal frames of one clip. The frames of a zoom are stored in a file, as they take longer."""
 
     def __init__(
-        self, picture: Image.Image, frames: int, look: Look, *, zoom: bool, file: Path
+        self,
+        picture: Image.Image,
+        frames: int,
+        settings: IdealSettings,
+        *,
+        zoom: bool,
+        file: Path,
     ) -> None:
         self.frames = frames
-        self._still = None if zoom else ideal_frame(picture, WHOLE, look.matrix)
+        self._still = None if zoom else ideal_frame(picture, WHOLE, settings.matrix)
         self._file = file
         if zoom:
             with file.open("wb") as out:
-                for window in zoom_windows(frames, look.aside):
-                    out.write(ideal_frame(picture, window, look.matrix).tobytes())
+                for window in zoom_windows(frames, settings.centre_offset):
+                    out.write(ideal_frame(picture, window, settings.matrix).tobytes())
 
     def __iter__(self) -> Iterator[Frame]:
         if self._still is not None:
@@ -119,11 +129,11 @@ class IdealClip:
 
 
 def decoded(video: Path) -> Iterator[Frame]:
-    """Yield the frames of a video as they are decoded."""
+    """Yield the decoded frames of a video."""
     with av.open(str(video)) as container:
         for frame in container.decode(video=0):
             if frame.format.name not in ("yuv420p", "yuvj420p"):
-                sys.exit(f"{video} has frames in {frame.format.name}")
+                sys.exit(f"{video}: frames are {frame.format.name}, not yuv420p")
             yield cast("Frame", frame.to_ndarray())
 
 
@@ -134,7 +144,7 @@ def is_lossless(video: Path) -> bool:
 
 
 def count_frames(video: Path) -> int:
-    """Return the number of pictures that a video's file contains."""
+    """Return the number of frames in the file of a video."""
     with av.open(str(video)) as container:
         return sum(packet.size > 0 for packet in container.demux(video=0))
 
@@ -142,11 +152,11 @@ def count_frames(video: Path) -> int:
 def with_text(ideal: Iterable[Frame], subtitled: Path, plain: Path) -> Iterator[Frame]:
     """Yield ideal frames with the text that a renderer draws.
 
-    The two files are lossless videos of what it draws with and without subtitles. Where they are
-    equal, there is no text, and the frame is the ideal one.
+    The two files are its lossless videos with and without subtitles. Where their frames are equal,
+    there is no text, and the ideal frame is used.
     """
-    for frame, drawn, bare in zip(ideal, decoded(subtitled), decoded(plain), strict=False):
-        text = drawn != bare
+    for frame, drawn, without in zip(ideal, decoded(subtitled), decoded(plain), strict=False):
+        text = drawn != without
         if text[:TEXT_TOP].any():
             sys.exit(f"{subtitled}: text above row {TEXT_TOP}, where it is not compared")
         yield np.where(text, drawn, frame)

@@ -1,6 +1,6 @@
-"""Render process with changes for a measurement: ``python -P hooks.py CHANGE FOLDER``.
+"""Render process that is changed for a measurement: ``python -P hooks.py CHANGE FOLDER``.
 
-- ``lossless``: libx264 encodes with a quantizer of 0, which loses nothing;
+- ``lossless``: libx264 encodes with a quantizer of 0, which is lossless;
 - ``share``: the CPU seconds spent in libx264 are written to the file ``encoder-cpu``.
 
 It runs with the Python of the version that is measured and changes the modules of the renderer
@@ -25,16 +25,17 @@ _LIMITS: Any = process_limits
 
 
 def encode_losslessly() -> None:
+    """Replace functions so that the renderer encodes without loss."""
     configure = encoder.configure
 
     def lossless(context: Any, form: Any, _quantizer: int = 0, *, still: bool = False) -> None:
         configure(context, form, 0, still=still)
 
     _ENCODER.configure = lossless
-    # A lossless video of noise has 130 MB a second. The first name is that of earlier versions.
+    # A lossless video of noise has 130 MB per second. The first name is that of earlier versions.
     _BITRATE.MAX_SECOND_BYTES = sys.maxsize
     _BITRATE.max_second_bytes = lambda _format: sys.maxsize
-    _LIMITS.limit_cpu_time = _without_limit  # it takes several times as long
+    _LIMITS.limit_cpu_time = _without_limit  # a lossless render takes several times as long
 
 
 def _without_limit(_seconds: float, _pid: int = 0) -> None:
@@ -42,12 +43,14 @@ def _without_limit(_seconds: float, _pid: int = 0) -> None:
 
 
 class Clock:
-    """CPU seconds of this process within some functions, of all its threads."""
+    """Clock for the CPU seconds that all threads of this process spend during some functions."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that calls another one and measures it."""
+
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             began = time.process_time()
@@ -68,7 +71,7 @@ def main() -> int:
         for method in ("add", "add_still", "finish"):
             timed = clock.timed(getattr(encoder.GopEncoder, method))
             setattr(encoder.GopEncoder, method, timed)
-    from cloudburst.renderer import render_process  # noqa: PLC0415 - it imports what is changed
+    from cloudburst.renderer import render_process  # noqa: PLC0415 - it imports the changed names
 
     code = render_process.main(folder)
     (folder / "encoder-cpu").write_text(str(clock.seconds))

@@ -15,10 +15,12 @@ from PIL import Image, ImageDraw
 FPS = 30
 SIZE = WIDTH, HEIGHT = 1920, 1080
 CUE_SECONDS = 3
-LINES = ("很久很久以前，群山之间有一个小小的村庄。", "Every morning a bell rang, far away.")
+CUE_TEXTS = ("很久很久以前，群山之间有一个小小的村庄。", "Every morning a bell rang, far away.")
 
 
 class Scenario(NamedTuple):
+    """Camera effects and subtitles of a scene, and the public image's name for them."""
+
     name: str
     effects: tuple[str, ...]
     subtitled: bool
@@ -47,7 +49,7 @@ class Inputs(NamedTuple):
 
 
 def make_inputs(folder: Path, seconds: int) -> Inputs:
-    """Make a picture with detail at every scale and grain, audio like a voice, and subtitles."""
+    """Make a picture with grain and fine detail, audio similar to a voice, and subtitles."""
     inputs = Inputs(folder / "image.png", folder / "audio.wav", folder / "subtitle.srt", seconds)
     rng = np.random.default_rng(7)
     _picture(rng).save(inputs.picture)
@@ -60,7 +62,7 @@ def _picture(rng: np.random.Generator) -> Image.Image:
     total = np.full((HEIGHT, WIDTH, 3), 118, np.float32)
     for step, weight in ((256, 34), (96, 22), (32, 14), (12, 8), (4, 5), (2, 3)):
         small = rng.normal(size=(HEIGHT // step + 2, WIDTH // step + 2, 3)).astype(np.float32)
-        small = small * 0.4 + small.mean(axis=2, keepdims=True)  # colours vary less than light
+        small = small * 0.4 + small.mean(axis=2, keepdims=True)  # colours vary less than brightness
         layers = (Image.fromarray(small[..., band]) for band in range(3))
         wide = [np.asarray(layer.resize(SIZE, Image.Resampling.BICUBIC)) for layer in layers]
         total += weight * np.stack(wide, axis=-1)
@@ -77,39 +79,42 @@ def _picture(rng: np.random.Generator) -> Image.Image:
 
 
 def make_audio(path: Path, seconds: int, rng: np.random.Generator) -> None:
-    moment = np.arange(seconds * 44_100) / 44_100
-    pitch = np.cumsum(150 + 40 * np.sin(2.1 * moment)) / 44_100
+    """Make an audio file that is similar to a voice."""
+    time = np.arange(seconds * 44_100) / 44_100
+    pitch = np.cumsum(150 + 40 * np.sin(2.1 * time)) / 44_100
     voice = sum(np.sin(2 * np.pi * pitch * n) / n for n in range(1, 9))
-    voice *= np.clip(np.sin(2 * np.pi * 3.1 * moment) + 0.4, 0, 1)
-    voice += rng.normal(size=moment.size) * 0.01
+    voice *= np.clip(np.sin(2 * np.pi * 3.1 * time) + 0.4, 0, 1)
+    voice += rng.normal(size=time.size) * 0.01
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, 44_100, 0, "NONE", ""))
         out.writeframes((voice / np.abs(voice).max() * 20_000).astype("<i2").tobytes())
 
 
 class Cue(NamedTuple):
+    """Text of a subtitle, from ``begin`` to ``end`` in seconds."""
+
     begin: float
     end: float
     text: str
 
 
 def cues(seconds: int) -> list[Cue]:
-    """Return a cue for every three seconds; there is none for the last 0.1 s of each."""
+    """Return a cue for every three seconds, without the first and the last 0.1 s of them."""
     return [
-        Cue(n * CUE_SECONDS + 0.1, n * CUE_SECONDS + 2.9, LINES[n % 2])
+        Cue(n * CUE_SECONDS + 0.1, n * CUE_SECONDS + 2.9, CUE_TEXTS[n % 2])
         for n in range(max(1, seconds // CUE_SECONDS))
     ]
 
 
 def make_subtitle(path: Path, seconds: int) -> None:
-    texts = (
-        f"{n}\n{_time(cue.begin)} --> {_time(cue.end)}\n{cue.text}\n"
+    entries = (
+        f"{n}\n{_timestamp(cue.begin)} --> {_timestamp(cue.end)}\n{cue.text}\n"
         for n, cue in enumerate(cues(seconds), 1)
     )
-    path.write_text("\n".join(texts), "utf-8")
+    path.write_text("\n".join(entries), "utf-8")
 
 
-def _time(seconds: float) -> str:
+def _timestamp(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"00:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"

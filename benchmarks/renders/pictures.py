@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from renders.inputs import HEIGHT, SIZE, WIDTH
 
-PHOTO_HINT = """no --photo: a generated picture stands in for a photograph. A free one is in Debian:
+PHOTO_HINT = """no --photo: a generated picture replaces the photograph. A free one is in Debian:
   apt-get download mate-backgrounds && dpkg -x mate-backgrounds_*.deb backgrounds
   --photo backgrounds/usr/share/backgrounds/mate/nature/RainDrops.jpg   (1920x1200, GPL-2+)"""
 PAGE = (
@@ -29,27 +29,27 @@ PAGE = (
 def photo(path: Path | None) -> Image.Image:
     """Return the photograph at the size of the video, or a generated picture in its place."""
     if path is None:
-        return _stand_in()
+        return _landscape()
     picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     if picture.width < WIDTH or picture.height < HEIGHT:
         sys.exit(f"{path} is {picture.width}x{picture.height}; use at least {WIDTH}x{HEIGHT}")
     return ImageOps.fit(picture, SIZE, Image.Resampling.LANCZOS)
 
 
-def _stand_in() -> Image.Image:
-    """Make a landscape: sky, hills one behind the other, and grass in focus before them."""
+def _landscape() -> Image.Image:
+    """Return a generated landscape: sky, rows of hills, and grass in the foreground."""
     rng = np.random.default_rng(11)
     rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None]
     sky = np.array([118, 156, 204], np.float32) + rows * np.array([110, 70, 20], np.float32)
     picture = Image.fromarray(np.broadcast_to(sky, (HEIGHT, WIDTH, 3)).clip(0, 255).astype("u1"))
     draw = ImageDraw.Draw(picture)
-    across = np.arange(0, WIDTH + 8, 8)
+    xs = np.arange(0, WIDTH + 8, 8)
     for hill in range(5):
         waves = sum(
-            rng.uniform(20, 60) / n * np.sin(across * n / rng.uniform(180, 420) + rng.uniform(0, 6))
+            rng.uniform(20, 60) / n * np.sin(xs * n / rng.uniform(180, 420) + rng.uniform(0, 6))
             for n in range(1, 7)
         )
-        ridge = np.stack([across, 430 + hill * 90 + waves], axis=-1).tolist()
+        ridge = np.stack([xs, 430 + hill * 90 + waves], axis=-1).tolist()
         colour = (110 - hill * 18, 136 - hill * 14, 150 - hill * 28)
         draw.polygon([(0, HEIGHT), *map(tuple, ridge), (WIDTH, HEIGHT)], fill=colour)
     for _ in range(9000):
@@ -62,7 +62,7 @@ def _stand_in() -> Image.Image:
 
 
 def noise() -> Image.Image:
-    """Return grey noise in every pixel, with weaker noise in its colours."""
+    """Return a picture of grey noise, with weaker noise in the colours."""
     rng = np.random.default_rng(12)
     total = 128 + rng.normal(size=(HEIGHT, WIDTH, 1)) * 30 + rng.normal(size=(HEIGHT, WIDTH, 3)) * 8
     return Image.fromarray(total.clip(0, 255).astype(np.uint8))
@@ -94,7 +94,7 @@ def line_art() -> Image.Image:
 
 
 def text_page() -> Image.Image:
-    """Return a page of small print, in Chinese and English, black on paper white."""
+    """Return a page of small text in Chinese and English, almost black on almost white."""
     picture = Image.new("RGB", SIZE, (250, 248, 240))
     draw = ImageDraw.Draw(picture)
     top, line = 30, 0
@@ -108,13 +108,13 @@ def text_page() -> Image.Image:
 
 
 def dark_gradient() -> Image.Image:
-    """Return a night sky that gets slightly lighter, where a coarse quantizer makes bands."""
+    """Return a dark sky with a soft glow, in which a coarse quantizer makes visible bands."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     glow = np.exp(-(((x - 1300) / 900) ** 2) - ((y - 980) / 520) ** 2)
     colours = np.stack([8 + 40 * glow, 10 + 26 * glow, 22 + 30 * glow + 10 * y / HEIGHT], axis=-1)
-    # Less than one level of noise rounds the steps off, as in a picture from a camera.
-    rough = np.random.default_rng(14).uniform(-0.5, 0.5, size=(HEIGHT, WIDTH, 1))
-    return Image.fromarray((colours + rough).round().clip(0, 255).astype(np.uint8))
+    # Noise of less than one level hides the steps, as in a picture from a camera.
+    dither = np.random.default_rng(14).uniform(-0.5, 0.5, size=(HEIGHT, WIDTH, 1))
+    return Image.fromarray((colours + dither).round().clip(0, 255).astype(np.uint8))
 
 
 def make_pictures(photograph: Path | None) -> dict[str, Callable[[], Image.Image]]:

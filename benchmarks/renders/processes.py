@@ -1,4 +1,4 @@
-"""Run a program to its end, and measure what its whole process tree costs."""
+"""Measurement of the cost of a program and its whole process tree."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from renders.environments import PROGRAMS
+from renders.environments import FFMPEG_PATHS
 
 LOG = "bench.log"
 SAMPLE_SECONDS = 0.02
-"""Time between two samples of memory. The cheapest render takes 0.4 s."""
+"""Seconds between two samples of memory. The shortest render takes 0.4 s."""
 SAMPLING_SHARE = 0.1
-"""Part of a core that sampling may take: it shares the cores with what it measures."""
-QUIET = 0.06
-"""Part of all cores that other processes may use during a run that counts as quiet."""
+"""Part of a core that sampling may use, because it shares the cores with the measured program."""
+MAX_OTHER_LOAD = 0.06
+"""Part of all cores that other processes may use during a valid run."""
 
 
 class Cost(NamedTuple):
     """Cost of one render."""
 
     cpu: float
-    """CPU seconds, user and system, of the program and everything that it started."""
+    """CPU seconds, user and system, of the process tree."""
     wall: float
-    """Seconds."""
+    """Wall time, in seconds."""
     peak: float
     """Largest memory of the process tree (PSS), in megabytes."""
     size: float
@@ -54,7 +54,7 @@ def memory(process: int) -> int:
     return (int(found[1]) if found else 0) + sum(map(memory, children))
 
 
-class PeakWatch(threading.Thread):
+class MemoryMonitor(threading.Thread):
     """Thread that samples the memory of a process tree until `end`."""
 
     def __init__(self, process: int) -> None:
@@ -79,7 +79,7 @@ class PeakWatch(threading.Thread):
 
 
 def busy_seconds() -> float:
-    """Return the CPU seconds that all cores have worked since the machine was started."""
+    """Return the busy seconds of all cores since the start of the machine."""
     path = Path("/proc/stat")
     if not path.exists():
         return 0.0
@@ -89,6 +89,7 @@ def busy_seconds() -> float:
 
 
 def own_seconds() -> float:
+    """Return the CPU seconds of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -110,19 +111,19 @@ def measured(
         subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **PROGRAMS.environ(), **(environ or {})},
+            env={**os.environ, **FFMPEG_PATHS.environ(), **(environ or {})},
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         ) as process,
     ):
-        watch = PeakWatch(process.pid)
-        watch.start()
+        monitor = MemoryMonitor(process.pid)
+        monitor.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        peak = watch.end()
+        peak = monitor.end()
     if process.returncode != 0 or not video.exists():
         sys.exit(f"{command[0]} failed:\n{(folder / LOG).read_text('utf-8', 'replace')[-2000:]}")
     cpu = usage.ru_utime + usage.ru_stime

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from renders import goals
-from renders.costs import Side
+from renders.costs import Program
 from renders.frames import Frame, IdealClip, count_frames, with_text
 from renders.inputs import SCENARIOS, Inputs, Scenario
 from renders.renderers import Renderer
@@ -21,68 +21,70 @@ HEADER = (
 )
 
 
-class Scored(NamedTuple):
+class VideoScore(NamedTuple):
     """Quality and size of one video."""
 
     picture: str
     scenario: Scenario
-    side: str
+    program: str
     areas: Mapping[str, Quality]
     size: float
     """Size of the file, in megabytes."""
 
     def lines(self) -> Iterator[str]:
         for area, (vmaf, ssim) in self.areas.items():
-            title = ", ".join(filter(None, (self.picture, self.scenario.name, self.side)))
+            title = ", ".join(filter(None, (self.picture, self.scenario.name, self.program)))
             title += ", text" if area == "text" else ""
             size = f"{self.size:6.2f}" if area == "whole" else ""
             yield f"{title:42} {_cells(vmaf, '6.2f')} {_cells(ssim, '7.4f')} {size}"
 
 
-def _cells(score: Score, form: str) -> str:
-    return " ".join(format(value, form) for value in score)
+def _cells(score: Score, format_spec: str) -> str:
+    return " ".join(format(value, format_spec) for value in score)
 
 
 class QualityTest:
-    """Comparison of renderers on pictures, with clips of the same audio and subtitles."""
+    """Comparison of two versions of the renderer on pictures, with the same audio and subtitles."""
 
-    def __init__(self, sides: Sequence[Renderer], inputs: Inputs, work: Path) -> None:
-        self._sides = sides
+    def __init__(self, versions: Sequence[Renderer], inputs: Inputs, work: Path) -> None:
+        self._versions = versions
         self._inputs = inputs
         self._work = work
 
-    def run(self, pictures: Mapping[str, Callable[[], Image.Image]]) -> Iterator[Scored]:
-        """Yield the scores of every picture, scenario and renderer."""
+    def run(self, pictures: Mapping[str, Callable[[], Image.Image]]) -> Iterator[VideoScore]:
+        """Yield the scores of all pictures, scenarios and versions."""
         for name, make in pictures.items():
             picture = make()
             picture.save(self._inputs.picture)
             self._work.mkdir()
             for moving in (False, True):
                 file = self._work / "ideal.yuv"
-                look = self._sides[0].look
-                ideal = IdealClip(picture, self._inputs.frames, look, zoom=moving, file=file)
-                for scenario in (one for one in SCENARIOS if bool(one.effects) == moving):
-                    for side in self._sides:
-                        yield self._scored(name, ideal, scenario, side)
+                settings = self._versions[0].ideal_settings
+                ideal = IdealClip(picture, self._inputs.frames, settings, zoom=moving, file=file)
+                for scenario in (s for s in SCENARIOS if bool(s.effects) == moving):
+                    for version in self._versions:
+                        yield self._score(name, ideal, scenario, version)
             shutil.rmtree(self._work)  # lossless videos of noise have a gigabyte each
 
-    def _scored(self, name: str, ideal: IdealClip, scenario: Scenario, side: Renderer) -> Scored:
-        folder = self._work / f"{side.name}-{scenario.name}"
-        cost = side.run(scenario, self._inputs, folder)
+    def _score(
+        self, picture: str, ideal: IdealClip, scenario: Scenario, version: Renderer
+    ) -> VideoScore:
+        folder = self._work / f"{version.name}-{scenario.name}"
+        cost = version.run(scenario, self._inputs, folder)
         frames: Iterable[Frame] = ideal
         if scenario.subtitled:
-            drawn = side.run_lossless(scenario, self._inputs, folder / "text")
-            plain = scenario._replace(subtitled=False)
-            bare = side.run_lossless(plain, self._inputs, folder / "bare")
-            frames = with_text(ideal, drawn, bare)
+            subtitled = version.run_lossless(scenario, self._inputs, folder / "text")
+            plain_scenario = scenario._replace(subtitled=False)
+            plain = version.run_lossless(plain_scenario, self._inputs, folder / "plain")
+            frames = with_text(ideal, subtitled, plain)
         video = folder / "video.mp4"
         areas = compare(video, frames, ideal.frames, text=scenario.subtitled)
-        return Scored(name, scenario, side.name, areas, cost.size)
+        return VideoScore(picture, scenario, version.name, areas, cost.size)
 
 
-def judge(scored: Sequence[Scored]) -> Iterator[goals.Verdict]:
-    """Yield whether ours is not worse than the other renderer's, and not much larger."""
-    for ours, other in zip(scored[0::2], scored[1::2], strict=True):
+def judge(scores: Sequence[VideoScore]) -> Iterator[goals.Verdict]:
+    """Yield the verdicts on quality and size of our videos, compared with the other renderer."""
+    for ours, other in zip(scores[0::2], scores[1::2], strict=True):
         where = f"{ours.picture}, {ours.scenario.name}"
         for area, quality in ours.areas.items():
             vmaf = other.areas[area].vmaf
@@ -96,16 +98,20 @@ def judge(scored: Sequence[Scored]) -> Iterator[goals.Verdict]:
 
 def score_videos(
     picture: Image.Image,
-    videos: Sequence[tuple[Side, Path]],
+    videos: Sequence[tuple[Program, Path]],
     scenario: Scenario,
     inputs: Inputs,
     work: Path,
-) -> Iterator[Scored]:
-    """Yield the scores of finished videos without subtitles, each against what it means to show."""
-    for side, video in videos:
-        # Some videos of the peer have more frames than the audio, which are not scored.
+) -> Iterator[VideoScore]:
+    """Yield the scores of videos without subtitles.
+
+    The ideal frames of a video have the settings of its program.
+    """
+    for program, video in videos:
+        # Some videos of the public image have more frames than the audio, which are not scored.
         frames = min(inputs.frames, count_frames(video))
         zoom = bool(scenario.effects)
-        ideal = IdealClip(picture, inputs.frames, side.look, zoom=zoom, file=work / "ideal.yuv")
+        settings, file = program.ideal_settings, work / "ideal.yuv"
+        ideal = IdealClip(picture, inputs.frames, settings, zoom=zoom, file=file)
         areas = compare(video, ideal, frames, text=False)
-        yield Scored("", scenario, side.name, areas, video.stat().st_size / 1e6)
+        yield VideoScore("", scenario, program.name, areas, video.stat().st_size / 1e6)

@@ -1,4 +1,4 @@
-"""The two versions of this project's renderer: each is a program that renders a job's folder."""
+"""Versions of this project's renderer, as programs that render the folder of a job."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from renders.environments import ISOLATED, PROGRAMS, checkout_python
-from renders.frames import BT709, Look, is_lossless
+from renders.environments import FFMPEG_PATHS, ISOLATED, checkout_python
+from renders.frames import BT709, IdealSettings, is_lossless
 from renders.inputs import Inputs, Scenario, put_job
 from renders.processes import Cost, measured
 
 ROOT = Path(__file__).parents[2]
-ENTRIES = {
+RENDER_PROCESSES = {
     "src/cloudburst/renderer/render_process.py": "cloudburst.renderer.render_process",
     "src/cloudburst/service/render_process.py": "cloudburst.service.render_process",
     "src/cloudburst/service/child.py": "cloudburst.service.child",
 }
-"""Source file of the render process in some version, and its module."""
+"""Modules of the render process in different versions, by source file."""
 ENCODER = "src/cloudburst/renderer/encoder.py"
 FFMPEG = "src/cloudburst/renderer/ffmpeg.py"
-"""Source files that exist in versions which encode within the render process, and in others."""
+"""Source files of versions that encode in the render process, and of versions with an ffmpeg."""
 IDENTIFY = """
 import cloudburst
 print(cloudburst.__file__)
@@ -63,49 +63,49 @@ for argument do
 done
 exec {ffmpeg} "$@"
 """
-"""Ffmpeg that encodes with ``-qp 0`` where ``-crf`` is asked for: libx264 is lossless then."""
+"""Wrapper of ffmpeg that replaces ``-crf`` by ``-qp 0``, with which libx264 is lossless."""
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """A version of the renderer, with the Python that has it."""
+    """Version of the renderer, and the Python of its environment."""
 
     name: str
     python: Path
     module: str
     in_process: bool
-    """It encodes within the render process, without an ffmpeg."""
+    """True if this version encodes in the render process, without an ffmpeg."""
     options: Mapping[str, object]
     """Default options of a job."""
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Variables that its processes get in addition."""
-    look: Look = BT709
+    """Additional environment variables of its processes."""
+    ideal_settings: IdealSettings = BT709
 
     def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
-        """Render one scene by a new render process, as the service does."""
+        """Render one scene with a new render process, as the service does."""
         put_job(scenario, inputs, folder, self.options)
         return self._run([self.python, "-m", self.module, folder], folder)
 
     def run_lossless(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Path:
-        """Return a video that holds exactly the frames that this version draws."""
+        """Return a lossless video, which has exactly the frames that this version draws."""
         put_job(scenario, inputs, folder, self.options)
         if self.in_process:
             self._run(self._hooked("lossless", folder), folder)
         else:
             wrapper = folder / "lossless-ffmpeg"
-            wrapper.write_text(LOSSLESS_FFMPEG.format(ffmpeg=shlex.quote(PROGRAMS.ffmpeg)))
+            wrapper.write_text(LOSSLESS_FFMPEG.format(ffmpeg=shlex.quote(FFMPEG_PATHS.ffmpeg)))
             wrapper.chmod(0o755)
             command: list[str | Path] = [self.python, "-m", self.module, folder]
             self._run(command, folder, {"CLOUDBURST_FFMPEG": str(wrapper)})
         video = folder / "video.mp4"
         if not is_lossless(video):
-            sys.exit(f"{self.name}: {video} is not lossless; look at {HOOKS.name}")
+            sys.exit(f"{self.name}: {video} is not lossless; fix {HOOKS.name}")
         return video
 
     def encoder_share(self, scenario: Scenario, inputs: Inputs, folder: Path) -> float | None:
-        """Return the part of a render's CPU seconds that is spent in the calls of libx264.
+        """Return the part of a render's CPU seconds that calls of libx264 take.
 
-        ``None`` for a version that encodes in an ffmpeg, which cannot be divided so.
+        Return ``None`` for a version with an ffmpeg, in which these calls cannot be measured.
         """
         if not self.in_process:
             return None
@@ -119,7 +119,7 @@ class Renderer:
         return measured(command, folder, folder / "video.mp4", {**self.environ, **(environ or {})})
 
     def _hooked(self, hook: str, folder: Path) -> list[str | Path]:
-        # -P: the folder of the script is not searched for modules.
+        # With -P, the folder of the script is not searched for modules.
         return [self.python, "-P", HOOKS, hook, folder]
 
 
@@ -132,9 +132,9 @@ def ours() -> Renderer:
     print(f"ours: {package}, {kernel}")
     installed = Path(package).is_relative_to(sys.prefix)  # from this checkout, by nox
     if not installed and not Path(package).is_relative_to(ROOT):
-        sys.exit(f"that is not this checkout; set PYTHONPATH={ROOT / 'src'}")
+        sys.exit(f"{package} is not in this checkout; set PYTHONPATH={ROOT / 'src'}")
     if kernel == "Pillow":
-        sys.exit("the kernel is not compiled, and Pillow would be measured; install the package")
+        sys.exit("the kernel is not compiled, so Pillow would be measured; install the package")
     module = "cloudburst.renderer.render_process"
     python = Path(sys.executable)
     return Renderer("ours", python, module, _in_process(ROOT), _default_options(python))
@@ -142,7 +142,7 @@ def ours() -> Renderer:
 
 def of_checkout(checkout: Path) -> Renderer:
     """Return the renderer of another checkout, whose environment is made on first use."""
-    modules = [module for path, module in ENTRIES.items() if (checkout / path).exists()]
+    modules = [module for path, module in RENDER_PROCESSES.items() if (checkout / path).exists()]
     if not modules:
         sys.exit(f"{checkout} has no render process")
     python = checkout_python(checkout)

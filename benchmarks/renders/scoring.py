@@ -14,19 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from renders.environments import PROGRAMS
+from renders.environments import FFMPEG_PATHS
 from renders.frames import TEXT_TOP, Frame
 from renders.inputs import FPS, HEIGHT, WIDTH
 
-_SAME = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
-"""Tags for both videos. Ffmpeg converts a video whose tags differ from those of the other one."""
-_PAIRS = "shortest=1:repeatlast=0"
-"""Options that compare pairs of frames only. By default, the last frame of a video that is too
-short is repeated."""
+_SAME_TAGS = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+"""Tags for both videos. Ffmpeg converts a video if its tags differ from those of the other one."""
+_ONLY_PAIRS = "shortest=1:repeatlast=0"
+"""Options that compare only pairs of frames. By default, ffmpeg repeats the last frame of a video
+that is too short."""
 
 
 class Score(NamedTuple):
-    """Mean of all frames, mean of the last second, and worst frame."""
+    """Score of a video: mean of all frames, mean of the last second, and worst frame."""
 
     mean: float
     end: float
@@ -45,14 +45,14 @@ class Quality(NamedTuple):
 
 
 def compare(video: Path, ideal: Iterable[Frame], frames: int, *, text: bool) -> dict[str, Quality]:
-    """Return the quality of the first frames: of the whole picture, and of the area of the text."""
+    """Return the quality of the first frames, of the whole picture and of the area of the text."""
     areas = {"whole": f"crop={WIDTH}:{HEIGHT}:0:0"}
     if text:
         areas["text"] = f"crop={WIDTH}:{HEIGHT - TEXT_TOP}:0:{TEXT_TOP}"
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
         folder = Path(name)
         command = [
-            *(PROGRAMS.scorer, "-v", "error", "-nostats", "-i", str(video.resolve())),
+            *(FFMPEG_PATHS.scorer, "-v", "error", "-nostats", "-i", str(video.resolve())),
             *("-f", "rawvideo", "-pixel_format", "yuv420p", "-framerate", str(FPS)),
             *("-video_size", f"{WIDTH}x{HEIGHT}", "-i", "pipe:0"),
             *("-filter_complex", _graph(areas, frames), *_outputs(areas)),
@@ -68,29 +68,29 @@ def compare(video: Path, ideal: Iterable[Frame], frames: int, *, text: bool) -> 
 def _graph(areas: dict[str, str], frames: int) -> str:
     number = 2 * len(areas)
     parts = [
-        f"[{place}:v]trim=end_frame={frames},settb=1/{FPS},setpts=N,setparams={_SAME},"
-        f"format=yuv420p,split={number}" + "".join(f"[{place}{n}]" for n in range(number))
-        for place in (0, 1)
+        f"[{index}:v]trim=end_frame={frames},settb=1/{FPS},setpts=N,setparams={_SAME_TAGS},"
+        f"format=yuv420p,split={number}" + "".join(f"[{index}{n}]" for n in range(number))
+        for index in (0, 1)
     ]
     for n, (area, crop) in enumerate(areas.items()):
         metrics = (
-            f"libvmaf=log_fmt=json:log_path={area}.json:{_PAIRS}",
-            f"ssim=stats_file={area}.txt:{_PAIRS}",
+            f"libvmaf=log_fmt=json:log_path={area}.json:{_ONLY_PAIRS}",
+            f"ssim=stats_file={area}.txt:{_ONLY_PAIRS}",
         )
-        for place, metric in enumerate(metrics, 2 * n):
-            parts.append(f"[0{place}]{crop}[a{place}];[1{place}]{crop}[b{place}]")
-            parts.append(f"[a{place}][b{place}]{metric}[out{place}]")
+        for index, metric in enumerate(metrics, 2 * n):
+            parts.append(f"[0{index}]{crop}[a{index}];[1{index}]{crop}[b{index}]")
+            parts.append(f"[a{index}][b{index}]{metric}[out{index}]")
     return ";".join(parts)
 
 
 def _outputs(areas: dict[str, str]) -> Iterator[str]:
-    for place in range(2 * len(areas)):
-        yield from ("-map", f"[out{place}]")
+    for index in range(2 * len(areas)):
+        yield from ("-map", f"[out{index}]")
     yield from ("-an", "-f", "null", "-")
 
 
 def _run(command: list[str], folder: Path, frames: Iterable[Frame]) -> int:
-    """Write the frames to ffmpeg, and return how many there were."""
+    """Write the frames to ffmpeg, and return their number."""
     written = 0
     with (
         (folder / "log").open("wb") as log,
@@ -103,9 +103,10 @@ def _run(command: list[str], folder: Path, frames: Iterable[Frame]) -> int:
                     pipe.write(np.ascontiguousarray(frame).data)
                     written += 1
         except BrokenPipeError:
-            pass  # its log says why
+            pass  # the log has the reason
     if process.returncode != 0:
-        sys.exit(f"cannot score:\n{(folder / 'log').read_text('utf-8', 'replace')[-2000:]}")
+        output = (folder / "log").read_text("utf-8", "replace")[-2000:]
+        sys.exit(f"ffmpeg failed to compute the scores:\n{output}")
     return written
 
 

@@ -1,4 +1,4 @@
-"""Other ways to make the same video: ffmpeg's zoompan filter, and MoviePy."""
+"""Other programs that make the same video: ffmpeg's zoompan filter, and MoviePy."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from pathlib import Path
 
 import noto_cjk_sans_otc
 
-from renders.environments import ISOLATED, PROGRAMS, environment
-from renders.frames import BT601, Look
+from renders.environments import FFMPEG_PATHS, ISOLATED, environment
+from renders.frames import BT601, IdealSettings
 from renders.inputs import FPS, HEIGHT, WIDTH, Inputs, Scenario, cues
 from renders.processes import Cost, measured
 
 MOVIEPY = "moviepy==2.2.1"
-"""It needs Pillow 11, so it has an environment of its own."""
+"""Version of MoviePy. It needs Pillow 11, so it has its own environment."""
 
 MOVIEPY_PROGRAM = """
 import json, sys
 from moviepy import AudioFileClip, CompositeVideoClip, ImageClip, TextClip
-said = json.loads(sys.argv[1])
-seconds, fps, size = said["seconds"], said["fps"], said["size"]
+scene = json.loads(sys.argv[1])
+seconds, fps, size = scene["seconds"], scene["fps"], scene["size"]
 def zoom(t):
     return 1 + 0.1 * t / (seconds - 1 / fps)
-picture = ImageClip(said["picture"]).with_duration(seconds).resized(zoom)
+picture = ImageClip(scene["picture"]).with_duration(seconds).resized(zoom)
 layers = [picture.with_position("center")]
-for begin, end, text in said["cues"]:
-    layer = TextClip(font=said["font"], text=text, font_size=48, color="white", margin=(0, 12))
+for begin, end, text in scene["cues"]:
+    layer = TextClip(font=scene["font"], text=text, font_size=48, color="white", margin=(0, 12))
     layers.append(layer.with_start(begin).with_end(end).with_position(("center", 960)))
-sound = AudioFileClip(said["audio"]).subclipped(0, seconds)
-video = CompositeVideoClip(layers, size=size).with_duration(seconds).with_audio(sound)
-video.write_videofile(said["video"], fps=fps, codec="libx264", audio_codec="aac", logger=None)
+audio = AudioFileClip(scene["audio"]).subclipped(0, seconds)
+video = CompositeVideoClip(layers, size=size).with_duration(seconds).with_audio(audio)
+video.write_videofile(scene["video"], fps=fps, codec="libx264", audio_codec="aac", logger=None)
 """
 
 
 @dataclass(frozen=True)
 class Zoompan:
-    """Ffmpeg with the filter zoompan as tutorials write it, and the default settings of libx264.
+    """Ffmpeg with its filter zoompan as in tutorials, and the default settings of libx264.
 
     The filter moves in whole pixels of its input. ``scale`` is the width to which the picture is
-    enlarged before, which makes these steps smaller.
+    enlarged first, which makes these steps smaller.
     """
 
     scale: int | None = None
-    look: Look = BT601
+    ideal_settings: IdealSettings = BT601
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Zoompan:
         if scenario.subtitled:
             filters.append("subtitles=subtitle.srt")
         command: list[str | Path] = [
-            *(PROGRAMS.ffmpeg, "-v", "error", "-y", "-i", inputs.picture, "-i", inputs.audio),
+            *(FFMPEG_PATHS.ffmpeg, "-v", "error", "-y", "-i", inputs.picture, "-i", inputs.audio),
             *("-vf", ",".join(filters), "-t", str(inputs.seconds)),
             *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "video.mp4"),
         ]
@@ -71,15 +71,15 @@ class Zoompan:
 
 @dataclass(frozen=True)
 class MoviePy:
-    """MoviePy 2 with a picture that it resizes for each frame, and a clip for each subtitle."""
+    """MoviePy 2, with a picture that is resized for each frame and a clip for each subtitle."""
 
     python: Path
     name: str = "MoviePy 2"
-    look: Look = BT601
+    ideal_settings: IdealSettings = BT601
 
     def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
         folder.mkdir()
-        said = {
+        scene = {
             "picture": str(inputs.picture),
             "audio": str(inputs.audio),
             "video": str(folder / "video.mp4"),
@@ -89,8 +89,8 @@ class MoviePy:
             "size": (WIDTH, HEIGHT),
             "font": str(noto_cjk_sans_otc.FONT_PATH),
         }
-        command: list[str | Path] = [self.python, "-c", MOVIEPY_PROGRAM, json.dumps(said)]
-        environ = {**ISOLATED, "IMAGEIO_FFMPEG_EXE": PROGRAMS.ffmpeg}
+        command: list[str | Path] = [self.python, "-c", MOVIEPY_PROGRAM, json.dumps(scene)]
+        environ = {**ISOLATED, "IMAGEIO_FFMPEG_EXE": FFMPEG_PATHS.ffmpeg}
         return measured(command, folder, folder / "video.mp4", environ)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from renders.environments import ISOLATED, environment
-from renders.frames import Look
+from renders.frames import IdealSettings
 from renders.inputs import Inputs, Scenario
 from renders.processes import Cost, measured
 
@@ -16,46 +16,46 @@ PACKAGES = ("video-generation-api==1.0.1", "setuptools<81")
 PYTHON = "3.11"
 """Its pinned packages have wheels for Python 3.12 at most."""
 
-PEER_LOOK = Look(aside=0.5)
-"""Its matrix for zooms counts from the centres of pixels."""
+SETTINGS = IdealSettings(centre_offset=0.5)
+"""Settings of its ideal frames. Its matrix for zooms counts from the centres of pixels."""
 
-PEER = """
+RENDER_PROGRAM = """
 import base64, json, shutil, sys
 from pathlib import Path
 from video_generation_api.app import app
-said = json.loads(sys.argv[1])
-body = said["options"]
-for key, path in said["files"].items():
+scene = json.loads(sys.argv[1])
+body = scene["options"]
+for key, path in scene["files"].items():
     body[key] = base64.b64encode(Path(path).read_bytes()).decode()
-answer = app.test_client().post("/create_video_onestep", json=body).get_json()
-if "file_id" not in answer:
-    sys.exit(str(answer))
-shutil.copy("outputs/" + answer["file_id"] + ".mp4", said["video"])
+response = app.test_client().post("/create_video_onestep", json=body).get_json()
+if "file_id" not in response:
+    sys.exit(str(response))
+shutil.copy("outputs/" + response["file_id"] + ".mp4", scene["video"])
 """
 
 
 @dataclass(frozen=True)
-class Peer:
-    """Public image's code, asked through its ``/create_video_onestep``."""
+class PublicImage:
+    """Code of the public image, called through its ``/create_video_onestep``."""
 
     python: Path
-    name: str = "peer"
-    look: Look = PEER_LOOK
+    name: str = "public image"
+    ideal_settings: IdealSettings = SETTINGS
 
     def run(self, scenario: Scenario, inputs: Inputs, folder: Path) -> Cost:
-        """Render one scene with a new process; its whole call is counted."""
+        """Render one scene with a new process; imports and the whole call are counted."""
         folder.mkdir()
         files = {"input_image": inputs.picture, "input_audio": inputs.audio}
         if scenario.subtitled:
             files["subtitle"] = inputs.subtitle
-        said = {
+        scene = {
             "files": {key: str(path) for key, path in files.items()},
             "options": {"effects": scenario.effects, "language": "chinese"},
             "video": str(folder / "video.mp4"),
         }
-        command: list[str | Path] = [self.python, "-c", PEER, json.dumps(said)]
+        command: list[str | Path] = [self.python, "-c", RENDER_PROGRAM, json.dumps(scene)]
         return measured(command, folder, folder / "video.mp4", ISOLATED)
 
 
-def peer() -> Peer:
-    return Peer(environment("peer", PACKAGES, PYTHON))
+def public_image() -> PublicImage:
+    return PublicImage(environment("peer", PACKAGES, PYTHON))
