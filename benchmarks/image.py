@@ -1,10 +1,10 @@
-"""Build the image without an engine, start it, render one scene in it, and weigh it.
+"""Build of the container image without a container engine, one scene rendered in it, and its size.
 
     python benchmarks/image.py /tmp/image            # as root, on Debian, with debootstrap
 
-Follows the Dockerfile itself: FROM, ARG, ENV, WORKDIR, COPY, RUN, USER and ENTRYPOINT are carried
-out in plain folders with chroot. The public base image is stood in for by a minimal Debian with
-Python, so the base's weight is an estimate and the weight of what we add to it is exact.
+The instructions of the Dockerfile are executed in plain folders, with chroot: FROM, ARG, ENV,
+WORKDIR, COPY, RUN, USER and ENTRYPOINT. A minimal Debian with Python replaces the public base
+image. Therefore the size of the base is an estimate; the sizes of the layers on it are exact.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 KEY = "benchmark"
 PORT = 5977
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-OUTSIDE = ("proc", "sys", "dev")
+NOT_IN_IMAGE = ("proc", "sys", "dev")
+"""Folders whose content is not part of an image."""
 
 
 @dataclass
 class Stage:
+    """Build stage: root folder of its files, and the settings of its instructions."""
+
     root: Path
     env: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
     folder: str = "/"
@@ -55,12 +58,12 @@ class Stage:
 
 
 def base_root(folder: Path) -> Path:
-    """Make a Debian with the content of ``python:3.13-slim``: Python and its certificates."""
+    """Make a Debian with Python and certificates, in place of ``python:3.13-slim``."""
     root = folder / "base"
     if not (root / "usr/bin/python3").exists():
         run("debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "trixie", str(root))
-        for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
-            shutil.rmtree(root / waste, ignore_errors=True)
+        for unused in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
+            shutil.rmtree(root / unused, ignore_errors=True)
         (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     return root
 
@@ -70,13 +73,14 @@ def run(*command: str) -> None:
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
+    """Return the instructions of a Dockerfile, as word and arguments."""
     joined = re.sub(r"\\\n", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE))
     lines = [line.strip() for line in joined.splitlines()]
     return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in lines if line]
 
 
-def build(folder: Path) -> Stage:  # noqa: C901 - one case a word
-    """Carry out the Dockerfile; the last stage."""
+def build(folder: Path) -> Stage:  # noqa: C901 - one case for each word
+    """Execute the Dockerfile, and return its last stage."""
     base = base_root(folder)
     stages: dict[str, Stage] = {}
     stage = Stage(base)
@@ -103,125 +107,136 @@ def build(folder: Path) -> Stage:  # noqa: C901 - one case a word
                 copy(rest.split(), stage, stages)
             case "RUN":
                 print("RUN", rest[:100], flush=True)
-                with network(stage.root):
+                with PackageNetwork(stage.root):
                     run(*stage.command("sh", "-c", rest))
             case "ENTRYPOINT":
                 stage.entrypoint = json.loads(rest)
             case _:
-                raise SystemExit(f"the Dockerfile says {word}, which this script does not know")
+                raise SystemExit(f"Dockerfile: {word} is not supported; add it to {__file__}")
     return stage
 
 
 def copy(words: list[str], stage: Stage, stages: dict[str, Stage]) -> None:
+    """Execute a COPY instruction with these arguments."""
     *sources, target = words
     source_root = PROJECT
     if sources[0].startswith("--from="):
         source_root = stages[sources.pop(0).removeprefix("--from=")].root
     for source in sources:
-        came = source_root / source.lstrip("/")
-        goes = stage.root / os.path.normpath(f"{stage.folder}/{target}").lstrip("/")
+        source_path = source_root / source.lstrip("/")
+        target_path = stage.root / os.path.normpath(f"{stage.folder}/{target}").lstrip("/")
         if target.startswith("/"):
-            goes = stage.root / target.lstrip("/")
-        if came.is_dir():
-            shutil.copytree(came, goes, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+            target_path = stage.root / target.lstrip("/")
+        if source_path.is_dir():
+            shutil.copytree(
+                source_path, target_path, symlinks=True, dirs_exist_ok=True, ignore=ignored
+            )
         else:
-            goes.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(came, goes)
+            target_path.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source_path, target_path)
 
 
 def ignored(folder: str, names: list[str]) -> set[str]:
+    """Return the names in a folder that COPY ignores."""
     if not folder.startswith(str(PROJECT)):
         return set()
     return set(fnmatch.filter(names, "__pycache__"))
 
 
-class network:  # noqa: N801 - reads as a word in its with statement
-    """Lend a root this machine's way to the package registry, and take it back."""
+class PackageNetwork:
+    """Context in which a root folder has this machine's settings for the package registry.
+
+    The former files are restored at the end.
+    """
 
     FILES = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.kept: dict[str, bytes | None] = {}
+        self.former: dict[str, bytes | None] = {}
 
     def __enter__(self) -> None:
         for name in self.FILES:
-            here, there = Path("/", name), self.root / name
-            self.kept[name] = there.read_bytes() if there.exists() else None
-            if here.exists():
-                there.parent.mkdir(parents=True, exist_ok=True)
-                there.write_bytes(here.read_bytes())
+            source, target = Path("/", name), self.root / name
+            self.former[name] = target.read_bytes() if target.exists() else None
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read_bytes())
         for name in ("proc", "dev"):
             run("mount", "--rbind", f"/{name}", str(self.root / name))
 
     def __exit__(self, *_: object) -> None:
         for name in ("dev", "proc"):
             run("umount", "-R", "-l", str(self.root / name))
-        for name, content in self.kept.items():
+        for name, content in self.former.items():
             if content is None:
                 (self.root / name).unlink(missing_ok=True)
             else:
                 (self.root / name).write_bytes(content)
 
 
-def weigh(root: Path, *parts: str) -> int:
-    """Bytes of the parts, packed as an image's layer is."""
-    out = [f"--exclude=./{name}/*" for name in OUTSIDE]
-    tar = ["tar", "-C", str(root), *out, "-cf", "-", *(parts or (".",))]
-    packed = subprocess.run(
+def compressed_size(root: Path, *parts: str) -> int:
+    """Return the size of some folders in bytes, compressed as a layer of an image."""
+    excluded = [f"--exclude=./{name}/*" for name in NOT_IN_IMAGE]
+    tar = ["tar", "-C", str(root), *excluded, "-cf", "-", *(parts or (".",))]
+    done = subprocess.run(
         f"{shlex.join(tar)} | gzip -6 | wc -c", shell=True, check=True, capture_output=True
     )
-    return int(packed.stdout)
+    return int(done.stdout)
 
 
-def report(stage: Stage) -> None:
-    base = weigh(stage.root.parent / "base")
+def print_sizes(stage: Stage) -> None:
+    base = compressed_size(stage.root.parent / "base")
     packages = next((stage.root / "opt/cloudburst/lib").glob("python3*/site-packages"))
-    rows = [("base (stand-in)", base), ("/opt/cloudburst", weigh(stage.root, "opt/cloudburst"))]
+    rows = [("base (estimate)", base)]
+    rows.append(("/opt/cloudburst", compressed_size(stage.root, "opt/cloudburst")))
     sizes = []
     for part in packages.iterdir():
-        inside = str(part.relative_to(stage.root))
-        sizes.append((f"  {part.name}", weigh(stage.root, inside)))
+        inner = str(part.relative_to(stage.root))
+        sizes.append((f"  {part.name}", compressed_size(stage.root, inner)))
     sizes.sort(key=lambda row: -row[1])
     rows += sizes[:14]
-    rows.append(("the whole image", weigh(stage.root)))
+    rows.append(("whole image", compressed_size(stage.root)))
     for name, size in rows:
         print(f"{name:40} {size / 1e6:8.1f} MB compressed")
 
 
 def call(method: str, path: str, body: bytes | None = None) -> bytes:
+    """Send a request to the service, and return the content of the response."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{PORT}{path}",
         data=body,
         method=method,
         headers={"X-Authentication-Key": KEY},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        content: bytes = answer.read()
+    with urllib.request.urlopen(request, timeout=60) as response:
+        content: bytes = response.read()
         return content
 
 
 def scene() -> dict[str, bytes]:
-    picture, sound = io.BytesIO(), io.BytesIO()
+    """Return the files of a scene, by their names in a job."""
+    picture, audio = io.BytesIO(), io.BytesIO()
     image = Image.new("RGB", (1600, 900), "steelblue")
     ImageDraw.Draw(image).ellipse((500, 200, 1100, 700), fill="orange")
     image.save(picture, "JPEG")
-    with wave.open(sound, "wb") as file:
+    with wave.open(audio, "wb") as file:
         file.setparams((1, 2, 24_000, 0, "NONE", ""))
         tone = (round(9000 * math.sin(n / 12)) for n in range(24_000 * 3))
         file.writeframes(b"".join(struct.pack("<h", value) for value in tone))
     subtitle = "1\n00:00:00,000 --> 00:00:03,000\n你好，世界 hello\n".encode()
-    return {"image": picture.getvalue(), "audio": sound.getvalue(), "subtitle": subtitle}
+    return {"image": picture.getvalue(), "audio": audio.getvalue(), "subtitle": subtitle}
 
 
-def put(content: bytes) -> str:
+def upload(content: bytes) -> str:
+    """Upload a file, and return its hash."""
     sha = hashlib.sha256(content).hexdigest()
     call("PUT", f"/files/{sha}", content)
     return sha
 
 
-def try_out(stage: Stage) -> None:
-    """Start the service as its user, render one scene, and stop it."""
+def try_service(stage: Stage) -> None:
+    """Start the service as the user of the image, render one scene, and stop the service."""
     stage.env |= {"AUTHENTICATION_KEY": KEY, "CLOUDBURST_PORT": str(PORT)}
     run("mount", "--rbind", "/proc", str(stage.root / "proc"))
     run("mount", "--rbind", "/dev", str(stage.root / "dev"))
@@ -239,8 +254,8 @@ def try_out(stage: Stage) -> None:
         print(f"healthy after {time.perf_counter() - began:.2f} s")
         run(*stage.command("python", "-m", "cloudburst.service.health"))
         status = Path(f"/proc/{service.pid}/status").read_text()
-        print("runs as", re.search(r"Uid:\s+(\d+)", status).group(1))  # type: ignore[union-attr]
-        files = {name: put(content) for name, content in scene().items()}
+        print("user id", re.search(r"Uid:\s+(\d+)", status).group(1))  # type: ignore[union-attr]
+        files = {name: upload(content) for name, content in scene().items()}
         began = time.perf_counter()
         job = json.loads(call("POST", "/jobs", json.dumps({"name": "x", **files}).encode()))["id"]
         last = json.loads(call("GET", f"/jobs/{job}/events").splitlines()[-1])
@@ -260,14 +275,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the roots are made (about 2 GB)")
+    parser.add_argument("folder", type=Path, help="folder for the files of the image (about 2 GB)")
     folder = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
-        sys.exit("chroot needs root")
+        sys.exit("chroot needs root privileges; run this benchmark as root")
     stage = build(folder)
-    report(stage)
-    try_out(stage)
+    print_sizes(stage)
+    try_service(stage)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Whether runs take as long as ``cloudburst plan`` says, on this machine; and what scenes take.
+"""Accuracy of ``cloudburst plan`` on this machine, and CPU seconds of single scenes.
 
     python benchmarks/plan.py [--runs 10] [--work]
 
-Real runs on the local backend, each of 3 to 10 scenes of 2 to 15 s: some runs move their pictures
-and some do not, some scenes have subtitles, and pictures have from one to twelve megapixels. Three
-more runs come first and are only measured; every later run is predicted by the code of `cloudburst
-plan` from the measurements of the runs before it, and its report says how long it took. The goal:
-the median error is at most 15 %. Exits with 1 if it is missed.
+The runs are real ones on the local backend, each with 3 to 10 scenes of 2 to 15 s. Every other run
+has camera motion, some scenes have subtitles, and pictures have between one and twelve megapixels.
+The first three runs are only measured. Each later run is predicted with the code of `cloudburst
+plan` from the measurements of the runs before it, and compared with the wall time of its report.
+The goal is a median error of 15 % at most. Exits with 1 if it is missed.
 
-``--work`` renders scenes one by one and prints the CPU seconds (user and system) of the render
-process of each, beside those that its work stands for: the constants of
+``--work`` renders scenes one by one and prints the CPU seconds (user and system) of each render
+process, beside the CPU seconds that are assumed for the work of the scene. The constants of
 `cloudburst.engine.forecast.scene_work` are from this table.
 """
 
@@ -43,10 +43,11 @@ from cloudburst.preflight import check_scenes
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 
 GOAL = 0.15
-LONGEST = 120
-"""Seconds of the longest audio."""
-FIRST = 3
-"""Runs of which only figures are wanted."""
+"""Median error of the predicted wall times, at most."""
+MAX_AUDIO_SECONDS = 120
+"""Length of the longest audio."""
+TRAINING_RUNS = 3
+"""Number of first runs, which are measured but not compared with a plan."""
 PICTURES = {
     "720p": (1280, 720, "png"),
     "1080p": (1920, 1080, "png"),
@@ -57,11 +58,11 @@ PICTURES = {
 
 
 class Inputs:
-    """Pictures of every size, and sounds of any length."""
+    """Input files of scenes: pictures of several sizes, and audio of any length."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        make_inputs(folder, LONGEST)
+        make_inputs(folder, MAX_AUDIO_SECONDS)
         picture = Image.open(folder / "image.png")
         self.pictures: dict[str, Path] = {}
         for name, (width, height, ending) in PICTURES.items():
@@ -70,103 +71,112 @@ class Inputs:
             self.pictures[name] = path
         self.subtitle = folder / "subtitle.srt"
 
-    def sound(self, seconds: float) -> Path:
-        """Return a file with the first seconds of the audio."""
+    def audio(self, seconds: float) -> Path:
+        """Return an audio file of this length, made if necessary from the longest audio."""
         path = self.folder / f"{seconds:.2f}.wav"
         if not path.exists():
-            whole = (self.folder / "audio.wav").read_bytes()
+            longest = (self.folder / "audio.wav").read_bytes()
             size = round(seconds * 44_100) * 2
-            head = whole[:4] + (36 + size).to_bytes(4, "little") + whole[8:40]
-            path.write_bytes(head + size.to_bytes(4, "little") + whole[44 : 44 + size])
+            header = longest[:4] + (36 + size).to_bytes(4, "little") + longest[8:40]
+            path.write_bytes(header + size.to_bytes(4, "little") + longest[44 : 44 + size])
         return path
 
     def scene(self, name: str, seconds: float, picture: str, *, subtitled: bool) -> Scene:
         return Scene(
             name=name,
             image=self.pictures[picture],
-            audio=self.sound(seconds),
+            audio=self.audio(seconds),
             subtitle=self.subtitle if subtitled else None,
         )
 
 
-class Mix(NamedTuple):
+class RunInputs(NamedTuple):
+    """Scenes and options of a run."""
+
     scenes: Sequence[Scene]
     options: RenderOptions
 
     def __str__(self) -> str:
-        moves = "moving" if self.options.effects else "still"
+        motion = "moving" if self.options.effects else "still"
         subtitled = sum(scene.subtitle is not None for scene in self.scenes)
-        return f"{len(self.scenes):2} scenes, {moves:6}, {subtitled:2} with subtitles"
+        return f"{len(self.scenes):2} scenes, {motion:6}, {subtitled:2} with subtitles"
 
 
-def mixes(inputs: Inputs, number: int) -> Iterator[Mix]:
+def draw_runs(inputs: Inputs, number: int) -> Iterator[RunInputs]:
+    """Yield runs with random scenes, which are the same each time."""
     rng = random.Random(4)
     for run in range(number):
         subtitles = rng.choice((0.0, 0.5, 1.0))
         scenes = [
             inputs.scene(
-                f"s{place}",
+                f"s{index}",
                 round(rng.uniform(2, 15), 1),
                 rng.choice(tuple(PICTURES)),
                 subtitled=rng.random() < subtitles,
             )
-            for place in range(rng.randint(3, 10))
+            for index in range(rng.randint(3, 10))
         ]
-        yield Mix(scenes, RenderOptions() if run % 2 else RenderOptions(effects=()))
+        yield RunInputs(scenes, RenderOptions() if run % 2 else RenderOptions(effects=()))
 
 
-def here() -> WorkerKind:
-    """Return this machine with the measurements of earlier runs."""
-    known = PlanData().local(workers=None)
-    if known is None:
+def local_workers() -> WorkerKind:
+    """Return the workers of this machine, with the measurements of earlier runs."""
+    candidate = PlanData().local(workers=None)
+    if candidate is None:
         sys.exit("this machine cannot render: pip install 'cloudburst-sdk[local]'")
-    return known.worker_kind
+    return candidate.worker_kind
 
 
-async def rendered(mix: Mix, to: Path) -> Report:
-    async with Client(local(), options=mix.options) as client:
-        report = await client.render_all(mix.scenes, to=to)
+async def render(run: RunInputs, to: Path) -> Report:
+    async with Client(local(), options=run.options) as client:
+        report = await client.render_all(run.scenes, to=to)
     report.raise_for_failures()
     return report
 
 
-def against_reality(inputs: Inputs, folder: Path, number: int) -> bool:
+def compare_plans(inputs: Inputs, folder: Path, number: int) -> bool:
+    """Compare plans with runs, and return whether the goal is met."""
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{'run':>4} {'':38} {'predicted':>10} {'actual':>8} {'off':>7} {'load':>5}")
-    off = list[float]()
-    for run, mix in enumerate(mixes(inputs, FIRST + number), 1 - FIRST):
-        checked = check_scenes(mix.scenes, mix.options, Limits())
+    print(f"{'run':>4} {'':38} {'predicted':>10} {'actual':>8} {'error':>7} {'load':>5}")
+    errors = list[float]()
+    runs = draw_runs(inputs, TRAINING_RUNS + number)
+    for index, run in enumerate(runs, 1 - TRAINING_RUNS):
+        checked = check_scenes(run.scenes, run.options, Limits())
         works = [scene_work(scene) for scene in checked]
-        plan = default_plan(works, [here()], max_tasks=1)
-        report = anyio.run(rendered, mix, folder / str(run))
+        plan = default_plan(works, [local_workers()], max_tasks=1)
+        report = anyio.run(render, run, folder / str(index))
         error = report.wall_seconds / plan.seconds - 1
-        if run > 0:
-            off.append(abs(error))
+        if index > 0:
+            errors.append(abs(error))
         print(
-            f"{run if run > 0 else '':>4} {mix!s:38} {plan.seconds:8.1f} s "
+            f"{index if index > 0 else '':>4} {run!s:38} {plan.seconds:8.1f} s "
             f"{report.wall_seconds:6.1f} s {error:+7.1%} {os.getloadavg()[0]:5.1f}",
             flush=True,
         )
-        shutil.rmtree(folder / str(run))
-    pace = here().performance
+        shutil.rmtree(folder / str(index))
+    measured_performance = local_workers().performance
     print(
-        f"learned: start {pace.startup_seconds:.2f} s, moving {pace.transfer_seconds:.2f} s, ",
-        end="",
+        f"measured performance: start-up {measured_performance.startup_seconds:.2f} s, "
+        f"transfer {measured_performance.transfer_seconds:.2f} s,",
+        end=" ",
     )
     print(
-        f"encode {pace.seconds_per_scene:.2f} s + {pace.seconds_per_work:.3f} × work, "
-        f"within {pace.encode_range}"
+        f"encode {measured_performance.seconds_per_scene:.2f} s + "
+        f"{measured_performance.seconds_per_work:.3f} × work, "
+        f"encode range {measured_performance.encode_range}"
     )
-    met = median(off) <= GOAL
-    print(f"{'met   ' if met else 'MISSED'} off by {median(off):.1%} (median), goal {GOAL:.0%}")
+    met = median(errors) <= GOAL
+    print(f"{'met   ' if met else 'MISSED'} median error {median(errors):.1%}, goal {GOAL:.0%}")
     return met
 
 
-def works_of_scenes(inputs: Inputs, folder: Path) -> None:
+def measure_scenes(inputs: Inputs, folder: Path) -> None:
+    """Print measured and assumed CPU seconds of single scenes."""
     print(
-        f"{'seconds':>7} {'picture':12} {'':6} {'':9} {'CPU':>6} {'wall':>6} {'said':>6} {'off':>7}"
+        f"{'audio s':>7} {'picture':12} {'motion':6} {'subtitles':9} {'CPU s':>6} {'wall s':>6} "
+        f"{'assumed':>7} {'error':>7}"
     )
-    off, busy = list[float](), list[float]()
+    errors, busy = list[float](), list[float]()
     for seconds, effects, subtitled in product((1, 5, 30, 120), ((), ("zoom_in",)), (False, True)):
         for name, picture in inputs.pictures.items():
             if (subtitled or seconds > 5) and name != "1080p":
@@ -174,23 +184,24 @@ def works_of_scenes(inputs: Inputs, folder: Path) -> None:
             options = RenderOptions.model_validate({"effects": effects})
             scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
             size = picture.stat().st_size
-            weight = scene_work(
+            work = scene_work(
                 CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size, options=options)
             )
-            cost = measured_child(scene, options, folder)
-            error = NATIVE_CPU_SECONDS_PER_WORK * weight / cost.cpu - 1
-            off.append(abs(error))
+            cost = render_cost(scene, options, folder)
+            error = NATIVE_CPU_SECONDS_PER_WORK * work / cost.cpu - 1
+            errors.append(abs(error))
             busy.append(cost.cpu / cost.wall)
-            moves, has = "moving" if effects else "still", "subtitles" if subtitled else ""
+            motion, text = "moving" if effects else "still", "subtitles" if subtitled else ""
             print(
-                f"{seconds:7} {name:12} {moves:6} {has:9} {cost.cpu:6.2f} {cost.wall:6.2f} "
-                f"{NATIVE_CPU_SECONDS_PER_WORK * weight:6.2f} {error:+7.1%}",
+                f"{seconds:7} {name:12} {motion:6} {text:9} {cost.cpu:6.2f} {cost.wall:6.2f} "
+                f"{NATIVE_CPU_SECONDS_PER_WORK * work:7.2f} {error:+7.1%}",
                 flush=True,
             )
-    print(f"off by {median(off):.1%} (median); {max(busy):.2f} cores busy at most")
+    print(f"median error {median(errors):.1%}; at most {max(busy):.2f} cores busy")
 
 
-def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
+def render_cost(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
+    """Return the cost of a render process that renders one scene."""
     folder.mkdir()
     for name, path in scene.files().items():
         shutil.copy(path, folder / name)
@@ -203,17 +214,17 @@ def measured_child(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Whether runs take as long as was said.")
+    parser = argparse.ArgumentParser(description="Accuracy of plans on this machine.")
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--work", action="store_true", help="what scenes take, one by one")
-    said = parser.parse_args()
+    parser.add_argument("--work", action="store_true", help="measure CPU seconds of single scenes")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        os.environ["XDG_STATE_HOME"] = name  # figures of other runs are not wanted
+        os.environ["XDG_STATE_HOME"] = name  # no measurements of other runs
         inputs = Inputs(Path(name))
-        if said.work:
-            works_of_scenes(inputs, Path(name) / "job")
+        if arguments.work:
+            measure_scenes(inputs, Path(name) / "job")
             return 0
-        return 0 if against_reality(inputs, Path(name), said.runs) else 1
+        return 0 if compare_plans(inputs, Path(name), arguments.runs) else 1
 
 
 if __name__ == "__main__":
