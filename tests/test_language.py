@@ -1,4 +1,4 @@
-"""Rules of plain English for the texts of the package and of the documentation.
+"""Rules of plain English for the texts of the package, the benchmarks and the documentation.
 
 Ruff's D rules check the form of docstrings, and D401 the imperative mood of functions. The rules
 here check what ruff cannot: that a sentence names what it is about, in words that everyone knows.
@@ -21,7 +21,8 @@ import pytest
 
 from support.doc_pages import PAGES, ROOT
 
-SOURCE = ROOT / "src" / "cloudburst"
+MIN_DOCSTRINGS = {"src/cloudburst": 500, "benchmarks": 100}
+"""Folders of code, and numbers of docstrings and of attribute texts that each has at least."""
 _DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 FRAGMENTS = {
@@ -76,23 +77,23 @@ class Text(NamedTuple):
 
 
 @cache
-def sources() -> tuple[tuple[Path, str, ast.Module], ...]:
-    """Return path, text and syntax tree of each module."""
-    read = ((path, path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py")))
+def sources(folder: str) -> tuple[tuple[Path, str, ast.Module], ...]:
+    """Return path, text and syntax tree of each module in a folder of the project."""
+    read = ((path, path.read_text("utf-8")) for path in sorted((ROOT / folder).rglob("*.py")))
     return tuple((path, text, ast.parse(text)) for path, text in read)
 
 
-def docstrings() -> Iterator[Text]:
+def docstrings(folder: str) -> Iterator[Text]:
     """Yield the docstrings of modules, classes and functions."""
-    for path, _, tree in sources():
+    for path, _, tree in sources(folder):
         for node in ast.walk(tree):
             if isinstance(node, _DEFINITIONS) and (text := ast.get_docstring(node)):
                 yield Text(path, getattr(node, "lineno", 1), text)
 
 
-def attribute_texts() -> Iterator[Text]:
+def attribute_texts(folder: str) -> Iterator[Text]:
     """Yield the strings below attributes and constants."""
-    for path, _, tree in sources():
+    for path, _, tree in sources(folder):
         for node in ast.walk(tree):
             if not isinstance(node, (ast.Module, ast.ClassDef)):
                 continue
@@ -106,10 +107,10 @@ def attribute_texts() -> Iterator[Text]:
 
 
 @cache
-def all_texts() -> tuple[Text, ...]:
-    """Return the strings and comments of the package: everything but code."""
+def all_texts(folder: str) -> tuple[Text, ...]:
+    """Return the strings and comments of a folder: everything but code."""
     found = list[Text]()
-    for path, source, tree in sources():
+    for path, source, tree in sources(folder):
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(Text(path, node.lineno, node.value))
@@ -130,24 +131,26 @@ def containing(pattern: str, candidates: Iterable[Text]) -> list[Text]:
 
 def by_package(hits: list[Text]) -> str:
     """Return the number of hits in each package, and the first of them."""
-    packages = Counter(".".join(hit.path.relative_to(SOURCE).parts[:-1][:2]) or "." for hit in hits)
+    packages = Counter("/".join(hit.path.relative_to(ROOT).parts[:-1][:4]) for hit in hits)
     return "\n".join([str(dict(packages)), *map(str, hits[:60])])
 
 
+@pytest.mark.parametrize("folder", MIN_DOCSTRINGS)
 @pytest.mark.parametrize("definitions", [docstrings, attribute_texts], ids=["docs", "attributes"])
-def test_docstrings_begin_with_a_verb_or_the_thing(definitions):
+def test_docstrings_begin_with_a_verb_or_the_thing(definitions, folder):
     """A reader of one line in an editor's tooltip needs the subject first."""
     first = re.compile(rf"(?:{'|'.join(FRAGMENTS)})\b", re.IGNORECASE)
-    everything = list(definitions())
+    everything = list(definitions(folder))
     hits = [one for one in everything if first.match(one.text)]
-    assert len(everything) > 500, "the search finds what it should"
+    assert len(everything) > MIN_DOCSTRINGS[folder], "the search finds what it should"
     share = len(hits) / len(everything)
     assert share <= MAX_FRAGMENTS, f"{len(hits)} of {len(everything)}:\n{by_package(hits)}"
 
 
+@pytest.mark.parametrize("folder", MIN_DOCSTRINGS)
 @pytest.mark.parametrize("word", FORBIDDEN)
-def test_no_text_of_the_package_has_the_word(word):
-    hits = containing(word, all_texts())
+def test_no_text_of_the_code_has_the_word(word, folder):
+    hits = containing(word, all_texts(folder))
     assert not hits, f"write {FORBIDDEN[word]}:\n{by_package(hits)}"
 
 
@@ -161,5 +164,5 @@ def test_no_page_has_such_a_word(page):
 
 def test_the_rules_find_what_they_forbid():
     """A rule that finds nothing would keep nothing out."""
-    bad, good = (Text(SOURCE, 1, f"It {word} it.") for word in ("Tells", "intellect"))
+    bad, good = (Text(ROOT, 1, f"It {word} it.") for word in ("Tells", "intellect"))
     assert containing("|".join(FORBIDDEN), [bad, good]) == [bad]
