@@ -19,6 +19,7 @@ from PIL import Image
 
 from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
+from support.registry_server import missing_programs, running_registry
 
 # Tests leave tasks of emulators behind, which end with them.
 atexit.unregister(run_registry._print_unstopped_tasks)
@@ -136,6 +137,15 @@ def defects():
     yield handler
     logger.removeHandler(handler)
     assert not [record.getMessage() for record in handler.records]
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory):
+    """Run a container registry with a password; each test uses repositories of its own."""
+    if missing := missing_programs():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    with running_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""HTTP clients of render services. No other package imports httpx."""
+"""HTTP clients of render services. Only `cloudburst.registry` imports httpx, too."""

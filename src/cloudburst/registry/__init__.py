@@ -1,0 +1,101 @@
+"""Client of container registries (OCI distribution specification), and unpacking of images.
+
+It pushes and pulls images without Docker. The package imports nothing else of cloudburst, so that
+the emulator uses it, too; callers translate `RegistryError` into their own errors. Names are
+imported on first use, because importing httpx takes a tenth of a second.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudburst.registry.client import Credentials, RegistryClient, open_registry
+    from cloudburst.registry.documents import (
+        Descriptor,
+        ImageConfig,
+        Index,
+        Manifest,
+        Platform,
+        parse_config,
+        parse_index,
+        parse_manifest,
+    )
+    from cloudburst.registry.errors import (
+        DigestError,
+        InvalidImageError,
+        LoginError,
+        NotInRegistryError,
+        RegistryError,
+        RegistryUnavailableError,
+    )
+    from cloudburst.registry.names import ImageReference
+    from cloudburst.registry.policy import TransferPolicy
+    from cloudburst.registry.pull import PulledImage, pull_image
+    from cloudburst.registry.push import PushProgress, PushReport, push_image
+    from cloudburst.registry.unpack import UnpackLimits, unpack_layers
+    from cloudburst.registry.upload_sessions import UploadSessions
+
+_MODULES = {
+    "client": ("Credentials", "RegistryClient", "open_registry"),
+    "documents": (
+        "Descriptor",
+        "ImageConfig",
+        "Index",
+        "Manifest",
+        "Platform",
+        "parse_config",
+        "parse_index",
+        "parse_manifest",
+    ),
+    "errors": (
+        "DigestError",
+        "InvalidImageError",
+        "LoginError",
+        "NotInRegistryError",
+        "RegistryError",
+        "RegistryUnavailableError",
+    ),
+    "names": ("ImageReference",),
+    "policy": ("TransferPolicy",),
+    "pull": ("PulledImage", "pull_image"),
+    "push": ("PushProgress", "PushReport", "push_image"),
+    "unpack": ("UnpackLimits", "unpack_layers"),
+    "upload_sessions": ("UploadSessions",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Credentials",
+    "Descriptor",
+    "DigestError",
+    "ImageConfig",
+    "ImageReference",
+    "Index",
+    "InvalidImageError",
+    "LoginError",
+    "Manifest",
+    "NotInRegistryError",
+    "Platform",
+    "PulledImage",
+    "PushProgress",
+    "PushReport",
+    "RegistryClient",
+    "RegistryError",
+    "RegistryUnavailableError",
+    "TransferPolicy",
+    "UnpackLimits",
+    "UploadSessions",
+    "open_registry",
+    "parse_config",
+    "parse_index",
+    "parse_manifest",
+    "pull_image",
+    "push_image",
+    "unpack_layers",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"cloudburst.registry.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

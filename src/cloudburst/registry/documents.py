@@ -1,0 +1,113 @@
+"""Documents that describe images: indexes, manifests and configurations.
+
+Registries are not trusted: every value is checked, and a document that violates the OCI image
+specification or a limit here raises `InvalidImageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+LAYER_TYPES = (OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, DOCKER_LAYER_GZIP)
+
+MAX_DOCUMENT_BYTES = 4 * 1024**2
+"""Maximum size of an index, a manifest or a configuration, in bytes: the size that registries must
+accept according to the OCI distribution specification 1.1."""
+MAX_BLOB_BYTES = 10 * 1024**3
+"""Maximum size of a layer in bytes: the limit of ECR for layers of public repositories."""
+MAX_ENTRIES = 1000
+"""Maximum number of manifests of an index and of layers of a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Operating system and processor architecture of an image."""
+
+    architecture: str
+    """Name of the Go language: ``amd64`` or ``arm64``."""
+    os: str = "linux"
+
+    def __str__(self) -> str:
+        return f"{self.os}/{self.architecture}"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Reference to a blob or manifest by its digest."""
+
+    media_type: str
+    digest: str
+    size: int
+    """Size in bytes."""
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """List of the manifests of an image, one for each platform."""
+
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def select(self, platform: Platform) -> Descriptor:
+        """Return the manifest of a platform; raise `NotInRegistryError` if there is none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Configuration and layers of an image for one platform, or an artifact such as an SBOM."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+    """Manifest that this artifact belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Configuration of an image: its platform, and how its program is started."""
+
+    platform: Platform
+    diff_ids: tuple[str, ...]
+    """Digests of the layers before compression."""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    user: str = ""
+    working_folder: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def parse_index(data: bytes) -> Index:
+    """Return an index (OCI or Docker); raise `InvalidImageError` for anything else."""
+    raise NotImplementedError
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return a manifest (OCI or Docker); raise `InvalidImageError` for anything else."""
+    raise NotImplementedError
+
+
+def parse_config(data: bytes) -> ImageConfig:
+    """Return the configuration of an image; raise `InvalidImageError` for anything else."""
+    raise NotImplementedError
