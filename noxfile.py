@@ -33,7 +33,7 @@ SEEDED = {
 """Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""
 SEEDS = 30
 HOSTILE = "tests/hostile"
-EVERYTHING = ".[local,cli,web,testing]"
+EVERYTHING = ".[local,cli,image,web,testing]"
 
 IMAGE_PYTHON = "3.13"
 """Python version of the Dockerfile."""
