@@ -15,6 +15,10 @@ from cloudburst.models.tier import Tier
 
 TaskId = NewType("TaskId", str)
 """Identifier of a task: its ARN, or a name for a process on this machine."""
+PROTOCOL_VERSION = 1
+"""Version of the native protocol. It is raised with every change after which a client and a render
+service of different versions cannot work together. ``cloudburst init`` writes it into the task
+definition."""
 KEY_HEADER = "X-Authentication-Key"
 """HTTP header in which a client sends the key of a worker."""
 

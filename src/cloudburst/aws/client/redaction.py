@@ -70,14 +70,17 @@ _PATTERNS = tuple(
         # Credentials, in XML, in JSON and as the repr of a mapping.
         (r"(<(?:SecretAccessKey|SessionToken)>)[^<]+", rf"\1{HIDDEN}"),
         (rf"((?:SecretAccessKey|SessionToken){_BEFORE}){_VALUE}", rf"\1{HIDDEN}"),
-        (rf"((?:accessToken|refreshToken|clientSecret){_BEFORE}){_VALUE}", rf"\1{HIDDEN}"),
+        (
+            rf"((?:accessToken|authorizationToken|clientSecret|refreshToken){_BEFORE}){_VALUE}",
+            rf"\1{HIDDEN}",
+        ),
         # Headers and presigned URLs.
         (rf"((?:X-Amz-Security-Token|X-Authentication-Key){_BEFORE}){_VALUE}", rf"\1{HIDDEN}"),
         (r"((?:x-amz-security-token|x-authentication-key):\s*)\S+", rf"\1{HIDDEN}"),
         (r"([?&](?:X-Amz-)?(?:Security-Token|Signature)=)[^&\s\"'\\]+", rf"\1{HIDDEN}"),
         (r"(AWS4-HMAC-SHA256 Credential=[^,\s]+,).*?(?=[\"'\n]|$)", rf"\1 {HIDDEN}"),
         (r"(Signature:\s+)[0-9a-f]{64}", rf"\1{HIDDEN}"),
-        (r"(Bearer )[\w.~+/=-]+", rf"\1{HIDDEN}"),
+        (r"(Bearer |\bBasic (?=\S{8}))[\w.~+/=-]+", rf"\1{HIDDEN}"),
     )
 )
 

@@ -26,14 +26,22 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
         "Credentials.SessionToken",
         "Credentials.Expiration",
     ),
+    "batch_delete_image": ("imageIds", "failures"),
     "batch_get_image": ("images", "images[].imageManifest"),
+    "create_repository": ("repository.repositoryArn", "repository.repositoryName"),
     "create_role": ("Role.Arn",),
     "create_security_group": ("GroupId",),
     "describe_clusters": ("clusters", "clusters[].status"),
     "describe_log_streams": ("logStreams", "logStreams[].logStreamName"),
+    "describe_images": ("imageDetails", "imageDetails[].imageDigest"),
     "describe_network_interfaces": (
         "NetworkInterfaces",
         "NetworkInterfaces[].NetworkInterfaceId",
+    ),
+    "describe_repositories": (
+        "repositories",
+        "repositories[].repositoryArn",
+        "repositories[].repositoryName",
     ),
     "describe_task_definition": (
         "taskDefinition.taskDefinitionArn",
@@ -48,9 +56,15 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
         "tasks[].tags[].key",
     ),
     "describe_vpcs": ("Vpcs", "Vpcs[].CidrBlock"),
+    "get_authorization_token": (
+        "authorizationData",
+        "authorizationData[].authorizationToken",
+        "authorizationData[].proxyEndpoint",
+    ),
     "get_aws_default_service_quota": ("Quota.Value",),
     "get_caller_identity": ("Account", "Arn"),
     "get_download_url_for_layer": ("downloadUrl",),
+    "get_lifecycle_policy": ("lifecyclePolicyText",),
     "get_log_events": (
         "events",
         "events[].timestamp",

@@ -30,6 +30,18 @@ class Repository:
         return f"{prefix}:{self.region}:{self.account}:repository/{self.name}"
 
 
+def ecr_host(account: str, region: str) -> str:
+    """Return the host of an account's private ECR registry in a region."""
+    domain = "amazonaws.com.cn" if partition(region) == "aws-cn" else "amazonaws.com"
+    return f"{account}.dkr.ecr.{region}.{domain}"
+
+
+def ecr_account_of(host: str) -> tuple[str, str] | None:
+    """Return the account and region of a private ECR registry; ``None`` for any other host."""
+    ecr = _ECR_HOST.fullmatch(host)
+    return None if ecr is None else (ecr["account"], ecr["region"])
+
+
 def registry_of(image: str) -> str:
     """Return the host of an image's registry: ``docker.io`` if the image's name has no host."""
     first, slash, _ = image.partition("/")
@@ -40,11 +52,12 @@ def registry_of(image: str) -> str:
 def repository_of(image: str) -> Repository | None:
     """Return the private ECR repository of an image; ``None`` for images in other registries."""
     host = registry_of(image)
-    ecr = _ECR_HOST.fullmatch(host)
+    ecr = ecr_account_of(host)
     if ecr is None:
         return None
+    account, region = ecr
     name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
-    return Repository(account=ecr["account"], region=ecr["region"], name=name)
+    return Repository(account=account, region=region, name=name)
 
 
 def image_id(image: str) -> dict[str, str]:

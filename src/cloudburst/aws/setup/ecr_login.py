@@ -1,0 +1,110 @@
+"""Login to the private ECR registry of the account: its URL and a password for twelve hours."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
+from cloudburst.aws.setup.images import ecr_account_of, ecr_host
+from cloudburst.errors import NoAnswerError
+
+OUR_REPOSITORY = "cloudburst"
+"""Name of the ECR repository of our image, and thus the last part of the image's name."""
+MAX_TOKEN_LENGTH = 16 * 1024
+"""Maximum number of characters of a registry password. ECR's have two to four thousand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcrTarget:
+    """An ECR repository to which images can be pushed, and the login for its registry."""
+
+    url: str
+    """URL of the registry to push to. With an emulator, its registry on this machine."""
+    username: str
+    password: str = field(repr=False)
+    repository: str
+    """Name of the repository, which need not exist: ``cloudburst init`` creates ours."""
+    image: str
+    """Name under which tasks pull the repository's images, without tag and digest:
+    ``123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst``."""
+
+
+async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTarget:
+    """Return where to push an image in the account's ECR registry, and a login for twelve hours.
+
+    Raises:
+        NoAnswerError: The response does not name the account's registry, or has no login.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+    account = await aws.account_id()
+    response = await aws.call("ecr", "get_authorization_token")
+    entries: list[Mapping[str, Any]] = response["authorizationData"]
+    if not entries:
+        raise _unusable("it names no registry")
+    token, endpoint = entries[0]["authorizationToken"], entries[0]["proxyEndpoint"]
+    username, password = _login(token)
+    # Like the credentials of a role, the login is valid for twelve hours.
+    hide_secrets(token, password, owner=SecretOwner.ROLE)
+    emulated = aws.endpoint_url is not None
+    return EcrTarget(
+        url=_registry_url(endpoint, (account, aws.region), emulated=emulated),
+        username=username,
+        password=password,
+        repository=repository,
+        image=f"{ecr_host(account, aws.region)}/{repository}",
+    )
+
+
+def _login(token: str) -> tuple[str, str]:
+    """Return the user name and the password in an authorization token."""
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise _unusable("its token is too long")
+    try:
+        text = base64.b64decode(token, validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        raise _unusable("its token is not base64") from None
+    username, colon, password = text.partition(":")
+    if not (username and colon and password and text.isprintable()):
+        raise _unusable("its token has no user name and password")
+    return username, password
+
+
+def _registry_url(endpoint: str, owner: tuple[str, str], *, emulated: bool) -> str:
+    """Return the URL of the registry that AWS names, which must be the account's own.
+
+    Only an emulator may name another registry, and only one on this machine: the login must not be
+    sent anywhere else.
+
+    Args:
+        endpoint: URL in AWS's response.
+        owner: Account and region of the registry.
+        emulated: True if the response is from an emulator.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise _unusable("the URL of its registry is not valid") from None
+    if emulated and parts.scheme in {"http", "https"} and port and _is_loopback(host):
+        return f"{parts.scheme}://{host}:{port}"
+    if parts.scheme != "https" or parts.netloc != host or ecr_account_of(host) != owner:
+        raise _unusable("it names a registry of another account or region")
+    return f"https://{host}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _unusable(defect: str) -> NoAnswerError:
+    return NoAnswerError(f"get_authorization_token: the response is not from AWS: {defect}")

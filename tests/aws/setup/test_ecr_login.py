@@ -1,0 +1,98 @@
+"""The login of the account's registry goes to that registry, and to nobody else."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from cloudburst.aws.client.redaction import redact
+from cloudburst.aws.setup.ecr_login import MAX_TOKEN_LENGTH, ecr_target
+from cloudburst.errors import NoAnswerError
+
+pytestmark = pytest.mark.anyio
+
+OURS = "https://123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
+
+def token(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+class Answering:
+    """An account whose ECR answers one thing."""
+
+    region = "us-east-1"
+
+    def __init__(self, *, login="AWS:secret-of-twelve-hours", url=OURS, emulated=False, data=None):
+        self.endpoint_url = "http://127.0.0.1:1" if emulated else None
+        entry = {"authorizationToken": token(login), "proxyEndpoint": url}
+        self._data = [entry] if data is None else data
+
+    async def account_id(self):
+        return "123456789012"
+
+    async def call(self, service, operation, **parameters):
+        assert (service, operation) == ("ecr", "get_authorization_token")
+        return {"authorizationData": self._data}
+
+
+async def test_the_target_is_the_registry_of_the_account():
+    target = await ecr_target(Answering())
+    assert target.url == OURS
+    assert (target.username, target.password) == ("AWS", "secret-of-twelve-hours")
+    assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst"
+    assert "secret" not in repr(target)
+    assert "secret" not in redact("GET / password secret-of-twelve-hours")
+
+
+async def test_an_emulator_names_its_own_registry_and_images_keep_their_names():
+    target = await ecr_target(Answering(url="http://127.0.0.1:5001", emulated=True), "film")
+    assert target.url == "http://127.0.0.1:5001"
+    assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/film"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://210987654321.dkr.ecr.us-east-1.amazonaws.com",
+        "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        "https://123456789012.dkr.ecr.us-east-1.amazonaws.com.example",
+        "https://user@123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        "http://123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        "http://127.0.0.1:5001",  # only an emulator may name it
+        "https://[x",
+        "",
+    ],
+)
+async def test_the_login_is_for_no_other_registry(url):
+    with pytest.raises(NoAnswerError, match="not from AWS"):
+        await ecr_target(Answering(url=url))
+
+
+@pytest.mark.parametrize("url", ["http://registry.example:5000", "http://127.0.0.1", "ftp://a:1"])
+async def test_an_emulator_names_no_registry_elsewhere(url):
+    with pytest.raises(NoAnswerError):
+        await ecr_target(Answering(url=url, emulated=True))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [{"authorizationToken": "not base64", "proxyEndpoint": OURS}],
+        [{"authorizationToken": token("no colon"), "proxyEndpoint": OURS}],
+        [{"authorizationToken": token("AWS:line\nbreak"), "proxyEndpoint": OURS}],
+        [{"authorizationToken": token("AWS:é"), "proxyEndpoint": OURS}],
+        [{"authorizationToken": "A" * (MAX_TOKEN_LENGTH + 4), "proxyEndpoint": OURS}],
+    ],
+)
+async def test_a_login_that_is_none_is_told(data):
+    with pytest.raises(NoAnswerError):
+        await ecr_target(Answering(data=data))
+
+
+def test_no_log_has_the_token():
+    shown = redact('{"authorizationToken": "QVdTOnNlY3JldA==", "expiresAt": 1}')
+    assert "QVdT" not in shown
+    assert "QVdT" not in redact("Authorization: Basic QVdTOnNlY3JldA==")
