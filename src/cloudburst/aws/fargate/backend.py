@@ -25,7 +25,11 @@ from cloudburst.aws.fargate.launcher import FargateLauncher
 from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.fargate.run_registry import open_run_registry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
-from cloudburst.aws.fargate.task_definition import TaskDefinition, describe_task_definition
+from cloudburst.aws.fargate.task_definition import (
+    TaskDefinition,
+    check_protocol_version,
+    describe_task_definition,
+)
 from cloudburst.aws.fargate.watcher import Watcher
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, ConfigurationError, NoAnswerError, ThrottledError
@@ -64,7 +68,7 @@ async def open_fargate(
 
     Raises:
         ConfigurationError: The settings name no subnet or an unknown capacity provider, or the task
-            definition has no container that can render.
+            definition has no container that can render or speaks another version of the protocol.
         CloudburstError: AWS refuses a call or does not answer, for example because the cluster does
             not exist; see `AWSClient.call`.
     """
@@ -116,13 +120,14 @@ async def open_fargate(
 
 
 async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -> TaskDefinition:
-    """Return the task definition, after checking that the cluster exists."""
+    """Return the task definition, after checking its protocol and that the cluster exists."""
     seconds = math.inf if timeouts.launch is None else timeouts.launch
     deadline = anyio.current_time() + seconds
     definition = await _repeat_until(
         deadline,
         lambda: describe_task_definition(aws, settings.task_definition, protocol=settings.protocol),
     )
+    check_protocol_version(definition)
     await _repeat_until(
         deadline,
         lambda: aws.call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.errors import AccessDeniedError, CloudburstError, ConfigurationError
-from cloudburst.models.task import Protocol
+from cloudburst.models.task import PROTOCOL_VERSION, Protocol
+from cloudburst.text import printable_line, short_repr
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,17 @@ essential, ECS stops the task when it exits."""
 PROTOCOL_LABEL = "cloudburst.protocol"
 """Docker label that names the protocol of a container. Without the label, the protocol is
 onestep."""
+VERSION_LABEL = "cloudburst.version"
+"""Docker label with the version of the package that registered the task definition."""
+PROTOCOL_VERSION_LABEL = "cloudburst.protocol-version"
+"""Docker label with the version of the native protocol that the container speaks."""
+UNLABELLED_PROTOCOL_VERSION = 1
+"""Version of the native protocol in task definitions from before the label was introduced."""
 SERVICE_PORT = 5000
 """TCP port of the render service."""
+MAX_VERSION_LENGTH = 64
+"""Maximum number of characters of a version in a label that messages show."""
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,10 @@ class TaskDefinition:
     """Prefix of the names of log streams (``awslogs-stream-prefix``); ``None`` if there is none."""
     account: str | None
     """Number of the AWS account; ``None`` if it is unknown."""
+    version: str = ""
+    """Version of the package that registered the task definition; empty if it is not recorded."""
+    protocol_version: int | None = None
+    """Version of the native protocol; ``None`` for the protocol onestep, which has no versions."""
     assumed: bool = False
     """True if the credentials may not read the task definition, so that the other fields have the
     values that ``cloudburst-fargate`` assumes."""
@@ -146,19 +161,39 @@ def parse_task_definition(
     to_cloudwatch = log.get("logDriver") == "awslogs"
     options: Mapping[str, Any] = get_structure(log, "options") if to_cloudwatch else {}
     platform = get_structure(described, "runtimePlatform")
+    labels: Mapping[str, str] = get_structure(container, "dockerLabels")
+    protocol = protocol or _protocol(arn, labels)
+    is_native = protocol is Protocol.NATIVE
     return TaskDefinition(
         arn=arn,
         container=str(container["name"]),
         image=str(container.get("image", "")),
         port=SERVICE_PORT if SERVICE_PORT in ports else next(iter(ports), SERVICE_PORT),
-        protocol=protocol or _protocol(arn, container),
+        protocol=protocol,
         architecture=str(platform.get("cpuArchitecture") or "X86_64"),
         watchdog=any(other["name"] == WATCHDOG_CONTAINER for other in containers),
         stop_timeout=container.get("stopTimeout"),
         log_group=options.get("awslogs-group"),
         log_prefix=options.get("awslogs-stream-prefix"),
         account=account_of_arn(arn),
+        version=printable_line(labels.get(VERSION_LABEL, ""), MAX_VERSION_LENGTH),
+        protocol_version=_protocol_version(arn, labels) if is_native else None,
     )
+
+
+def check_protocol_version(definition: TaskDefinition) -> None:
+    """Raise `ConfigurationError` if this client does not speak a task definition's protocol."""
+    needed = definition.protocol_version
+    if needed in {None, PROTOCOL_VERSION}:
+        return
+    name = definition.arn.rpartition("/")[2]
+    registered = f" (cloudburst {definition.version})" if definition.version else ""
+    msg = (
+        f"the tasks of {name} speak version {needed} of the native protocol{registered}, and this "
+        f"installation speaks version {PROTOCOL_VERSION}: run cloudburst init, which gives the "
+        "tasks the image of this installation; or install the version of the tasks here"
+    )
+    raise ConfigurationError(msg)
 
 
 def _render_container(arn: str, containers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -183,11 +218,21 @@ def _ports(container: Mapping[str, Any]) -> list[int]:
     ]
 
 
-def _protocol(arn: str, container: Mapping[str, Any]) -> Protocol:
-    label = get_structure(container, "dockerLabels").get(PROTOCOL_LABEL, Protocol.ONESTEP)
+def _protocol(arn: str, labels: Mapping[str, str]) -> Protocol:
+    label = labels.get(PROTOCOL_LABEL, Protocol.ONESTEP)
     try:
         return Protocol(label)
     except ValueError:
         known = " or ".join(Protocol)
-        msg = f"{arn}: the label {PROTOCOL_LABEL} is {label!r}; expected {known}"
+        msg = f"{arn}: the label {PROTOCOL_LABEL} is {short_repr(label)}; expected {known}"
         raise ConfigurationError(msg) from None
+
+
+def _protocol_version(arn: str, labels: Mapping[str, str]) -> int:
+    label = labels.get(PROTOCOL_VERSION_LABEL)
+    if label is None:
+        return UNLABELLED_PROTOCOL_VERSION
+    if not _NUMBER.fullmatch(label):
+        msg = f"{arn}: the label {PROTOCOL_VERSION_LABEL} is {short_repr(label)}; expected a number"
+        raise ConfigurationError(f"{msg}: run cloudburst init")
+    return int(label)

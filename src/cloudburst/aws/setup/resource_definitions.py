@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, cast
 
 from cloudburst.aws.fargate.task_definition import (
     PROTOCOL_LABEL,
+    PROTOCOL_VERSION_LABEL,
     RENDER_CONTAINER,
     SERVICE_PORT,
+    VERSION_LABEL,
     WATCHDOG_CONTAINER,
 )
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import Settings
-from cloudburst.models.task import Protocol
+from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.models.tier import Tier
 
+PACKAGE_VERSION = version("cloudburst-sdk")
+"""Version of this package."""
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 LOG_RETENTION_DAYS = 30
 EXECUTION_ROLE = "cloudburst-execution-role"
@@ -254,7 +259,7 @@ def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
             {"containerPort": SERVICE_PORT, "hostPort": SERVICE_PORT, "protocol": "tcp"}
         ],
         "environment": [{"name": name, "value": value} for name, value in environment.items()],
-        "dockerLabels": {PROTOCOL_LABEL: str(image.protocol)},
+        "dockerLabels": _labels(image),
         "stopTimeout": SERVICE_CONTAINER_STOP_TIMEOUT if ours else OTHER_CONTAINER_STOP_TIMEOUT,
         "healthCheck": {
             "command": _health_command(image),
@@ -265,6 +270,14 @@ def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
             "startPeriod": 60,
         },
     }
+
+
+def _labels(image: WorkerImage) -> dict[str, str]:
+    labels = {PROTOCOL_LABEL: str(image.protocol)}
+    if image.runs_our_service:
+        labels[VERSION_LABEL] = PACKAGE_VERSION
+        labels[PROTOCOL_VERSION_LABEL] = str(PROTOCOL_VERSION)
+    return labels
 
 
 def _watchdog_container(image: WorkerImage, region: str) -> dict[str, Any]:

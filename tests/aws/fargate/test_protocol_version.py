@@ -1,0 +1,61 @@
+"""A run stops before its first task if the tasks speak another version of the protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.aws.fargate.task_definition import parse_task_definition
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.task import PROTOCOL_VERSION
+from support.fargate_backend import account, backend_of, count
+
+pytestmark = pytest.mark.anyio
+
+NATIVE = {"cloudburst.protocol": "native"}
+
+
+def parsed(labels):
+    container = {"name": "cloudburst-processor", "dockerLabels": labels}
+    arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/film:3"
+    described = {"taskDefinitionArn": arn, "containerDefinitions": [container]}
+    return parse_task_definition(described, protocol=None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "protocol_version", "version"),
+    [
+        (NATIVE, 1, ""),
+        ({**NATIVE, "cloudburst.protocol-version": "7", "cloudburst.version": "2.1"}, 7, "2.1"),
+        (
+            {**NATIVE, "cloudburst.version": "\x1b" * 1000},
+            1,
+            "\N{REPLACEMENT CHARACTER}" * 64 + "…",
+        ),
+        ({"cloudburst.protocol-version": "7"}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_a_definition_says_which_version_its_tasks_speak(labels, protocol_version, version):
+    found = parsed(labels)
+    assert (found.protocol_version, found.version) == (protocol_version, version)
+
+
+@pytest.mark.parametrize("label", ["", "one", "1.0", "-1", "٣", "9" * 5000])
+def test_a_version_that_is_no_number_is_told(label):
+    with pytest.raises(ConfigurationError, match=r"protocol-version is .*cloudburst init"):
+        parsed({**NATIVE, "cloudburst.protocol-version": label})
+
+
+async def test_a_run_with_tasks_of_another_version_is_told_before_anything_starts():
+    with account() as emulator:
+        labels = {**NATIVE, "cloudburst.version": "9.0"}
+        labels["cloudburst.protocol-version"] = str(PROTOCOL_VERSION + 1)
+        emulator.register(family="newer", container={"dockerLabels": labels})
+        expected = r"newer:1 speak version 2 .*\(cloudburst 9\.0\).* version 1: run cloudburst init"
+        with pytest.raises(ConfigurationError, match=expected):
+            async with backend_of(emulator, task_definition="newer"):
+                pass
+        assert count(emulator, "DescribeTasks") == 0
+        emulator.register(family="older", container={"dockerLabels": NATIVE})
+        async with backend_of(emulator, task_definition="older"):
+            pass
