@@ -9,16 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudburst.registry.client import Credentials, RegistryClient, open_registry
+    from cloudburst.registry.client import RegistryClient, open_registry
     from cloudburst.registry.documents import (
         Descriptor,
         ImageConfig,
         Index,
         Manifest,
         Platform,
-        parse_config,
-        parse_index,
-        parse_manifest,
     )
     from cloudburst.registry.errors import (
         DigestError,
@@ -28,7 +25,9 @@ if TYPE_CHECKING:
         RegistryError,
         RegistryUnavailableError,
     )
+    from cloudburst.registry.login import Credentials
     from cloudburst.registry.names import ImageReference
+    from cloudburst.registry.parsing import parse_config, parse_index, parse_manifest
     from cloudburst.registry.policy import TransferPolicy
     from cloudburst.registry.pull import PulledImage, pull_image
     from cloudburst.registry.push import PushProgress, PushReport, push_image
@@ -36,17 +35,8 @@ if TYPE_CHECKING:
     from cloudburst.registry.upload_sessions import UploadSessions
 
 _MODULES = {
-    "client": ("Credentials", "RegistryClient", "open_registry"),
-    "documents": (
-        "Descriptor",
-        "ImageConfig",
-        "Index",
-        "Manifest",
-        "Platform",
-        "parse_config",
-        "parse_index",
-        "parse_manifest",
-    ),
+    "client": ("RegistryClient", "open_registry"),
+    "documents": ("Descriptor", "ImageConfig", "Index", "Manifest", "Platform"),
     "errors": (
         "DigestError",
         "InvalidImageError",
@@ -55,7 +45,9 @@ _MODULES = {
         "RegistryError",
         "RegistryUnavailableError",
     ),
+    "login": ("Credentials",),
     "names": ("ImageReference",),
+    "parsing": ("parse_config", "parse_index", "parse_manifest"),
     "policy": ("TransferPolicy",),
     "pull": ("PulledImage", "pull_image"),
     "push": ("PushProgress", "PushReport", "push_image"),

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
 
-from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Descriptor
+from cloudburst.registry.blob_files import digest_of
+from cloudburst.registry.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+)
+from cloudburst.registry.download import download_blob
+from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
+from cloudburst.registry.http import RegistryHttp
+from cloudburst.registry.login import Credentials, Scope
+from cloudburst.registry.names import (
+    DIGEST,
+    is_loopback_host,
+    require_digest,
+    require_reference,
+    require_repository,
+)
 from cloudburst.registry.policy import TransferPolicy
+from cloudburst.registry.upload import BlobUpload
 from cloudburst.registry.upload_sessions import UploadSessions
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)
 Progress = Callable[[int], object]
-"""Function that is called with the number of bytes of the blob that are transferred so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """User name and password of a registry."""
-
-    username: str
-    password: str = field(repr=False)
+"""Function that is called with the number of bytes of the blob that are transferred so far. The
+number decreases if a transfer begins again."""
 
 
 @asynccontextmanager
@@ -36,14 +47,41 @@ async def open_registry(
 ) -> AsyncGenerator[RegistryClient]:
     """Open a client of the registry at a URL, such as ``https://public.ecr.aws``.
 
-    Raises `RegistryError` unless the URL is https, or http with a loopback address.
+    Args:
+        url: Address of the registry, without a path.
+        credentials: User name and password; ``None``: anonymous.
+        transport: Replacement for the network.
+        policy: Timeouts, retries and chunks.
+
+    Raises:
+        RegistryError: The URL is neither https, nor http with a loopback address.
     """
-    raise NotImplementedError
-    yield
+    address = _parse_url(url)
+    async with httpx.AsyncClient(
+        transport=transport,
+        # A proxy of the environment cannot reach a registry of this machine.
+        trust_env=not is_loopback_host(address.host),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"User-Agent": "cloudburst"},
+    ) as http_client:
+        http = RegistryHttp(http_client, address, credentials, policy or TransferPolicy())
+        yield RegistryClient(http)
 
 
 class RegistryClient:
-    """Requests to one registry; `open_registry` creates it."""
+    """Requests to one registry; `open_registry` creates it.
+
+    Coroutines raise `RegistryUnavailableError` if the registry does not answer after all retries,
+    `LoginError` if it requires other credentials, and `RegistryError` for any other refusal.
+    """
+
+    def __init__(self, http: RegistryHttp) -> None:
+        self._http = http
+
+    @property
+    def policy(self) -> TransferPolicy:
+        """Timeouts, retries and chunks of the transfers."""
+        return self._http.policy
 
     async def resolve(
         self, repository: str, reference: str, accept: Sequence[str] = ANY_MANIFEST
@@ -53,8 +91,27 @@ class RegistryClient:
         Raises:
             NotInRegistryError: The registry has no such repository, tag or digest.
             DigestError: The content does not have the digest.
+            InvalidImageError: The registry sent something else than what is accepted.
         """
-        raise NotImplementedError
+        url = self._manifest_url(repository, reference)
+        headers = {"Accept": ", ".join(accept)}
+        scope = Scope(repository)
+        answer = await self._http.request_with_retries("GET", url, scope, headers=headers)
+        what = f"{repository} {reference}"
+        self._http.raise_for_status(answer, what)
+        if answer.status != 200:
+            raise RegistryError(f"{url.host}: {what}: HTTP {answer.status}", status=answer.status)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        if media_type not in accept:
+            msg = f"{url.host}: {what}: unexpected media type {media_type[:100]!r}"
+            raise InvalidImageError(msg)
+        digest = digest_of(answer.content)
+        announced = reference if DIGEST.fullmatch(reference) else None
+        announced = announced or answer.headers.get("Docker-Content-Digest", digest)
+        if announced != digest:
+            msg = f"{url.host}: {what}: the content has the digest {digest}, not {announced[:100]}"
+            raise DigestError(msg)
+        return Descriptor(media_type, digest, len(answer.content)), answer.content
 
     async def download(
         self,
@@ -69,11 +126,18 @@ class RegistryClient:
             NotInRegistryError: The registry has no such blob.
             DigestError: The content has another size or digest.
         """
-        raise NotImplementedError
+        await download_blob(self._http, repository, descriptor, path, on_progress or _ignore)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Return whether the registry has a blob in this repository."""
-        raise NotImplementedError
+        require_digest(digest)
+        url = self._http.path(require_repository(repository), "blobs", digest)
+        return await self._http.exists(url, Scope(repository), f"blob {digest}")
+
+    async def has_manifest(self, repository: str, digest: str) -> bool:
+        """Return whether the registry has a manifest or index with a digest."""
+        url = self._manifest_url(repository, require_digest(digest))
+        return await self._http.exists(url, Scope(repository), f"manifest {digest}")
 
     async def push_blob(
         self,
@@ -83,14 +147,70 @@ class RegistryClient:
         on_progress: Progress | None = None,
         sessions: UploadSessions | None = None,
     ) -> int:
-        """Upload a file as a blob, and return the number of bytes sent.
+        """Upload a file as a blob unless the registry has it; return the number of bytes sent.
 
-        Uploads that ``sessions`` remembers from an earlier process are continued.
+        Chunks are sent in order. After a broken connection, the upload continues with the bytes
+        that the registry does not have. Uploads that ``sessions`` remembers from an earlier process
+        are continued, too.
+
+        Raises:
+            DigestError: The file does not have the digest.
+            NotInRegistryError: The registry has no such repository.
         """
-        raise NotImplementedError
+        upload = BlobUpload(
+            self._http,
+            repository,
+            descriptor,
+            path,
+            on_progress=on_progress or _ignore,
+            sessions=sessions,
+        )
+        if not await upload.is_present():
+            await upload.run()
+        return upload.bytes_sent
 
     async def push_manifest(
         self, repository: str, reference: str, data: bytes, media_type: str
     ) -> Descriptor:
         """Upload a manifest or index under a tag or its digest, and return its descriptor."""
-        raise NotImplementedError
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise InvalidImageError(f"a manifest of {len(data)} bytes is too large for registries")
+        digest = digest_of(data)
+        if DIGEST.fullmatch(reference) and reference != digest:
+            raise DigestError(f"the manifest has the digest {digest}, not {reference}")
+        url = self._manifest_url(repository, reference)
+        answer = await self._http.request_with_retries(
+            "PUT",
+            url,
+            Scope(repository, "pull,push"),
+            headers={"Content-Type": media_type},
+            body=data,
+        )
+        self._http.raise_for_status(answer, f"{repository} {reference}")
+        if answer.headers.get("Docker-Content-Digest", digest) != digest:
+            raise DigestError(f"{url.host}: {repository} {reference}: not the digest {digest}")
+        return Descriptor(media_type, digest, len(data))
+
+    def _manifest_url(self, repository: str, reference: str) -> httpx.URL:
+        return self._http.path(
+            require_repository(repository), "manifests", require_reference(reference)
+        )
+
+
+def _parse_url(url: str) -> httpx.URL:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise RegistryError(f"{url!r:.200} is not a URL") from exc
+    local = address.scheme == "http" and is_loopback_host(address.host)
+    if not address.host or not (address.scheme == "https" or local):
+        raise RegistryError(
+            f"{url!r:.200}: a registry is reached by https, or by http with a loopback address"
+        )
+    if address.path not in {"", "/"} or address.query or address.userinfo:
+        raise RegistryError(f"{url!r:.200}: the URL of a registry has no path, query or login")
+    return address.copy_with(path="/", fragment=None)
+
+
+def _ignore(_: int) -> None:
+    pass

@@ -1,13 +1,14 @@
 """Documents that describe images: indexes, manifests and configurations.
 
-Registries are not trusted: every value is checked, and a document that violates the OCI image
-specification or a limit here raises `InvalidImageError`.
+`cloudburst.registry.parsing` reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from cloudburst.registry.errors import NotInRegistryError
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -67,7 +68,13 @@ class Index:
 
     def select(self, platform: Platform) -> Descriptor:
         """Return the manifest of a platform; raise `NotInRegistryError` if there is none."""
-        raise NotImplementedError
+        for descriptor in self.manifests:
+            if descriptor.platform == platform:
+                return descriptor
+        found = sorted({str(one.platform) for one in self.manifests if one.platform})
+        raise NotInRegistryError(
+            f"the image has no manifest for {platform}; it has {', '.join(found[:10]) or 'none'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +103,3 @@ class ImageConfig:
     user: str = ""
     working_folder: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def parse_index(data: bytes) -> Index:
-    """Return an index (OCI or Docker); raise `InvalidImageError` for anything else."""
-    raise NotImplementedError
-
-
-def parse_manifest(data: bytes) -> Manifest:
-    """Return a manifest (OCI or Docker); raise `InvalidImageError` for anything else."""
-    raise NotImplementedError
-
-
-def parse_config(data: bytes) -> ImageConfig:
-    """Return the configuration of an image; raise `InvalidImageError` for anything else."""
-    raise NotImplementedError

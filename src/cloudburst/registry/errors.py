@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+
 
 class RegistryError(Exception):
     """Failure of a request to a registry, or an image that is not valid.
@@ -37,3 +41,20 @@ class RegistryUnavailableError(RegistryError):
 
 class InvalidImageError(RegistryError):
     """A name, manifest, layer or layout folder that violates the OCI specifications or a limit."""
+
+
+@contextmanager
+def first_error() -> Generator[None]:
+    """Replace an exception group of concurrent transfers by its first `RegistryError`.
+
+    Groups of other exceptions, such as ``KeyboardInterrupt``, are raised as they are.
+    """
+    try:
+        yield
+    except ExceptionGroup as group:
+        found: BaseException | None = group.subgroup(RegistryError)
+        if found is None:
+            raise
+        while isinstance(found, BaseExceptionGroup):
+            found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+        raise found from None

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+from anyio import to_thread
+
+from cloudburst.registry.blob_files import blob_path, file_digest, has_size, read_document
 from cloudburst.registry.client import RegistryClient
-from cloudburst.registry.documents import Descriptor, ImageConfig, Manifest, Platform
+from cloudburst.registry.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+    ImageConfig,
+    Manifest,
+    Platform,
+)
+from cloudburst.registry.errors import InvalidImageError, NotInRegistryError, first_error
+from cloudburst.registry.parsing import parse_config, parse_index, parse_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +44,78 @@ async def pull_image(
     reference: str,
     platform: Platform,
     blob_folder: Path,
+    *,
+    on_progress: Callable[[int], object] | None = None,
 ) -> PulledImage:
     """Download an image, except blobs that the folder has, and return its parts.
 
-    Blobs are files ``blob_folder/sha256/HEX``, as in an OCI image layout.
+    Blobs are files ``blob_folder/sha256/HEX``, as in an OCI image layout. ``on_progress`` is called
+    with the number of bytes received so far.
 
     Raises:
         NotInRegistryError: There is no such image, or it does not have the platform.
         DigestError: Content does not have its digest.
+        InvalidImageError: The image violates the OCI specification or a limit.
     """
-    raise NotImplementedError
+    root, data = await client.resolve(repository, reference)
+    found = root
+    if root.media_type in INDEX_TYPES:
+        found = parse_index(data).select(platform)
+        found, data = await client.resolve(repository, found.digest, MANIFEST_TYPES)
+    manifest = parse_manifest(data)
+    if manifest.config.size > MAX_DOCUMENT_BYTES:
+        raise InvalidImageError("the configuration of the image is too large")
+    blobs = (manifest.config, *manifest.layers)
+    await _download_missing(client, repository, blobs, blob_folder, on_progress)
+    config_path = blob_path(blob_folder, manifest.config.digest)
+    config_data = await to_thread.run_sync(read_document, config_path, manifest.config)
+    config = parse_config(config_data)
+    if config.platform != platform:
+        raise NotInRegistryError(f"the image is for {config.platform}, not for {platform}")
+    if len(config.diff_ids) != len(manifest.layers):
+        raise InvalidImageError("configuration and manifest name different numbers of layers")
+    return PulledImage(
+        root=root,
+        manifest_descriptor=found,
+        manifest=manifest,
+        config=config,
+        config_data=config_data,
+        layer_paths=tuple(blob_path(blob_folder, layer.digest) for layer in manifest.layers),
+    )
+
+
+async def _download_missing(
+    client: RegistryClient,
+    repository: str,
+    blobs: tuple[Descriptor, ...],
+    folder: Path,
+    on_progress: Callable[[int], object] | None,
+) -> None:
+    limiter = anyio.CapacityLimiter(client.policy.concurrent_blobs)
+    received = dict.fromkeys((blob.digest for blob in blobs), 0)
+
+    async def download(blob: Descriptor) -> None:
+        path = blob_path(folder, blob.digest)
+
+        def report(size: int) -> None:
+            received[blob.digest] = size
+            if on_progress is not None:
+                on_progress(sum(received.values()))
+
+        async with limiter:
+            if not await to_thread.run_sync(is_complete, path, blob):
+                await client.download(repository, blob, path, report)
+        report(blob.size)
+
+    with first_error():
+        async with anyio.create_task_group() as tasks:
+            for blob in {blob.digest: blob for blob in blobs}.values():
+                tasks.start_soon(download, blob)
+
+
+def is_complete(path: Path, blob: Descriptor) -> bool:
+    """Return whether a file is a blob. It is read completely: another process may have changed it.
+
+    A link is not.
+    """
+    return has_size(path, blob.size) and file_digest(path) == blob.digest

@@ -1,0 +1,319 @@
+"""HTTP requests to one registry: login, limits, errors, redirects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import anyio
+import anyio.lowlevel
+import httpx
+
+from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT_BYTES
+from cloudburst.registry.errors import (
+    InvalidImageError,
+    LoginError,
+    NotInRegistryError,
+    RegistryError,
+)
+from cloudburst.registry.login import Credentials, Login, Scope
+from cloudburst.registry.names import is_loopback_host
+from cloudburst.registry.policy import TransferPolicy
+from cloudburst.registry.retries import REPEATED, NoAnswerError, Retries, printable
+
+MAX_REDIRECTS = 5
+MIN_RATE = 10_000
+"""Bytes per second below which a transfer counts as broken."""
+MAX_SMALL_PIECES = 100_000
+"""Maximum number of pieces of less than 128 bytes in a body: each costs as much time as a large
+one."""
+_REDIRECTS = {301, 302, 303, 307, 308}
+_REPEATED_STATUSES = {408, 425, 429}
+_CODE = re.compile(r"[A-Z_]{1,64}")
+
+Body = Callable[[], AsyncIterable[bytes]]
+"""Function that creates the body of an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Complete answer of a registry with a short body."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """True if the status is 2xx."""
+        return 200 <= self.status < 300
+
+
+class RegistryHttp:
+    """HTTP client of one registry."""
+
+    def __init__(
+        self,
+        http_client: httpx.AsyncClient,
+        url: httpx.URL,
+        credentials: Credentials | None,
+        policy: TransferPolicy,
+    ) -> None:
+        self._http = http_client
+        self.url = url
+        self.policy = policy
+        self._login = Login(url, credentials, self._fetch_token)
+
+    def path(self, *parts: str) -> httpx.URL:
+        """Return the URL of a path of the API: ``path("NAME", "blobs", "sha256:…")``."""
+        return self.url.copy_with(path="/".join(("/v2", *parts)))
+
+    def upload_url(self, location: str) -> httpx.URL:
+        """Return the URL of a header ``Location``, which may be relative.
+
+        Raises `RegistryError` if it is on another host: uploads carry our credentials.
+        """
+        try:
+            url = self.url.join(location)
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise RegistryError(f"{self.url.host} sent an invalid location") from exc
+        if not location or len(location) > 8192 or _origin(url) != _origin(self.url):
+            msg = f"{self.url.host} sent no location of its own: {printable(str(url), 100)}"
+            raise RegistryError(msg)
+        return url
+
+    async def request(
+        self,
+        method: str,
+        url: httpx.URL,
+        scope: Scope,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body = b"",
+        transfer_bytes: int = 0,
+    ) -> Answer:
+        """Make a request once, with a login if the registry asks for one.
+
+        ``transfer_bytes`` is the size of the body that is sent. Raises exceptions of `REPEATED`.
+        """
+        limit = self.policy.connect_timeout + self.policy.answer_timeout
+        limit += transfer_bytes / MIN_RATE
+        sent = self._login.header(scope)
+        with anyio.fail_after(limit):
+            answer = await self._attempt(method, url, _with(headers, sent), body)
+        if answer.status == 401:
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            sent = await self._login.answer(scope, challenge, sent)
+            with anyio.fail_after(limit):
+                answer = await self._attempt(method, url, _with(headers, sent), body)
+        _raise_if_temporary(answer.status, answer.headers)
+        return answer
+
+    async def request_with_retries(
+        self,
+        method: str,
+        url: httpx.URL,
+        scope: Scope,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Repeat an idempotent request until the registry answers it.
+
+        Raises `RegistryUnavailableError` if it does not.
+        """
+        retries = self.new_retries(method, url)
+        while True:
+            try:
+                return await self.request(
+                    method, url, scope, headers=headers, body=body, transfer_bytes=len(body)
+                )
+            except REPEATED as exc:
+                await retries.wait(exc)
+
+    async def exists(self, url: httpx.URL, scope: Scope, what: str) -> bool:
+        """Return whether the registry has the blob or manifest at a URL."""
+        headers = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES, "*/*"))}
+        answer = await self.request_with_retries("HEAD", url, scope, headers=headers)
+        # Registries redirect to the storage of content that they have.
+        if answer.is_success or answer.status in _REDIRECTS:
+            return True
+        if answer.status != 404:
+            self.raise_for_status(answer, what)
+        return False
+
+    def new_retries(self, method: str, url: httpx.URL) -> Retries:
+        """Return the delays between attempts of a request or transfer."""
+        return Retries(self.policy, f"{self.url.host}: {method} {url.path}")
+
+    @asynccontextmanager
+    async def stream(
+        self, url: httpx.URL, scope: Scope, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[httpx.Response]:
+        """Make a GET request, follow redirects, and yield the answer, whose body is not read yet.
+
+        Registries redirect to storage on other hosts, to which our credentials are not sent.
+        """
+        with anyio.fail_after(self.policy.connect_timeout + self.policy.answer_timeout):
+            response = await self._send_get(url, scope, headers)
+        try:
+            for _ in range(MAX_REDIRECTS):
+                if response.status_code not in _REDIRECTS:
+                    break
+                target = self._redirect_target(response)
+                await response.aclose()
+                response = await self._send(self._build("GET", target, dict(headers or {})))
+            _raise_if_temporary(response.status_code, response.headers)
+            yield response
+        finally:
+            await response.aclose()
+
+    def raise_for_status(self, answer: Answer, what: str) -> Answer:
+        """Return a successful answer; raise the error that another one states."""
+        if answer.is_success:
+            return answer
+        code, reason = parse_error(answer.content)
+        message = f"{self.url.host}: {what}: HTTP {answer.status} {code} {reason}".rstrip()
+        kinds = {401: LoginError, 403: LoginError, 404: NotInRegistryError}
+        kind = kinds.get(answer.status, RegistryError)
+        raise kind(message, status=answer.status, code=code)
+
+    async def _send_get(
+        self, url: httpx.URL, scope: Scope, headers: Mapping[str, str] | None
+    ) -> httpx.Response:
+        sent = self._login.header(scope)
+        response = await self._send(self._build("GET", url, _with(headers, sent)))
+        if response.status_code == 401:
+            await response.aclose()
+            challenge = response.headers.get("WWW-Authenticate", "")
+            sent = await self._login.answer(scope, challenge, sent)
+            response = await self._send(self._build("GET", url, _with(headers, sent)))
+        return response
+
+    async def _attempt(
+        self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | Body
+    ) -> Answer:
+        content = body if isinstance(body, bytes) else body()
+        response = await self._send(self._build(method, url, headers, content))
+        try:
+            data = bytearray()
+            async for piece in iter_body(response, MAX_DOCUMENT_BYTES):
+                data += piece
+            return Answer(response.status_code, response.headers, bytes(data))
+        finally:
+            await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._http.send(request, stream=True, follow_redirects=False)
+        except REPEATED:
+            raise
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RuntimeError) as exc:
+            # A library rejected the answer.
+            raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
+
+    def _build(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: dict[str, str],
+        content: bytes | AsyncIterable[bytes] = b"",
+    ) -> httpx.Request:
+        policy = self.policy
+        timeout = httpx.Timeout(policy.idle_timeout, connect=policy.connect_timeout, pool=None)
+        if method not in {"GET", "HEAD"}:
+            timeout.read = policy.answer_timeout
+        headers = {"Accept-Encoding": "identity", **headers}
+        return self._http.build_request(
+            method, url, headers=headers, content=content, timeout=timeout
+        )
+
+    def _redirect_target(self, response: httpx.Response) -> httpx.URL:
+        try:
+            target = response.url.join(response.headers.get("Location", ""))
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise RegistryError(f"{self.url.host} sent an invalid redirect") from exc
+        local = self.url.scheme == "http" and is_loopback_host(target.host)
+        if target.scheme != "https" and not local:
+            msg = f"{self.url.host} redirects to an address without https: "
+            raise RegistryError(msg + printable(str(target.copy_with(query=None)), 100))
+        return target
+
+    async def _fetch_token(self, url: httpx.URL, authorization: str | None) -> bytes:
+        retries = self.new_retries("GET", url)
+        while True:
+            try:
+                with anyio.fail_after(self.policy.answer_timeout):
+                    answer = await self._attempt("GET", url, _with(None, authorization), b"")
+                _raise_if_temporary(answer.status, answer.headers)
+            except REPEATED as exc:
+                await retries.wait(exc)
+            else:
+                return self.raise_for_status(answer, f"login at {url.host}").content
+
+
+async def iter_body(response: httpx.Response, limit: int) -> AsyncGenerator[bytes]:
+    """Yield the pieces of a body of at most ``limit`` bytes as they arrive.
+
+    Raises `InvalidImageError` for a larger one. Raises exceptions of `REPEATED`.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in {"", "identity"}:
+        raise NoAnswerError(
+            f"a compressed answer ({printable(coding, 40)}), which was not asked for"
+        )
+    size = small = 0
+    body = aiter(cast("httpx.AsyncByteStream", response.stream))
+    while True:
+        try:
+            piece = await anext(body, None)
+        except REPEATED:
+            raise
+        except (httpx.HTTPError, ValueError, RuntimeError) as exc:
+            raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
+        if piece is None:
+            return
+        size += len(piece)
+        small += len(piece) < 128
+        if size > limit:
+            raise InvalidImageError(f"an answer of more than {limit} bytes")
+        if small > MAX_SMALL_PIECES:
+            raise NoAnswerError("an answer in too many small pieces")
+        if small % 64 == 63:  # pieces of one packet arrive without a chance for other tasks to run
+            await anyio.lowlevel.checkpoint()
+        yield piece
+
+
+def parse_error(content: bytes) -> tuple[str, str]:
+    """Return code and message of a registry's error; they are empty if it states none."""
+    try:
+        match json.loads(content[:65_536]):
+            case {"errors": [{"code": str(code), **rest}, *_]} if _CODE.fullmatch(code):
+                return code, printable(str(rest.get("message", "")), 200)
+            case _:
+                return "", ""
+    except (ValueError, RecursionError):
+        return "", ""
+
+
+def _raise_if_temporary(status: int, headers: httpx.Headers) -> None:
+    if status < 500 and status not in _REPEATED_STATUSES:
+        return
+    after = headers.get("Retry-After", "")
+    seconds = float(after) if re.fullmatch(r"[0-9]{1,6}", after) else 0.0
+    raise NoAnswerError(f"HTTP {status}", retry_after=seconds)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    ports = {"http": 80, "https": 443}
+    return url.scheme, url.host, url.port or ports.get(url.scheme)
+
+
+def _with(headers: Mapping[str, str] | None, authorization: str | None) -> dict[str, str]:
+    if authorization is None:
+        return dict(headers or {})
+    return {**(headers or {}), "Authorization": authorization}
