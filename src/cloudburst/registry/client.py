@@ -203,7 +203,8 @@ def _parse_url(url: str) -> httpx.URL:
     except httpx.InvalidURL as exc:
         raise RegistryError(f"{url!r:.200} is not a URL") from exc
     local = address.scheme == "http" and is_loopback_host(address.host)
-    if not address.host or not (address.scheme == "https" or local):
+    known_port = address.port is None or address.port < 2**16
+    if not address.host or not known_port or not (address.scheme == "https" or local):
         raise RegistryError(
             f"{url!r:.200}: a registry is reached by https, or by http with a loopback address"
         )

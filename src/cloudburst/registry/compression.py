@@ -63,10 +63,10 @@ class LayerReader:
         file.seek(0)
         self._new: Callable[[], Decompressor] | None = None
         if start.startswith(_GZIP):
-            self._new = _new_gzip
+            self._new = _Gzip
         elif start == _ZSTD:
-            self._new = _new_zstd
-        self._stream = self._new() if self._new else None
+            self._new = _Zstd
+        self._stream: Decompressor | None = self._new() if self._new else None
         self._compressed = b""
 
     def tell(self) -> int:
@@ -155,18 +155,36 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Return at most ``max_length`` bytes; more are kept for the next call."""
-        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+        try:
+            return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+        except zlib.error as exc:
+            raise InvalidImageError(f"a layer is damaged: {exc!s:.100}") from exc
 
 
-def _new_gzip() -> Decompressor:
-    return _Gzip()
+class _Zstd:
+    """Decompressor of zstd that raises our error for damaged data."""
 
+    def __init__(self) -> None:
+        self._module = _zstd_module()
+        options = {self._module.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
+        self._stream = self._module.ZstdDecompressor(options=options)
 
-def _new_zstd() -> Decompressor:
-    zstd = _zstd_module()
-    options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
-    stream: Decompressor = zstd.ZstdDecompressor(options=options)
-    return stream
+    @property
+    def eof(self) -> bool:
+        """True after the end of the stream."""
+        return bool(self._stream.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        """Input after the end of the stream."""
+        return bytes(self._stream.unused_data)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return at most ``max_length`` bytes; more are kept for the next call."""
+        try:
+            return bytes(self._stream.decompress(data, max_length))
+        except self._module.ZstdError as exc:
+            raise InvalidImageError(f"a layer is damaged: {exc!s:.100}") from exc
 
 
 def _zstd_module() -> Any:

@@ -197,7 +197,7 @@ class RegistryHttp:
     async def _attempt(
         self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes | Body
     ) -> Answer:
-        content = body if isinstance(body, bytes) else body()
+        content = body if isinstance(body, bytes) else _guarded(body())
         response = await self._send(self._build(method, url, headers, content))
         try:
             data = bytearray()
@@ -212,8 +212,9 @@ class RegistryHttp:
             return await self._http.send(request, stream=True, follow_redirects=False)
         except REPEATED:
             raise
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RuntimeError) as exc:
-            # A library rejected the answer.
+        except _BodyError as exc:
+            raise exc.error from None
+        except Exception as exc:  # a library rejected the answer
             raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
 
     def _build(
@@ -256,6 +257,22 @@ class RegistryHttp:
                 return self.raise_for_status(answer, f"login at {url.host}").content
 
 
+class _BodyError(Exception):
+    """Exception of the function that creates a body, not of the HTTP library that calls it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _guarded(body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        async for piece in body:
+            yield piece
+    except Exception as exc:
+        raise _BodyError(exc) from exc
+
+
 async def iter_body(response: httpx.Response, limit: int) -> AsyncGenerator[bytes]:
     """Yield the pieces of a body of at most ``limit`` bytes as they arrive.
 
@@ -273,7 +290,7 @@ async def iter_body(response: httpx.Response, limit: int) -> AsyncGenerator[byte
             piece = await anext(body, None)
         except REPEATED:
             raise
-        except (httpx.HTTPError, ValueError, RuntimeError) as exc:
+        except Exception as exc:  # a library rejected the answer
             raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
         if piece is None:
             return

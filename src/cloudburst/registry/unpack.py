@@ -7,7 +7,6 @@ import secrets
 import shutil
 import tarfile
 import threading
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ OPAQUE = ".wh..wh..opq"
 """Name of an entry that deletes the content of its folder in lower layers."""
 REMOVAL_TIMEOUT = 10.0
 """Seconds after a cancellation in which the folder is removed before the caller continues."""
-_DAMAGE = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, RecursionError)
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,569 @@
+"""Logins, redirects, retries and hostile answers of registries."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import ssl
+
+import httpx
+import pytest
+
+from cloudburst.registry import (
+    Credentials,
+    Descriptor,
+    DigestError,
+    InvalidImageError,
+    LoginError,
+    NotInRegistryError,
+    RegistryError,
+    RegistryUnavailableError,
+    TransferPolicy,
+    UploadSessions,
+    open_registry,
+)
+from cloudburst.registry.documents import OCI_MANIFEST
+from cloudburst.registry.retries import retry_delay
+from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
+from support.oci_layouts import digest_of
+
+pytestmark = pytest.mark.anyio
+
+NAME = "team/image"
+CHUNK = 1000
+POLICY = TransferPolicy(chunk_bytes=CHUNK, first_delay=0.0, attempts=4)
+LOGIN = Credentials("user", "password")
+BLOB = random.Random(0).randbytes(4500)
+KIND = "application/octet-stream"
+OF_BLOB = Descriptor(KIND, digest_of(BLOB), len(BLOB))
+MANIFEST = b'{"schemaVersion": 2}'
+
+
+def opened(fake, credentials=None, url=URL):
+    return open_registry(url, credentials, transport=fake.transport, policy=POLICY)
+
+
+@pytest.fixture
+def blob_file(tmp_path):
+    path = tmp_path / "blob"
+    path.write_bytes(BLOB)
+    return path
+
+
+def with_manifest(**peculiarities):
+    fake = FakeRegistry(**peculiarities)
+    fake.manifests["1"] = fake.manifests[digest_of(MANIFEST)] = (MANIFEST, OCI_MANIFEST)
+    return fake
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://registry.example", "ftp://127.0.0.1", "registry.example", "", "https://"),
+        *("https://a.example/path", "https://user:p@a.example", "http://127.0.0.1.example"),
+        *("https://a.example?x=y", "http://10.0.0.1", "https://a.example:99999999", "http://[::2]"),
+    ],
+)
+async def test_only_https_and_loopback_addresses_are_opened(url):
+    with pytest.raises(RegistryError):
+        async with open_registry(url):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/../b", "a?b", "a b", "/a", "a/", "x" * 300])
+async def test_names_cannot_change_the_path_of_a_request(name):
+    fake = FakeRegistry()
+    async with opened(fake) as client:
+        for call in (
+            client.resolve(name, "1"),
+            client.has_blob(name, OF_BLOB.digest),
+            client.push_manifest(name, "1", b"{}", OCI_MANIFEST),
+        ):
+            with pytest.raises(InvalidImageError):
+                await call
+        with pytest.raises(InvalidImageError):
+            await client.resolve(NAME, "../../x")
+        with pytest.raises(InvalidImageError):
+            await client.has_blob(NAME, "sha256:12")
+    assert fake.requests == []
+
+
+# Logins
+
+
+async def test_a_password_is_sent_after_a_challenge_only():
+    fake = with_manifest(login="basic")
+    async with opened(fake, LOGIN) as client:
+        await client.resolve(NAME, "1")
+        await client.resolve(NAME, "1")
+    sent = ["Authorization" in request.headers for request in fake.requests]
+    assert sent == [False, True, True]
+
+
+@pytest.mark.parametrize("credentials", [None, Credentials("user", "wrong")])
+async def test_a_refused_password_is_an_error(credentials):
+    async with opened(with_manifest(login="basic"), credentials) as client:
+        with pytest.raises(LoginError) as caught:
+            await client.resolve(NAME, "1")
+    assert caught.value.status == 401
+    assert "wrong" not in f"{caught.value}{credentials!r}"
+
+
+async def test_anonymous_tokens_are_fetched_once_for_each_scope():
+    fake = with_manifest(login="bearer")
+    async with opened(fake) as client:
+        await client.resolve(NAME, "1")
+        await client.resolve(NAME, "1")
+        await client.resolve("other", "1")
+        await client.push_manifest(NAME, "2", MANIFEST, OCI_MANIFEST)
+    tokens = [request for request in fake.requests if request.url.host == "login.example"]
+    assert [request.url.params["scope"] for request in tokens] == [
+        f"repository:{NAME}:pull",
+        "repository:other:pull",
+        f"repository:{NAME}:pull,push",
+    ]
+    assert all("Authorization" not in request.headers for request in tokens)
+    assert tokens[0].url.params["service"] == "registry.example"
+
+
+async def test_the_scope_of_a_challenge_is_used():
+    """As public.ecr.aws asks for."""
+    fake = with_manifest(login="bearer", challenge=f'Bearer realm="{TOKENS}?a=b",scope="aws"')
+    async with opened(fake, LOGIN) as client:
+        await client.resolve(NAME, "1")
+    (request,) = [one for one in fake.requests if one.url.host == "login.example"]
+    assert dict(request.url.params) == {"a": "b", "service": "", "scope": "aws"}
+    assert request.headers["Authorization"] == LOGIN.header
+
+
+async def test_an_expired_token_is_replaced():
+    fake = with_manifest(login="bearer")
+    async with opened(fake) as client:
+        await client.resolve(NAME, "1")
+        fake.valid_tokens.clear()
+        fake.valid_tokens.add("another")
+        await client.resolve(NAME, "1")
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        *("", "Negotiate abc", 'Bearer realm="http://login.example/token"', "Bearer realm="),
+        *('Bearer realm="file:///etc/passwd"', 'Bearer service="x"', "Bearer " + "x" * 10_000),
+    ],
+)
+async def test_passwords_are_not_sent_to_token_servers_without_https(challenge):
+    fake = with_manifest(login="bearer", challenge=challenge)
+    async with opened(fake, LOGIN) as client:
+        with pytest.raises(LoginError):
+            await client.resolve(NAME, "1")
+    assert all(request.url.host == "registry.example" for request in fake.requests)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, content=b"[]"),
+        httpx.Response(200, content=b"[" * 100_000),
+        httpx.Response(200, json={"token": "a\r\nX-Header: b"}),
+        httpx.Response(200, json={"token": 7}),
+        httpx.Response(200, json={"token": "x" * 100_000}),
+        httpx.Response(403, json={}),
+        error(401, "UNAUTHORIZED"),
+    ],
+)
+async def test_invalid_tokens_are_errors(answer):
+    fake = with_manifest(login="bearer", token_answer=answer)
+    async with opened(fake) as client:
+        with pytest.raises(RegistryError):
+            await client.resolve(NAME, "1")
+
+
+# Manifests
+
+
+async def test_manifests_are_checked_against_their_digest():
+    fake = with_manifest()
+    digest = digest_of(MANIFEST)
+    async with opened(fake) as client:
+        found, data = await client.resolve(NAME, digest)
+        assert (found, data) == (Descriptor(OCI_MANIFEST, digest, len(MANIFEST)), MANIFEST)
+        fake.manifests[digest] = (MANIFEST + b" ", OCI_MANIFEST)
+        with pytest.raises(DigestError):
+            await client.resolve(NAME, digest)
+        fake.manifests["1"] = (MANIFEST, "text/html")
+        with pytest.raises(InvalidImageError, match="text/html"):
+            await client.resolve(NAME, "1")
+        fake.manifests["1"] = (b"x" * (4 * 2**20 + 1), OCI_MANIFEST)
+        with pytest.raises(InvalidImageError, match="more than 4194304 bytes"):
+            await client.resolve(NAME, "1")
+        with pytest.raises(DigestError):
+            await client.push_manifest(NAME, digest, b"{}", OCI_MANIFEST)
+
+
+# Failures
+
+
+async def test_temporary_failures_are_repeated():
+    faults = [httpx.ConnectError("refused"), error(503, "X"), error(429, "TOOMANYREQUESTS")]
+    fake = with_manifest(faults=faults)
+    async with opened(fake) as client:
+        await client.resolve(NAME, "1")
+    assert len(fake.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (error(404, "NAME_UNKNOWN"), NotInRegistryError),
+        (error(403, "DENIED"), LoginError),
+        (error(400, "TAG_INVALID"), RegistryError),
+        (httpx.Response(302, headers={"Location": "/login"}), RegistryError),
+        (httpx.Response(404, content=b"[" * 70_000), NotInRegistryError),
+        (httpx.Response(404, json={"errors": [{"code": "a b", "message": 1}]}), NotInRegistryError),
+    ],
+)
+async def test_refusals_are_not_repeated(answer, kind):
+    fake = with_manifest(faults=[answer])
+    async with opened(fake) as client:
+        with pytest.raises(kind) as caught:
+            await client.resolve(NAME, "1")
+    assert len(fake.requests) == 1
+    assert caught.value.status == answer.status_code
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), vars(again)) == (str(caught.value), vars(caught.value))
+
+
+async def test_a_registry_that_does_not_answer_is_an_error():
+    fake = with_manifest(faults=[error(500, "X")] * 10)
+    async with opened(fake) as client:
+        with pytest.raises(RegistryUnavailableError, match=r"registry\.example.*HTTP 500"):
+            await client.resolve(NAME, "1")
+    assert len(fake.requests) == POLICY.attempts
+
+
+async def test_an_invalid_certificate_is_not_repeated():
+    failure = httpx.ConnectError("certificate verify failed")
+    failure.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    fake = with_manifest(faults=[failure])
+    async with opened(fake) as client:
+        with pytest.raises(RegistryUnavailableError, match="certificate"):
+            await client.resolve(NAME, "1")
+    assert len(fake.requests) == 1
+
+
+async def test_a_compressed_answer_is_not_unpacked():
+    headers = {"Content-Encoding": "gzip", "Content-Type": OCI_MANIFEST}
+    answer = httpx.Response(200, stream=httpx.ByteStream(b"x"), headers=headers)
+    fake = with_manifest(faults=[answer] * 10)
+    async with opened(fake) as client:
+        with pytest.raises(RegistryUnavailableError, match="compressed"):
+            await client.resolve(NAME, "1")
+
+
+def test_delays_grow_up_to_a_limit():
+    policy = TransferPolicy(first_delay=1.0, max_delay=5.0)
+    assert [retry_delay(policy, count, 1.0) for count in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
+    assert retry_delay(policy, 3, 0.0) == 2
+
+
+# Downloads
+
+
+class Breaking(httpx.AsyncByteStream):
+    """A body that breaks off."""
+
+    def __init__(self, data):
+        self.data = data
+
+    async def __aiter__(self):
+        yield self.data
+        raise httpx.ReadError("broken")
+
+
+async def test_blobs_are_redirected_to_storage_without_our_password(tmp_path):
+    fake = FakeRegistry(login="basic", redirect=STORAGE)
+    fake.add_blob(BLOB)
+    async with opened(fake, LOGIN) as client:
+        await client.download(NAME, OF_BLOB, tmp_path / "deep/file")
+        assert await client.has_blob(NAME, OF_BLOB.digest)
+    assert (tmp_path / "deep/file").read_bytes() == BLOB
+    (stored,) = [request for request in fake.requests if request.url.host == "storage.example"]
+    assert "Authorization" not in stored.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://storage.example", "file:///etc", "http://169.254.169.254", URL + "/v2/x/blobs"],
+)
+async def test_other_redirects_are_refused(target, tmp_path):
+    fake = FakeRegistry(redirect=target)
+    fake.add_blob(BLOB)
+    async with opened(fake) as client:
+        with pytest.raises(RegistryError):
+            await client.download(NAME, OF_BLOB, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+    assert len(fake.requests) <= 6
+
+
+async def test_a_broken_download_continues(tmp_path):
+    broken = [
+        httpx.Response(200, stream=Breaking(BLOB[:2000])),
+        httpx.Response(
+            206, stream=Breaking(BLOB[2000:3000]), headers={"Content-Range": "bytes 2000-4499/4500"}
+        ),
+    ]
+    fake = FakeRegistry(faults=broken)
+    fake.add_blob(BLOB)
+    seen = []
+    async with opened(fake) as client:
+        await client.download(NAME, OF_BLOB, tmp_path / "file", seen.append)
+    assert (tmp_path / "file").read_bytes() == BLOB
+    asked = [request.headers.get("Range") for request in fake.requests]
+    assert asked == [None, "bytes=2000-", "bytes=3000-"]
+    assert seen[-1] == len(BLOB)
+
+
+async def test_a_download_begins_again_where_ranges_are_ignored(tmp_path):
+    broken = [
+        httpx.Response(200, stream=Breaking(BLOB[:2000])),
+        httpx.Response(200, content=BLOB),
+    ]
+    async with opened(FakeRegistry(faults=broken)) as client:
+        await client.download(NAME, OF_BLOB, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BLOB
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (BLOB[:-1] + b"x", DigestError),
+        (BLOB + b"x", InvalidImageError),
+        (BLOB[:-1], RegistryUnavailableError),
+        (b"", RegistryUnavailableError),
+    ],
+)
+async def test_other_content_leaves_no_file(content, kind, tmp_path):
+    fake = FakeRegistry()
+    fake.blobs[OF_BLOB.digest] = content
+    fake.faults = [httpx.Response(200, content=content)] * 4
+    async with opened(fake) as client:
+        with pytest.raises(kind):
+            await client.download(NAME, OF_BLOB, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_range_of_other_bytes_is_not_used(tmp_path):
+    wrong = httpx.Response(
+        206, content=BLOB[1000:], headers={"Content-Range": "bytes 1000-4499/4500"}
+    )
+    fake = FakeRegistry(faults=[httpx.Response(200, stream=Breaking(BLOB[:2000])), wrong])
+    fake.add_blob(BLOB)
+    async with opened(fake) as client:
+        await client.download(NAME, OF_BLOB, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BLOB
+
+
+async def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
+    fake = FakeRegistry()
+    fake.add_blob(BLOB)
+    (tmp_path / "file").write_bytes(b"not a folder")
+    async with opened(fake) as client:
+        with pytest.raises(RegistryError, match="cannot be written"):
+            await client.download(NAME, OF_BLOB, tmp_path / "file/blob")
+
+
+# Uploads
+
+
+async def push(fake, path, sessions=None):
+    async with opened(fake) as client:
+        sent = await client.push_blob(NAME, OF_BLOB, path, sessions=sessions)
+        assert await client.push_blob(NAME, OF_BLOB, path) == 0
+    assert fake.blobs == {OF_BLOB.digest: BLOB}
+    return sent
+
+
+async def test_a_blob_is_sent_in_chunks_in_order(blob_file):
+    fake = FakeRegistry()
+    assert await push(fake, blob_file) == len(BLOB)
+    ranges = [request.headers["Content-Range"] for request in fake.sent("PATCH")]
+    assert ranges == ["0-999", "1000-1999", "2000-2999", "3000-3999", "4000-4499"]
+
+
+async def test_an_empty_blob_is_sent(tmp_path):
+    fake = FakeRegistry()
+    (tmp_path / "empty").touch()
+    empty = Descriptor(KIND, digest_of(b""), 0)
+    async with opened(fake) as client:
+        await client.push_blob(NAME, empty, tmp_path / "empty")
+    assert fake.blobs == {empty.digest: b""}
+
+
+async def test_a_registry_can_ask_for_larger_chunks(blob_file):
+    fake = FakeRegistry(smallest_chunk=2000)
+    await push(fake, blob_file)
+    assert len(fake.sent("PATCH")) == 3
+
+
+async def test_ranges_of_ecr_are_not_believed(blob_file):
+    """It answers 201, and its range stays that of the first chunk."""
+    fake = FakeRegistry(ecr=True)
+    assert await push(fake, blob_file) == len(BLOB)
+
+
+@pytest.mark.parametrize("lost", [1, 3, 5])
+@pytest.mark.parametrize("ecr", [False, True])
+async def test_a_chunk_whose_answer_was_lost_is_not_stored_twice(lost, ecr, blob_file):
+    """ECR does not answer how much it has; it refuses the chunk when it is sent again."""
+    fake = FakeRegistry(ecr=ecr, lost_answers=[lost])
+    sent = await push(fake, blob_file)
+    last = lost == 5  # then there is no chunk to send again: the digest is right
+    assert sent <= len(BLOB) + (CHUNK if ecr else 0), last
+    assert len(fake.sent("POST")) == 1
+
+
+async def test_the_answer_to_the_last_request_may_be_lost(blob_file):
+    class Losing(FakeRegistry):
+        def _finish(self, request, number):
+            super()._finish(request, number)
+            raise httpx.ReadError("lost")
+
+    fake = Losing()
+    assert await push(fake, blob_file) == len(BLOB)
+    assert len(fake.sent("POST")) == 1
+
+
+async def test_an_upload_that_the_registry_forgot_begins_again(blob_file):
+    class Forgetting(FakeRegistry):
+        def _patch(self, request, number):
+            if self.patches == 2:
+                self.patches += 1
+                self.uploads.clear()
+                self.uploads["x"] = b""
+                return error(404, "BLOB_UPLOAD_UNKNOWN")
+            return super()._patch(request, number)
+
+    fake = Forgetting()
+    assert await push(fake, blob_file) == len(BLOB) + 3 * CHUNK
+    assert len(fake.sent("POST")) == 2
+
+
+async def test_an_upload_that_is_lost_again_and_again_is_an_error(blob_file):
+    class Refusing(FakeRegistry):
+        def _patch(self, request, number):
+            return error(416, "RANGE_INVALID")
+
+    fake = Refusing()
+    async with opened(fake) as client:
+        with pytest.raises(RegistryUnavailableError, match="lost repeatedly"):
+            await client.push_blob(NAME, OF_BLOB, blob_file)
+    assert len(fake.sent("POST")) == POLICY.attempts
+
+
+async def test_a_registry_that_takes_the_first_chunk_only_is_an_error(blob_file):
+    """Progress before a failure counts once."""
+
+    class Stuck(FakeRegistry):
+        def _patch(self, request, number):
+            return super()._patch(request, number) if not self.patches else error(503, "X")
+
+    fake = Stuck()
+    async with opened(fake) as client:
+        with pytest.raises(RegistryUnavailableError, match="HTTP 503"):
+            await client.push_blob(NAME, OF_BLOB, blob_file)
+    assert len(fake.sent("PATCH")) < 3 * POLICY.attempts
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *(
+            "https://other.example/upload",
+            "http://registry.example/x",
+            "https://registry.example:1/",
+        ),
+        *("//other.example/x", "", "x" * 9000, "https://[", "http://169.254.169.254/"),
+    ],
+)
+async def test_uploads_do_not_go_to_other_hosts(location, blob_file):
+    fake = FakeRegistry(location=location)
+    async with opened(fake) as client:
+        with pytest.raises(RegistryError, match="location"):
+            await client.push_blob(NAME, OF_BLOB, blob_file)
+    assert {request.url.host for request in fake.requests} == {"registry.example"}
+    assert fake.sent("PATCH") == []
+
+
+async def test_a_changed_file_is_an_error(tmp_path):
+    path = tmp_path / "file"
+    for content, kind in ((BLOB[:-1], InvalidImageError), (BLOB[:-1] + b"x", DigestError)):
+        path.write_bytes(content)
+        fake = FakeRegistry()
+        async with opened(fake) as client:
+            with pytest.raises(kind):
+                await client.push_blob(NAME, OF_BLOB, path)
+        assert fake.blobs == {}
+
+
+# Uploads that a later process continues
+
+
+class InterruptedPushError(Exception):
+    """The process ends here."""
+
+
+async def interrupted(fake, path, sessions, after):
+    """Push until ``after`` bytes are sent."""
+
+    def stop(size):
+        if size >= after:
+            raise InterruptedPushError
+
+    async with opened(fake) as client:
+        with pytest.raises(InterruptedPushError):
+            await client.push_blob(NAME, OF_BLOB, path, stop, sessions)
+
+
+async def test_a_later_process_continues_an_upload(blob_file, tmp_path):
+    fake, file = FakeRegistry(), tmp_path / "state/sessions.json"
+    await interrupted(fake, blob_file, UploadSessions(file), 2500)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert await push(fake, blob_file, UploadSessions(file)) == len(BLOB) - 2000
+    assert len(fake.sent("POST")) == 1
+    assert json.loads(file.read_text()) == {}
+
+
+@pytest.mark.parametrize("ecr", [False, True])
+async def test_a_later_process_begins_again_if_the_upload_is_gone(ecr, blob_file, tmp_path):
+    fake, sessions = FakeRegistry(ecr=ecr), UploadSessions(tmp_path / "sessions.json")
+    await interrupted(fake, blob_file, sessions, 2500)
+    fake.uploads = {"x": b""}
+    assert await push(fake, blob_file, sessions) >= len(BLOB)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000),
+        *(b'{"KEY": 1}', b'{"KEY": ["https://other.example/x", 0]}', b'{"KEY": ["/x", -1]}'),
+        *(b'{"KEY": ["https://[", 0]}', b'{"KEY": ["/v2/team/image/blobs/uploads/0", 99999999]}'),
+    ],
+)
+async def test_an_invalid_file_of_sessions_is_as_good_as_none(content, blob_file, tmp_path):
+    key = f"{URL}/ {NAME} {OF_BLOB.digest}".encode()
+    file = tmp_path / "sessions.json"
+    file.write_bytes(content.replace(b"KEY", key))
+    fake = FakeRegistry()
+    assert await push(fake, blob_file, UploadSessions(file)) == len(BLOB)
+    assert {request.url.host for request in fake.requests} == {"registry.example"}
+
+
+async def test_sessions_that_cannot_be_stored_are_left_out(blob_file, tmp_path):
+    (tmp_path / "file").touch()
+    assert await push(FakeRegistry(), blob_file, UploadSessions(tmp_path / "file/x")) == len(BLOB)

@@ -1,0 +1,292 @@
+"""Images reach a real registry, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from cloudburst.emulator.proxy import WorkerProxy
+from cloudburst.registry import (
+    DigestError,
+    InvalidImageError,
+    NotInRegistryError,
+    Platform,
+    TransferPolicy,
+    open_registry,
+    pull_image,
+    push_image,
+    unpack_layers,
+)
+from support.oci_layouts import LayoutWriter, digest_of, small_image, total_size
+from support.upload_gateway import upload_gateway
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+CHUNK = 64 * 1024
+POLICY = TransferPolicy(
+    chunk_bytes=CHUNK,
+    first_delay=0.001,
+    max_delay=0.001,
+    idle_timeout=20,
+    attempts=30,  # several cuts may be in one chunk
+)
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+USUAL_KILLS = 2
+KILLS = USUAL_KILLS if len(SEEDS) == 3 else max(20, len(SEEDS))
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("layouts") / "image"
+    return folder, small_image(folder)
+
+
+@asynccontextmanager
+async def client_of(server, url=None):
+    async with open_registry(url or server.url, server.credentials, policy=POLICY) as client:
+        yield client
+
+
+async def test_an_image_is_pushed_and_pulled(registry_server, layout, tmp_path):
+    folder, digest = layout
+    name = registry_server.new_repository("team/image")
+    seen = []
+    async with client_of(registry_server) as client:
+        report = await push_image(client, folder, name, "1.0", on_progress=seen.append)
+        assert (report.digest, report.bytes_present) == (digest, 0)
+        assert report.bytes_sent >= total_size(folder)
+        assert seen[-1].bytes_done == seen[-1].bytes_total
+        assert seen[-1].blobs_done == seen[-1].blobs_total == 7
+        for reference, platform in (("1.0", "amd64"), (digest, "arm64")):
+            blobs = tmp_path / "blobs"
+            image = await pull_image(client, name, reference, Platform(platform), blobs)
+            assert image.root.digest == digest
+            assert image.config.entrypoint == ("/bin/start",)
+            assert image.config.environment == {"A": "b"}
+            root = tmp_path / platform
+            await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
+            assert (root / "opt/own").read_bytes() == b"one"
+            assert os.access(root / "bin/start", os.X_OK)
+        with pytest.raises(NotInRegistryError, match=r"linux/riscv64; it has linux/amd64"):
+            await pull_image(client, name, "1.0", Platform("riscv64"), blobs)
+
+
+async def test_what_the_registry_has_is_not_sent(registry_server, layout, tmp_path):
+    folder, digest = layout
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        await push_image(client, folder, name, "1")
+        again = await push_image(client, folder, name, "1")
+        assert (again.bytes_sent, again.digest) == (0, digest)
+        assert again.bytes_present == total_size(folder)
+        other = tmp_path / "other"
+        changed = small_image(other, own=b"two")
+        report = await push_image(client, other, name, "1")
+        assert report.digest == changed != digest
+        assert report.bytes_sent < 10_000
+        assert (await client.resolve(name, "1"))[0].digest == changed
+        assert (await client.resolve(name, digest))[0].digest == digest
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+async def test_skopeo_reads_the_image(registry_server, layout):
+    folder, digest = layout
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        await push_image(client, folder, name, "1")
+    login = f"--creds={registry_server.username}:{registry_server.password}"
+    image = f"docker://{registry_server.host}/{name}:1"
+    options = ["--tls-verify=false", login, image]
+    index = await anyio.run_process(["skopeo", "inspect", "--raw", *options])
+    assert digest_of(index.stdout) == digest
+    for architecture in ("amd64", "arm64"):
+        command = ["skopeo", "--override-arch", architecture, "inspect", *options]
+        found = json.loads((await anyio.run_process(command)).stdout)
+        assert (found["Architecture"], found["Os"]) == (architecture, "linux")
+        assert len(found["Layers"]) == 3
+
+
+async def test_extra_entries_of_a_layout_are_pushed(registry_server, tmp_path):
+    """Such as an SBOM that refers to the image."""
+    folder = tmp_path / "image"
+    digest = small_image(folder)
+    writer = LayoutWriter.__new__(LayoutWriter)
+    writer.folder = folder
+    index = json.loads((folder / "index.json").read_text())
+    empty = writer.blob(b"{}", "application/vnd.oci.empty.v1+json")
+    sbom = writer.document(
+        {
+            "artifactType": "application/vnd.cyclonedx+json",
+            "config": empty,
+            "layers": [writer.blob(b'{"bom": 1}', "application/vnd.cyclonedx+json")],
+            "subject": index["manifests"][0],
+        },
+        "application/vnd.oci.image.manifest.v1+json",
+    )
+    index["manifests"].append(sbom)
+    (folder / "index.json").write_text(json.dumps(index))
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        assert (await push_image(client, folder, name, "1")).digest == digest
+        assert (await client.resolve(name, sbom["digest"]))[0].size == sbom["size"]
+
+
+def damage(folder, what):
+    blobs = sorted((folder / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    match what:
+        case "layer of another size":
+            blobs[-1].write_bytes(b"short")
+        case "layer with another digest":
+            data = bytearray(blobs[-1].read_bytes())
+            data[1000] ^= 1
+            blobs[-1].write_bytes(data)
+        case "missing layer":
+            blobs[-1].unlink()
+        case "manifest with another digest":
+            manifest = next(path for path in blobs if b'"layers": [' in path.read_bytes())
+            manifest.write_bytes(manifest.read_bytes() + b" ")
+        case "no index":
+            (folder / "index.json").unlink()
+        case "empty index":
+            (folder / "index.json").write_text('{"schemaVersion": 2}')
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("layer of another size", InvalidImageError),
+        ("layer with another digest", DigestError),
+        ("missing layer", InvalidImageError),
+        ("manifest with another digest", DigestError),
+        ("no index", InvalidImageError),
+        ("empty index", InvalidImageError),
+    ],
+)
+async def test_a_damaged_layout_gets_no_tag(what, error, registry_server, tmp_path):
+    folder = tmp_path / "image"
+    small_image(folder, seed=what)
+    damage(folder, what)
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        with pytest.raises(error):
+            await push_image(client, folder, name, "1")
+        with pytest.raises(NotInRegistryError):
+            await client.resolve(name, "1")
+
+
+def check_counts(gateway, folder):
+    """Nothing was uploaded twice but the chunks that were cut."""
+    total = sum(path.stat().st_size for path in layers_and_configs(folder))
+    assert gateway.repeated == 0
+    assert gateway.received == total + gateway.cut_bytes
+    assert gateway.cut_bytes <= gateway.cuts * CHUNK
+
+
+def layers_and_configs(folder):
+    for path in (folder / "blobs/sha256").iterdir():
+        if b'"schemaVersion"' not in path.read_bytes()[:40]:
+            yield path
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_connections_that_break_repeat_only_the_cut_chunk(seed, registry_server, tmp_path):
+    """Each push is cut at several random bytes: within a chunk, or before its answer arrives."""
+    chance = random.Random(seed)
+    folder = tmp_path / "image"
+    digest = small_image(folder, seed=seed)
+    name = registry_server.new_repository()
+    cuts = 20 if len(SEEDS) > 3 else 5
+    with upload_gateway(registry_server.url) as gateway:
+        places = sorted(chance.randrange(total_size(folder)) for _ in range(cuts))
+
+        def plan(_=None):
+            if gateway.cut_at is None and places:
+                gateway.cut_at = places.pop(0)
+                gateway.lose_answer, gateway.keep_part = chance.choice(
+                    [(False, False), (False, True), (True, False)]
+                )
+
+        async with client_of(registry_server, gateway.url) as client:
+            plan()
+            report = await push_image(client, folder, name, "1", on_progress=plan)
+            assert gateway.cuts > cuts // 2
+            assert report.digest == digest
+            assert (await client.resolve(name, "1"))[0].digest == digest
+        check_counts(gateway, folder)
+    check_stored(registry_server, folder)
+
+
+def check_stored(server, folder):
+    for path in layers_and_configs(folder):
+        assert server.blob_path(f"sha256:{path.name}").read_bytes() == path.read_bytes()
+
+
+async def test_docker_registry_2_gets_a_cut_layer_again(registry_server, tmp_path):
+    """It does not continue uploads that were cut within a chunk: only that blob begins again."""
+    folder = tmp_path / "image"
+    digest = small_image(folder, seed="again")
+    name = registry_server.new_repository()
+    proxy = WorkerProxy("127.0.0.2", "127.0.0.1", registry_server.port, cuts={0: 250_000})
+    url = f"http://127.0.0.2:{registry_server.port}"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(proxy.serve)
+        async with client_of(registry_server, url) as client:
+            report = await push_image(client, folder, name, "1")
+            assert (await client.resolve(name, "1"))[0].digest == report.digest == digest
+        tasks.cancel_scope.cancel()
+    total = total_size(folder)
+    assert total < report.bytes_sent < total + 310_000
+    check_stored(registry_server, folder)
+
+
+SCRIPT = f"""
+import sys, anyio
+from pathlib import Path
+from cloudburst.registry import *
+
+async def main(url, user, password, folder, name, sessions):
+    policy = TransferPolicy(chunk_bytes={CHUNK}, concurrent_blobs=1)
+    async with open_registry(url, Credentials(user, password), policy=policy) as client:
+        store = UploadSessions(Path(sessions))
+        print((await push_image(client, Path(folder), name, "1", sessions=store)).digest)
+
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+@pytest.mark.chaos
+def test_a_killed_push_is_continued_by_the_next_process(registry_server, tmp_path):
+    chance = random.Random(1)
+    folder, sessions = tmp_path / "image", tmp_path / "sessions.json"
+    digest = small_image(folder)
+    total = sum(path.stat().st_size for path in layers_and_configs(folder))
+    name = registry_server.new_repository()
+    with upload_gateway(registry_server.url) as gateway:
+        arguments = [gateway.url, registry_server.username, registry_server.password]
+        command = [sys.executable, "-c", SCRIPT, *arguments, str(folder), name, str(sessions)]
+        places = sorted(chance.randrange(total) for _ in range(KILLS))
+        for place in places:
+            gateway.lose_answer = chance.random() < 0.3
+            gateway.keep_part = chance.random() < 0.5
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                gateway.on_cut = process.kill
+                gateway.cut_at = max(place, gateway.received + 1)
+                assert process.wait(30) == -signal.SIGKILL
+            assert sessions.stat().st_mode & 0o777 == 0o600
+        gateway.cut_at = gateway.on_cut = None
+        done = subprocess.run(command, capture_output=True, check=True, timeout=30)
+        assert done.stdout.decode().strip() == digest
+        assert gateway.cuts == KILLS
+        check_counts(gateway, folder)
+    assert json.loads(sessions.read_text()) == {}
+    check_stored(registry_server, folder)

@@ -1,0 +1,177 @@
+"""A registry in memory behind `httpx.MockTransport`, with the peculiarities of real ones."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import parse_qs
+
+import httpx
+
+URL = "https://registry.example"
+TOKENS = "https://login.example/token"
+STORAGE = "https://storage.example"
+
+
+class FakeRegistry:
+    """Attributes are its peculiarities; `requests` are those that it has received."""
+
+    def __init__(self, **peculiarities):
+        self.login = None
+        """``basic`` or ``bearer``."""
+        self.challenge = f'Bearer realm="{TOKENS}",service="registry.example"'
+        self.token_answer = None
+        """Answer of the token server; ``None``: a new token for an hour."""
+        self.valid_tokens = set()
+        self.redirect = None
+        """URL before the digest to which blobs are redirected."""
+        self.ecr = False
+        """Whether uploads answer as ECR does: 201, a range that stays, no status of uploads."""
+        self.location = "{path}?state=a%2Bb&n={size}"
+        """Header ``Location`` of uploads."""
+        self.smallest_chunk = None
+        self.faults = []
+        """Answers in place of the right ones, or exceptions to raise; ``None``: the right one."""
+        self.lost_answers = []
+        """Numbers of PATCH requests whose answers are lost."""
+        self.blobs, self.manifests, self.uploads, self.first_ends = {}, {}, {}, {}
+        self.requests = []
+        self.patches = 0
+        vars(self).update(peculiarities)
+
+    @property
+    def transport(self):
+        return httpx.MockTransport(self.handle)
+
+    def add_blob(self, data):
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        self.blobs[digest] = data
+        return digest
+
+    def sent(self, method):
+        return [request for request in self.requests if request.method == method]
+
+    async def handle(self, request):
+        await request.aread()
+        self.requests.append(request)
+        if self.faults and (fault := self.faults.pop(0)) is not None:
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
+        if request.url.host == "login.example":
+            return self._token(request)
+        if request.url.host == "storage.example":
+            return self._content(self.blobs[request.url.path.removeprefix("/")], request)
+        if self.login and (refused := self._refuse(request)):
+            return refused
+        for pattern, answer in self._routes():
+            if found := re.fullmatch(pattern, request.url.path):
+                return answer(request, *found.groups())
+        return error(404, "NAME_UNKNOWN")
+
+    def _routes(self):
+        return [
+            (r"/v2/.+/manifests/(.+)", self._manifest),
+            (r"/v2/(.+)/blobs/uploads/", self._begin),
+            (r"/v2/.+/blobs/uploads/(\d+)", self._upload),
+            (r"/v2/.+/blobs/(sha256:.+)", self._blob),
+        ]
+
+    def _refuse(self, request):
+        given = request.headers.get("Authorization", "")
+        if self.login == "basic":
+            if given == httpx.BasicAuth("user", "password")._auth_header:
+                return None
+            return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        if given.removeprefix("Bearer ") in self.valid_tokens:
+            return None
+        return httpx.Response(401, headers={"WWW-Authenticate": self.challenge})
+
+    def _token(self, request):
+        if self.token_answer is not None:
+            return self.token_answer
+        token = f"token-{len(self.valid_tokens)}"
+        self.valid_tokens.add(token)
+        return httpx.Response(200, json={"token": token, "expires_in": 3600})
+
+    def _manifest(self, request, reference):
+        if request.method == "PUT":
+            data = request.content
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            self.manifests[reference] = self.manifests[digest] = (
+                data,
+                request.headers["Content-Type"],
+            )
+            return httpx.Response(201, headers={"Docker-Content-Digest": digest})
+        if reference not in self.manifests:
+            return error(404, "MANIFEST_UNKNOWN")
+        data, kind = self.manifests[reference]
+        return httpx.Response(200, content=data, headers={"Content-Type": kind})
+
+    def _blob(self, request, digest):
+        if digest not in self.blobs:
+            return error(404, "BLOB_UNKNOWN")
+        if self.redirect:
+            return httpx.Response(307, headers={"Location": f"{self.redirect}/{digest}"})
+        return self._content(self.blobs[digest], request)
+
+    def _content(self, data, request):
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        if not asked:
+            return httpx.Response(200, content=data)
+        start = int(asked[1])
+        found = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        return httpx.Response(206, content=data[start:], headers=found)
+
+    def _begin(self, request, name):
+        number = str(len(self.uploads))
+        self.uploads[number] = b""
+        headers = self._headers(number, f"/v2/{name}/blobs/uploads/{number}")
+        if self.smallest_chunk:
+            headers["OCI-Chunk-Min-Length"] = str(self.smallest_chunk)
+        return httpx.Response(202, headers=headers)
+
+    def _headers(self, number, path):
+        size = len(self.uploads[number])
+        end = max(size - 1, 0)
+        if self.ecr:
+            end = self.first_ends.get(number, end)
+        return {"Location": self.location.format(path=path, size=size), "Range": f"0-{end}"}
+
+    def _upload(self, request, number):
+        if number not in self.uploads:
+            return error(404, "BLOB_UPLOAD_UNKNOWN")
+        match request.method:
+            case "GET":
+                if self.ecr:
+                    return error(405, "UNSUPPORTED")
+                return httpx.Response(204, headers=self._headers(number, request.url.path))
+            case "PATCH":
+                return self._patch(request, number)
+            case "PUT":
+                return self._finish(request, number)
+
+    def _patch(self, request, number):
+        start = int(request.headers["Content-Range"].partition("-")[0])
+        if start != len(self.uploads[number]):
+            return error(416, "BLOB_UPLOAD_INVALID" if self.ecr else "RANGE_INVALID")
+        self.uploads[number] += request.content
+        self.first_ends.setdefault(number, len(self.uploads[number]) - 1)
+        self.patches += 1
+        if self.patches in self.lost_answers:
+            raise httpx.ReadError("lost")
+        status = 201 if self.ecr else 202
+        return httpx.Response(status, headers=self._headers(number, request.url.path))
+
+    def _finish(self, request, number):
+        query = parse_qs(request.url.query.decode())
+        assert query["state"] == ["a+b"], "the query of the location is kept"
+        data = self.uploads.pop(number)
+        if query["digest"] != [f"sha256:{hashlib.sha256(data).hexdigest()}"]:
+            return error(400, "DIGEST_INVALID")
+        self.add_blob(data)
+        return httpx.Response(201)
+
+
+def error(status, code, message="refused"):
+    return httpx.Response(status, json={"errors": [{"code": code, "message": message}]})
