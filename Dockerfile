@@ -1,6 +1,9 @@
 # The render service. PyAV, which contains FFmpeg's libraries, and the Chinese font are wheels, so that
 # one list, pyproject's, says what is in here; no package of the system is added. Every wheel is pinned
-# by its hash in docker/*.lock, which `nox -s lock` makes of pyproject.
+# by its hash in src/cloudburst/image/requirements.lock and docker/build.lock, which `nox -s lock` makes
+# of pyproject.
+#
+# `cloudburst image build` makes the same image without Docker, from the same lists.
 #
 #   docker build -t cloudburst .         the base image by its tag
 #   sh docker/build.sh -t cloudburst     the base image by the digest in docker/base.lock
@@ -12,9 +15,9 @@ FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv /opt/cloudburst && python -m venv tools
-COPY docker/requirements.lock docker/build.lock docker/
-RUN /opt/cloudburst/bin/pip install --require-hashes --only-binary :all: -r docker/requirements.lock \
-    && tools/bin/pip install --require-hashes --only-binary :all: -r docker/build.lock
+COPY src/cloudburst/image/requirements.lock docker/build.lock locks/
+RUN /opt/cloudburst/bin/pip install --require-hashes --only-binary :all: -r locks/requirements.lock \
+    && tools/bin/pip install --require-hashes --only-binary :all: -r locks/build.lock
 COPY pyproject.toml hatch_build.py LICENSE README.md ./
 COPY docker docker
 COPY examples examples
@@ -22,21 +25,24 @@ COPY src src
 # The base has no C compiler: the pixel kernel is compiled by ziglang, which is in docker/build.lock.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /opt/cloudburst/bin/pip install --no-deps dist/*.whl \
-    && sh docker/trim.sh /opt/cloudburst \
+    && /opt/cloudburst/bin/python -m cloudburst.image.trim /opt/cloudburst \
     && /opt/cloudburst/bin/python docker/check_render.py
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.licenses="MIT AND GPL-3.0-or-later AND OFL-1.1"
 COPY --from=build /opt/cloudburst /opt/cloudburst
-COPY LICENSE docker/licenses /usr/share/licenses/cloudburst/
-# The service starts no program that changes its user, so none may be able to.
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cloudburst \
-    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+COPY LICENSE src/cloudburst/image/licenses /usr/share/licenses/cloudburst/
+# The service starts no program that changes its user, so none may be able to. The base's standard
+# library has no bytecode, and the root of a task is read-only.
+COPY src/cloudburst/image/trim.py /tmp/
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin cloudburst \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && python /tmp/trim.py --stdlib && rm /tmp/trim.py
 ENV PATH=/opt/cloudburst/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # The service writes here only. On Fargate, a volume that is mounted here takes its owner and mode from
 # this declaration; without it, the volume is root's.
 VOLUME /tmp
-USER cloudburst
+USER 10001:10001
 WORKDIR /tmp
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \

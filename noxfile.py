@@ -37,8 +37,12 @@ EVERYTHING = ".[local,cli,image,web,testing]"
 
 IMAGE_PYTHON = "3.13"
 """Python version of the Dockerfile."""
-LOCKS = {"requirements": (), "build": ("build",)}
-"""Lock files of the image, and the arguments with which docker/requirements.py lists them."""
+LOCKS = {
+    "src/cloudburst/image/requirements.lock": ((), ("--python-platform", "x86_64-manylinux_2_28")),
+    "docker/build.lock": (("build",), ("--universal",)),
+}
+"""Lock files of the image, the arguments with which docker/requirements.py lists them, and those of
+uv. The image is for Linux only, so its list has no conditions; the hashes are those of all files."""
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -105,13 +109,13 @@ def types(session: nox.Session) -> None:
 @nox.session(python=False)
 def lock(session: nox.Session) -> None:
     """Pin the packages of the image with hashes; ``-- --upgrade`` selects newer versions."""
-    for name, arguments in LOCKS.items():
+    for lock_file, (arguments, platforms) in LOCKS.items():
         listed = session.run("python", "docker/requirements.py", *arguments, silent=True)
-        wanted = Path(session.create_tmp(), f"{name}.in")
+        wanted = Path(session.create_tmp(), f"{Path(lock_file).stem}.in")
         wanted.write_text(str(listed))
         session.run(
-            *("uv", "pip", "compile", str(wanted), "--output-file", f"docker/{name}.lock"),
-            *("--generate-hashes", "--universal", "--python-version", IMAGE_PYTHON),
+            *("uv", "pip", "compile", str(wanted), "--output-file", lock_file),
+            *("--generate-hashes", *platforms, "--python-version", IMAGE_PYTHON),
             *("--only-binary", ":all:", "--no-annotate", "--quiet", *session.posargs),
             env={"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"},
             external=True,
@@ -121,7 +125,7 @@ def lock(session: nox.Session) -> None:
 @nox.session(python=IMAGE_PYTHON, venv_backend="uv")
 def sbom(session: nox.Session) -> None:
     """Write the image's bill of materials (CycloneDX 1.6, JSON), validated, to ``sbom.json``."""
-    session.install("--require-hashes", "-r", "docker/requirements.lock")
+    session.install("--require-hashes", "-r", "src/cloudburst/image/requirements.lock")
     session.install("--no-deps", ".")
     tools = Path(session.create_tmp(), "tools")
     session.run("uv", "venv", "--quiet", "--allow-existing", str(tools), external=True)

@@ -33,6 +33,7 @@
       * OutputWriteError                            this machine cannot write the video
     * SceneTimeoutError     retryable               no progress in time (also TimeoutError)
   * FilmError                                       no film could be made of the videos
+  * ImageError                                      the container image could not be built or pushed
 
 The attribute ``remedy`` names the action that may help, and ``retryable`` is derived from it. Each
 class has a default remedy; a single error may have a more specific remedy from the table in
@@ -319,3 +320,7 @@ class SceneTimeoutError(SceneError, TimeoutError):
 
 class FilmError(CloudburstError):
     """Error for a film that could not be made. Videos that are finished are kept."""
+
+
+class ImageError(CloudburstError):
+    """Error for a container image that could not be built, read or pushed."""

@@ -18,10 +18,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cloudburst.image.trim import trim_environment
 from cloudburst.renderer.kernel.compiler import ZIGLANG
 from support.project import ROOT
 
 DOCKER = ROOT / "docker"
+IMAGE = ROOT / "src" / "cloudburst" / "image"
+LOCKS = {"requirements": IMAGE / "requirements.lock", "build": DOCKER / "build.lock"}
+LICENCES = IMAGE / "licenses"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -36,7 +40,7 @@ def loaded(name: str) -> ModuleType:
 
 def locked(name: str) -> dict[str, str]:
     """Name → version of a lock file, each of which has hashes."""
-    text = (DOCKER / f"{name}.lock").read_text().replace("\\\n", "")
+    text = LOCKS[name].read_text().replace("\\\n", "")
     found = {}
     for line in text.splitlines():
         if not line or line.startswith("#"):
@@ -140,22 +144,22 @@ def test_the_contents_of_wheels_are_in_the_bill_of_materials() -> None:
 
 
 def test_the_page_of_licences_names_the_versions_of_the_image() -> None:
-    page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
+    page = (LICENCES / "THIRD_PARTY.md").read_text()
     versions = locked("requirements")
     packages = page.partition("## Python packages of the image")[2]
     assert dict(re.findall(r"^\| (\S+) \| ([0-9]\S*) \|", packages, re.MULTILINE)) == versions
-    assert "COPY LICENSE docker/licenses " in (ROOT / "Dockerfile").read_text()
+    assert "COPY LICENSE src/cloudburst/image/licenses " in (ROOT / "Dockerfile").read_text()
     named = set(re.findall(r"`([A-Z0-9.a-z-]+\.txt)`", page))
-    assert named == {path.name for path in (DOCKER / "licenses").glob("*.txt")}
+    assert named == {path.name for path in (LICENCES).glob("*.txt")}
     assert len(named) == 6
     for name in named:
-        assert (DOCKER / "licenses" / name).stat().st_size > 4000
+        assert (LICENCES / name).stat().st_size > 4000
 
 
 def test_each_library_under_a_permissive_licence_has_its_notice() -> None:
-    page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
+    page = (LICENCES / "THIRD_PARTY.md").read_text()
     rows = re.findall(r"^\| (\S+) \| [^|]+ \| ((?:BSD|MIT|X11)\S*) \| <", page, re.MULTILINE)
-    notices = (DOCKER / "licenses" / "NOTICES.txt").read_text()
+    notices = (LICENCES / "NOTICES.txt").read_text()
     assert len(rows) == 10
     for name, _ in rows:
         assert re.search(rf"^{re.escape(name)}\n-+\n", notices, re.MULTILINE), name
@@ -188,7 +192,7 @@ def test_each_library_in_the_wheel_of_pyav_has_a_version_and_a_licence() -> None
 
 @pytest.mark.real
 def test_the_page_of_licences_lists_the_libraries_in_the_wheel_of_the_image() -> None:
-    page = (DOCKER / "licenses" / "THIRD_PARTY.md").read_text()
+    page = (LICENCES / "THIRD_PARTY.md").read_text()
     rows = re.findall(r"^\| (\S+) \| (?:core )?(\S+) \| (.+?) \| <(.+)> \|$", page, re.MULTILINE)
     table = {name: (version, licence, source) for name, version, licence, source in rows}
     listed = {
@@ -254,13 +258,16 @@ def test_trimming_keeps_what_rendering_imports(tmp_path: Path) -> None:
         "pillow.libs/libavif-0a1b2c3d.so.16",
         "pip/__init__.py",
         "cloudburst/story/story.json",
+        "cloudburst/cli/app.py",
     ]
     for name in (*kept, *lost):
         path = packages / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    subprocess.run(["sh", DOCKER / "trim.sh", tmp_path], check=True)
+    (tmp_path / "bin" / "pip").touch()
+    trim_environment(tmp_path)
     assert [name for name in kept if not (packages / name).exists()] == []
     assert [name for name in lost if (packages / name).exists()] == []
+    assert list((tmp_path / "bin").iterdir()) == []
+    assert [path.name for path in packages.rglob("*.pyc")] == []

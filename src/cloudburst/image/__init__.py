@@ -1,17 +1,42 @@
-"""Our container image, built without Docker: a base image, wheels, and this package."""
+"""Our container image, built without Docker: a base image, wheels, and this package.
 
-from cloudburst.image.build import build_image
-from cloudburst.image.options import (
-    ARCHITECTURES,
-    DEFAULT_BASE,
-    IMAGE_TAG,
-    Architecture,
-    BuildProgress,
-    BuiltImage,
-    BuiltPlatform,
-    ImageOptions,
-    LayerSize,
-)
+Names are imported on first use: building needs packages that the render service does not have.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudburst.image.build import build_image
+    from cloudburst.image.options import (
+        ARCHITECTURES,
+        DEFAULT_BASE,
+        IMAGE_TAG,
+        Architecture,
+        BuildProgress,
+        BuiltImage,
+        BuiltPlatform,
+        ImageOptions,
+        LayerSize,
+    )
+    from cloudburst.image.record import last_image, read_image
+
+_MODULES = {
+    "build": ("build_image",),
+    "options": (
+        "ARCHITECTURES",
+        "DEFAULT_BASE",
+        "IMAGE_TAG",
+        "Architecture",
+        "BuildProgress",
+        "BuiltImage",
+        "BuiltPlatform",
+        "ImageOptions",
+        "LayerSize",
+    ),
+    "record": ("last_image", "read_image"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "ARCHITECTURES",
@@ -24,4 +49,12 @@ __all__ = [
     "ImageOptions",
     "LayerSize",
     "build_image",
+    "last_image",
+    "read_image",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"cloudburst.image.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,11 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio import to_thread
+from filelock import Timeout
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.image.architecture import BuiltLayers, LayerBuilder
+from cloudburst.image.bytecode import find_compiler
+from cloudburst.image.cache import ImageCache
+from cloudburst.image.errors import first_error, translated
+from cloudburst.image.layout import write_image
+from cloudburst.image.lock import read_lock
 from cloudburst.image.options import BuiltImage, ImageOptions, OnBuildProgress
+from cloudburst.image.steps import Steps
+from cloudburst.lock_files import acquire_at_once, file_lock
+from cloudburst.registry import ImageReference, InvalidImageError, open_registry
+
+LOCK_DELAY = 0.2
+"""Delay in seconds between attempts to take the lock of the cache, which another build has."""
 
 
 async def build_image(
     options: ImageOptions, on_progress: OnBuildProgress | None = None
 ) -> BuiltImage:
-    """Build the image, or return the one that was built before from the same inputs."""
-    raise NotImplementedError
+    """Build the image, or return the one that was built before from the same inputs.
+
+    The base image is looked up by its tag each time; everything else comes from the cache if it is
+    there. The same base, packages, sources and Python for the bytecode give the same digest.
+
+    Raises:
+        ConfigurationError: an option is not valid, or a package for building is missing.
+        ImageError: the image cannot be built.
+    """
+    base = _parse_base(options.base)
+    if not options.architectures:
+        raise ConfigurationError("the image needs at least one architecture")
+    cache, steps = ImageCache(options.cache_folder), Steps(on_progress)
+    with translated("the image was not built"):
+        await to_thread.run_sync(cache.create)
+        async with _locked(cache, steps):
+            return await _build(options, base, cache, steps)
+
+
+def _parse_base(text: str) -> ImageReference:
+    try:
+        return ImageReference.parse(text)
+    except InvalidImageError as exc:
+        raise ConfigurationError(f"the base image: {exc}") from exc
+
+
+async def _build(
+    options: ImageOptions, base: ImageReference, cache: ImageCache, steps: Steps
+) -> BuiltImage:
+    packages = await to_thread.run_sync(read_lock)
+    compiler = await to_thread.run_sync(find_compiler)
+    built = dict[str, BuiltLayers]()
+
+    async with open_registry(base.url, options.base_credentials) as client:
+
+        async def build(builder: LayerBuilder) -> None:
+            built[builder.architecture] = await builder.build(client, base, packages)
+
+        with first_error():
+            async with anyio.create_task_group() as tasks:
+                for name in dict.fromkeys(options.architectures):
+                    builder = LayerBuilder(
+                        architecture=name, cache=cache, compiler=compiler, steps=steps
+                    )
+                    tasks.start_soon(build, builder)
+    made = [built[name] for name in dict.fromkeys(options.architectures)]
+    image = await to_thread.run_sync(write_image, cache, made, compiler)
+    await to_thread.run_sync(cache.remove_old_images)
+    return image
+
+
+@asynccontextmanager
+async def _locked(cache: ImageCache, steps: Steps) -> AsyncGenerator[None]:
+    """Hold the lock of the cache, so that only one process builds at a time."""
+    lock = file_lock(cache.folder / "lock")
+    async with steps.step("wait for another build on this machine"):
+        while True:
+            try:
+                acquire_at_once(lock)
+                break
+            except Timeout:
+                await anyio.sleep(LOCK_DELAY)
+    try:
+        yield
+    finally:
+        lock.release()

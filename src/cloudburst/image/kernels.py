@@ -1,0 +1,103 @@
+"""The pixel kernel for the architectures of an image, from the installation or compiled."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from cloudburst.errors import ImageError
+from cloudburst.image.cache import ImageCache
+from cloudburst.image.options import Architecture
+from cloudburst.image.wheels import MACHINES
+from cloudburst.renderer.kernel.compiler import (
+    Compiler,
+    KernelCompileError,
+    compile_library,
+    find_compiler,
+    find_zig,
+)
+from cloudburst.renderer.kernel.targets import (
+    LIBRARIES,
+    SOURCE,
+    Target,
+    local_targets,
+    source_hash,
+    targets_for,
+)
+
+MAX_LIBRARY_BYTES = 4 * 1024**2
+_MOVE_MASK, _MOVES = 0xFF800000, (0xD2800000, 0xF2800000)
+"""Instructions MOVZ and MOVK of ARM64, which set 16 of the 64 bits of a register."""
+
+
+def image_targets(architecture: Architecture) -> tuple[Target, ...]:
+    """Return the targets of the kernel that an image of an architecture needs."""
+    return targets_for("linux", MACHINES[architecture])
+
+
+def find_kernels(architecture: Architecture, cache: ImageCache) -> tuple[Path, ...]:
+    """Return the libraries for an architecture; compile those that are missing; blocks.
+
+    Raises:
+        ImageError: a library is missing, and there is no compiler for it.
+    """
+    return tuple(_library(target, cache) for target in image_targets(architecture))
+
+
+def _library(target: Target, cache: ImageCache) -> Path:
+    expected = source_hash(SOURCE.read_bytes())
+    folder = cache.folder / "kernels" / f"{expected:016x}"
+    for path in (LIBRARIES / target.file_name, folder / target.file_name):
+        if is_compiled_from(path, target, expected):
+            return path
+    compiler = _compiler(target)
+    if compiler is None:
+        raise ImageError(
+            f"the pixel kernel for {target.machine} ({target.file_name}) is not in this "
+            "installation, and there is no compiler for it: pip install ziglang"
+        )
+    try:
+        return compile_library(compiler, target, folder)
+    except KernelCompileError as exc:
+        raise ImageError(f"the pixel kernel was not compiled: {exc}") from exc
+
+
+def _compiler(target: Target) -> Compiler | None:
+    """Return zig, which compiles the same library everywhere, or this machine's compiler."""
+    if (zig := find_zig()) is not None:
+        return zig
+    return find_compiler(os.environ) if target in local_targets() else None
+
+
+def is_compiled_from(path: Path, target: Target, expected: int) -> bool:
+    """Return whether a library exists and contains the hash of the present source.
+
+    A library of another architecture cannot be loaded to ask for its hash, so it is searched in
+    the machine code.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    if not data.startswith(b"\x7fELF") or len(data) > MAX_LIBRARY_BYTES:
+        return False
+    if expected.to_bytes(8, "little") in data:
+        return True  # an operand of x86-64, or a constant
+    return target.machine == "aarch64" and set(_parts(expected)) <= set(_moved_parts(data))
+
+
+def _parts(number: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of 16 bits of a number that are not 0, with their places."""
+    for place in range(4):
+        if part := number >> 16 * place & 0xFFFF:
+            yield place, part
+
+
+def _moved_parts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the operands of the instructions MOVZ and MOVK of ARM64, with their places."""
+    whole = data[: len(data) // 4 * 4]
+    for (instruction,) in struct.iter_unpack("<I", whole):
+        if instruction & _MOVE_MASK in _MOVES:
+            yield instruction >> 21 & 3, instruction >> 5 & 0xFFFF

@@ -1,0 +1,179 @@
+"""The finished image as an OCI image layout folder, and what is recorded about it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cloudburst.image.architecture import BuiltLayers
+from cloudburst.image.bytecode import Compiler
+from cloudburst.image.cache import ImageCache, link_or_copy, write_file
+from cloudburst.image.manifests import (
+    REFERENCE_DIGEST,
+    REFERENCE_TYPE,
+    attestation_config,
+    attestation_manifest,
+    canonical,
+    described,
+    image_config,
+    image_index,
+    image_manifest,
+    labels,
+)
+from cloudburst.image.options import (
+    IMAGE_TAG,
+    BuiltImage,
+    BuiltPlatform,
+    LayerSize,
+)
+from cloudburst.image.record import RECORD
+from cloudburst.image.sbom import PREDICATE, image_components, statement
+from cloudburst.models.task import PROTOCOL_VERSION
+from cloudburst.registry import Descriptor, Platform
+from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+
+UNKNOWN_PLATFORM = Platform("unknown", "unknown")
+"""Platform of statements in an index, by which container engines ignore them."""
+
+
+def write_image(
+    cache: ImageCache, built: Sequence[BuiltLayers], compiler: Compiler | None
+) -> BuiltImage:
+    """Write manifests and index, and return the image in a folder of the cache; blocks."""
+    writer = _Writer(cache, compiler)
+    platforms = tuple(map(writer.add_platform, built))
+    index = writer.add_index()
+    folder = cache.images / index.digest.removeprefix("sha256:")
+    image = BuiltImage(
+        folder=folder,
+        digest=index.digest,
+        tag=IMAGE_TAG,
+        base=str(built[0].base.reference),
+        platforms=platforms,
+        version=IMAGE_TAG,
+        protocol_version=PROTOCOL_VERSION,
+        labels=labels(built[0].base.reference, compiler),
+        notes=() if compiler else (NO_BYTECODE,),
+        reused=folder.is_dir(),
+    )
+    if image.reused:
+        folder.touch()
+    else:
+        _write_layout(cache, folder, index, writer.blobs, image)
+    return image
+
+
+class _Writer:
+    """Writer of the documents of an image into the cache."""
+
+    def __init__(self, cache: ImageCache, compiler: Compiler | None) -> None:
+        self._cache = cache
+        self._compiler = compiler
+        self._manifests = list[Descriptor]()
+        self._statements = list[Descriptor]()
+        self.blobs = set[str]()
+        """Digests of all blobs of the image."""
+
+    def add_platform(self, built: BuiltLayers) -> BuiltPlatform:
+        """Write configuration, manifest and bill of materials of one architecture."""
+        base, name = built.base, built.architecture
+        config = image_config(base, name, built.layers, labels(base.reference, self._compiler))
+        manifest = image_manifest(self._add(OCI_CONFIG, config), base, built.layers)
+        descriptor = self._add(OCI_MANIFEST, manifest)
+        self.blobs.update(one.digest for one in base.layers)
+        self.blobs.update(one.digest for one in built.layers)
+        self._manifests.append(_on(descriptor, Platform(name)))
+        self._add_statement(descriptor, built)
+        return BuiltPlatform(
+            architecture=name,
+            digest=descriptor.digest,
+            layers=tuple(_layer_sizes(built)),
+            packages=tuple(_package_sizes(built)),
+        )
+
+    def _add_statement(self, image: Descriptor, built: BuiltLayers) -> None:
+        components = image_components(built.base, built.wheels)
+        made = statement(image.digest, built.architecture, components)
+        blob = self._add(OCI_CONFIG, made)
+        config = self._add(OCI_CONFIG, attestation_config(blob.digest))
+        manifest = self._add(OCI_MANIFEST, attestation_manifest(config, blob, PREDICATE))
+        annotations = {
+            REFERENCE_TYPE: "attestation-manifest",
+            REFERENCE_DIGEST: image.digest,
+        }
+        self._statements.append(_on(manifest, UNKNOWN_PLATFORM, annotations))
+
+    def add_index(self) -> Descriptor:
+        """Write the index of all architectures."""
+        return self._add(OCI_INDEX, image_index([*self._manifests, *self._statements], {}))
+
+    def _add(self, media_type: str, value: object) -> Descriptor:
+        data = canonical(value)
+        digest = self._cache.add_data(data)
+        self.blobs.add(digest)
+        return Descriptor(media_type, digest, len(data))
+
+
+def _on(
+    descriptor: Descriptor, platform: Platform, annotations: dict[str, str] | None = None
+) -> Descriptor:
+    return Descriptor(
+        descriptor.media_type,
+        descriptor.digest,
+        descriptor.size,
+        platform=platform,
+        annotations=annotations or {},
+    )
+
+
+def _layer_sizes(built: BuiltLayers) -> Iterable[LayerSize]:
+    number = len(built.base.layers)
+    for place, layer in enumerate(built.base.layers, 1):
+        name = "base" if number == 1 else f"base {place}/{number}"
+        yield LayerSize(name=name, digest=layer.digest, size=layer.size)
+    for made in built.layers:
+        yield LayerSize(
+            name=made.name, digest=made.digest, size=made.size, unpacked_size=made.unpacked_size
+        )
+
+
+def _package_sizes(built: BuiltLayers) -> list[tuple[str, int]]:
+    """Return the share of each package in the size of its layers, the largest first."""
+    sizes = dict.fromkeys((wheel.name for wheel in built.wheels), 0.0)
+    packed = {wheel.name: wheel.packed_size for wheel in built.wheels}
+    for part, layer in zip(built.parts, built.layers[1:-1], strict=True):
+        total = sum(packed[name] for name in part.wheels) or 1
+        for name in part.wheels:
+            sizes[name] += layer.size * packed[name] / total
+    return sorted(((name, round(size)) for name, size in sizes.items()), key=lambda one: -one[1])
+
+
+def _write_layout(
+    cache: ImageCache, folder: Path, index: Descriptor, blobs: Iterable[str], image: BuiltImage
+) -> None:
+    temporary = cache.images / f"{secrets.token_hex(8)}.part"
+    try:
+        target = temporary / "blobs" / "sha256"
+        target.mkdir(parents=True)
+        for digest in sorted(blobs):
+            path = cache.blob_path(digest)
+            link_or_copy(path, target / path.name)
+        entry = described(index) | {"annotations": {"org.opencontainers.image.ref.name": IMAGE_TAG}}
+        listed: dict[str, Any] = {"schemaVersion": 2, "manifests": [entry]}
+        write_file(temporary / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
+        write_file(temporary / "index.json", canonical(listed))
+        described_image = asdict(image) | {"folder": ""}
+        write_file(temporary / RECORD, canonical(described_image))
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+NO_BYTECODE = (
+    "There is no Python 3.13 on this machine, so the image has no bytecode: each render starts "
+    "slower. Install it, for example with uv python install 3.13, and build again."
+)

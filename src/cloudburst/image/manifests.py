@@ -1,0 +1,176 @@
+"""Configuration, manifests and index of the image, as canonical JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloudburst.image.base import BaseImage
+from cloudburst.image.bytecode import Compiler
+from cloudburst.image.layers import Layer
+from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG, Architecture
+from cloudburst.image.own_package import LICENCE
+from cloudburst.models.task import PROTOCOL_VERSION, Protocol
+from cloudburst.registry import Descriptor, ImageReference
+from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+
+PREFIX = "opt/cloudburst"
+"""Virtual environment of the image, as in the Dockerfile."""
+USER_ID = 10001
+USER_NAME = "cloudburst"
+PORT = 5000
+SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{IMAGE_TAG}/"
+"""Page of this release with its source distribution."""
+EPOCH = "1970-01-01T00:00:00Z"
+"""Date of the image: a real one would change the digest with each build."""
+_SECOND = 1_000_000_000
+HEALTH_CHECK = {
+    "Test": ["CMD", "python", "-m", "cloudburst.service.health"],
+    "Interval": 10 * _SECOND,
+    "Timeout": 5 * _SECOND,
+    "StartPeriod": 10 * _SECOND,
+}
+"""Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own."""
+ENTRYPOINT = ["python", "-m", "cloudburst.service"]
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+PREDICATE_TYPE = "in-toto.io/predicate-type"
+IN_TOTO = "application/vnd.in-toto+json"
+
+
+def canonical(value: object) -> bytes:
+    """Return a value as JSON that is the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def labels(base: ImageReference, compiler: Compiler | None) -> dict[str, str]:
+    """Return the labels of the image."""
+    return {
+        "org.opencontainers.image.title": "cloudburst",
+        "org.opencontainers.image.version": IMAGE_TAG,
+        "org.opencontainers.image.source": SOURCE_URL,
+        "org.opencontainers.image.licenses": LICENCE,
+        "org.opencontainers.image.base.name": str(
+            ImageReference(base.registry, base.repository, base.tag)
+        ),
+        "org.opencontainers.image.base.digest": base.digest or "",
+        "cloudburst.protocol": str(Protocol.NATIVE),
+        "cloudburst.protocol-version": str(PROTOCOL_VERSION),
+        "cloudburst.bytecode": compiler.version if compiler else "none",
+    }
+
+
+def image_config(
+    base: BaseImage,
+    architecture: Architecture,
+    layers: Sequence[Layer],
+    image_labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the configuration of the image for one architecture."""
+    inner = base.config.get("config") or {}
+    diff_ids = base.config["rootfs"]["diff_ids"]
+    history = base.config.get("history") or []
+    return {
+        "architecture": architecture,
+        "os": "linux",
+        "created": EPOCH,
+        "config": {
+            "Env": _environment(inner.get("Env") or []),
+            "Entrypoint": ENTRYPOINT,
+            "User": f"{USER_ID}:{USER_ID}",
+            "WorkingDir": "/tmp",  # noqa: S108 - in the container
+            "Volumes": {"/tmp": {}},  # noqa: S108
+            "ExposedPorts": {f"{PORT}/tcp": {}},
+            "Healthcheck": HEALTH_CHECK,
+            "Labels": {**(inner.get("Labels") or {}), **image_labels},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [*diff_ids, *(one.diff_id for one in layers)]},
+        "history": [
+            *history,
+            *({"created": EPOCH, "created_by": f"cloudburst: {one.name}"} for one in layers),
+        ],
+    }
+
+
+def _environment(base: Sequence[str]) -> list[str]:
+    """Return the environment of the service: that of the base, with our Python first."""
+    variables = dict(entry.partition("=")[::2] for entry in base)
+    path = variables.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    variables |= {
+        "PATH": f"/{PREFIX}/bin:{path}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return [f"{name}={value}" for name, value in variables.items()]
+
+
+def image_manifest(config: Descriptor, base: BaseImage, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Return the manifest of the image for one architecture."""
+    descriptors = [
+        *(Descriptor(_oci_type(one.media_type), one.digest, one.size) for one in base.layers),
+        *(layer.descriptor for layer in layers),
+    ]
+    return _manifest(config, descriptors)
+
+
+def _oci_type(media_type: str) -> str:
+    """Return the OCI name of Docker's media type of a layer. The bytes are the same."""
+    return media_type.replace(
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+    )
+
+
+def attestation_config(diff_id: str) -> dict[str, Any]:
+    """Return the configuration of the manifest of a statement, as BuildKit writes it."""
+    return {
+        "architecture": "unknown",
+        "os": "unknown",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+
+
+def attestation_manifest(
+    config: Descriptor, statement: Descriptor, predicate_type: str
+) -> dict[str, Any]:
+    """Return the manifest of a statement about an image, as BuildKit writes it."""
+    layer = Descriptor(
+        IN_TOTO, statement.digest, statement.size, annotations={PREDICATE_TYPE: predicate_type}
+    )
+    return _manifest(config, [layer])
+
+
+def _manifest(config: Descriptor, layers: Sequence[Descriptor]) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": described(Descriptor(OCI_CONFIG, config.digest, config.size)),
+        "layers": [described(layer) for layer in layers],
+    }
+
+
+def image_index(manifests: Sequence[Descriptor], annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the index of all architectures."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [described(manifest) for manifest in manifests],
+        "annotations": dict(annotations),
+    }
+
+
+def described(descriptor: Descriptor) -> dict[str, Any]:
+    """Return a descriptor as it is written in JSON."""
+    made: dict[str, Any] = {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
+    if descriptor.platform:
+        platform = descriptor.platform
+        made["platform"] = {"architecture": platform.architecture, "os": platform.os}
+    if descriptor.annotations:
+        made["annotations"] = dict(descriptor.annotations)
+    return made

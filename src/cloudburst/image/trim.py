@@ -1,0 +1,117 @@
+"""The files of packages that the image leaves out, for a build with and without Docker.
+
+``python -m cloudburst.image.trim FOLDER`` removes them from a virtual environment and compiles what
+remains. The Dockerfile runs it. It needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import compileall
+import fnmatch
+import py_compile
+import sys
+import sysconfig
+from pathlib import Path, PurePosixPath
+
+OWN_PACKAGES = ("models", "renderer", "service")
+OWN_MODULES = ("__init__.py", "errors.py", "text.py")
+"""Parts of this package that the render service imports. A test compares them with its imports."""
+OWN_NAME = "cloudburst"
+
+UNUSED_PACKAGES = ("pip", "pip-*.dist-info", "_virtualenv.py", "_virtualenv.pth")
+"""Installers, which a virtual environment contains."""
+UNUSED_FOLDERS = ("tests", "__pycache__")
+UNUSED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.h", "*.a", "*.lib", "*.pyc")
+"""What packages have for their own developers. Bytecode is compiled again."""
+UNUSED_PATHS = (
+    "PIL/_avif.*",
+    "PIL/_imagingcms.*",
+    "pillow.libs/libavif-*",
+    "pillow.libs/liblcms2-*",
+)
+"""Parts of Pillow for AVIF pictures, which are not accepted, and for colour profiles, with the
+libraries that only they load. Every file of ``av.libs`` is linked, directly or through others, to
+all modules of PyAV, which therefore cannot be imported without it."""
+UNUSED_PROGRAMS = ("pip*", "activate*", "Activate.ps1")
+STDLIB_WITHOUT_BYTECODE = (
+    *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo", "venv"),
+    *("site-packages", "dist-packages", "__pycache__"),
+)
+"""Folders of the standard library that the service never imports."""
+
+
+def is_unused(path: str) -> bool:
+    """Return whether the image leaves out a file; ``path`` is relative to ``site-packages``."""
+    pure = PurePosixPath(path)
+    if pure.parts[0] == OWN_NAME and _is_unused_of_ours(pure):
+        return True
+    return (
+        any(fnmatch.fnmatchcase(pure.parts[0], pattern) for pattern in UNUSED_PACKAGES)
+        or any(part in UNUSED_FOLDERS for part in pure.parts[:-1])
+        or any(fnmatch.fnmatchcase(pure.name, pattern) for pattern in UNUSED_FILES)
+        or any(fnmatch.fnmatchcase(path, pattern) for pattern in UNUSED_PATHS)
+    )
+
+
+def _is_unused_of_ours(path: PurePosixPath) -> bool:
+    if len(path.parts) == 2:
+        return path.name not in OWN_MODULES
+    return path.parts[1] not in OWN_PACKAGES
+
+
+def needs_bytecode(path: str) -> bool:
+    """Return whether a module of the standard library is compiled; the path is relative to it."""
+    pure = PurePosixPath(path)
+    top = pure.parts[0]
+    return pure.suffix == ".py" and top not in STDLIB_WITHOUT_BYTECODE and "config-" not in top
+
+
+def trim_environment(prefix: Path) -> None:
+    """Remove the unused files of a virtual environment, and compile the others."""
+    (packages,) = prefix.glob("lib/python3*/site-packages")
+    for path in sorted(packages.rglob("*")):
+        if not path.is_dir() and is_unused(path.relative_to(packages).as_posix()):
+            path.unlink()
+    for folder in sorted(packages.rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for pattern in UNUSED_PROGRAMS:
+        for path in (prefix / "bin").glob(pattern):
+            path.unlink()
+    _compile(packages)
+
+
+def compile_standard_library() -> None:
+    """Compile the standard library of this Python, which official images have without bytecode."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(folder.rglob("*.py")):
+        if needs_bytecode(path.relative_to(folder).as_posix()):
+            py_compile.compile(
+                str(path),
+                quiet=1,
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+            )
+
+
+def _compile(folder: Path) -> None:
+    # Without a check of the source's time, because every render starts a Python of its own.
+    compileall.compile_dir(
+        folder,
+        quiet=1,
+        workers=0,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Trim the environment in the first argument, or with ``--stdlib`` compile the library."""
+    if arguments == ["--stdlib"]:
+        compile_standard_library()
+    elif len(arguments) == 1:
+        trim_environment(Path(arguments[0]))
+    else:
+        sys.exit("usage: python -m cloudburst.image.trim FOLDER | --stdlib")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

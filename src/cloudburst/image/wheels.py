@@ -1,0 +1,203 @@
+"""Download of the wheels in the lock file, with pip, so that the user's package index counts.
+
+pip is run as a module of the current Python, or by uv where the environment has no pip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from cloudburst.errors import ImageError
+from cloudburst.image.cache import ImageCache
+from cloudburst.image.lock import LOCK_FILE, PYTHON, LockedPackage, normalized
+from cloudburst.image.options import Architecture
+from cloudburst.text import printable_line
+
+MACHINES: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Processors as wheels and Linux name them."""
+OLDEST_GLIBC = 17
+"""Minor version of glibc of the oldest wheels that are accepted: manylinux2014."""
+MAX_WHEEL_BYTES = 500 * 1024**2
+DOWNLOAD_TIMEOUT = 1800.0
+"""Maximum time of a download in seconds: 60 MB take 8 minutes at 1 Mbit/s."""
+MAX_OUTPUT_BYTES = 1024**2
+_UV_TO_PIP = {
+    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+    "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
+    "SSL_CERT_FILE": "PIP_CERT",
+}
+"""Environment variables of uv that name an index or certificates, and those of pip."""
+_BLOCK = 1024**2
+
+
+def pip_command(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command that starts pip; raise `ImageError` if there is neither pip nor uv."""
+    if importlib.util.find_spec("pip") is not None:
+        return (sys.executable, "-m", "pip")
+    if uv := shutil.which("uv", path=environ.get("PATH")):
+        return (uv, "tool", "run", "--quiet", "pip")
+    with suppress(ImportError):
+        from uv import find_uv_bin  # type: ignore[import-not-found]  # noqa: PLC0415
+
+        return (find_uv_bin(), "tool", "run", "--quiet", "pip")
+    raise ImageError(
+        "the packages of the image are downloaded with pip, but this environment has neither pip "
+        "nor uv: run python -m ensurepip, or install uv"
+    )
+
+
+def platforms(architecture: Architecture, glibc: tuple[int, int]) -> list[str]:
+    """Return the platform tags of wheels that run with a version of glibc, the newest first."""
+    _, minor = glibc
+    machine = MACHINES[architecture]
+    tags = [f"manylinux_2_{number}_{machine}" for number in range(minor, OLDEST_GLIBC - 1, -1)]
+    return [*tags, f"manylinux2014_{machine}"]
+
+
+def download_arguments(architecture: Architecture, glibc: tuple[int, int], to: Path) -> list[str]:
+    """Return the arguments with which pip downloads the locked wheels and nothing else."""
+    return [
+        *("download", "--quiet", "--no-input", "--no-deps", "--require-hashes"),
+        *("--disable-pip-version-check", "--only-binary", ":all:"),
+        *("--python-version", PYTHON, "--implementation", "cp"),
+        *(f"--platform={platform}" for platform in platforms(architecture, glibc)),
+        *("--dest", str(to), "--requirement", str(LOCK_FILE)),
+    ]
+
+
+async def fetch_wheels(
+    packages: Sequence[LockedPackage],
+    architecture: Architecture,
+    glibc: tuple[int, int],
+    cache: ImageCache,
+) -> tuple[Path, ...]:
+    """Return the wheels of the packages, in their order; download those that are missing.
+
+    The files are named ``HASH/NAME.whl``, and their hashes are checked against the lock file.
+
+    Raises:
+        ImageError: a wheel cannot be downloaded, or has another hash.
+    """
+    key = _key(packages, architecture, glibc)
+    known = await to_thread.run_sync(_known_wheels, cache, key, len(packages))
+    if known is not None:
+        return known
+    with tempfile.TemporaryDirectory(dir=cache.folder, prefix="download-") as folder:
+        await _run_pip(download_arguments(architecture, glibc, Path(folder)), architecture)
+        found = await to_thread.run_sync(_checked, Path(folder), packages, architecture)
+        return await to_thread.run_sync(_keep, cache, key, found)
+
+
+def _key(
+    packages: Sequence[LockedPackage], architecture: Architecture, glibc: tuple[int, int]
+) -> str:
+    parts = [architecture, str(glibc), *(f"{one.name}=={one.version}" for one in packages)]
+    parts += [hash_ for one in packages for hash_ in sorted(one.hashes)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _known_wheels(cache: ImageCache, key: str, number: int) -> tuple[Path, ...] | None:
+    record = cache.read_record("wheel-lists", key)
+    if not isinstance(record, list):
+        return None
+    names = [name for name in record if isinstance(name, str) and ".." not in name]
+    paths = tuple(cache.wheels / name for name in names)
+    return paths if len(paths) == number and all(path.is_file() for path in paths) else None
+
+
+async def _run_pip(arguments: Sequence[str], architecture: Architecture) -> None:
+    environ = dict(os.environ)
+    command = pip_command(environ)
+    if command[0] != sys.executable:
+        for ours, theirs in _UV_TO_PIP.items():
+            if ours in environ:
+                environ.setdefault(theirs, environ[ours])
+    output = b""
+    try:
+        with anyio.fail_after(DOWNLOAD_TIMEOUT):
+            process = await anyio.open_process(
+                [*command, *arguments], stdin=None, stderr=-2, env=environ
+            )
+            async with process:  # kills it after a cancellation
+                assert process.stdout is not None
+                async for piece in process.stdout:
+                    output = (output + piece)[-MAX_OUTPUT_BYTES:]
+                await process.wait()
+    except OSError as exc:
+        raise ImageError(f"pip cannot be started: {command[0]}: {exc.strerror or exc}") from exc
+    except TimeoutError as exc:
+        msg = f"the packages were not downloaded within {DOWNLOAD_TIMEOUT / 60:.0f} minutes"
+        raise ImageError(msg) from exc
+    if process.returncode:
+        raise ImageError(
+            f"pip could not download the packages of the image for {architecture}: "
+            f"{_reason(output.decode(errors='replace'))}"
+        )
+
+
+def _reason(output: str) -> str:
+    """Return the errors in the output of pip, or its last lines."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()] or lines[-3:]
+    return printable_line(" ".join(errors[-3:])) or "it printed nothing"
+
+
+def _checked(
+    folder: Path, packages: Sequence[LockedPackage], architecture: Architecture
+) -> list[tuple[str, Path]]:
+    """Return hash and path of the wheel of each package."""
+    wheels = {normalized(path.name.partition("-")[0]): path for path in folder.glob("*.whl")}
+    found = list[tuple[str, Path]]()
+    for package in packages:
+        path = wheels.get(package.name)
+        if path is None:
+            msg = f"{package.name} {package.version} has no wheel for {MACHINES[architecture]}"
+            raise ImageError(msg)
+        digest = file_hash(path)
+        if digest not in package.hashes:
+            msg = f"{path.name} does not have one of the hashes in the lock file: {digest}"
+            raise ImageError(msg)
+        found.append((digest, path))
+    return found
+
+
+def _keep(cache: ImageCache, key: str, found: Sequence[tuple[str, Path]]) -> tuple[Path, ...]:
+    names = list[str]()
+    for digest, path in found:
+        target = cache.wheels / digest / path.name
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+        names.append(f"{digest}/{path.name}")
+    cache.write_record("wheel-lists", key, names)
+    return tuple(cache.wheels / name for name in names)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file in hex digits; raise `ImageError` if it is too large."""
+    found = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+            size += len(block)
+            if size > MAX_WHEEL_BYTES:
+                raise ImageError(f"{path.name} is larger than {MAX_WHEEL_BYTES // 1024**2} MiB")
+    return found.hexdigest()
+
+
+def wheel_name(path: Path) -> str:
+    """Return the normalized name of the package of a wheel."""
+    return normalized(re.split("-", path.name, maxsplit=1)[0])
