@@ -42,7 +42,7 @@ LOCKS = {
     "docker/build.lock": (("build",), ("--universal",)),
 }
 """Lock files of the image, the arguments with which docker/requirements.py lists them, and those of
-uv. The image is for Linux only, so its list has no conditions; the hashes are those of all files."""
+uv. The image is for Linux only, so its list has no conditions. It has the hashes of all files."""
 
 
 def group(name: str) -> tuple[str, ...]:

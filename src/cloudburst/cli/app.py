@@ -42,6 +42,11 @@ _RUN_SUMMARIES = {
     "frame": "Draw one frame of a video as a picture; renders no video.",
     "film": "Join the finished videos of a folder to one film.",
 }
+_IMAGE_SUMMARIES = {
+    "build": "Build the container image of the render service, without Docker.",
+    "push": "Build the container image and push it to a registry.",
+    "show": "List what an image that was built here contains.",
+}
 """Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command
 itself shows the command's whole docstring."""
 # By name, so that a command is imported on use: importing the engine or boto takes a quarter of a
@@ -51,6 +56,10 @@ for _name, _summary in _AWS_SUMMARIES.items():
 for _name, _summary in _RUN_SUMMARIES.items():
     _module = "render_command" if _name == "render" else _name
     app.command(f"cloudburst.cli.{_module}:{_name}_command", name=_name, help=_summary)
+image_app = App(name="image", group=AWS, help="Build and push our container image, without Docker.")
+for _name, _summary in _IMAGE_SUMMARIES.items():
+    image_app.command(f"cloudburst.cli.image:{_name}_command", name=_name, help=_summary)
+app.command(image_app)
 _BROKEN_PIPE = 128 + 13
 """Exit code that shells report for a program that was ended by SIGPIPE."""
 
@@ -91,6 +100,9 @@ def _use_docstrings_as_help(argv: Sequence[str]) -> None:
         return
     for name in arguments & (_AWS_SUMMARIES.keys() | _RUN_SUMMARIES.keys()):
         app[name].help = None  # cyclopts then uses the docstring
+    if "image" in arguments:
+        for name in arguments & _IMAGE_SUMMARIES.keys():
+            image_app[name].help = None
 
 
 def _own_errors(error: Exception) -> Iterator[CloudburstError]:

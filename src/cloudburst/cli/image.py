@@ -1,0 +1,303 @@
+"""``cloudburst image``: builds our container image, pushes it and lists what it contains."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+from anyio import from_thread, to_thread
+from cyclopts import Parameter
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from cloudburst.cli.image_progress import image_progress
+from cloudburst.cli.output import (
+    format_size,
+    plain_table,
+    print_output,
+    safe_text,
+    short_path,
+    unwrapped,
+    write_line,
+)
+from cloudburst.compat import read_settings
+from cloudburst.errors import ConfigurationError
+from cloudburst.image import (
+    Architecture,
+    BuiltImage,
+    BuiltPlatform,
+    ImageOptions,
+    build_image,
+    last_image,
+    read_image,
+)
+from cloudburst.image.errors import translated
+from cloudburst.image.options import parse_login
+from cloudburst.registry import (
+    Credentials,
+    ImageReference,
+    InvalidImageError,
+    PushReport,
+)
+
+LOGIN_VARIABLE = "CLOUDBURST_IMAGE_LOGIN"
+MAX_PACKAGES_SHOWN = 12
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Architectures = Annotated[
+    list[Architecture] | None, Parameter(name="--architecture", negative=(), consume_multiple=True)
+]
+
+
+def build_command(
+    *,
+    base: str | None = None,
+    architectures: Architectures = None,
+    to: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Build the container image of the render service, without Docker.
+
+    The image consists of a base image with Python, the packages of the lock file, and this
+    installation of cloudburst. What was built or downloaded before comes from the cache.
+
+    Parameters
+    ----------
+    base
+        Base image: one with Python 3.13 and glibc. Default: CLOUDBURST_BASE_IMAGE, or
+        public.ecr.aws/docker/library/python:3.13-slim. The login for its registry comes from
+        CLOUDBURST_BASE_LOGIN=USER:PASSWORD.
+    architectures
+        Architecture, amd64 or arm64; repeat the option for several. Default: both.
+    to
+        New folder for the image, as an OCI image layout. Default: only the cache.
+    as_json
+        Print one JSON object.
+    """
+    image = anyio.run(_build, _options(base, architectures), to)
+    _print_image(image, to or image.folder, as_json=as_json)
+    return 0
+
+
+def push_command(
+    repository: str | None = None,
+    /,
+    *,
+    login: str | None = None,
+    base: str | None = None,
+    architectures: Architectures = None,
+    as_json: AsJson = False,
+) -> int:
+    """Build the container image and push it to a registry, without Docker.
+
+    Only what the registry does not have is sent. A push that was interrupted is continued.
+
+    Parameters
+    ----------
+    repository
+        Repository, such as ghcr.io/me/cloudburst, with a tag if it is not to be this version.
+        Default: the repository cloudburst in the account's ECR, which "cloudburst init" creates.
+    login
+        USER:PASSWORD for the registry. Default: CLOUDBURST_IMAGE_LOGIN, which other users of this
+        machine cannot see; for ECR, a login that AWS issues.
+    base
+        Base image; see "cloudburst image build".
+    architectures
+        Architecture, amd64 or arm64; repeat the option for several. Default: both.
+    as_json
+        Print one JSON object.
+    """
+    request = _PushRequest(repository, login or os.environ.get(LOGIN_VARIABLE))
+    options = _options(base, architectures)
+    image, target, report = anyio.run(_build_and_push, options, request)
+    name = f"{target.image}@{report.digest}"
+    if as_json:
+        write_line(json.dumps({"image": name, **asdict(report)}))
+        return 0
+    sent, present = format_size(report.bytes_sent), format_size(report.bytes_present)
+    print_output(unwrapped(safe_text(name)))
+    print_output(Text(f"{sent} sent in {report.seconds:.1f} s; {present} were there.", "dim"))
+    _print_notes(image)
+    return 0
+
+
+def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> int:
+    """List the platforms, labels, layers and packages of an image that was built here.
+
+    Parameters
+    ----------
+    folder
+        Folder of "cloudburst image build --to". Default: the image that was built last.
+    as_json
+        Print one JSON object.
+    """
+    image = read_image(folder) if folder else last_image(ImageOptions())
+    if image is None:
+        raise ConfigurationError("no image was built yet: run cloudburst image build")
+    _print_image(image, image.folder, as_json=as_json)
+    return 0
+
+
+def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
+    options = ImageOptions()
+    if base is not None:
+        options = replace(options, base=base)
+    if architectures:
+        options = replace(options, architectures=tuple(dict.fromkeys(architectures)))
+    return options
+
+
+async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
+    from cloudburst.image.export import export_image  # noqa: PLC0415 - only with --to
+
+    with image_progress(Console(stderr=True)) as show:
+        image = await build_image(options, show)
+        if to is not None:
+            with translated("the image was not copied"):
+                await to_thread.run_sync(export_image, image, to, from_thread.check_cancelled)
+    return image
+
+
+@dataclass(frozen=True, slots=True)
+class _PushRequest:
+    """Arguments of the command line for a push."""
+
+    repository: str | None
+    login: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Repository to push to."""
+
+    url: str
+    credentials: Credentials | None
+    repository: str
+    tag: str
+    image: str
+    """Name of the image without tag and digest."""
+
+
+async def _build_and_push(
+    options: ImageOptions, request: _PushRequest
+) -> tuple[BuiltImage, _Target, PushReport]:
+    from cloudburst.paths import state_folder  # noqa: PLC0415 - not for a build
+    from cloudburst.registry import UploadSessions, open_registry, push_image  # noqa: PLC0415
+
+    named = _named_target(request) if request.repository else None
+    with image_progress(Console(stderr=True)) as show:
+        image = await build_image(options, show)
+        target = named or await _ecr_target(image.tag)
+        sessions = UploadSessions(state_folder() / "uploads.json")
+        with translated("the image was not pushed"):
+            async with open_registry(target.url, target.credentials) as client:
+                report = await push_image(
+                    *(client, image.folder, target.repository, target.tag),
+                    on_progress=show,
+                    sessions=sessions,
+                )
+    return image, target, report
+
+
+def _named_target(request: _PushRequest) -> _Target:
+    from cloudburst.image import IMAGE_TAG  # noqa: PLC0415 - beside its use
+
+    try:
+        name = ImageReference.parse(request.repository or "")
+    except InvalidImageError as exc:
+        raise ConfigurationError(str(exc)) from exc
+    if name.digest:
+        raise ConfigurationError(
+            "the repository to push to has no digest: expected NAME or NAME:TAG"
+        )
+    credentials = parse_login(request.login, "login") if request.login else None
+    image = str(ImageReference(name.registry, name.repository))
+    return _Target(name.url, credentials, name.repository, name.tag or IMAGE_TAG, image)
+
+
+async def _ecr_target(tag: str) -> _Target:
+    from cloudburst.aws.client.client import open_aws  # noqa: PLC0415 - boto takes a while
+    from cloudburst.aws.setup.ecr_login import ecr_target  # noqa: PLC0415
+
+    async with open_aws(read_settings()) as aws:
+        found = await ecr_target(aws)
+    login = Credentials(found.username, found.password)
+    return _Target(found.url, login, found.repository, tag, found.image)
+
+
+def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        described: dict[str, Any] = asdict(image) | {"folder": str(folder)}
+        write_line(json.dumps(described))
+        return
+    print_output(ImageTables(image, folder))
+    _print_notes(image)
+
+
+def _print_notes(image: BuiltImage) -> None:
+    for note in image.notes:
+        print_output(safe_text(note, "yellow"))
+
+
+class ImageTables:
+    """Printed tables of an image: what it is, and what its layers and packages weigh."""
+
+    def __init__(self, image: BuiltImage, folder: Path) -> None:
+        self._image = image
+        self._folder = folder
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render digest, labels, layers and packages."""
+        yield self._facts()
+        yield Text()
+        yield _sizes("layer", self._image.platforms, _layers)
+        yield Text()
+        yield _sizes("package", self._image.platforms, _packages)
+
+    def _facts(self) -> Table:
+        image = self._image
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(overflow="fold")
+        facts = {"image": image.digest, "base": image.base, "folder": short_path(self._folder)}
+        facts |= {f"linux/{one.architecture}": one.digest for one in image.platforms}
+        facts |= dict(sorted(image.labels.items()))
+        for name, value in facts.items():
+            grid.add_row(safe_text(name), safe_text(value))
+        return grid
+
+
+def _layers(platform: BuiltPlatform) -> list[tuple[str, int]]:
+    return [(layer.name, layer.size) for layer in platform.layers]
+
+
+def _packages(platform: BuiltPlatform) -> list[tuple[str, int]]:
+    shown = list(platform.packages[:MAX_PACKAGES_SHOWN])
+    rest = platform.packages[MAX_PACKAGES_SHOWN:]
+    if rest:
+        shown.append((f"{len(rest)} more", sum(size for _, size in rest)))
+    return shown
+
+
+def _sizes(title: str, platforms: Sequence[BuiltPlatform], read: Any) -> RenderableType:
+    """Return a table of compressed sizes with a column for each platform."""
+    columns = [dict(read(platform)) for platform in platforms]
+    table = plain_table()
+    table.add_column(title, no_wrap=True)
+    for platform in platforms:
+        table.add_column(platform.architecture, justify="right", no_wrap=True)
+    for name in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(safe_text(name), *_cells(column.get(name) for column in columns))
+    table.add_section()
+    table.add_row("together", *_cells(sum(column.values()) for column in columns))
+    return table
+
+
+def _cells(sizes: Iterator[int | None]) -> Iterator[str]:
+    for size in sizes:
+        yield "" if size is None else format_size(size)
