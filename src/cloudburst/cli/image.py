@@ -13,7 +13,6 @@ import anyio
 from anyio import from_thread, to_thread
 from cyclopts import Parameter
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.image_progress import image_progress
@@ -253,23 +252,20 @@ class ImageTables:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render digest, labels, layers and packages."""
-        yield self._facts()
+        yield from self._facts()
         yield Text()
         yield _sizes("layer", self._image.platforms, _layers)
         yield Text()
         yield _sizes("package", self._image.platforms, _packages)
 
-    def _facts(self) -> Table:
+    def _facts(self) -> Iterator[Text]:
         image = self._image
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True, style="dim")
-        grid.add_column(overflow="fold")
         facts = {"image": image.digest, "base": image.base, "folder": short_path(self._folder)}
         facts |= {f"linux/{one.architecture}": one.digest for one in image.platforms}
         facts |= dict(sorted(image.labels.items()))
+        width = max(map(len, facts))
         for name, value in facts.items():
-            grid.add_row(safe_text(name), safe_text(value))
-        return grid
+            yield unwrapped(safe_text(f"{name:{width}}  ", "dim"), safe_text(value))
 
 
 def _layers(platform: BuiltPlatform) -> list[tuple[str, int]]:

@@ -27,7 +27,7 @@ from cloudburst.image.contents import (
 from cloudburst.image.entries import Entry
 from cloudburst.image.kernels import find_kernels
 from cloudburst.image.layers import Layer, cached_layer, layer_key, make_layer
-from cloudburst.image.lock import LockedPackage
+from cloudburst.image.lock import Lock
 from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import own_entries
 from cloudburst.image.steps import Steps
@@ -78,9 +78,7 @@ class LayerBuilder:
     limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(os.cpu_count() or 1))
     """Limiter of threads that compress."""
 
-    async def build(
-        self, client: RegistryClient, base: ImageReference, packages: Sequence[LockedPackage]
-    ) -> BuiltLayers:
+    async def build(self, client: RegistryClient, base: ImageReference, lock: Lock) -> BuiltLayers:
         """Return the base image and the layers above it.
 
         Raises:
@@ -92,7 +90,7 @@ class LayerBuilder:
         async with self.steps.step(f"download the base image ({name})"):
             image = await pull_base(client, base, name, self.cache)
         async with self.steps.step(f"download the packages ({name})"):
-            paths = await fetch_wheels(packages, name, image.facts.glibc, self.cache)
+            paths = await fetch_wheels(lock, name, image.facts.glibc, self.cache)
             wheels = await to_thread.run_sync(_read_wheels, paths)
         async with self.steps.step(f"compile the pixel kernel ({name})"):
             kernels = await to_thread.run_sync(find_kernels, name, self.cache)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from cloudburst.image.debian import SystemPackage, system_packages
 from cloudburst.image.options import Architecture
 from cloudburst.registry import (
     Descriptor,
+    ImageConfig,
     ImageReference,
     Platform,
     PulledImage,
@@ -50,8 +50,7 @@ class BaseImage:
     """Reference by which it was found, with the digest of the index or manifest."""
     digest: str
     """Digest of the manifest of this architecture."""
-    config: dict[str, Any]
-    """Configuration of the image, as it is in the registry."""
+    config: ImageConfig
     layers: tuple[Descriptor, ...]
     paths: tuple[Path, ...]
     facts: BaseFacts
@@ -74,13 +73,14 @@ async def pull_base(
         client, reference.repository, reference.reference, platform, cache.blobs
     )
     facts = await to_thread.run_sync(_facts, pulled, cache)
-    config: dict[str, Any] = json.loads(pulled.config_data)
+    if len(pulled.config.diff_ids) != len(pulled.manifest.layers):
+        raise ImageError("the base image is damaged: its configuration has other layers")
     return BaseImage(
         reference=ImageReference(
             reference.registry, reference.repository, reference.tag, pulled.root.digest
         ),
         digest=pulled.manifest_descriptor.digest,
-        config=config,
+        config=pulled.config,
         layers=pulled.manifest.layers,
         paths=pulled.layer_paths,
         facts=facts,

@@ -57,14 +57,14 @@ def _parse_base(text: str) -> ImageReference:
 async def _build(
     options: ImageOptions, base: ImageReference, cache: ImageCache, steps: Steps
 ) -> BuiltImage:
-    packages = await to_thread.run_sync(read_lock)
+    lock = await to_thread.run_sync(read_lock, options.lock_file)
     compiler = await to_thread.run_sync(find_compiler)
     built = dict[str, BuiltLayers]()
 
     async with open_registry(base.url, options.base_credentials) as client:
 
         async def build(builder: LayerBuilder) -> None:
-            built[builder.architecture] = await builder.build(client, base, packages)
+            built[builder.architecture] = await builder.build(client, base, lock)
 
         with first_error():
             async with anyio.create_task_group() as tasks:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import anyio
 from anyio import to_thread
 
 from cloudburst.errors import ImageError
 from cloudburst.image.base_layers import bytecode_path
 from cloudburst.image.entries import Entry, bytes_entry
 from cloudburst.image.lock import PYTHON
+from cloudburst.image.programs import run_program
 
 MAGIC = (3571).to_bytes(2, "little") + b"\r\n"
 """Format of the bytecode of Python 3.13: the first bytes of a file."""
@@ -99,7 +99,13 @@ async def compile_entries(compiler: Compiler, modules: Sequence[Entry]) -> tuple
     with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
         source, target = Path(folder, "sources"), Path(folder, "bytecode")
         await to_thread.run_sync(_write_sources, source, modules)
-        await _run([compiler.python, "-I", "-S", str(PROGRAM), str(source), str(target)])
+        command = [compiler.python, "-I", "-S", str(PROGRAM), str(source), str(target)]
+        done = await run_program(command, seconds=COMPILE_TIMEOUT)
+        if done.code:
+            raise ImageError(
+                f"{compiler.python} failed to compile the modules (exit code {done.code}): "
+                f"{done.output[-500:]}"
+            )
         return await to_thread.run_sync(_read_bytecode, target, modules)
 
 
@@ -113,21 +119,6 @@ def _write_sources(path: Path, modules: Sequence[Entry]) -> None:
         for module in modules:
             data = module.read()
             file.write(json.dumps([f"/{module.path}", len(data)]).encode() + b"\n" + data)
-
-
-async def _run(command: Sequence[str]) -> None:
-    try:
-        with anyio.fail_after(COMPILE_TIMEOUT):
-            done = await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL)
-    except OSError as exc:
-        raise ImageError(f"{command[0]} cannot be started: {exc.strerror or exc}") from exc
-    except TimeoutError as exc:
-        raise ImageError(f"{command[0]} did not compile the modules in time") from exc
-    if done.returncode:
-        raise ImageError(
-            f"{command[0]} failed to compile the modules (exit code {done.returncode}): "
-            f"{done.stderr.decode(errors='replace')[-500:]}"
-        )
 
 
 def _read_bytecode(path: Path, modules: Sequence[Entry]) -> tuple[Entry, ...]:

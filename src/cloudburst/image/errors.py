@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import cast
 
 from cloudburst.errors import CloudburstError, ImageError
 from cloudburst.registry import RegistryError
@@ -29,14 +30,16 @@ def first_error() -> Generator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        if isinstance(group, ExceptionGroup) and (error := _first(group)) is not None:
+        error = _first(group)
+        if error is not None:
             raise error from None
         raise
 
 
-def _first(error: BaseException) -> BaseException | None:
-    """Return the first expected error, unless there is one that shows a defect."""
-    if isinstance(error, BaseExceptionGroup):
-        found = [_first(one) for one in error.exceptions]
-        return None if None in found else found[0]
-    return error if isinstance(error, (CloudburstError, RegistryError, OSError)) else None
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the first error of a group if all are expected; others show a defect."""
+    expected, others = group.split((CloudburstError, RegistryError, OSError))
+    found: BaseException | None = None if others else expected
+    while isinstance(found, BaseExceptionGroup):
+        found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+    return found

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudburst.errors import ConfigurationError
+from cloudburst.safe_files import read_regular_file
 
 LOCK_FILE = Path(__file__).with_name("requirements.lock")
 """Lock file that ``nox -s lock`` writes. It is a requirements file of pip."""
+MAX_LOCK_BYTES = 4 * 1024**2
 PYTHON = "3.13"
 """Python version for which the packages are locked. The base image must have it."""
 _LINE = re.compile(r"([A-Za-z0-9._-]+)==(\S+)((?:\s+--hash=sha256:[0-9a-f]{64})+)")
@@ -26,11 +28,23 @@ class LockedPackage:
     """SHA-256 hashes of its files for all platforms, in hex digits."""
 
 
-def read_lock(path: Path = LOCK_FILE) -> tuple[LockedPackage, ...]:
-    """Return the packages of a lock file; raise `ConfigurationError` for an unexpected line."""
-    text = path.read_text("utf-8").replace("\\\n", " ")
-    lines = [line.strip() for line in text.splitlines()]
-    return tuple(_package(path, line) for line in lines if line and not line.startswith("#"))
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Lock file and its packages."""
+
+    path: Path
+    packages: tuple[LockedPackage, ...]
+
+
+def read_lock(path: Path = LOCK_FILE) -> Lock:
+    """Return a lock file; raise `ConfigurationError` if it cannot be read; blocks."""
+    try:
+        text = read_regular_file(path, limit=MAX_LOCK_BYTES).decode()
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(f"the lock file of the image: {path}: {exc}") from exc
+    lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
+    packages = [_package(path, line) for line in lines if line and not line.startswith("#")]
+    return Lock(path, tuple(packages))
 
 
 def _package(path: Path, line: str) -> LockedPackage:

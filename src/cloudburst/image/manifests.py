@@ -68,36 +68,33 @@ def image_config(
     image_labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the configuration of the image for one architecture."""
-    inner = base.config.get("config") or {}
-    diff_ids = base.config["rootfs"]["diff_ids"]
-    history = base.config.get("history") or []
+    inner = base.config
+    diff_ids = [*inner.diff_ids, *(layer.diff_id for layer in layers)]
+    names = [*("base image" for _ in inner.diff_ids), *(layer.name for layer in layers)]
     return {
         "architecture": architecture,
         "os": "linux",
         "created": EPOCH,
         "config": {
-            "Env": _environment(inner.get("Env") or []),
+            "Env": _environment(inner.environment),
             "Entrypoint": ENTRYPOINT,
             "User": f"{USER_ID}:{USER_ID}",
             "WorkingDir": "/tmp",  # noqa: S108 - in the container
             "Volumes": {"/tmp": {}},  # noqa: S108
             "ExposedPorts": {f"{PORT}/tcp": {}},
             "Healthcheck": HEALTH_CHECK,
-            "Labels": {**(inner.get("Labels") or {}), **image_labels},
+            "Labels": {**inner.labels, **image_labels},
         },
-        "rootfs": {"type": "layers", "diff_ids": [*diff_ids, *(one.diff_id for one in layers)]},
-        "history": [
-            *history,
-            *({"created": EPOCH, "created_by": f"cloudburst: {one.name}"} for one in layers),
-        ],
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": [{"created": EPOCH, "created_by": f"cloudburst: {name}"} for name in names],
     }
 
 
-def _environment(base: Sequence[str]) -> list[str]:
+def _environment(base: Mapping[str, str]) -> list[str]:
     """Return the environment of the service: that of the base, with our Python first."""
-    variables = dict(entry.partition("=")[::2] for entry in base)
-    path = variables.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    variables |= {
+    path = base.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    variables = {
+        **base,
         "PATH": f"/{PREFIX}/bin:{path}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

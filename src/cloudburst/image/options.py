@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cloudburst.errors import ConfigurationError
+from cloudburst.image.lock import LOCK_FILE
 from cloudburst.paths import cache_folder
 from cloudburst.registry import Credentials
 
@@ -56,6 +57,8 @@ class ImageOptions:
     """User and password for the registry of the base image; ``None`` for anonymous pulls."""
     architectures: tuple[Architecture, ...] = ARCHITECTURES
     """Architectures of the image, each with its own manifest in the index."""
+    lock_file: Path = LOCK_FILE
+    """Requirements file with the versions and hashes of all packages of the service."""
     cache_folder: Path = field(default_factory=lambda: cache_folder() / "image")
     """Folder of downloaded wheels, of layers and of finished images."""
 

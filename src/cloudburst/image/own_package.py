@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import cloudburst
 from cloudburst.errors import ImageError
 from cloudburst.image.entries import Entry, bytes_entry, text_entry
 from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG
 from cloudburst.image.trim import OWN_NAME, is_unused
 
+PACKAGE = Path(__file__).parents[1]
+"""Folder of the package cloudburst."""
 LICENCES = Path(__file__).with_name("licenses")
 LICENCE_FOLDER = "usr/share/licenses/cloudburst"
 LICENCE = "MIT AND GPL-3.0-or-later AND OFL-1.1"
@@ -56,7 +57,7 @@ def _metadata(site_packages: str) -> Iterator[Entry]:
 
 def _own_licence() -> Path:
     """Return the path of this package's licence, in a checkout or in an installation."""
-    checkout = Path(cloudburst.__file__).parents[2] / "LICENSE"
+    checkout = PACKAGE.parents[1] / "LICENSE"
     if checkout.is_file():
         return checkout
     files = distribution(DISTRIBUTION).files or []
@@ -76,17 +77,16 @@ def installed_files() -> list[tuple[str, Path]]:
     They are those of the installation's RECORD, so that files from elsewhere are not included. An
     editable installation's RECORD does not list them; they are in the folder then.
     """
-    package = Path(cloudburst.__file__).parent
-    if listed := _recorded(package):
+    if listed := _recorded():
         return sorted(listed)
     return sorted(
-        (f"{OWN_NAME}/{path.relative_to(package).as_posix()}", path)
-        for path in package.rglob("*")
+        (f"{OWN_NAME}/{path.relative_to(PACKAGE).as_posix()}", path)
+        for path in PACKAGE.rglob("*")
         if path.is_file()
     )
 
 
-def _recorded(package: Path) -> list[tuple[str, Path]]:
+def _recorded() -> list[tuple[str, Path]]:
     """Return the files that the RECORD lists, or none if it is that of another folder."""
     try:
         files = distribution(DISTRIBUTION).files or []
@@ -98,5 +98,5 @@ def _recorded(package: Path) -> list[tuple[str, Path]]:
         if file.parts[0] == OWN_NAME and file.suffix != ".pyc"
     ]
     module = dict(found).get(f"{OWN_NAME}/__init__.py")
-    same = module is not None and module.is_file() and module.samefile(package / "__init__.py")
+    same = module is not None and module.is_file() and module.samefile(PACKAGE / "__init__.py")
     return found if same else []

@@ -13,16 +13,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-import anyio
 from anyio import to_thread
 
 from cloudburst.errors import ImageError
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.lock import LOCK_FILE, PYTHON, LockedPackage, normalized
+from cloudburst.image.lock import PYTHON, Lock, LockedPackage, normalized
 from cloudburst.image.options import Architecture
+from cloudburst.image.programs import run_program
 from cloudburst.text import printable_line
 
 MACHINES: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -32,7 +32,6 @@ OLDEST_GLIBC = 17
 MAX_WHEEL_BYTES = 500 * 1024**2
 DOWNLOAD_TIMEOUT = 1800.0
 """Maximum time of a download in seconds: 60 MB take 8 minutes at 1 Mbit/s."""
-MAX_OUTPUT_BYTES = 1024**2
 _UV_TO_PIP = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
     "UV_INDEX_URL": "PIP_INDEX_URL",
@@ -47,12 +46,9 @@ def pip_command(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the command that starts pip; raise `ImageError` if there is neither pip nor uv."""
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip")
-    if uv := shutil.which("uv", path=environ.get("PATH")):
+    beside = str(Path(sys.executable).parent)  # the package uv installs its program there
+    if uv := shutil.which("uv", path=os.pathsep.join([environ.get("PATH", ""), beside])):
         return (uv, "tool", "run", "--quiet", "pip")
-    with suppress(ImportError):
-        from uv import find_uv_bin  # type: ignore[import-not-found]  # noqa: PLC0415
-
-        return (find_uv_bin(), "tool", "run", "--quiet", "pip")
     raise ImageError(
         "the packages of the image are downloaded with pip, but this environment has neither pip "
         "nor uv: run python -m ensurepip, or install uv"
@@ -67,19 +63,21 @@ def platforms(architecture: Architecture, glibc: tuple[int, int]) -> list[str]:
     return [*tags, f"manylinux2014_{machine}"]
 
 
-def download_arguments(architecture: Architecture, glibc: tuple[int, int], to: Path) -> list[str]:
+def download_arguments(
+    lock: Path, architecture: Architecture, glibc: tuple[int, int], to: Path
+) -> list[str]:
     """Return the arguments with which pip downloads the locked wheels and nothing else."""
     return [
         *("download", "--quiet", "--no-input", "--no-deps", "--require-hashes"),
         *("--disable-pip-version-check", "--only-binary", ":all:"),
         *("--python-version", PYTHON, "--implementation", "cp"),
         *(f"--platform={platform}" for platform in platforms(architecture, glibc)),
-        *("--dest", str(to), "--requirement", str(LOCK_FILE)),
+        *("--dest", str(to), "--requirement", str(lock)),
     ]
 
 
 async def fetch_wheels(
-    packages: Sequence[LockedPackage],
+    lock: Lock,
     architecture: Architecture,
     glibc: tuple[int, int],
     cache: ImageCache,
@@ -91,12 +89,14 @@ async def fetch_wheels(
     Raises:
         ImageError: a wheel cannot be downloaded, or has another hash.
     """
+    packages = lock.packages
     key = _key(packages, architecture, glibc)
     known = await to_thread.run_sync(_known_wheels, cache, key, len(packages))
     if known is not None:
         return known
     with tempfile.TemporaryDirectory(dir=cache.folder, prefix="download-") as folder:
-        await _run_pip(download_arguments(architecture, glibc, Path(folder)), architecture)
+        arguments = download_arguments(lock.path, architecture, glibc, Path(folder))
+        await _run_pip(arguments, architecture)
         found = await to_thread.run_sync(_checked, Path(folder), packages, architecture)
         return await to_thread.run_sync(_keep, cache, key, found)
 
@@ -113,7 +113,8 @@ def _known_wheels(cache: ImageCache, key: str, number: int) -> tuple[Path, ...] 
     record = cache.read_record("wheel-lists", key)
     if not isinstance(record, list):
         return None
-    names = [name for name in record if isinstance(name, str) and ".." not in name]
+    names = [name for name in cast("list[object]", record) if isinstance(name, str)]
+    names = [name for name in names if ".." not in name]
     paths = tuple(cache.wheels / name for name in names)
     return paths if len(paths) == number and all(path.is_file() for path in paths) else None
 
@@ -125,26 +126,11 @@ async def _run_pip(arguments: Sequence[str], architecture: Architecture) -> None
         for ours, theirs in _UV_TO_PIP.items():
             if ours in environ:
                 environ.setdefault(theirs, environ[ours])
-    output = b""
-    try:
-        with anyio.fail_after(DOWNLOAD_TIMEOUT):
-            process = await anyio.open_process(
-                [*command, *arguments], stdin=None, stderr=-2, env=environ
-            )
-            async with process:  # kills it after a cancellation
-                assert process.stdout is not None
-                async for piece in process.stdout:
-                    output = (output + piece)[-MAX_OUTPUT_BYTES:]
-                await process.wait()
-    except OSError as exc:
-        raise ImageError(f"pip cannot be started: {command[0]}: {exc.strerror or exc}") from exc
-    except TimeoutError as exc:
-        msg = f"the packages were not downloaded within {DOWNLOAD_TIMEOUT / 60:.0f} minutes"
-        raise ImageError(msg) from exc
-    if process.returncode:
+    done = await run_program([*command, *arguments], seconds=DOWNLOAD_TIMEOUT, environ=environ)
+    if done.code:
         raise ImageError(
             f"pip could not download the packages of the image for {architecture}: "
-            f"{_reason(output.decode(errors='replace'))}"
+            f"{_reason(done.output)}"
         )
 
 
