@@ -19,8 +19,6 @@ PROTOCOL_VERSION = 1
 """Version of the native protocol. It is raised with every change after which a client and a render
 service of different versions cannot work together. ``cloudburst init`` writes it into the task
 definition."""
-KEY_HEADER = "X-Authentication-Key"
-"""HTTP header in which a client sends the key of a worker."""
 
 
 class Protocol(StrEnum):

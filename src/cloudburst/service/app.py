@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudburst.models.task import KEY_HEADER
+from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.service.connections import Connection
 from cloudburst.service.http_errors import EXCEPTION_HANDLERS, RejectionResponse
 from cloudburst.service.http_protocol import CONNECTION_KEY

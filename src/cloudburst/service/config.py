@@ -6,8 +6,15 @@ import json
 import os
 from typing import Self
 
-from pydantic import DirectoryPath, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from cloudburst.models.tier import encoder_slots
 from cloudburst.service.cpu import usable_cores
@@ -27,15 +34,15 @@ MAX_SECRETS_BYTES = 16 * 1024
 MiB = 1024 * 1024
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     """Settings of the render service.
 
-    Each field is read from ``CLOUDBURST_<NAME>``, except the key, which is read from
-    ``AUTHENTICATION_KEY``. Times are in seconds, sizes in bytes.
+    Times are in seconds, sizes in bytes.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="CLOUDBURST_", frozen=True, extra="ignore", validate_by_name=True
+    # Not a model of pydantic-settings, whose import takes a fifth of the start of the service.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, validate_default=True
     )
 
     key: SecretStr | None = Field(default=None, validation_alias="AUTHENTICATION_KEY")
@@ -92,6 +99,20 @@ class ServiceSettings(BaseSettings):
     """Maximum number of seconds from SIGTERM to the end of the process. ECS sends SIGKILL after 30
     s by default."""
 
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read each field from ``CLOUDBURST_<NAME>``, and the key from ``AUTHENTICATION_KEY``.
+
+        Raises:
+            pydantic.ValidationError: a value is invalid.
+        """
+        variables = {name.upper(): value for name, value in os.environ.items()}
+        found = {
+            name: variables.get(_variable(name, field.validation_alias))
+            for name, field in cls.model_fields.items()
+        }
+        return cls.model_validate({name: text for name, text in found.items() if text is not None})
+
     @field_validator("key")
     @classmethod
     def _no_key_is_none(cls, key: SecretStr | None) -> SecretStr | None:
@@ -122,6 +143,11 @@ class ServiceSettings(BaseSettings):
         return fd
 
 
+def _variable(field: str, alias: object) -> str:
+    """Return the name of the environment variable of a field."""
+    return alias if isinstance(alias, str) else f"CLOUDBURST_{field.upper()}"
+
+
 def load_settings() -> ServiceSettings:
     """Return the settings from the environment, and hide the secrets from other processes.
 
@@ -134,7 +160,7 @@ def load_settings() -> ServiceSettings:
     hide_process()
     try:
         os.environ.update(_piped_secrets())
-        return ServiceSettings()
+        return ServiceSettings.from_environment()
     finally:
         for name in SECRETS:
             os.environ.pop(name, None)

@@ -29,8 +29,9 @@ from cloudburst.adapters.http.response import (
 from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_http
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ConfigurationError, WorkerStoppedError, WorkerUnfitError
+from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.task import KEY_HEADER, Secrets
+from cloudburst.models.task import Secrets
 from cloudburst.text import describe_error
 
 importlib.import_module("httpcore")  # otherwise the first client imports it, in the event loop
