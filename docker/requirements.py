@@ -25,7 +25,7 @@ def requirements(pyproject: dict[str, Any]) -> list[str]:
     extras = project["optional-dependencies"]
     declared = {*project["dependencies"], *extras["service"], *extras["local"]}
     forbidden = {
-        module
+        module.replace("_", "-")
         for contract in pyproject["tool"]["importlinter"]["contracts"]
         if contract["type"] == "forbidden" and contract["source_modules"] == ["cloudburst.service"]
         for module in contract["forbidden_modules"]
