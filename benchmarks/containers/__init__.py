@@ -1,0 +1,1 @@
+"""Registries and containers on this machine, for benchmarks of the image."""
