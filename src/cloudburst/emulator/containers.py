@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,14 +37,53 @@ class ContainerListener(Protocol):
         """Handle lines of the container's output."""
         ...
 
-    def ended(self, code: int) -> None:
+    def ended(self, code: int, problem: str) -> None:
         """Handle the end of the container.
 
         Args:
             code: Exit code as in a shell: 128 plus the signal's number if a signal ended the
                 container.
+            problem: Reason why a container with an image could not be started; empty if its program
+                ran.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """File system and user of a container that runs in its image."""
+
+    root: Path
+    """Folder with the unpacked image."""
+    writable: Path | None
+    """Folder with the folders ``changes``, ``work`` and ``root`` for changes to the image; ``None``
+    for a read-only file system."""
+    volumes: Sequence[tuple[Path, str, bool]]
+    """Volumes: their folder, their path in the container, and true if they are read-only."""
+    uid: int
+    gid: int
+    folder: str
+    """Working folder."""
+    init: bool
+    """True if an init process runs the program and forwards signals to it."""
+    address: str
+    """IP address at which the worker listens, for health checks."""
+    port: int
+    """TCP port on which the worker listens, for health checks."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as values of JSON."""
+        return {
+            "root": str(self.root),
+            "writable": self.writable and str(self.writable),
+            "volumes": [(str(source), path, fixed) for source, path, fixed in self.volumes],
+            "uid": self.uid,
+            "gid": self.gid,
+            "folder": self.folder,
+            "init": self.init,
+            "address": self.address,
+            "port": self.port,
+        }
 
 
 class Containers:
@@ -63,8 +103,23 @@ class Containers:
         *,
         ignores_sigterm: bool = False,
         frozen: bool = False,
+        confinement: Confinement | None = None,
+        joins: str = "",
     ) -> None:
-        """Start a container under a unique name; an empty command starts the stub worker."""
+        """Start a container under a unique name.
+
+        Args:
+            name: Name of the container.
+            command: Command of the container. An empty command starts the stub worker; with a
+                confinement, it only tests that the container can be set up.
+            environment: Environment variables.
+            listener: Receiver of the container's events.
+            ignores_sigterm: True if the first process ignores SIGTERM unless it handles it. This
+                has no effect with a confinement, where Linux provides it.
+            frozen: True if the container is suspended from its start.
+            confinement: File system and user; ``None`` runs a command of this machine.
+            joins: Name of the confined container in which the command runs as a health check.
+        """
         self._listeners[name] = listener
         self._send_command(
             do="start",
@@ -73,6 +128,8 @@ class Containers:
             env=dict(environment),
             ignores=ignores_sigterm,
             frozen=frozen,
+            image=confinement and confinement.as_json(),
+            joins=joins,
         )
 
     def send(self, name: str, number: signal.Signals, *, group: bool = False) -> None:
@@ -121,7 +178,7 @@ class Containers:
                 del self._listeners[name]
                 if event["lines"]:
                     listener.wrote(event["lines"])
-                listener.ended(event["code"])
+                listener.ended(event["code"], event["problem"])
             case _:
                 pass  # the container has no listener any more
 

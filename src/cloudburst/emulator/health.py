@@ -12,7 +12,7 @@ from typing import Any
 
 from anyio import move_on_after, sleep
 
-from cloudburst.emulator.containers import Containers
+from cloudburst.emulator.containers import Confinement, Containers
 
 INTERVAL, TIMEOUT, RETRIES, START_PERIOD = 30, 5, 3, 0
 """Defaults of a health check, in seconds except for the number of retries: HealthCheck in the ECS
@@ -28,6 +28,8 @@ class ContainerHealthCheck:
     """Name of the container in `Containers`."""
     command: Sequence[str]
     environment: Mapping[str, str]
+    confinement: Confinement | None
+    """File system and user of the container; ``None`` if the command is one of this machine."""
     check: Mapping[str, Any]
     """Member ``healthCheck`` of the container's definition."""
     on_change: Callable[[bool], None]
@@ -53,7 +55,14 @@ class ContainerHealthCheck:
 
     async def _passes(self, name: str) -> bool:
         listener = _ExitCode()
-        self.containers.start(name, self.command, self.environment, listener)
+        self.containers.start(
+            name,
+            self.command,
+            self.environment,
+            listener,
+            confinement=self.confinement,
+            joins=self.container if self.confinement else "",
+        )
         try:
             with move_on_after(float(self.check.get("timeout", TIMEOUT))):
                 return await listener.code == 0
@@ -76,6 +85,7 @@ class _ExitCode:
     def wrote(self, lines: Sequence[str]) -> None:
         """Discard the output of a health check, as ECS does."""
 
-    def ended(self, code: int) -> None:
+    def ended(self, code: int, problem: str) -> None:
+        del problem  # a health check that cannot be started has failed
         if not self.code.done():
             self.code.set_result(code)

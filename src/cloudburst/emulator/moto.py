@@ -280,9 +280,9 @@ class _PortListener:
         if not self.port.done():
             self._lines += lines
 
-    def ended(self, code: int) -> None:
+    def ended(self, code: int, problem: str) -> None:
         if not self.port.done():
-            text = "\n".join(self._lines[-20:])
+            text = "\n".join([*self._lines[-20:], problem])
             self.port.set_exception(RuntimeError(f"moto exited with {code}:\n{text}"))
 
 

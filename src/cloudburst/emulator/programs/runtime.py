@@ -9,6 +9,7 @@ process ends with all containers.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -17,53 +18,30 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from cloudburst.emulator.programs import confined, confinement, tcp_sockets
+    from cloudburst.emulator.programs.running_containers import Container, StartPipes
+else:  # the runtime process imports no package
+    import confined
+    import confinement
+    import tcp_sockets
+    from running_containers import Container, StartPipes
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of the system call ``prctl``, from ``linux/prctl.h``."""
-PIDFD_GETFD = 438
-"""Number of the system call ``pidfd_getfd`` on all processor architectures, from
-``linux/asm-generic/unistd.h``."""
 MARK = "CLOUDBURST_EMULATOR_CONTAINER"
 """Name of the environment variable that holds the container's name in each of its processes."""
-MAX_LOG_EVENT_BYTES = 256 * 1024
-"""Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
 EXIT_TIMEOUT = 5.0
-MAX_DESCRIPTORS = 65_536
+FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 # A fork of this process runs the stub worker at once, without imports and with shared memory.
 stub_worker: Any = importlib.import_module("stub_worker")
-
-
-class Container:
-    """Container: a process that leads a process group, and the pipe with the group's output."""
-
-    def __init__(self, name: str, pid: int, output: int) -> None:
-        self.name = name
-        self.pid = pid
-        self.output = output
-        self.closed = False
-        self._rest = b""
-
-    def lines(self, *, last: bool = False) -> list[str]:
-        """Return the lines of output since the last call.
-
-        If ``last`` is true, an incomplete line at the end of the output is returned as well.
-        """
-        with suppress(BlockingIOError):
-            while len(self._rest) < 4 * MAX_LOG_EVENT_BYTES and not self.closed:
-                chunk = os.read(self.output, 65536)
-                self.closed = not chunk
-                self._rest += chunk
-        *whole, self._rest = self._rest.split(b"\n")
-        if self._rest and (last or len(self._rest) > MAX_LOG_EVENT_BYTES):
-            whole.append(self._rest)
-            self._rest = b""
-        return [line[:MAX_LOG_EVENT_BYTES].decode(errors="replace").rstrip("\r") for line in whole]
 
 
 class Runtime:
@@ -127,47 +105,100 @@ class Runtime:
             self._selector.modify(self._line, wanted, self._read_commands)
 
     def do_start(
-        self, *, name: str, argv: list[str], env: dict[str, str], ignores: bool, frozen: bool
+        self,
+        *,
+        name: str,
+        argv: list[str],
+        env: dict[str, str],
+        ignores: bool,
+        frozen: bool,
+        image: dict[str, Any] | None,
+        joins: str,
     ) -> None:
-        """Start a container; an empty command starts the stub worker."""
+        """Start a container; an empty command starts the stub worker.
+
+        With an image, the container runs in it, or in the namespaces of the container ``joins``.
+        """
         reads, writes = os.pipe()
         parent = os.getpid()
+        pipes = StartPipes(frozen=frozen) if image and not joins else None
+        other = self._by_name.get(joins)
         # An early signal must not run this process's handlers in the new process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
+            if pid == 0:
+                kept = pipes.child_ends() if pipes else ()
+                _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
+                if image:
+                    confined.run(
+                        image, argv, env, joined=other.pid if other else None, check=bool(joins)
+                    )
+                _become(argv, {**env, MARK: name})
+            problem = ""
+            if pipes:
+                pid, problem = pipes.first_process(pid)
         except OSError as exc:
-            os.close(reads)
-            os.close(writes)
-            self._send_event(event="ended", name=name, code=128, lines=[str(exc)])
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            return
-        if pid == 0:
-            _prepare(parent, writes, ignores=ignores, frozen=frozen)
-            _become(argv, {**env, MARK: name})
+            pid, problem = 0, str(exc)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writes)
-        os.set_blocking(reads, False)
-        container = Container(name, pid, reads)
-        self._by_name[name] = self._by_pid[pid] = container
+        if pid:
+            self._follow(Container(name, pid, reads), pipes)
+            return
+        os.close(reads)
+        if pipes:
+            pipes.close_child_ends()
+            pipes.problem()
+        lines = [] if image else [problem]
+        self._send_event(event="ended", name=name, code=128, lines=lines, problem=problem)
+
+    def _follow(self, container: Container, pipes: StartPipes | None) -> None:
+        """Read the output of a new container, and report its start once its program runs."""
+        os.set_blocking(container.output, False)
+        self._by_name[container.name] = self._by_pid[container.pid] = container
+        reads = container.output
         self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
-        self._send_event(event="started", name=name, pid=pid)
+        if pipes is None:
+            self._send_event(event="started", name=container.name, pid=container.pid)
+            return
+        container.starting = pipes
+        status = pipes.status
+        self._selector.register(status, selectors.EVENT_READ, lambda: self._program_runs(container))
+        pipes.permit()
+
+    def _program_runs(self, container: Container) -> None:
+        """Report the start of a container with an image, unless it failed."""
+        pipes, container.starting = container.starting, None
+        if pipes is None:
+            return  # the container has just ended
+        self._selector.unregister(pipes.status)
+        container.problem = pipes.problem()
+        if not container.problem:
+            if pipes.frozen:
+                os.kill(container.pid, signal.SIGSTOP)
+            self._send_event(event="started", name=container.name, pid=container.pid)
 
     def do_signal(self, *, name: str, number: int, group: bool) -> None:
         """Send a signal to a container's first process, or to the container's process group."""
-        if container := self._by_name.get(name):
-            with suppress(ProcessLookupError):
-                (os.killpg if group else os.kill)(container.pid, number)
+        container = self._by_name.get(name)
+        if container is None:
+            return
+        with suppress(ProcessLookupError):
+            if not group:
+                os.kill(container.pid, number)
+            elif os.getpgid(container.pid) == container.pid:
+                os.killpg(container.pid, number)
+            else:  # a new process has no group of its own yet
+                os.kill(container.pid, number)
 
     def do_cut(self, *, name: str) -> None:
         """Reset the connections of a container's first process; report their number or an error."""
         cut, problem = 0, ""
         try:
-            for stream in _streams(self._by_name[name].pid):
-                # On Linux, connecting to AF_UNSPEC resets a connection.
-                LIBC.connect(stream.fileno(), bytes(16), 16)
-                stream.close()
-                cut += 1
+            container = self._by_name[name]
+            # The program of a container with an init process is a child of the first process.
+            for pid in (container.pid, *_children(container.pid)):
+                cut += tcp_sockets.reset_connections(pid)
         except (OSError, KeyError) as exc:
             problem = repr(exc)
         self._send_event(event="cut", name=name, connections=cut, problem=problem)
@@ -197,7 +228,7 @@ class Runtime:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(container.pid, signal.SIGKILL)
         # The end of the first process ends a container, including processes in other groups.
-        for pid in _children():
+        for pid in _children(os.getpid()):
             if pid not in self._by_pid and _mark(pid) not in self._by_name:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -205,8 +236,18 @@ class Runtime:
             self._selector.unregister(container.output)
         lines = container.lines(last=True)
         os.close(container.output)
+        if container.starting:
+            self._selector.unregister(container.starting.status)
+            container.problem = container.starting.problem()
+            container.starting = None
         shell_code = code if code >= 0 else 128 - code
-        self._send_event(event="ended", name=container.name, code=shell_code, lines=lines)
+        self._send_event(
+            event="ended",
+            name=container.name,
+            code=shell_code,
+            lines=lines,
+            problem=container.problem,
+        )
 
     def _end_everything(self) -> None:
         for pid in self._by_pid:
@@ -215,7 +256,7 @@ class Runtime:
         signal.setitimer(signal.ITIMER_REAL, EXIT_TIMEOUT)  # SIGALRM ends this process
         with suppress(ChildProcessError):
             while True:
-                for pid in _children():
+                for pid in _children(os.getpid()):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
@@ -225,8 +266,11 @@ def _ignore_signal(*_: object) -> None:
     pass
 
 
-def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:
-    """Set up a fork of this process as the first process of a container."""
+def _prepare(parent: int, output: int, kept: Sequence[int], *, ignores: bool, frozen: bool) -> None:
+    """Set up a fork of this process as the first process of a container.
+
+    The descriptors in ``kept`` get the numbers from 3, and all others are closed.
+    """
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -239,7 +283,10 @@ def _prepare(parent: int, output: int, *, ignores: bool, frozen: bool) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.closerange(3, MAX_DESCRIPTORS)
+    copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, FREE_DESCRIPTOR) for descriptor in kept]
+    for descriptor, copy in enumerate(copies, start=confinement.STATUS_FD):
+        os.dup2(copy, descriptor)
+    os.closerange(confinement.STATUS_FD + len(kept), MAX_DESCRIPTORS)
     if frozen:
         os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -271,9 +318,9 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
         os._exit(code)
 
 
-def _children() -> list[int]:
-    """Return the process ids of the child processes of this process, including adopted orphans."""
-    own, found = os.getpid(), list[int]()
+def _children(own: int) -> list[int]:
+    """Return the process ids of the child processes of a process, including adopted orphans."""
+    found = list[int]()
     with suppress(OSError):  # not every kernel has this file
         return [int(word) for word in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
     for entry in Path("/proc").iterdir():
@@ -292,38 +339,6 @@ def _mark(pid: int) -> str:
             if name == MARK.encode():
                 return value.decode()
     return ""
-
-
-def _streams(pid: int) -> Iterator[socket.socket]:
-    """Yield copies of the connected TCP sockets of a process.
-
-    Raises:
-        OSError: Linux does not permit access to the process.
-    """
-    process = os.pidfd_open(pid)
-    try:
-        for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
-            with suppress(FileNotFoundError):
-                if str(entry.readlink()).startswith("socket:"):
-                    yield from _connected(_copied(process, int(entry.name)))
-    finally:
-        os.close(process)
-
-
-def _copied(process: int, descriptor: int) -> socket.socket:
-    copy = LIBC.syscall(PIDFD_GETFD, process, descriptor, 0)
-    if copy < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return socket.socket(fileno=copy)
-
-
-def _connected(stream: socket.socket) -> Iterator[socket.socket]:
-    with suppress(OSError):
-        stream.getpeername()
-        if stream.family in {socket.AF_INET, socket.AF_INET6}:
-            yield stream
-            return
-    stream.close()
 
 
 def main() -> None:
