@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import signal
@@ -12,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from rich.console import Console
 
 from cloudburst.cli.emulate import StateLines, emulate_command
 from cloudburst.errors import ConfigurationError
-from cloudburst.testing import Task
+from cloudburst.testing import PulledImage, Task
 from support.emulator_calls import ask, client, request, until
+from support.registry_server import missing_programs
 
 pytestmark = pytest.mark.real
 COMMAND = "import sys, cyclopts; from cloudburst.cli.emulate import emulate_command as e\n"
@@ -26,7 +29,7 @@ COMMAND += "app = cyclopts.App(); app.command(e, name='emulate'); sys.exit(app(s
 
 
 @contextmanager
-def emulating(tmp_path, *options):
+def emulating(tmp_path, *options, last="ECS_TASK_DEFINITION", **variables):
     told = tmp_path / "told"
     with told.open("w") as errors:
         process = subprocess.Popen(
@@ -34,11 +37,11 @@ def emulating(tmp_path, *options):
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "COLUMNS": "100"},
+            env={**os.environ, "COLUMNS": "100", **variables},
         )
     try:
         environment = {}
-        while "ECS_TASK_DEFINITION" not in environment:
+        while last not in environment:
             word, line = process.stdout.readline().split(" ", 1)
             assert word == "export"
             name, _, value = shlex.split(line)[0].partition("=")
@@ -91,6 +94,73 @@ def test_a_port_that_is_taken_is_told(tmp_path):
         port = int(emulator.url.rpartition(":")[2])
         with pytest.raises(ConfigurationError, match=str(port)):
             emulate_command(port=port, worker="stub")
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {missing_programs()}")
+def test_starts_a_registry_whose_images_tasks_run(tmp_path):
+    quick = ["--registry", "--provisioning", "0.1", "--pending", "0.1"]
+    with emulating(tmp_path, *quick, last="NO_PROXY") as (process, emulator, told):
+        until(lambda: "cloudburst render" in told.read_text())
+        assert "cloudburst init" in told.read_text()
+        ecr = client(emulator, "ecr")
+        assert ecr.describe_repositories()["repositories"] == []  # an account before init
+        [login] = ecr.get_authorization_token()["authorizationData"]
+        user, _, password = base64.b64decode(login["authorizationToken"]).decode().partition(":")
+        url = f"{login['proxyEndpoint']}/v2/"
+        with httpx.Client(trust_env=False) as plain:
+            assert plain.get(url).status_code == 401
+            assert plain.get(url, auth=(user, password)).status_code == 200
+            process.kill()  # without a chance to stop the registry
+            process.wait()
+            until(lambda: is_refused(plain, url))
+
+
+def is_refused(plain, url):
+    try:
+        plain.get(url)
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+def test_a_registry_that_is_running_needs_a_login(monkeypatch):
+    monkeypatch.delenv("CLOUDBURST_REGISTRY_LOGIN", raising=False)
+    with pytest.raises(ConfigurationError, match="CLOUDBURST_REGISTRY_LOGIN: expected USER:PASS"):
+        emulate_command(registry_url="http://127.0.0.1:5001")
+    with pytest.raises(ConfigurationError, match=r"expected http://127\.0\.0\.1:PORT"):
+        emulate_command(registry_url="https://example.com")
+
+
+def test_a_registry_without_its_program_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="install docker-registry and apache2-utils"):
+        emulate_command(registry=True, worker="stub")
+
+
+def test_the_size_of_an_image_is_told():
+    image = PulledImage(
+        digest="sha256:1",
+        compressed_bytes=92_310_000,
+        downloaded_bytes=92_310_000,
+        download_seconds=0.81,
+        unpack_seconds=2.14,
+    )
+    task = Task(
+        id="a",
+        arn="b",
+        cluster="c",
+        main="d",
+        number=0,
+        vcpu=1,
+        memory_mb=2048,
+        created=0.0,
+        last_status="RUNNING",
+        address="127.1.2.3",
+        pids={"d": 4},
+        images={"d": image},
+    )
+    expected = "at 127.1.2.3, process 4; image of 92.3 MB, pulled in 0.8 s, unpacked in 2.1 s"
+    assert str(StateLines.line(task)).endswith(expected)
 
 
 def test_lines_tell_each_state_once_and_why_it_ended():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +24,12 @@ from cloudburst.cli.output import pluralize, safe_text
 from cloudburst.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cloudburst.testing import EmulatorConfig, Task
+    from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator, Task
 
 STUB = "stub"
+LOGIN_VARIABLE = "CLOUDBURST_REGISTRY_LOGIN"
+LOCAL_URL = r"http://127\.0\.0\.1:\d{1,5}"
+MB = 1_000_000
 STYLES = {"RUNNING": "green", "STOPPED": "dim", "STOPPING": "yellow", "DEACTIVATING": "yellow"}
 
 
@@ -35,6 +40,8 @@ def emulate_command(
     tasks: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     provisioning: Delay = 1.0,
     pending: Delay = 5.0,
+    registry: bool = False,
+    registry_url: str | None = None,
 ) -> int:
     """Emulate AWS Fargate on this machine until Ctrl-C.
 
@@ -56,7 +63,13 @@ def emulate_command(
     provisioning
         Time until a task has its network interface, such as 10s or 1m. Default: 1s.
     pending
-        Time that the image pull takes, such as 10s or 1m. Default: 5s.
+        Time that the image pull takes at least, such as 10s or 1m. Default: 5s.
+    registry
+        Start a container registry, too, and run the images that are pushed to it, as on AWS. The
+        account is then empty: run cloudburst init. Needs the program docker-registry.
+    registry_url
+        Use a registry that is running on this machine, such as http://127.0.0.1:5001. Its login is
+        read from the variable CLOUDBURST_REGISTRY_LOGIN=USER:PASSWORD.
     """
     from cloudburst.testing import EmulatorConfig  # noqa: PLC0415 - loads a web server
 
@@ -67,6 +80,8 @@ def emulate_command(
         max_running=tasks,
         provisioning=provisioning,
         pending=pending,
+        registry=_registry(registry_url) if registry_url else "start" if registry else None,
+        prepared=not (registry or registry_url),
     )
     return anyio.run(_emulate, config)
 
@@ -84,6 +99,18 @@ def _command(worker: str | None) -> tuple[str, ...]:
     return (sys.executable, "-m", "cloudburst.service")
 
 
+def _registry(url: str) -> EmulatedRegistry:
+    """Return the registry with a URL, and its login from the environment."""
+    from cloudburst.testing import EmulatedRegistry  # noqa: PLC0415 - loads a web server
+
+    username, _, password = os.environ.get(LOGIN_VARIABLE, "").partition(":")
+    if not re.fullmatch(LOCAL_URL, url):
+        raise ConfigurationError(f"registry-url: {url!r}; expected http://127.0.0.1:PORT")
+    if not username or not password:
+        raise ConfigurationError(f"{LOGIN_VARIABLE}: expected USER:PASSWORD")
+    return EmulatedRegistry(url=url, username=username, password=password)
+
+
 async def _emulate(config: EmulatorConfig) -> int:
     from cloudburst.testing import FargateEmulator  # noqa: PLC0415 - loads a web server
 
@@ -95,12 +122,30 @@ async def _emulate(config: EmulatorConfig) -> int:
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
             console.print(Text(f"The emulator is at {emulator.url} until Ctrl-C.", "dim"))
+            for line in _next_steps(emulator):
+                console.print(line)
             async for _ in signals:
                 break
             left = len(emulator.live)
         if left:
             console.print(Text(f"Stopped, together with {pluralize(left, 'task')}.", "dim"))
     return 0
+
+
+def _next_steps(emulator: FargateEmulator) -> Iterator[Text]:
+    """Yield what to do with an account that has a registry, and what it does not check."""
+    if emulator.registry is None:
+        return
+    yield Text(f"Its registry is at {emulator.registry.url}. The account is empty.", "dim")
+    yield Text("In another shell, run the export commands above, and then:")
+    yield Text("  cloudburst init")
+    yield Text("  cloudburst render FOLDER --backend fargate")
+    if emulator.not_confined:
+        yield safe_text(
+            f"Images are not run here: {emulator.not_confined}. Tasks run the service of this "
+            "installation. Only the names and platforms of images are checked, not their entry "
+            "point, libraries, user, volumes and health check."
+        )
 
 
 @contextmanager
@@ -137,6 +182,16 @@ class StateLines:
         )
 
 
+def _pulled(task: Task) -> str:
+    """Return a text about the image of a task; empty for a task without an image."""
+    image = task.images.get(task.main)
+    if image is None:
+        return ""
+    size = f"{image.compressed_bytes / MB:.1f} MB"
+    times = f"pulled in {image.download_seconds:.1f} s, unpacked in {image.unpack_seconds:.1f} s"
+    return f"; image of {size}, {times}"
+
+
 def _details(task: Task) -> Text:
     match task.last_status:
         case "PROVISIONING":
@@ -145,7 +200,7 @@ def _details(task: Task) -> Text:
         case "PENDING":
             return Text("pulling its image", "dim")
         case "RUNNING":
-            return Text(f"at {task.address}, process {task.pid}")
+            return Text(f"at {task.address}, process {task.pid}{_pulled(task)}")
         case "STOPPED":
             code = "" if task.exit_code is None else f", exit code {task.exit_code}"
             return safe_text(f"{task.stop_code}: {task.stopped_reason}{code}")

@@ -5,21 +5,24 @@ from cloudburst.emulator.config import (
     AWS_BUCKETS,
     Bucket,
     CapacityShortage,
+    EmulatedRegistry,
     EmulatorConfig,
     TaskFault,
 )
 from cloudburst.emulator.emulator import FargateEmulator
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.task_state import Task
+from cloudburst.emulator.task_state import PulledImage, Task
 
 __all__ = [
     "AWS_BUCKETS",
     "Bucket",
     "Call",
     "CapacityShortage",
+    "EmulatedRegistry",
     "EmulatorConfig",
     "FargateEmulator",
     "Fault",
+    "PulledImage",
     "Task",
     "TaskFault",
 ]

@@ -24,6 +24,16 @@ class Bucket:
     """Number of tokens that are added per second."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedRegistry:
+    """Container registry on this machine that serves as the account's ECR registry."""
+
+    url: str
+    """URL with the address of this machine and a port, such as ``http://127.0.0.1:5001``."""
+    username: str
+    password: str = field(repr=False)
+
+
 AWS_BUCKETS: tuple[Bucket, ...] = (
     Bucket(name="run and stop", operations=("RunTask", "StopTask"), burst=100, per_second=40),
     Bucket(name="run", operations=("RunTask",), burst=20, per_second=20),
@@ -38,7 +48,9 @@ AWS_BUCKETS: tuple[Bucket, ...] = (
 lists its operation. The buckets ``FARGATE`` and ``FARGATE_SPOT`` count launched tasks instead of
 calls. Sources (2026-11): "Request throttling for the Amazon ECS API" in the ECS API reference, and
 for RunTask and launches "AWS Fargate throttling quotas" in the ECS developer guide."""
-IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {"betashow/video-generation-api*": ("X86_64",)}
+PUBLIC_IMAGE = "betashow/video-generation-api*"
+"""Shell pattern of the names of the public image."""
+IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {PUBLIC_IMAGE: ("X86_64",)}
 """Processor architectures for which an image exists, by shell pattern of the image's name. An image
 that matches no pattern exists for all architectures."""
 WayOut = Literal["internet gateway", "nat", "endpoints", "none"]
@@ -216,7 +228,7 @@ class EmulatorConfig:
     worker: Sequence[str] = STUB_WORKER
     """Command that runs as the worker of each task, in place of its image's program. ``{host}`` and
     ``{port}`` are replaced with the worker's address and port. An empty command runs the stub
-    worker, which only simulates rendering."""
+    worker, which only simulates rendering. Images from ``registry`` run their own program."""
     worker_environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variables of each worker, in addition to those from its task definition and from
     RunTask. ``{host}`` and ``{port}`` are replaced with the worker's address and port."""
@@ -237,6 +249,16 @@ class EmulatorConfig:
     worker_port_open: bool = True
     """True if the account's security group for workers has a rule that allows connections to
     workers."""
+
+    registry: EmulatedRegistry | Literal["start"] | None = None
+    """Registry whose images the tasks pull and run, and for which the emulator answers the ECR API.
+    The public image still runs ``worker``, and images of other registries cannot be pulled.
+    ``"start"``: the emulator starts the program ``docker-registry``; `FargateEmulator.registry` is
+    its address. ``None``: images are only names, and each task runs ``worker``."""
+    confined: bool | None = None
+    """True if the tasks run the images of ``registry`` in namespaces of Linux. False: the platform
+    of an image is checked, but the task runs ``worker``. ``None``: true if this machine permits
+    namespaces."""
 
     prepared: bool = True
     """True if the account has, from the start, the resources that ``cloudburst init`` creates."""

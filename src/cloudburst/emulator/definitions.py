@@ -90,6 +90,7 @@ class TaskDefinitions:
             raise client_error("Container list cannot be empty.")
         if "FARGATE" in (parameters.get("requiresCompatibilities") or ()):
             _check_fargate(parameters)
+        _check_volumes(parameters)
         self._roles.check_passing(parameters, f"arn:aws:iam::{self._config.account}:user/emulator")
         revisions = self._families.setdefault(family, [])
         revision = len(revisions) + 1
@@ -194,6 +195,16 @@ def _check_fargate(parameters: Mapping[str, Any]) -> None:
                 "Fargate requires task definition to have execution role ARN to support log "
                 "driver awslogs."
             )
+
+
+def _check_volumes(parameters: Mapping[str, Any]) -> None:
+    names = {volume.get("name") for volume in parameters.get("volumes") or ()}
+    for container in parameters["containerDefinitions"]:
+        for mount in container.get("mountPoints") or ():
+            if mount["sourceVolume"] not in names:
+                raise client_error(f"Unknown volume '{mount['sourceVolume']}'.")
+            if not str(mount["containerPath"]).startswith("/"):
+                raise client_error("The containerPath of a mount point must be absolute.")
 
 
 def _complete(container: Mapping[str, Any]) -> dict[str, Any]:

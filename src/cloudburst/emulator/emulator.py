@@ -13,13 +13,16 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cloudburst.emulator.addresses import AddressPool, reserved_network
 from cloudburst.emulator.api_call import Call
-from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import open_containers
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.faults import Fault
+from cloudburst.emulator.image_store import open_image_store
+from cloudburst.emulator.local_registry import start_registry
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import moto_is_installed
+from cloudburst.emulator.namespaces import confine
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.server import ApiServer, serve_api
 from cloudburst.emulator.services import CLUSTER_NAME, TASK_DEFINITION_FAMILY, EmulatedAccount
@@ -42,6 +45,8 @@ class EmulatorState:
         self.registry = registry
         self.api = api
         self.over = False
+        self.not_confined = ""
+        self.images: EmulatedRegistry | None = None
 
 
 @contextmanager
@@ -78,7 +83,18 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     if with_moto and not moto_is_installed():
         raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")
     with reserved_network(config.network) as network, collect_defects() as defects:
-        async with open_containers() as containers, create_task_group() as background:
+        async with (
+            open_image_store(config) as images,
+            open_containers() as containers,
+            create_task_group() as background,
+        ):
+            if images and config.registry:
+                images.registry = (
+                    await start_registry(containers, images.folder / "registry")
+                    if config.registry == "start"
+                    else config.registry
+                )
+            problem = await confine(config, images, containers)
             logs = CloudWatchLogs(config)
             roles = Roles(config)
             registry = TaskRegistry(
@@ -87,6 +103,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 AddressPool(network),
                 logs,
                 roles=roles,
+                images=images,
                 background=background,
             )
             account = EmulatedAccount(
@@ -94,6 +111,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 registry=registry,
                 logs=logs,
                 roles=roles,
+                images=images,
                 containers=containers,
                 with_moto=with_moto,
             )
@@ -105,6 +123,8 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                     await account.moto.start()
                 async with serve_api(api, config.api_port) as url:
                     inside = EmulatorState(url, account, registry, api)
+                    inside.not_confined = problem
+                    inside.images = images.registry if images else None
                     try:
                         yield inside
                     finally:
@@ -174,6 +194,19 @@ class FargateEmulator(ContextManagerMixin):
             "ECS_CLUSTER_NAME": CLUSTER_NAME,
             "ECS_TASK_DEFINITION": TASK_DEFINITION_FAMILY,
         }
+
+    @property
+    def registry(self) -> EmulatedRegistry | None:
+        """Registry of the account's images; ``None`` if the account has none."""
+        return self._inside.images
+
+    @property
+    def not_confined(self) -> str:
+        """Reason why tasks do not run the images of ``EmulatorConfig.registry``.
+
+        Empty if they do, or if there is no registry.
+        """
+        return self._inside.not_confined
 
     @property
     def tasks(self) -> tuple[Task, ...]:

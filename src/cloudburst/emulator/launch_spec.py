@@ -130,22 +130,31 @@ class LaunchSpec:
     ) -> tuple[list[str], dict[str, str]]:
         """Return command and environment of the process that runs in place of a container."""
         name = container["name"]
+        base = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
+        environment = base | self.variables(name, config, fault, address)
+        if name != self.main:
+            return side_program(container, self.override(name)), environment
+        places = {"{host}": address, "{port}": str(config.port)}
+        return [_filled(word, places) for word in config.worker], environment
+
+    def variables(
+        self, name: str, config: EmulatorConfig, fault: TaskFault, address: str
+    ) -> dict[str, str]:
+        """Return the environment variables of a container that do not come from its image."""
         own = self.environment(name) | {
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
             "AWS_REGION": config.region,
         }
-        base = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
         if name != self.main:
-            return side_program(container, self.override(name)), base | own
+            return own
         places = {"{host}": address, "{port}": str(config.port)}
-        given = {
+        return own | {
             "CLOUDBURST_HOST": address,
             "CLOUDBURST_PORT": str(config.port),
             **{key: _filled(text, places) for key, text in config.worker_environment.items()},
             **({"STUB_NEVER_HEALTHY": "1"} if fault.never_healthy else {}),
             **fault.environment,
         }
-        return [_filled(word, places) for word in config.worker], base | own | given
 
 
 def _filled(text: str, places: Mapping[str, str]) -> str:

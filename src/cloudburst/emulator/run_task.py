@@ -16,6 +16,7 @@ from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
 from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
+from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.roles import Roles
@@ -71,6 +72,7 @@ class TaskLauncher:
         *,
         throttle: TokenBuckets,
         roles: Roles,
+        images: ImageStore | None,
     ) -> None:
         self._config = config
         self._clusters = clusters
@@ -78,6 +80,7 @@ class TaskLauncher:
         self._registry = registry
         self._throttle = throttle
         self._roles = roles
+        self._images = images
         self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
         self._tokens: dict[str, _Remembered] = {}
 
@@ -120,7 +123,8 @@ class TaskLauncher:
             for provider in providers
         ]
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
-        check_containers(definition["containerDefinitions"], overrides, specs[0].main)
+        here = [one for one in definition["containerDefinitions"] if not self._is_confined(one)]
+        check_containers(here, overrides, specs[0].main)
         self._roles.check_run(definition, overrides)
         self._take_launches(specs)
         tasks, failures = list[Task](), list[dict[str, str]]()
@@ -142,6 +146,11 @@ class TaskLauncher:
         if token and tasks:
             self._tokens[token] = _Remembered(body, [task.id for task in tasks], time.time())
         return self._answer(tasks, failures)
+
+    def _is_confined(self, container: Mapping[str, Any]) -> bool:
+        """Return whether a container runs the program of its image, confined to the image."""
+        images = self._images
+        return images is not None and images.confined and images.has(str(container.get("image")))
 
     def _known(self, token: str) -> _Remembered | None:
         known = self._tokens.get(token)

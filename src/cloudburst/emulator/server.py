@@ -14,6 +14,7 @@ from anyio import move_on_after, sleep
 
 from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.ecr import ECR
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
 from cloudburst.emulator.faults import Fault, PendingFaults
 from cloudburst.emulator.network import resolve_network
@@ -154,6 +155,8 @@ class ApiServer:
             return success_response(call, self._run(call, subnets, failure))
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
             return success_response(call, account.identity.caller(call.key))
+        if call.service == "ecr" and account.ecr:
+            return success_response(call, await _awaited(account.ecr, call))
         operation = account.operation(call.service, call.operation)
         if operation:
             return success_response(call, _tried(operation, call.parameters))
@@ -203,6 +206,13 @@ def _tried(
 ) -> dict[str, Any]:
     try:
         return operation(parameters)
+    except KeyError as missing:
+        raise invalid_parameter(f"{missing} is required.") from missing
+
+
+async def _awaited(ecr: ECR, call: ApiCall) -> dict[str, Any]:
+    try:
+        return await ecr.answer(call.operation, call.parameters)
     except KeyError as missing:
         raise invalid_parameter(f"{missing} is required.") from missing
 

@@ -10,7 +10,9 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.definitions import TaskDefinitions
 from cloudburst.emulator.ec2 import EC2
+from cloudburst.emulator.ecr import ECR
 from cloudburst.emulator.identity import Identity
+from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import MotoServer
 from cloudburst.emulator.pricing import PriceListApi
@@ -48,6 +50,7 @@ class EmulatedAccount:
         registry: TaskRegistry,
         logs: CloudWatchLogs,
         roles: Roles,
+        images: ImageStore | None,
         containers: Containers,
         with_moto: bool,
     ) -> None:
@@ -59,8 +62,16 @@ class EmulatedAccount:
         self.roles = roles
         self.definitions = TaskDefinitions(config, roles)
         self.launching = TaskLauncher(
-            config, self.clusters, self.definitions, registry, throttle=self.throttle, roles=roles
+            config,
+            self.clusters,
+            self.definitions,
+            registry,
+            throttle=self.throttle,
+            roles=roles,
+            images=images,
         )
+        self.ecr = ECR(config, images) if images else None
+        """ECR API; ``None`` if the account has no registry on this machine."""
         self.ec2 = EC2(config, registry)
         self.moto = MotoServer(config, containers) if with_moto else None
         tasks = TaskOperations(config, self.clusters, self.definitions, registry)

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from cloudburst.emulator.addresses import AddressPool
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import Containers
+from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_state import Task
@@ -23,6 +24,7 @@ class SharedState:
     containers: Containers
     addresses: AddressPool
     logs: CloudWatchLogs
+    images: ImageStore | None
     roles: Roles
     background: TaskGroup
     publish: Callable[[Task], None]

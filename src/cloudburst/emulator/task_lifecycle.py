@@ -12,12 +12,8 @@ from typing import Any
 
 from anyio import CancelScope
 
-from cloudburst.emulator.addresses import BlackHole
-from cloudburst.emulator.allowed_programs import health_command, health_program
 from cloudburst.emulator.config import TaskFault
-from cloudburst.emulator.health import ContainerHealthCheck
 from cloudburst.emulator.launch_spec import LaunchSpec
-from cloudburst.emulator.proxy import WorkerProxy
 from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.start_checks import (
     NO_INTERFACE,
@@ -25,8 +21,11 @@ from cloudburst.emulator.start_checks import (
     reason_at_start,
     reason_before_pull,
 )
+from cloudburst.emulator.task_images import NOT_STARTED, TaskImages
+from cloudburst.emulator.task_programs import TaskPrograms
 from cloudburst.emulator.task_state import Task
 from cloudburst.emulator.timers import Timers
+from cloudburst.emulator.worker_address import WorkerAddress
 
 INTERFACE_SHARE = 0.6
 """Fraction of the time in PROVISIONING after which the network interface is attached."""
@@ -56,12 +55,14 @@ class TaskLifecycle:
     _interrupted: bool = False
     """True after an interruption by Spot has sent SIGTERM, even before the API reports the
     interruption."""
-    _worker: str = ""
-    """IP address at which the task's worker listens; empty before the worker is started."""
-    _hole: BlackHole | None = None
-    _proxy: WorkerProxy | None = None
-    _background: CancelScope = field(default_factory=CancelScope)
+    _worker: WorkerAddress = field(init=False)
+    _background: list[CancelScope] = field(default_factory=list[CancelScope])
+    """Cancel scopes of functions that run until the last container has ended."""
+    _images: TaskImages | None = None
     _thawed: bool = True
+
+    def __post_init__(self) -> None:
+        self._worker = WorkerAddress(shared=self.shared, fault=self.fault)
 
     def begin(self) -> None:
         """Start the lifecycle with PROVISIONING; the later states follow without further calls."""
@@ -104,8 +105,7 @@ class TaskLifecycle:
     def stop_timers(self) -> None:
         """Cancel all future state changes; the task's processes run until the emulator ends."""
         self._timers.cancel()
-        if self._hole:
-            self._hole.close()
+        self._worker.close()
 
     def interrupt(self, notice: float | None = None) -> None:
         """Interrupt the task as Fargate Spot does.
@@ -152,8 +152,8 @@ class TaskLifecycle:
         Raises:
             OSError: Linux does not permit access to the connections.
         """
-        if self._proxy:
-            return self._proxy.cut()
+        if self._worker.proxy:
+            return self._worker.proxy.cut()
         return await self.shared.containers.cut(self._name(self.spec.main))
 
     def retag(self, tags: Mapping[str, str]) -> None:
@@ -173,11 +173,26 @@ class TaskLifecycle:
             self._fail(reason)
             return
         self._change(last_status="PENDING", pull_started=time.time())
-        self._timers.later(shared.config.pending * self.pace, self._pulled)
+        wait = shared.config.pending * self.pace
+        if shared.images is None:
+            self._timers.later(wait, self._pulled)
+            return
+        self._images = TaskImages(task=self.snapshot.id, spec=self.spec, store=shared.images)
+        self._run_behind(self._pull_images, self._images, time.monotonic() + wait)
 
-    def _pulled(self) -> None:
+    async def _pull_images(self, images: TaskImages, earliest: float) -> None:
+        """Pull the images of the task, which takes at least the configured time."""
+        reason = reason_after_pull(self.spec, self.fault, self.shared.config)
+        reason = reason or await images.pull()
+        self._change(images=images.pulled)
+        if self.snapshot.live:
+            self._timers.later(max(0.0, earliest - time.monotonic()), self._pulled, reason)
+
+    def _pulled(self, reason: str | None = None) -> None:
         self._change(pull_stopped=time.time())
-        if reason := reason_after_pull(self.spec, self.fault, self.shared.config):
+        if self._images is None:
+            reason = reason_after_pull(self.spec, self.fault, self.shared.config)
+        if reason:
             self._fail(reason)
             return
         wait = self.shared.config.activating * self.pace + self.fault.start_delay
@@ -199,42 +214,31 @@ class TaskLifecycle:
         if reason:
             self._fail(reason)
             return
-        self._worker = address = self._open_address()
+        outer = self.snapshot.address
+        assert outer is not None
+        self._worker.open(outer, port_open=self.spec.port_open, run=self._run_behind)
         self._awaited = {container["name"] for container in self.spec.containers}
         self._alive = set(self._awaited)
         for container in self.spec.containers:
-            name = container["name"]
-            command, environment = self.spec.program(
-                container, self.shared.config, self.fault, address
-            )
-            self.shared.containers.start(
-                self._name(name),
-                command,
-                environment,
-                _Container(life=self, name=name),
-                ignores_sigterm=self.shared.config.pid1 and not self.spec.has_init(container),
-                frozen=self.fault.never_healthy and bool(command) and name == self.spec.main,
+            name = str(container["name"])
+            self._programs.start(
+                container, self._name(name), self._worker.address, _Container(life=self, name=name)
             )
 
-    def _open_address(self) -> str:
-        """Prepare the task's address; return the address at which the worker listens."""
-        outer, port = self.snapshot.address, self.shared.config.port
-        assert outer is not None
-        if self.fault.black_hole or not self.spec.port_open:
-            self._hole = BlackHole(outer, port)
-            return self.shared.addresses.take()
-        if self.fault.needs_proxy or self.shared.config.proxy_connections:
-            inner = self.shared.addresses.take()
-            self._proxy = WorkerProxy(outer, inner, port, self.fault.cut_connections)
-            self._run_behind(self._proxy.serve)
-            return inner
-        return outer
+    @property
+    def _programs(self) -> TaskPrograms:
+        return TaskPrograms(
+            spec=self.spec, fault=self.fault, shared=self.shared, images=self._images
+        )
 
-    def _run_behind(self, function: Callable[[], Any]) -> None:
+    def _run_behind(self, function: Callable[..., Any], *args: Any) -> None:
+        scope = CancelScope()
+
         async def run() -> None:
-            with self._background:
-                await function()
+            with scope:
+                await function(*args)
 
+        self._background.append(scope)
         self.shared.background.start_soon(run)
 
     def started(self, name: str, pid: int) -> None:
@@ -244,16 +248,24 @@ class TaskLifecycle:
         if not self._awaited and self.snapshot.live and self.snapshot.started is None:
             self._change(last_status="RUNNING", started=time.time())
             self._plan_faults()
-            if check := self.spec.main_container.get("healthCheck"):
-                self._run_behind(self._health_check(check).run)
+            check = self._programs.health_check(
+                self._name(self.spec.main),
+                self._worker.address,
+                lambda healthy: self._change(healthy=healthy),
+            )
+            if check:
+                self._run_behind(check.run)
 
     def wrote(self, name: str, lines: Sequence[str]) -> None:
         """Add a container's output to its log stream."""
         self.shared.logs.write(self.spec.log_of(name, self.snapshot.id), lines)
 
-    def ended(self, name: str, code: int) -> None:
+    def ended(self, name: str, code: int, problem: str) -> None:
         """Record the end of a container; stop the task if the container was essential."""
         self._alive.discard(name)
+        if problem and self.snapshot.live:
+            self._fail(NOT_STARTED.format(problem=problem))
+            return
         pids = {other: pid for other, pid in self.snapshot.pids.items() if other != name}
         self._change(pids=pids, exit_codes={**self.snapshot.exit_codes, name: code})
         if self._interrupted and self.snapshot.live:
@@ -284,19 +296,6 @@ class TaskLifecycle:
         self._thawed = True
         self._signal_all(SIGCONT)
 
-    def _health_check(self, check: Mapping[str, Any]) -> ContainerHealthCheck:
-        config, container = self.shared.config, self.spec.main_container
-        _, environment = self.spec.program(container, config, self.fault, self._worker)
-        checks = health_program(check["command"])
-        return ContainerHealthCheck(
-            containers=self.shared.containers,
-            container=self._name(self.spec.main),
-            command=health_command(checks, self._worker, config.port),
-            environment=environment,
-            check=check,
-            on_change=lambda healthy: self._change(healthy=healthy),
-        )
-
     def _terminate(self, grace: float | None) -> None:
         self._change(last_status="STOPPING")
         self._end_containers(grace)
@@ -309,9 +308,9 @@ class TaskLifecycle:
 
     def _executed(self) -> None:
         self._timers.cancel()
-        self._background.cancel()
-        if self._hole:
-            self._hole.close()
+        for scope in self._background:
+            scope.cancel()
+        self._worker.close()
         if self.snapshot.started or self.snapshot.pids or self.snapshot.exit_codes:
             self._change(execution_stopped=time.time())
         self._change(last_status="DEPROVISIONING")
@@ -319,12 +318,13 @@ class TaskLifecycle:
 
     def _stopped(self) -> None:
         self._change(last_status="STOPPED", stopped=time.time(), tags={})
+        if self._images:
+            self.shared.background.start_soon(self._images.remove_files)
         self._timers.later(self.shared.config.interface_lingers, self._give_back)
 
     def _give_back(self) -> None:
         """Release the addresses of the task after its network interface was deleted."""
-        for address in {self.snapshot.address or "", self._worker} - {""}:
-            self.shared.addresses.release(address)
+        self._worker.release(self.snapshot.address or "")
 
     def _signal_all(self, number: Signals) -> None:
         for name in self._alive:
@@ -351,5 +351,5 @@ class _Container:
     def wrote(self, lines: Sequence[str]) -> None:
         self.life.wrote(self.name, lines)
 
-    def ended(self, code: int) -> None:
-        self.life.ended(self.name, code)
+    def ended(self, code: int, problem: str) -> None:
+        self.life.ended(self.name, code, problem)

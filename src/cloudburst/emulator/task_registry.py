@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from cloudburst.emulator.addresses import AddressPool
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
 from cloudburst.emulator.containers import Containers
+from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.roles import Roles
@@ -34,6 +35,7 @@ class TaskRegistry:
         logs: CloudWatchLogs,
         *,
         roles: Roles,
+        images: ImageStore | None,
         background: TaskGroup,
     ) -> None:
         self.config = config
@@ -52,6 +54,7 @@ class TaskRegistry:
             addresses=addresses,
             logs=logs,
             roles=roles,
+            images=images,
             background=background,
             publish=self._publish,
         )

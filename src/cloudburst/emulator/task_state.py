@@ -8,6 +8,22 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    """Image that a task has pulled. Tasks share the files of an image that was already pulled."""
+
+    digest: str
+    """Digest of the manifest for the architecture of the task."""
+    compressed_bytes: int
+    """Size of the compressed layers, which AWS downloads for each task."""
+    downloaded_bytes: int
+    """Number of bytes that were downloaded for the first task with this image."""
+    download_seconds: float
+    """Time of that download."""
+    unpack_seconds: float
+    """Time in which the layers were unpacked for that task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """State of a task at one moment. Times are seconds since the epoch."""
 
@@ -48,6 +64,9 @@ class Task:
     """Exit codes of the containers that have ended, by name of the container."""
     main: str
     """Name of the main container."""
+    images: Mapping[str, PulledImage] = field(default_factory=dict[str, PulledImage])
+    """Images of the containers that were pulled from ``EmulatorConfig.registry``, by name of the
+    container."""
     container_reason: str | None = None
     healthy: bool | None = None
     """Result of the container health check; ``None`` without a check or before its first result."""

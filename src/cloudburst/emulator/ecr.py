@@ -1,0 +1,325 @@
+"""Emulated ECR API: repositories in memory, and their images in the registry on this machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.ecr_images import RepositoryImages, open_repository_images
+from cloudburst.emulator.ecr_requests import (
+    image_ids_of,
+    not_found,
+    page_of,
+    reference_of,
+    tags_of,
+)
+from cloudburst.emulator.errors import ApiError, invalid_parameter
+from cloudburst.emulator.image_store import ImageStore
+
+REPOSITORY_NAME = "cloudburst"
+"""Repository that the account has if ``EmulatorConfig.prepared`` is true."""
+LOGIN_SECONDS = 12 * 3600
+"""Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference
+(2026-11)."""
+NAME_PATTERN = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+"""Pattern of names of repositories: CreateRepository in the ECR API reference (2026-11)."""
+
+Operation = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class _Repository:
+    shown: dict[str, Any]
+    """The repository in the format of the API."""
+    tags: dict[str, str]
+    policy: str | None = None
+    pushed: dict[str, float] = field(default_factory=dict[str, float])
+    """Times at which images were first seen, by digest."""
+
+
+class ECR:
+    """ECR registry of the emulated account. Use it on one event loop only."""
+
+    def __init__(self, config: EmulatorConfig, images: ImageStore) -> None:
+        self._account = config.account
+        self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
+        self._arn = f"arn:aws:ecr:{config.region}:{config.account}:repository/"
+        self._registry = images.registry
+        self._repositories: dict[str, _Repository] = {}
+        images.repositories = self._repositories.keys()
+        if config.prepared:
+            self._create({"repositoryName": REPOSITORY_NAME})
+        self.operations: dict[str, Operation] = {
+            name: _as_coroutine(function)
+            for name, function in (
+                ("GetAuthorizationToken", self._log_in),
+                ("CreateRepository", self._create),
+                ("DescribeRepositories", self._describe),
+                ("PutLifecyclePolicy", self._put_policy),
+                ("GetLifecyclePolicy", self._get_policy),
+                ("DeleteLifecyclePolicy", self._delete_policy),
+                ("PutImageScanningConfiguration", self._set_scanning),
+                ("TagResource", self._tag),
+                ("UntagResource", self._untag),
+                ("ListTagsForResource", self._list_tags),
+                ("GetDownloadUrlForLayer", self._layer_url),
+            )
+        } | {
+            "DeleteRepository": self._delete,
+            "BatchGetImage": self._get_images,
+            "DescribeImages": self._describe_images,
+            "BatchDeleteImage": self._delete_images,
+        }
+
+    async def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Execute an operation and return its response.
+
+        Raises:
+            ApiError: the operation fails, or the emulator does not implement it.
+        """
+        function = self.operations.get(operation)
+        if function is None:
+            raise ApiError("UnknownOperationException", f"ecr:{operation} is not emulated")
+        if parameters.get("registryId") not in {None, self._account}:
+            raise ApiError(
+                "RepositoryNotFoundException", "The registry of another account is not emulated."
+            )
+        return await function(parameters)
+
+    def _log_in(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        del parameters
+        login = f"{self._registry.username}:{self._registry.password}"
+        entry = {
+            "authorizationToken": base64.b64encode(login.encode()).decode(),
+            "expiresAt": time.time() + LOGIN_SECONDS,
+            "proxyEndpoint": self._registry.url,
+        }
+        return {"authorizationData": [entry]}
+
+    def _create(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        if not 2 <= len(name) <= 256 or not NAME_PATTERN.fullmatch(name):
+            raise invalid_parameter(
+                "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy "
+                f"regular expression '{NAME_PATTERN.pattern}''"
+            )
+        if name in self._repositories:
+            raise ApiError(
+                "RepositoryAlreadyExistsException",
+                f"The repository with name '{name}' already exists in the registry with id "
+                f"'{self._account}'",
+            )
+        scanning: Mapping[str, Any] = parameters.get("imageScanningConfiguration") or {}
+        shown = {
+            "repositoryArn": self._arn + name,
+            "registryId": self._account,
+            "repositoryName": name,
+            "repositoryUri": f"{self._host}/{name}",
+            "createdAt": time.time(),
+            "imageTagMutability": parameters.get("imageTagMutability") or "MUTABLE",
+            "imageScanningConfiguration": {"scanOnPush": bool(scanning.get("scanOnPush"))},
+            "encryptionConfiguration": {"encryptionType": "AES256"},
+        }
+        self._repositories[name] = _Repository(shown, tags_of(parameters.get("tags") or ()))
+        return {"repository": shown}
+
+    def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        names = parameters.get("repositoryNames") or sorted(self._repositories)
+        found = [self._find(str(name)).shown for name in names]
+        page, more = page_of(found, parameters)
+        return {"repositories": page, **more}
+
+    async def _delete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        repository = self._find(name)
+        async with self._images_of(name) as images:
+            digests = await images.all()
+            if digests and not parameters.get("force"):
+                raise ApiError(
+                    "RepositoryNotEmptyException",
+                    f"The repository with name '{name}' in registry with id '{self._account}' "
+                    "cannot be deleted because it still contains images",
+                )
+            for digest in digests:
+                await images.delete(digest)
+        self._repositories.pop(name, None)
+        return {"repository": repository.shown}
+
+    def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        text = str(parameters["lifecyclePolicyText"])
+        try:
+            rules = json.loads(text)["rules"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            rules = None
+        if not isinstance(rules, list):
+            raise invalid_parameter(
+                "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: "
+                "'Lifecycle policy validation failure: the text has no rules'"
+            )
+        self._find(str(parameters["repositoryName"])).policy = text
+        return self._shown_policy(parameters, text)
+
+    def _get_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        if (text := self._find(name).policy) is None:
+            raise ApiError(
+                "LifecyclePolicyNotFoundException",
+                f"Lifecycle policy does not exist for the repository with name '{name}' in the "
+                f"registry with id '{self._account}'",
+            )
+        return self._shown_policy(parameters, text)
+
+    def _delete_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        shown = self._get_policy(parameters)
+        self._find(str(parameters["repositoryName"])).policy = None
+        return shown
+
+    def _shown_policy(self, parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
+        return {
+            "registryId": self._account,
+            "repositoryName": parameters["repositoryName"],
+            "lifecyclePolicyText": text,
+        }
+
+    def _set_scanning(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        shown = self._find(str(parameters["repositoryName"])).shown
+        scans = bool(parameters["imageScanningConfiguration"].get("scanOnPush"))
+        shown["imageScanningConfiguration"] = {"scanOnPush": scans}
+        return {
+            "registryId": self._account,
+            "repositoryName": shown["repositoryName"],
+            "imageScanningConfiguration": {"scanOnPush": scans},
+        }
+
+    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._tagged(parameters).tags.update(tags_of(parameters["tags"]))
+        return {}
+
+    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        for key in parameters["tagKeys"]:
+            self._tagged(parameters).tags.pop(key, None)
+        return {}
+
+    def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        tags = self._tagged(parameters).tags
+        return {"tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+    def _tagged(self, parameters: Mapping[str, Any]) -> _Repository:
+        return self._find(str(parameters["resourceArn"]).removeprefix(self._arn))
+
+    def _layer_url(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a URL with a login, as ECR's URL has a signature."""
+        name, digest = str(parameters["repositoryName"]), str(parameters["layerDigest"])
+        self._find(name)
+        parts = urlsplit(self._registry.url)
+        login = f"{quote(self._registry.username, '')}:{quote(self._registry.password, '')}"
+        url = f"{parts.scheme}://{login}@{parts.netloc}/v2/{name}/blobs/{digest}"
+        return {"downloadUrl": url, "layerDigest": digest}
+
+    async def _get_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        self._find(name)
+        images, failures = list[dict[str, Any]](), list[dict[str, Any]]()
+        accepted = [str(kind) for kind in parameters.get("acceptedMediaTypes") or ()]
+        async with self._images_of(name) as found:
+            for ident in image_ids_of(parameters):
+                image = await found.find(reference_of(ident), accepted)
+                if image is None:
+                    failures.append(not_found(ident))
+                    continue
+                images.append(
+                    {
+                        "registryId": self._account,
+                        "repositoryName": name,
+                        "imageId": {**ident, "imageDigest": image.digest},
+                        "imageManifest": image.data.decode(errors="replace"),
+                        "imageManifestMediaType": image.media_type,
+                    }
+                )
+        return {"images": images, "failures": failures}
+
+    async def _describe_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        repository, idents = self._find(name), image_ids_of(parameters)
+        async with self._images_of(name) as images:
+            found = await images.all()
+            wanted = [] if idents else list(found)
+            for ident in idents:
+                image = await images.find(reference_of(ident), ())
+                if image is None:
+                    raise self._no_image(name, ident)
+                wanted.append(image.digest)
+                found.setdefault(image.digest, image)
+        shown = [
+            {
+                "registryId": self._account,
+                "repositoryName": name,
+                "imageDigest": digest,
+                **({"imageTags": list(found[digest].tags)} if found[digest].tags else {}),
+                "imageSizeInBytes": found[digest].size,
+                "imagePushedAt": repository.pushed.setdefault(digest, time.time()),
+                "imageManifestMediaType": found[digest].media_type,
+            }
+            for digest in wanted
+        ]
+        page, more = page_of(shown, {} if idents else parameters)
+        return {"imageDetails": page, **more}
+
+    async def _delete_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(parameters["repositoryName"])
+        self._find(name)
+        deleted, failures = list[dict[str, Any]](), list[dict[str, Any]]()
+        async with self._images_of(name) as images:
+            for ident in image_ids_of(parameters):
+                image = await images.find(reference_of(ident), ())
+                if image is None:
+                    failures.append(not_found(ident))
+                elif parent := await images.index_with(image.digest):
+                    failures.append(
+                        {
+                            "imageId": ident,
+                            "failureCode": "ImageReferencedByManifestList",
+                            "failureReason": "Requested image referenced by manifest list: "
+                            f"[{parent}]",
+                        }
+                    )
+                else:
+                    await images.delete(image.digest)
+                    deleted.append({**ident, "imageDigest": image.digest})
+        return {"imageIds": deleted, "failures": failures}
+
+    def _images_of(self, name: str) -> AbstractAsyncContextManager[RepositoryImages]:
+        return open_repository_images(self._registry, name)
+
+    def _find(self, name: str) -> _Repository:
+        found = self._repositories.get(name)
+        if found is None:
+            raise ApiError(
+                "RepositoryNotFoundException",
+                f"The repository with name '{name}' does not exist in the registry with id "
+                f"'{self._account}'",
+            )
+        return found
+
+    def _no_image(self, name: str, ident: Mapping[str, str]) -> ApiError:
+        digest, tag = ident.get("imageDigest", "null"), ident.get("imageTag", "null")
+        return ApiError(
+            "ImageNotFoundException",
+            f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist "
+            f"within the repository with name '{name}' in the registry with id '{self._account}'",
+        )
+
+
+def _as_coroutine(function: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Operation:
+    async def run(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return function(parameters)
+
+    return run

@@ -1,0 +1,167 @@
+"""Images of one repository, as the registry on this machine has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from cloudburst.emulator.config import EmulatedRegistry
+from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.image_store import LOCAL_TRANSFERS
+from cloudburst.registry import (
+    Credentials,
+    InvalidImageError,
+    NotInRegistryError,
+    RegistryClient,
+    RegistryError,
+    open_registry,
+    parse_index,
+    parse_manifest,
+)
+from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
+
+MAX_TAGS = 1000
+"""Maximum number of tags that are read from a repository."""
+REQUEST_TIMEOUT = 30.0
+REFERRER_TAG = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
+"""Tags that clients create for artifacts of an image where the registry has no API for them; ECR
+has this API (OCI distribution specification 1.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundImage:
+    """Index or manifest in the registry."""
+
+    digest: str
+    media_type: str
+    data: bytes = field(repr=False)
+    size: int
+    """Size of the layers in bytes, 0 for an index."""
+    tags: tuple[str, ...] = ()
+
+
+class RepositoryImages:
+    """Images of a repository."""
+
+    def __init__(self, name: str, client: RegistryClient, requests: httpx.AsyncClient) -> None:
+        self._name = name
+        self._client = client
+        self._requests = requests
+
+    async def find(self, reference: str, accepted: Sequence[str]) -> FoundImage | None:
+        """Return an image by its tag or digest; ``None`` if there is none."""
+        kinds = tuple(accepted) or (*INDEX_TYPES, *MANIFEST_TYPES)
+        try:
+            descriptor, data = await self._client.resolve(self._name, reference, kinds)
+        except (NotInRegistryError, InvalidImageError):
+            return None
+        return FoundImage(
+            digest=descriptor.digest,
+            media_type=descriptor.media_type,
+            data=data,
+            size=_layers_size(descriptor.media_type, data),
+        )
+
+    async def all(self) -> dict[str, FoundImage]:
+        """Return the images with a tag, and the images in their indexes, by digest.
+
+        The registry does not list other images without a tag.
+        """
+        found = dict[str, FoundImage]()
+        for tag in await self._tags():
+            image = await self.find(tag, ())
+            if image is None:
+                continue
+            known = found.get(image.digest)
+            tags = (
+                *(known.tags if known else ()),
+                *(() if REFERRER_TAG.fullmatch(tag) else (tag,)),
+            )
+            found[image.digest] = FoundImage(
+                digest=image.digest,
+                media_type=image.media_type,
+                data=image.data,
+                size=image.size,
+                tags=tags,
+            )
+            for digest in _members(image):
+                member = None if digest in found else await self.find(digest, ())
+                if member:
+                    found[digest] = member
+        return found
+
+    async def index_with(self, digest: str) -> str | None:
+        """Return the digest of an index that names an image; ``None`` if there is none."""
+        images = await self.all()
+        return next((one.digest for one in images.values() if digest in _members(one)), None)
+
+    async def delete(self, digest: str) -> None:
+        """Delete an image; ignore an image that does not exist.
+
+        Raises:
+            ApiError: the registry does not permit deletion.
+        """
+        response = await self._requests.delete(f"/v2/{self._name}/manifests/{digest}")
+        if response.status_code not in {HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND}:
+            raise ApiError(
+                "ServerException",
+                f"The registry does not delete images: status {response.status_code}; set its "
+                "option storage.delete.enabled",
+                status=500,
+            )
+
+    async def _tags(self) -> list[str]:
+        response = await self._requests.get(f"/v2/{self._name}/tags/list", params={"n": MAX_TAGS})
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return []
+        answer: Mapping[str, Any] = response.raise_for_status().json()
+        return [str(tag) for tag in answer.get("tags") or ()][:MAX_TAGS]
+
+
+@asynccontextmanager
+async def open_repository_images(
+    registry: EmulatedRegistry, name: str
+) -> AsyncGenerator[RepositoryImages]:
+    """Connect to the registry and yield the images of a repository.
+
+    Raises:
+        ApiError: the registry does not answer.
+    """
+    login = Credentials(registry.username, registry.password)
+    try:
+        async with (
+            open_registry(registry.url, login, policy=LOCAL_TRANSFERS) as client,
+            httpx.AsyncClient(
+                base_url=registry.url,
+                auth=(registry.username, registry.password),
+                timeout=REQUEST_TIMEOUT,
+                trust_env=False,
+            ) as requests,
+        ):
+            yield RepositoryImages(name, client, requests)
+    except (RegistryError, httpx.HTTPError, ValueError) as exc:
+        raise ApiError("ServerException", f"The registry failed: {exc}", status=500) from exc
+
+
+def _members(image: FoundImage) -> list[str]:
+    if image.media_type not in INDEX_TYPES:
+        return []
+    try:
+        return [entry.digest for entry in parse_index(image.data).manifests]
+    except InvalidImageError:
+        return []
+
+
+def _layers_size(media_type: str, data: bytes) -> int:
+    if media_type in INDEX_TYPES:
+        return 0
+    try:
+        return sum(layer.size for layer in parse_manifest(data).layers)
+    except InvalidImageError:
+        return 0

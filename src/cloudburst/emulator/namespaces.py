@@ -1,0 +1,74 @@
+"""Test whether this machine permits to run images in namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from anyio import fail_after
+
+from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.containers import Confinement, Containers
+from cloudburst.emulator.errors import EmulatorError
+from cloudburst.emulator.image_store import SYSTEM_FOLDERS, ImageStore
+
+TEST_TIMEOUT = 10.0
+TEST_USER = 10001
+
+
+async def confine(config: EmulatorConfig, images: ImageStore | None, containers: Containers) -> str:
+    """Decide whether tasks run their images; return the reason if they do not.
+
+    The reason is empty if they do, or if the account has no registry.
+
+    Raises:
+        EmulatorError: ``EmulatorConfig.confined`` is true, but the machine does not permit this.
+    """
+    if images is None:
+        return ""
+    if config.confined is False:
+        return "confined: False"
+    problem = await _problem(images.folder, containers)
+    if problem and config.confined:
+        raise EmulatorError(f"confined: True; {problem}")
+    images.confined = not problem
+    return problem
+
+
+async def _problem(folder: Path, containers: Containers) -> str:
+    """Set up a container without a program; return the problem, or an empty text."""
+    root = folder / "test"
+    for path in (root, *(root / name for name in SYSTEM_FOLDERS)):
+        path.mkdir()
+    listener = _Ending()
+    confinement = Confinement(
+        root=root,
+        writable=None,
+        volumes=(),
+        uid=TEST_USER,
+        gid=TEST_USER,
+        folder="/",
+        init=False,
+        address="",
+        port=0,
+    )
+    containers.start("confinement test", [], {}, listener, confinement=confinement)
+    with fail_after(TEST_TIMEOUT):
+        return await listener.problem
+
+
+class _Ending:
+    """Listener that waits for the end of a process."""
+
+    def __init__(self) -> None:
+        self.problem: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def started(self, pid: int) -> None:
+        """Ignore the start of the process."""
+
+    def wrote(self, lines: Sequence[str]) -> None:
+        """Ignore the output of the process."""
+
+    def ended(self, code: int, problem: str) -> None:
+        self.problem.set_result(problem or ("" if code == 0 else f"exit code {code}"))

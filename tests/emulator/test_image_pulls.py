@@ -1,0 +1,164 @@
+"""Images that cannot be pulled or started: the task fails early, with the text of AWS."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cloudburst.emulator.errors import EmulatorError
+from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
+from support.emulator_calls import client, refused
+from support.image_account import ImageAccount
+from support.tiny_images import (
+    ARCHITECTURE,
+    ECS_ARCHITECTURE,
+    OTHER_ARCHITECTURE,
+    SHELL,
+    define,
+    push,
+    registry_of,
+)
+
+pytestmark = pytest.mark.real
+OTHER = ECS_ARCHITECTURE[OTHER_ARCHITECTURE]
+
+
+def opened(server, **changes):
+    settings = {"registry": registry_of(server), "confined": True, "moto": False, "buckets": ()}
+    return FargateEmulator(EmulatorConfig.quick(**settings | changes))
+
+
+@pytest.fixture(scope="module")
+def account(registry_server):
+    with opened(registry_server) as emulator:
+        yield ImageAccount(emulator, registry_server)
+
+
+@pytest.fixture(scope="module")
+def shell(account):
+    return account.add(SHELL)
+
+
+def reason(account, image, **more):
+    task, _ = account.run(image, **more)
+    assert task.stop_code == "TaskFailedToStart"
+    assert task.started is None
+    return task.stopped_reason
+
+
+class TestThatDoNotExist:
+    """The registry is asked, and nothing else runs in place of the image."""
+
+    def test_tag_and_digest(self, account, shell):
+        for suffix in (":other", f"@sha256:{'0' * 64}"):
+            found = reason(account, shell + suffix)
+            assert found.startswith(
+                "CannotPullContainerError: pull image manifest has been retried"
+            )
+            assert found.endswith(f"failed to resolve ref {shell}{suffix}: not found")
+
+    def test_a_repository_that_was_not_created(self, account, shell):
+        """A push to the registry does not create it; ECR refuses such a push."""
+        host = shell.partition("/")[0]
+        name = account.server.new_repository("uncreated")
+        push(account.server, name, SHELL)
+        assert reason(account, f"{host}/{name}").endswith(": not found")
+
+    def test_other_registries_are_out_of_reach(self, account, shell):
+        for image in (
+            "public.ecr.aws/docker/library/busybox",
+            shell.replace("us-east-1", "eu-west-1"),
+        ):
+            assert reason(account, image).endswith("dial tcp: i/o timeout")
+
+    def test_platforms(self, account):
+        image = account.add(SHELL.but(architectures=(OTHER_ARCHITECTURE,)))
+        single = account.add(SHELL.but(architectures=(OTHER_ARCHITECTURE,), index=False))
+        for name in (image, single):
+            found = reason(account, name)
+            assert found.endswith(f"descriptor matching platform 'linux/{ARCHITECTURE}'")
+        found = reason(account, image, architecture=OTHER)
+        assert f"this machine runs linux/{ARCHITECTURE} only" in found
+
+
+class TestThatAreBroken:
+    """The image exists, and its program cannot run."""
+
+    def test_a_library_is_missing(self, account):
+        image = account.add(SHELL.but(without=r"libc\.so"))
+        task, lines = account.run(image)
+        assert task.stop_code == "EssentialContainerExited"
+        assert task.exit_code == 127
+        assert "libc.so" in lines[0]
+
+    def test_the_entry_point_does_not_exist(self, account, shell):
+        found = reason(account, shell, entryPoint=["python"])
+        assert 'exec: "python": executable file not found in $PATH: unknown' in found
+        found = reason(account, shell, entryPoint=["/opt/run"])
+        assert 'exec: "/opt/run": stat /opt/run: no such file or directory: unknown' in found
+
+    def test_it_is_for_another_processor(self, account):
+        """The file is there and permitted, but Linux cannot execute it."""
+        image = account.add(SHELL.but(files={"opt/run": b"\x7fELF\2\1\1" + bytes(60)}))
+        task, lines = account.run(image, entryPoint=["/opt/run"])
+        assert task.exit_code == 255
+        assert lines == ["exec /opt/run: exec format error"]
+
+    def test_the_user_does_not_exist(self, account, shell):
+        assert "unable to find user video" in reason(account, shell, user="video")
+
+    def test_the_working_folder_does_not_exist(self, account, shell):
+        assert "chdir to /data" in reason(account, shell, workingDirectory="/data")
+
+    def test_a_volume_is_not_defined(self, account, shell):
+        with refused("ClientException"):
+            define(
+                account.emulator, shell, mountPoints=[{"sourceVolume": "x", "containerPath": "/x"}]
+            )
+
+
+def test_faults_of_a_configuration_come_before_the_pull(registry_server):
+    faults = {0: TaskFault(image_missing=True), 1: TaskFault(stopped_reason="Because.")}
+    with opened(registry_server, task_faults=faults) as emulator:
+        account = ImageAccount(emulator, registry_server)
+        image = account.add(SHELL)
+        assert reason(account, image).endswith(": not found")
+        assert reason(account, image) == "Because."
+
+
+def test_without_the_registry_tasks_fail_as_out_of_reach(registry_server):
+    gone = dataclasses.replace(registry_of(registry_server), url="http://127.0.0.1:9")
+    with opened(registry_server, registry=gone) as emulator:
+        account = ImageAccount(emulator, registry_server)
+        name = client(emulator, "ecr").create_repository(repositoryName="some/name")
+        found = reason(account, name["repository"]["repositoryUri"])
+        assert found.endswith("dial tcp: i/o timeout")
+
+
+class TestWithoutNamespaces:
+    """The worker of the configuration runs, and its program is restricted as without a registry."""
+
+    def test_platforms_are_checked(self, registry_server):
+        with opened(registry_server, confined=False) as emulator:
+            assert emulator.not_confined
+            account = ImageAccount(emulator, registry_server)
+            image = account.add(SHELL.but(architectures=(OTHER_ARCHITECTURE,)))
+            assert "matching platform" in reason(account, image)
+            account.start(account.add(SHELL))  # the stub worker
+
+    def test_commands_are_rejected(self, registry_server):
+        with opened(registry_server, confined=False) as emulator:
+            account = ImageAccount(emulator, registry_server)
+            image = account.add(SHELL)
+            with refused("ClientException"):
+                account.launch(image, environment=[{"name": "LD_PRELOAD", "value": "x"}])
+
+    def test_they_can_be_required(self, registry_server, monkeypatch):
+        monkeypatch.setattr("cloudburst.emulator.namespaces.SYSTEM_FOLDERS", ())  # no mount points
+        with pytest.raises(
+            EmulatorError, match=r"confined: True; mount proc at proc: no such file"
+        ):
+            opened(registry_server).__enter__()
+        with opened(registry_server, confined=None) as emulator:
+            assert "mount proc" in emulator.not_confined

@@ -1,0 +1,233 @@
+"""Tasks run the image that was pushed to the registry, confined to it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cloudburst.testing import EmulatorConfig, FargateEmulator
+from support.emulator_calls import ask, now, run, stop, until
+from support.image_account import ImageAccount, opened_by, processes_with, status_of
+from support.project import TESTS
+from support.tiny_images import SHELL, TINY, lines_of, registry_of
+
+pytestmark = pytest.mark.real
+TEMPORARY = Path(tempfile.gettempdir())
+SECRET = "a value of this machine"
+FOREVER = "while true; do sleep 60 & wait; done"
+
+
+@pytest.fixture(scope="module")
+def account(registry_server):
+    os.environ["CLOUDBURST_TEST_SECRET"] = SECRET
+    config = EmulatorConfig.quick(
+        registry=registry_of(registry_server), confined=True, moto=False, buckets=()
+    )
+    with FargateEmulator(config) as emulator:
+        yield ImageAccount(emulator, registry_server)
+    del os.environ["CLOUDBURST_TEST_SECRET"]
+
+
+@pytest.fixture(scope="module")
+def worker(account):
+    return account.add(TINY)
+
+
+@pytest.fixture(scope="module")
+def shell(account):
+    return account.add(SHELL)
+
+
+class TestConfinement:
+    """The process has the files, the user and the process ids of its image."""
+
+    def test_the_worker_of_the_image_runs_as_its_user_in_its_own_root(self, account, worker):
+        task = account.start(worker)
+        assert ask(task)[0] == 200
+        assert Path(f"/proc/{task.pid}/root/opt/stub_worker.py").exists()
+        assert not Path(f"/proc/{task.pid}/root/sys").exists()
+        status = status_of(task.pid)
+        assert status["NoNewPrivs"] == "1"
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
+        assert status["NSpid"].split() == [str(task.pid), "1"]
+        assert Path(f"/proc/{task.pid}/uid_map").read_text().split()[::2] == ["10001", "1"]
+        for kind in ("user", "mnt", "pid", "ipc", "uts"):
+            inner, outer = (Path(f"/proc/{pid}/ns/{kind}") for pid in (task.pid, "self"))
+            assert inner.readlink() != outer.readlink()
+        pulled = now(account.emulator, task).images["cloudburst-processor"]
+        assert pulled.downloaded_bytes > pulled.compressed_bytes > 1_000_000
+        assert pulled.download_seconds > 0 < pulled.unpack_seconds
+
+    def test_it_sees_the_files_and_variables_of_its_image_only(self, account, shell):
+        script = "id -u; ls /; echo; ls /dev; echo; ls /proc; echo; cat /proc/1/environ"
+        given = [{"name": "GIVEN", "value": "1"}]
+        task, lines = account.run(shell, script, environment=given)
+        assert task.exit_code == 0
+        user, root, devices, processes, variables = (
+            part.split("\n")
+            for part in "\n".join(lines).replace("10001\n", "10001\n\n", 1).split("\n\n")
+        )
+        assert user == ["10001"]
+        assert set(root) == {"bin", "dev", "etc", "open", "proc", "root", "tmp", "usr"} | (
+            set(root) & {"lib", "lib64"}
+        )
+        assert set(devices) >= {"full", "null", "random", "shm", "urandom", "zero"}
+        assert not set(devices) & {"mem", "kmsg", "tty", "sda", "vda"}
+        assert len([name for name in processes if name.isdecimal()]) <= 3
+        values = dict(one.split("=", 1) for one in variables[0].split("\0") if one)
+        assert values["GIVEN"] == "1"
+        assert values["CLOUDBURST_HOST"] == task.address
+        assert values["HOME"] == "/"
+        assert set(values) == {
+            "AWS_EXECUTION_ENV",
+            "AWS_REGION",
+            "CLOUDBURST_HOST",
+            "CLOUDBURST_PORT",
+            "GIVEN",
+            "HOME",
+            "PATH",
+            "PWD",
+        } - ({"PWD"} - set(values))
+
+    def test_only_its_volumes_are_writable(self, account, shell):
+        script = """
+            touch /tmp/a && ls /tmp
+            for name in /b /etc/b /dev/b; do touch $name; done
+            touch /dev/shm/b && echo shm
+            echo 1 > /proc/sys/kernel/panic
+        """
+        _, lines = account.run(shell, script)
+        assert lines[0] == "a"
+        assert sum("Read-only file system" in line for line in lines) == 3
+        assert lines[-2] == "shm"
+        assert "ermission denied" in lines[-1]
+
+    def test_changes_to_the_root_stay_in_the_container(self, account, shell):
+        for _ in range(2):
+            _, lines = account.run(
+                shell,
+                "ls /open; touch /open/a && ls /open; touch /usr/b",
+                readonlyRootFilesystem=False,
+            )
+            assert lines[0] == "a"
+            if os.geteuid() == 0:  # the files of the image belong to root, as on AWS
+                assert "ermission denied" in lines[1]
+
+    def test_volumes_belong_to_root_unless_the_image_declares_them(self, account):
+        image = account.add(SHELL.but(volumes=()))
+        task, lines = account.run(image, "touch /tmp/a || exit 9")
+        assert task.exit_code == 9
+        assert "ermission denied" in lines[0]
+
+    def test_links_of_an_image_lead_to_no_file_of_this_machine(self, account):
+        image = account.add(SHELL.but(folders={}, links={"tmp": "/etc", "etc": "/etc"}))
+        task, _ = account.run(image, user="daemon", volumes=())
+        assert "unable to find user daemon" in task.stopped_reason
+        task, _ = account.run(image)
+        assert task.stopped_reason.startswith("CannotStartContainerError")
+        assert not Path("/etc/a").exists()
+
+
+class TestLife:
+    """Signals, exit codes and faults reach the program of the image."""
+
+    def test_the_program_gets_sigterm_and_its_exit_code_counts(self, account, shell):
+        task = account.start(shell, f"trap 'echo got it; exit 3' TERM; echo ready; {FOREVER}")
+        until(lambda: lines_of(account.emulator, task) == ["ready"])
+        stop(account.emulator, task)
+        task, lines = account.end(task)
+        assert (task.exit_code, lines) == (3, ["ready", "got it"])
+
+    def test_without_a_handler_process_1_runs_until_sigkill(self, account, shell):
+        task = account.start(shell, "exec sleep 60", stopTimeout=2)
+        began = time.monotonic()
+        stop(account.emulator, task)
+        task, _ = account.end(task)
+        assert task.exit_code == 137
+        assert time.monotonic() - began >= 2
+
+    def test_an_init_process_forwards_signals(self, account, shell):
+        task = account.start(shell, "exec sleep 60", linuxParameters={"initProcessEnabled": True})
+        stop(account.emulator, task)
+        assert account.end(task)[0].exit_code == 143
+
+    def test_descendants_end_with_the_program(self, account, shell):
+        task = account.start(shell, "sleep 98765 & (sleep 98764 &) ; sleep 0.2; exit 4")
+        assert account.end(task)[0].exit_code == 4
+        assert processes_with("9876") == []
+
+    def test_connections_are_cut_and_processes_are_frozen(self, account, worker):
+        task = account.start(worker)
+        ask(task)
+        with closing(http.client.HTTPConnection(task.address, 5000, timeout=5)) as line:
+            line.request("GET", "/health")
+            assert line.getresponse().read()
+            assert account.emulator.cut(task) == 1
+        account.emulator.freeze(task, 0.5)
+        until(lambda: status_of(task.pid)["State"].startswith("T"))
+        until(lambda: status_of(task.pid)["State"].startswith("S"))
+        account.emulator.crash(task)
+        assert account.end(task)[0].exit_code == 137
+
+    def test_the_health_check_runs_in_the_image(self, account, worker):
+        url = "http://127.0.0.1:5000/health"
+        code = f"import urllib.request as r; r.urlopen('{url}', timeout=4)"
+        good = ["CMD", "/usr/bin/python", "-S", "-E", "-c", code]
+        for command, healthy in [(good, True), (["CMD-SHELL", f"curl -f {url}"], False)]:
+            check = {"command": command, "interval": 0.3, "retries": 1}
+            account.emulator.register(
+                family="checked",
+                watchdog=False,
+                container={"image": worker, "user": "10001", "healthCheck": check},
+            )
+            [task] = run(account.emulator, taskDefinition="checked")
+            until(lambda task=task: now(account.emulator, task).healthy is not None, seconds=20)
+            assert now(account.emulator, task).healthy is healthy
+
+
+PROGRAM = """
+import sys, time
+from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
+from support.emulator_calls import client, reach, run
+from support.tiny_images import define
+
+SCRIPT = "sleep 98763 & sleep 98763"
+url, username, password, repository = sys.argv[1:]
+registry = EmulatedRegistry(url=url, username=username, password=password)
+config = EmulatorConfig.quick(registry=registry, confined=True, moto=False)
+with FargateEmulator(config) as emulator:
+    made = client(emulator, "ecr").create_repository(repositoryName=repository)
+    image = made["repository"]["repositoryUri"]
+    [task] = run(emulator, taskDefinition=define(emulator, image, command=[SCRIPT]))
+    print(reach(emulator, task, "RUNNING").pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
+    repository = shell.partition("/")[2]
+    login = [account.server.url, account.server.username, account.server.password]
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *login, repository],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=TESTS,
+    ) as process:
+        pid = int(process.stdout.readline())
+        [folder] = [
+            path for path in TEMPORARY.glob("cloudburst-emulator-*") if opened_by(process.pid, path)
+        ]
+        until(lambda: len(processes_with("98763")) >= 2)
+        process.kill()
+    until(lambda: not processes_with("98763"))
+    assert not Path(f"/proc/{pid}").exists()
+    with FargateEmulator(EmulatorConfig.quick(registry=registry_of(account.server), moto=False)):
+        assert not folder.exists()  # a later emulator removes the files
