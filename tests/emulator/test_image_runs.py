@@ -228,6 +228,6 @@ def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
         until(lambda: len(processes_with("98763")) >= 2)
         process.kill()
     until(lambda: not processes_with("98763"))
-    assert not Path(f"/proc/{pid}").exists()
+    until(lambda: not Path(f"/proc/{pid}").exists())
     with FargateEmulator(EmulatorConfig.quick(registry=registry_of(account.server), moto=False)):
         assert not folder.exists()  # a later emulator removes the files

@@ -222,15 +222,25 @@ def registry_of(server):
     return EmulatedRegistry(url=server.url, username=server.username, password=server.password)
 
 
-def define(emulator, image, *, family="tiny", architecture=None, volumes=("scratch",), **container):
+def define(
+    emulator,
+    image,
+    *,
+    family="tiny",
+    cpu="256",
+    memory="512",
+    architecture=None,
+    volumes=("scratch",),
+    **container,
+):
     """Register a task definition with one container; returns its name."""
     mounts = [{"sourceVolume": name, "containerPath": "/tmp"} for name in volumes]
     client(emulator, "ecs").register_task_definition(
         family=family,
         networkMode="awsvpc",
         requiresCompatibilities=["FARGATE"],
-        cpu="256",
-        memory="512",
+        cpu=cpu,
+        memory=memory,
         executionRoleArn=f"arn:aws:iam::{emulator.config.account}:role/cloudburst-execution-role",
         runtimePlatform={"cpuArchitecture": architecture or ECS_ARCHITECTURE[ARCHITECTURE]},
         volumes=[{"name": name} for name in volumes],

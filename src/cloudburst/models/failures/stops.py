@@ -328,8 +328,9 @@ EXIT_CODES: tuple[Failure, ...] = (
         "126",
         "127",
         remedy=Remedy.FIX_SETUP,
-        means="the command of the image does not exist or is not executable",
-        do="check DOCKER_IMAGE, and the command of the task definition",
+        means="the command of the image does not exist, is not executable, or lacks a library",
+        do="cloudburst logs shows its output; check DOCKER_IMAGE, and the command of the task "
+        "definition",
     ),
     _exit("134", means="the program in the container aborted (SIGABRT)"),
     _exit(
