@@ -77,7 +77,7 @@ def test_a_plan_without_an_account(scenes: Path, capsys: pytest.CaptureFixture[s
     assert said["chosen"]["usd"] == "0.000000"
     assert said["frontier"][0] == said["chosen"]
     assert any(
-        each["kind"].startswith("fargate ECONOMY onestep X86_64 ") for each in said["figures"]
+        each["kind"].startswith("fargate ECONOMY native X86_64 ") for each in said["figures"]
     )
     assert all(each["measured"] == [] for each in said["figures"])
     costs = [Decimal(each["usd"]) for each in said["frontier"]]
@@ -209,7 +209,8 @@ def test_the_image_is_that_of_the_settings_or_of_the_latest_run() -> None:
         (one,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
         return " ".join(one.kind_name.split()[:4])
 
-    assert kinds(Settings()) == "fargate STANDARD onestep X86_64"
+    assert kinds(Settings()) == "fargate STANDARD native X86_64"
+    assert kinds(Settings(image="public")) == "fargate STANDARD onestep X86_64"
     assert kinds(Settings(image="ghcr.io/a/cloudburst:1")) == "fargate STANDARD native X86_64"
     assert kinds(NATIVE) == "fargate STANDARD native X86_64"
     arm = Settings(task_definition="cloudburst-task-arm64:3", protocol=Protocol.NATIVE)
@@ -219,7 +220,8 @@ def test_the_image_is_that_of_the_settings_or_of_the_latest_run() -> None:
     for cloud, protocol in ((here, Protocol.NATIVE), (elsewhere, Protocol.ONESTEP)):
         kind = fargate_kind(Tier.ECONOMY, protocol, "X86_64", cloud)
         write_history([Sample(kind=kind, measure="startup", seconds=50.0)])
-    assert kinds(Settings()) == "fargate STANDARD native X86_64"
+    public = Settings(image="public")
+    assert kinds(public) == "fargate STANDARD native X86_64"
     assert kinds(Settings(protocol=Protocol.ONESTEP)) == "fargate STANDARD onestep X86_64"
 
 

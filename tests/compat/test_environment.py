@@ -239,18 +239,18 @@ async def test_docker_image(monkeypatch):
 
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 1.0)  # the emulator's takes 0.6 s
     with FargateEmulator(EmulatorConfig.quick(prepared=False)) as aws:
-        for image in (None, "registry.example/cloudburst:2"):
-            settings = Settings(**aws.environment | ({"DOCKER_IMAGE": image} if image else {}))
-            await init(settings, options=InitOptions(env_file=None), find_address=here)
+        for image in ("public", "registry.example/cloudburst:2"):
+            settings = Settings(**aws.environment | {"DOCKER_IMAGE": image})
+            report = await init(settings, options=InitOptions(env_file=None), find_address=here)
+            name = report.environment["ECS_TASK_DEFINITION"]
             async with open_aws(settings) as ours:
-                answer = await ours.call(
-                    "ecs", "describe_task_definition", taskDefinition=settings.task_definition
-                )
+                answer = await ours.call("ecs", "describe_task_definition", taskDefinition=name)
             (container, *_) = answer["taskDefinition"]["containerDefinitions"]
             assert container["name"] == "cloudburst-processor"
             assert container["portMappings"][0]["containerPort"] == 5000
             assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/cloudburst"
-            assert container["image"] == (image or "betashow/video-generation-api:latest")
+            public = "betashow/video-generation-api:latest"
+            assert container["image"] == (public if image == "public" else image)
 
 
 @pytest.mark.parametrize("key", [None, "fixed-key-0123456789"])

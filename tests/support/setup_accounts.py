@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ HERE = "203.0.113.7"
 NEW = {"prepared": False, "vcpu_quota": 6.0, "spot_vcpu_quota": 6.0}
 """As AWS gives it to somebody."""
 QUICK = {"pending": 0.1, "stop_timeout": 1.0}
-READS = ("Describe", "Get", "List", "Simulate")
+READS = ("BatchGet", "Describe", "Get", "List", "Simulate")
 
 
 async def here():
@@ -99,27 +100,48 @@ def index(*architectures):
     entries = [
         {
             "mediaType": f"{kind}.manifest.v1+json",
-            "digest": f"sha256:{number:064}",
+            "digest": digest_of(manifest(name)),
             "size": 1,
             "platform": {"architecture": name, "os": "linux"},
         }
-        for number, name in enumerate((*architectures, "unknown"))
+        for name in (*architectures, "unknown")
     ]
     return {"schemaVersion": 2, "mediaType": f"{kind}.index.v1+json", "manifests": entries}
 
 
+def manifest(architecture):
+    """The text of a manifest for one processor."""
+    kind = "application/vnd.oci.image"
+    config = {"mediaType": f"{kind}.config.v1+json", "digest": f"sha256:{architecture:0>64}"}
+    found = {"schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json", "config": config}
+    return json.dumps({**found, "layers": []})
+
+
+def digest_of(text):
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
 @contextmanager
-def pushed(emulator, image, *architectures):
-    """An image in the account's own ECR."""
+def pushed(emulator, image, *architectures, there=None):
+    """An image in the account's own ECR.
+
+    ``there`` names the processors whose manifests are there; all of them if it is ``None``.
+    """
     ecr = client(emulator, "ecr")
     name, _, tag = image.partition(":")
     ecr.create_repository(repositoryName=name)
     try:
-        manifest = json.dumps(index(*architectures))
-        ecr.put_image(repositoryName=name, imageTag=tag, imageManifest=manifest)
+        for architecture in architectures if there is None else there:
+            _put(ecr, name, manifest(architecture))
+        _put(ecr, name, json.dumps(index(*architectures)), imageTag=tag)
         yield
     finally:
         ecr.delete_repository(repositoryName=name, force=True)
+
+
+def _put(ecr, name, text, **more):
+    """Put an image with its digest, for which moto takes a random one else."""
+    ecr.put_image(repositoryName=name, imageManifest=text, imageDigest=digest_of(text), **more)
 
 
 def settings_of(emulator, **changes):
@@ -138,13 +160,15 @@ def session():
 
 
 async def set_up(emulator, *, env_file=None, settings=None, changes=None, on_wait=None, **plan):
-    """The report of an init, and the settings that it leads to."""
-    settings = settings or settings_of(emulator, **(changes or {}))
+    """The report of an init, and the settings that it leads to: with the public image, unless
+    ``changes`` have another one."""
+    changes = {"DOCKER_IMAGE": "public", **(changes or {})}
+    settings = settings or settings_of(emulator, **changes)
     plan = InitOptions(env_file=env_file, **plan)
     report = await init(
         settings, options=plan, find_address=here, session=session(), on_wait=on_wait
     )
-    return report, settings_of(emulator, **{**(changes or {}), **report.environment})
+    return report, settings_of(emulator, **{**changes, **report.environment})
 
 
 def outcomes(report):

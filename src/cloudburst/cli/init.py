@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -15,14 +14,16 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.aws.setup.destroy_account import DestroyReport, destroy
+from cloudburst.aws.setup.destroy_account import DestroyReport
+from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
+from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.output import advice_text, print_output, safe_text, write_line
 from cloudburst.compat import read_settings
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.settings import Settings
+from cloudburst.models.settings import Settings, full_image_name
 from cloudburst.models.task import Protocol
 
 _SIGNS = {
@@ -39,11 +40,11 @@ _WOULD = {
     StepOutcome.REMOVED: "to remove",
 }
 _COST = (
-    "While no task runs, only stored logs cost anything: $0.03 a GB and month. Writing logs costs "
-    "$0.50 a GB (us-east-1, 2026-11)."
+    "While no task runs, only the stored image and logs cost anything: $0.10 and $0.03 a GB and "
+    "month. Writing logs costs $0.50 a GB (us-east-1, 2026-11)."
 )
-"""Note about costs, printed after ``init``. Source: https://aws.amazon.com/cloudwatch/pricing/
-(us-east-1, 2026-11)."""
+"""Note about costs, printed after ``init``. Sources: https://aws.amazon.com/ecr/pricing/ and
+https://aws.amazon.com/cloudwatch/pricing/ (us-east-1, 2026-11)."""
 
 
 def init_command(
@@ -52,12 +53,15 @@ def init_command(
     open_to_world: Annotated[bool, Parameter(name="--open", negative=())] = False,
     add: Annotated[bool, Parameter(negative=())] = False,
     image: str | None = None,
+    base: str | None = None,
+    replace: Annotated[bool, Parameter(negative=())] = False,
     protocol: Protocol | None = None,
     arm64: bool | None = None,
     env: bool = True,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     destroy: Annotated[bool, Parameter(negative=())] = False,
     keep_logs: Annotated[bool, Parameter(negative=())] = False,
+    keep_image: Annotated[bool, Parameter(negative=())] = False,
     purposes: Annotated[
         list[Purpose] | None, Parameter(name="--policy", negative=(), consume_multiple=True)
     ] = None,
@@ -65,9 +69,9 @@ def init_command(
 ) -> int:
     """Set up an AWS account for rendering on Fargate, and write its settings to .env.
 
-    Creates a cluster, a log group, the roles, a security group and the task definitions, if they
-    are missing. A second run updates only resources that differ. While no task runs, only stored
-    logs cost anything.
+    Builds our image and pushes it to ECR, without Docker. Creates its repository, a cluster, a log
+    group, the roles, a security group and the task definitions, if they are missing. A second run
+    updates only what differs. While no task runs, only the stored image and logs cost anything.
 
     Parameters
     ----------
@@ -79,11 +83,17 @@ def init_command(
     add
         Also keep the addresses that an earlier init allowed.
     image
-        Image of the workers. Default: DOCKER_IMAGE, else the public one.
+        Image of the workers: "own", "public" (that of cloudburst-fargate), or the name of an image
+        in a registry. Default: DOCKER_IMAGE, else our own.
+    base
+        Base of our own image. Default: CLOUDBURST_BASE_IMAGE, else python:3.13-slim.
+    replace
+        Give an existing task definition another image. Programs that start its tasks get it too.
     protocol
         Protocol of the image. Default: native for images named cloudburst, else onestep.
     arm64
-        Whether the image is available for ARM64. Default: yes for images named cloudburst.
+        Whether the image is, or will be, available for ARM64. Default: yes for our own image and
+        images named cloudburst.
     env
         Whether to write the settings to .env in this folder.
     dry_run
@@ -92,6 +102,8 @@ def init_command(
         Remove what init created, and nothing else. Refused while tasks run.
     keep_logs
         With --destroy: keep the log group and its lines.
+    keep_image
+        With --destroy: keep the repository and its images.
     purposes
         Only print the IAM policy with the least permissions for run (the default), init, destroy,
         doctor or prices. Several of them are printed as one policy.
@@ -104,40 +116,53 @@ def init_command(
         write_line(json.dumps(document, indent=2))
         return 0
     if destroy:
-        return _destroy(settings, dry_run=dry_run, keep_logs=keep_logs, env=env, as_json=as_json)
-    if keep_logs:
-        raise ConfigurationError("--keep-logs without --destroy; expected both")
+        remove = partial(
+            destroy_account, settings, dry_run=dry_run, keep_logs=keep_logs, keep_image=keep_image
+        )
+        return _destroy(remove, env=env, as_json=as_json)
+    if keep_logs or keep_image:
+        name = "--keep-logs" if keep_logs else "--keep-image"
+        raise ConfigurationError(f"{name} without --destroy; expected both")
     options = InitOptions(
         sources=tuple(sources or ()),
         open_to_world=open_to_world,
         keep_sources=add,
         protocol=protocol,
         arm64=arm64,
+        replace=replace,
+        base=base,
         env_file=ENV_FILE if env else None,
         dry_run=dry_run,
     )
-    report = anyio.run(partial(init, settings, options=options, on_wait=_print_wait))
+    console = Console(stderr=True)
+    with image_progress(console) as show:
+        report = anyio.run(
+            partial(
+                init,
+                settings,
+                options=options,
+                on_wait=partial(_print_wait, console),
+                on_progress=show,
+            )
+        )
     _print_report(report, as_json=as_json)
     return 0
 
 
-def _print_wait(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+def _print_wait(console: Console, line: str) -> None:
+    console.print(safe_text(line), soft_wrap=True)
 
 
-def _destroy(
-    settings: Settings, *, dry_run: bool, keep_logs: bool, env: bool, as_json: bool
-) -> int:
-    env_file = ENV_FILE if env else None
-    work = partial(destroy, settings, dry_run=dry_run, keep_logs=keep_logs, env_file=env_file)
-    report = anyio.run(work)
+def _destroy(remove: Callable[..., Awaitable[DestroyReport]], *, env: bool, as_json: bool) -> int:
+    report = anyio.run(partial(remove, env_file=ENV_FILE if env else None))
     _print_report(report, as_json=as_json)
     return 0 if report.success else 1
 
 
 def _with_image(settings: Settings, image: str | None) -> Settings:
-    return settings if image is None else settings.model_copy(update={"image": image})
+    if image is None:
+        return settings
+    return settings.model_copy(update={"image": full_image_name(image)})
 
 
 def _print_report(report: InitReport | DestroyReport, *, as_json: bool) -> None:

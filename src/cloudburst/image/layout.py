@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def write_image(
     """Write manifests and index, and return the image in a folder of the cache; blocks."""
     writer = _Writer(cache, compiler)
     platforms = tuple(map(writer.add_platform, built))
-    index = writer.add_index()
+    index = writer.add_index(labels(built[0].base.reference, compiler))
     folder = cache.images / index.digest.removeprefix("sha256:")
     image = BuiltImage(
         folder=folder,
@@ -107,9 +107,13 @@ class _Writer:
         }
         self._statements.append(_on(manifest, UNKNOWN_PLATFORM, annotations))
 
-    def add_index(self) -> Descriptor:
-        """Write the index of all architectures."""
-        return self._add(OCI_INDEX, image_index([*self._manifests, *self._statements], {}))
+    def add_index(self, annotations: Mapping[str, str]) -> Descriptor:
+        """Write the index of all architectures.
+
+        Its annotations show, without reading a configuration, whose image it is.
+        """
+        index = image_index([*self._manifests, *self._statements], annotations)
+        return self._add(OCI_INDEX, index)
 
     def _add(self, media_type: str, value: object) -> Descriptor:
         data = canonical(value)

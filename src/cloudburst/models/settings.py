@@ -19,8 +19,24 @@ def _named(variable: str, name: str, default: Any = None, **more: Any) -> Any:
     return Field(default=default, validation_alias=AliasChoices(variable, name), **more)
 
 
+OWN_IMAGE = "own"
+"""Value of ``Settings.image`` for our own image, which ``cloudburst init`` builds and pushes to the
+account's ECR registry."""
+PUBLIC_IMAGE = "public"
+"""Value of ``Settings.image`` for `PUBLIC_IMAGE_NAME`."""
+PUBLIC_IMAGE_NAME = "betashow/video-generation-api:latest"
+"""Name of the image of ``cloudburst-fargate``."""
 Names = Annotated[tuple[str, ...], NoDecode]
 """Tuple of names; in the environment, a comma-separated list."""
+
+
+def full_image_name(image: str) -> str:
+    """Return the image that a user names: `PUBLIC_IMAGE` stands for its full name.
+
+    An empty text stands for our own image.
+    """
+    name = image.strip()
+    return PUBLIC_IMAGE_NAME if name == PUBLIC_IMAGE else name or OWN_IMAGE
 
 
 class Settings(BaseSettings):
@@ -69,7 +85,9 @@ class Settings(BaseSettings):
     cluster: str = _named("ECS_CLUSTER_NAME", "cluster", "cloudburst-cluster")
     task_definition: str = _named("ECS_TASK_DEFINITION", "task_definition", "cloudburst-task")
     """Task definition as family, ``family:revision`` or ARN. It determines the processor
-    architecture, the image and the protocol of the tasks."""
+    architecture, the image and the protocol of the tasks. The default is the family that
+    ``cloudburst-fargate`` uses. ``cloudburst init`` does not give our image to that family, unless
+    it is set explicitly, because the old client could not use it."""
     capacity: str = _named("CLOUDBURST_CAPACITY", "capacity", "FARGATE")
     """Capacity provider of tasks: ``FARGATE``, ``FARGATE_SPOT``, or both with weights, as in
     ``FARGATE_SPOT:3,FARGATE:1``."""
@@ -87,8 +105,10 @@ class Settings(BaseSettings):
     """Disk space of a task in GB, from 21 to 200; ``None`` for 20 GB, which are not billed."""
 
     # Workers.
-    image: str = _named("DOCKER_IMAGE", "image", "betashow/video-generation-api:latest")
-    """Container image that ``cloudburst init`` writes into the task definition."""
+    image: str = _named("DOCKER_IMAGE", "image", OWN_IMAGE)
+    """Container image that ``cloudburst init`` writes into the task definition: ``own`` for our
+    image, which ``init`` builds and pushes to ECR; ``public`` for the image of
+    ``cloudburst-fargate``; or the name of an image in any registry."""
     protocol: Protocol | None = _named("CLOUDBURST_PROTOCOL", "protocol")
     """Protocol of the image; ``None``: the protocol in the label ``cloudburst.protocol`` of the
     task definition, or ``onestep``, that of the public image, if the label is missing."""
@@ -109,6 +129,16 @@ class Settings(BaseSettings):
 
     results: Path | None = _named("RESULTS_DIR", "results")
     """Output folder for calls that do not name one; ``None``: the default folder of the call."""
+
+    @property
+    def names_task_definition(self) -> bool:
+        """True if the task definition was set explicitly, even to its default."""
+        return "task_definition" in self.model_fields_set
+
+    @field_validator("image")
+    @classmethod
+    def _full_image_name(cls, value: str) -> str:
+        return full_image_name(value)
 
     @field_validator("subnets", "security_groups", "fallbacks", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from importlib.metadata import version
 
 import anyio
 import httpx
@@ -32,8 +33,8 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.settings import Settings
-from cloudburst.models.task import Protocol
+from cloudburst.models.settings import PUBLIC_IMAGE_NAME, Settings
+from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.testing import Fault
 from support.setup_accounts import (
     HERE,
@@ -138,7 +139,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
         containerDefinitions=[{"name": "other", "image": "other"}],
     )
     report, settings = await set_up(
-        emulator, changes={"ECS_TASK_DEFINITION": "film", "DOCKER_IMAGE": OURS}
+        emulator, changes={"ECS_TASK_DEFINITION": "film", "DOCKER_IMAGE": OURS}, replace=True
     )
     steps = {step.name: step for step in report.steps if step.resource == "task definition"}
     assert steps["film:2"].outcome is StepOutcome.UPDATED
@@ -157,7 +158,11 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     assert container["healthCheck"]["timeout"] == 30
     assert container["stopTimeout"] == 120
     assert container["environment"] == [{"name": "CLOUDBURST_STOP_SECONDS", "value": "110"}]
-    assert container["dockerLabels"] == {"cloudburst.protocol": "native"}
+    assert container["dockerLabels"] == {
+        "cloudburst.protocol": "native",
+        "cloudburst.protocol-version": str(PROTOCOL_VERSION),
+        "cloudburst.version": version("cloudburst-sdk"),
+    }
     assert described(emulator, "film-arm64")["runtimePlatform"] == {
         "cpuArchitecture": "ARM64",
         "operatingSystemFamily": "LINUX",
@@ -186,13 +191,56 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     assert names == {"film:3", "film-more:1"}
 
 
+async def test_a_family_with_another_image_is_replaced_only_if_that_is_asked_for(emulator):
+    """Programs that start its tasks may send no key, or speak another protocol."""
+    changes = {"ECS_TASK_DEFINITION": "film"}
+    await set_up(emulator, changes=changes)
+    other = {**changes, "DOCKER_IMAGE": "ghcr.io/someone/cloudburst:1"}
+    since = len(emulator.calls)
+    with pytest.raises(ConfigurationError) as caught:
+        await set_up(emulator, changes=other)
+    assert str(caught.value) == (
+        "the task definition film exists with 'betashow/video-generation-api:latest', and programs "
+        "that start its tasks would get ghcr.io/someone/cloudburst:1: pass --replace "
+        "(replace=True) if they can use that image, or name another task definition: "
+        "ECS_TASK_DEFINITION=cloudburst-render"
+    )
+    assert writes(emulator, since) == []
+    # Another tag or digest is a new version of the same image.
+    same = {**changes, "DOCKER_IMAGE": f"docker.io/betashow/video-generation-api@sha256:{'0' * 64}"}
+    report, _ = await set_up(emulator, changes=same)
+    assert outcomes(report)["task definition", "film"] == "updated"
+    report, _ = await set_up(emulator, changes=other, replace=True)
+    assert outcomes(report)["task definition", "film"] == "updated"
+    client(emulator, "ecs").register_task_definition(
+        family="web-arm64", containerDefinitions=[{"name": "web", "image": "nginx"}]
+    )
+    with pytest.raises(ConfigurationError, match="web-arm64 exists with no container for render"):
+        await set_up(emulator, changes={**other, "ECS_TASK_DEFINITION": "web"})
+
+
+async def test_without_a_name_only_the_public_image_gets_the_family_of_the_old_client(emulator):
+    report, settings = await set_up(emulator)
+    assert settings.task_definition == "cloudburst-task"
+    report, settings = await set_up(emulator, changes={"DOCKER_IMAGE": OURS})
+    assert settings.task_definition == "cloudburst-render"
+    assert outcomes(report)["task definition", "cloudburst-render"] == "created"
+    (container, _) = described(emulator, "cloudburst-task")["containerDefinitions"]
+    assert container["image"] == PUBLIC_IMAGE_NAME
+    # Without a name, destroy removes what either of them has made.
+    unnamed = settings_of(emulator, DOCKER_IMAGE=OURS, AWS_SUBNET_ID=settings.subnets[0])
+    assert not unnamed.names_task_definition
+    assert (await destroy(unnamed, session=session(), env_file=None)).success
+    assert client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"] == []
+
+
 async def test_a_protocol_that_was_chosen_once_stays_with_its_image(emulator):
     changes = {"DOCKER_IMAGE": "registry.example/renderer:7"}
     _, settings = await set_up(emulator, changes=changes, protocol=Protocol.NATIVE)
     report, _ = await set_up(emulator, settings=settings)
     assert not report.changed
     report, _ = await set_up(emulator, settings=settings, protocol=Protocol.ONESTEP)
-    names = [c["name"] for c in described(emulator, "cloudburst-task")["containerDefinitions"]]
+    names = [c["name"] for c in described(emulator, "cloudburst-render")["containerDefinitions"]]
     assert names == ["cloudburst-processor", "cloudburst-watchdog"]
 
 

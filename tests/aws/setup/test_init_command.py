@@ -19,6 +19,7 @@ def cloudburst(emulator, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     for name, value in emulator.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DOCKER_IMAGE", "public")
     app = App()
     app.command(init_command, name="init")
 
@@ -41,13 +42,16 @@ def test_set_up_look_again_and_take_away(cloudburst, emulator, tmp_path):
     code, text = cloudburst("--from", HERE)
     assert (code, "7 created, 1 found." in text) == (0, True), text
     assert max(len(line) for line in text.splitlines()) <= 80
-    assert "While no task runs, only stored logs cost anything: $0.03 a GB and month." in text
+    assert "While no task runs, only the stored image and logs cost anything: $0.10" in text
     assert "AWS_SUBNET_ID=" in (tmp_path / ".env").read_text()
 
     code, text = cloudburst("--from", HERE, "--json")
     assert {step["outcome"] for step in json.loads(text)["steps"]} == {"found"}
 
-    code, text = cloudburst("--from", "198.51.100.0/24", "--add", "--image", "me/cloudburst:2")
+    arguments = ("--from", "198.51.100.0/24", "--add", "--image", "me/cloudburst:2")
+    with pytest.raises(ConfigurationError, match=r"cloudburst-task exists with .*: pass --replace"):
+        cloudburst(*arguments)
+    code, text = cloudburst(*arguments, "--replace")
     assert code == 0
     assert "port 5000 opened to" in text
     assert "closed to" not in text
@@ -84,6 +88,8 @@ def test_a_policy_is_json_and_changes_nothing(cloudburst, emulator, arguments, t
 def test_options_that_contradict_each_other_are_told(cloudburst):
     with pytest.raises(ConfigurationError, match="--destroy"):
         cloudburst("--keep-logs")
+    with pytest.raises(ConfigurationError, match="--keep-image without --destroy"):
+        cloudburst("--keep-image")
     with pytest.raises(ConfigurationError, match="one of the two"):
         cloudburst("--open", "--from", HERE)
     with pytest.raises(ConfigurationError, match="expected an IPv4"):

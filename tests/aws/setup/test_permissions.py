@@ -42,8 +42,17 @@ pytestmark = pytest.mark.anyio
 
 ACTIONS_WITHOUT_PERMISSION = frozenset({"sts:GetCallerIdentity"})
 """Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11)."""
-NEEDED_BY_OTHERS = {"tag_resource", "create_tags", "pass_role"}
-"""What calls need that tag what they make, or hand on a role."""
+NEEDED_BY_OTHERS = {
+    "tag_resource",
+    "create_tags",
+    "pass_role",
+    "batch_check_layer_availability",
+    "initiate_layer_upload",
+    "upload_layer_part",
+    "complete_layer_upload",
+    "put_image",
+}
+"""What calls need that tag what they make or hand on a role, and pushes over HTTP."""
 LONGEST = 6144
 """Characters of a managed policy without spaces: "IAM and AWS STS quotas" (2026-11)."""
 

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.setup import resources, roles
+from cloudburst.aws.setup import ecr_repository, resources, roles
 from cloudburst.aws.setup.changes import (
     CONSISTENCY_BACKOFF,
     AccountChanges,
     SetupStep,
     StepOutcome,
 )
-from cloudburst.aws.setup.env_file import remove_from_list
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
+from cloudburst.aws.setup.env_steps import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
     LOG_GROUP,
     has_our_tags,
+    reference_to_set_up,
     task_families,
 )
 from cloudburst.aws.setup.security_groups import (
@@ -34,12 +35,13 @@ from cloudburst.aws.setup.security_groups import (
 from cloudburst.aws.setup.subnets import default_subnets, describe_subnets
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
+    AccessDeniedError,
     AWSError,
     CloudburstError,
     ConfigurationError,
     ResourceMissingError,
 )
-from cloudburst.models.settings import Settings
+from cloudburst.models.settings import OWN_IMAGE, Settings
 
 __all__ = ["DestroyReport", "destroy"]
 
@@ -75,18 +77,21 @@ async def destroy(
     *,
     dry_run: bool = False,
     keep_logs: bool = False,
+    keep_image: bool = False,
     env_file: Path | None = Path(".env"),
     session: Any = None,
 ) -> DestroyReport:
-    """Remove the task definitions, security group, cluster, log group and role of ``init``.
+    """Remove the task definitions, security group, cluster, images, log group and role of ``init``.
 
     Resources of ``init`` are recognised by their tags. Revisions of a task definition are
-    deregistered. If AWS refuses to remove a resource, the others are still removed.
+    deregistered. Images in our repository that ``init`` did not push are kept, and the repository
+    with them. If AWS refuses to remove a resource, the others are still removed.
 
     Args:
         settings: Account, region, and names of the resources.
         dry_run: True to remove nothing and to report what would be removed.
         keep_logs: True to keep the log group with its lines.
+        keep_image: True to keep the ECR repository with our images.
         env_file: File of settings from which the ids of deleted security groups are removed;
             ``None`` to change no file.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
@@ -104,12 +109,13 @@ async def destroy(
         removed_groups = await remover.remove_security_groups()
         try:
             await remover.remove_cluster()
+            await remover.remove_repository(account, keep=keep_image)
             await remover.remove_log_group(keep=keep_logs)
             await remover.remove_execution_role()
         finally:
             if env_file is not None and removed_groups:
                 with anyio.CancelScope(shield=True):  # writing a small file takes milliseconds
-                    await _remove_from_env_file(changes, env_file, removed_groups)
+                    await remove_from_env_file(changes, env_file, removed_groups)
     return DestroyReport(
         account=account, region=aws.region, steps=tuple(changes.steps), dry_run=dry_run
     )
@@ -124,7 +130,9 @@ class _Remover:
 
     async def remove_task_definitions(self) -> None:
         """Deregister the active revisions of the task definitions for x86 and for ARM."""
-        for family in task_families(self._settings.task_definition).values():
+        settings = self._settings
+        references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
+        for family in (name for each in references for name in task_families(each).values()):
             arns = await self._changes.aws.collect_pages(
                 "ecs", "list_task_definitions", "taskDefinitionArns", familyPrefix=family
             )
@@ -197,6 +205,35 @@ class _Remover:
         await self._remove(
             "cluster", name, lambda: self._changes.change("ecs", "delete_cluster", cluster=name)
         )
+
+    async def remove_repository(self, account: str, *, keep: bool) -> None:
+        """Remove our images and their repository if ``init`` created it, unless ``keep`` is true.
+
+        Without the permission to look for it, the other resources are removed all the same.
+        """
+        resource, name = "image repository", OUR_REPOSITORY
+        try:
+            found = await ecr_repository.describe_repository(self._changes)
+        except AccessDeniedError as exc:
+            own = self._settings.image == OWN_IMAGE
+            outcome = StepOutcome.FAILED if own else StepOutcome.KEPT
+            self._changes.record(resource, name, outcome, f"not looked for: {exc}")
+            return
+        if found is None:
+            return
+        if not found.created_by_init:
+            self._keep(resource, name)
+        elif keep:
+            detail = "with its images, as requested"
+            self._changes.record(resource, name, StepOutcome.KEPT, detail)
+        else:
+            images = await ecr_repository.list_images(self._changes, name, account)
+            await self._remove(
+                resource,
+                name,
+                partial(ecr_repository.remove_repository, self._changes, name, images),
+                done=images.outcome,
+            )
 
     async def remove_log_group(self, *, keep: bool) -> None:
         """Delete the log group and its lines if ``init`` created it, unless ``keep`` is true."""
@@ -316,17 +353,3 @@ async def _check_no_tasks(changes: AccountChanges, cluster: str) -> None:
             "first: cloudburst cleanup --all"
         )
         raise AWSError(msg, code="ClusterContainsTasksException")
-
-
-async def _remove_from_env_file(changes: AccountChanges, path: Path, groups: list[str]) -> None:
-    """Remove ids of deleted security groups from the ``.env`` file, which ``init`` reads."""
-    try:
-        changed = await anyio.to_thread.run_sync(
-            lambda: remove_from_list(path, "AWS_SECURITY_GROUP_ID", groups, dry_run=changes.dry_run)
-        )
-    except OSError as exc:
-        changes.record("settings", str(path), StepOutcome.FAILED, str(exc))
-        return
-    if changed:
-        detail = "without that security group"
-        changes.record("settings", str(path), StepOutcome.UPDATED, detail)

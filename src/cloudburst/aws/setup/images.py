@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from cloudburst.aws.setup.resource_definitions import partition
+from cloudburst.models.prices import Architecture
 
+OCI_ARCHITECTURES: Mapping[Architecture, Literal["amd64", "arm64"]] = {
+    "X86_64": "amd64",
+    "ARM64": "arm64",
+}
+"""Names of processor architectures in images, by their names on Fargate."""
 _ECR_HOST = re.compile(
     r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)"
     r"\.(?:amazonaws\.com(?:\.cn)?|on\.aws)"
@@ -47,6 +55,13 @@ def registry_of(image: str) -> str:
     first, slash, _ = image.partition("/")
     is_host = slash and (first == "localhost" or "." in first or ":" in first)
     return first if is_host else "docker.io"
+
+
+def repository_name(image: str) -> str:
+    """Return the full name of an image's repository, without tag and digest."""
+    host = registry_of(image)
+    name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
+    return f"{host}/{name if '/' in name or host != 'docker.io' else f'library/{name}'}"
 
 
 def repository_of(image: str) -> Repository | None:

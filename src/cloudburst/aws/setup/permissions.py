@@ -124,10 +124,10 @@ def statements(
         case Purpose.RUN:
             return run_statements(settings, arns)
         case Purpose.INIT:
-            return init_statements(arns)
+            return init_statements(settings, arns)
         case Purpose.DESTROY:
             return destroy_statements(arns)
         case Purpose.DOCTOR:
-            return doctor_statements(settings, arns)
+            return doctor_statements(arns)
         case Purpose.PRICES:
             return (Statement(sid="ReadPrices", actions=("pricing:GetProducts",)),)

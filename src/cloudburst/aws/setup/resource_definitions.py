@@ -17,7 +17,7 @@ from cloudburst.aws.fargate.task_definition import (
     WATCHDOG_CONTAINER,
 )
 from cloudburst.models.prices import Architecture
-from cloudburst.models.settings import Settings
+from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
 from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.models.tier import Tier
 
@@ -49,6 +49,8 @@ RULE_DESCRIPTION = "cloudburst init"
 """Description of the ingress rules that ``init`` creates, by which it finds them again."""
 TAGS: Mapping[str, str] = {"CreatedBy": "animagent", "Project": "CloudBurst"}
 """Tags of every resource that ``init`` creates; ``destroy`` removes nothing without them."""
+OUR_FAMILY = "cloudburst-render"
+"""Name of the task definition that ``init`` registers if the settings name none."""
 ARM_SUFFIX = "-arm64"
 """End of the name of the task definition for ARM64."""
 
@@ -134,10 +136,24 @@ def partition(region: str) -> str:
 def is_our_image(image: str) -> bool:
     """Return whether an image is named ``cloudburst``, like the image of our render service.
 
-    The registry does not matter.
+    The registry does not matter. `OWN_IMAGE`, which stands for that image in our ECR repository,
+    counts as its name.
     """
+    if image == OWN_IMAGE:
+        return True
     repository = re.split("[@:]", image.rpartition("/")[2], maxsplit=1)[0]
     return repository == "cloudburst"
+
+
+def reference_to_set_up(settings: Settings) -> str:
+    """Return the task definition that ``init`` registers: family, ``family:revision`` or ARN.
+
+    If the settings name none, it is `OUR_FAMILY`. Only the public image gets the family that
+    ``cloudburst-fargate`` uses: that client sends no key and could not use tasks of another image.
+    """
+    if settings.names_task_definition or settings.image == PUBLIC_IMAGE_NAME:
+        return settings.task_definition
+    return OUR_FAMILY
 
 
 def task_families(task_definition: str) -> dict[Architecture, str]:

@@ -10,11 +10,13 @@ from cloudburst.aws.setup.statements import (
     our_tags_condition,
     pass_role_statement,
 )
+from cloudburst.models.settings import OWN_IMAGE, Settings
 
 
-def init_statements(arns: ResourceArns) -> tuple[Statement, ...]:
+def init_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements that ``cloudburst init`` needs."""
     return (
+        *(_image_statements(arns) if settings.image == OWN_IMAGE else ()),
         Statement(
             sid="CreateCluster",
             actions=(
@@ -109,6 +111,48 @@ def init_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     )
 
 
+def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
+    """Return the statements for the repository of our own image, and for pushing to it.
+
+    The actions of a push are those of "IAM permissions for pushing an image to an Amazon ECR
+    private repository", ECR user guide (2026-11).
+    """
+    repository = (arns.our_repository,)
+    return (
+        # IAM supports no resource for it.
+        Statement(sid="LogInToECR", actions=("ecr:GetAuthorizationToken",)),
+        Statement(
+            sid="CreateRepository",
+            actions=(
+                "ecr:CreateRepository",
+                "ecr:DescribeRepositories",
+                "ecr:GetLifecyclePolicy",
+                "ecr:ListTagsForResource",
+                "ecr:TagResource",
+            ),
+            resources=repository,
+        ),
+        Statement(
+            sid="ConfigureOurRepository",
+            actions=("ecr:PutImageScanningConfiguration", "ecr:PutLifecyclePolicy"),
+            resources=repository,
+            conditions=our_tags_condition(),
+        ),
+        Statement(
+            sid="PushImage",
+            actions=(
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:CompleteLayerUpload",
+                "ecr:InitiateLayerUpload",
+                "ecr:PutImage",
+                "ecr:UploadLayerPart",
+            ),
+            resources=repository,
+        ),
+    )
+
+
 def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements that ``cloudburst init --destroy`` needs."""
     return (
@@ -159,6 +203,22 @@ def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
             resources=(arns.log_group, f"{arns.log_group}:*"),
         ),
         list_log_groups_statement(),
+        Statement(
+            sid="ReadRepository",
+            actions=(
+                "ecr:BatchGetImage",
+                "ecr:DescribeImages",
+                "ecr:DescribeRepositories",
+                "ecr:ListTagsForResource",
+            ),
+            resources=(arns.our_repository,),
+        ),
+        Statement(
+            sid="DeleteOurRepository",
+            actions=("ecr:BatchDeleteImage", "ecr:DeleteRepository"),
+            resources=(arns.our_repository,),
+            conditions=our_tags_condition(),
+        ),
         describe_network_statement(),
         Statement(
             sid="DeleteOurSecurityGroups",

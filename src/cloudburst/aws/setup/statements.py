@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.aws.fargate.placement import MEMORY_GB_BY_VCPU
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
@@ -14,9 +15,10 @@ from cloudburst.aws.setup.resource_definitions import (
     PERMISSIONS_BOUNDARY,
     TAGS,
     partition,
+    reference_to_set_up,
     task_families,
 )
-from cloudburst.models.settings import Settings
+from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
 
 _LARGEST = max(Tier, key=lambda tier: tier.vcpu)
@@ -61,10 +63,20 @@ class ResourceArns:
         iam = f"{aws}:iam::{account}"
         self.cluster = f"{ecs}:cluster/{cluster}"
         self.tasks = f"{ecs}:task/{cluster}/*"
+        # Without a name in the settings, runs and init use different families.
+        references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
         self.task_definitions = tuple(
             f"{ecs}:task-definition/{family}:*"
-            for family in task_families(settings.task_definition).values()
+            for reference in references
+            for family in task_families(reference).values()
         )
+        repository = repository_of(settings.image)
+        self.our_repository = f"{aws}:ecr:{region}:{account}:repository/{OUR_REPOSITORY}"
+        """ARN of the repository of our own image."""
+        self.image_repository = (
+            self.our_repository if settings.image == OWN_IMAGE else repository and repository.arn
+        )
+        """ARN of the ECR repository of the settings' image; ``None`` for other registries."""
         self.log_group = f"{aws}:logs:{region}:{account}:log-group:{LOG_GROUP}"
         self.security_groups = f"{ec2}:security-group/*"
         self.vpcs = f"{ec2}:vpc/*"
@@ -165,13 +177,12 @@ def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, .
     )
 
 
-def doctor_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
+def doctor_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements that ``cloudburst doctor`` needs."""
-    repository = repository_of(settings.image)
     image = Statement(
         sid="ReadImage",
         actions=("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
-        resources=(repository.arn,) if repository else (),
+        resources=(arns.image_repository,) if arns.image_repository else (),
     )
     caller_roles = tuple(arn for arn in arns.callers if ":role/" in arn)
     return (
@@ -190,7 +201,7 @@ def doctor_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement
             actions=("iam:SimulatePrincipalPolicy",),
             resources=arns.callers,
         ),
-        *([image] if repository else []),
+        *([image] if arns.image_repository else []),
         list_log_groups_statement(),
         describe_network_statement(),
         Statement(sid="DescribeVpcEndpoints", actions=("ec2:DescribeVpcEndpoints",)),

@@ -1,0 +1,292 @@
+"""Our image in the account's ECR registry: built on this machine, and pushed if ECR lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TypeAlias
+
+from anyio import to_thread
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
+from cloudburst.aws.setup.ecr_images import EcrImage, read_images
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, EcrTarget, ecr_target
+from cloudburst.aws.setup.ecr_repository import (
+    ImageRepository,
+    describe_repository,
+    ensure_repository,
+)
+from cloudburst.aws.setup.images import Repository, ecr_host
+from cloudburst.aws.setup.upload_speed import UploadSpeed
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    ImageError,
+    NoAnswerError,
+    ResourceMissingError,
+)
+from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, ImageOptions, LayerSize
+from cloudburst.paths import state_folder
+from cloudburst.registry import (
+    Credentials,
+    LoginError,
+    NotInRegistryError,
+    PushProgress,
+    PushReport,
+    RegistryClient,
+    RegistryError,
+    RegistryUnavailableError,
+    UploadSessions,
+    open_registry,
+    push_image,
+)
+
+BuildImage: TypeAlias = Callable[
+    [ImageOptions, Callable[[BuildProgress], None] | None], Awaitable[BuiltImage]
+]
+"""Function that builds our image, such as `cloudburst.image.build_image`."""
+ImageProgress: TypeAlias = BuildProgress | PushProgress
+"""Progress of the build of the image, or of its upload."""
+USD_PER_GB_MONTH = 0.10
+"""Price of storage in ECR: https://aws.amazon.com/ecr/pricing/ (us-east-1, 2026-11)."""
+EXPECTED_MB = 110
+"""Maximum compressed size of the image for one architecture, in MB."""
+_RESOURCE = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnImage:
+    """State of our image before ``init`` changes anything."""
+
+    name: str
+    """Name of the image in ECR, without tag and digest."""
+    account: str
+    repository: ImageRepository | None
+    """Our repository; ``None`` if it does not exist yet."""
+    known: EcrImage | None
+    """Image that ECR has for this version; ``None`` if it has none."""
+    built: BuiltImage | None
+    """Image of this installation; ``None`` in a dry run, which builds nothing."""
+    missing: tuple[LayerSize, ...] = ()
+    """Layers that ECR does not have."""
+
+    @property
+    def missing_bytes(self) -> int:
+        """Number of bytes to upload."""
+        return sum(layer.size for layer in self.missing)
+
+    @property
+    def reference(self) -> str:
+        """Name of the image with its digest; with its tag as long as the digest is not known."""
+        if self.built is not None:
+            return f"{self.name}@{self.built.digest}"
+        if self.known is not None and self.known.digest:
+            return f"{self.name}@{self.known.digest}"
+        return f"{self.name}:{IMAGE_TAG}"
+
+    @property
+    def is_in_ecr(self) -> bool:
+        """True if ECR has the image of this installation under the tag of its version."""
+        built, known = self.built, self.known
+        return built is not None and known is not None and built.digest == known.digest
+
+
+async def prepare_own_image(
+    aws: AWSClient,
+    options: ImageOptions,
+    *,
+    dry_run: bool,
+    build: BuildImage | None = None,
+    on_progress: Callable[[ImageProgress], None] | None = None,
+) -> OwnImage:
+    """Build our image, and find out which parts of it ECR has, without changing the account.
+
+    Raises:
+        ConfigurationError: A package for building the image is missing.
+        ImageError: The image cannot be built.
+        CloudburstError: Any error of `AWSClient.call`, or ECR's registry does not answer.
+    """
+    account = await aws.account_id()
+    reader = AccountChanges(aws, dry_run=True)
+    repository = await describe_repository(reader)
+    known = None if repository is None else await _find_image(aws, account)
+    built = None
+    if not dry_run:
+        built = await (build or await _builder())(options, on_progress)
+    found = OwnImage(
+        name=f"{ecr_host(account, aws.region)}/{OUR_REPOSITORY}",
+        account=account,
+        repository=repository,
+        known=known,
+        built=built,
+    )
+    if built is None or found.is_in_ecr:
+        return found
+    missing = _layers(built)
+    if repository is not None:
+        async with _opened(aws) as (client, _):
+            missing = await _missing(client, missing)
+    return replace(found, missing=tuple(missing))
+
+
+async def _builder() -> BuildImage:
+    """Return `cloudburst.image.build_image`, which needs packages that other images do not."""
+    module = await to_thread.run_sync(import_module, "cloudburst.image.build")
+    build: BuildImage = module.build_image
+    return build
+
+
+async def push_own_image(
+    changes: AccountChanges,
+    image: OwnImage,
+    on_progress: Callable[[ImageProgress], None] | None = None,
+) -> None:
+    """Create the repository, and push the image unless ECR has it.
+
+    An upload that an earlier process began is continued. The tag is moved last, so that it never
+    names an incomplete image.
+
+    Raises:
+        AccessDeniedError: ECR does not allow the push.
+        NoAnswerError: The registry does not answer; the next ``init`` continues the upload.
+        CloudburstError: Any other refusal of the registry, or any error of `AWSClient.call`.
+    """
+    await ensure_repository(changes, image.repository)
+    if image.built is None:
+        _record_dry_run(changes, image)
+        return
+    name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
+    if image.is_in_ecr:
+        changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {image.built.digest}")
+        return
+    for note in image.built.notes:
+        changes.announce_wait(note)
+    speed = UploadSpeed(state_folder())
+    await speed.load()
+    _announce(changes, image, speed)
+    report = await _push(changes, image, image.built, speed, on_progress)
+    await speed.save(report.bytes_sent, report.seconds)
+    if report.digest != image.built.digest:
+        msg = f"the registry has stored {report.digest} in place of {image.built.digest}"
+        raise ImageError(msg)
+    outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
+    sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
+    present = f", {_megabytes(report.bytes_present)} were there" if report.bytes_present else ""
+    changes.record(_RESOURCE, name, outcome, f"{sent}{present}")
+
+
+async def _push(
+    changes: AccountChanges,
+    image: OwnImage,
+    built: BuiltImage,
+    speed: UploadSpeed,
+    on_progress: Callable[[ImageProgress], None] | None,
+) -> PushReport:
+    """Push the image; if the login has expired meanwhile, log in again and continue."""
+
+    def report(progress: PushProgress) -> None:
+        if (line := speed.first_estimate(progress, image.missing_bytes)) is not None:
+            changes.announce_wait(line)
+        if on_progress is not None:
+            on_progress(progress)
+
+    sessions = UploadSessions(state_folder() / "uploads.json")
+
+    async def push() -> PushReport:
+        async with _opened(changes.aws) as (client, target):
+            return await push_image(
+                client,
+                built.folder,
+                target.repository,
+                built.tag,
+                on_progress=report,
+                sessions=sessions,
+            )
+
+    with translated_registry_errors():
+        try:
+            return await push()
+        except LoginError:
+            return await push()
+
+
+@asynccontextmanager
+async def _opened(aws: AWSClient) -> AsyncGenerator[tuple[RegistryClient, EcrTarget]]:
+    target = await ecr_target(aws)
+    login = Credentials(target.username, target.password)
+    async with open_registry(target.url, login) as client:
+        yield client, target
+
+
+async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
+    repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
+    found = await read_images(aws, repository, [{"imageTag": IMAGE_TAG}])
+    return found[0] if found else None
+
+
+async def _missing(client: RegistryClient, layers: Sequence[LayerSize]) -> list[LayerSize]:
+    with translated_registry_errors():
+        return [
+            layer for layer in layers if not await client.has_blob(OUR_REPOSITORY, layer.digest)
+        ]
+
+
+def _layers(built: BuiltImage) -> list[LayerSize]:
+    """Return the layers of all architectures, each once."""
+    layers = {layer.digest: layer for platform in built.platforms for layer in platform.layers}
+    return list(layers.values())
+
+
+def _announce(changes: AccountChanges, image: OwnImage, speed: UploadSpeed) -> None:
+    """Announce what is uploaded, how long that takes, and what its storage costs."""
+    built = image.built
+    if built is None:
+        return
+    missing = image.missing_bytes
+    total = sum(layer.size for layer in _layers(built))
+    of = "" if missing == total else f" of {_megabytes(total)}"
+    line = f"pushing image {built.version}: {_megabytes(missing)}{of} to upload"
+    changes.announce_wait(f"{line}, {speed.estimate(missing)}; {_storage_cost(total)}")
+
+
+def _record_dry_run(changes: AccountChanges, image: OwnImage) -> None:
+    name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
+    if image.known is not None:
+        detail = "in ECR; it is built here, and pushed only if this installation differs"
+        changes.record(_RESOURCE, name, StepOutcome.FOUND, detail)
+        return
+    size = f"at most {EXPECTED_MB} MB to upload for each architecture"
+    detail = f"built here, {size}; {_storage_cost(2 * EXPECTED_MB * 10**6)}"
+    changes.record(_RESOURCE, name, StepOutcome.CREATED, detail)
+
+
+def _storage_cost(size: int) -> str:
+    usd = size / 1e9 * USD_PER_GB_MONTH
+    return f"storage in ECR ${usd:.3f} a month at ${USD_PER_GB_MONTH:.2f} a GB"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def translated_registry_errors() -> Generator[None]:
+    """Raise errors of this package in place of `RegistryError`."""
+    try:
+        yield
+    except RegistryError as exc:
+        raise _translated(exc) from exc
+
+
+def _translated(error: RegistryError) -> CloudburstError:
+    if isinstance(error, LoginError):
+        msg = f"ECR refuses the image: {error}: allow the actions of: cloudburst init --policy init"
+        return AccessDeniedError(msg)
+    if isinstance(error, RegistryUnavailableError):
+        return NoAnswerError(f"{error}: run cloudburst init again, which continues the upload")
+    if isinstance(error, NotInRegistryError):
+        return ResourceMissingError(str(error))
+    return ImageError(f"the image was not pushed: {error}")

@@ -1,0 +1,361 @@
+"""Our image is pushed to the account's registry, registered by digest, and removed again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cloudburst.aws.setup import own_image
+from cloudburst.aws.setup.check_account import doctor
+from cloudburst.aws.setup.destroy_account import destroy
+from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
+from cloudburst.aws.setup.init_account import InitOptions, init
+from cloudburst.aws.setup.permissions import Purpose, statements
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    ConfigurationError,
+    NoAnswerError,
+    ThrottledError,
+)
+from cloudburst.image import IMAGE_TAG
+from cloudburst.models.limits import Backoff
+from cloudburst.models.task import Protocol
+from cloudburst.registry import PushProgress, open_registry
+from cloudburst.testing import Fault
+from support.own_images import Builder, account_with_registry
+from support.setup_accounts import (
+    client,
+    here,
+    key_by_hand,
+    outcomes,
+    session,
+    settings_of,
+    wipe,
+    writes,
+)
+
+pytestmark = pytest.mark.anyio
+
+HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+REPOSITORY = "cloudburst"
+QUICK = Backoff(first=0.01, cap=0.02)
+
+
+@pytest.fixture(scope="module")
+def account(registry_server):
+    with account_with_registry(registry_server, moto=True) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(account):
+    wipe(account)
+    ecr = client(account, "ecr")
+    for repository in ecr.describe_repositories()["repositories"]:
+        ecr.delete_repository(repositoryName=repository["repositoryName"], force=True)
+    return account
+
+
+@pytest.fixture
+def builder(tmp_path):
+    return Builder(tmp_path / "images")
+
+
+async def set_up(emulator, builder, *, said=None, progress=None, changes=None, **options):
+    options = InitOptions(env_file=options.pop("env_file", None), **options)
+    settings = settings_of(emulator, **(changes or {}))
+    report = await init(
+        settings,
+        options=options,
+        find_address=here,
+        session=session(),
+        on_wait=None if said is None else said.append,
+        on_progress=None if progress is None else progress.append,
+        build_image=builder,
+    )
+    return report, settings_of(emulator, **{**(changes or {}), **report.environment})
+
+
+def step_of(report, resource):
+    (step,) = [step for step in report.steps if step.resource == resource]
+    return step
+
+
+def definition_of(emulator, family="cloudburst-render"):
+    ecs = client(emulator, "ecs")
+    return ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+
+
+def definitions(emulator):
+    return client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
+
+
+async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builder, tmp_path):
+    said, progress = [], []
+    env = tmp_path / ".env"
+    report, settings = await set_up(emulator, builder, said=said, progress=progress, env_file=env)
+    built = await builder(builder.options)
+    for family, architecture in (
+        ("cloudburst-render", "X86_64"),
+        ("cloudburst-render-arm64", "ARM64"),
+    ):
+        definition = definition_of(emulator, family)
+        (container,) = definition["containerDefinitions"]
+        assert container["image"] == f"{HOST}/cloudburst@{built.digest}"
+        assert container["dockerLabels"]["cloudburst.version"] == IMAGE_TAG
+        assert definition["runtimePlatform"]["cpuArchitecture"] == architecture
+    assert "DOCKER_IMAGE=own\n" in env.read_text()
+    assert "ECS_TASK_DEFINITION=cloudburst-render\n" in env.read_text()
+
+    ecr = client(emulator, "ecr")
+    (repository,) = ecr.describe_repositories()["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    policy = ecr.get_lifecycle_policy(repositoryName=REPOSITORY)["lifecyclePolicyText"]
+    assert json.loads(policy) == LIFECYCLE_POLICY
+    tags = ecr.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
+    assert {"Key": "CreatedBy", "Value": "animagent"} in tags
+
+    # What is uploaded, how long it takes and what it costs is said before.
+    assert said[0] == (
+        f"pushing image {IMAGE_TAG}: 0.4 MB to upload, the time is known after the first part; "
+        "storage in ECR $0.000 a month at $0.10 a GB"
+    )
+    assert any(isinstance(each, PushProgress) for each in progress)
+    assert step_of(report, "image").outcome == "created"
+    assert "0.4 MB pushed in" in step_of(report, "image").detail
+
+    since = len(emulator.calls)
+    again, _ = await set_up(emulator, builder, changes=report.environment)
+    assert not again.changed
+    assert writes(emulator, since) == []
+
+    diagnosis = await doctor(settings, tasks=1, find_address=here, session=session())
+    told = {check.name: (str(check.status), check.found) for check in diagnosis.checks}
+    assert told["platforms"] == ("passed", "the image is for amd64, arm64")
+    assert told["image"] == ("passed", f"{HOST}/cloudburst@{built.digest}")
+    assert told["version"] == ("passed", f"{IMAGE_TAG}, protocol version 1")
+    assert told["registry"][0] == "passed"
+
+
+async def test_a_changed_package_sends_its_layer_only(emulator, builder, registry_server):
+    report, _ = await set_up(emulator, builder)
+    before = await builder(builder.options)
+    builder.own = b"two"
+    said = []
+    report, _ = await set_up(emulator, builder, said=said, changes=report.environment)
+    step = step_of(report, "image")
+    assert step.outcome == "updated"
+    assert step.detail.startswith("0.0 MB pushed in 0 s, 0.4 MB were there")
+    assert "0.0 MB of 0.4 MB to upload" in said[0]
+    assert {name: told for name, told in outcomes(report).items() if told == "updated"} == {
+        ("image", "cloudburst"): "updated",
+        ("task definition", "cloudburst-render"): "updated",
+        ("task definition", "cloudburst-render-arm64"): "updated",
+    }
+    after = await builder(builder.options)
+    assert before.digest != after.digest
+    async with open_registry(registry_server.url, registry_server.credentials) as registry:
+        found, _ = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        assert found.digest == after.digest
+        # Tasks of earlier revisions still find theirs.
+        await registry.resolve(REPOSITORY, before.digest)
+
+
+async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
+    since = len(emulator.calls)
+    report, _ = await set_up(emulator, builder, dry_run=True)
+    assert builder.builds == 0
+    assert writes(emulator, since) == []
+    assert step_of(report, "image repository").outcome == "created"
+    assert step_of(report, "image").detail == (
+        "built here, at most 110 MB to upload for each architecture; storage in ECR $0.022 a month "
+        "at $0.10 a GB"
+    )
+    report, _ = await set_up(emulator, builder)
+    builds = builder.builds
+    report, _ = await set_up(emulator, builder, changes=report.environment, dry_run=True)
+    assert builder.builds == builds
+    assert not report.changed
+
+
+async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulator):
+    async def broken(options, on_progress=None):
+        raise ConfigurationError("no compiler: pip install ziglang")
+
+    since = len(emulator.calls)
+    with pytest.raises(ConfigurationError, match="ziglang"):
+        await set_up(emulator, broken)
+    assert writes(emulator, since) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (("DescribeRepositories", "AccessDeniedException"), AccessDeniedError),
+        (("CreateRepository", "AccessDeniedException"), AccessDeniedError),
+        (("CreateRepository", "ServerException"), NoAnswerError),
+        (("PutLifecyclePolicy", "ThrottlingException"), ThrottledError),
+        (("GetAuthorizationToken", "AccessDeniedException"), AccessDeniedError),
+        (("RegisterTaskDefinition", "ServerException"), NoAnswerError),
+    ],
+)
+async def test_after_a_failure_the_next_init_goes_on(
+    emulator, builder, monkeypatch, failure, error
+):
+    operation, code = failure
+    monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
+    times = 4 if code == "ThrottlingException" else 1  # such calls are repeated
+    status = 500 if code == "ServerException" else 400
+    emulator.add_fault(Fault(operation=operation, code=code, status=status, times=times))
+    with pytest.raises(error):
+        await set_up(emulator, builder)
+    assert definitions(emulator) == []
+    await set_up(emulator, builder)
+    assert len(definitions(emulator)) == 2
+
+
+async def test_a_push_that_fails_registers_nothing_and_is_continued(emulator, builder):
+    async def incomplete(options, on_progress=None):
+        built = await builder(options)
+        digest = built.platforms[1].layers[1].digest
+        (built.folder / "blobs/sha256" / digest.removeprefix("sha256:")).unlink()
+        return built
+
+    with pytest.raises(CloudburstError):
+        await set_up(emulator, incomplete)
+    assert definitions(emulator) == []
+    said = []
+    report, _ = await set_up(emulator, builder, said=said)
+    assert step_of(report, "image repository").outcome == "found"
+    assert " MB of 0.4 MB to upload" in said[0]
+    assert len(definitions(emulator)) == 2
+
+
+async def test_a_login_that_expires_during_the_push_is_renewed(emulator, builder, monkeypatch):
+    logins = []
+    real = own_image.open_registry
+
+    @asynccontextmanager
+    async def expired_once(url, login):
+        logins.append(login)
+        old = type(login)(login.username, "expired")
+        async with real(url, old if len(logins) == 1 else login) as opened:
+            yield opened
+
+    monkeypatch.setattr(own_image, "open_registry", expired_once)
+    await set_up(emulator, builder)
+    assert len(logins) == 2
+
+
+async def test_a_push_that_is_not_allowed_names_the_policy(emulator, builder, monkeypatch):
+    real = own_image.open_registry
+
+    def refused(url, login):
+        return real(url, type(login)(login.username, "wrong"))
+
+    monkeypatch.setattr(own_image, "open_registry", refused)
+    with pytest.raises(AccessDeniedError, match="cloudburst init --policy init"):
+        await set_up(emulator, builder)
+    assert definitions(emulator) == []
+
+
+async def test_a_repository_of_others_is_used_and_kept_as_it_is(emulator, builder):
+    ecr = client(emulator, "ecr")
+    ecr.create_repository(repositoryName=REPOSITORY)
+    report, settings = await set_up(emulator, builder)
+    assert step_of(report, "image repository").detail == "not created by init, used unchanged"
+    (repository,) = ecr.describe_repositories()["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": False}
+    report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert (step.outcome, step.detail) == ("kept", "not created by init")
+    assert ecr.describe_repositories()["repositories"]
+
+
+async def test_what_was_changed_by_hand_in_our_repository_is_corrected(emulator, builder):
+    report, _ = await set_up(emulator, builder)
+    ecr = client(emulator, "ecr")
+    ecr.put_image_scanning_configuration(
+        repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": False}
+    )
+    ecr.delete_lifecycle_policy(repositoryName=REPOSITORY)
+    report, _ = await set_up(emulator, builder, changes=report.environment)
+    step = step_of(report, "image repository")
+    assert (step.outcome, step.detail) == ("updated", "scans images on push, keeps 3 images")
+
+
+async def test_destroy_removes_our_images_and_only_those(emulator, builder, registry_server):
+    _, settings = await set_up(emulator, builder)
+    report = await destroy(settings, session=session(), env_file=None, keep_image=True)
+    step = step_of(report, "image repository")
+    assert (step.outcome, step.detail) == ("kept", "with its images, as requested")
+
+    _, settings = await set_up(emulator, builder)
+    async with open_registry(registry_server.url, registry_server.credentials) as registry:
+        found, data = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        theirs = json.loads(data)
+        del theirs["annotations"]
+        theirs["manifests"] = theirs["manifests"][:1]
+        await registry.push_manifest(
+            REPOSITORY, "mine", json.dumps(theirs).encode(), found.media_type
+        )
+    plan = await destroy(settings, session=session(), env_file=None, dry_run=True)
+    report = await destroy(settings, session=session(), env_file=None)
+    assert report.steps == plan.steps
+    step = step_of(report, "image repository")
+    assert step.outcome == "kept"
+    assert step.detail == "1 image of ours removed; contains images that init did not push: mine"
+    ecr = client(emulator, "ecr")
+    left = ecr.describe_images(repositoryName=REPOSITORY)["imageDetails"]
+    assert sorted(each.get("imageTags", []) for each in left) == [[], ["mine"]]
+    ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": "mine"}])
+
+    _, settings = await set_up(emulator, builder)
+    report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert (step.outcome, step.detail) == ("removed", "with 1 image")
+    assert ecr.describe_repositories()["repositories"] == []
+
+
+async def test_our_image_speaks_our_protocol(emulator, builder):
+    with pytest.raises(ConfigurationError, match="speaks the protocol native"):
+        await set_up(emulator, builder, protocol=Protocol.ONESTEP)
+    assert builder.builds == 0
+
+
+async def test_the_options_of_the_image_are_passed_on(emulator, builder):
+    report, _ = await set_up(emulator, builder, base="registry.example/python:3.13", arm64=False)
+    assert builder.options.base == "registry.example/python:3.13"
+    assert builder.options.architectures == ("amd64",)
+    assert ("task definition", "cloudburst-render-arm64") not in outcomes(report)
+
+
+async def test_the_policies_are_enough_for_the_image(emulator, builder):
+    def allowed(purpose, settings):
+        known = {"region": "us-east-1", "account": "123456789012"}
+        return {action for one in statements(settings, purpose, **known) for action in one.actions}
+
+    def done(since):
+        by_hand = key_by_hand(emulator)["AWS_ACCESS_KEY_ID"]
+        calls = emulator.calls[since:]
+        return {call.action for call in calls if call.key != by_hand} - {"sts:GetCallerIdentity"}
+
+    since = len(emulator.calls)
+    report, settings = await set_up(emulator, builder)
+    ecr = client(emulator, "ecr")
+    ecr.put_image_scanning_configuration(
+        repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": False}
+    )
+    report, settings = await set_up(emulator, builder, changes=report.environment)
+    assert "ecr:CreateRepository" in done(since)
+    assert done(since) <= allowed(Purpose.INIT, settings)
+    since = len(emulator.calls)
+    await doctor(settings, tasks=1, find_address=here, session=session())
+    assert done(since) <= allowed(Purpose.DOCTOR, settings)
+    since = len(emulator.calls)
+    await destroy(settings, session=session(), env_file=None)
+    assert "ecr:DeleteRepository" in done(since)
+    assert done(since) <= allowed(Purpose.DESTROY, settings)

@@ -1,0 +1,82 @@
+"""Small images in place of our own, and accounts with a real registry."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from contextlib import contextmanager
+
+from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.models.task import PROTOCOL_VERSION
+from cloudburst.registry.documents import OCI_INDEX
+from cloudburst.testing import EmulatedRegistry
+from support.oci_layouts import LayoutWriter, tar_of
+from support.setup_accounts import bare
+
+ANNOTATIONS = {"cloudburst.protocol-version": str(PROTOCOL_VERSION)}
+
+
+@contextmanager
+def account_with_registry(server, **config):
+    """An empty account whose ECR registry is a real one."""
+    registry = EmulatedRegistry(url=server.url, username=server.username, password=server.password)
+    with bare(registry=registry, **config) as emulator:
+        yield emulator
+
+
+class Builder:
+    """Builds small images as `cloudburst.image.build_image` builds large ones."""
+
+    def __init__(self, folder, *, own=b"one"):
+        self._folder = folder
+        self.own = own
+        """Content of the layer of our package."""
+        self.builds = 0
+        self.options = None
+
+    async def __call__(self, options, on_progress=None):
+        self.builds += 1
+        self.options = options
+        if on_progress is not None:
+            on_progress(BuildProgress(step="compress the packages", done=1, total=2))
+        name = hashlib.sha256(self.own + repr(options.architectures).encode()).hexdigest()
+        return built_image(self._folder / name, options.architectures, self.own)
+
+
+def built_image(folder, architectures, own):
+    """An image of two layers for each architecture: packages, and our own."""
+    if folder.exists():
+        folder = folder.with_name(f"{folder.name}-again-{len(list(folder.parent.iterdir()))}")
+    folder.mkdir(parents=True)
+    writer = LayoutWriter(folder)
+    manifests, platforms = [], []
+    for architecture in architectures:
+        packages = hashlib.shake_256(architecture.encode()).digest(200_000)
+        contents = {
+            "packages": tar_of(("opt/packages", packages)),
+            "our package": tar_of(("opt/own", own)),
+        }
+        manifests.append(writer.image(architecture, list(contents.values())))
+        layers = []
+        for name, tar in contents.items():
+            data = gzip.compress(tar, mtime=0)
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            layers.append(LayerSize(name=name, digest=digest, size=len(data)))
+        platforms.append(
+            BuiltPlatform(
+                architecture=architecture, digest=manifests[-1]["digest"], layers=tuple(layers)
+            )
+        )
+    index = writer.document({"manifests": manifests, "annotations": ANNOTATIONS}, OCI_INDEX)
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
+    return BuiltImage(
+        folder=folder,
+        digest=index["digest"],
+        tag=IMAGE_TAG,
+        base="base",
+        platforms=tuple(platforms),
+        version=IMAGE_TAG,
+        protocol_version=PROTOCOL_VERSION,
+        labels={},
+    )
