@@ -13,7 +13,18 @@ from cloudburst.aws.setup.check_image import check_platforms
 from cloudburst.aws.setup.checks import CheckContext, CheckStatus
 from cloudburst.errors import AccessDeniedError
 from cloudburst.models.tier import Tier
-from support.setup_accounts import bare, client, here, index, pushed, session, set_up, settings_of
+from support.setup_accounts import (
+    bare,
+    client,
+    digest_of,
+    here,
+    index,
+    manifest,
+    pushed,
+    session,
+    set_up,
+    settings_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +108,7 @@ async def test_the_configuration_of_a_single_image_names_its_processor():
 
     ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
     assert state is CheckStatus.FAILED
-    assert "for arm64, the task definition for amd64" in found
+    assert "for arm64, the task definition t:1 for amd64" in found
 
 
 @pytest.mark.parametrize(
@@ -136,7 +147,7 @@ async def test_the_registry_of_another_region_and_account_is_asked():
     far = "210987654321.dkr.ecr.eu-west-1.amazonaws.com/team/x@sha256:ff"
     ecr = ECR(index("amd64"), image=far)
     await look_at(ecr)
-    _, asked = ecr.asked[-1]
+    asked = next(parameters for name, parameters in ecr.asked if name == "batch_get_image")
     assert asked["in_region"] == "eu-west-1"
     assert asked["registryId"] == "210987654321"
     assert asked["repositoryName"] == "team/x"
@@ -154,12 +165,23 @@ async def test_an_image_that_was_never_pushed_is_a_failure(emulator):
     check = await seen()  # no repository
     assert check.status is CheckStatus.FAILED
     assert "is not in ECR" in check.found
-    assert "--platform linux/amd64,linux/arm64 --push" in check.fix
+    assert "push an image for linux/amd64 under that name, or use our own" in check.fix
     with pushed(emulator, "cloudburst:2", "amd64"):
         assert (await seen()).status is CheckStatus.FAILED  # no such tag
     with pushed(emulator, "cloudburst:1", "amd64", "arm64"):
         check = await seen()
         assert (check.status, check.found) == (CheckStatus.PASSED, "the image is for amd64, arm64")
+    with pushed(emulator, "cloudburst:1", "amd64", "arm64", there=("arm64",)):
+        check = await seen()
+        assert check.status is CheckStatus.FAILED
+        missing = digest_of(manifest("amd64"))
+        assert check.found.startswith(f"{missing}, the image of cloudburst-render:")
+        assert check.found.endswith(" for amd64, is not in ECR: tasks cannot pull it")
+    with pushed(emulator, "cloudburst:1", "amd64"):
+        diagnosis = await doctor(settings, tasks=1, find_address=here, session=session())
+        (check,) = [check for check in diagnosis.checks if check.name == "other platform"]
+        assert check.status is CheckStatus.WARNING  # the next run does not need it
+        assert "the task definition cloudburst-render-arm64:" in check.found
 
 
 async def test_who_may_not_ask_ecr_is_told_what_to_allow():

@@ -37,7 +37,7 @@ async def checks(settings, **more):
     return found
 
 
-def redefined(emulator, family="cloudburst-task", *, top=None, more=None, **changes):
+def redefined(emulator, family="cloudburst-render", *, top=None, more=None, **changes):
     """A new revision by hand, with changes of its first container, and other ones beside it."""
     ecs = client(emulator, "ecs")
     known = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
@@ -127,6 +127,7 @@ async def test_what_is_amiss_in_a_task_definition_is_named(emulator):
     _, settings = await set_up(emulator)
     redefined(
         emulator,
+        "cloudburst-task",
         image="other/image",
         memory=6144,
         linuxParameters=None,

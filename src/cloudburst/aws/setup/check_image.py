@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
 import httpx
 
-from cloudburst.aws.fargate.task_definition import parse_task_definition
-from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.images import Repository, image_id, repository_of
+from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
+from cloudburst.aws.setup.checks import (
+    INIT,
+    Check,
+    CheckContext,
+    CheckStatus,
+    failed,
+    passed,
+    warning,
+)
+from cloudburst.aws.setup.ecr_images import as_dict, parse_object, read_images
+from cloudburst.aws.setup.images import OCI_ARCHITECTURES, Repository, image_id, repository_of
+from cloudburst.aws.setup.resource_definitions import is_our_image, task_families
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, ResourceMissingError
+from cloudburst.models.prices import Architecture
+from cloudburst.models.settings import OWN_IMAGE
 
-INDEX_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-"""Media types of an index, which names one image for each platform: OCI image specification 1.1 and
-Docker registry specification."""
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-"""Media types of the manifest of a single image, from the same specifications."""
-PLATFORMS: Mapping[str, str] = {"X86_64": "amd64", "ARM64": "arm64"}
-"""Names of processor architectures in image manifests, by their names on Fargate."""
 MAX_CONFIGURATION_BYTES = 1 << 20
 CONFIGURATION_TIMEOUT = 10.0
 """Maximum seconds for reading the configuration of an image."""
-BUILD = (
-    "docker buildx build --platform linux/amd64,linux/arm64 --push -t {image} ., "
-    "or use a task definition for the image's processor"
-)
+_NAME = "platforms"
 
 
 async def check_platforms(
     context: CheckContext, transport: httpx.AsyncBaseTransport | None = None
 ) -> list[Check]:
-    """Check that an image in ECR exists and runs on the processor of the task definition.
+    """Check that images in ECR exist and run on the processors of their task definitions.
 
-    Images in other registries are not checked: each registry has its own way to sign in.
+    The task definition of the settings is checked, and the one of the same family for the other
+    processor, if it exists: a problem of the latter is a warning, because the next run does not use
+    it. Images in other registries are not checked: each registry has its own way to sign in.
 
     Args:
         context: Account and settings.
@@ -51,75 +49,109 @@ async def check_platforms(
         CloudburstError: Any error of `AWSClient.call`.
     """
     try:
-        definition = parse_task_definition(
-            await context.task_definition(), protocol=context.settings.protocol
-        )
+        described = await context.task_definition()
     except (ConfigurationError, ResourceMissingError):
+        return []  # reported by the check of the task definition
+    found = await _check_definition(context, described, transport)
+    if found and (other := await _other_architecture(context, described)) is not None:
+        found += [
+            replace(check, name="other platform", status=CheckStatus.WARNING)
+            for check in await _check_definition(context, other, transport)
+            if check.status is CheckStatus.FAILED
+        ]
+    return found
+
+
+async def _other_architecture(
+    context: CheckContext, described: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return the task definition of the same family for the other architecture, if it exists."""
+    family = str(described["taskDefinitionArn"]).rpartition("/")[2].partition(":")[0]
+    (other,) = set(task_families(family).values()) - {family}
+    try:
+        response = await context.aws.call("ecs", "describe_task_definition", taskDefinition=other)
+    except (AccessDeniedError, ResourceMissingError):
+        return None
+    found: Mapping[str, Any] = response["taskDefinition"]
+    return None if found["taskDefinitionArn"] == described["taskDefinitionArn"] else found
+
+
+async def _check_definition(
+    context: CheckContext,
+    described: Mapping[str, Any],
+    transport: httpx.AsyncBaseTransport | None,
+) -> list[Check]:
+    """Check the image of one task definition."""
+    try:
+        definition = parse_task_definition(described, protocol=context.settings.protocol)
+    except ConfigurationError:
         return []  # reported by the check of the task definition
     repository = repository_of(definition.image)
     if repository is None:
         return []
-    name, image = "platforms", definition.image
-    try:
-        manifest = await _manifest(context, repository, image)
-    except (ResourceMissingError, AWSError) as exc:
-        if not isinstance(exc, ResourceMissingError) and "NotFound" not in exc.code:
-            raise
-        manifest = None
-    build = BUILD.format(image=image)
-    if manifest is None:
-        return [failed(name, f"{image} is not in ECR: tasks cannot pull it", build)]
-    found = _index_platforms(manifest) or await _image_platform(
-        context, repository, manifest, transport
+    image = definition.image
+    images = await read_images(context.aws, repository, [image_id(image)])
+    if not images:
+        fix = _fix(context, definition)
+        return [failed(_NAME, f"{image} is not in ECR: tasks cannot pull it", fix)]
+    platforms = images[0].platforms or dict.fromkeys(
+        await _image_platform(context, repository, images[0].manifest, transport), ""
     )
-    needed = PLATFORMS.get(definition.architecture, definition.architecture)
-    if not found:
-        return [warning(name, f"not checked: ECR does not show the processor of {image}")]
-    names = ", ".join(sorted(found))
-    if needed not in found:
-        text = f"the image is for {names}, the task definition for {needed}: tasks cannot start"
-        return [failed(name, text, build)]
-    return [passed(name, f"the image is for {names}")]
+    if not platforms:
+        return [warning(_NAME, f"not checked: ECR does not show the processor of {image}")]
+    return [await _check_platform(context, definition, repository, platforms)]
 
 
-async def _manifest(
-    context: CheckContext, repository: Repository, image: str
-) -> dict[str, object] | None:
-    """Return the manifest or index of an image; ``None`` if there is no such image."""
-    response = await context.aws.call(
-        "ecr",
-        "batch_get_image",
-        in_region=repository.region,
-        registryId=repository.account,
-        repositoryName=repository.name,
-        imageIds=[image_id(image)],
-        acceptedMediaTypes=[*INDEX_TYPES, *MANIFEST_TYPES],
-    )
-    images: Sequence[Mapping[str, Any]] = response.get("images") or ()
-    return _parse_object(images[0].get("imageManifest", "")) if images else None
+async def _check_platform(
+    context: CheckContext,
+    definition: TaskDefinition,
+    repository: Repository,
+    platforms: Mapping[str, str],
+) -> Check:
+    """Check that an image has the processor of its task definition.
 
-
-def _index_platforms(manifest: Mapping[str, Any]) -> set[str]:
-    """Return the processors that an index names; empty for the manifest of a single image.
-
-    Entries of an index with an unknown platform are left out: they are build records
-    ("attestations").
+    Args:
+        context: Account and settings.
+        definition: Task definition.
+        repository: Repository of the image.
+        platforms: Digests of the images by processor; empty texts if the image is a single one.
     """
-    found: set[str] = set()
-    for entry in _as_list(manifest.get("manifests")):
-        platform = _as_dict(_as_dict(entry).get("platform"))
-        found.add(str(platform.get("architecture") or "unknown"))
-    return found - {"unknown"}
+    needed, names = _needed(definition), ", ".join(sorted(platforms))
+    revision, fix = definition.arn.rpartition("/")[2], _fix(context, definition)
+    if needed not in platforms:
+        text = f"the image is for {names}, the task definition {revision} for {needed}"
+        return failed(_NAME, f"{text}: tasks cannot start", fix)
+    digest = platforms[needed]
+    if digest and not await read_images(context.aws, repository, [{"imageDigest": digest}]):
+        text = f"{digest}, the image of {revision} for {needed}, is not in ECR"
+        return failed(_NAME, f"{text}: tasks cannot pull it", fix)
+    return passed(_NAME, f"the image is for {names}")
+
+
+def _needed(definition: TaskDefinition) -> str:
+    """Return the name that images use for the processor of a task definition."""
+    architecture = definition.architecture
+    return OCI_ARCHITECTURES.get(cast("Architecture", architecture), architecture)
+
+
+def _fix(context: CheckContext, definition: TaskDefinition) -> str:
+    """Return what to do if a task definition's image is missing or for another processor."""
+    if is_our_image(definition.image) and context.settings.image == OWN_IMAGE:
+        return f"{INIT} pushes it for both processors"
+    return (
+        f"push an image for linux/{_needed(definition)} under that name, or use our own: "
+        f"DOCKER_IMAGE={OWN_IMAGE}, then {INIT}"
+    )
 
 
 async def _image_platform(
     context: CheckContext,
     repository: Repository,
-    manifest: Mapping[str, Any],
+    manifest: Mapping[str, object],
     transport: httpx.AsyncBaseTransport | None,
 ) -> set[str]:
     """Return the processor in the configuration of a single image; empty if it cannot be read."""
-    digest = _as_dict(manifest.get("config")).get("digest")
+    digest = as_dict(manifest.get("config")).get("digest")
     if not isinstance(digest, str):
         return set()
     try:
@@ -134,7 +166,7 @@ async def _image_platform(
         text = await _read(str(response["downloadUrl"]), transport)
     except (AccessDeniedError, AWSError, httpx.HTTPError, TimeoutError):
         return set()
-    processor = _parse_object(text).get("architecture")
+    processor = parse_object(text).get("architecture")
     return {processor} if isinstance(processor, str) else set()
 
 
@@ -152,19 +184,3 @@ async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> str:
                 if len(data) > MAX_CONFIGURATION_BYTES:
                     break
     return data[:MAX_CONFIGURATION_BYTES].decode(errors="replace")
-
-
-def _parse_object(text: str) -> dict[str, object]:
-    """Return the JSON object in a text; empty if the text is anything else."""
-    try:
-        return _as_dict(json.loads(text))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _as_dict(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _as_list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []

@@ -22,6 +22,7 @@ from cloudburst.aws.setup.subnets import (
     zone_names,
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
+from cloudburst.models.settings import OWN_IMAGE
 
 ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "s3")
 """VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC
@@ -105,7 +106,8 @@ async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) 
     )
     if unreachable:
         fix = (
-            "create a NAT gateway, or copy the image to ECR in this region and run cloudburst init"
+            "create a NAT gateway, or use our own image, which is in ECR of this region: "
+            f"DOCKER_IMAGE={OWN_IMAGE}, then {INIT}"
         )
         return failed("subnets", f"{text}; endpoints do not reach {' and '.join(unreachable)}", fix)
     endpoints = ", ".join(ENDPOINTS)
@@ -142,8 +144,10 @@ async def _images(context: CheckContext) -> list[str]:
 def _has_endpoint(context: CheckContext, image: str) -> bool:
     """Return whether tasks can pull an image through the VPC endpoints of ECR.
 
-    This is possible if the image is in a private ECR repository of the same region.
+    This is possible if the image is in a private ECR repository of the same region, as our own is.
     """
+    if image == OWN_IMAGE:
+        return True
     repository = repository_of(image)
     return repository is not None and repository.region == context.aws.region
 

@@ -7,11 +7,20 @@ from typing import Any
 
 from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.aws.fargate.placement import CapacityProviders
-from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
+from cloudburst.aws.fargate.task_definition import (
+    TaskDefinition,
+    check_protocol_version,
+    parse_task_definition,
+)
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.images import registry_of, repository_of
-from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
+from cloudburst.aws.setup.images import ecr_host, registry_of, repository_name, repository_of
+from cloudburst.aws.setup.resource_definitions import (
+    PACKAGE_VERSION,
+    SERVICE_CONTAINER_STOP_TIMEOUT,
+)
 from cloudburst.errors import ConfigurationError, ResourceMissingError
+from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
 
 DEFAULT_CONTAINER_STOP_TIMEOUT = 30
@@ -69,6 +78,7 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         _check_init_process(definition, containers),
         _check_lifetime(definition),
         _check_transport(context, definition),
+        *_check_version(definition),
         _check_image(context, definition),
         _check_registry(context, definition.image),
         *_check_other_registries(definition, containers),
@@ -155,10 +165,32 @@ def _check_transport(context: CheckContext, definition: TaskDefinition) -> Check
 
 
 def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
-    if definition.image != context.settings.image:
-        found = f"tasks run {definition.image}, DOCKER_IMAGE is {context.settings.image}"
+    configured = context.settings.image
+    if configured == OWN_IMAGE:
+        host = ecr_host(definition.account or "", context.aws.region)
+        if repository_name(definition.image) != f"{host}/{OUR_REPOSITORY}":
+            found = f"tasks run {definition.image}, and not our own image, the default"
+            fix = f"{INIT}; to keep this image, set DOCKER_IMAGE to its name"
+            return warning("image", found, fix)
+    elif definition.image != configured:
+        found = f"tasks run {definition.image}, DOCKER_IMAGE is {configured}"
         return warning("image", found, INIT)
     return passed("image", definition.image)
+
+
+def _check_version(definition: TaskDefinition) -> list[Check]:
+    """Compare the versions of package and protocol in the task definition with ours."""
+    name, recorded = "version", definition.version or "an earlier version, which recorded none"
+    if definition.protocol_version is None:
+        return []
+    try:
+        check_protocol_version(definition)
+    except ConfigurationError as exc:
+        return [failed(name, str(exc))]
+    if definition.version != PACKAGE_VERSION:
+        found = f"set up by {recorded}; this is {PACKAGE_VERSION}, with the same protocol"
+        return [warning(name, found, INIT)]
+    return [passed(name, f"{PACKAGE_VERSION}, protocol version {definition.protocol_version}")]
 
 
 def _check_registry(context: CheckContext, image: str) -> Check:
@@ -175,7 +207,10 @@ def _check_registry(context: CheckContext, image: str) -> Check:
             "Docker Hub: pulls are limited for each address and slower than from ECR; "
             "each task pulls the whole image"
         )
-        fix = "copy the image to ECR, set DOCKER_IMAGE, then run: cloudburst init"
+        fix = (
+            f"use our own image in ECR: DOCKER_IMAGE={OWN_IMAGE}, then {INIT}; or copy this one to "
+            "ECR, and set DOCKER_IMAGE to its name"
+        )
         return warning("registry", found, fix)
     return passed("registry", host)
 
