@@ -58,7 +58,7 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "later_sentence"),
     [
-        ("init", "While no task runs, only stored logs cost anything."),
+        ("init", "While no task runs, only the stored image and logs cost anything."),
         ("doctor", "The exit code is 0 if no check failed, and 1 otherwise"),
         ("cleanup", "Tasks that cloudburst did not start are never stopped."),
         ("emulate", "Each task is a process with an address of its own."),
