@@ -8,8 +8,8 @@ check starts and its maximum cost, and asks for confirmation. Then it starts sma
 for each promise whether AWS keeps it. At its end every task is stopped, also after an error. The
 exit code is 1 if a promise is broken.
 
-``--quick`` omits the burst, the subnets, ARM64 and the processor. ``--cloudtrail 20`` waits up to
-20 minutes for the record of a task, to check whether it contains the key of the task.
+``--quick`` omits the image, the burst, the subnets, ARM64 and the processor. ``--cloudtrail 20``
+waits up to 20 minutes for the record of a task, to check whether it contains the key of the task.
 """
 # ruff: noqa: INP001
 
@@ -29,6 +29,7 @@ import anyio
 import anyio.to_thread
 from aws_checks import BURST, SMALL, Checker
 from aws_findings import MAX_TASK_SECONDS, Findings
+from aws_image_check import check_image
 from PIL import Image
 from rich.console import Console
 
@@ -42,6 +43,7 @@ from cloudburst.aws.setup.resource_definitions import task_families
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.errors import CloudburstError
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.tier import Tier
 
 MAX_USD = Decimal("0.10")
@@ -61,7 +63,7 @@ class Options:
     lifetime: float = LIFETIME
     """Seconds after which a task has to end by itself."""
     quick: bool = False
-    """True to omit the burst, the subnets, ARM64 and the processor."""
+    """True to omit the image, the burst, the subnets, ARM64 and the processor."""
     cloudtrail: float = 0.0
     """Minutes to wait for the record of a task; 0 to omit this check."""
 
@@ -145,6 +147,7 @@ async def parts_of(
         parts.append(Part("Spot", "1 small", small, checker.spot))
     if not options.quick:
         parts += [
+            *_image_parts(aws, findings, settings),
             Part("Each subnet", f"{number} tiny", tiny * RUN_SECONDS * number, checker.each_subnet),
             Part("A burst", f"{BURST} tiny", tiny * MINIMUM_SECONDS * BURST, checker.burst),
             Part("The processor", "1 tiny", tiny * RUN_SECONDS, checker.processor),
@@ -155,6 +158,18 @@ async def parts_of(
     if options.cloudtrail:
         parts.append(Part("CloudTrail", "", none, trail))
     return parts
+
+
+def _image_parts(aws: AWSClient, findings: Findings, settings: Settings) -> list[Part]:
+    """Return the check of our image, if the settings have it."""
+    if settings.image != OWN_IMAGE:
+        return []
+
+    async def run() -> None:
+        await check_image(aws, findings)
+
+    # A GB costs $0.10 a month, so that some minutes cost nothing.
+    return [Part("The image", "", Decimal(0), run)]
 
 
 async def _exists(aws: AWSClient, reference: str) -> bool:

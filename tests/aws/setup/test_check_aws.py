@@ -10,11 +10,13 @@ import sys
 import pytest
 from rich.console import Console
 
+from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.setup.env_file import write_settings
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
+from support.own_images import Builder, account_with_registry
 from support.project import DOCS
-from support.setup_accounts import bare, client, set_up, wipe
+from support.setup_accounts import bare, client, session, set_up, settings_of, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -31,7 +33,7 @@ def script(monkeypatch):
     monkeypatch.setattr(sys.modules["aws_checks"], "POLL_INTERVAL", 0.1)
     monkeypatch.setattr(sys.modules["aws_checks"], "LOG_DELAY", 0.5)
     yield module
-    for name in ("check_aws", "aws_checks", "aws_findings"):
+    for name in ("check_aws", "aws_checks", "aws_findings", "aws_image_check"):
         sys.modules.pop(name, None)
 
 
@@ -165,3 +167,18 @@ def test_a_record_of_cloudtrail_is_searched_for_the_key(script):
     assert shown([record(task, "HIDDEN_DUE_TO_SECURITY_REASONS")], keys) is False
     assert shown([record(task, "secret-key")], keys) is True
     assert shown([], keys) is None
+
+
+async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
+    script, told, registry_server, tmp_path
+):
+    module = sys.modules["aws_image_check"]
+    findings = sys.modules["aws_findings"].Findings(told)
+    with account_with_registry(registry_server, moto=False) as emulator:
+        async with open_aws(settings_of(emulator), session=session()) as aws:
+            await module.check_image(aws, findings, build=Builder(tmp_path / "images"))
+        text = told.file.getvalue()
+        assert text.count("kept ") == 3, text
+        # The emulator has no preview of lifecycle policies.
+        assert text.count("BROKEN the lifecycle policy keeps the image") == 1
+        assert client(emulator, "ecr").describe_repositories()["repositories"] == []
