@@ -17,10 +17,14 @@ from cloudburst.aws.setup.ecr_images import read_images
 from cloudburst.aws.setup.ecr_login import ecr_target
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
 from cloudburst.aws.setup.images import Repository
-from cloudburst.aws.setup.own_image import BuildImage, translated_registry_errors
+from cloudburst.aws.setup.own_image import (
+    BuildImage,
+    image_builder,
+    translated_registry_errors,
+)
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.errors import CloudburstError
-from cloudburst.image import BuiltImage, ImageOptions, build_image
+from cloudburst.image import BuiltImage, ImageOptions
 from cloudburst.registry import (
     Credentials,
     PushProgress,
@@ -42,11 +46,12 @@ async def check_image(
     aws: AWSClient,
     findings: Findings,
     *,
-    build: BuildImage = build_image,
+    build: BuildImage | None = None,
     options: ImageOptions | None = None,
 ) -> None:
     """Build our image, push it in two parts, read it from ECR, and delete the repository."""
     started_at = anyio.current_time()
+    build = build or await image_builder()
     built = await build(options or ImageOptions(), None)
     seconds = anyio.current_time() - started_at
     sizes = ", ".join(f"{one.architecture} {one.size / 1e6:.1f} MB" for one in built.platforms)

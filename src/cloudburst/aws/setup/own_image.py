@@ -115,7 +115,7 @@ async def prepare_own_image(
     known = None if repository is None else await _find_image(aws, account)
     built = None
     if not dry_run:
-        built = await (build or await _builder())(options, on_progress)
+        built = await (build or await image_builder())(options, on_progress)
     found = OwnImage(
         name=f"{ecr_host(account, aws.region)}/{OUR_REPOSITORY}",
         account=account,
@@ -132,7 +132,7 @@ async def prepare_own_image(
     return replace(found, missing=tuple(missing))
 
 
-async def _builder() -> BuildImage:
+async def image_builder() -> BuildImage:
     """Return `cloudburst.image.build_image`, which needs packages that other images do not."""
     module = await to_thread.run_sync(import_module, "cloudburst.image.build")
     build: BuildImage = module.build_image
