@@ -7,7 +7,6 @@ The next client of the same session finds the model in boto's cache and takes a 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import NoCredentialsError
 
 from cloudburst.aws.client.redaction import install_filters
+from cloudburst.registry.names import is_loopback_host
 
 MODELS_FOLDER = str(Path(__file__).with_name("models"))
 """Folder with this package's own service models, which botocore reads in addition to its own
@@ -111,7 +111,7 @@ class BotoClients:
             pass
 
     def _new_client(self, service: str, region: str) -> Any:
-        loopback = self._endpoint_url is not None and _is_loopback(self._endpoint_url)
+        loopback = is_loopback_host(urlsplit(self._endpoint_url or "").hostname or "")
         config = AioConfig(
             connect_timeout=AWS_CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
@@ -157,11 +157,3 @@ def _check_size(body: bytearray) -> None:
     if len(body) > MAX_AWS_RESPONSE_BYTES:
         msg = f"the response has more than {MAX_AWS_RESPONSE_BYTES} bytes"
         raise aiohttp.ClientPayloadError(msg)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,8 +10,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.public_ip import private_address, public_address
-from cloudburst.aws.setup.subnets import vpc_cidrs
+from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -137,9 +136,7 @@ class CheckContext:
         """
         if self._find_address is not None:
             return await self._find_address()
-        if self.settings.public_address:
-            return await public_address()
-        return await private_address(await vpc_cidrs(self.aws, vpc))
+        return await find_client_address(self.aws, self.settings, vpc)
 
     async def _identity(self) -> dict[str, Any]:
         return await self.aws.call("sts", "get_caller_identity")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
 from cloudburst.aws.setup.images import ecr_account_of, ecr_host
 from cloudburst.errors import NoAnswerError
+from cloudburst.registry.names import is_loopback_host
 
 OUR_REPOSITORY = "cloudburst"
 """Name of the ECR repository of our image, and thus the last part of the image's name."""
@@ -92,18 +92,11 @@ def _registry_url(endpoint: str, owner: tuple[str, str], *, emulated: bool) -> s
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _unusable("the URL of its registry is not valid") from None
-    if emulated and parts.scheme in {"http", "https"} and port and _is_loopback(host):
+    if emulated and parts.scheme in {"http", "https"} and port and is_loopback_host(host):
         return f"{parts.scheme}://{host}:{port}"
     if parts.scheme != "https" or parts.netloc != host or ecr_account_of(host) != owner:
         raise _unusable("it names a registry of another account or region")
     return f"https://{host}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _unusable(defect: str) -> NoAnswerError:

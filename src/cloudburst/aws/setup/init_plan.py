@@ -11,9 +11,10 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges
+from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import OCI_ARCHITECTURES, ecr_host, repository_name
-from cloudburst.aws.setup.public_ip import parse_source, private_address, public_address
+from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
     ARM_SUFFIX,
     OUR_FAMILY,
@@ -33,7 +34,6 @@ from cloudburst.aws.setup.subnets import (
     default_subnets,
     describe_subnets,
     single_vpc,
-    vpc_cidrs,
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import Architecture as OciArchitecture
@@ -180,10 +180,8 @@ async def _sources(
     try:
         if find_address is not None:
             address = await find_address()
-        elif settings.public_address:
-            address = await public_address()
         else:
-            address = await private_address(await vpc_cidrs(aws, vpc))
+            address = await find_client_address(aws, settings, vpc)
     except ConfigurationError as exc:
         msg = f"{exc}: pass --from CIDR, for example 203.0.113.7/32"
         raise ConfigurationError(msg) from exc
