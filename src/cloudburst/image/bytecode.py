@@ -125,7 +125,8 @@ def _read_bytecode(path: Path, modules: Sequence[Entry]) -> tuple[Entry, ...]:
     made = list[Entry]()
     with path.open("rb") as file:
         for module in modules:
-            size = int(file.readline(20) or -1)
+            line = file.readline(20).strip()
+            size = int(line) if line.isdigit() else -1
             data = file.read(size) if size >= 0 else b""
             if len(data) != size or (data and not data.startswith(MAGIC)):
                 raise ImageError("the interpreter wrote other bytecode than was expected")

@@ -53,7 +53,9 @@ class Component:
     @property
     def id(self) -> str:
         """Identifier in the document."""
-        return "SPDXRef-" + _ID.sub("-", f"{self.kind}-{self.name}-{self.version}")
+        text = f"{self.kind}-{self.name}-{self.version}"
+        other = f"-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}" if self.qualifiers else ""
+        return "SPDXRef-" + _ID.sub("-", text) + other
 
     @property
     def url(self) -> str:
