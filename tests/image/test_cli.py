@@ -1,0 +1,98 @@
+"""The commands ``cloudburst image``."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+
+from cloudburst.cli import main
+from cloudburst.image import IMAGE_TAG, ImageOptions
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def cli(offline, monkeypatch, capsys):
+    """A function that runs a command with the tiny inputs, and returns its exit code and output."""
+    login = offline.options.base_credentials
+    monkeypatch.setenv("CLOUDBURST_BASE_IMAGE", offline.options.base)
+    monkeypatch.setenv("CLOUDBURST_BASE_LOGIN", f"{login.username}:{login.password}")
+    monkeypatch.setenv("CLOUDBURST_IMAGE_LOGIN", f"{login.username}:{login.password}")
+    inputs = {
+        "lock_file": offline.options.lock_file,
+        "cache_folder": offline.options.cache_folder,
+    }
+    monkeypatch.setattr("cloudburst.cli.image.ImageOptions", partial(ImageOptions, **inputs))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments):
+        code = main(["image", *map(str, arguments)])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def test_an_image_is_built_and_listed(cli, offline, tmp_path):
+    code, printed = cli("build", "--to", tmp_path / "image")
+    assert code == 0
+    assert f"image                                 {offline.image.digest}\n" in printed.out
+    assert "our package" in printed.out
+    assert "cloudburst.protocol                   native" in printed.out
+    assert (tmp_path / "image" / "oci-layout").exists()
+    code, shown = cli("show", tmp_path / "image")
+    assert (code, shown.out) == (0, printed.out)
+    code, printed = cli("show", "--json")
+    assert json.loads(printed.out)["digest"] == offline.image.digest
+    code, printed = cli("build", "--to", tmp_path / "image")
+    assert code == 2
+    assert "exists and is not an empty folder" in " ".join(printed.err.split())
+
+
+def test_an_image_of_one_architecture(cli):
+    code, printed = cli("build", "--architecture", "arm64", "--json")
+    assert code == 0
+    (platform,) = json.loads(printed.out)["platforms"]
+    assert platform["architecture"] == "arm64"
+    assert cli("build", "--architecture", "sparc")[0] == 2
+
+
+def test_an_image_is_pushed_to_any_registry(cli, offline, registry_server):
+    name = f"{registry_server.host}/{registry_server.new_repository('cli')}"
+    code, printed = cli("push", name)
+    assert code == 0
+    assert printed.out.startswith(f"{name}@{offline.image.digest}\n")
+    code, printed = cli("push", f"{name}:{IMAGE_TAG}", "--json")
+    found = json.loads(printed.out)
+    assert (found["image"], found["bytes_sent"]) == (f"{name}@{offline.image.digest}", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["push", "no name"], 2, "is not the name of an image"),
+        (["push", "a.b/c@sha256:" + "0" * 64], 2, "has no digest"),
+        (["push", "{host}/x", "--login", "nobody"], 2, "login: expected user:password"),
+        (["push", "{host}/x", "--login", "a:b"], 1, "the image was not pushed: "),
+        (["build", "--base", "{host}/missing:1"], 1, "the image was not built: "),
+        (["build", "--base", "UPPER CASE"], 2, "the base image: "),
+        (["show", "/nowhere"], 1, "has no image that cloudburst has built"),
+    ],
+)
+def test_errors_of_the_request_and_of_the_registry(cli, registry_server, arguments, code, message):
+    found, printed = cli(*(one.format(host=registry_server.host) for one in arguments))
+    assert found == code
+    assert message in " ".join(printed.err.split())
+
+
+def test_nothing_was_built_yet(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["image", "show"]) == 2
+    assert "run cloudburst image build" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_of_a_command_is_its_docstring(capsys):
+    assert main(["image", "push", "--help"]) == 0
+    assert "A push that was interrupted is continued." in " ".join(capsys.readouterr().out.split())
