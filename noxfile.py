@@ -99,6 +99,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(python=HERE)
+def workflows(session: nox.Session) -> None:
+    """Check the workflows of GitHub. The installation downloads the checker from GitHub."""
+    session.install(*group("workflows"))
+    session.run("actionlint", "-color")
+
+
+@nox.session(python=HERE)
 def types(session: nox.Session) -> None:
     """Check types with two strict checkers, which find different errors."""
     session.install("-e", EVERYTHING, *group("types"))
