@@ -131,6 +131,8 @@ def format_duration(seconds: float) -> str:
 
 def format_size(count: int) -> str:
     """Return a number of bytes as a text in kB, MB or GB."""
+    if count == 0:
+        return "0 bytes"
     if count < 1_000_000:
         return f"{max(count / 1000, 0.1):.1f} kB"
     return f"{count / 1_000_000:.1f} MB" if count < 10**9 else f"{count / 10**9:.2f} GB"
