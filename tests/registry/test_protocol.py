@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 import random
 import ssl
+from contextlib import suppress
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -376,6 +380,41 @@ async def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
     async with opened(fake) as client:
         with pytest.raises(RegistryError, match="cannot be written"):
             await client.download(NAME, OF_BLOB, tmp_path / "file/blob")
+
+
+async def pass_turns(count):
+    for _ in range(count):
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("native", [False, True])
+async def test_a_cancelled_download_leaves_no_file(native, tmp_path):
+    """At any point; asyncio's own cancellation interrupts what shields protect."""
+    fake = FakeRegistry()
+    content = BLOB * 600  # several writes
+    blob = Descriptor(KIND, fake.add_blob(content), len(content))
+    whole = 0
+    for turns in range(0, 150, 6):
+        path = tmp_path / f"{turns}"
+        async with opened(fake) as client:
+            if native:
+                task = asyncio.ensure_future(client.download(NAME, blob, path))
+                await pass_turns(turns)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            else:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(client.download, NAME, blob, path)
+                    await pass_turns(turns)
+                    tasks.cancel_scope.cancel()
+        found = [one.name for one in tmp_path.iterdir()]
+        assert found in ([], [path.name])
+        if found:
+            assert path.read_bytes() == content
+            path.unlink()
+            whole += 1
+    assert whole < 20, "some downloads were cancelled"
 
 
 # Uploads

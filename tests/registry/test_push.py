@@ -26,7 +26,7 @@ from cloudburst.registry import (
     push_image,
     unpack_layers,
 )
-from support.oci_layouts import LayoutWriter, digest_of, small_image, total_size
+from support.oci_layouts import LayoutWriter, digest_of, small_image, tar_of, total_size
 from support.upload_gateway import upload_gateway
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -76,8 +76,27 @@ async def test_an_image_is_pushed_and_pulled(registry_server, layout, tmp_path):
             await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
             assert (root / "opt/own").read_bytes() == b"one"
             assert os.access(root / "bin/start", os.X_OK)
+        (layer, *_) = image.layer_paths
+        layer.write_bytes(bytes(layer.stat().st_size))  # another process has changed it
+        await pull_image(client, name, digest, Platform("arm64"), blobs)
+        assert f"sha256:{layer.name}" == digest_of(layer.read_bytes())
         with pytest.raises(NotInRegistryError, match=r"linux/riscv64; it has linux/amd64"):
             await pull_image(client, name, "1.0", Platform("riscv64"), blobs)
+
+
+async def test_an_image_for_another_platform_than_its_index_says_is_refused(
+    registry_server, tmp_path
+):
+    writer = LayoutWriter(tmp_path / "image")
+    manifest = writer.image("amd64", [tar_of(("a", b"1"))])
+    writer.finish(manifest | {"platform": {"architecture": "arm64", "os": "linux"}})
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        await push_image(client, writer.folder, name, "1")
+        with pytest.raises(NotInRegistryError, match="is for linux/amd64, not for linux/arm64"):
+            await pull_image(client, name, "1", Platform("arm64"), tmp_path / "blobs")
+        # Without an index, the configuration alone names the platform.
+        await pull_image(client, name, manifest["digest"], Platform("amd64"), tmp_path / "blobs")
 
 
 async def test_what_the_registry_has_is_not_sent(registry_server, layout, tmp_path):
@@ -144,7 +163,7 @@ def damage(folder, what):
     blobs = sorted((folder / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
     match what:
         case "layer of another size":
-            blobs[-1].write_bytes(b"short")
+            blobs[-1].write_bytes(blobs[-1].read_bytes() + b"x")
         case "layer with another digest":
             data = bytearray(blobs[-1].read_bytes())
             data[1000] ^= 1

@@ -136,8 +136,10 @@ async def test_whiteouts_do_not_delete_files_of_their_own_layer(tmp_path):
 
 async def test_links_to_folders_are_followed_inside_the_root(tmp_path):
     """As in Debian, whose /lib is a link to usr/lib; and a link to / is one to the root."""
-    lower = tar_of(("usr/lib/a", b"1"), ("lib", "->usr/lib"), ("all", "->/"), ("up", "->../../usr"))
-    upper = tar_of(("lib/b", b"2"), ("all/c", b"2"), ("up/d", b"2"), ("hard", "=lib/a"))
+    lower = tar_of(
+        ("usr/lib/a", b"1"), ("lib", "->usr/lib"), ("x/all", "->/"), ("up", "->../../usr")
+    )
+    upper = tar_of(("lib/b", b"2"), ("x/all/c", b"2"), ("up/d", b"2"), ("hard", "=lib/a"))
     root = await unpack(tmp_path, lower, upper)
     assert tree(root / "usr") == {"lib/": None, "lib/a": b"1", "lib/b": b"2", "d": b"2"}
     assert (root / "c").read_bytes() == b"2"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
+from anyio import to_thread
 
 from cloudburst.registry.blob_files import digest_of
 from cloudburst.registry.documents import (
@@ -57,10 +59,14 @@ async def open_registry(
         RegistryError: The URL is neither https, nor http with a loopback address.
     """
     address = _parse_url(url)
+    # A proxy of the environment cannot reach a registry of this machine.
+    trust_env = not is_loopback_host(address.host)
+    # Reads a file of certificates.
+    context = await to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=trust_env))
     async with httpx.AsyncClient(
+        verify=context,
         transport=transport,
-        # A proxy of the environment cannot reach a registry of this machine.
-        trust_env=not is_loopback_host(address.host),
+        trust_env=trust_env,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": "cloudburst"},
     ) as http_client:
