@@ -32,7 +32,11 @@ from cloudburst.registry.retries import retry_delay
 from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
 from support.oci_layouts import digest_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # httpx does not close its own stream if a body is left early, which trio reports.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream"),
+]
 
 NAME = "team/image"
 CHUNK = 1000
@@ -42,6 +46,11 @@ BLOB = random.Random(0).randbytes(4500)
 KIND = "application/octet-stream"
 OF_BLOB = Descriptor(KIND, digest_of(BLOB), len(BLOB))
 MANIFEST = b'{"schemaVersion": 2}'
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
 
 
 def opened(fake, credentials=None, url=URL):
@@ -388,8 +397,10 @@ async def pass_turns(count):
 
 
 @pytest.mark.parametrize("native", [False, True])
-async def test_a_cancelled_download_leaves_no_file(native, tmp_path):
+async def test_a_cancelled_download_leaves_no_file(native, tmp_path, anyio_backend_name):
     """At any point; asyncio's own cancellation interrupts what shields protect."""
+    if native and anyio_backend_name != "asyncio":
+        pytest.skip("a cancellation of asyncio")
     fake = FakeRegistry()
     content = BLOB * 600  # several writes
     blob = Descriptor(KIND, fake.add_blob(content), len(content))

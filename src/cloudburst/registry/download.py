@@ -7,8 +7,8 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,9 +16,9 @@ import anyio
 import httpx
 from anyio import to_thread
 
-from cloudburst.registry.documents import MAX_DOCUMENT_BYTES, Descriptor
+from cloudburst.registry.documents import Descriptor
 from cloudburst.registry.errors import DigestError, RegistryError
-from cloudburst.registry.http import MIN_RATE, Answer, RegistryHttp, iter_body
+from cloudburst.registry.http import MIN_RATE, Answer, RegistryHttp, iter_body, read_body
 from cloudburst.registry.login import Scope
 from cloudburst.registry.names import require_digest, require_repository
 from cloudburst.registry.retries import REPEATED, NoAnswerError
@@ -84,21 +84,30 @@ async def _receive(
                 await _raise_for_status(http, response, blob.descriptor)
             if file.size and not _continues(response, file.size):
                 await file.run(file.restart)
-            buffer = bytearray()
-            try:
-                async for piece in iter_body(response, blob.descriptor.size - file.size):
-                    buffer += piece
-                    if len(buffer) >= WRITE_BYTES:
-                        await file.run(file.write, bytes(buffer))
-                        buffer.clear()
-                        on_progress(file.size)
-            except REPEATED:
-                await file.run(file.write, bytes(buffer))
-                raise
-            await file.run(file.write, bytes(buffer))
+            size = blob.descriptor.size - file.size
+            async with aclosing(iter_body(response, size)) as body:
+                await _write(body, file, on_progress)
     on_progress(file.size)
     if file.size < blob.descriptor.size:
         raise NoAnswerError(f"the answer ended after {file.size} of {blob.descriptor.size} bytes")
+
+
+async def _write(
+    body: AsyncIterable[bytes], file: _NewFile, on_progress: Callable[[int], object]
+) -> None:
+    """Append a body to a file, with what has arrived of a broken one."""
+    buffer = bytearray()
+    try:
+        async for piece in body:
+            buffer += piece
+            if len(buffer) >= WRITE_BYTES:
+                await file.run(file.write, bytes(buffer))
+                buffer.clear()
+                on_progress(file.size)
+    except REPEATED:
+        await file.run(file.write, bytes(buffer))
+        raise
+    await file.run(file.write, bytes(buffer))
 
 
 def _continues(response: httpx.Response, offset: int) -> bool:
@@ -114,10 +123,7 @@ def _continues(response: httpx.Response, offset: int) -> bool:
 async def _raise_for_status(
     http: RegistryHttp, response: httpx.Response, descriptor: Descriptor
 ) -> None:
-    content = bytearray()
-    async for piece in iter_body(response, MAX_DOCUMENT_BYTES):
-        content += piece
-    answer = Answer(response.status_code, response.headers, bytes(content))
+    answer = Answer(response.status_code, response.headers, await read_body(response))
     http.raise_for_status(answer, f"blob {descriptor.digest}")
 
 

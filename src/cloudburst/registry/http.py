@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -200,10 +200,8 @@ class RegistryHttp:
         content = body if isinstance(body, bytes) else _guarded(body())
         response = await self._send(self._build(method, url, headers, content))
         try:
-            data = bytearray()
-            async for piece in iter_body(response, MAX_DOCUMENT_BYTES):
-                data += piece
-            return Answer(response.status_code, response.headers, bytes(data))
+            data = await read_body(response)
+            return Answer(response.status_code, response.headers, data)
         finally:
             await response.aclose()
 
@@ -284,25 +282,36 @@ async def iter_body(response: httpx.Response, limit: int) -> AsyncGenerator[byte
             f"a compressed answer ({printable(coding, 40)}), which was not asked for"
         )
     size = small = 0
-    body = aiter(cast("httpx.AsyncByteStream", response.stream))
-    while True:
-        try:
-            piece = await anext(body, None)
-        except REPEATED:
-            raise
-        except Exception as exc:  # a library rejected the answer
-            raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
-        if piece is None:
-            return
-        size += len(piece)
-        small += len(piece) < 128
-        if size > limit:
-            raise InvalidImageError(f"an answer of more than {limit} bytes")
-        if small > MAX_SMALL_PIECES:
-            raise NoAnswerError("an answer in too many small pieces")
-        if small % 64 == 63:  # pieces of one packet arrive without a chance for other tasks to run
-            await anyio.lowlevel.checkpoint()
-        yield piece
+    stream = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
+    async with aclosing(stream) as body:
+        while (piece := await _next_piece(body)) is not None:
+            size += len(piece)
+            small += len(piece) < 128
+            if size > limit:
+                raise InvalidImageError(f"an answer of more than {limit} bytes")
+            if small > MAX_SMALL_PIECES:
+                raise NoAnswerError("an answer in too many small pieces")
+            if small % 64 == 63:  # pieces of one packet arrive without a turn for other tasks
+                await anyio.lowlevel.checkpoint()
+            yield piece
+
+
+async def _next_piece(body: AsyncGenerator[bytes]) -> bytes | None:
+    try:
+        return await anext(body, None)
+    except REPEATED:
+        raise
+    except Exception as exc:  # a library rejected the answer
+        raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """Return a body of at most `MAX_DOCUMENT_BYTES`; see `iter_body`."""
+    data = bytearray()
+    async with aclosing(iter_body(response, MAX_DOCUMENT_BYTES)) as body:
+        async for piece in body:
+            data += piece
+    return bytes(data)
 
 
 def parse_error(content: bytes) -> tuple[str, str]:
