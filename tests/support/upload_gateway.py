@@ -75,23 +75,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _receive(self, expected):
         """Return the bytes of a chunk, and whether its connection is to be cut."""
-        gateway, body = self.server.gateway, b""
+        gateway, body = self.server.gateway, bytearray()
         while len(body) < expected:
             with gateway.lock:
                 planned = gateway.cut_at
             left = expected - len(body)
             if planned is not None and gateway.received >= planned and not gateway.lose_answer:
-                return body, True
+                return bytes(body), True
             block = b""
             with suppress(OSError):
                 block = self.rfile.read1(min(BLOCK, left))
             if not block:
-                return body, False  # the client has gone
+                return bytes(body), False  # the client has gone
             body += block
             with gateway.lock:
                 gateway.received += len(block)
         with gateway.lock:
-            return body, gateway.cut_at is not None and gateway.received >= gateway.cut_at
+            return bytes(body), gateway.cut_at is not None and gateway.received >= gateway.cut_at
 
     def _break(self, body, start, expected):
         gateway = self.server.gateway
