@@ -86,7 +86,9 @@ def test_public_dataclasses_are_keyword_only():
             assert kinds == {inspect.Parameter.KEYWORD_ONLY}, value
 
 
-@pytest.mark.parametrize("name", ["cloudburst.aws.setup", "cloudburst.testing"])
+@pytest.mark.parametrize(
+    "name", ["cloudburst.aws.setup", "cloudburst.registry", "cloudburst.testing"]
+)
 def test_what_is_imported_when_it_is_wanted_is_there(name):
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__)
@@ -115,6 +117,7 @@ LIGHT = [
     "cloudburst.blocking",
     "cloudburst.cli",
     "cloudburst.compat",
+    "cloudburst.registry",
     "cloudburst.testing",
 ]
 
