@@ -589,6 +589,17 @@ async def test_a_later_process_continues_an_upload(blob_file, tmp_path):
     assert json.loads(file.read_text()) == {}
 
 
+async def test_a_later_process_begins_again_if_it_may_not_use_the_upload(blob_file, tmp_path):
+    class Forbidding(FakeRegistry):
+        def _upload(self, request, number):
+            return error(403, "DENIED") if number == "0" else super()._upload(request, number)
+
+    fake, sessions = FakeRegistry(), UploadSessions(tmp_path / "sessions.json")
+    await interrupted(fake, blob_file, sessions, 2500)
+    fake.__class__ = Forbidding
+    assert await push(fake, blob_file, sessions) == len(BLOB)
+
+
 @pytest.mark.parametrize("ecr", [False, True])
 async def test_a_later_process_begins_again_if_the_upload_is_gone(ecr, blob_file, tmp_path):
     fake, sessions = FakeRegistry(ecr=ecr), UploadSessions(tmp_path / "sessions.json")

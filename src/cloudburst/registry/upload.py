@@ -181,8 +181,8 @@ class BlobUpload:
         answer = await self._http.request("GET", self._location, self._scope)
         if not answer.is_success:
             self._raise_if_lost(answer)
-            if answer.status in {401, 403}:
-                self._http.raise_for_status(answer, f"upload to {self._repository}")
+            if answer.status in {401, 403}:  # the next request shows whether the login is valid
+                raise _UploadLostError
             return
         found = _RANGE.fullmatch(answer.headers.get("Range", ""))
         end = int(found[1]) + 1 if found else 0
