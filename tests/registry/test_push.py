@@ -116,6 +116,16 @@ async def test_what_the_registry_has_is_not_sent(registry_server, layout, tmp_pa
         assert (await client.resolve(name, digest))[0].digest == digest
 
 
+async def test_an_exception_of_the_caller_ends_a_push(registry_server, layout):
+    def fail(_):
+        raise ZeroDivisionError
+
+    name = registry_server.new_repository()
+    async with client_of(registry_server) as client:
+        with pytest.raises(ZeroDivisionError):
+            await push_image(client, layout[0], name, "1", on_progress=fail)
+
+
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 async def test_skopeo_reads_the_image(registry_server, layout):
     folder, digest = layout

@@ -52,6 +52,8 @@ def tree(folder):
     return found
 
 
+SKIPPABLE = b"\x50\x2a\x4d\x18\x04\x00\x00\x00data"
+"""A frame that decompressors skip, as images that are pulled in parts have."""
 FILES = tar_of(("a/",), ("a/one", b"1" * 3000), ("a/b/two", b"2"), ("link", "->a/one"), ("e", b""))
 TREE = {
     "a/": None,
@@ -76,6 +78,7 @@ TREE = {
             id="gzip in parts",
         ),
         pytest.param(lambda: zstd(FILES[:1000]) + zstd(FILES[1000:]), id="zstd in parts"),
+        pytest.param(lambda: zstd(FILES) + SKIPPABLE, id="zstd with an index"),
     ],
 )
 async def test_each_compression_gives_the_same_files(packed, tmp_path):
@@ -103,6 +106,17 @@ async def test_modes_are_kept_without_setuid(tmp_path):
         "secret": 0o600,
         "group": 0o640,
     }
+
+
+async def test_folders_that_no_entry_describes_can_be_entered(tmp_path):
+    """By the user of the service, whatever this process hides from other users."""
+    before = os.umask(0o077)
+    try:
+        root = await unpack(tmp_path, tar_of(("a/b/c", b"", 0o644)))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (root, *sorted(root.rglob("*")))]
+    assert modes == [0o755, 0o755, 0o755, 0o644]
 
 
 async def test_upper_layers_replace_and_delete(tmp_path):

@@ -49,7 +49,7 @@ async def download_blob(
     """Write a blob to a file, whole or not at all: see `RegistryClient.download`."""
     url = http.path(require_repository(repository), "blobs", require_digest(descriptor.digest))
     blob = _Blob(url, Scope(repository), descriptor)
-    retries = http.new_retries("GET", url)
+    retries = http.new_retries(f"download of {descriptor.digest} from {repository}")
     async with _new_file(path) as file:
         while True:
             before = file.size
@@ -62,7 +62,7 @@ async def download_blob(
                 await retries.wait(exc)
         if file.size != descriptor.size or file.digest != descriptor.digest:
             raise DigestError(
-                f"{http.url.host}: blob {descriptor.digest} of {descriptor.size} bytes: received "
+                f"{http.name}: blob {descriptor.digest} of {descriptor.size} bytes: received "
                 f"{file.size} bytes with the digest {file.digest}"
             )
         await file.run(file.commit)

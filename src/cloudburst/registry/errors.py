@@ -45,16 +45,21 @@ class InvalidImageError(RegistryError):
 
 @contextmanager
 def first_error() -> Generator[None]:
-    """Replace an exception group of concurrent transfers by its first `RegistryError`.
+    """Replace the exception group of concurrent transfers by its first exception.
 
-    Groups of other exceptions, such as ``KeyboardInterrupt``, are raised as they are.
+    A `RegistryError` comes first. Any other exception has the group as its cause, because it shows
+    a defect, perhaps of the caller.
     """
     try:
         yield
     except ExceptionGroup as group:
-        found: BaseException | None = group.subgroup(RegistryError)
-        if found is None:
-            raise
-        while isinstance(found, BaseExceptionGroup):
-            found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
-        raise found from None
+        if (expected := group.subgroup(RegistryError)) is not None:
+            raise _first(expected) from None
+        raise _first(group) from group
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        nested = cast("ExceptionGroup[Exception]", error)
+        error = next(iter(nested.exceptions))
+    return error

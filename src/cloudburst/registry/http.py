@@ -68,6 +68,11 @@ class RegistryHttp:
         self.policy = policy
         self._login = Login(url, credentials, self._fetch_token)
 
+    @property
+    def name(self) -> str:
+        """Host of the registry, with its port, for messages."""
+        return self.url.netloc.decode("ascii", "replace")
+
     def path(self, *parts: str) -> httpx.URL:
         """Return the URL of a path of the API: ``path("NAME", "blobs", "sha256:…")``."""
         return self.url.copy_with(path="/".join(("/v2", *parts)))
@@ -80,9 +85,9 @@ class RegistryHttp:
         try:
             url = self.url.join(location)
         except (httpx.InvalidURL, ValueError) as exc:
-            raise RegistryError(f"{self.url.host} sent an invalid location") from exc
+            raise RegistryError(f"{self.name} sent an invalid location") from exc
         if not location or len(location) > 8192 or _origin(url) != _origin(self.url):
-            msg = f"{self.url.host} sent no location of its own: {printable(str(url), 100)}"
+            msg = f"{self.name} sent no location of its own: {printable(str(url), 100)}"
             raise RegistryError(msg)
         return url
 
@@ -126,7 +131,7 @@ class RegistryHttp:
 
         Raises `RegistryUnavailableError` if it does not.
         """
-        retries = self.new_retries(method, url)
+        retries = self.new_retries(f"{method} {url.path}")
         while True:
             try:
                 return await self.request(
@@ -146,9 +151,9 @@ class RegistryHttp:
             self.raise_for_status(answer, what)
         return False
 
-    def new_retries(self, method: str, url: httpx.URL) -> Retries:
-        """Return the delays between attempts of a request or transfer."""
-        return Retries(self.policy, f"{self.url.host}: {method} {url.path}")
+    def new_retries(self, what: str) -> Retries:
+        """Return the delays between attempts of a request or transfer; ``what`` is for errors."""
+        return Retries(self.policy, f"{self.name}: {what}")
 
     @asynccontextmanager
     async def stream(
@@ -177,7 +182,7 @@ class RegistryHttp:
         if answer.is_success:
             return answer
         code, reason = parse_error(answer.content)
-        message = f"{self.url.host}: {what}: HTTP {answer.status} {code} {reason}".rstrip()
+        message = f"{self.name}: {what}: HTTP {answer.status} {code} {reason}".rstrip()
         kinds = {401: LoginError, 403: LoginError, 404: NotInRegistryError}
         kind = kinds.get(answer.status, RegistryError)
         raise kind(message, status=answer.status, code=code)
@@ -235,15 +240,15 @@ class RegistryHttp:
         try:
             target = response.url.join(response.headers.get("Location", ""))
         except (httpx.InvalidURL, ValueError) as exc:
-            raise RegistryError(f"{self.url.host} sent an invalid redirect") from exc
+            raise RegistryError(f"{self.name} sent an invalid redirect") from exc
         local = self.url.scheme == "http" and is_loopback_host(target.host)
         if target.scheme != "https" and not local:
-            msg = f"{self.url.host} redirects to an address without https: "
+            msg = f"{self.name} redirects to an address without https: "
             raise RegistryError(msg + printable(str(target.copy_with(query=None)), 100))
         return target
 
     async def _fetch_token(self, url: httpx.URL, authorization: str | None) -> bytes:
-        retries = self.new_retries("GET", url)
+        retries = self.new_retries(f"login at {url.host}")
         while True:
             try:
                 with anyio.fail_after(self.policy.answer_timeout):

@@ -20,6 +20,8 @@ FILE_BITS = 0o777
 """Mode bits of files that are kept: not setuid, setgid and sticky."""
 FOLDER_BITS = 0o1777
 """Mode bits of folders that are kept: the sticky bit protects the files of ``/tmp``."""
+IMPLICIT_FOLDER = (0o755, 0.0)
+"""Mode and modification time of folders that no entry describes."""
 _CREATE_NEW = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -39,7 +41,7 @@ class RootFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._resolved: dict[Parts, Path] = {}
-        self._folders: dict[Path, tuple[int, float]] = {}
+        self._folders: dict[Path, tuple[int, float]] = {folder: IMPLICIT_FOLDER}
         """Mode and modification time of folders. They are set at the end, because files cannot be
         created in a folder that is not writable, and change its modification time."""
         self._written: set[Path] = set()
@@ -51,7 +53,9 @@ class RootFolder:
 
     def finish(self) -> None:
         """Set modes and modification times of the folders."""
-        for path, (mode, mtime) in reversed(list(self._folders.items())):
+        # Deepest first: the folders above may not be searched afterwards.
+        for path in sorted(self._folders, key=lambda one: -len(one.parts)):
+            mode, mtime = self._folders[path]
             os.utime(path, (mtime, mtime))
             path.chmod(mode)
 
@@ -69,7 +73,6 @@ class RootFolder:
         if not stat.S_ISDIR(_mode(path)):
             self._remove(path)
             path.mkdir(mode=0o700)
-        self._folders.pop(path, None)
         self._folders[path] = (mode & FOLDER_BITS, _seconds(mtime))
         self._mark(path)
 
@@ -170,7 +173,8 @@ class RootFolder:
                 path = self._folder if target.startswith("/") else path.parent
                 left += [one for one in reversed(target.split("/")) if one not in {"", "."}]
             elif not mode and create:
-                path.mkdir(mode=0o755)
+                path.mkdir(mode=0o700)
+                self._folders[path] = IMPLICIT_FOLDER
                 self._mark(path)
             elif not stat.S_ISDIR(mode):
                 if not create:

@@ -61,7 +61,7 @@ class BlobUpload:
 
     async def run(self) -> None:
         """Upload the file, or the rest of it that the registry does not have."""
-        retries = self._http.new_retries("PATCH", self._http.path(self._repository, "blobs"))
+        retries = self._http.new_retries(f"upload of {self._digest} to {self._repository}")
         resumed = await self._find_session()
         restarts = furthest = 0
         while True:
@@ -80,7 +80,7 @@ class BlobUpload:
                     break
                 restarts += 1
                 if restarts >= self._http.policy.attempts:
-                    msg = f"{self._http.url.host}: the upload of {self._digest} was lost repeatedly"
+                    msg = f"{self._http.name}: the upload of {self._digest} was lost repeatedly"
                     raise RegistryUnavailableError(msg) from exc
                 resumed = False
         await self._remember(None)
