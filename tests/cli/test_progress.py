@@ -426,5 +426,5 @@ def test_words() -> None:
         "0 s", "59 s", "1 min 00 s", "59 min 59 s", "2 h 02 min",
     ]  # fmt: skip
     assert [format_size(n) for n in (0, 999, 123_456, 1_234_567, 2 * 10**9)] == [
-        "0.1 kB", "1.0 kB", "123.5 kB", "1.2 MB", "2.00 GB",
+        "0 bytes", "1.0 kB", "123.5 kB", "1.2 MB", "2.00 GB",
     ]  # fmt: skip
