@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from cloudburst.aws.setup.ecr_login import EcrTarget
 from cloudburst.cli import main
 from cloudburst.image import IMAGE_TAG, ImageOptions
 
@@ -66,6 +67,32 @@ def test_an_image_is_pushed_to_any_registry(cli, offline, registry_server):
     code, printed = cli("push", f"{name}:{IMAGE_TAG}", "--json")
     found = json.loads(printed.out)
     assert (found["image"], found["bytes_sent"]) == (f"{name}@{offline.image.digest}", 0)
+
+
+def test_without_a_name_an_image_is_pushed_to_the_repository_in_ecr(
+    cli, offline, registry_server, monkeypatch
+):
+    repository = registry_server.new_repository("ecr")
+    target = EcrTarget(
+        url=registry_server.url,
+        username=registry_server.username,
+        password=registry_server.password,
+        repository=repository,
+        image=f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{repository}",
+    )
+    asked = []
+
+    async def ecr_target(aws):
+        asked.append(aws.region)
+        return target
+
+    monkeypatch.setattr("cloudburst.aws.setup.ecr_login.ecr_target", ecr_target)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    code, printed = cli("push")
+    assert (code, asked) == (0, ["us-east-1"])
+    assert printed.out.startswith(f"{target.image}@{offline.image.digest}\n")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio import to_thread
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.image.architecture import BuiltLayers, LayerBuilder
@@ -83,14 +83,17 @@ async def _build(
 async def _locked(cache: ImageCache, steps: Steps) -> AsyncGenerator[None]:
     """Hold the lock of the cache, so that only one process builds at a time."""
     lock = file_lock(cache.folder / "lock")
-    async with steps.step("wait for another build on this machine"):
-        while True:
-            try:
-                acquire_at_once(lock)
-                break
-            except Timeout:
+    if not _try_lock(lock):
+        async with steps.step("wait for another build on this machine"):
+            while not _try_lock(lock):  # noqa: ASYNC110 - another process releases it
                 await anyio.sleep(LOCK_DELAY)
     try:
         yield
     finally:
         lock.release()
+
+
+def _try_lock(lock: BaseFileLock) -> bool:
+    with suppress(Timeout):
+        acquire_at_once(lock)
+    return lock.is_locked
