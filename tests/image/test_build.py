@@ -19,7 +19,8 @@ from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import open_registry, push_image, unpack_layers
 from support.project import ROOT
-from support.tiny_image import LIBRARY, PASSWD
+from support.stand_in_base import push_base
+from support.tiny_image import LIBRARY, PASSWD, base_members, write_layer
 
 pytestmark = pytest.mark.real
 SITE = "opt/cloudburst/lib/python3.13/site-packages"
@@ -247,6 +248,46 @@ def test_a_cancelled_build_leaves_nothing_half_written(offline, tmp_path, events
     assert left == []
     if events == 12:
         assert anyio.run(build_image, options).digest == offline.image.digest
+
+
+def test_what_a_killed_build_has_left_is_removed(offline, tmp_path):
+    cache = ImageCache(tmp_path / "cache")
+    cache.create()
+    left = [cache.folder / "download-x", cache.images / "x.part"]
+    files = [cache.folder / "layer-x.part", cache.blobs / "sha256" / "x.y.part"]
+    for path in left:
+        path.mkdir()
+        (path / "file").touch()
+    for path in files:
+        path.touch()
+    image = offline.again(cache.folder)
+    assert [path.exists() for path in [*left, *files]] == [False] * 4
+    assert image.digest == offline.image.digest
+
+
+def test_a_base_with_dockers_media_types_gives_an_oci_image(offline, registry_server, tmp_path):
+    layer = write_layer(tmp_path / "layer.gz", base_members())
+    name = f"{registry_server.new_repository('docker')}:1"
+    layers = {"amd64": layer, "arm64": layer}
+    base = push_base(registry_server, tmp_path / "docker", layers, name, docker=True)
+    image = offline.again(base=base)
+    manifest = replace(offline, image=image).manifest("arm64")
+    types = {part["mediaType"] for part in [manifest, manifest["config"], *manifest["layers"]]}
+    assert all(one.startswith("application/vnd.oci.image.") for one in types)
+    assert manifest["layers"][0] == offline.manifest("arm64")["layers"][0]
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_a_base_without_an_architecture_is_an_error_that_names_it(
+    offline, registry_server, tmp_path, architecture
+):
+    layer = write_layer(tmp_path / "layer.gz", base_members())
+    name = f"{registry_server.new_repository('one')}:1"
+    base = push_base(registry_server, tmp_path / "one", {architecture: layer}, name)
+    missing = {"amd64": "arm64", "arm64": "amd64"}[architecture]
+    with pytest.raises(ImageError, match=f"no manifest for linux/{missing}"):
+        offline.again(base=base)
+    assert len(offline.again(base=base, architectures=(architecture,)).platforms) == 1
 
 
 def test_old_images_are_removed_with_their_blobs(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,8 +92,10 @@ def test_a_cancelled_download_ends_all_its_processes(inputs, tmp_path, monkeypat
             tasks.cancel_scope.cancel()
 
     anyio.run(cancelled)
-    for pid in pids.read_text().split():
-        assert not running(pid)
+    deadline = time.monotonic() + 10
+    while any(map(running, pids.read_text().split())):  # the system ends them soon
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert list(cache.folder.glob("download-*")) == []
 
 

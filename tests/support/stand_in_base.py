@@ -37,6 +37,18 @@ ARCHITECTURES = ("amd64", "arm64")
 TIMEOUT = 600
 NAME = "library/python:3.13-slim"
 ENV = ("PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
+OCI_TYPES = {
+    "index": "application/vnd.oci.image.index.v1+json",
+    "manifest": "application/vnd.oci.image.manifest.v1+json",
+    "config": "application/vnd.oci.image.config.v1+json",
+    "layer": "application/vnd.oci.image.layer.v1.tar+gzip",
+}
+DOCKER_TYPES = {
+    "index": "application/vnd.docker.distribution.manifest.list.v2+json",
+    "manifest": "application/vnd.docker.distribution.manifest.v2+json",
+    "config": "application/vnd.docker.container.image.v1+json",
+    "layer": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+}
 _LEFT_OUT = re.compile(
     r"usr/share/(?:man|locale|info|groff|lintian|linda)/.+"
     r"|usr/share/doc/[^/]+/(?!copyright$).+"
@@ -116,16 +128,17 @@ def _write(source, target, added):
     temporary.replace(target)
 
 
-def write_layout(folder, layers, *, env=ENV):
+def write_layout(folder, layers, *, env=ENV, docker=False):
     """Write an OCI image layout of one layer for each architecture, and return its digest.
 
-    ``layers`` has the compressed layers by architecture.
+    ``layers`` has the compressed layers by architecture; ``docker`` selects Docker's media types.
     """
+    types = DOCKER_TYPES if docker else OCI_TYPES
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     manifests = []
     for architecture, path in layers.items():
-        layer = _add(blobs, path.read_bytes(), "application/vnd.oci.image.layer.v1.tar+gzip")
+        layer = _add(blobs, path.read_bytes(), types["layer"])
         diff_id = f"sha256:{hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()}"
         config = {
             "architecture": architecture,
@@ -136,15 +149,15 @@ def write_layout(folder, layers, *, env=ENV):
         }
         manifest = {
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": _add(blobs, config, "application/vnd.oci.image.config.v1+json"),
+            "mediaType": types["manifest"],
+            "config": _add(blobs, config, types["config"]),
             "layers": [layer],
         }
         described = _add(blobs, manifest, manifest["mediaType"])
         manifests.append(described | {"platform": {"architecture": architecture, "os": "linux"}})
     index = {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "mediaType": types["index"],
         "manifests": manifests,
     }
     root = _add(blobs, index, index["mediaType"])
@@ -161,14 +174,14 @@ def _add(blobs, content, media_type):
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
 
-def push_base(server, folder, layers, name=NAME):
+def push_base(server, folder, layers, name=NAME, **options):
     """Push layers as a base image to a registry of the tests, and return its reference."""
     import anyio
 
     from cloudburst.registry import open_registry, push_image
 
     repository, _, tag = name.partition(":")
-    write_layout(folder, layers)
+    write_layout(folder, layers, **options)
 
     async def push():
         async with open_registry(server.url, server.credentials) as client:

@@ -44,6 +44,7 @@ async def build_image(
     with translated("the image was not built"):
         await to_thread.run_sync(cache.create)
         async with _locked(cache, steps):
+            await to_thread.run_sync(cache.remove_leftovers)
             return await _build(options, base, cache, steps)
 
 

@@ -23,6 +23,10 @@ KEPT_IMAGES = 3
 """Number of images that `ImageCache.remove_old_images` keeps, the newest first."""
 
 
+DOWNLOAD_PREFIX = "download-"
+"""Beginning of the names of temporary folders for downloads."""
+
+
 class ImageCache:
     """Folder of wheels, blobs and records."""
 
@@ -72,6 +76,15 @@ class ImageCache:
     def write_record(self, kind: str, key: str, value: object) -> None:
         """Write a record, which `read_record` returns."""
         write_file(self._record(kind, key), json.dumps(value, sort_keys=True).encode())
+
+    def remove_leftovers(self) -> None:
+        """Remove what builds that were killed have left. No other build may be running."""
+        for pattern in ("*.part", "blobs/sha256/*.part", "images/*.part", f"{DOWNLOAD_PREFIX}*"):
+            for path in self.folder.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def remove_old_images(self) -> None:
         """Remove all images but the newest, and the blobs that no other image has."""

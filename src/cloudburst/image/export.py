@@ -31,6 +31,8 @@ def export_image(
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)  # no link: the cache stays as it is
+        if folder.exists():
+            folder.rmdir()  # empty; Windows does not replace it
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -19,7 +19,7 @@ from typing import cast
 from anyio import to_thread
 
 from cloudburst.errors import ImageError
-from cloudburst.image.cache import ImageCache
+from cloudburst.image.cache import DOWNLOAD_PREFIX, ImageCache
 from cloudburst.image.lock import PYTHON, Lock, LockedPackage, normalized
 from cloudburst.image.options import Architecture
 from cloudburst.image.programs import run_program
@@ -94,7 +94,7 @@ async def fetch_wheels(
     known = await to_thread.run_sync(_known_wheels, cache, key, len(packages))
     if known is not None:
         return known
-    with tempfile.TemporaryDirectory(dir=cache.folder, prefix="download-") as folder:
+    with tempfile.TemporaryDirectory(dir=cache.folder, prefix=DOWNLOAD_PREFIX) as folder:
         arguments = download_arguments(lock.path, architecture, glibc, Path(folder))
         await _run_pip(arguments, architecture)
         found = await to_thread.run_sync(_checked, Path(folder), packages, architecture)
