@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cloudburst.image.bytecode import find_compiler
 from cloudburst.image.trim import trim_environment
 from cloudburst.renderer.kernel.compiler import ZIGLANG
 from support.project import ROOT
@@ -271,3 +272,22 @@ def test_trimming_keeps_what_rendering_imports(tmp_path: Path) -> None:
     assert [name for name in lost if (packages / name).exists()] == []
     assert list((tmp_path / "bin").iterdir()) == []
     assert [path.name for path in packages.rglob("*.pyc")] == []
+
+
+@pytest.mark.real
+def test_the_trimming_program_removes_itself_and_compiles_the_others(tmp_path: Path) -> None:
+    """As in the build with Docker, where it is part of the environment."""
+    packages = tmp_path / "lib" / "python3.13" / "site-packages"
+    program = packages / "cloudburst" / "image" / "trim.py"
+    kept = [packages / name for name in ("one.py", "two.py", "cloudburst/service/app.py")]
+    for path in (*kept, program):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("VALUE = 1\n")
+    program.write_text((IMAGE / "trim.py").read_text())
+    compiler = find_compiler()  # the Python of the image, which starts processes differently
+    python = compiler.python if compiler else sys.executable
+    command = [python, "-m", "cloudburst.image.trim", tmp_path]
+    subprocess.run(command, env={"PYTHONPATH": str(packages)}, check=True)
+    assert not program.parent.exists()
+    for path in kept:
+        assert list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")), path

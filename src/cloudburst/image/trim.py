@@ -94,11 +94,11 @@ def compile_standard_library() -> None:
 
 
 def _compile(folder: Path) -> None:
-    # Without a check of the source's time, because every render starts a Python of its own.
+    # Without a check of the source's time, because every render starts a Python of its own. In this
+    # process: others could not start, because this module is no longer installed.
     compileall.compile_dir(
         folder,
         quiet=1,
-        workers=0,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
