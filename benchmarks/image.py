@@ -86,7 +86,7 @@ def build(folder: Path) -> Stage:  # noqa: C901 - one case for each word
     stage = Stage(base)
     for word, rest in instructions((PROJECT / "Dockerfile").read_text()):
         match word:
-            case "ARG" | "EXPOSE" | "HEALTHCHECK" | "CMD":
+            case "ARG" | "CMD" | "EXPOSE" | "HEALTHCHECK" | "LABEL" | "VOLUME":
                 pass
             case "FROM":
                 name = rest.split()[2] if " AS " in rest else "image"
