@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cloudburst.testing import EmulatorConfig, FargateEmulator
-from support.emulator_calls import ask, now, run, stop, until
-from support.image_account import ImageAccount, opened_by, processes_with, status_of
+from support.emulator_calls import ask, client, now, reach, run, stop, until
+from support.image_account import ImageAccount, folders_of, processes_with, status_of
 from support.project import TESTS
-from support.tiny_images import SHELL, TINY, lines_of, registry_of
+from support.tiny_images import SHELL, TINY, define, lines_of, registry_of
 
 pytestmark = pytest.mark.real
 TEMPORARY = Path(tempfile.gettempdir())
@@ -193,6 +193,30 @@ class TestLife:
             assert now(account.emulator, task).healthy is healthy
 
 
+def test_tasks_share_the_files_of_an_image(account):
+    image = account.add(SHELL)
+    family = define(account.emulator, image)
+    tasks = run(account.emulator, taskDefinition=family, count=8)
+    tasks = [reach(account.emulator, task, "RUNNING") for task in tasks]
+    assert len({task.images[task.main] for task in tasks}) == 1
+    for task in tasks:
+        account.emulator.crash(task)
+        assert account.end(task)[0].exit_code == 137
+
+
+@pytest.mark.parametrize("seconds", [0, 0.15, 0.3])
+def test_an_emulator_can_end_during_a_pull(registry_server, worker, seconds):
+    name, others = worker.partition("/")[2], folders_of()
+    config = EmulatorConfig.quick(registry=registry_of(registry_server), moto=False)
+    with FargateEmulator(config) as emulator:
+        client(emulator, "ecr").create_repository(repositoryName=name)
+        [task] = run(emulator, taskDefinition=define(emulator, worker))
+        reach(emulator, task, "PENDING")
+        [folder] = folders_of() - others
+        time.sleep(seconds)
+    assert not folder.exists()
+
+
 PROGRAM = """
 import sys, time
 from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
@@ -222,12 +246,18 @@ def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
         cwd=TESTS,
     ) as process:
         pid = int(process.stdout.readline())
-        [folder] = [
-            path for path in TEMPORARY.glob("cloudburst-emulator-*") if opened_by(process.pid, path)
-        ]
+        [folder] = folders_of(process.pid)
         until(lambda: len(processes_with("98763")) >= 2)
         process.kill()
     until(lambda: not processes_with("98763"))
     until(lambda: not Path(f"/proc/{pid}").exists())
     with FargateEmulator(EmulatorConfig.quick(registry=registry_of(account.server), moto=False)):
         assert not folder.exists()  # a later emulator removes the files
+
+
+def test_files_of_tasks_are_removed(account, shell):
+    """Also those that are not readable, or nested more deeply than Python can follow."""
+    script = f"mkdir -p /tmp/{'a/' * 1500} /tmp/b/c; chmod 0 /tmp/b; echo done"
+    task, lines = account.run(shell, script)
+    assert lines == ["done"]
+    until(lambda: not list(TEMPORARY.glob(f"cloudburst-emulator-*/tasks/{task.id}")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from support.emulator_calls import client, now, reach, run, until
@@ -59,7 +60,11 @@ def processes_with(word):
     return found
 
 
-def opened_by(pid, folder):
-    """Whether a process has a file of a folder open."""
-    opened = (entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return any(path.is_relative_to(folder) for path in opened)
+def folders_of(pid="self"):
+    """Folders of the emulators of a process, which has a file in each open."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            path = entry.readlink()
+            found |= {one for one in path.parents if one.name.startswith("cloudburst-emulator-")}
+    return found

@@ -28,7 +28,7 @@ from cloudburst.registry import open_registry, push_image
 from support.emulator_calls import MAIN, client
 
 REGION_HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
-TOOLS = ("sh", "sleep", "cat", "env", "id", "ls", "touch")
+TOOLS = ("sh", "cat", "chmod", "id", "ls", "mkdir", "sleep", "touch")
 LIST_MODULES = """
 import sys, encodings.idna, encodings.latin_1, urllib.request
 sys.path.insert(0, sys.argv[1])

@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import platform as machine
-import shutil
+import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Collection, Generator
@@ -203,9 +204,10 @@ async def open_image_store(config: EmulatorConfig) -> AsyncGenerator[ImageStore 
     if config.registry is None:
         yield None
         return
-    folder = await to_thread.run_sync(_temporary_folder)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     try:
         with _locked(folder):
+            await to_thread.run_sync(_prepare, folder)
             yield ImageStore(config, folder)
     finally:
         with CancelScope(shield=True):
@@ -213,33 +215,42 @@ async def open_image_store(config: EmulatorConfig) -> AsyncGenerator[ImageStore 
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with files of containers, whose folders may not be readable or writable."""
+    """Remove a folder with files of containers, which may be nested without limit.
 
-    def permit(_: object, path: str, __: object) -> None:
-        Path(path).parent.chmod(0o700)
-        if not Path(path).is_symlink() and Path(path).is_dir():
-            Path(path).chmod(0o700)
-            remove_folder(Path(path))
-        else:
-            Path(path).unlink(missing_ok=True)
-
-    shutil.rmtree(folder, onerror=permit)
+    Programs of the system are used for this, because `shutil.rmtree` is recursive.
+    """
+    if os.geteuid() != 0:  # other users need permissions, even for their own files
+        subprocess.run(["chmod", "-R", "u+rwx", folder], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL, check=False)
 
 
-def _temporary_folder() -> Path:
-    """Create the folder of the store, and remove those of emulators that were killed."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+def _prepare(folder: Path) -> None:
+    """Create the folders of the store, and remove those of emulators that were killed."""
     for name in ("blobs/sha256", "roots", "tasks"):
         (folder / name).mkdir(parents=True)
     if os.geteuid() == 0:
         # The containers of root run as another user, who must be able to open known paths.
         folder.chmod(0o711)
-    for other in folder.parent.glob(f"{FOLDER_PREFIX}*/{LOCK_NAME}"):
-        with suppress(OSError), other.open("rb") as lock:
-            if os.fstat(lock.fileno()).st_uid == os.geteuid():
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_folder(other.parent)
-    return folder
+    for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            _remove_unused(other)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove the folder of an emulator of this user that does not run any more.
+
+    Raises:
+        OSError: the emulator is running, or the folder has no lock.
+    """
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    lock = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_folder(folder)
+    finally:
+        os.close(lock)
 
 
 @contextmanager
