@@ -19,7 +19,7 @@ from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.faults import Fault
 from cloudburst.emulator.image_store import open_image_store
-from cloudburst.emulator.local_registry import start_registry
+from cloudburst.emulator.local_registry import choose_registry
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import moto_is_installed
 from cloudburst.emulator.namespaces import confine
@@ -88,12 +88,8 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
             open_containers() as containers,
             create_task_group() as background,
         ):
-            if images and config.registry:
-                images.registry = (
-                    await start_registry(containers, images.folder / "registry")
-                    if config.registry == "start"
-                    else config.registry
-                )
+            if images:
+                images.registry = await choose_registry(config, containers, images.folder)
             problem = await confine(config, images, containers)
             logs = CloudWatchLogs(config)
             roles = Roles(config)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform as machine
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -219,9 +221,13 @@ def remove_folder(folder: Path) -> None:
 
     Programs of the system are used for this, because `shutil.rmtree` is recursive.
     """
-    if os.geteuid() != 0:  # other users need permissions, even for their own files
-        subprocess.run(["chmod", "-R", "u+rwx", folder], stderr=subprocess.DEVNULL, check=False)
-    subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL, check=False)
+    quiet = partial(subprocess.run, stderr=subprocess.DEVNULL, check=False)
+    try:
+        if os.geteuid() != 0:  # other users need permissions, even for their own files
+            quiet(["chmod", "-R", "u+rwx", folder])
+        quiet(["rm", "-rf", folder])
+    except OSError:  # the programs are missing
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from anyio import fail_after, to_thread
 
-from cloudburst.emulator.config import EmulatedRegistry
+from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
 
@@ -27,6 +27,19 @@ START_TIMEOUT = 20.0
 PASSWORD_TIMEOUT = 10.0
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 """Line in the log of the registry that names its port."""
+
+
+async def choose_registry(
+    config: EmulatorConfig, containers: Containers, folder: Path
+) -> EmulatedRegistry:
+    """Return the registry of the configuration, which is started if the configuration says so.
+
+    Raises:
+        EmulatorError: the registry cannot be started.
+    """
+    if isinstance(config.registry, EmulatedRegistry):
+        return config.registry
+    return await start_registry(containers, folder / "registry")
 
 
 async def start_registry(containers: Containers, folder: Path) -> EmulatedRegistry:

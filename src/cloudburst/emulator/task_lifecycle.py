@@ -174,16 +174,15 @@ class TaskLifecycle:
             return
         self._change(last_status="PENDING", pull_started=time.time())
         wait = shared.config.pending * self.pace
-        if shared.images is None:
+        if shared.images:
+            self._images = TaskImages(task=self.snapshot.id, spec=self.spec, store=shared.images)
+            self._run_behind(self._pull_images, self._images, time.monotonic() + wait)
+        else:
             self._timers.later(wait, self._pulled)
-            return
-        self._images = TaskImages(task=self.snapshot.id, spec=self.spec, store=shared.images)
-        self._run_behind(self._pull_images, self._images, time.monotonic() + wait)
 
     async def _pull_images(self, images: TaskImages, earliest: float) -> None:
         """Pull the images of the task, which takes at least the configured time."""
-        reason = reason_after_pull(self.spec, self.fault, self.shared.config)
-        reason = reason or await images.pull()
+        reason = reason_after_pull(self.spec, self.fault, self.shared.config) or await images.pull()
         self._change(images=images.pulled)
         if self.snapshot.live:
             self._timers.later(max(0.0, earliest - time.monotonic()), self._pulled, reason)
@@ -320,11 +319,8 @@ class TaskLifecycle:
         self._change(last_status="STOPPED", stopped=time.time(), tags={})
         if self._images:
             self.shared.background.start_soon(self._images.remove_files)
-        self._timers.later(self.shared.config.interface_lingers, self._give_back)
-
-    def _give_back(self) -> None:
-        """Release the addresses of the task after its network interface was deleted."""
-        self._worker.release(self.snapshot.address or "")
+        lingers, outer = self.shared.config.interface_lingers, self.snapshot.address or ""
+        self._timers.later(lingers, self._worker.release, outer)
 
     def _signal_all(self, number: Signals) -> None:
         for name in self._alive:

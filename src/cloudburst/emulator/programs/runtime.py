@@ -20,22 +20,21 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from cloudburst.emulator.programs import confined, confinement, tcp_sockets
+    from cloudburst.emulator.programs.child_processes import MARK, children_of, mark_of
     from cloudburst.emulator.programs.running_containers import Container, StartPipes
 else:  # the runtime process imports no package
     import confined
     import confinement
     import tcp_sockets
+    from child_processes import MARK, children_of, mark_of
     from running_containers import Container, StartPipes
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of the system call ``prctl``, from ``linux/prctl.h``."""
-MARK = "CLOUDBURST_EMULATOR_CONTAINER"
-"""Name of the environment variable that holds the container's name in each of its processes."""
 EXIT_TIMEOUT = 5.0
 FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
 
@@ -197,7 +196,7 @@ class Runtime:
         try:
             container = self._by_name[name]
             # The program of a container with an init process is a child of the first process.
-            for pid in (container.pid, *_children(container.pid)):
+            for pid in (container.pid, *children_of(container.pid)):
                 cut += tcp_sockets.reset_connections(pid)
         except (OSError, KeyError) as exc:
             problem = repr(exc)
@@ -228,8 +227,8 @@ class Runtime:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(container.pid, signal.SIGKILL)
         # The end of the first process ends a container, including processes in other groups.
-        for pid in _children(os.getpid()):
-            if pid not in self._by_pid and _mark(pid) not in self._by_name:
+        for pid in children_of(os.getpid()):
+            if pid not in self._by_pid and mark_of(pid) not in self._by_name:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if not container.closed:
@@ -256,7 +255,7 @@ class Runtime:
         signal.setitimer(signal.ITIMER_REAL, EXIT_TIMEOUT)  # SIGALRM ends this process
         with suppress(ChildProcessError):
             while True:
-                for pid in _children(os.getpid()):
+                for pid in children_of(os.getpid()):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
@@ -316,29 +315,6 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
         os.write(2, f"{argv or 'worker'}: {exc!r}\n".encode())
     finally:
         os._exit(code)
-
-
-def _children(own: int) -> list[int]:
-    """Return the process ids of the child processes of a process, including adopted orphans."""
-    found = list[int]()
-    with suppress(OSError):  # not every kernel has this file
-        return [int(word) for word in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1]) == own:
-                    found.append(int(entry.name))
-    return found
-
-
-def _mark(pid: int) -> str:
-    """Return the name of a process's container, from its environment; empty if unknown."""
-    with suppress(OSError):
-        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            name, _, value = entry.partition(b"=")
-            if name == MARK.encode():
-                return value.decode()
-    return ""
 
 
 def main() -> None:
