@@ -17,7 +17,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from cloudburst.cli.emulate import StateLines, emulate_command
+from cloudburst.cli.emulate import StateLines, emulate_command, next_steps
 from cloudburst.errors import ConfigurationError
 from cloudburst.testing import PulledImage, Task
 from support.emulator_calls import ask, client, request, until
@@ -118,8 +118,8 @@ def test_starts_a_registry_whose_images_tasks_run(tmp_path):
 def is_refused(plain, url):
     try:
         plain.get(url)
-    except httpx.ConnectError:
-        return True
+    except httpx.TransportError as error:
+        return isinstance(error, httpx.ConnectError)
     return False
 
 
@@ -135,6 +135,14 @@ def test_a_registry_without_its_program_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="install docker-registry and apache2-utils"):
         emulate_command(registry=True, worker="stub")
+
+
+def test_what_is_not_checked_without_namespaces_is_told():
+    registry = SimpleNamespace(url="http://127.0.0.1:5001")
+    text = "\n".join(map(str, next_steps(SimpleNamespace(registry=registry, not_confined="why"))))
+    assert "Images are not run here: why." in text
+    assert "not their entry point, libraries, user, volumes and health check" in text
+    assert list(next_steps(SimpleNamespace(registry=None))) == []
 
 
 def test_the_size_of_an_image_is_told():

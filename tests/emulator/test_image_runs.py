@@ -17,7 +17,7 @@ from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import ask, client, now, reach, run, stop, until
 from support.image_account import ImageAccount, folders_of, processes_with, status_of
 from support.project import TESTS
-from support.tiny_images import SHELL, TINY, define, lines_of, registry_of
+from support.tiny_images import LOGS, SHELL, TINY, define, lines_of, registry_of
 
 pytestmark = pytest.mark.real
 TEMPORARY = Path(tempfile.gettempdir())
@@ -135,6 +135,20 @@ class TestConfinement:
         assert task.stopped_reason.startswith("CannotStartContainerError")
         assert not Path("/etc/a").exists()
 
+    def test_processes_outside_are_out_of_reach(self, account, shell):
+        other = account.start(shell, FOREVER)
+        script = "for id in 1 2 3 4 5; do kill -9 $id; done; kill -9 -1; ls /proc/[0-9]* -d; id -u"
+        _, lines = account.run(shell, script, user="0")
+        assert lines[-1] == "0"
+        assert len([line for line in lines if line.startswith("/proc/")]) <= 2
+        assert now(account.emulator, other).last_status == "RUNNING"
+        account.emulator.crash(other)
+
+    def test_tasks_do_not_share_their_volumes(self, account, shell):
+        for _ in range(2):
+            _, lines = account.run(shell, "ls /tmp; touch /tmp/a; ls /tmp")
+            assert lines == ["a"]
+
 
 class TestLife:
     """Signals, exit codes and faults reach the program of the image."""
@@ -158,6 +172,21 @@ class TestLife:
         task = account.start(shell, "exec sleep 60", linuxParameters={"initProcessEnabled": True})
         stop(account.emulator, task)
         assert account.end(task)[0].exit_code == 143
+
+    def test_a_second_container_runs_in_its_image_and_ends_the_task(self, account, worker, shell):
+        watchdog = {
+            "name": "watchdog",
+            "image": shell,
+            "user": "65534",
+            "command": ["id -u; sleep 0.3; exit 6"],
+            "logConfiguration": LOGS,
+        }
+        family = define(account.emulator, worker, containers=[watchdog], stopTimeout=1)
+        [task] = run(account.emulator, taskDefinition=family)
+        task, _ = account.end(task)
+        assert task.stop_code == "EssentialContainerExited"
+        assert task.exit_codes["watchdog"] == 6
+        assert lines_of(account.emulator, task, "watchdog") == ["65534"]
 
     def test_descendants_end_with_the_program(self, account, shell):
         task = account.start(shell, "sleep 98765 & (sleep 98764 &) ; sleep 0.2; exit 4")

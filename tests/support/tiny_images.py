@@ -27,7 +27,6 @@ from cloudburst.emulator.containers import PROGRAMS
 from cloudburst.registry import open_registry, push_image
 from support.emulator_calls import MAIN, client
 
-REGION_HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 TOOLS = ("sh", "cat", "chmod", "id", "ls", "mkdir", "sleep", "touch")
 LIST_MODULES = """
 import sys, encodings.idna, encodings.latin_1, urllib.request
@@ -39,6 +38,14 @@ print(*sorted(filter(None, files)), sep="\\n")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
 OTHER_ARCHITECTURE = {"amd64": "arm64", "arm64": "amd64"}[ARCHITECTURE]
 ECS_ARCHITECTURE = {"amd64": "X86_64", "arm64": "ARM64"}
+LOGS = {
+    "logDriver": "awslogs",
+    "options": {
+        "awslogs-group": "/ecs/cloudburst",
+        "awslogs-region": "us-east-1",
+        "awslogs-stream-prefix": "ecs",
+    },
+}
 PYTHON = "/usr/bin/python"
 WORKER = (PYTHON, "-B", "-S", "-E", "/opt/stub_worker.py")
 
@@ -231,9 +238,10 @@ def define(
     memory="512",
     architecture=None,
     volumes=("scratch",),
+    containers=(),
     **container,
 ):
-    """Register a task definition with one container; returns its name."""
+    """Register a task definition with the main container and others; returns its name."""
     mounts = [{"sourceVolume": name, "containerPath": "/tmp"} for name in volumes]
     client(emulator, "ecs").register_task_definition(
         family=family,
@@ -254,16 +262,10 @@ def define(
                 "portMappings": [{"containerPort": 5000, "protocol": "tcp"}],
                 "dockerLabels": {"cloudburst.protocol": "onestep"},
                 "stopTimeout": 20,
-                "logConfiguration": {
-                    "logDriver": "awslogs",
-                    "options": {
-                        "awslogs-group": "/ecs/cloudburst",
-                        "awslogs-region": emulator.config.region,
-                        "awslogs-stream-prefix": "ecs",
-                    },
-                },
+                "logConfiguration": LOGS,
                 **container,
-            }
+            },
+            *containers,
         ],
     )
     return family

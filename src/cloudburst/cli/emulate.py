@@ -122,7 +122,7 @@ async def _emulate(config: EmulatorConfig) -> int:
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
             console.print(Text(f"The emulator is at {emulator.url} until Ctrl-C.", "dim"))
-            for line in _next_steps(emulator):
+            for line in next_steps(emulator):
                 console.print(line)
             async for _ in signals:
                 break
@@ -132,7 +132,7 @@ async def _emulate(config: EmulatorConfig) -> int:
     return 0
 
 
-def _next_steps(emulator: FargateEmulator) -> Iterator[Text]:
+def next_steps(emulator: FargateEmulator) -> Iterator[Text]:
     """Yield what to do with an account that has a registry, and what it does not check."""
     if emulator.registry is None:
         return
