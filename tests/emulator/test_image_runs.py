@@ -22,6 +22,8 @@ from support.tiny_images import LOGS, SHELL, TINY, define, lines_of, registry_of
 pytestmark = pytest.mark.real
 TEMPORARY = Path(tempfile.gettempdir())
 SECRET = "a value of this machine"
+LONG = str(10**8 + os.getpid())
+"""Seconds of a sleep that no other test process has."""
 FOREVER = "while true; do sleep 60 & wait; done"
 
 
@@ -189,9 +191,9 @@ class TestLife:
         assert lines_of(account.emulator, task, "watchdog") == ["65534"]
 
     def test_descendants_end_with_the_program(self, account, shell):
-        task = account.start(shell, "sleep 98765 & (sleep 98764 &) ; sleep 0.2; exit 4")
+        task = account.start(shell, f"sleep {LONG} & (sleep {LONG} &); sleep 0.2; exit 4")
         assert account.end(task)[0].exit_code == 4
-        assert processes_with("9876") == []
+        assert processes_with(LONG) == []
 
     def test_connections_are_cut_and_processes_are_frozen(self, account, worker):
         task = account.start(worker)
@@ -252,14 +254,14 @@ from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
 from support.emulator_calls import client, reach, run
 from support.tiny_images import define
 
-SCRIPT = "sleep 98763 & sleep 98763"
-url, username, password, repository = sys.argv[1:]
+url, username, password, repository, seconds = sys.argv[1:]
+script = f"sleep {seconds} & sleep {seconds}"
 registry = EmulatedRegistry(url=url, username=username, password=password)
 config = EmulatorConfig.quick(registry=registry, confined=True, moto=False)
 with FargateEmulator(config) as emulator:
     made = client(emulator, "ecr").create_repository(repositoryName=repository)
     image = made["repository"]["repositoryUri"]
-    [task] = run(emulator, taskDefinition=define(emulator, image, command=[SCRIPT]))
+    [task] = run(emulator, taskDefinition=define(emulator, image, command=[script]))
     print(reach(emulator, task, "RUNNING").pid, flush=True)
     time.sleep(60)
 """
@@ -269,16 +271,16 @@ def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
     repository = shell.partition("/")[2]
     login = [account.server.url, account.server.username, account.server.password]
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *login, repository],
+        [sys.executable, "-c", PROGRAM, *login, repository, LONG],
         stdout=subprocess.PIPE,
         text=True,
         cwd=TESTS,
     ) as process:
         pid = int(process.stdout.readline())
         [folder] = folders_of(process.pid)
-        until(lambda: len(processes_with("98763")) >= 2)
+        until(lambda: len(processes_with(LONG)) >= 2)
         process.kill()
-    until(lambda: not processes_with("98763"))
+    until(lambda: not processes_with(LONG))
     until(lambda: not Path(f"/proc/{pid}").exists())
     with FargateEmulator(EmulatorConfig.quick(registry=registry_of(account.server), moto=False)):
         assert not folder.exists()  # a later emulator removes the files
