@@ -10,6 +10,8 @@ from typing import Literal
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.models.prices import Architecture
 
+SHORT_DIGEST_LENGTH = len("sha256:") + 12
+"""Number of characters of a digest in texts for users."""
 OCI_ARCHITECTURES: Mapping[Architecture, Literal["amd64", "arm64"]] = {
     "X86_64": "amd64",
     "ARM64": "arm64",
@@ -62,6 +64,12 @@ def repository_name(image: str) -> str:
     host = registry_of(image)
     name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
     return f"{host}/{name if '/' in name or host != 'docker.io' else f'library/{name}'}"
+
+
+def short_image_name(image: str) -> str:
+    """Return an image's name without its registry, with a digest cut to twelve digits."""
+    name, at, digest = image.rpartition("/")[2].partition("@")
+    return f"{name}{at}{digest[:SHORT_DIGEST_LENGTH]}"
 
 
 def repository_of(image: str) -> Repository | None:

@@ -19,7 +19,7 @@ from cloudburst.aws.setup.ecr_repository import (
     describe_repository,
     ensure_repository,
 )
-from cloudburst.aws.setup.images import Repository, ecr_host
+from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository, ecr_host
 from cloudburst.aws.setup.upload_speed import UploadSpeed
 from cloudburst.errors import (
     AccessDeniedError,
@@ -160,7 +160,8 @@ async def push_own_image(
         return
     name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
     if image.is_in_ecr:
-        changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {image.built.digest}")
+        digest = image.built.digest[:SHORT_DIGEST_LENGTH]
+        changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {digest}")
         return
     for note in image.built.notes:
         changes.announce_wait(note)

@@ -9,6 +9,7 @@ import anyio
 
 from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
 from cloudburst.aws.setup.changes import CONSISTENCY_BACKOFF, AccountChanges, StepOutcome
+from cloudburst.aws.setup.images import short_image_name
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
     LOG_GROUP,
@@ -154,7 +155,8 @@ async def ensure_task_definition(
         changes.record("task definition", name, StepOutcome.UPDATED, detail)
     else:
         image = required["containerDefinitions"][0]["image"]
-        detail = f"{image} on {required['runtimePlatform']['cpuArchitecture']}"
+        architecture = required["runtimePlatform"]["cpuArchitecture"]
+        detail = f"{short_image_name(image)} on {architecture}"
         changes.record("task definition", name, StepOutcome.CREATED, detail)
 
 
