@@ -46,7 +46,7 @@ def redefined(emulator, family="cloudburst-render", *, top=None, more=None, **ch
     first = {k: v for k, v in {**first, **changes}.items() if v is not None}
     if more is not None:
         others = [{"name": f"side-{number}", "image": name} for number, name in enumerate(more)]
-    asked = {name: known[name] for name in kept} | (top or {})
+    asked = {name: known[name] for name in kept} | {"volumes": known["volumes"]} | (top or {})
     ecs.register_task_definition(family=family, containerDefinitions=[first, *others], **asked)
 
 
@@ -155,6 +155,37 @@ async def test_our_service_needs_its_time_to_stop(emulator):
     found = await checks(settings)
     assert "stopTimeout 30 s" in found["stop timeout"].found
     assert found["stop timeout"].status is CheckStatus.WARNING
+
+
+@pytest.mark.parametrize(
+    ("labels", "state", "told"),
+    [
+        ({}, "warning", "set up by an earlier version, which recorded none; this is "),
+        ({"version": "0.0.1"}, "warning", "set up by 0.0.1; this is "),
+        ({"version": "9.1", "protocol-version": "2"}, "failed", "version 2 of the native protocol"),
+    ],
+)
+async def test_versions_that_differ_are_told(emulator, labels, state, told):
+    _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
+    labels = {f"cloudburst.{name}": text for name, text in labels.items()}
+    redefined(emulator, dockerLabels={"cloudburst.protocol": "native", **labels})
+    check = (await checks(settings))["version"]
+    assert (check.status, check.fix) == (state, "cloudburst init")
+    assert told in check.found
+
+
+async def test_another_image_than_our_own_is_told_unless_it_was_chosen(emulator):
+    _, settings = await set_up(emulator)
+    own = settings.model_copy(update={"image": "own"})
+    check = (await checks(own))["image"]
+    assert check.status is CheckStatus.WARNING
+    assert check.found == (
+        "tasks run betashow/video-generation-api:latest, and not our own image, the default"
+    )
+    assert "to keep this image, set DOCKER_IMAGE" in check.fix
+    _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
+    check = (await checks(settings.model_copy(update={"image": "own"})))["image"]
+    assert check.status is CheckStatus.PASSED  # another tag in the same repository
 
 
 async def test_an_onestep_task_without_watchdog_lives_for_ever(emulator):
@@ -297,9 +328,13 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
     ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"{service}s3")
     found = await checks(private)
     assert found["subnets"].status is CheckStatus.PASSED
+    # Before the first init, the image of the settings counts.
+    new = private.model_copy(update={"task_definition": "none", "image": "own"})
+    assert (await checks(new))["subnets"].status is CheckStatus.PASSED
     redefined(emulator, image="betashow/video-generation-api:latest")
     found = await checks(private)
     assert "do not reach docker.io" in found["subnets"].found
+    assert found["subnets"].fix.endswith("DOCKER_IMAGE=own, then cloudburst init")
     far = ECR.replace("us-east-1", "eu-west-1")
     redefined(emulator, image=far)
     found = await checks(private)

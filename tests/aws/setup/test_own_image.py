@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from cloudburst.aws.setup import own_image
@@ -231,6 +232,22 @@ async def test_a_push_that_fails_registers_nothing_and_is_continued(emulator, bu
     report, _ = await set_up(emulator, builder, said=said)
     assert step_of(report, "image repository").outcome == "found"
     assert " MB of 0.4 MB to upload" in said[0]
+    assert len(definitions(emulator)) == 2
+
+
+async def test_a_push_that_is_cancelled_registers_nothing_and_is_continued(emulator, builder):
+    with anyio.CancelScope() as scope:
+
+        class Cancel(list):
+            def append(self, progress):
+                if isinstance(progress, PushProgress) and progress.blobs_done:
+                    scope.cancel()
+
+        await set_up(emulator, builder, progress=Cancel())
+    assert scope.cancelled_caught
+    assert definitions(emulator) == []
+    report, _ = await set_up(emulator, builder)
+    assert " were there" in step_of(report, "image").detail
     assert len(definitions(emulator)) == 2
 
 
