@@ -121,7 +121,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
 
     # What is uploaded, how long it takes and what it costs is said before.
     assert said[0] == (
-        f"pushing image {IMAGE_TAG}: 0.4 MB to upload, the time is known after the first part; "
+        f"image {IMAGE_TAG}: 0.4 MB to upload, the time is known after the first part; "
         "storage in ECR $0.000 a month at $0.10 a GB"
     )
     assert any(isinstance(each, PushProgress) for each in progress)
@@ -340,6 +340,8 @@ async def test_destroy_removes_our_images_and_only_those(emulator, builder, regi
 async def test_our_image_speaks_our_protocol(emulator, builder):
     with pytest.raises(ConfigurationError, match="speaks the protocol native"):
         await set_up(emulator, builder, protocol=Protocol.ONESTEP)
+    with pytest.raises(ConfigurationError, match="for our own image only"):
+        await set_up(emulator, builder, changes={"DOCKER_IMAGE": "public"}, base="python")
     assert builder.builds == 0
 
 

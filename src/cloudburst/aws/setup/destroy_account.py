@@ -211,29 +211,24 @@ class _Remover:
 
         Without the permission to look for it, the other resources are removed all the same.
         """
-        resource, name = "image repository", OUR_REPOSITORY
+        changes, resource, name = self._changes, "image repository", OUR_REPOSITORY
         try:
-            found = await ecr_repository.describe_repository(self._changes)
+            found = await ecr_repository.describe_repository(changes)
         except AccessDeniedError as exc:
             own = self._settings.image == OWN_IMAGE
             outcome = StepOutcome.FAILED if own else StepOutcome.KEPT
-            self._changes.record(resource, name, outcome, f"not looked for: {exc}")
+            changes.record(resource, name, outcome, f"not looked for: {exc}")
             return
         if found is None:
             return
         if not found.created_by_init:
             self._keep(resource, name)
         elif keep:
-            detail = "with its images, as requested"
-            self._changes.record(resource, name, StepOutcome.KEPT, detail)
+            changes.record(resource, name, StepOutcome.KEPT, "with its images, as requested")
         else:
-            images = await ecr_repository.list_images(self._changes, name, account)
-            await self._remove(
-                resource,
-                name,
-                partial(ecr_repository.remove_repository, self._changes, name, images),
-                done=images.outcome,
-            )
+            images = await ecr_repository.list_images(changes, name, account)
+            remove = partial(ecr_repository.remove_repository, changes, name, images)
+            await self._remove(resource, name, remove, done=images.outcome)
 
     async def remove_log_group(self, *, keep: bool) -> None:
         """Delete the log group and its lines if ``init`` created it, unless ``keep`` is true."""

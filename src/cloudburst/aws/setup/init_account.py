@@ -22,6 +22,7 @@ from cloudburst.aws.setup.own_image import (
     BuildImage,
     ImageProgress,
     OwnImage,
+    announce_upload,
     prepare_own_image,
     push_own_image,
 )
@@ -115,6 +116,8 @@ async def init(
             )
             plan = plan.with_image(own.reference)
         changes = AccountChanges(aws, dry_run=options.dry_run, on_wait=on_wait)
+        if own is not None:
+            await announce_upload(changes, own)
         _record_subnets(changes, settings, plan)
 
         async def push_image() -> None:

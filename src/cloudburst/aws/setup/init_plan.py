@@ -119,6 +119,9 @@ async def plan_setup(
             "open_to_world and sources (--open and --from) are both given; expected one of the two"
         )
         raise ConfigurationError(msg)
+    if options.base is not None and settings.image != OWN_IMAGE:
+        msg = f"base (--base) is given for {settings.image}; expected it for our own image only"
+        raise ConfigurationError(msg)
     if options.arm64 is False and is_arm64(settings):
         arm64 = families["ARM64"]
         raise ConfigurationError(f"ECS_TASK_DEFINITION is {arm64}, which needs an ARM64 image")

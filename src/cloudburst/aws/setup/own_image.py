@@ -70,6 +70,8 @@ class OwnImage:
     """Image that ECR has for this version; ``None`` if it has none."""
     built: BuiltImage | None
     """Image of this installation; ``None`` in a dry run, which builds nothing."""
+    architectures: int
+    """Number of architectures of the image."""
     missing: tuple[LayerSize, ...] = ()
     """Layers that ECR does not have."""
 
@@ -122,6 +124,7 @@ async def prepare_own_image(
         repository=repository,
         known=known,
         built=built,
+        architectures=len(options.architectures),
     )
     if built is None or found.is_in_ecr:
         return found
@@ -130,6 +133,21 @@ async def prepare_own_image(
         async with _opened(aws) as (client, _):
             missing = await _missing(client, missing)
     return replace(found, missing=tuple(missing))
+
+
+async def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
+    """Announce what is uploaded, how long that takes, and what its storage costs."""
+    if image.built is None or image.is_in_ecr:
+        return
+    for note in image.built.notes:
+        changes.announce_wait(note)
+    speed = UploadSpeed(state_folder())
+    await speed.load()
+    missing = image.missing_bytes
+    total = sum(layer.size for layer in _layers(image.built))
+    of = "" if missing == total else f" of {_megabytes(total)}"
+    line = f"image {image.built.version}: {_megabytes(missing)}{of} to upload"
+    changes.announce_wait(f"{line}, {speed.estimate(missing)}; {_storage_cost(total)}")
 
 
 async def image_builder() -> BuildImage:
@@ -163,11 +181,8 @@ async def push_own_image(
         digest = image.built.digest[:SHORT_DIGEST_LENGTH]
         changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {digest}")
         return
-    for note in image.built.notes:
-        changes.announce_wait(note)
     speed = UploadSpeed(state_folder())
     await speed.load()
-    _announce(changes, image, speed)
     report = await _push(changes, image, image.built, speed, on_progress)
     await speed.save(report.bytes_sent, report.seconds)
     if report.digest != image.built.digest:
@@ -241,18 +256,6 @@ def _layers(built: BuiltImage) -> list[LayerSize]:
     return list(layers.values())
 
 
-def _announce(changes: AccountChanges, image: OwnImage, speed: UploadSpeed) -> None:
-    """Announce what is uploaded, how long that takes, and what its storage costs."""
-    built = image.built
-    if built is None:
-        return
-    missing = image.missing_bytes
-    total = sum(layer.size for layer in _layers(built))
-    of = "" if missing == total else f" of {_megabytes(total)}"
-    line = f"pushing image {built.version}: {_megabytes(missing)}{of} to upload"
-    changes.announce_wait(f"{line}, {speed.estimate(missing)}; {_storage_cost(total)}")
-
-
 def _record_dry_run(changes: AccountChanges, image: OwnImage) -> None:
     name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
     if image.known is not None:
@@ -260,7 +263,7 @@ def _record_dry_run(changes: AccountChanges, image: OwnImage) -> None:
         changes.record(_RESOURCE, name, StepOutcome.FOUND, detail)
         return
     size = f"at most {EXPECTED_MB} MB to upload for each architecture"
-    detail = f"built here, {size}; {_storage_cost(2 * EXPECTED_MB * 10**6)}"
+    detail = f"built here, {size}; {_storage_cost(image.architectures * EXPECTED_MB * 10**6)}"
     changes.record(_RESOURCE, name, StepOutcome.CREATED, detail)
 
 
