@@ -116,6 +116,19 @@ def test_bytecode_is_that_of_the_files_place_in_the_image(compiler, tmp_path):
     ]
 
 
+@pytest.mark.real
+def test_bytecode_does_not_depend_on_the_environment(compiler, monkeypatch):
+    module = text_entry("opt/one.py", "def f(x):\n    'Return.'\n    assert x in {'a', 'b'}\n")
+    found = set()
+    for number in ("0", "1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", number)
+        monkeypatch.setenv("PYTHONOPTIMIZE", number)
+        (made,) = anyio.run(compile_entries, compiler, [module])
+        found.add(made.read())
+    assert len(found) == 1
+    assert b"Return." in found.pop()
+
+
 def script(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -149,9 +162,9 @@ def test_uv_is_asked_for_a_python(tmp_path):
     ("text", "message"),
     [
         ("echo broken >&2; exit 5", r"exit code 5.*broken"),
-        ('echo > "$5"', "other bytecode"),
-        ('printf "4\\nabcd" > "$5"', "other bytecode"),
-        ('printf "900\\nabcd" > "$5"', "other bytecode"),
+        ('echo > "$6"', "other bytecode"),
+        ('printf "4\\nabcd" > "$6"', "other bytecode"),
+        ('printf "900\\nabcd" > "$6"', "other bytecode"),
     ],
 )
 def test_a_wrong_interpreter_is_an_error_of_ours(tmp_path, text, message):

@@ -2,7 +2,8 @@
 
 The root file system of a task is read-only, so modules without bytecode would be compiled at each
 start. Every Python 3.13 has the same format of bytecode, on all processors. Two releases, such as
-3.13.0 and 3.13.5, may optimize differently: the digest of an image depends on the release.
+3.13.0 and 3.13.5, may optimize differently: the digest of an image depends on the release. Modules
+are compiled in the same order each time.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ PROGRAM = Path(__file__).with_name("compile_files.py")
 PROBE_TIMEOUT = 20.0
 COMPILE_TIMEOUT = 300.0
 """Maximum time in seconds. The standard library takes 4 on one core."""
+_ISOLATED = ("-s", "-S", "-P")
+"""Arguments with which an interpreter loads nothing of this environment. They are those of ``-I``
+without ``-E``, which would ignore ``PYTHONHASHSEED``."""
 _PROBE = (
     "import importlib.util as u, platform as p;"
     "print(u.MAGIC_NUMBER.hex(), p.python_version(), p.python_implementation())"
@@ -99,14 +103,25 @@ async def compile_entries(compiler: Compiler, modules: Sequence[Entry]) -> tuple
     with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
         source, target = Path(folder, "sources"), Path(folder, "bytecode")
         await to_thread.run_sync(_write_sources, source, modules)
-        command = [compiler.python, "-I", "-S", str(PROGRAM), str(source), str(target)]
-        done = await run_program(command, seconds=COMPILE_TIMEOUT)
+        command = [compiler.python, *_ISOLATED, str(PROGRAM), str(source), str(target)]
+        environ = _compile_environment(os.environ)
+        done = await run_program(command, seconds=COMPILE_TIMEOUT, environ=environ)
         if done.code:
             raise ImageError(
                 f"{compiler.python} failed to compile the modules (exit code {done.code}): "
                 f"{done.output[-500:]}"
             )
         return await to_thread.run_sync(_read_bytecode, target, modules)
+
+
+def _compile_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for an interpreter that always makes the same bytecode.
+
+    Bytecode depends on the state of the process that compiles: two equal sets become one constant
+    only if their strings are not known from a module before. Hash seed and locale are part of it.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
 
 def modules_of(entries: Iterable[Entry]) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Program that compiles modules: ``PYTHON -I -S compile_files.py INPUT OUTPUT``.
+"""Program that compiles modules: ``PYTHON -s -S -P compile_files.py INPUT OUTPUT``.
 
 The Python of the image runs it, or another one that makes the same bytecode. It needs only the
 standard library. For each module, the input has a line of JSON, ``[path, size]``, and then as many
