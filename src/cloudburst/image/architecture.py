@@ -14,7 +14,7 @@ import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 
 from cloudburst.image.base import BaseImage, pull_base, read_files
-from cloudburst.image.builder_hash import BUILDER_HASH
+from cloudburst.image.builder_hash import LAYER_CODE
 from cloudburst.image.bytecode import Compiler, compile_entries, modules_of
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.contents import (
@@ -116,7 +116,7 @@ class LayerBuilder:
     async def _make(self, recipe: _Recipe, made: dict[int, Layer], place: int) -> None:
         """Put the layer of a recipe into ``made``, from the cache if that has it."""
         key = layer_key(
-            BUILDER_HASH, recipe.name, *recipe.inputs, self.compiler and self.compiler.version
+            LAYER_CODE, recipe.name, *recipe.inputs, self.compiler and self.compiler.version
         )
         async with self.steps.step(f"pack {recipe.name} ({self.architecture})"), self.limiter:
             layer = await to_thread.run_sync(cached_layer, self.cache, key)

@@ -11,7 +11,7 @@ from anyio import from_thread, to_thread
 
 from cloudburst.errors import ImageError
 from cloudburst.image.base_layers import BaseFiles, read_base_layers
-from cloudburst.image.builder_hash import BUILDER_HASH
+from cloudburst.image.builder_hash import BASE_CODE
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.debian import SystemPackage, system_packages
 from cloudburst.image.options import Architecture
@@ -89,7 +89,7 @@ async def pull_base(
 
 def _facts(pulled: PulledImage, cache: ImageCache) -> BaseFacts:
     """Return the facts of a base image, from the cache or from its layers."""
-    key = f"{pulled.manifest_descriptor.digest.removeprefix('sha256:')}-{BUILDER_HASH[:16]}"
+    key = f"{pulled.manifest_descriptor.digest.removeprefix('sha256:')}-{BASE_CODE[:16]}"
     if (record := _recorded(cache.read_record("bases", key))) is not None:
         return record
     facts = base_facts(read_base_layers(pulled.layer_paths, from_thread.check_cancelled))

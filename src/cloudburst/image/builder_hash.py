@@ -1,4 +1,4 @@
-"""Hash of the builder's own code: what another version has made is not taken from the cache."""
+"""Hashes of the builder's own code: what other code has made is not taken from the cache."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import hashlib
 from pathlib import Path
 
 
-def _hash_of_sources() -> str:
+def _hash_of(*modules: str) -> str:
     found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        found.update(path.read_bytes())
+    for name in modules:
+        found.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return found.hexdigest()
 
 
-BUILDER_HASH = _hash_of_sources()
+LAYER_CODE = _hash_of(
+    *("bytecode", "compile_files", "contents", "entries", "layers", "lock", "trim", "wheel_files"),
+    *("architecture", "base_layers"),
+)
+"""Hash of the modules that determine the contents of layers."""
+BASE_CODE = _hash_of("base", "base_layers", "debian", "lock", "trim")
+"""Hash of the modules that determine what is recorded about a base image."""
