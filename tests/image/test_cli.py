@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +117,36 @@ def test_errors_of_the_request_and_of_the_registry(cli, registry_server, argumen
     found, printed = cli(*(one.format(host=registry_server.host) for one in arguments))
     assert found == code
     assert message in " ".join(printed.err.split())
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
+    """The program pip is one that never ends; its process group has its number."""
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    started = tmp_path / "started"
+    code = f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(99)"
+    (modules / "pip.py").write_text(code)
+    login = offline.options.base_credentials
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(modules),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "CLOUDBURST_BASE_LOGIN": f"{login.username}:{login.password}",
+    }
+    command = [sys.executable, "-m", "cloudburst.cli", "image", "build"]
+    with subprocess.Popen([*command, "--base", offline.options.base], env=environ) as process:
+        deadline = time.monotonic() + 30
+        while not (started.exists() and (pid := started.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signum)
+        assert process.wait(30) == 128 + signum
+    while Path("/proc", pid).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert list(tmp_path.glob("cache/cloudburst/image/*.part")) == []
+    assert list(tmp_path.glob("cache/cloudburst/image/download-*")) == []
 
 
 def test_nothing_was_built_yet(monkeypatch, tmp_path, capsys):

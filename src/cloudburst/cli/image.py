@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 from anyio import from_thread, to_thread
@@ -44,6 +46,9 @@ from cloudburst.registry import (
     InvalidImageError,
     PushReport,
 )
+from cloudburst.signals import InterruptHandler
+
+_T = TypeVar("_T")
 
 LOGIN_VARIABLE = "CLOUDBURST_IMAGE_LOGIN"
 MAX_PACKAGES_SHOWN = 12
@@ -78,7 +83,9 @@ def build_command(
     as_json
         Print one JSON object.
     """
-    image = anyio.run(_build, _options(base, architectures), to)
+    image, code = _run_until_signal(partial(_build, _options(base, architectures), to))
+    if image is None:
+        return code
     _print_image(image, to or image.folder, as_json=as_json)
     return 0
 
@@ -113,7 +120,10 @@ def push_command(
     """
     request = _PushRequest(repository, login or os.environ.get(LOGIN_VARIABLE))
     options = _options(base, architectures)
-    image, target, report = anyio.run(_build_and_push, options, request)
+    done, code = _run_until_signal(partial(_build_and_push, options, request))
+    if done is None:
+        return code
+    image, target, report = done
     name = f"{target.image}@{report.digest}"
     if as_json:
         write_line(json.dumps({"image": name, **asdict(report)}))
@@ -140,6 +150,23 @@ def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> i
         raise ConfigurationError("no image was built yet: run cloudburst image build")
     _print_image(image, image.folder, as_json=as_json)
     return 0
+
+
+def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int]:
+    """Run a coroutine, and cancel it after SIGINT or SIGTERM.
+
+    Returns:
+        The result, or ``None`` after a signal; and the exit code.
+    """
+
+    async def run() -> _T | None:
+        with anyio.CancelScope() as scope, signals.call_on_first_signal(scope.cancel):
+            return await work()
+        return None
+
+    with InterruptHandler((signal.SIGINT, signal.SIGTERM)) as signals:
+        result = anyio.run(run)
+    return result, 0 if result is not None else 128 + (signals.first_signal or 0)
 
 
 def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
