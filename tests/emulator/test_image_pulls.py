@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
 from support.emulator_calls import client, refused
-from support.image_account import ImageAccount
+from support.image_account import ImageAccount, require_namespaces
 from support.tiny_images import (
     ARCHITECTURE,
     ECS_ARCHITECTURE,
@@ -26,6 +28,8 @@ OTHER = ECS_ARCHITECTURE[OTHER_ARCHITECTURE]
 
 def opened(server, **changes):
     settings = {"registry": registry_of(server), "confined": True, "moto": False, "buckets": ()}
+    if (settings | changes)["confined"]:
+        require_namespaces()
     return FargateEmulator(EmulatorConfig.quick(**settings | changes))
 
 
@@ -162,3 +166,25 @@ class TestWithoutNamespaces:
             opened(registry_server).__enter__()
         with opened(registry_server, confined=None) as emulator:
             assert "mount proc" in emulator.not_confined
+
+
+PROGRAM = """
+from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
+registry = EmulatedRegistry(url="http://127.0.0.1:1", username="a", password="b")
+with FargateEmulator(EmulatorConfig.quick(registry=registry, moto=False)) as emulator:
+    print(emulator.not_confined)
+"""
+
+
+def test_a_machine_that_forbids_namespaces_is_told():
+    """Within this user namespace, Linux permits no further ones."""
+    require_namespaces()
+    script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    inside = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
+    found = subprocess.run(
+        [*inside, sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() in {
+        "become user 10001: operation not permitted",
+        "unshare: no space left on device",
+    }, found.stderr

@@ -15,7 +15,13 @@ import pytest
 
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import ask, client, now, reach, run, stop, until
-from support.image_account import ImageAccount, folders_of, processes_with, status_of
+from support.image_account import (
+    ImageAccount,
+    folders_of,
+    processes_with,
+    require_namespaces,
+    status_of,
+)
 from support.project import TESTS
 from support.tiny_images import LOGS, SHELL, TINY, define, lines_of, registry_of
 
@@ -29,6 +35,7 @@ FOREVER = "while true; do sleep 60 & wait; done"
 
 @pytest.fixture(scope="module")
 def account(registry_server):
+    require_namespaces()
     os.environ["CLOUDBURST_TEST_SECRET"] = SECRET
     config = EmulatorConfig.quick(
         registry=registry_of(registry_server), confined=True, moto=False, buckets=()

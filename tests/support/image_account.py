@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 from support.emulator_calls import client, now, reach, run, until
 from support.tiny_images import define, lines_of, push
+
+
+@cache
+def permits_namespaces():
+    """Whether tasks can run their images on this machine."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"]
+    return shutil.which("unshare") and subprocess.run(command, check=False).returncode == 0
+
+
+def require_namespaces():
+    if not permits_namespaces():
+        pytest.skip("this machine permits no user namespaces")
 
 
 class ImageAccount:

@@ -16,7 +16,7 @@ from cloudburst.aws.setup import init_account
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.image import build_image
 from cloudburst.models.events import SceneStarted
-from support.image_account import status_of
+from support.image_account import require_namespaces, status_of
 from support.project import ROOT
 from support.run_invariants import first, tried
 from support.setup_accounts import bare, here, session, settings_of
@@ -36,6 +36,7 @@ HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 @pytest.fixture
 def base(registry_server, tmp_path):
     """The reference of the base image in a registry of its own."""
+    require_namespaces()
     if missing := missing_programs():
         pytest.skip(f"not installed: {', '.join(missing)}")
     return push_base(registry_server, tmp_path / "base", stand_in_layers())

@@ -87,9 +87,12 @@ def enter(spec: Mapping[str, Any]) -> None:
     uid, gid = os.geteuid(), os.getegid()
     _check(LIBC.unshare(NAMESPACES), "unshare")
     # A user without privileges may map itself only, and only without the right to drop groups.
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{spec['uid']} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{spec['gid']} {gid} 1")
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{spec['uid']} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{spec['gid']} {gid} 1")
+    except OSError as exc:
+        raise StartError(f"map user {spec['uid']}: {_reason(exc)}") from exc
     with suppress(OSError):  # further user namespaces would only enlarge what Linux has to check
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
     if child := os.fork():
@@ -99,9 +102,12 @@ def enter(spec: Mapping[str, Any]) -> None:
 
 
 def _become_unprivileged() -> None:
-    os.setgroups([])
-    os.setresgid(OUTER_USER, OUTER_USER, OUTER_USER)
-    os.setresuid(OUTER_USER, OUTER_USER, OUTER_USER)
+    try:
+        os.setgroups([])
+        os.setresgid(OUTER_USER, OUTER_USER, OUTER_USER)
+        os.setresuid(OUTER_USER, OUTER_USER, OUTER_USER)
+    except OSError as exc:
+        raise StartError(f"become user {OUTER_USER}: {_reason(exc)}") from exc
     # Linux cleared this with the change of the user. Without it, /proc/self belongs to root.
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
