@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -153,6 +155,34 @@ class TestConfinement:
         assert now(account.emulator, other).last_status == "RUNNING"
         account.emulator.crash(other)
 
+    def test_it_cannot_create_user_namespaces(self, account, shell):
+        """In them it would have all capabilities, for which Linux has had many defects."""
+        task, lines = account.run(shell, "unshare --user /bin/sh -c 'echo new'")
+        assert task.exit_code == 1
+        assert "unshare failed" in lines[0]
+
+    def test_keys_of_the_session_are_out_of_reach(self, account, shell):
+        libc = ctypes.CDLL(None)
+        numbers = {"x86_64": (248, 250), "aarch64": (217, 219)}
+        add_key, keyctl = numbers[os.uname().machine]
+
+        def launch():  # keys belong to the thread, and to those that it starts
+            join, session = 1, -3
+            if libc.syscall(keyctl, join, None) < 0:
+                pytest.skip("this machine has no keys")
+            assert libc.syscall(add_key, b"user", b"test-of-images", b"x", 1, session) > 0
+            assert "test-of-images" in Path("/proc/keys").read_text()
+            config = EmulatorConfig.quick(registry=registry_of(account.server), moto=False)
+            with FargateEmulator(config) as emulator:
+                other = ImageAccount(emulator, account.server)
+                client(emulator, "ecr").create_repository(repositoryName=shell.partition("/")[2])
+                return other.run(shell, "cat /proc/keys || echo none")
+
+        with ThreadPoolExecutor(1) as threads:
+            _, lines = threads.submit(launch).result()
+        assert lines
+        assert not [line for line in lines if "test-of-images" in line]
+
     def test_tasks_do_not_share_their_volumes(self, account, shell):
         for _ in range(2):
             _, lines = account.run(shell, "ls /tmp; touch /tmp/a; ls /tmp")
@@ -178,9 +208,14 @@ class TestLife:
         assert time.monotonic() - began >= 2
 
     def test_an_init_process_forwards_signals(self, account, shell):
-        task = account.start(shell, "exec sleep 60", linuxParameters={"initProcessEnabled": True})
+        script = "ls /proc/1/exe/ /proc/1/fd; cat /proc/1/mem /proc/1/environ; exec sleep 60"
+        task = account.start(shell, script, linuxParameters={"initProcessEnabled": True})
+        until(lambda: len(lines_of(account.emulator, task)) >= 4)
         stop(account.emulator, task)
-        assert account.end(task)[0].exit_code == 143
+        task, lines = account.end(task)
+        assert task.exit_code == 143
+        # Its memory is a copy of the emulator's.
+        assert len([line for line in lines if "ermission denied" in line]) == 4
 
     def test_a_second_container_runs_in_its_image_and_ends_the_task(self, account, worker, shell):
         watchdog = {

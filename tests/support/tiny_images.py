@@ -27,7 +27,7 @@ from cloudburst.emulator.containers import PROGRAMS
 from cloudburst.registry import open_registry, push_image
 from support.emulator_calls import MAIN, client
 
-TOOLS = ("sh", "cat", "chmod", "id", "ls", "mkdir", "sleep", "touch")
+TOOLS = ("sh", "cat", "chmod", "id", "ls", "mkdir", "sleep", "touch", "unshare")
 LIST_MODULES = """
 import sys, encodings.idna, encodings.latin_1, urllib.request
 sys.path.insert(0, sys.argv[1])

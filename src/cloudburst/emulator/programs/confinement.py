@@ -34,6 +34,9 @@ MNT_DETACH = 2
 """Options of the system calls ``mount`` and ``umount2``, from ``linux/mount.h``."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 """Options of the system call ``prctl``, from ``linux/prctl.h``."""
+KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
+"""Numbers of the system call ``keyctl`` by processor architecture."""
+KEYCTL_JOIN_SESSION_KEYRING = 1
 CAPABILITY_VERSION = 0x20080522
 """Version of the structures of the system call ``capset``, from ``linux/capability.h``."""
 MAX_CAPABILITIES = 64
@@ -203,7 +206,14 @@ def leave_network() -> None:
 
 
 def drop_privileges(spec: Mapping[str, Any]) -> None:
-    """Become the user of the container, without capabilities and without a way to get them."""
+    """Become the user of the container, without capabilities and without a way to get them.
+
+    Programs of the same user must not read the memory of this process until it executes a program:
+    it is a copy of the runtime process and knows the variables of other containers.
+    """
+    LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if number := KEYCTL_NUMBERS.get(os.uname().machine):
+        LIBC.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # without the keys of this session
     uid, gid = int(spec["uid"]), int(spec["gid"])
     if (os.geteuid(), os.getegid()) != (uid, gid):
         os.setresgid(gid, gid, gid)

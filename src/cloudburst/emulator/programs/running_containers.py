@@ -13,8 +13,10 @@ MAX_PROBLEM_BYTES = 65_536
 class Container:
     """Container: a process that leads a process group, and the pipe with the group's output."""
 
-    def __init__(self, name: str, pid: int, output: int) -> None:
+    def __init__(self, name: str, pid: int, output: int, *, has_init: bool) -> None:
         self.name = name
+        self.has_init = has_init
+        """True if the first process is an init process, which runs the program as its child."""
         self.pid = pid
         self.output = output
         self.closed = False

@@ -142,7 +142,7 @@ class Runtime:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writes)
         if pid:
-            self._follow(Container(name, pid, reads), pipes)
+            self._follow(Container(name, pid, reads, has_init=bool(image and image["init"])), pipes)
             return
         os.close(reads)
         if pipes:
@@ -191,12 +191,12 @@ class Runtime:
                 os.kill(container.pid, number)
 
     def do_cut(self, *, name: str) -> None:
-        """Reset the connections of a container's first process; report their number or an error."""
+        """Reset the connections of a container's program; report their number or an error."""
         cut, problem = 0, ""
         try:
             container = self._by_name[name]
-            # The program of a container with an init process is a child of the first process.
-            for pid in (container.pid, *children_of(container.pid)):
+            pids = children_of(container.pid) if container.has_init else [container.pid]
+            for pid in pids:
                 cut += tcp_sockets.reset_connections(pid)
         except (OSError, KeyError) as exc:
             problem = repr(exc)
