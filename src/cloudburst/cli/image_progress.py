@@ -47,7 +47,7 @@ def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None
         The function to call with each progress.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         _OfUpload(DownloadColumn()),
         _OfUpload(TransferSpeedColumn()),
