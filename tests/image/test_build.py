@@ -13,9 +13,10 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import build_image, last_image, own_package, read_image
+from cloudburst.image import build_image, last_image, own_package, read_image, sources
 from cloudburst.image.cache import KEPT_IMAGES, ImageCache
 from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
+from cloudburst.image.sources import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import open_registry, push_image, unpack_layers
 from support.project import ROOT
@@ -87,6 +88,27 @@ def test_the_labels_name_versions_and_the_base(tiny):
     assert tiny.image.base.endswith(labels["org.opencontainers.image.base.digest"])
     assert labels["org.opencontainers.image.base.name"] == tiny.options.base
     assert tiny.config("arm64")["architecture"] == "arm64"
+
+
+def test_the_index_names_its_sources_and_whose_image_it_is(tiny):
+    """ECR shows an index, and not a configuration, to who asks for an image."""
+    annotations = tiny.document(tiny.image.digest)["annotations"]
+    assert annotations == {**tiny.image.labels, "cloudburst.sources": sources_hash()}
+
+
+def test_the_sources_are_others_after_a_change_of_one_line(request, monkeypatch, tmp_path):
+    before = sources_hash()
+    assert sources_hash() == before
+    request.getfixturevalue("edited")
+    edited = sources_hash()
+    assert edited != before
+    lock = tmp_path / "lock"
+    lock.write_text("")
+    monkeypatch.setattr(sources, "LOCK_FILE", lock)
+    assert sources_hash() not in {before, edited}
+    monkeypatch.setattr(sources, "LOCK_FILE", tmp_path / "nothing")
+    with pytest.raises(ImageError, match="not complete"):
+        sources_hash()
 
 
 def test_the_layers_are_the_base_packages_and_our_package_last(tiny):

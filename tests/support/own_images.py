@@ -14,7 +14,8 @@ from cloudburst.testing import EmulatedRegistry
 from support.oci_layouts import LayoutWriter, tar_of
 from support.setup_accounts import bare
 
-ANNOTATIONS = {"cloudburst.protocol-version": str(PROTOCOL_VERSION)}
+OURS = {"cloudburst.protocol-version": str(PROTOCOL_VERSION)}
+"""Annotation of the index of every image of ours."""
 
 
 @contextmanager
@@ -32,22 +33,33 @@ class Builder:
         self._folder = folder
         self.own = own
         """Content of the layer of our package."""
+        self.bytecode = "3.13.5"
         self.builds = 0
         self.options = None
+
+    def sources_hash(self):
+        return hashlib.sha256(self.own).hexdigest()
 
     async def __call__(self, options, on_progress=None):
         self.builds += 1
         self.options = options
         if on_progress is not None:
             on_progress(BuildProgress(step="compress the packages", done=1, total=2))
-        name = hashlib.sha256(self.own + repr(options.architectures).encode()).hexdigest()
-        return built_image(self._folder / name, options.architectures, self.own)
+        return built_image(
+            self._folder / str(self.builds),
+            options.architectures,
+            self.own,
+            {
+                **OURS,
+                "cloudburst.sources": self.sources_hash(),
+                "cloudburst.bytecode": self.bytecode,
+                "org.opencontainers.image.base.name": options.base,
+            },
+        )
 
 
-def built_image(folder, architectures, own):
+def built_image(folder, architectures, own, annotations):
     """An image of two layers for each architecture: packages, and our own."""
-    if folder.exists():
-        folder = folder.with_name(f"{folder.name}-again-{len(list(folder.parent.iterdir()))}")
     folder.mkdir(parents=True)
     writer = LayoutWriter(folder)
     manifests, platforms = [], []
@@ -68,7 +80,7 @@ def built_image(folder, architectures, own):
                 architecture=architecture, digest=manifests[-1]["digest"], layers=tuple(layers)
             )
         )
-    index = writer.document({"manifests": manifests, "annotations": ANNOTATIONS}, OCI_INDEX)
+    index = writer.document({"manifests": manifests, "annotations": annotations}, OCI_INDEX)
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
     return BuiltImage(
         folder=folder,

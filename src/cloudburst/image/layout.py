@@ -32,6 +32,7 @@ from cloudburst.image.options import (
 )
 from cloudburst.image.record import RECORD
 from cloudburst.image.sbom import PREDICATE, image_components, statement
+from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import Descriptor, Platform
 from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -46,7 +47,8 @@ def write_image(
     """Write manifests and index, and return the image in a folder of the cache; blocks."""
     writer = _Writer(cache, compiler)
     platforms = tuple(map(writer.add_platform, built))
-    index = writer.add_index(labels(built[0].base.reference, compiler))
+    annotations = {SOURCES_ANNOTATION: sources_hash(), **labels(built[0].base.reference, compiler)}
+    index = writer.add_index(annotations)
     folder = cache.images / index.digest.removeprefix("sha256:")
     image = BuiltImage(
         folder=folder,
@@ -110,7 +112,8 @@ class _Writer:
     def add_index(self, annotations: Mapping[str, str]) -> Descriptor:
         """Write the index of all architectures.
 
-        Its annotations show, without reading a configuration, whose image it is.
+        Its annotations show, without reading a configuration, whose image it is and from which
+        sources.
         """
         index = image_index([*self._manifests, *self._statements], annotations)
         return self._add(OCI_INDEX, index)

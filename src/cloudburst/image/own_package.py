@@ -30,7 +30,7 @@ def own_entries(site_packages: str, kernels: Sequence[Path]) -> tuple[Entry, ...
     try:
         sources = [
             bytes_entry(f"{site_packages}/{name}", path.read_bytes())
-            for name, path in _needed_files()
+            for name, path in needed_files()
         ]
         libraries = [
             bytes_entry(f"{site_packages}/{_LIBRARIES}{path.name}", path.read_bytes(), 0o755)
@@ -65,7 +65,8 @@ def _own_licence() -> Path:
     return Path(str(found[0].locate())) if found else checkout
 
 
-def _needed_files() -> Iterator[tuple[str, Path]]:
+def needed_files() -> Iterator[tuple[str, Path]]:
+    """Yield the files of this package that the render service needs, without the kernels."""
     for name, path in installed_files():
         if not (is_unused(name) or name.startswith(_LIBRARIES)):
             yield name, path

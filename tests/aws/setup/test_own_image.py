@@ -61,8 +61,10 @@ def emulator(account):
 
 
 @pytest.fixture
-def builder(tmp_path):
-    return Builder(tmp_path / "images")
+def builder(tmp_path, monkeypatch):
+    builder = Builder(tmp_path / "images")
+    monkeypatch.setattr(own_image, "sources_hash", builder.sources_hash)
+    return builder
 
 
 async def set_up(emulator, builder, *, said=None, progress=None, changes=None, **options):
@@ -128,10 +130,11 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
     assert step_of(report, "image").outcome == "created"
     assert "0.4 MB pushed in" in step_of(report, "image").detail
 
-    since = len(emulator.calls)
+    since, builds = len(emulator.calls), builder.builds
     again, _ = await set_up(emulator, builder, changes=report.environment)
     assert not again.changed
     assert writes(emulator, since) == []
+    assert builder.builds == builds
 
     diagnosis = await doctor(settings, tasks=1, find_address=here, session=session())
     told = {check.name: (str(check.status), check.found) for check in diagnosis.checks}
@@ -165,6 +168,26 @@ async def test_a_changed_package_sends_its_layer_only(emulator, builder, registr
         await registry.resolve(REPOSITORY, before.digest)
 
 
+@pytest.mark.parametrize("change", ["sources", "base", "bytecode", "architectures"])
+async def test_an_image_of_another_machine_is_used_if_it_is_of_the_same(
+    emulator, builder, tmp_path, change
+):
+    """Nobody has to build what ECR has, unless it differs from what would be built here."""
+    builder.bytecode = "none" if change == "bytecode" else "3.13.1"
+    first = {"arm64": False} if change == "architectures" else {}
+    report, _ = await set_up(emulator, builder, **first)
+    here = Builder(tmp_path / "here", own=b"two" if change == "sources" else builder.own)
+    builder.own = here.own
+    second = {"base": "registry.example/python:3.13"} if change == "base" else {}
+    report, _ = await set_up(emulator, here, changes=report.environment, **second)
+    assert here.builds == 1
+    assert step_of(report, "image").outcome == "updated"
+    third = Builder(tmp_path / "third")
+    report, _ = await set_up(emulator, third, changes=report.environment, **second)
+    assert third.builds == 0
+    assert not report.changed
+
+
 async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
     since = len(emulator.calls)
     report, _ = await set_up(emulator, builder, dry_run=True)
@@ -176,10 +199,13 @@ async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
         "at $0.10 a GB"
     )
     report, _ = await set_up(emulator, builder)
-    builds = builder.builds
-    report, _ = await set_up(emulator, builder, changes=report.environment, dry_run=True)
-    assert builder.builds == builds
+    builds, environment = builder.builds, report.environment
+    report, _ = await set_up(emulator, builder, changes=environment, dry_run=True)
     assert not report.changed
+    builder.own = b"two"
+    report, _ = await set_up(emulator, builder, changes=environment, dry_run=True)
+    assert step_of(report, "image").outcome == "updated"
+    assert builder.builds == builds
 
 
 async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulator):

@@ -29,9 +29,12 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, ImageOptions, LayerSize
+from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
 from cloudburst.paths import state_folder
 from cloudburst.registry import (
     Credentials,
+    ImageReference,
+    InvalidImageError,
     LoginError,
     NotInRegistryError,
     PushProgress,
@@ -69,7 +72,10 @@ class OwnImage:
     known: EcrImage | None
     """Image that ECR has for this version; ``None`` if it has none."""
     built: BuiltImage | None
-    """Image of this installation; ``None`` in a dry run, which builds nothing."""
+    """Image of this installation; ``None`` if ECR has it, and in a dry run, which builds
+    nothing."""
+    is_in_ecr: bool
+    """True if ECR has the image of this installation under the tag of its version."""
     architectures: int
     """Number of architectures of the image."""
     missing: tuple[LayerSize, ...] = ()
@@ -85,15 +91,9 @@ class OwnImage:
         """Name of the image with its digest; with its tag as long as the digest is not known."""
         if self.built is not None:
             return f"{self.name}@{self.built.digest}"
-        if self.known is not None and self.known.digest:
+        if self.known is not None and self.is_in_ecr:
             return f"{self.name}@{self.known.digest}"
         return f"{self.name}:{IMAGE_TAG}"
-
-    @property
-    def is_in_ecr(self) -> bool:
-        """True if ECR has the image of this installation under the tag of its version."""
-        built, known = self.built, self.known
-        return built is not None and known is not None and built.digest == known.digest
 
 
 async def prepare_own_image(
@@ -104,7 +104,11 @@ async def prepare_own_image(
     build: BuildImage | None = None,
     on_progress: Callable[[ImageProgress], None] | None = None,
 ) -> OwnImage:
-    """Build our image, and find out which parts of it ECR has, without changing the account.
+    """Build our image unless ECR has it, without changing the account.
+
+    ECR has it if the image with the tag of this version was built from the same sources and base
+    name, for all architectures, and with bytecode: another machine may have built it from an
+    earlier base.
 
     Raises:
         ConfigurationError: A package for building the image is missing.
@@ -115,24 +119,45 @@ async def prepare_own_image(
     reader = AccountChanges(aws, dry_run=True)
     repository = await describe_repository(reader)
     known = None if repository is None else await _find_image(aws, account)
-    built = None
-    if not dry_run:
-        built = await (build or await image_builder())(options, on_progress)
     found = OwnImage(
         name=f"{ecr_host(account, aws.region)}/{OUR_REPOSITORY}",
         account=account,
         repository=repository,
         known=known,
-        built=built,
+        built=None,
+        is_in_ecr=known is not None and await to_thread.run_sync(_is_current, known, options),
         architectures=len(options.architectures),
     )
-    if built is None or found.is_in_ecr:
+    if found.is_in_ecr or dry_run:
         return found
+    built = await (build or await image_builder())(options, on_progress)
+    if known is not None and known.digest == built.digest:
+        return replace(found, built=built, is_in_ecr=True)
     missing = _layers(built)
     if repository is not None:
         async with _opened(aws) as (client, _):
             missing = await _missing(client, missing)
-    return replace(found, missing=tuple(missing))
+    return replace(found, built=built, missing=tuple(missing))
+
+
+def _is_current(known: EcrImage, options: ImageOptions) -> bool:
+    """Return whether an image is the one that this installation would build; blocks."""
+    try:
+        base = ImageReference.parse(options.base)
+    except InvalidImageError:
+        return False  # the build says what is wrong with it
+    name = str(ImageReference(base.registry, base.repository, base.tag))
+    required = {
+        SOURCES_ANNOTATION: sources_hash(),
+        "org.opencontainers.image.base.name": name,
+        **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
+    }
+    return (
+        bool(known.digest)
+        and all(known.annotations.get(key) == value for key, value in required.items())
+        and known.annotations.get("cloudburst.bytecode", "none") != "none"
+        and set(options.architectures) <= set(known.platforms)
+    )
 
 
 async def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
@@ -173,13 +198,16 @@ async def push_own_image(
         CloudburstError: Any other refusal of the registry, or any error of `AWSClient.call`.
     """
     await ensure_repository(changes, image.repository)
-    if image.built is None:
-        _record_dry_run(changes, image)
-        return
     name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
+    outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
     if image.is_in_ecr:
-        digest = image.built.digest[:SHORT_DIGEST_LENGTH]
+        digest = image.reference.partition("@")[2][:SHORT_DIGEST_LENGTH]
         changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {digest}")
+        return
+    if image.built is None:
+        size = f"at most {EXPECTED_MB} MB to upload for each architecture"
+        cost = _storage_cost(image.architectures * EXPECTED_MB * 10**6)
+        changes.record(_RESOURCE, name, outcome, f"built here, {size}; {cost}")
         return
     speed = UploadSpeed(state_folder())
     await speed.load()
@@ -188,7 +216,6 @@ async def push_own_image(
     if report.digest != image.built.digest:
         msg = f"the registry has stored {report.digest} in place of {image.built.digest}"
         raise ImageError(msg)
-    outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
     sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
     present = f", {_megabytes(report.bytes_present)} were there" if report.bytes_present else ""
     changes.record(_RESOURCE, name, outcome, f"{sent}{present}")
@@ -254,17 +281,6 @@ def _layers(built: BuiltImage) -> list[LayerSize]:
     """Return the layers of all architectures, each once."""
     layers = {layer.digest: layer for platform in built.platforms for layer in platform.layers}
     return list(layers.values())
-
-
-def _record_dry_run(changes: AccountChanges, image: OwnImage) -> None:
-    name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
-    if image.known is not None:
-        detail = "in ECR; it is built here, and pushed only if this installation differs"
-        changes.record(_RESOURCE, name, StepOutcome.FOUND, detail)
-        return
-    size = f"at most {EXPECTED_MB} MB to upload for each architecture"
-    detail = f"built here, {size}; {_storage_cost(image.architectures * EXPECTED_MB * 10**6)}"
-    changes.record(_RESOURCE, name, StepOutcome.CREATED, detail)
 
 
 def _storage_cost(size: int) -> str:
