@@ -20,3 +20,5 @@ LAYER_CODE = _hash_of(
 """Hash of the modules that determine the contents of layers."""
 BASE_CODE = _hash_of("base", "base_layers", "debian", "lock", "trim")
 """Hash of the modules that determine what is recorded about a base image."""
+ALL_CODE = _hash_of(*sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
+"""Hash of all modules of the builder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from cloudburst.errors import ImageError
-from cloudburst.image.builder_hash import BUILDER_HASH
+from cloudburst.image.builder_hash import ALL_CODE
 from cloudburst.image.lock import LOCK_FILE
 from cloudburst.image.options import IMAGE_TAG
 from cloudburst.image.own_package import needed_files
@@ -24,7 +24,7 @@ def sources_hash() -> str:
     Raises:
         ImageError: A file cannot be read.
     """
-    found = hashlib.sha256(f"{IMAGE_TAG} {BUILDER_HASH}".encode())
+    found = hashlib.sha256(f"{IMAGE_TAG} {ALL_CODE}".encode())
     try:
         files = [*needed_files(), ("lock", LOCK_FILE), ("kernel", SOURCE)]
         for name, path in files:
