@@ -8,7 +8,7 @@ import pytest
 
 from cloudburst.aws.client.redaction import redact
 from cloudburst.aws.setup.ecr_login import MAX_TOKEN_LENGTH, ecr_target
-from cloudburst.errors import NoAnswerError
+from cloudburst.errors import ConfigurationError, NoAnswerError
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +47,8 @@ async def test_the_target_is_the_registry_of_the_account():
 
 
 async def test_an_emulator_names_its_own_registry_and_images_keep_their_names():
+    target = await ecr_target(Answering(url="http://[::1]:5001", emulated=True))
+    assert target.url == "http://[::1]:5001"
     target = await ecr_target(Answering(url="http://127.0.0.1:5001", emulated=True), "film")
     assert target.url == "http://127.0.0.1:5001"
     assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/film"
@@ -70,9 +72,12 @@ async def test_the_login_is_for_no_other_registry(url):
         await ecr_target(Answering(url=url))
 
 
-@pytest.mark.parametrize("url", ["http://registry.example:5000", "http://127.0.0.1", "ftp://a:1"])
+@pytest.mark.parametrize(
+    "url", ["http://registry.example:5000", "http://127.0.0.1", "ftp://127.0.0.1:1", OURS]
+)
 async def test_an_emulator_names_no_registry_elsewhere(url):
-    with pytest.raises(NoAnswerError):
+    """Not AWS's either: images for an emulator are not pushed to an account."""
+    with pytest.raises(ConfigurationError, match="emulate --registry"):
         await ecr_target(Answering(url=url, emulated=True))
 
 

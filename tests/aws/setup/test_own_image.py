@@ -225,7 +225,6 @@ async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulat
         (("CreateRepository", "AccessDeniedException"), AccessDeniedError),
         (("CreateRepository", "ServerException"), NoAnswerError),
         (("PutLifecyclePolicy", "ThrottlingException"), ThrottledError),
-        (("GetAuthorizationToken", "AccessDeniedException"), AccessDeniedError),
         (("RegisterTaskDefinition", "ServerException"), NoAnswerError),
     ],
 )
@@ -242,6 +241,14 @@ async def test_after_a_failure_the_next_init_goes_on(
     assert definitions(emulator) == []
     await set_up(emulator, builder)
     assert len(definitions(emulator)) == 2
+
+
+async def test_without_a_login_nothing_is_created(emulator, builder):
+    emulator.add_fault(Fault(operation="GetAuthorizationToken", code="AccessDeniedException"))
+    since = len(emulator.calls)
+    with pytest.raises(AccessDeniedError):
+        await set_up(emulator, builder)
+    assert writes(emulator, since) == []
 
 
 async def test_a_push_that_fails_registers_nothing_and_is_continued(emulator, builder):
@@ -285,12 +292,12 @@ async def test_a_login_that_expires_during_the_push_is_renewed(emulator, builder
     async def expired_once(url, login):
         logins.append(login)
         old = type(login)(login.username, "expired")
-        async with real(url, old if len(logins) == 1 else login) as opened:
+        async with real(url, old if len(logins) == 2 else login) as opened:
             yield opened
 
     monkeypatch.setattr(own_image, "open_registry", expired_once)
     await set_up(emulator, builder)
-    assert len(logins) == 2
+    assert len(logins) == 3  # before any change, for the push, and again
 
 
 async def test_a_push_that_is_not_allowed_names_the_policy(emulator, builder, monkeypatch):

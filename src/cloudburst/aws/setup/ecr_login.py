@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
 from cloudburst.aws.setup.images import ecr_account_of, ecr_host
-from cloudburst.errors import NoAnswerError
+from cloudburst.errors import ConfigurationError, NoAnswerError
 from cloudburst.registry.names import is_loopback_host
 
 OUR_REPOSITORY = "cloudburst"
@@ -40,6 +40,7 @@ async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTar
     """Return where to push an image in the account's ECR registry, and a login for twelve hours.
 
     Raises:
+        ConfigurationError: The account is emulated on this machine, without a registry.
         NoAnswerError: The response does not name the account's registry, or has no login.
         CloudburstError: Any error of `AWSClient.call`.
     """
@@ -52,9 +53,8 @@ async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTar
     username, password = _login(token)
     # Like the credentials of a role, the login is valid for twelve hours.
     hide_secrets(token, password, owner=SecretOwner.ROLE)
-    emulated = aws.endpoint_url is not None
     return EcrTarget(
-        url=_registry_url(endpoint, (account, aws.region), emulated=emulated),
+        url=_registry_url(endpoint, (account, aws.region), aws.endpoint_url),
         username=username,
         password=password,
         repository=repository,
@@ -76,24 +76,28 @@ def _login(token: str) -> tuple[str, str]:
     return username, password
 
 
-def _registry_url(endpoint: str, owner: tuple[str, str], *, emulated: bool) -> str:
+def _registry_url(endpoint: str, owner: tuple[str, str], api: str | None) -> str:
     """Return the URL of the registry that AWS names, which must be the account's own.
 
-    Only an emulator may name another registry, and only one on this machine: the login must not be
-    sent anywhere else.
+    An emulator on this machine must name a registry on this machine: the login must not be sent
+    anywhere else, and images for an emulator not to AWS.
 
     Args:
         endpoint: URL in AWS's response.
         owner: Account and region of the registry.
-        emulated: True if the response is from an emulator.
+        api: Endpoint of the AWS API; ``None`` for AWS's own.
     """
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname or "", parts.port
+        emulated = is_loopback_host(urlsplit(api or "").hostname or "")
     except ValueError:
         raise _unusable("the URL of its registry is not valid") from None
-    if emulated and parts.scheme in {"http", "https"} and port and is_loopback_host(host):
-        return f"{parts.scheme}://{host}:{port}"
+    if emulated:
+        if parts.scheme in {"http", "https"} and port and is_loopback_host(host):
+            return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        msg = f"the emulator at {api} has no registry: start it with cloudburst emulate --registry"
+        raise ConfigurationError(msg)
     if parts.scheme != "https" or parts.netloc != host or ecr_account_of(host) != owner:
         raise _unusable("it names a registry of another account or region")
     return f"https://{host}"

@@ -134,8 +134,8 @@ async def prepare_own_image(
     if known is not None and known.digest == built.digest:
         return replace(found, built=built, is_in_ecr=True)
     missing = _layers(built)
-    if repository is not None:
-        async with _opened(aws) as (client, _):
+    async with _opened(aws) as (client, _):  # a login that fails does so before any change
+        if repository is not None:
             missing = await _missing(client, missing)
     return replace(found, built=built, missing=tuple(missing))
 
