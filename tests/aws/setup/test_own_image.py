@@ -370,6 +370,17 @@ async def test_destroy_removes_our_images_and_only_those(emulator, builder, regi
     assert ecr.describe_repositories()["repositories"] == []
 
 
+@pytest.mark.parametrize("operation", ["DescribeRepositories", "DescribeImages"])
+async def test_destroy_without_permissions_for_ecr_removes_the_rest(emulator, builder, operation):
+    _, settings = await set_up(emulator, builder)
+    emulator.add_fault(Fault(operation=operation, code="AccessDeniedException"))
+    report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert step.outcome == "failed"
+    assert step.detail.startswith("not looked for: ")
+    assert {one.outcome for one in report.steps if one is not step} == {"removed"}
+
+
 async def test_our_image_speaks_our_protocol(emulator, builder):
     with pytest.raises(ConfigurationError, match="speaks the protocol native"):
         await set_up(emulator, builder, protocol=Protocol.ONESTEP)

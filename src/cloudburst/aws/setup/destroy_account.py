@@ -35,7 +35,6 @@ from cloudburst.aws.setup.security_groups import (
 from cloudburst.aws.setup.subnets import default_subnets, describe_subnets
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
-    AccessDeniedError,
     AWSError,
     CloudburstError,
     ConfigurationError,
@@ -209,24 +208,24 @@ class _Remover:
     async def remove_repository(self, account: str, *, keep: bool) -> None:
         """Remove our images and their repository if ``init`` created it, unless ``keep`` is true.
 
-        Without the permission to look for it, the other resources are removed all the same.
+        If ECR cannot be read, the other resources are removed all the same.
         """
         changes, resource, name = self._changes, "image repository", OUR_REPOSITORY
         try:
             found = await ecr_repository.describe_repository(changes)
-        except AccessDeniedError as exc:
+            if found is None:
+                return
+            images = await ecr_repository.list_images(changes, name, account)
+        except CloudburstError as exc:
             own = self._settings.image == OWN_IMAGE
             outcome = StepOutcome.FAILED if own else StepOutcome.KEPT
             changes.record(resource, name, outcome, f"not looked for: {exc}")
-            return
-        if found is None:
             return
         if not found.created_by_init:
             self._keep(resource, name)
         elif keep:
             changes.record(resource, name, StepOutcome.KEPT, "with its images, as requested")
         else:
-            images = await ecr_repository.list_images(changes, name, account)
             remove = partial(ecr_repository.remove_repository, changes, name, images)
             await self._remove(resource, name, remove, done=images.outcome)
 
