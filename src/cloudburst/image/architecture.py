@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -75,8 +74,8 @@ class LayerBuilder:
     cache: ImageCache
     compiler: Compiler | None
     steps: Steps
-    limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(os.cpu_count() or 1))
-    """Limiter of threads that compress."""
+    limiter: CapacityLimiter
+    """Limiter of layers that are packed at once."""
 
     async def build(self, client: RegistryClient, base: ImageReference, lock: Lock) -> BuiltLayers:
         """Return the base image and the layers above it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -60,6 +61,7 @@ async def _build(
 ) -> BuiltImage:
     lock = await to_thread.run_sync(read_lock, options.lock_file)
     compiler = await to_thread.run_sync(find_compiler)
+    limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
     built = dict[str, BuiltLayers]()
 
     async with open_registry(base.url, options.base_credentials) as client:
@@ -71,7 +73,11 @@ async def _build(
             async with anyio.create_task_group() as tasks:
                 for name in dict.fromkeys(options.architectures):
                     builder = LayerBuilder(
-                        architecture=name, cache=cache, compiler=compiler, steps=steps
+                        architecture=name,
+                        cache=cache,
+                        compiler=compiler,
+                        steps=steps,
+                        limiter=limiter,
                     )
                     tasks.start_soon(build, builder)
     made = [built[name] for name in dict.fromkeys(options.architectures)]
