@@ -194,7 +194,7 @@ def made(name, *sizes):
 
 
 def test_layers_have_similar_sizes_and_each_file_once():
-    large = made("large", *[LAYER_BYTES // 6] * 11)
+    large = made("large", *[LAYER_BYTES // 6] * 10)
     middle = made("middle", LAYER_BYTES - 1)
     small = [made("b", 100), made("a", 200)]
     parts = distribute([*small, middle, large])
