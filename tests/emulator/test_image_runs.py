@@ -200,12 +200,12 @@ class TestLife:
         assert (task.exit_code, lines) == (3, ["ready", "got it"])
 
     def test_without_a_handler_process_1_runs_until_sigkill(self, account, shell):
-        task = account.start(shell, "exec sleep 60", stopTimeout=2)
+        task = account.start(shell, "exec sleep 60", stopTimeout=1)
         began = time.monotonic()
         stop(account.emulator, task)
         task, _ = account.end(task)
         assert task.exit_code == 137
-        assert time.monotonic() - began >= 2
+        assert time.monotonic() - began >= 1
 
     def test_an_init_process_forwards_signals(self, account, shell):
         script = "ls /proc/1/exe/ /proc/1/fd; cat /proc/1/mem /proc/1/environ; exec sleep 60"
@@ -255,14 +255,15 @@ class TestLife:
         code = f"import urllib.request as r; r.urlopen('{url}', timeout=4)"
         good = ["CMD", "/usr/bin/python", "-S", "-E", "-c", code]
         for command, healthy in [(good, True), (["CMD-SHELL", f"curl -f {url}"], False)]:
-            check = {"command": command, "interval": 0.3, "retries": 1}
+            retries = 50 if healthy else 1  # the first checks may come before the worker listens
+            check = {"command": command, "interval": 0.3, "retries": retries, "timeout": 20}
             account.emulator.register(
                 family="checked",
                 watchdog=False,
                 container={"image": worker, "user": "10001", "healthCheck": check},
             )
             [task] = run(account.emulator, taskDefinition="checked")
-            until(lambda task=task: now(account.emulator, task).healthy is not None, seconds=20)
+            until(lambda task=task: now(account.emulator, task).healthy is not None, seconds=30)
             assert now(account.emulator, task).healthy is healthy
 
 
@@ -277,7 +278,7 @@ def test_tasks_share_the_files_of_an_image(account):
         assert account.end(task)[0].exit_code == 137
 
 
-@pytest.mark.parametrize("seconds", [0, 0.15, 0.3])
+@pytest.mark.parametrize("seconds", [0, 0.2])
 def test_an_emulator_can_end_during_a_pull(registry_server, worker, seconds):
     name, others = worker.partition("/")[2], folders_of()
     config = EmulatorConfig.quick(registry=registry_of(registry_server), moto=False)
