@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
-from cloudburst import Limits, Status
+from cloudburst import Limits, Status, Timeouts
 from support.image_account import ImageAccount, require_namespaces
 from support.run_invariants import hold, tried
 from support.tiny_images import OTHER_ARCHITECTURE, SHELL, TINY, define, registry_of
@@ -31,7 +31,7 @@ def render(images, image, scenes, out, **container):
     define(images.emulator, image, cpu="2048", memory="4096", **container)
     settings, limits = {"ECS_TASK_DEFINITION": "tiny"}, Limits(workers=1)
     trial = partial(tried, images.emulator, scenes, out, settings=settings, limits=limits)
-    return anyio.run(trial)
+    return anyio.run(partial(trial, timeouts=Timeouts(settle=30)))
 
 
 def test_scenes_become_videos_in_the_image(images, scenes, out):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import Limits, Status
+from cloudburst import Limits, Status, Timeouts
 from cloudburst.aws.setup import init_account
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.image import build_image
@@ -96,6 +96,7 @@ async def test_init_builds_and_pushes_an_image_in_which_tasks_render(
             out,
             watch=first(SceneStarted, look),
             limits=Limits(workers=1),
+            timeouts=Timeouts(settle=60),
             settings=settings,
             own_session=False,
         )
