@@ -11,7 +11,7 @@ import pytest
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
 from support.emulator_calls import client, refused
-from support.image_account import ImageAccount, require_namespaces
+from support.image_account import SHORT, ImageAccount, require_namespaces
 from support.tiny_images import (
     ARCHITECTURE,
     ECS_ARCHITECTURE,
@@ -28,6 +28,7 @@ OTHER = ECS_ARCHITECTURE[OTHER_ARCHITECTURE]
 
 def opened(server, **changes):
     settings = {"registry": registry_of(server), "confined": True, "moto": False, "buckets": ()}
+    settings |= SHORT
     if (settings | changes)["confined"]:
         require_namespaces()
     return FargateEmulator(EmulatorConfig.quick(**settings | changes))

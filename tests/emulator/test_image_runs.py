@@ -18,6 +18,7 @@ import pytest
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import ask, client, now, reach, run, stop, until
 from support.image_account import (
+    SHORT,
     ImageAccount,
     folders_of,
     processes_with,
@@ -46,9 +47,8 @@ FOREVER = "while true; do sleep 60 & wait; done"
 def account(registry_server):
     require_namespaces()
     os.environ["CLOUDBURST_TEST_SECRET"] = SECRET
-    config = EmulatorConfig.quick(
-        registry=registry_of(registry_server), confined=True, moto=False, buckets=()
-    )
+    settings = {"registry": registry_of(registry_server), "moto": False, "buckets": (), **SHORT}
+    config = EmulatorConfig.quick(confined=True, **settings)
     with FargateEmulator(config) as emulator:
         yield ImageAccount(emulator, registry_server)
     del os.environ["CLOUDBURST_TEST_SECRET"]
