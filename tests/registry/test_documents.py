@@ -64,6 +64,7 @@ DOCUMENTS = {
             "Env": ["PATH=/bin:/usr/bin", "EMPTY="],
             "User": "10001:10001",
             "WorkingDir": "/work",
+            "Volumes": {"/tmp": {}},
             "Labels": {"version": "1"},
         },
         "rootfs": {"type": "layers", "diff_ids": [SHA, OTHER]},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import platform as machine
 import shutil
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from anyio import CancelScope, Lock, to_thread
 
@@ -73,8 +71,6 @@ class UnpackedImage:
 
     root: Path
     config: ImageConfig
-    volumes: Collection[str]
-    """Paths that the image declares as volumes."""
     pulled: PulledImage
 
 
@@ -188,7 +184,6 @@ class ImageStore:
             self._unpacked[descriptor.digest] = unpacked = UnpackedImage(
                 root=root,
                 config=image.config,
-                volumes=_declared_volumes(image.config_data),
                 pulled=PulledImage(
                     digest=descriptor.digest,
                     compressed_bytes=sum(layer.size for layer in image.manifest.layers),
@@ -280,11 +275,3 @@ def _size(blobs: Path) -> int:
 def _platform(text: str) -> Platform:
     system, _, architecture = text.partition("/")
     return Platform(architecture, system)
-
-
-def _declared_volumes(config: bytes) -> Collection[str]:
-    process: object = json.loads(config).get("config")
-    if not isinstance(process, dict):
-        return ()
-    declared = cast("dict[str, object]", process).get("Volumes")
-    return frozenset(cast("dict[str, object]", declared)) if isinstance(declared, dict) else ()

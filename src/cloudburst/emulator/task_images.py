@@ -126,7 +126,7 @@ class TaskImages:
             folder = self._folder / "volumes" / str(number)
             if not folder.exists():
                 folder.mkdir(parents=True)
-                folder.chmod(_volume_mode(mode, declared=path in image.volumes))
+                folder.chmod(_volume_mode(mode, declared=path in image.config.volumes))
             volumes.append((folder, path.lstrip("/"), bool(mount.get("readOnly"))))
         return volumes
 

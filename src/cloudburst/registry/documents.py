@@ -16,10 +16,8 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
-OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
@@ -31,7 +29,7 @@ accept according to the OCI distribution specification 1.1."""
 MAX_BLOB_BYTES = 10 * 1024**3
 """Maximum size of a layer in bytes: the limit of ECR for layers of public repositories."""
 MAX_ENTRIES = 1000
-"""Maximum number of manifests of an index and of layers of a manifest."""
+"""Maximum number of entries of a list or object, such as the layers of a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,6 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
-    artifact_type: str = ""
     subject: Descriptor | None = None
     """Manifest that this artifact belongs to."""
 
@@ -102,4 +99,6 @@ class ImageConfig:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     user: str = ""
     working_folder: str = ""
+    volumes: tuple[str, ...] = ()
+    """Paths that the image declares as volumes."""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -20,6 +20,8 @@ MAX_TOKEN_LENGTH = 64 * 1024
 MIN_TOKEN_VALIDITY = 60.0
 """Validity of a token in seconds if the registry states less or nothing, as the specification of
 token authentication says."""
+MAX_TOKEN_VALIDITY = 86_400.0
+"""Number of seconds after which a token is replaced even if the registry states more."""
 EXPIRY_MARGIN = 10.0
 """Seconds before its expiry from which on a token is replaced."""
 
@@ -171,6 +173,5 @@ def _parse_token(answer: bytes) -> tuple[str, float]:
     if not isinstance(token, str) or len(token) > MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
         raise RegistryError("the token server's answer has no valid token")
     seconds = entries.get("expires_in")
-    if not isinstance(seconds, int) or not MIN_TOKEN_VALIDITY <= seconds <= 86_400:
-        seconds = MIN_TOKEN_VALIDITY
-    return token, float(seconds)
+    validity = seconds if isinstance(seconds, int) else 0
+    return token, min(max(validity, MIN_TOKEN_VALIDITY), MAX_TOKEN_VALIDITY)

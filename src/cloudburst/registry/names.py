@@ -57,7 +57,9 @@ class ImageReference:
         elif not TAG.fullmatch(tag):
             raise InvalidImageError(_message(text, "the tag has characters that are not allowed"))
         registry, repository = _split_host(head)
-        if len(head) > MAX_NAME_LENGTH or not _HOST.fullmatch(registry):
+        if len(head) > MAX_NAME_LENGTH:
+            raise InvalidImageError(_message(text, "it is too long"))
+        if not _HOST.fullmatch(registry):
             raise InvalidImageError(_message(text, "the host is not valid"))
         if not REPOSITORY.fullmatch(repository):
             raise InvalidImageError(_message(text, "the repository is not valid"))

@@ -49,7 +49,6 @@ def parse_manifest(data: bytes) -> Manifest:
         config=_descriptor(document.get("config"), "config"),
         layers=_list(document, "layers", _descriptor),
         annotations=_texts(document, "annotations"),
-        artifact_type=_text(document, "artifactType"),
         subject=None if subject is None else _descriptor(subject, "subject"),
     )
 
@@ -67,6 +66,7 @@ def parse_config(data: bytes) -> ImageConfig:
         environment=dict(_list(process, "Env", _variable)),
         user=_text(process, "User"),
         working_folder=_text(process, "WorkingDir"),
+        volumes=_names(process, "Volumes"),
         labels=_texts(process, "Labels"),
     )
 
@@ -167,10 +167,19 @@ def _text(document: dict[str, object], key: str) -> str:
 
 
 def _texts(document: dict[str, object], key: str) -> dict[str, str]:
+    entries = _optional_object(document, key)
+    return {_word(name, key): _word(text, key) for name, text in entries.items()}
+
+
+def _names(document: dict[str, object], key: str) -> tuple[str, ...]:
+    """Return the names in an object that is used as a set of names."""
+    return tuple(_word(name, key) for name in _optional_object(document, key))
+
+
+def _optional_object(document: dict[str, object], key: str) -> dict[str, object]:
+    """Return an object that may be missing or null."""
     value = document.get(key)
-    if value is None:
-        return {}
-    entries = _object(value, key)
+    entries = {} if value is None else _object(value, key)
     if len(entries) > MAX_ENTRIES:
         raise InvalidImageError(f"{key} has more than {MAX_ENTRIES} entries")
-    return {_word(name, key): _word(text, key) for name, text in entries.items()}
+    return entries

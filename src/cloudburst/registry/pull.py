@@ -33,7 +33,6 @@ class PulledImage:
     manifest_descriptor: Descriptor
     manifest: Manifest
     config: ImageConfig
-    config_data: bytes
     layer_paths: tuple[Path, ...]
     """Files of the layers, lowest first."""
 
@@ -68,8 +67,7 @@ async def pull_image(
     blobs = (manifest.config, *manifest.layers)
     await _download_missing(client, repository, blobs, blob_folder, on_progress)
     config_path = blob_path(blob_folder, manifest.config.digest)
-    config_data = await to_thread.run_sync(read_document, config_path, manifest.config)
-    config = parse_config(config_data)
+    config = parse_config(await to_thread.run_sync(read_document, config_path, manifest.config))
     if config.platform != platform:
         raise NotInRegistryError(f"the image is for {config.platform}, not for {platform}")
     if len(config.diff_ids) != len(manifest.layers):
@@ -79,7 +77,6 @@ async def pull_image(
         manifest_descriptor=found,
         manifest=manifest,
         config=config,
-        config_data=config_data,
         layer_paths=tuple(blob_path(blob_folder, layer.digest) for layer in manifest.layers),
     )
 
@@ -114,8 +111,8 @@ async def _download_missing(
 
 
 def is_complete(path: Path, blob: Descriptor) -> bool:
-    """Return whether a file is a blob. It is read completely: another process may have changed it.
+    """Return whether a path is a regular file, and not a link, with the content of a blob.
 
-    A link is not.
+    The file is read completely, because another process may have changed it.
     """
     return has_size(path, blob.size) and file_digest(path) == blob.digest

@@ -182,7 +182,7 @@ def unpack_entry(entry: tarfile.TarInfo, reader: LayerReader, root: RootFolder) 
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with its content, even if folders in it cannot be written."""
+    """Remove a folder with its content, even if folders in it cannot be written; blocks."""
     if not folder.is_dir():
         return
     folder.chmod(0o700)

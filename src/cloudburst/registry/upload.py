@@ -92,7 +92,7 @@ class BlobUpload:
         return await self._http.exists(url, self._scope, f"blob {self._digest}")
 
     async def _find_session(self) -> bool:
-        """Continue the upload that an earlier process began; return whether there is one."""
+        """Find the upload that an earlier process began; return whether there is one."""
         if self._sessions is None:
             return False
         registry = str(self._http.url)
