@@ -48,9 +48,9 @@ AWS_BUCKETS: tuple[Bucket, ...] = (
 lists its operation. The buckets ``FARGATE`` and ``FARGATE_SPOT`` count launched tasks instead of
 calls. Sources (2026-11): "Request throttling for the Amazon ECS API" in the ECS API reference, and
 for RunTask and launches "AWS Fargate throttling quotas" in the ECS developer guide."""
-PUBLIC_IMAGE = "betashow/video-generation-api*"
+PUBLIC_IMAGE_PATTERN = "betashow/video-generation-api*"
 """Shell pattern of the names of the public image."""
-IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {PUBLIC_IMAGE: ("X86_64",)}
+IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {PUBLIC_IMAGE_PATTERN: ("X86_64",)}
 """Processor architectures for which an image exists, by shell pattern of the image's name. An image
 that matches no pattern exists for all architectures."""
 WayOut = Literal["internet gateway", "nat", "endpoints", "none"]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from anyio import CancelScope, Lock, to_thread
 
-from cloudburst.emulator.config import PUBLIC_IMAGE, EmulatedRegistry, EmulatorConfig
+from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import PulledImage
@@ -89,12 +89,12 @@ class ImageStore:
         self._lock = Lock()
         self._unpacked: dict[str, UnpackedImage] = {}
 
-    def has(self, image: str) -> bool:
+    def is_pulled(self, image: str) -> bool:
         """Return whether an image is pulled from a registry.
 
         All images are, except the public image: `pull` fails for images of other registries.
         """
-        return not fnmatchcase(image, PUBLIC_IMAGE)
+        return not fnmatchcase(image, PUBLIC_IMAGE_PATTERN)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[RegistryClient]:
@@ -179,6 +179,8 @@ class ImageStore:
             except NotInRegistryError as exc:  # its configuration names another platform
                 raise PullError(NO_PLATFORM.format(platform=platform)) from exc
             downloaded, root = time.monotonic(), self.folder / "roots" / descriptor.digest[7:]
+            # A pull that was cancelled after its last layer has left the folder.
+            await to_thread.run_sync(remove_folder, root)
             await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
             await to_thread.run_sync(_make_mount_points, root)
             self._unpacked[descriptor.digest] = unpacked = UnpackedImage(
@@ -212,10 +214,12 @@ async def open_image_store(config: EmulatorConfig) -> AsyncGenerator[ImageStore 
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with files of containers, which may be nested without limit.
+    """Remove a folder, if it exists, with files of containers, which may be nested without limit.
 
     Programs of the system are used for this, because `shutil.rmtree` is recursive.
     """
+    if not folder.exists():
+        return
     quiet = partial(subprocess.run, stderr=subprocess.DEVNULL, check=False)
     try:
         if os.geteuid() != 0:  # other users need permissions, even for their own files

@@ -1,4 +1,4 @@
-"""Test whether this machine permits to run images in namespaces."""
+"""Decision whether tasks run their images: a test of the namespaces of this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.image_store import SYSTEM_FOLDERS, ImageStore
 
 TEST_TIMEOUT = 10.0
+"""Maximum time of the test, in seconds."""
 TEST_USER = 10001
+"""User and group of the container of the test."""
 
 
 async def confine(config: EmulatorConfig, images: ImageStore | None, containers: Containers) -> str:
@@ -54,8 +56,11 @@ async def _problem(folder: Path, containers: Containers) -> str:
         port=0,
     )
     containers.start("confinement test", [], {}, listener, confinement=confinement)
-    with fail_after(TEST_TIMEOUT):
-        return await listener.problem
+    try:
+        with fail_after(TEST_TIMEOUT):
+            return await listener.problem
+    except TimeoutError:
+        return f"the test of namespaces did not end within {TEST_TIMEOUT:g} s"
 
 
 class _Ending:
@@ -71,4 +76,5 @@ class _Ending:
         """Ignore the output of the process."""
 
     def ended(self, code: int, problem: str) -> None:
-        self.problem.set_result(problem or ("" if code == 0 else f"exit code {code}"))
+        if not self.problem.done():
+            self.problem.set_result(problem or ("" if code == 0 else f"exit code {code}"))

@@ -57,7 +57,7 @@ class TaskImages:
         """Pull the images; return the reason why the task cannot start, or ``None``."""
         for container in self.spec.containers:
             name, image = str(container["name"]), str(container.get("image", ""))
-            if not self.store.has(image):
+            if not self.store.is_pulled(image):
                 continue
             try:
                 unpacked = await self.store.pull(image, self.spec.architecture)
@@ -72,8 +72,7 @@ class TaskImages:
 
     async def remove_files(self) -> None:
         """Remove the volumes of the task, which has stopped, and its changes to images."""
-        if self._folder.exists():
-            await to_thread.run_sync(remove_folder, self._folder)
+        await to_thread.run_sync(remove_folder, self._folder)
 
     def runs_in(self, container: str, address: str) -> Confinement | None:
         """Return the confinement of a container whose worker listens at an address."""

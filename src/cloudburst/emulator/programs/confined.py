@@ -25,7 +25,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 INTERFACE_REQUEST = struct.Struct("16sH14x")
 """Structure ``ifreq`` with a name and flags."""
 NOT_FOUND = 127
-"""Exit code for a program that does not exist, as of a shell."""
+"""Exit code for a program that does not exist, as in a shell."""
 CHUNK_BYTES = 65_536
 
 
@@ -101,7 +101,7 @@ def _run_check(
         listener = socket.socket(fileno=descriptors[0])
         worker = (str(spec["address"]), int(spec["port"]))
         threading.Thread(target=_relay, args=(listener, worker), daemon=True).start()
-    os._exit(_exit_code(helper))
+    os._exit(_wait_for(helper))
 
 
 def _join(
@@ -120,15 +120,15 @@ def _join(
         if child == 0:
             _check(spec, line, argv, env)
         line.close()
-        code = _exit_code(child)
+        code = _wait_for(child)
     except (confinement.StartError, OSError) as exc:
         os.write(2, f"health check: {exc}\n".encode())
     os._exit(code)
 
 
-def _exit_code(pid: int) -> int:
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code if code >= 0 else 128 - code
+def _wait_for(pid: int) -> int:
+    """Wait for a child process and return its exit code."""
+    return confinement.exit_code_of(os.waitpid(pid, 0)[1])
 
 
 def _check(

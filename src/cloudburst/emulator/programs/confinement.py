@@ -5,7 +5,7 @@ process: process 1 of a PID namespace, so that Linux ends its descendants with i
 that it does not handle have no effect, as on Fargate. The helper then exits, and the runtime
 process becomes the parent of the first process.
 
-Linux calls these functions after a fork of a process with one thread. They import nothing, because
+These functions are called after a fork of a process with one thread. They import nothing, because
 the files of Python are out of reach after the change of the root folder.
 """
 
@@ -59,7 +59,7 @@ INIT_SIGNALS = {
 }
 """Signals that the init process forwards."""
 CANNOT_EXECUTE = 255
-"""Exit code of a container whose program cannot be executed, as of Docker's runtime."""
+"""Exit code of a container whose program cannot be executed, as with Docker's runtime."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 STATUS_FD, GO_FD = 3, 4
@@ -287,10 +287,19 @@ def run_init(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == child:
-                    code = os.waitstatus_to_exitcode(status)
-                    os._exit(code if code >= 0 else 128 - code)
+                    os._exit(exit_code_of(status))
                 if pid == 0:
                     break
+
+
+def exit_code_of(status: int) -> int:
+    """Return an exit code as in a shell: 128 plus the number of the signal that ended a process.
+
+    Args:
+        status: Status of the process, from `os.waitpid`.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _bind(source: str, target: str, flags: int) -> None:

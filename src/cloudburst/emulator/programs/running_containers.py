@@ -8,6 +8,7 @@ from contextlib import suppress
 MAX_LOG_EVENT_BYTES = 256 * 1024
 """Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
 MAX_PROBLEM_BYTES = 65_536
+"""Maximum number of bytes of a problem that are read from a container."""
 
 
 class Container:
@@ -50,7 +51,6 @@ class StartPipes:
         self.frozen = frozen
         self.status, status = os.pipe()
         go, self._go = os.pipe()
-
         self._child_ends: list[int] = [status, go]
 
     def child_ends(self) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ process ends with all containers.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import importlib
 import json
@@ -33,12 +32,11 @@ else:  # the runtime process imports no package
     from child_processes import MARK, children_of, mark_of
     from running_containers import Container, StartPipes
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-"""Options of the system call ``prctl``, from ``linux/prctl.h``."""
+PR_SET_CHILD_SUBREAPER = 36
+"""Option of the system call ``prctl``, from ``linux/prctl.h``."""
 EXIT_TIMEOUT = 5.0
 FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 # A fork of this process runs the stub worker at once, without imports and with shared memory.
 stub_worker: Any = importlib.import_module("stub_worker")
 
@@ -220,7 +218,7 @@ class Runtime:
                 if pid == 0:
                     break
                 if container := self._by_pid.pop(pid, None):
-                    self._ended(container, os.waitstatus_to_exitcode(status))
+                    self._ended(container, confinement.exit_code_of(status))
 
     def _ended(self, container: Container, code: int) -> None:
         del self._by_name[container.name]
@@ -239,11 +237,10 @@ class Runtime:
             self._selector.unregister(container.starting.status)
             container.problem = container.starting.problem()
             container.starting = None
-        shell_code = code if code >= 0 else 128 - code
         self._send_event(
             event="ended",
             name=container.name,
-            code=shell_code,
+            code=code,
             lines=lines,
             problem=container.problem,
         )
@@ -270,7 +267,7 @@ def _prepare(parent: int, output: int, kept: Sequence[int], *, ignores: bool, fr
 
     The descriptors in ``kept`` get the numbers from 3, and all others are closed.
     """
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    confinement.LIBC.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     os.setsid()
@@ -320,8 +317,8 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
 def main() -> None:
     """Execute commands from the socket with the file descriptor FD: ``python runtime.py FD``."""
     parent = os.getppid()
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    confinement.LIBC.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGTERM)
+    confinement.LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the emulator handles Ctrl-C
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
