@@ -10,8 +10,8 @@ import pytest
 
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
-from support.emulator_calls import client, refused
-from support.image_account import SHORT, ImageAccount, require_namespaces
+from support.emulator_calls import client, now, refused
+from support.image_account import SHORT, ImageAccount, folders_of, require_namespaces
 from support.tiny_images import (
     ARCHITECTURE,
     ECS_ARCHITECTURE,
@@ -139,6 +139,22 @@ def test_without_the_registry_tasks_fail_as_out_of_reach(registry_server):
         name = client(emulator, "ecr").create_repository(repositoryName="some/name")
         found = reason(account, name["repository"]["repositoryUri"])
         assert found.endswith("dial tcp: i/o timeout")
+
+
+def test_a_pull_follows_one_that_was_cancelled_after_its_last_layer(registry_server):
+    with opened(registry_server) as emulator:
+        account = ImageAccount(emulator, registry_server)
+        image = account.add(SHELL)
+        task = account.start(image)
+        [pulled] = now(emulator, task).images.values()
+    others = folders_of()
+    with opened(registry_server) as emulator:
+        account = ImageAccount(emulator, registry_server)
+        (folder,) = folders_of() - others
+        left = folder / "roots" / pulled.digest.removeprefix("sha256:") / "left"
+        left.mkdir(parents=True)
+        account.start(account.add(SHELL))
+        assert not left.exists()
 
 
 class TestWithoutNamespaces:
