@@ -161,9 +161,9 @@ def test_each_frame_has_the_words_of_its_time(given_cues, fps):
 
 
 def test_many_words_take_little_time():
-    words = tuple(Word(40 * n, 40 * n + 40, n % 9, n % 9 + 1) for n in range(100_000))
-    cues = [Cue(0, 4_000_000, "abcdefghi", words=words)] * 50
+    words = tuple(Word(40 * n, 40 * n + 40, n % 9, n % 9 + 1) for n in range(20_000))
+    cues = [Cue(0, 800_000, "abcdefghi", words=words)] * 50
     began = time.process_time()
-    found = subtitle_states(cues, 108_000, 30, with_words=True)
-    assert len(found) > 80_000
-    assert time.process_time() - began < 20
+    found = subtitle_states(cues, 24_000, 30, with_words=True)
+    assert len(found) > 16_000
+    assert time.process_time() - began < 12  # 1.8 on an idle core
