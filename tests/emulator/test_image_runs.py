@@ -273,6 +273,26 @@ class TestLife:
             assert now(account.emulator, task).healthy is healthy
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"user": "9" * 5000}, id="user"),
+        pytest.param(
+            {"mountPoints": [{"sourceVolume": "scratch", "containerPath": "/a\0b"}]}, id="NUL"
+        ),
+        pytest.param(
+            {"mountPoints": [{"sourceVolume": "scratch", "containerPath": "/\ud800"}]},
+            id="surrogate",
+        ),
+        pytest.param({"user": "\ud800"}, id="user that is no text"),
+    ],
+)
+def test_definitions_that_cannot_start_stop_their_task_only(account, shell, changes):
+    task, _ = account.run(shell, "true", **changes)
+    assert task.stop_code == "TaskFailedToStart"
+    assert account.run(shell, "echo fine")[1] == ["fine"]
+
+
 def test_tasks_share_the_files_of_an_image(account):
     image = account.add(SHELL)
     family = define(account.emulator, image)

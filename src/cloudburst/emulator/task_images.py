@@ -66,7 +66,7 @@ class TaskImages:
                     self.programs[name], self.pulled[name] = program, unpacked.pulled
             except PullError as exc:
                 return str(exc)
-            except (OSError, UnknownUserError) as exc:
+            except (OSError, ValueError, UnknownUserError) as exc:  # ValueError: a path with NUL
                 return NOT_STARTED.format(problem=exc)
         return None
 

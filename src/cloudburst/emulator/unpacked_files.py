@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 
 MAX_ACCOUNTS_BYTES = 1 << 20
 """Maximum size of ``/etc/passwd`` and ``/etc/group``, in bytes."""
+MAX_DIGITS = 10
+"""Maximum number of digits of a user or group: `int` rejects thousands of them."""
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -62,7 +64,7 @@ def find_user(root: Path, text: str) -> User:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**31:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) >= 2**31:
         raise UnknownUserError(f"{text!r:.50} is not the number of a user or group")
     return int(text)
 

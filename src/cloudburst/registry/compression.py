@@ -16,6 +16,9 @@ MAX_HEADER_BYTES = 32 * 1024
 """Maximum size of the header of an entry in bytes. Headers with the longest names that Linux allows
 have about 9,000; `tarfile` searches some larger ones for hours
 (https://nvd.nist.gov/vuln/detail/CVE-2024-6232)."""
+MAX_HEADERS_BYTES = 256 * 1024
+"""Maximum size of all headers of an entry in bytes. `tarfile` keeps the whole map of a sparse file
+in memory, which may be as long as the layer."""
 MAX_WINDOW_LOG = 27
 """Logarithm to the base 2 of the maximum window of zstd: 128 MiB, the most that the program zstd
 decompresses without ``--long``."""
@@ -57,6 +60,7 @@ class LayerReader:
         self._hash = hashlib.sha256()
         self._position = 0
         self._buffer, self._used = b"", 0
+        self._header_bytes = 0
         self.last_read = b""
         """Result of the last call of `read`."""
         start = file.read(4)
@@ -73,9 +77,14 @@ class LayerReader:
         """Return the number of bytes that were read."""
         return self._position
 
+    def start_entry(self) -> None:
+        """Begin an entry: its headers may have `MAX_HEADERS_BYTES`."""
+        self._header_bytes = 0
+
     def read(self, size: int = -1) -> bytes:
         """Return the next ``size`` bytes of a header, or fewer at the end of the layer."""
-        if not 0 <= size <= MAX_HEADER_BYTES:
+        self._header_bytes += size
+        if not 0 <= size <= MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES:
             raise InvalidImageError("a layer has a header that is too long")
         parts: list[bytes] = []
         while size > 0 and (part := self.read_some(size)):

@@ -44,12 +44,15 @@ class RootFolder:
         self._folders: dict[Path, tuple[int, float]] = {folder: IMPLICIT_FOLDER}
         """Mode and modification time of folders. They are set at the end, because files cannot be
         created in a folder that is not writable, and change its modification time."""
+        self._cleared: set[Path] = set()
+        """Folders whose content of lower layers the current layer has deleted."""
         self._written: set[Path] = set()
         """Paths of the current layer, which its whiteouts do not delete."""
 
     def start_layer(self) -> None:
         """Begin a layer: its whiteouts delete what exists now."""
         self._written.clear()
+        self._cleared.clear()
 
     def finish(self) -> None:
         """Set modes and modification times of the folders."""
@@ -123,7 +126,9 @@ class RootFolder:
 
     def clear(self, parts: Parts) -> None:
         """Delete the content of a folder that is of lower layers."""
-        if (folder := self._existing(parts)) is not None:
+        folder = self._existing(parts)
+        if folder is not None and folder not in self._cleared:
+            self._cleared.add(folder)
             for path in list(folder.iterdir()):
                 self._delete_lower(path)
 
@@ -198,10 +203,9 @@ class RootFolder:
         if path == self._folder:
             raise InvalidImageError("a layer replaces the root folder")
         if stat.S_ISDIR(mode):
+            for parent, _, _ in os.walk(path):
+                self._folders.pop(Path(parent), None)
             shutil.rmtree(path)
-            gone = [one for one in self._folders if one == path or path in one.parents]
-            for one in gone:
-                del self._folders[one]
         else:
             path.unlink()
         if not stat.S_ISREG(mode):

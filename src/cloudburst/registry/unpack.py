@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from cloudburst.registry.compression import LayerReader
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
+from cloudburst.registry.retries import printable
 from cloudburst.registry.root_folder import RootFolder
 
 WHITEOUT = ".wh."
@@ -25,7 +26,10 @@ OPAQUE = ".wh..wh..opq"
 """Name of an entry that deletes the content of its folder in lower layers."""
 REMOVAL_TIMEOUT = 10.0
 """Seconds after a cancellation in which the folder is removed before the caller continues."""
-_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
+MAX_GLOBAL_HEADERS = 100
+"""Maximum number of values in the global headers of a layer, which `tarfile` keeps in memory."""
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, IndexError)
+"""Exceptions of `tarfile` for damaged files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,8 @@ class _Unpacking:
                 remove_folder(temporary)
                 raise
         except OSError as exc:
-            msg = f"{exc.filename or self._folder} cannot be written: {exc.strerror or exc}"
+            place = printable(str(exc.filename or self._folder))
+            msg = f"{place} cannot be written: {exc.strerror or exc}"
             raise RegistryError(msg) from exc
 
     def _unpack_layer(self, path: Path, diff_id: str, root: RootFolder) -> None:
@@ -149,10 +154,13 @@ class _Unpacking:
         with tarfile.TarFile(fileobj=reader, errorlevel=2) as archive:  # type: ignore[arg-type]
             while (entry := archive.next()) is not None:
                 cast("Any", archive).members.clear()  # otherwise all headers stay in memory
+                if len(archive.pax_headers) > MAX_GLOBAL_HEADERS:
+                    raise InvalidImageError("a layer has too many global headers")
                 self._max_entries -= 1
                 if self._max_entries < 0:
                     raise InvalidImageError("the image has too many files")
                 unpack_entry(entry, reader, root)
+                reader.start_entry()
         if reader.last_read.strip(b"\0"):  # neither a block of zeros nor the end of the file
             raise InvalidImageError("a layer has an entry with a damaged header")
 
