@@ -73,8 +73,6 @@ async def pull_base(
         client, reference.repository, reference.reference, platform, cache.blobs
     )
     facts = await to_thread.run_sync(_facts, pulled, cache)
-    if len(pulled.config.diff_ids) != len(pulled.manifest.layers):
-        raise ImageError("the base image is damaged: its configuration has other layers")
     return BaseImage(
         reference=ImageReference(
             reference.registry, reference.repository, reference.tag, pulled.root.digest
@@ -108,7 +106,11 @@ def _recorded(record: Any) -> BaseFacts | None:
 
 
 def base_facts(files: BaseFiles) -> BaseFacts:
-    """Return what the builder needs to know of the files; raise `ImageError` if that lacks."""
+    """Return what the builder needs to know of the files.
+
+    Raises:
+        ImageError: the image has no users, no glibc or no Python of our version.
+    """
     passwd = files.text("etc/passwd")
     if not passwd:
         raise ImageError("the base image has no /etc/passwd, so it has no users")

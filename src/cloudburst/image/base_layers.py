@@ -77,16 +77,16 @@ class BaseFiles:
     def python(self) -> str:
         """Return the path of the Python interpreter; raise `ImageError` if there is none.
 
-        If there are several, it is the one in the folder that is named first in ``PATH``.
+        If there are several, one in ``usr/local/bin`` comes first, and one in ``usr/bin`` second.
         """
         found = [
             path
             for path, file in self.files.items()
             if _PYTHON.fullmatch(path) and file.kind != "folder"
         ]
-        order = {folder: number for number, folder in enumerate(("usr/local/bin", "usr/bin"))}
-        for path in sorted(found, key=lambda path: (order.get(posixpath.dirname(path), 9), path)):
-            return path
+        if found:
+            order = {"usr/local/bin": 0, "usr/bin": 1}
+            return min(found, key=lambda path: (order.get(posixpath.dirname(path), 2), path))
         raise ImageError(
             f"the base image has no python{PYTHON}; the packages are locked for this version. "
             f"Choose another base, for example python:{PYTHON}-slim"

@@ -6,7 +6,6 @@ names and then renamed, and their names are hashes of their contents or of what 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -15,14 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from cloudburst.errors import ImageError
+from cloudburst.registry.blob_files import blob_path, digest_of, has_size
 from cloudburst.safe_files import read_regular_file
 
 MAX_RECORD_BYTES = 16 * 1024**2
 """Maximum size of a record. That of a base image with 10,000 packages has 2 MB."""
 KEPT_IMAGES = 3
 """Number of images that `ImageCache.remove_old_images` keeps, the newest first."""
-
-
 DOWNLOAD_PREFIX = "download-"
 """Beginning of the names of temporary folders for downloads."""
 
@@ -49,12 +47,11 @@ class ImageCache:
 
     def blob_path(self, digest: str) -> Path:
         """Return the path of a blob, which need not exist."""
-        return self.blobs / "sha256" / digest.removeprefix("sha256:")
+        return blob_path(self.blobs, digest)
 
     def has_blob(self, digest: str, size: int) -> bool:
         """Return whether there is a blob of this size, in bytes."""
-        path = self.blob_path(digest)
-        return path.is_file() and path.stat().st_size == size
+        return has_size(self.blob_path(digest), size)
 
     def add_blob(self, file: Path, digest: str) -> None:
         """Move a complete file into the cache."""
@@ -62,7 +59,7 @@ class ImageCache:
 
     def add_data(self, data: bytes) -> str:
         """Write a small blob, and return its digest."""
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        digest = digest_of(data)
         write_file(self.blob_path(digest), data)
         return digest
 

@@ -33,6 +33,7 @@ class Part:
     number: int
     """Number of this part of the wheel, from 0 on."""
     parts: int
+    """Number of parts into which the wheel is divided."""
     entries: tuple[Entry, ...]
 
 

@@ -29,10 +29,9 @@ class Entry:
     """Estimated compressed size in bytes, by which files are distributed to layers."""
 
 
-def text_entry(path: str, text: str, mode: int = 0o644) -> Entry:
+def text_entry(path: str, text: str) -> Entry:
     """Return a file with a text."""
-    data = text.encode()
-    return Entry(path=path, read=lambda: data, mode=mode)
+    return bytes_entry(path, text.encode())
 
 
 def bytes_entry(path: str, data: bytes, mode: int = 0o644) -> Entry:

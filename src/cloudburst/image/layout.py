@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cloudburst.image.architecture import BuiltLayers
 from cloudburst.image.bytecode import Compiler
 from cloudburst.image.cache import ImageCache, link_or_copy, write_file
+from cloudburst.image.lock import PYTHON
 from cloudburst.image.manifests import (
     REFERENCE_DIGEST,
     REFERENCE_TYPE,
@@ -39,6 +40,11 @@ from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 
 UNKNOWN_PLATFORM = Platform("unknown", "unknown")
 """Platform of statements in an index, by which container engines ignore them."""
+NO_BYTECODE = (
+    f"There is no Python {PYTHON} on this machine, so the image has no bytecode: each render "
+    f"starts slower. Install it, for example with uv python install {PYTHON}, and build again."
+)
+"""Note about an image that was built without a suitable interpreter."""
 
 
 def write_image(
@@ -47,8 +53,8 @@ def write_image(
     """Write manifests and index, and return the image in a folder of the cache; blocks."""
     writer = _Writer(cache, compiler)
     platforms = tuple(map(writer.add_platform, built))
-    annotations = {SOURCES_ANNOTATION: sources_hash(), **labels(built[0].base.reference, compiler)}
-    index = writer.add_index(annotations)
+    image_labels = labels(built[0].base.reference, compiler)
+    index = writer.add_index({SOURCES_ANNOTATION: sources_hash(), **image_labels})
     folder = cache.images / index.digest.removeprefix("sha256:")
     image = BuiltImage(
         folder=folder,
@@ -58,7 +64,7 @@ def write_image(
         platforms=platforms,
         version=IMAGE_TAG,
         protocol_version=PROTOCOL_VERSION,
-        labels=labels(built[0].base.reference, compiler),
+        labels=image_labels,
         notes=() if compiler else (NO_BYTECODE,),
         reused=folder.is_dir(),
     )
@@ -88,7 +94,7 @@ class _Writer:
         descriptor = self._add(OCI_MANIFEST, manifest)
         self.blobs.update(one.digest for one in base.layers)
         self.blobs.update(one.digest for one in built.layers)
-        self._manifests.append(_on(descriptor, Platform(name)))
+        self._manifests.append(replace(descriptor, platform=Platform(name)))
         self._add_statement(descriptor, built)
         return BuiltPlatform(
             architecture=name,
@@ -107,7 +113,9 @@ class _Writer:
             REFERENCE_TYPE: "attestation-manifest",
             REFERENCE_DIGEST: image.digest,
         }
-        self._statements.append(_on(manifest, UNKNOWN_PLATFORM, annotations))
+        self._statements.append(
+            replace(manifest, platform=UNKNOWN_PLATFORM, annotations=annotations)
+        )
 
     def add_index(self, annotations: Mapping[str, str]) -> Descriptor:
         """Write the index of all architectures.
@@ -123,18 +131,6 @@ class _Writer:
         digest = self._cache.add_data(data)
         self.blobs.add(digest)
         return Descriptor(media_type, digest, len(data))
-
-
-def _on(
-    descriptor: Descriptor, platform: Platform, annotations: dict[str, str] | None = None
-) -> Descriptor:
-    return Descriptor(
-        descriptor.media_type,
-        descriptor.digest,
-        descriptor.size,
-        platform=platform,
-        annotations=annotations or {},
-    )
 
 
 def _layer_sizes(built: BuiltLayers) -> Iterable[LayerSize]:
@@ -178,9 +174,3 @@ def _write_layout(
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-NO_BYTECODE = (
-    "There is no Python 3.13 on this machine, so the image has no bytecode: each render starts "
-    "slower. Install it, for example with uv python install 3.13, and build again."
-)

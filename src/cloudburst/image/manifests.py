@@ -11,9 +11,20 @@ from cloudburst.image.bytecode import Compiler
 from cloudburst.image.layers import Layer
 from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG, Architecture
 from cloudburst.image.own_package import LICENCE
-from cloudburst.models.task import PROTOCOL_VERSION, Protocol
+from cloudburst.models.task import (
+    PROTOCOL_LABEL,
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_LABEL,
+    Protocol,
+)
 from cloudburst.registry import Descriptor, ImageReference
-from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from cloudburst.registry.documents import (
+    DOCKER_LAYER_GZIP,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+)
 
 PREFIX = "opt/cloudburst"
 """Virtual environment of the image, as in the Dockerfile."""
@@ -36,7 +47,9 @@ ENTRYPOINT = ["python", "-m", "cloudburst.service"]
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
 PREDICATE_TYPE = "in-toto.io/predicate-type"
+"""Annotations by which BuildKit and Docker find a statement about an image and its type."""
 IN_TOTO = "application/vnd.in-toto+json"
+"""Media type of a statement."""
 
 
 def canonical(value: object) -> bytes:
@@ -55,8 +68,8 @@ def labels(base: ImageReference, compiler: Compiler | None) -> dict[str, str]:
             ImageReference(base.registry, base.repository, base.tag)
         ),
         "org.opencontainers.image.base.digest": base.digest or "",
-        "cloudburst.protocol": str(Protocol.NATIVE),
-        "cloudburst.protocol-version": str(PROTOCOL_VERSION),
+        PROTOCOL_LABEL: str(Protocol.NATIVE),
+        PROTOCOL_VERSION_LABEL: str(PROTOCOL_VERSION),
         "cloudburst.bytecode": compiler.version if compiler else "none",
     }
 
@@ -113,10 +126,7 @@ def image_manifest(config: Descriptor, base: BaseImage, layers: Sequence[Layer])
 
 def _oci_type(media_type: str) -> str:
     """Return the OCI name of Docker's media type of a layer. The bytes are the same."""
-    return media_type.replace(
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        "application/vnd.oci.image.layer.v1.tar+gzip",
-    )
+    return OCI_LAYER_GZIP if media_type == DOCKER_LAYER_GZIP else media_type
 
 
 def attestation_config(diff_id: str) -> dict[str, Any]:

@@ -35,7 +35,11 @@ def _default_base() -> str:
 
 
 def parse_login(text: str, name: str) -> Credentials:
-    """Return the user and password of ``user:password``; ``name`` says where the text is from."""
+    """Return the user and password of ``user:password``; ``name`` says where the text is from.
+
+    Raises:
+        ConfigurationError: the text has another form.
+    """
     user, separator, password = text.partition(":")
     if not (user and separator):
         raise ConfigurationError(f"{name}: expected user:password")
@@ -76,6 +80,7 @@ class BuildProgress:
 
 
 OnBuildProgress: TypeAlias = Callable[[BuildProgress], None]
+"""Function that is called at the start and the end of each step of a build."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ LICENCES = Path(__file__).with_name("licenses")
 LICENCE_FOLDER = "usr/share/licenses/cloudburst"
 LICENCE = "MIT AND GPL-3.0-or-later AND OFL-1.1"
 """Licences of the image: ours, that of FFmpeg with x264 and x265, and that of the font."""
-MAX_FILE_BYTES = 8 * 1024**2
 _LIBRARIES = f"{OWN_NAME}/renderer/kernel/libs/"
 
 

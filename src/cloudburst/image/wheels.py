@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -145,7 +144,7 @@ def _checked(
     folder: Path, packages: Sequence[LockedPackage], architecture: Architecture
 ) -> list[tuple[str, Path]]:
     """Return hash and path of the wheel of each package."""
-    wheels = {normalized(path.name.partition("-")[0]): path for path in folder.glob("*.whl")}
+    wheels = {wheel_name(path): path for path in folder.glob("*.whl")}
     found = list[tuple[str, Path]]()
     for package in packages:
         path = wheels.get(package.name)
@@ -186,4 +185,4 @@ def file_hash(path: Path) -> str:
 
 def wheel_name(path: Path) -> str:
     """Return the normalized name of the package of a wheel."""
-    return normalized(re.split("-", path.name, maxsplit=1)[0])
+    return normalized(path.name.partition("-")[0])

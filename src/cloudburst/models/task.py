@@ -19,6 +19,10 @@ PROTOCOL_VERSION = 1
 """Version of the native protocol. It is raised with every change after which a client and a render
 service of different versions cannot work together. ``cloudburst init`` writes it into the task
 definition."""
+PROTOCOL_LABEL = "cloudburst.protocol"
+"""Label of images and containers that names their protocol."""
+PROTOCOL_VERSION_LABEL = "cloudburst.protocol-version"
+"""Label of images and containers with the version of the native protocol that they speak."""
 
 
 class Protocol(StrEnum):

@@ -11,7 +11,12 @@ from typing import Any
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.errors import AccessDeniedError, CloudburstError, ConfigurationError
-from cloudburst.models.task import PROTOCOL_VERSION, Protocol
+from cloudburst.models.task import (
+    PROTOCOL_LABEL,
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_LABEL,
+    Protocol,
+)
 from cloudburst.text import printable_line, short_repr
 
 logger = logging.getLogger(__name__)
@@ -22,13 +27,8 @@ with the port `SERVICE_PORT` is taken as the one that renders."""
 WATCHDOG_CONTAINER = "cloudburst-watchdog"
 """Name of the container that limits the lifetime of a task. It only sleeps; because it is
 essential, ECS stops the task when it exits."""
-PROTOCOL_LABEL = "cloudburst.protocol"
-"""Docker label that names the protocol of a container. Without the label, the protocol is
-onestep."""
 VERSION_LABEL = "cloudburst.version"
 """Docker label with the version of the package that registered the task definition."""
-PROTOCOL_VERSION_LABEL = "cloudburst.protocol-version"
-"""Docker label with the version of the native protocol that the container speaks."""
 UNLABELLED_PROTOCOL_VERSION = 1
 """Version of the native protocol in task definitions from before the label was introduced."""
 SERVICE_PORT = 5000

@@ -22,6 +22,7 @@ from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.errors import AWSError, CloudburstError
+from cloudburst.models.task import PROTOCOL_VERSION_LABEL
 from cloudburst.text import list_some, printable_line
 
 KEPT_IMAGES = 3
@@ -59,8 +60,8 @@ LIFECYCLE_POLICY: Mapping[str, Any] = {
 """Lifecycle policy of our repository. The manifests of the architectures have no tags of their own.
 ECR does not remove them while an index names them: "Considerations on image lifecycle policies",
 Amazon ECR user guide (2026-11)."""
-OUR_ANNOTATION = "cloudburst.protocol-version"
-"""Annotation of the index of our image, by which `remove_repository` recognises it."""
+OUR_ANNOTATION = PROTOCOL_VERSION_LABEL
+"""Annotation of the index of our image, by which `list_images` recognises it."""
 _RESOURCE = "image repository"
 
 

@@ -9,8 +9,6 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from cloudburst.aws.fargate.task_definition import (
-    PROTOCOL_LABEL,
-    PROTOCOL_VERSION_LABEL,
     RENDER_CONTAINER,
     SERVICE_PORT,
     VERSION_LABEL,
@@ -18,7 +16,12 @@ from cloudburst.aws.fargate.task_definition import (
 )
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
-from cloudburst.models.task import PROTOCOL_VERSION, Protocol
+from cloudburst.models.task import (
+    PROTOCOL_LABEL,
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_LABEL,
+    Protocol,
+)
 from cloudburst.models.tier import Tier
 
 PACKAGE_VERSION = version("cloudburst-sdk")
