@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STUB = "stub"
 LOGIN_VARIABLE = "CLOUDBURST_REGISTRY_LOGIN"
+"""Environment variable with ``user:password`` for the registry of ``--registry-url``."""
 LOCAL_URL = r"http://127\.0\.0\.1:\d{1,5}"
 MB = 1_000_000
 STYLES = {"RUNNING": "green", "STOPPED": "dim", "STOPPING": "yellow", "DEACTIVATING": "yellow"}

@@ -30,6 +30,7 @@ from cloudburst.cli.output import (
 from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
+    IMAGE_TAG,
     Architecture,
     BuiltImage,
     BuiltPlatform,
@@ -40,17 +41,22 @@ from cloudburst.image import (
 )
 from cloudburst.image.errors import translated
 from cloudburst.image.options import parse_login
+from cloudburst.paths import unfinished_uploads_file
 from cloudburst.registry import (
     Credentials,
     ImageReference,
     InvalidImageError,
     PushReport,
+    UploadSessions,
+    open_registry,
+    push_image,
 )
 from cloudburst.signals import InterruptHandler
 
 _T = TypeVar("_T")
 
 LOGIN_VARIABLE = "CLOUDBURST_IMAGE_LOGIN"
+"""Environment variable with ``user:password`` for the registry to push to."""
 MAX_PACKAGES_SHOWN = 12
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Architectures = Annotated[
@@ -212,14 +218,11 @@ class _Target:
 async def _build_and_push(
     options: ImageOptions, request: _PushRequest
 ) -> tuple[BuiltImage, _Target, PushReport]:
-    from cloudburst.paths import state_folder  # noqa: PLC0415 - not for a build
-    from cloudburst.registry import UploadSessions, open_registry, push_image  # noqa: PLC0415
-
     named = _named_target(request) if request.repository else None
     with image_progress(Console(stderr=True)) as show:
         image = await build_image(options, show)
         target = named or await _ecr_target(image.tag)
-        sessions = UploadSessions(state_folder() / "uploads.json")
+        sessions = UploadSessions(unfinished_uploads_file())
         with translated("the image was not pushed"):
             async with open_registry(target.url, target.credentials) as client:
                 report = await push_image(
@@ -231,8 +234,6 @@ async def _build_and_push(
 
 
 def _named_target(request: _PushRequest) -> _Target:
-    from cloudburst.image import IMAGE_TAG  # noqa: PLC0415 - beside its use
-
     try:
         name = ImageReference.parse(request.repository or "")
     except InvalidImageError as exc:

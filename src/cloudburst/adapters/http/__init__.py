@@ -1,1 +1,1 @@
-"""HTTP clients of render services. Only `cloudburst.registry` imports httpx, too."""
+"""HTTP clients of render services."""

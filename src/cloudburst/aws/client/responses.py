@@ -32,8 +32,8 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "create_role": ("Role.Arn",),
     "create_security_group": ("GroupId",),
     "describe_clusters": ("clusters", "clusters[].status"),
-    "describe_log_streams": ("logStreams", "logStreams[].logStreamName"),
     "describe_images": ("imageDetails", "imageDetails[].imageDigest"),
+    "describe_log_streams": ("logStreams", "logStreams[].logStreamName"),
     "describe_network_interfaces": (
         "NetworkInterfaces",
         "NetworkInterfaces[].NetworkInterfaceId",

@@ -13,8 +13,8 @@ from cloudburst.aws.fargate.task_definition import (
     parse_task_definition,
 )
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
-from cloudburst.aws.setup.images import ecr_host, registry_of, repository_name, repository_of
+from cloudburst.aws.setup.ecr_login import our_image_name
+from cloudburst.aws.setup.images import registry_of, repository_name, repository_of
 from cloudburst.aws.setup.resource_definitions import (
     PACKAGE_VERSION,
     SERVICE_CONTAINER_STOP_TIMEOUT,
@@ -167,8 +167,8 @@ def _check_transport(context: CheckContext, definition: TaskDefinition) -> Check
 def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
     configured = context.settings.image
     if configured == OWN_IMAGE:
-        host = ecr_host(definition.account or "", context.aws.region)
-        if repository_name(definition.image) != f"{host}/{OUR_REPOSITORY}":
+        ours = our_image_name(definition.account or "", context.aws.region)
+        if repository_name(definition.image) != ours:
             found = f"tasks run {definition.image}, and not our own image, the default"
             fix = f"{INIT}; to keep this image, set DOCKER_IMAGE to its name"
             return warning("image", found, fix)

@@ -23,9 +23,8 @@ from cloudburst.aws.setup.env_steps import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
     LOG_GROUP,
+    all_families,
     has_our_tags,
-    reference_to_set_up,
-    task_families,
 )
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
@@ -129,9 +128,7 @@ class _Remover:
 
     async def remove_task_definitions(self) -> None:
         """Deregister the active revisions of the task definitions for x86 and for ARM."""
-        settings = self._settings
-        references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
-        for family in (name for each in references for name in task_families(each).values()):
+        for family in all_families(self._settings):
             arns = await self._changes.aws.collect_pages(
                 "ecs", "list_task_definitions", "taskDefinitionArns", familyPrefix=family
             )

@@ -10,18 +10,8 @@ from typing import Any, cast
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import Repository
 from cloudburst.errors import AWSError, CloudburstError, ResourceMissingError
+from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
 
-INDEX_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-"""Media types of an index, which names one image for each platform: OCI image specification 1.1 and
-Docker registry specification."""
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-"""Media types of the manifest of a single image, from the same specifications."""
 MAX_IMAGES_PER_CALL = 100
 """Maximum number of images in one call of BatchGetImage and BatchDeleteImage (ECR API reference,
 2026-11)."""

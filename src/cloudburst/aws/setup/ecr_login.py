@@ -36,6 +36,11 @@ class EcrTarget:
     ``123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst``."""
 
 
+def our_image_name(account: str, region: str) -> str:
+    """Return the name of our image in an account's ECR registry, without tag and digest."""
+    return f"{ecr_host(account, region)}/{OUR_REPOSITORY}"
+
+
 async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTarget:
     """Return where to push an image in the account's ECR registry, and a login for twelve hours.
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.ecr_images import (
-    INDEX_TYPES,
     MAX_IMAGES_PER_CALL,
     EcrImage,
     as_dict,
@@ -23,6 +22,7 @@ from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
+from cloudburst.registry.documents import INDEX_TYPES
 from cloudburst.text import list_some, printable_line
 
 KEPT_IMAGES = 3

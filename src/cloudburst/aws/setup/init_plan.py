@@ -12,8 +12,8 @@ from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_de
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.client_address import find_client_address
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
-from cloudburst.aws.setup.images import OCI_ARCHITECTURES, ecr_host, repository_name
+from cloudburst.aws.setup.ecr_login import our_image_name
+from cloudburst.aws.setup.images import OCI_ARCHITECTURES, repository_name
 from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
     ARM_SUFFIX,
@@ -137,7 +137,7 @@ async def plan_setup(
         architecture: await resources.describe_newest(reader, family)
         for architecture, family in families.items()
     }
-    own_name = f"{ecr_host(await aws.account_id(), aws.region)}/{OUR_REPOSITORY}"
+    own_name = our_image_name(await aws.account_id(), aws.region)
     image = _worker_image(settings, options, newest["X86_64"], own_name)
     arm64_too = options.arm64
     if arm64_too is None:

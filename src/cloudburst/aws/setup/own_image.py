@@ -13,13 +13,18 @@ from anyio import to_thread
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.ecr_images import EcrImage, read_images
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, EcrTarget, ecr_target
+from cloudburst.aws.setup.ecr_login import (
+    OUR_REPOSITORY,
+    EcrTarget,
+    ecr_target,
+    our_image_name,
+)
 from cloudburst.aws.setup.ecr_repository import (
     ImageRepository,
     describe_repository,
     ensure_repository,
 )
-from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository, ecr_host
+from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.aws.setup.upload_speed import UploadSpeed
 from cloudburst.errors import (
     AccessDeniedError,
@@ -30,7 +35,7 @@ from cloudburst.errors import (
 )
 from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, ImageOptions, LayerSize
 from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
-from cloudburst.paths import state_folder
+from cloudburst.paths import state_folder, unfinished_uploads_file
 from cloudburst.registry import (
     Credentials,
     ImageReference,
@@ -120,7 +125,7 @@ async def prepare_own_image(
     repository = await describe_repository(reader)
     known = None if repository is None else await _find_image(aws, account)
     found = OwnImage(
-        name=f"{ecr_host(account, aws.region)}/{OUR_REPOSITORY}",
+        name=our_image_name(account, aws.region),
         account=account,
         repository=repository,
         known=known,
@@ -134,9 +139,10 @@ async def prepare_own_image(
     if known is not None and known.digest == built.digest:
         return replace(found, built=built, is_in_ecr=True)
     missing = _layers(built)
-    async with _opened(aws) as (client, _):  # a login that fails does so before any change
-        if repository is not None:
-            missing = await _missing(client, missing)
+    with translated_registry_errors():
+        async with _opened(aws) as (client, _):  # a login that fails does so before any change
+            if repository is not None:
+                missing = await _missing(client, missing)
     return replace(found, built=built, missing=tuple(missing))
 
 
@@ -170,8 +176,8 @@ async def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
     await speed.load()
     missing = image.missing_bytes
     total = sum(layer.size for layer in _layers(image.built))
-    of = "" if missing == total else f" of {_megabytes(total)}"
-    line = f"image {image.built.version}: {_megabytes(missing)}{of} to upload"
+    share = _megabytes(missing) + ("" if missing == total else f" of {_megabytes(total)}")
+    line = f"image {image.built.version}: {share} to upload"
     changes.announce_wait(f"{line}, {speed.estimate(missing)}; {_storage_cost(total)}")
 
 
@@ -213,9 +219,6 @@ async def push_own_image(
     await speed.load()
     report = await _push(changes, image, image.built, speed, on_progress)
     await speed.save(report.bytes_sent, report.seconds)
-    if report.digest != image.built.digest:
-        msg = f"the registry has stored {report.digest} in place of {image.built.digest}"
-        raise ImageError(msg)
     sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
     present = f", {_megabytes(report.bytes_present)} were there" if report.bytes_present else ""
     changes.record(_RESOURCE, name, outcome, f"{sent}{present}")
@@ -236,7 +239,7 @@ async def _push(
         if on_progress is not None:
             on_progress(progress)
 
-    sessions = UploadSessions(state_folder() / "uploads.json")
+    sessions = UploadSessions(unfinished_uploads_file())
 
     async def push() -> PushReport:
         async with _opened(changes.aws) as (client, target):
@@ -271,10 +274,7 @@ async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
 
 
 async def _missing(client: RegistryClient, layers: Sequence[LayerSize]) -> list[LayerSize]:
-    with translated_registry_errors():
-        return [
-            layer for layer in layers if not await client.has_blob(OUR_REPOSITORY, layer.digest)
-        ]
+    return [layer for layer in layers if not await client.has_blob(OUR_REPOSITORY, layer.digest)]
 
 
 def _layers(built: BuiltImage) -> list[LayerSize]:

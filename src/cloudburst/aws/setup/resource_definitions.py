@@ -159,6 +159,15 @@ def reference_to_set_up(settings: Settings) -> str:
     return OUR_FAMILY
 
 
+def all_families(settings: Settings) -> tuple[str, ...]:
+    """Return the families of the task definitions that runs use and that ``init`` registers.
+
+    They differ if the settings name no task definition.
+    """
+    references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
+    return tuple(family for one in references for family in task_families(one).values())
+
+
 def task_families(task_definition: str) -> dict[Architecture, str]:
     """Return the name of the task definition's family for each architecture.
 

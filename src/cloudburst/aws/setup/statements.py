@@ -8,15 +8,14 @@ from typing import Any
 
 from cloudburst.aws.fargate.placement import MEMORY_GB_BY_VCPU
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
-from cloudburst.aws.setup.images import repository_of
+from cloudburst.aws.setup.images import Repository, repository_of
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
     LOG_GROUP,
     PERMISSIONS_BOUNDARY,
     TAGS,
+    all_families,
     partition,
-    reference_to_set_up,
-    task_families,
 )
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
@@ -63,15 +62,12 @@ class ResourceArns:
         iam = f"{aws}:iam::{account}"
         self.cluster = f"{ecs}:cluster/{cluster}"
         self.tasks = f"{ecs}:task/{cluster}/*"
-        # Without a name in the settings, runs and init use different families.
-        references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
         self.task_definitions = tuple(
-            f"{ecs}:task-definition/{family}:*"
-            for reference in references
-            for family in task_families(reference).values()
+            f"{ecs}:task-definition/{family}:*" for family in all_families(settings)
         )
         repository = repository_of(settings.image)
-        self.our_repository = f"{aws}:ecr:{region}:{account}:repository/{OUR_REPOSITORY}"
+        ours = Repository(account=account, region=region, name=OUR_REPOSITORY)
+        self.our_repository = ours.arn
         """ARN of the repository of our own image."""
         self.image_repository = (
             self.our_repository if settings.image == OWN_IMAGE else repository and repository.arn
