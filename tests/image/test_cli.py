@@ -57,6 +57,15 @@ def test_an_image_is_built_and_listed(cli, offline, tmp_path):
     assert "exists and is not an empty folder" in " ".join(printed.err.split())
 
 
+def test_an_image_is_written_into_the_current_folder(cli, offline, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert cli("build", "--to", ".")[0] == 0
+    assert {path.name for path in folder.iterdir()} == {"blobs", "index.json", "oci-layout"}
+    assert list(tmp_path.iterdir()) == [folder], "no temporary folder remains"
+
+
 def test_an_image_of_one_architecture(cli):
     code, printed = cli("build", "--architecture", "arm64", "--json")
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +16,19 @@ def export_image(
 ) -> None:
     """Write the OCI image layout of an image into a folder that is empty or does not exist.
 
-    Blocks. Nothing remains after an error. Raises `ConfigurationError` for any other folder.
+    Blocks. ``index.json`` is written last, so that no program takes an incomplete layout for an
+    image.
+
+    Raises:
+        ConfigurationError: The folder has files, or is a file.
+        OSError: The folder cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder}: exists and is not an empty folder")
+    folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        temporary = Path(name)
         for path in sorted(image.folder.rglob("*")):
             check_cancelled()
             target = temporary / path.relative_to(image.folder)
@@ -31,8 +37,6 @@ def export_image(
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)  # no link: the cache stays as it is
-        if folder.exists():
-            folder.rmdir()  # empty; Windows does not replace it
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == "index.json"):
+            path.replace(folder / path.name)

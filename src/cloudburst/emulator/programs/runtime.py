@@ -125,13 +125,16 @@ class Runtime:
         try:
             pid = os.fork()
             if pid == 0:
-                kept = pipes.child_ends() if pipes else ()
-                _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
-                if image:
-                    confined.run(
-                        image, argv, env, joined=other.pid if other else None, check=bool(joins)
-                    )
-                _become(argv, {**env, MARK: name})
+                try:
+                    kept = pipes.child_ends() if pipes else ()
+                    _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
+                    if image:
+                        confined.run(
+                            image, argv, env, joined=other.pid if other else None, check=bool(joins)
+                        )
+                    _become(argv, {**env, MARK: name})
+                finally:
+                    os._exit(127)  # a fork must not continue the runtime
             problem = ""
             if pipes:
                 pid, problem = pipes.first_process(pid)
