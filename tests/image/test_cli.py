@@ -62,7 +62,9 @@ def test_an_image_is_written_into_the_current_folder(cli, offline, tmp_path, mon
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert cli("build", "--to", ".")[0] == 0
-    assert {path.name for path in folder.iterdir()} == {"blobs", "index.json", "oci-layout"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("blobs", "cloudburst.json", "index.json", "oci-layout")
+    }
     assert list(tmp_path.iterdir()) == [folder], "no temporary folder remains"
 
 
