@@ -206,6 +206,11 @@ async def test_a_family_with_another_image_is_replaced_only_if_that_is_asked_for
         "ECS_TASK_DEFINITION=cloudburst-render"
     )
     assert writes(emulator, since) == []
+    # A definition of init's own name is not proposed again.
+    ours = {"ECS_TASK_DEFINITION": "cloudburst-render"}
+    await set_up(emulator, changes=ours)
+    with pytest.raises(ConfigurationError, match=r"ECS_TASK_DEFINITION=cloudburst-render-2$"):
+        await set_up(emulator, changes={**ours, "DOCKER_IMAGE": "ghcr.io/someone/cloudburst:1"})
     # Another tag or digest is a new version of the same image.
     same = {**changes, "DOCKER_IMAGE": f"docker.io/betashow/video-generation-api@sha256:{'0' * 64}"}
     report, _ = await set_up(emulator, changes=same)

@@ -231,10 +231,11 @@ def _check_same_image(newest: Mapping[str, Any] | None, image: str) -> None:
         return
     found = short_repr(known.image, 200) if known else "no container for rendering"
     name = str(newest["taskDefinitionArn"]).rpartition("/")[2].partition(":")[0]
+    other = f"{OUR_FAMILY}-2" if name.startswith(OUR_FAMILY) else OUR_FAMILY
     msg = (
         f"the task definition {name} exists with {found}, and programs that start its tasks would "
         f"get {image}: pass --replace (replace=True) if they can use that image, or name another "
-        f"task definition: ECS_TASK_DEFINITION={OUR_FAMILY}"
+        f"task definition: ECS_TASK_DEFINITION={other}"
     )
     raise ConfigurationError(msg)
 
