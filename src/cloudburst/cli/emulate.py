@@ -67,7 +67,8 @@ def emulate_command(
         Time that the image pull takes at least, such as 10s or 1m. Default: 5s.
     registry
         Start a container registry, too, and run the images that are pushed to it, as on AWS. The
-        account is then empty: run cloudburst init. Needs the program docker-registry.
+        account is then empty: run cloudburst init. Needs the programs
+        docker-registry and htpasswd, and cloudburst-sdk[testing] for init.
     registry_url
         Use a registry that is running on this machine, such as http://127.0.0.1:5001. Its login is
         read from the variable CLOUDBURST_REGISTRY_LOGIN=USER:PASSWORD.

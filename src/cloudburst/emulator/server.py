@@ -163,7 +163,8 @@ class ApiServer:
         if account.moto is None:
             raise ApiError(
                 "UnknownOperationException",
-                f"{call.service}:{call.operation} is not emulated, and moto is not installed",
+                f"{call.service}:{call.operation} is not emulated without moto: where the "
+                "emulator runs, install cloudburst-sdk[testing]",
             )
         if request.path.startswith(MOTO_INTERNAL_PATH):
             raise ApiError("UnknownOperationException", f"{MOTO_INTERNAL_PATH} is not part of AWS")
