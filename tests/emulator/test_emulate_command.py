@@ -131,6 +131,12 @@ def test_a_registry_that_is_running_needs_a_login(monkeypatch):
         emulate_command(registry_url="https://example.com")
 
 
+def test_a_registry_without_the_other_services_of_aws_is_told(monkeypatch):
+    monkeypatch.setattr("cloudburst.emulator.moto.moto_is_installed", lambda: False)
+    with pytest.raises(ConfigurationError, match="pip install 'cloudburst-sdk.testing.'"):
+        emulate_command(registry=True)
+
+
 def test_a_registry_without_its_program_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError, match="install docker-registry and apache2-utils"):

@@ -73,27 +73,35 @@ def emulate_command(
         Use a registry that is running on this machine, such as http://127.0.0.1:5001. Its login is
         read from the variable CLOUDBURST_REGISTRY_LOGIN=USER:PASSWORD.
     """
+    from cloudburst.emulator.moto import moto_is_installed  # noqa: PLC0415 - loads a web server
     from cloudburst.testing import EmulatorConfig  # noqa: PLC0415 - loads a web server
 
+    with_registry = registry or bool(registry_url)
+    if with_registry and not moto_is_installed():
+        msg = "registry: cloudburst init needs the other services of AWS: "
+        raise ConfigurationError(f"{msg}pip install 'cloudburst-sdk[testing]'")
     config = EmulatorConfig(
         api_port=port,
-        worker=_command(worker),
+        worker=_command(worker, runs_images=with_registry),
         protocol="native" if worker is None else "onestep",
         max_running=tasks,
         provisioning=provisioning,
         pending=pending,
         registry=_registry(registry_url) if registry_url else "start" if registry else None,
-        prepared=not (registry or registry_url),
+        prepared=not with_registry,
     )
     return anyio.run(_emulate, config)
 
 
-def _command(worker: str | None) -> tuple[str, ...]:
+def _command(worker: str | None, *, runs_images: bool) -> tuple[str, ...]:
+    """Return the command of the workers; images have their own, and need no service here."""
     if worker == STUB:
         return ()
     if worker:
         return tuple(shlex.split(worker))
-    if not all(importlib.util.find_spec(name) for name in ("av", "starlette", "uvicorn")):
+    if not runs_images and not all(
+        importlib.util.find_spec(name) for name in ("av", "starlette", "uvicorn")
+    ):
         raise ConfigurationError(
             "worker: the render service is not installed; install cloudburst-sdk[local], "
             "or pass another command with --worker"

@@ -209,6 +209,15 @@ async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
     assert builder.builds == builds
 
 
+async def test_a_dry_run_reports_that_a_package_for_the_build_is_missing(emulator, monkeypatch):
+    async def missing():
+        raise ConfigurationError("pip install 'cloudburst-sdk[image]'")
+
+    monkeypatch.setattr(own_image, "image_builder", missing)
+    with pytest.raises(ConfigurationError, match="cloudburst-sdk.image"):
+        await set_up(emulator, None, dry_run=True)
+
+
 async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulator):
     async def broken(options, on_progress=None):
         raise ConfigurationError("no compiler: pip install ziglang")

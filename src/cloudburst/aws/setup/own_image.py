@@ -133,9 +133,12 @@ async def prepare_own_image(
         is_in_ecr=known is not None and await to_thread.run_sync(_is_current, known, options),
         architectures=len(options.architectures),
     )
-    if found.is_in_ecr or dry_run:
+    if found.is_in_ecr:
         return found
-    built = await (build or await image_builder())(options, on_progress)
+    build = build or await image_builder()
+    if dry_run:
+        return found
+    built = await build(options, on_progress)
     if known is not None and known.digest == built.digest:
         return replace(found, built=built, is_in_ecr=True)
     missing = _layers(built)
