@@ -133,7 +133,7 @@ def test_a_registry_that_is_running_needs_a_login(monkeypatch):
 
 def test_a_registry_without_the_other_services_of_aws_is_told(monkeypatch):
     monkeypatch.setattr("cloudburst.emulator.moto.moto_is_installed", lambda: False)
-    with pytest.raises(ConfigurationError, match="pip install 'cloudburst-sdk.testing.'"):
+    with pytest.raises(ConfigurationError, match=r"cloudburst-sdk\[testing\]"):
         emulate_command(registry=True)
 
 

@@ -214,7 +214,7 @@ async def test_a_dry_run_reports_that_a_package_for_the_build_is_missing(emulato
         raise ConfigurationError("pip install 'cloudburst-sdk[image]'")
 
     monkeypatch.setattr(own_image, "image_builder", missing)
-    with pytest.raises(ConfigurationError, match="cloudburst-sdk.image"):
+    with pytest.raises(ConfigurationError, match=r"cloudburst-sdk\[image\]"):
         await set_up(emulator, None, dry_run=True)
 
 
