@@ -69,7 +69,7 @@ def test_a_stopped_task_is_listed_as_running_for_a_moment(emulate):
 
 
 def test_containers_and_attachment_come_after_the_task(emulate):
-    emulator = emulate(provisioning=2.0, new_task_invisible=0, disagreement=0)
+    emulator = emulate(provisioning=10.0, new_task_invisible=0, disagreement=0)
     answer = client(emulator, "ecs").run_task(**request(emulator))
     [shown] = answer["tasks"]
     assert (shown["containers"], shown["attachments"]) == ([], [])

@@ -130,15 +130,14 @@ async def test_a_listener_without_tls_gets_no_key(our_account, client_of, make_s
 async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_path, caplog):
     """Neither logs at DEBUG, nor events, report or errors have keys or certificates in them."""
     with our_account(task_faults={0: TaskFault(registry_unreachable=True)}) as aws:
-        with caplog.at_level(logging.DEBUG):
-            logging.getLogger().setLevel(logging.DEBUG)
-            for name in list(logging.root.manager.loggerDict):
-                logging.getLogger(name).setLevel(logging.DEBUG)
-            told = []
-            async with client_of(aws, limits=Limits(workers=1)) as client:
-                async with client.stream([make_scene("a")], to=tmp_path / "out") as run:
-                    told.extend([event.model_dump_json() async for event in run])
-                report = await run.settled()
+        caplog.set_level(logging.DEBUG)
+        for name in list(logging.root.manager.loggerDict):
+            caplog.set_level(logging.DEBUG, name)  # which restores the level, too
+        told = []
+        async with client_of(aws, limits=Limits(workers=1)) as client:
+            async with client.stream([make_scene("a")], to=tmp_path / "out") as run:
+                told.extend([event.model_dump_json() async for event in run])
+            report = await run.settled()
         assert report.status is Status.COMPLETE
         secrets = {aws.environment["AWS_SECRET_ACCESS_KEY"]}
         for task in aws.tasks:
