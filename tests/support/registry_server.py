@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 USER, PASSWORD = "cloudburst", "correct horse"
-PROGRAMS = ("docker-registry", "htpasswd")
+PROGRAMS = ("docker-registry", "htpasswd", "setpriv")
 START_TIMEOUT = 20.0
 ADDRESS = "127.0.0.1"
 _numbers = count()
@@ -82,11 +82,11 @@ def running_registry(folder):
         "auth": {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}},
     }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
+    # It ends with this process, which a test that takes too long ends without a teardown.
+    command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"]
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen([*command, str(folder / "config.yml")], stdout=log, stderr=log) as process,
     ):
         try:
             _wait_until_it_listens(port, process, folder / "log")

@@ -6,22 +6,21 @@ never opened. Every function blocks.
 
 from __future__ import annotations
 
-import gzip
-import io
 import posixpath
 import re
 import tarfile
-import zlib
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 from cloudburst.errors import ImageError
-from cloudburst.image.compression import zstd
 from cloudburst.image.lock import PYTHON
 from cloudburst.image.trim import needs_bytecode
+from cloudburst.registry import InvalidImageError
+from cloudburst.registry.compression import READ_BYTES, LayerReader
+from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
+from cloudburst.registry.retries import printable
 
 MAX_ENTRIES = 200_000
 """Maximum number of files in the layers. ``python:3.13`` with all compilers has 30,000."""
@@ -32,7 +31,6 @@ MAX_KEPT_FILE_BYTES = 16 * 1024**2
 MAX_KEPT_BYTES = 256 * 1024**2
 """Maximum size of all files that are read."""
 SETUID = 0o6000
-_WHITEOUT = ".wh."
 _KEPT = re.compile(
     r"etc/(?:passwd|group|os-release)|usr/lib/os-release"
     r"|var/lib/dpkg/(?:status|status\.d/[^/]+)|(?:.+/)?libc\.so\.6"
@@ -41,7 +39,6 @@ _LIBRARY = re.compile(rf"((?:[^/]+/)*lib/python{re.escape(PYTHON)})/(.+)")
 """Pattern of the files of the standard library."""
 _PYTHON = re.compile(rf"(?:[^/]+/)*bin/python{re.escape(PYTHON)}")
 _GLIBC = re.compile(rb"GNU C Library [^\n\0]{0,200}? version (\d{1,3})\.(\d{1,3})")
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError, ValueError)
 
 
 @dataclass(slots=True)
@@ -143,10 +140,9 @@ def read_base_layers(
     reader = _Reader(check_cancelled)
     for path in layers:
         try:
-            with _decompressed(path) as stream:
-                reader.read(stream)
-        except _DAMAGED as exc:
-            raise ImageError(f"the layer {path.name} of the base image is damaged: {exc}") from exc
+            reader.read(path)
+        except InvalidImageError as exc:
+            raise ImageError(f"the base image cannot be used: {exc}") from exc
     return BaseFiles(reader.files)
 
 
@@ -155,70 +151,88 @@ class _Reader:
 
     def __init__(self, check_cancelled: Callable[[], None]) -> None:
         self.files: dict[str, BaseFile] = {}
+        self._names: dict[str, set[str]] = {}
+        """Names in each folder, also of folders without an entry of their own."""
         self._check_cancelled = check_cancelled
         self._entries = 0
-        self._unpacked = 0
+        self._left = MAX_UNPACKED_BYTES
         self._kept = 0
 
-    def read(self, stream: IO[bytes]) -> None:
+    def read(self, path: Path) -> None:
         layer = dict[str, BaseFile]()
-        with tarfile.open(fileobj=_Limited(stream, self._count), mode="r|") as tar:
-            for member in tar:
+        with damage_reported(path.name), path.open("rb") as file:
+            reader = LayerReader(file, self._left, self._check_cancelled)
+            for entry in layer_entries(reader):
                 self._check_cancelled()
                 self._entries += 1
                 if self._entries > MAX_ENTRIES:
                     raise ImageError(f"the base image has more than {MAX_ENTRIES:,} files")
-                self._add(tar, member, layer)
-        self.files.update(layer)
+                self._add(reader, entry, layer)
+            self._left -= reader.tell()
+        for name, found in layer.items():
+            self.files[name] = found
+            self._record(name)
 
-    def _add(
-        self, tar: tarfile.TarFile, member: tarfile.TarInfo, layer: dict[str, BaseFile]
-    ) -> None:
-        path = posixpath.normpath("/" + member.name).lstrip("/")
+    def _add(self, reader: LayerReader, entry: tarfile.TarInfo, layer: dict[str, BaseFile]) -> None:
+        path = posixpath.normpath("/" + entry.name).lstrip("/")
         folder, name = posixpath.split(path)
-        if name.startswith(_WHITEOUT):
-            self._delete(folder, name)
-        elif path and (file := self._file(tar, member, path)):
+        if name == OPAQUE:
+            self._remove_below(folder)
+        elif name.startswith(WHITEOUT):
+            self._remove(posixpath.join(folder, name.removeprefix(WHITEOUT)))
+        elif path and (file := self._file(reader, entry, path)):
             previous = self.files.get(path)
             if previous and previous.kind == "folder" and file.kind != "folder":
                 self._remove_below(path)
             layer[path] = file
 
-    def _delete(self, folder: str, name: str) -> None:
-        if name == ".wh..wh..opq":
-            self._remove_below(folder)
-            return
-        path = posixpath.join(folder, name.removeprefix(_WHITEOUT))
+    def _record(self, path: str) -> None:
+        """Record the names of a path in its folders."""
+        while path:
+            folder, name = posixpath.split(path)
+            names = self._names.setdefault(folder, set())
+            if name in names:
+                return
+            names.add(name)
+            path = folder
+
+    def _remove(self, path: str) -> None:
+        folder, name = posixpath.split(path)
+        self._names.get(folder, set()).discard(name)
         self.files.pop(path, None)
         self._remove_below(path)
 
     def _remove_below(self, folder: str) -> None:
-        for path in [path for path in self.files if path.startswith(f"{folder}/")]:
-            del self.files[path]
+        folders = [folder]
+        while folders:
+            folder = folders.pop()
+            for name in self._names.pop(folder, ()):
+                path = posixpath.join(folder, name)
+                self.files.pop(path, None)
+                folders.append(path)
 
-    def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> BaseFile | None:
-        mode, owner, group = member.mode & 0o7777, member.uid, member.gid
-        if member.isdir():
+    def _file(self, reader: LayerReader, entry: tarfile.TarInfo, path: str) -> BaseFile | None:
+        mode, owner, group = entry.mode & 0o7777, entry.uid, entry.gid
+        if entry.isdir():
             return BaseFile("folder", mode, owner, group)
-        if member.issym() or member.islnk():
-            return BaseFile("link", mode, owner, group, link=member.linkname)
-        if not member.isfile():
+        if entry.issym() or entry.islnk():
+            return BaseFile("link", mode, owner, group, link=entry.linkname)
+        if entry.sparse is not None or not entry.isreg():
             return None
-        content = self._content(tar, member) if _is_kept(path, mode) else None
+        content = self._content(reader, entry) if _is_kept(path, mode) else None
         return BaseFile("file", mode, owner, group, content=content)
 
-    def _content(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        self._kept += member.size
-        if member.size > MAX_KEPT_FILE_BYTES or self._kept > MAX_KEPT_BYTES:
-            raise ImageError(f"{member.name} in the base image is too large")
-        file = tar.extractfile(member)
-        return file.read() if file else b""
-
-    def _count(self, number: int) -> None:
-        self._check_cancelled()
-        self._unpacked += number
-        if self._unpacked > MAX_UNPACKED_BYTES:
-            raise ImageError(f"the base image has more than {MAX_UNPACKED_BYTES // 1024**3} GiB")
+    def _content(self, reader: LayerReader, entry: tarfile.TarInfo) -> bytes:
+        self._kept += entry.size
+        if entry.size > MAX_KEPT_FILE_BYTES or self._kept > MAX_KEPT_BYTES:
+            raise ImageError(f"{printable(entry.name)} in the base image is too large")
+        content, left = bytearray(), entry.size
+        while left > 0 and (block := reader.read_some(min(left, READ_BYTES))):
+            content += block
+            left -= len(block)
+        if left:
+            raise InvalidImageError("a layer ends in the middle of a file")
+        return bytes(content)
 
 
 def _is_kept(path: str, mode: int) -> bool:
@@ -226,35 +240,3 @@ def _is_kept(path: str, mode: int) -> bool:
         return True
     match = _LIBRARY.fullmatch(path)
     return match is not None and needs_bytecode(match[2])
-
-
-class _Limited(io.RawIOBase):
-    """File that reports the number of bytes of each read."""
-
-    def __init__(self, stream: IO[bytes], count: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._count_bytes = count
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._count_bytes(len(data))
-        return data
-
-
-@contextmanager
-def _decompressed(path: Path) -> Generator[IO[bytes]]:
-    """Open a layer, which is a tar file without compression, or with gzip or zstd."""
-    with path.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
-        if start.startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield cast("IO[bytes]", stream)
-        elif start == b"\x28\xb5\x2f\xfd":
-            with zstd.ZstdFile(file) as stream:
-                yield cast("IO[bytes]", stream)
-        else:
-            yield file

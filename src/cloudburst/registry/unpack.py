@@ -10,26 +10,18 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import anyio
 from anyio import to_thread
 
 from cloudburst.registry.compression import LayerReader
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
+from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
 from cloudburst.registry.retries import printable
 from cloudburst.registry.root_folder import RootFolder
 
-WHITEOUT = ".wh."
-"""Prefix of the name of an entry that deletes the file of that name in lower layers."""
-OPAQUE = ".wh..wh..opq"
-"""Name of an entry that deletes the content of its folder in lower layers."""
 REMOVAL_TIMEOUT = 10.0
 """Seconds after a cancellation in which the folder is removed before the caller continues."""
-MAX_GLOBAL_HEADERS = 100
-"""Maximum number of values in the global headers of a layer, which `tarfile` keeps in memory."""
-_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, IndexError)
-"""Exceptions of `tarfile` for damaged files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,31 +130,18 @@ class _Unpacking:
             raise RegistryError(msg) from exc
 
     def _unpack_layer(self, path: Path, diff_id: str, root: RootFolder) -> None:
-        try:
-            with path.open("rb") as file:
-                reader = LayerReader(file, self._max_bytes, self._raise_if_stopped)
-                self._unpack_entries(reader, root)
-                found = reader.finish()
-                self._max_bytes -= reader.tell()
-        except _DAMAGE as exc:
-            raise InvalidImageError(f"{path}: the layer is damaged: {exc!s:.200}") from exc
-        if diff_id and found != diff_id:
-            raise DigestError(f"{path}: the layer has the digest {found} instead of {diff_id}")
-
-    def _unpack_entries(self, reader: LayerReader, root: RootFolder) -> None:
-        root.start_layer()
-        with tarfile.TarFile(fileobj=reader, errorlevel=2) as archive:  # type: ignore[arg-type]
-            while (entry := archive.next()) is not None:
-                cast("Any", archive).members.clear()  # otherwise all headers stay in memory
-                if len(archive.pax_headers) > MAX_GLOBAL_HEADERS:
-                    raise InvalidImageError("a layer has too many global headers")
+        with damage_reported(str(path)), path.open("rb") as file:
+            reader = LayerReader(file, self._max_bytes, self._raise_if_stopped)
+            root.start_layer()
+            for entry in layer_entries(reader):
                 self._max_entries -= 1
                 if self._max_entries < 0:
                     raise InvalidImageError("the image has too many files")
                 unpack_entry(entry, reader, root)
-                reader.start_entry()
-        if reader.last_read.strip(b"\0"):  # neither a block of zeros nor the end of the file
-            raise InvalidImageError("a layer has an entry with a damaged header")
+            found = reader.finish()
+            self._max_bytes -= reader.tell()
+        if diff_id and found != diff_id:
+            raise DigestError(f"{path}: the layer has the digest {found} instead of {diff_id}")
 
     def _raise_if_stopped(self) -> None:
         if self._stopped:
