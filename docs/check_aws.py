@@ -42,6 +42,7 @@ from cloudburst.aws.setup.prices import load_prices
 from cloudburst.aws.setup.resource_definitions import task_families
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.errors import CloudburstError
+from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.tier import Tier
@@ -166,7 +167,7 @@ def _image_parts(aws: AWSClient, findings: Findings, settings: Settings) -> list
         return []
 
     async def run() -> None:
-        await check_image(aws, findings)
+        await check_image(aws, findings, options=ImageOptions.from_settings(settings))
 
     # A GB costs $0.10 a month, so that some minutes cost nothing.
     return [Part("The image", "", Decimal(0), run)]

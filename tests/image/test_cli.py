@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,13 @@ def cli(offline, monkeypatch, capsys):
     monkeypatch.setenv("CLOUDBURST_BASE_IMAGE", offline.options.base)
     monkeypatch.setenv("CLOUDBURST_BASE_LOGIN", f"{login.username}:{login.password}")
     monkeypatch.setenv("CLOUDBURST_IMAGE_LOGIN", f"{login.username}:{login.password}")
-    inputs = {
-        "lock_file": offline.options.lock_file,
-        "cache_folder": offline.options.cache_folder,
-    }
-    monkeypatch.setattr("cloudburst.cli.image.ImageOptions", partial(ImageOptions, **inputs))
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class TinyOptions(ImageOptions):
+        lock_file: Path = offline.options.lock_file
+        cache_folder: Path = offline.options.cache_folder
+
+    monkeypatch.setattr("cloudburst.cli.image.ImageOptions", TinyOptions)
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments):
@@ -66,6 +68,16 @@ def test_an_image_is_written_into_the_current_folder(cli, offline, tmp_path, mon
         *("blobs", "cloudburst.json", "index.json", "oci-layout")
     }
     assert list(tmp_path.iterdir()) == [folder], "no temporary folder remains"
+
+
+def test_the_base_is_also_read_from_the_env_file(cli, offline, tmp_path, monkeypatch):
+    names = ("CLOUDBURST_BASE_IMAGE", "CLOUDBURST_BASE_LOGIN")
+    (tmp_path / ".env").write_text("".join(f"{name}={os.environ[name]}\n" for name in names))
+    for name in names:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    code, printed = cli("build", "--json")
+    assert (code, json.loads(printed.out)["digest"]) == (0, offline.image.digest)
 
 
 def test_an_image_of_one_architecture(cli):

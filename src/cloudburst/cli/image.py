@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -30,6 +30,7 @@ from cloudburst.cli.output import (
 from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
+    ARCHITECTURES,
     IMAGE_TAG,
     Architecture,
     BuiltImage,
@@ -176,12 +177,8 @@ def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int
 
 
 def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
-    options = ImageOptions()
-    if base is not None:
-        options = replace(options, base=base)
-    if architectures:
-        options = replace(options, architectures=tuple(dict.fromkeys(architectures)))
-    return options
+    chosen = tuple(dict.fromkeys(architectures or ARCHITECTURES))
+    return ImageOptions.from_settings(read_settings(), base=base, architectures=chosen)
 
 
 async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.image.lock import LOCK_FILE
+from cloudburst.models.settings import Settings
 from cloudburst.paths import cache_folder
 from cloudburst.registry import Credentials
 
@@ -23,15 +23,7 @@ IMAGE_TAG = version(DISTRIBUTION)
 """Tag of the image: the version of this package."""
 DEFAULT_BASE = "public.ecr.aws/docker/library/python:3.13-slim"
 """Base image. It is the same as Docker Hub's, without its limit of pulls."""
-BASE_VARIABLE = "CLOUDBURST_BASE_IMAGE"
-"""Environment variable that names another base image."""
-BASE_LOGIN_VARIABLE = "CLOUDBURST_BASE_LOGIN"
-"""Environment variable with ``user:password`` for the registry of the base image."""
 ARCHITECTURES: tuple[Architecture, ...] = ("amd64", "arm64")
-
-
-def _default_base() -> str:
-    return os.environ.get(BASE_VARIABLE) or DEFAULT_BASE
 
 
 def parse_login(text: str, name: str) -> Credentials:
@@ -46,18 +38,13 @@ def parse_login(text: str, name: str) -> Credentials:
     return Credentials(user, password)
 
 
-def _default_credentials() -> Credentials | None:
-    login = os.environ.get(BASE_LOGIN_VARIABLE)
-    return parse_login(login, BASE_LOGIN_VARIABLE) if login else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
     """Options of an image build."""
 
-    base: str = field(default_factory=_default_base)
+    base: str = DEFAULT_BASE
     """Reference of the base image, which needs glibc and Python 3.13."""
-    base_credentials: Credentials | None = field(default_factory=_default_credentials, repr=False)
+    base_credentials: Credentials | None = field(default=None, repr=False)
     """User and password for the registry of the base image; ``None`` for anonymous pulls."""
     architectures: tuple[Architecture, ...] = ARCHITECTURES
     """Architectures of the image, each with its own manifest in the index."""
@@ -65,6 +52,28 @@ class ImageOptions:
     """Requirements file with the versions and hashes of all packages of the service."""
     cache_folder: Path = field(default_factory=lambda: cache_folder() / "image")
     """Folder of downloaded wheels, of layers and of finished images."""
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        base: str | None = None,
+        architectures: tuple[Architecture, ...] = ARCHITECTURES,
+    ) -> Self:
+        """Return the options for the base image in the settings, or for ``base`` in its place.
+
+        Raises:
+            ConfigurationError: the login for the registry of the base image is not valid.
+        """
+        login = settings.base_login
+        return cls(
+            base=base or settings.base_image or DEFAULT_BASE,
+            base_credentials=parse_login(login.get_secret_value(), "CLOUDBURST_BASE_LOGIN")
+            if login
+            else None,
+            architectures=architectures,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

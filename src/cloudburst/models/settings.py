@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     """Container image that ``cloudburst init`` writes into the task definition: ``own`` for our
     image, which ``init`` builds and pushes to ECR; ``public`` for the image of
     ``cloudburst-fargate``; or the name of an image in any registry."""
+    base_image: str | None = _named("CLOUDBURST_BASE_IMAGE", "base_image")
+    """Base of our own image; ``None``: ``python:3.13-slim``."""
+    base_login: SecretStr | None = _named("CLOUDBURST_BASE_LOGIN", "base_login")
+    """``USER:PASSWORD`` for the registry of the base image; ``None``: anonymous pulls."""
     protocol: Protocol | None = _named("CLOUDBURST_PROTOCOL", "protocol")
     """Protocol of the image; ``None``: the protocol in the label ``cloudburst.protocol`` of the
     task definition, or ``onestep``, that of the public image, if the label is missing."""

@@ -209,6 +209,16 @@ async def test_a_dry_run_builds_and_pushes_nothing(emulator, builder):
     assert builder.builds == builds
 
 
+async def test_the_base_that_was_named_is_that_of_the_next_init(emulator, builder):
+    base = "registry.example.com/python:3.13-slim"
+    report, settings = await set_up(emulator, builder, base=base)
+    assert report.environment["CLOUDBURST_BASE_IMAGE"] == settings.base_image == base
+    assert builder.options.base == base
+    report, _ = await set_up(emulator, builder, changes=report.environment)
+    assert report.environment["CLOUDBURST_BASE_IMAGE"] == base
+    assert step_of(report, "image").outcome == "found"
+
+
 async def test_a_dry_run_reports_that_a_package_for_the_build_is_missing(emulator, monkeypatch):
     async def missing():
         raise ConfigurationError("pip install 'cloudburst-sdk[image]'")

@@ -101,7 +101,8 @@ async def init(
     """
     options = options or InitOptions()
     reference = reference_to_set_up(settings)
-    settings = settings.model_copy(update={"task_definition": reference})
+    base = options.base or settings.base_image
+    settings = settings.model_copy(update={"task_definition": reference, "base_image": base})
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
         plan = await plan_setup(aws, settings, options, find_address)
@@ -109,7 +110,7 @@ async def init(
         if settings.image == OWN_IMAGE:
             own = await prepare_own_image(
                 aws,
-                plan.image_options(options),
+                plan.image_options(settings),
                 dry_run=options.dry_run,
                 build=build_image,
                 on_progress=on_progress,
@@ -182,6 +183,7 @@ async def _apply(
         "ECS_CLUSTER_NAME": settings.cluster,
         "ECS_TASK_DEFINITION": families[named_architecture(settings)],
         "DOCKER_IMAGE": settings.image,
+        **({"CLOUDBURST_BASE_IMAGE": settings.base_image} if settings.base_image else {}),
     }
     return environment, usable_at
 

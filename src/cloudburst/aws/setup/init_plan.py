@@ -93,11 +93,10 @@ class SetupPlan:
         """Return the plan with another name of the image, such as one with a digest."""
         return replace(self, image=replace(self.image, name=name))
 
-    def image_options(self, options: InitOptions) -> ImageOptions:
+    def image_options(self, settings: Settings) -> ImageOptions:
         """Return the options of the build of our own image."""
         names: list[OciArchitecture] = [OCI_ARCHITECTURES[name] for name in self.architectures]
-        defaults = ImageOptions(architectures=tuple(names))
-        return defaults if options.base is None else replace(defaults, base=options.base)
+        return ImageOptions.from_settings(settings, architectures=tuple(names))
 
 
 async def plan_setup(
