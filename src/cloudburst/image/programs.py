@@ -41,14 +41,16 @@ async def run_program(
     output = b""
     try:
         with anyio.fail_after(seconds):
-            # A session of its own, so that its processes can be ended together.
-            process = await anyio.open_process(
-                command,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.STDOUT,
-                env=environ,
-                start_new_session=True,
-            )
+            # The start takes milliseconds. If it were cancelled, the process would be unknown. It
+            # has a session of its own, so that its processes can be ended together.
+            with anyio.CancelScope(shield=True):
+                process = await anyio.open_process(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.STDOUT,
+                    env=environ,
+                    start_new_session=True,
+                )
             try:
                 async with process:
                     assert process.stdout is not None
