@@ -17,7 +17,8 @@ from cloudburst.aws.setup import InitOptions, init, init_account
 from cloudburst.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost, read_settings
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
-from cloudburst.errors import CapacityError
+from cloudburst.errors import CapacityError, ConfigurationError
+from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
@@ -367,6 +368,24 @@ async def test_cloudburst_fallbacks(emulated, monkeypatch, ladder, tasks):
                     await backend.launcher.launch(replace(REQUEST, token=f"token {number}"))
                     break
         assert [task.spot for task in aws.tasks] == tasks
+
+
+def test_cloudburst_base_image(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_env("CLOUDBURST_BASE_IMAGE=registry.example.com/python:3.13")
+    options = ImageOptions.from_settings(read_settings())
+    assert (options.base, options.base_credentials) == ("registry.example.com/python:3.13", None)
+    assert ImageOptions.from_settings(read_settings(), base="other:3.13").base == "other:3.13"
+
+
+def test_cloudburst_base_login(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_env("CLOUDBURST_BASE_LOGIN=user:pass:word")
+    login = ImageOptions.from_settings(read_settings()).base_credentials
+    assert (login.username, login.password) == ("user", "pass:word")
+    write_env("CLOUDBURST_BASE_LOGIN=user")
+    with pytest.raises(ConfigurationError, match="CLOUDBURST_BASE_LOGIN: expected user:password"):
+        ImageOptions.from_settings(read_settings())
 
 
 def test_each_variable_is_here():

@@ -92,6 +92,7 @@ def test_killed_and_resumed(seed, scenes, watch, tmp_path):
         skipped = {e["scene"] for e in events if e.get("skipped")}
         assert told <= skipped
         assert events[-1]["status"] == "complete"
+        assert not list(watch.temp.iterdir()), "a service removes what killed ones have left"
     else:
         assert "is complete: 4 videos" in last.stdout
     assert stamps(out, told) == before, "what was done is not touched"
@@ -99,7 +100,6 @@ def test_killed_and_resumed(seed, scenes, watch, tmp_path):
         probe(out / f"{name}.mp4").check(size=(1920, 1080), seconds=seconds)
     there = {path.name for path in out.iterdir()}
     assert there == {f"{name}.mp4" for name in SECONDS} | {".cloudburst"}
-    assert not list(watch.temp.iterdir())
 
 
 def test_the_last_words_of_an_interrupted_run_are_how_to_go_on(scenes, watch, tmp_path):
