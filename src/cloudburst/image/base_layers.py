@@ -189,8 +189,8 @@ class _Reader:
     def _record(self, path: str) -> None:
         """Record the names of a path in its folders."""
         while path:
-            folder, name = posixpath.split(path)
-            names = self._names.setdefault(folder, set())
+            folder, _, name = path.rpartition("/")
+            names = self._names.setdefault(folder, set[str]())
             if name in names:
                 return
             names.add(name)
@@ -198,7 +198,7 @@ class _Reader:
 
     def _remove(self, path: str) -> None:
         folder, name = posixpath.split(path)
-        self._names.get(folder, set()).discard(name)
+        self._names.get(folder, set[str]()).discard(name)
         self.files.pop(path, None)
         self._remove_below(path)
 
@@ -206,7 +206,7 @@ class _Reader:
         folders = [folder]
         while folders:
             folder = folders.pop()
-            for name in self._names.pop(folder, ()):
+            for name in self._names.pop(folder, set[str]()):
                 path = posixpath.join(folder, name)
                 self.files.pop(path, None)
                 folders.append(path)

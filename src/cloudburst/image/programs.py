@@ -41,16 +41,7 @@ async def run_program(
     output = b""
     try:
         with anyio.fail_after(seconds):
-            # The start takes milliseconds. If it were cancelled, the process would be unknown. It
-            # has a session of its own, so that its processes can be ended together.
-            with anyio.CancelScope(shield=True):
-                process = await anyio.open_process(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stderr=subprocess.STDOUT,
-                    env=environ,
-                    start_new_session=True,
-                )
+            process = await _start(command, environ)
             try:
                 async with process:
                     assert process.stdout is not None
@@ -64,6 +55,20 @@ async def run_program(
         raise ImageError(f"{command[0]} cannot be started: {exc.strerror or exc}") from exc
     code = process.returncode
     return Finished(-1 if code is None else code, output.decode(errors="replace"))
+
+
+async def _start(command: Sequence[str], environ: Mapping[str, str] | None) -> Process:
+    """Start a program in a session of its own, so that its processes can be ended together."""
+    # The start takes milliseconds. If it were cancelled, the process would be unknown.
+    with anyio.CancelScope(shield=True):
+        return await anyio.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            env=environ,
+            start_new_session=True,
+        )
+    raise AssertionError("unreachable: the scope suppresses no exception")
 
 
 def _end(process: Process) -> None:
