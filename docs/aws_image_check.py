@@ -14,25 +14,14 @@ from aws_findings import Findings
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.ecr_images import read_images
-from cloudburst.aws.setup.ecr_login import ecr_target
+from cloudburst.aws.setup.ecr_push import push_to_ecr
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
 from cloudburst.aws.setup.images import Repository
-from cloudburst.aws.setup.own_image import (
-    BuildImage,
-    image_builder,
-    translated_registry_errors,
-)
+from cloudburst.aws.setup.own_image import BuildImage, image_builder
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.errors import CloudburstError
 from cloudburst.image import BuiltImage, ImageOptions
-from cloudburst.registry import (
-    Credentials,
-    PushProgress,
-    PushReport,
-    UploadSessions,
-    open_registry,
-    push_image,
-)
+from cloudburst.registry import PushProgress, PushReport, UploadSessions
 
 REPOSITORY = "cloudburst-check"
 """Repository that exists only during the check."""
@@ -106,18 +95,9 @@ async def _push(
     sessions: UploadSessions,
     on_progress: Callable[[PushProgress], None] | None = None,
 ) -> PushReport:
-    target = await ecr_target(aws, REPOSITORY)
-    login = Credentials(target.username, target.password)
-    with translated_registry_errors():
-        async with open_registry(target.url, login) as client:
-            return await push_image(
-                client,
-                built.folder,
-                REPOSITORY,
-                built.tag,
-                on_progress=on_progress,
-                sessions=sessions,
-            )
+    return await push_to_ecr(
+        aws, built, repository=REPOSITORY, sessions=sessions, on_progress=on_progress
+    )
 
 
 async def _check_platforms(aws: AWSClient, findings: Findings, built: BuiltImage) -> None:

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.aws.setup.ecr_login import EcrTarget
+from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.cli import main
+from cloudburst.errors import ResourceMissingError
 from cloudburst.image import IMAGE_TAG, ImageOptions
+from cloudburst.registry import NotInRegistryError
+from support.own_images import account_with_registry
+from support.setup_accounts import client
 
 pytestmark = pytest.mark.real
 
@@ -101,27 +105,20 @@ def test_an_image_is_pushed_to_any_registry(cli, offline, registry_server):
 def test_without_a_name_an_image_is_pushed_to_the_repository_in_ecr(
     cli, offline, registry_server, monkeypatch
 ):
-    repository = registry_server.new_repository("ecr")
-    target = EcrTarget(
-        url=registry_server.url,
-        username=registry_server.username,
-        password=registry_server.password,
-        repository=repository,
-        image=f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{repository}",
-    )
-    asked = []
+    with account_with_registry(registry_server, moto=False) as emulator:
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        client(emulator, "ecr").create_repository(repositoryName="cloudburst")
+        code, printed = cli("push")
+    assert code == 0, printed.err
+    name = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst"
+    assert printed.out.startswith(f"{name}@{offline.image.digest}\n")
 
-    async def ecr_target(aws):
-        asked.append(aws.region)
-        return target
 
-    monkeypatch.setattr("cloudburst.aws.setup.ecr_login.ecr_target", ecr_target)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    code, printed = cli("push")
-    assert (code, asked) == (0, ["us-east-1"])
-    assert printed.out.startswith(f"{target.image}@{offline.image.digest}\n")
+def test_a_repository_that_ecr_lacks_is_created_by_init():
+    missing = pytest.raises(ResourceMissingError, match="cloudburst init creates the repository")
+    with missing, translated_registry_errors():
+        raise NotInRegistryError("cloudburst: HTTP 404")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +128,7 @@ def test_without_a_name_an_image_is_pushed_to_the_repository_in_ecr(
         (["push", "a.b/c@sha256:" + "0" * 64], 2, "has no digest"),
         (["push", "{host}/x", "--login", "nobody"], 2, "login: expected user:password"),
         (["push", "{host}/x", "--login", "a:b"], 1, "the image was not pushed: "),
-        (["build", "--base", "{host}/missing:1"], 1, "the image was not built: "),
+        (["build", "--base", "{host}/missing:1"], 1, "cannot be used: "),
         (["build", "--base", "UPPER CASE"], 2, "the base image: "),
         (["show", "/nowhere"], 1, "has no image that cloudburst has built"),
     ],

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import wheel_files, wheels
+from cloudburst.image import programs, wheel_files, wheels
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.contents import LAYER_BYTES, SITE_PACKAGES, distribute
 from cloudburst.image.entries import Entry
@@ -97,6 +97,36 @@ def test_a_cancelled_download_ends_all_its_processes(inputs, tmp_path, monkeypat
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert list(cache.folder.glob("download-*")) == []
+
+
+@pytest.mark.real
+def test_a_cancellation_during_the_start_ends_the_program(tmp_path, monkeypatch):
+    pids = tmp_path / "pids"
+    start = anyio.open_process
+
+    async def slow_start(*arguments, **options):
+        process = await start(*arguments, **options)
+        while not pids.exists():  # noqa: ASYNC110 - another process writes it
+            await anyio.sleep(0.01)
+        scope.cancel()
+        await anyio.sleep(0.01)
+        return process
+
+    monkeypatch.setattr(programs.anyio, "open_process", slow_start)
+    script = f"sleep 60 & echo $! $$ > {pids}.new; mv {pids}.new {pids}; wait"
+
+    async def cancelled():
+        nonlocal scope
+        with anyio.CancelScope() as scope:
+            await programs.run_program(["sh", "-c", script], seconds=30)
+
+    scope = None
+    anyio.run(cancelled)
+    assert scope.cancelled_caught
+    deadline = time.monotonic() + 10
+    while any(map(running, pids.read_text().split())):  # the system ends them soon
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def running(pid):

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -44,9 +44,9 @@ from cloudburst.image.errors import translated
 from cloudburst.image.options import parse_login
 from cloudburst.paths import unfinished_uploads_file
 from cloudburst.registry import (
-    Credentials,
     ImageReference,
     InvalidImageError,
+    PushProgress,
     PushReport,
     UploadSessions,
     open_registry,
@@ -125,13 +125,13 @@ def push_command(
     as_json
         Print one JSON object.
     """
-    request = _PushRequest(repository, login or os.environ.get(LOGIN_VARIABLE))
+    login = login or os.environ.get(LOGIN_VARIABLE)
     options = _options(base, architectures)
-    done, code = _run_until_signal(partial(_build_and_push, options, request))
+    done, code = _run_until_signal(partial(_build_and_push, options, repository, login))
     if done is None:
         return code
-    image, target, report = done
-    name = f"{target.image}@{report.digest}"
+    image, name, report = done
+    name = f"{name}@{report.digest}"
     if as_json:
         write_line(json.dumps({"image": name, **asdict(report)}))
         return 0
@@ -192,66 +192,49 @@ async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
     return image
 
 
-@dataclass(frozen=True, slots=True)
-class _PushRequest:
-    """Arguments of the command line for a push."""
-
-    repository: str | None
-    login: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Repository to push to."""
-
-    url: str
-    credentials: Credentials | None
-    repository: str
-    tag: str
-    image: str
-    """Name of the image without tag and digest."""
-
-
 async def _build_and_push(
-    options: ImageOptions, request: _PushRequest
-) -> tuple[BuiltImage, _Target, PushReport]:
-    named = _named_target(request) if request.repository else None
+    options: ImageOptions, repository: str | None, login: str | None
+) -> tuple[BuiltImage, str, PushReport]:
+    """Return the image, its name without tag and digest, and what was sent."""
+    target = _target(repository) if repository else None
+    credentials = parse_login(login, "login") if login and target else None
     with image_progress(Console(stderr=True)) as show:
         image = await build_image(options, show)
-        target = named or await _ecr_target(image.tag)
-        sessions = UploadSessions(unfinished_uploads_file())
+        if target is None:
+            return image, *await _push_to_ecr(image, show)
         with translated("the image was not pushed"):
-            async with open_registry(target.url, target.credentials) as client:
+            async with open_registry(target.url, credentials) as client:
                 report = await push_image(
-                    *(client, image.folder, target.repository, target.tag),
+                    *(client, image.folder, target.repository, target.tag or IMAGE_TAG),
                     on_progress=show,
-                    sessions=sessions,
+                    sessions=UploadSessions(unfinished_uploads_file()),
                 )
-    return image, target, report
+    return image, f"{target.registry}/{target.repository}", report
 
 
-def _named_target(request: _PushRequest) -> _Target:
+def _target(repository: str) -> ImageReference:
     try:
-        name = ImageReference.parse(request.repository or "")
+        name = ImageReference.parse(repository)
     except InvalidImageError as exc:
         raise ConfigurationError(str(exc)) from exc
     if name.digest:
         raise ConfigurationError(
             "the repository to push to has no digest: expected NAME or NAME:TAG"
         )
-    credentials = parse_login(request.login, "login") if request.login else None
-    image = str(ImageReference(name.registry, name.repository))
-    return _Target(name.url, credentials, name.repository, name.tag or IMAGE_TAG, image)
+    return name
 
 
-async def _ecr_target(tag: str) -> _Target:
+async def _push_to_ecr(
+    image: BuiltImage, show: Callable[[PushProgress], object]
+) -> tuple[str, PushReport]:
     from cloudburst.aws.client.client import open_aws  # noqa: PLC0415 - boto takes a while
-    from cloudburst.aws.setup.ecr_login import ecr_target  # noqa: PLC0415
+    from cloudburst.aws.setup.ecr_login import our_image_name  # noqa: PLC0415
+    from cloudburst.aws.setup.ecr_push import push_to_ecr  # noqa: PLC0415
 
+    sessions = UploadSessions(unfinished_uploads_file())
     async with open_aws(read_settings()) as aws:
-        found = await ecr_target(aws)
-    login = Credentials(found.username, found.password)
-    return _Target(found.url, login, found.repository, tag, found.image)
+        report = await push_to_ecr(aws, image, sessions=sessions, on_progress=show)
+        return our_image_name(await aws.account_id(), aws.region), report
 
 
 def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
@@ -315,7 +298,7 @@ def _sizes(title: str, platforms: Sequence[BuiltPlatform], read: Any) -> Rendera
     for name in dict.fromkeys(name for column in columns for name in column):
         table.add_row(safe_text(name), *_cells(column.get(name) for column in columns))
     table.add_section()
-    table.add_row("together", *_cells(sum(column.values()) for column in columns))
+    table.add_row("total", *_cells(sum(column.values()) for column in columns))
     return table
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 
+from cloudburst.errors import ImageError
 from cloudburst.image.base import BaseImage, pull_base, read_files
 from cloudburst.image.builder_hash import LAYER_CODE
 from cloudburst.image.bytecode import Compiler, compile_entries, modules_of
@@ -32,7 +33,7 @@ from cloudburst.image.own_package import own_entries
 from cloudburst.image.steps import Steps
 from cloudburst.image.wheel_files import Wheel, read_wheel
 from cloudburst.image.wheels import fetch_wheels
-from cloudburst.registry import ImageReference, RegistryClient
+from cloudburst.registry import ImageReference, RegistryClient, RegistryError
 
 OWN_LAYER, RUNTIME_LAYER = "our package", "python and user"
 COMMON_FOLDERS = frozenset({"opt", "usr", "usr/share"})
@@ -81,18 +82,18 @@ class LayerBuilder:
         """Return the base image and the layers above it.
 
         Raises:
-            RegistryError: the base image cannot be downloaded.
             ImageError: something cannot be downloaded, compiled or read.
             OSError: the cache cannot be written.
         """
         name = self.architecture
+        # First, because it is where an installation from source fails.
+        async with self.steps.step(f"compile the pixel kernel ({name})"):
+            kernels = await to_thread.run_sync(find_kernels, name, self.cache)
         async with self.steps.step(f"download the base image ({name})"):
-            image = await pull_base(client, base, name, self.cache)
+            image = await self._pull_base(client, base)
         async with self.steps.step(f"download the packages ({name})"):
             paths = await fetch_wheels(lock, name, image.facts.glibc, self.cache)
             wheels = await to_thread.run_sync(_read_wheels, paths)
-        async with self.steps.step(f"compile the pixel kernel ({name})"):
-            kernels = await to_thread.run_sync(find_kernels, name, self.cache)
         parts = distribute(wheels)
         hashes = {wheel.name: path.parent.name for wheel, path in zip(wheels, paths, strict=True)}
         recipes = [
@@ -111,6 +112,13 @@ class LayerBuilder:
             wheels=wheels,
             parts=parts,
         )
+
+    async def _pull_base(self, client: RegistryClient, base: ImageReference) -> BaseImage:
+        try:
+            return await pull_base(client, base, self.architecture, self.cache)
+        except RegistryError as exc:
+            msg = f"the base image {base} cannot be used: {exc}; --base names another one"
+            raise ImageError(msg) from exc
 
     async def _make(self, recipe: _Recipe, made: dict[int, Layer], place: int) -> None:
         """Put the layer of a recipe into ``made``, from the cache if that has it."""

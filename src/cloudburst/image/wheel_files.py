@@ -22,6 +22,8 @@ _INSTALLED = ("purelib", "platlib")
 """Folders in ``NAME.data`` whose contents belong into ``site-packages``. The others have programs
 and headers, which the service does not use."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+"""Exceptions of `zipfile` for files that it cannot read. Two are of wide classes: ``RuntimeError``
+for encrypted files, and ``NotImplementedError`` for methods of compression that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)

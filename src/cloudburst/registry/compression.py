@@ -102,9 +102,9 @@ class LayerReader:
         self._position += self._used - start
         return self._buffer[start : self._used]
 
-    def seek(self, position: int, whence: int = 0) -> int:
+    def seek(self, position: int) -> int:
         """Skip bytes up to a position."""
-        if whence != 0 or position < self._position:
+        if position < self._position:
             raise InvalidImageError("a layer is not a valid tar file")
         while self._position < position and self.read_some(position - self._position):
             pass

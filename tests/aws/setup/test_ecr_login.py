@@ -9,6 +9,7 @@ import pytest
 from cloudburst.aws.client.redaction import redact
 from cloudburst.aws.setup.ecr_login import MAX_TOKEN_LENGTH, ecr_target
 from cloudburst.errors import ConfigurationError, NoAnswerError
+from cloudburst.registry import Credentials
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ class Answering:
 async def test_the_target_is_the_registry_of_the_account():
     target = await ecr_target(Answering())
     assert target.url == OURS
-    assert (target.username, target.password) == ("AWS", "secret-of-twelve-hours")
+    assert target.credentials == Credentials("AWS", "secret-of-twelve-hours")
     assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst"
     assert "secret" not in repr(target)
     assert "secret" not in redact("GET / password secret-of-twelve-hours")

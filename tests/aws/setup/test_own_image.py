@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from cloudburst.aws.setup import own_image
+from cloudburst.aws.setup import ecr_push, own_image
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
@@ -306,7 +306,7 @@ async def test_a_push_that_is_cancelled_registers_nothing_and_is_continued(emula
 
 async def test_a_login_that_expires_during_the_push_is_renewed(emulator, builder, monkeypatch):
     logins = []
-    real = own_image.open_registry
+    real = ecr_push.open_registry
 
     @asynccontextmanager
     async def expired_once(url, login):
@@ -315,18 +315,18 @@ async def test_a_login_that_expires_during_the_push_is_renewed(emulator, builder
         async with real(url, old if len(logins) == 2 else login) as opened:
             yield opened
 
-    monkeypatch.setattr(own_image, "open_registry", expired_once)
+    monkeypatch.setattr(ecr_push, "open_registry", expired_once)
     await set_up(emulator, builder)
     assert len(logins) == 3  # before any change, for the push, and again
 
 
 async def test_a_push_that_is_not_allowed_names_the_policy(emulator, builder, monkeypatch):
-    real = own_image.open_registry
+    real = ecr_push.open_registry
 
     def refused(url, login):
         return real(url, type(login)(login.username, "wrong"))
 
-    monkeypatch.setattr(own_image, "open_registry", refused)
+    monkeypatch.setattr(ecr_push, "open_registry", refused)
     with pytest.raises(AccessDeniedError, match="cloudburst init --policy init"):
         await set_up(emulator, builder)
     assert definitions(emulator) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
 from cloudburst.aws.setup.images import ecr_account_of, ecr_host
 from cloudburst.errors import ConfigurationError, NoAnswerError
+from cloudburst.registry import Credentials
 from cloudburst.registry.names import is_loopback_host
 
 OUR_REPOSITORY = "cloudburst"
@@ -27,8 +28,7 @@ class EcrTarget:
 
     url: str
     """URL of the registry to push to. With an emulator, its registry on this machine."""
-    username: str
-    password: str = field(repr=False)
+    credentials: Credentials
     repository: str
     """Name of the repository, which need not exist: ``cloudburst init`` creates ours."""
     image: str
@@ -60,8 +60,7 @@ async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTar
     hide_secrets(token, password, owner=SecretOwner.ROLE)
     return EcrTarget(
         url=_registry_url(endpoint, (account, aws.region), aws.endpoint_url),
-        username=username,
-        password=password,
+        credentials=Credentials(username, password),
         repository=repository,
         image=f"{ecr_host(account, aws.region)}/{repository}",
     )

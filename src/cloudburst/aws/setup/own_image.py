@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TypeAlias
@@ -13,11 +12,11 @@ from anyio import to_thread
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.ecr_images import EcrImage, read_images
-from cloudburst.aws.setup.ecr_login import (
-    OUR_REPOSITORY,
-    EcrTarget,
-    ecr_target,
-    our_image_name,
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, our_image_name
+from cloudburst.aws.setup.ecr_push import (
+    open_ecr_registry,
+    push_to_ecr,
+    translated_registry_errors,
 )
 from cloudburst.aws.setup.ecr_repository import (
     ImageRepository,
@@ -26,30 +25,16 @@ from cloudburst.aws.setup.ecr_repository import (
 )
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.aws.setup.upload_speed import UploadSpeed
-from cloudburst.errors import (
-    AccessDeniedError,
-    CloudburstError,
-    ImageError,
-    NoAnswerError,
-    ResourceMissingError,
-)
 from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, ImageOptions, LayerSize
 from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
 from cloudburst.paths import state_folder, unfinished_uploads_file
 from cloudburst.registry import (
-    Credentials,
     ImageReference,
     InvalidImageError,
-    LoginError,
-    NotInRegistryError,
     PushProgress,
     PushReport,
     RegistryClient,
-    RegistryError,
-    RegistryUnavailableError,
     UploadSessions,
-    open_registry,
-    push_image,
 )
 
 BuildImage: TypeAlias = Callable[
@@ -143,7 +128,7 @@ async def prepare_own_image(
         return replace(found, built=built, is_in_ecr=True)
     missing = _layers(built)
     with translated_registry_errors():
-        async with _opened(aws) as (client, _):  # a login that fails does so before any change
+        async with open_ecr_registry(aws) as client:  # a login that fails does so before any change
             if repository is not None:
                 missing = await _missing(client, missing)
     return replace(found, built=built, missing=tuple(missing))
@@ -234,7 +219,7 @@ async def _push(
     speed: UploadSpeed,
     on_progress: Callable[[ImageProgress], None] | None,
 ) -> PushReport:
-    """Push the image; if the login has expired meanwhile, log in again and continue."""
+    """Push the image, and announce how long that takes once it is known."""
 
     def report(progress: PushProgress) -> None:
         if (line := speed.first_estimate(progress, image.missing_bytes)) is not None:
@@ -243,31 +228,7 @@ async def _push(
             on_progress(progress)
 
     sessions = UploadSessions(unfinished_uploads_file())
-
-    async def push() -> PushReport:
-        async with _opened(changes.aws) as (client, target):
-            return await push_image(
-                client,
-                built.folder,
-                target.repository,
-                built.tag,
-                on_progress=report,
-                sessions=sessions,
-            )
-
-    with translated_registry_errors():
-        try:
-            return await push()
-        except LoginError:
-            return await push()
-
-
-@asynccontextmanager
-async def _opened(aws: AWSClient) -> AsyncGenerator[tuple[RegistryClient, EcrTarget]]:
-    target = await ecr_target(aws)
-    login = Credentials(target.username, target.password)
-    async with open_registry(target.url, login) as client:
-        yield client, target
+    return await push_to_ecr(changes.aws, built, sessions=sessions, on_progress=report)
 
 
 async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
@@ -293,23 +254,3 @@ def _storage_cost(size: int) -> str:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
-
-
-@contextmanager
-def translated_registry_errors() -> Generator[None]:
-    """Raise errors of this package in place of `RegistryError`."""
-    try:
-        yield
-    except RegistryError as exc:
-        raise _translated(exc) from exc
-
-
-def _translated(error: RegistryError) -> CloudburstError:
-    if isinstance(error, LoginError):
-        msg = f"ECR refuses the image: {error}: allow the actions of: cloudburst init --policy init"
-        return AccessDeniedError(msg)
-    if isinstance(error, RegistryUnavailableError):
-        return NoAnswerError(f"{error}: run cloudburst init again, which continues the upload")
-    if isinstance(error, NotInRegistryError):
-        return ResourceMissingError(str(error))
-    return ImageError(f"the image was not pushed: {error}")

@@ -1,0 +1,103 @@
+"""Push of an image to the account's ECR registry, with logins that AWS issues."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, ecr_target
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    ImageError,
+    NoAnswerError,
+    ResourceMissingError,
+)
+from cloudburst.image import BuiltImage
+from cloudburst.registry import (
+    LoginError,
+    NotInRegistryError,
+    PushProgress,
+    PushReport,
+    RegistryClient,
+    RegistryError,
+    RegistryUnavailableError,
+    UploadSessions,
+    open_registry,
+    push_image,
+)
+
+
+async def push_to_ecr(
+    aws: AWSClient,
+    image: BuiltImage,
+    *,
+    sessions: UploadSessions,
+    repository: str = OUR_REPOSITORY,
+    on_progress: Callable[[PushProgress], object] | None = None,
+) -> PushReport:
+    """Push an image under the tag of its version; if the login expires meanwhile, log in again.
+
+    Args:
+        aws: Client of the account.
+        image: The image, which is sent as far as ECR does not have it.
+        sessions: Uploads that an earlier process has begun, which are continued.
+        repository: Name of the repository, which exists.
+        on_progress: Function that is called with the progress of the upload.
+
+    Raises:
+        AccessDeniedError: ECR does not allow the push.
+        NoAnswerError: The registry does not answer.
+        ResourceMissingError: The repository does not exist.
+        ImageError: Any other refusal of the registry, or the image is damaged.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+
+    async def push() -> PushReport:
+        async with open_ecr_registry(aws, repository) as client:
+            return await push_image(
+                client,
+                image.folder,
+                repository,
+                image.tag,
+                on_progress=on_progress,
+                sessions=sessions,
+            )
+
+    with translated_registry_errors():
+        try:
+            return await push()
+        except LoginError:
+            return await push()
+
+
+@asynccontextmanager
+async def open_ecr_registry(
+    aws: AWSClient, repository: str = OUR_REPOSITORY
+) -> AsyncGenerator[RegistryClient]:
+    """Yield a client of the account's registry with a new login; errors are not translated."""
+    target = await ecr_target(aws, repository)
+    async with open_registry(target.url, target.credentials) as client:
+        yield client
+
+
+@contextmanager
+def translated_registry_errors() -> Generator[None]:
+    """Raise errors of this package in place of `RegistryError`."""
+    try:
+        yield
+    except RegistryError as exc:
+        raise _translated(exc) from exc
+
+
+def _translated(error: RegistryError) -> CloudburstError:
+    if isinstance(error, LoginError):
+        msg = f"ECR refuses the image: {error}: allow the actions of: cloudburst init --policy init"
+        return AccessDeniedError(msg)
+    if isinstance(error, RegistryUnavailableError):
+        msg = f"{error}: run the command again, which continues the upload"
+        return NoAnswerError(msg)
+    if isinstance(error, NotInRegistryError):
+        return ResourceMissingError(f"{error}: cloudburst init creates the repository")
+    return ImageError(f"the image was not pushed: {error}")
