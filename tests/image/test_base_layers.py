@@ -96,12 +96,12 @@ def test_a_base_without_what_the_service_needs_is_rejected(layer, missing, messa
 
 
 def test_many_whiteouts_take_little_time(layer):
-    lower = layer(*base_members(), *(member(f"opt/{n}", b"") for n in range(10_000)))
-    upper = layer(*(member(f"opt/.wh.{n}", b"") for n in range(9_999)))
+    lower = layer(*base_members(), *(member(f"opt/{n}", b"") for n in range(20_000)))
+    upper = layer(*(member(f"opt/.wh.{n}", b"") for n in range(19_999)))
     began = time.process_time()
     files = read_base_layers([lower, upper]).files
-    assert [path for path in files if path.startswith("opt/")] == ["opt/9999"]
-    assert time.process_time() - began < 8  # 1.5 on a busy machine
+    assert [path for path in files if path.startswith("opt/")] == ["opt/19999"]
+    assert time.process_time() - began < 10  # 2 on a busy machine
 
 
 @pytest.mark.parametrize(
