@@ -17,6 +17,7 @@ from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.cli import main
 from cloudburst.errors import ResourceMissingError
 from cloudburst.image import IMAGE_TAG, ImageOptions
+from cloudburst.image.export import export_image
 from cloudburst.registry import NotInRegistryError
 from support.own_images import account_with_registry
 from support.setup_accounts import client
@@ -72,6 +73,23 @@ def test_an_image_is_written_into_the_current_folder(cli, offline, tmp_path, mon
         *("blobs", "cloudburst.json", "index.json", "oci-layout")
     }
     assert list(tmp_path.iterdir()) == [folder], "no temporary folder remains"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_export_that_is_stopped_leaves_nothing(offline, tmp_path, exists):
+    folder = tmp_path / "image"
+    if exists:
+        folder.mkdir()
+    steps = []
+
+    def stop_later():
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_image(offline.image, folder, stop_later)
+    assert list(tmp_path.rglob("*")) == ([folder] if exists else [])
 
 
 def test_the_base_is_also_read_from_the_env_file(cli, offline, tmp_path, monkeypatch):
