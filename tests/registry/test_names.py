@@ -21,6 +21,7 @@ SHA = "sha256:" + "0123456789abcdef" * 4
         ("[::1]:5000/a", ("[::1]:5000", "a", None, None)),
         (f"public.ecr.aws/docker/x@{SHA}", ("public.ecr.aws", "docker/x", None, SHA)),
         (f"h.example:1/x_y/z-1:T.2@{SHA}", ("h.example:1", "x_y/z-1", "T.2", SHA)),
+        ("index.docker.io/python", ("docker.io", "library/python", None, None)),
     ],
 )
 def test_names_have_parts_and_are_written_again(text, parts):
@@ -42,6 +43,19 @@ def test_text_that_is_no_name_is_rejected(text):
         ImageReference.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("host:5000/B@sha256:0", ("host:5000", "B", None, "sha256:0")),
+        (f"{'x' * 600}:1", ("docker.io", f"library/{'x' * 600}", "1", None)),
+        ("", ("docker.io", "library/", None, None)),
+    ],
+)
+def test_names_that_another_program_has_accepted_are_not_checked(text, parts):
+    name = ImageReference.split(text)
+    assert (name.registry, name.repository, name.tag, name.digest) == parts
+
+
 def test_urls_and_references():
     assert ImageReference.parse("python").url == "https://registry-1.docker.io"
     assert ImageReference.parse("public.ecr.aws/x/y").url == "https://public.ecr.aws"
@@ -49,4 +63,5 @@ def test_urls_and_references():
     assert ImageReference.parse("[::1]:5000/a").url == "http://[::1]:5000"
     assert ImageReference.parse("127.0.0.1.example.org/a").url == "https://127.0.0.1.example.org"
     assert ImageReference.parse("python").reference == "latest"
+    assert ImageReference.parse(f"h.example/a:1@{SHA}").name == "h.example/a"
     assert ImageReference.parse(f"python:3@{SHA}").reference == SHA

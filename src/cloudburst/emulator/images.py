@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.registry import ImageReference
 
 ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 DOCKER_PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
@@ -87,17 +88,10 @@ def log_failure(
     return None
 
 
-def registry_of(image: str) -> str:
-    """Return the host name of an image's registry; ``docker.io`` if the image names none."""
-    first, slash, _ = image.partition("/")
-    named = slash and ("." in first or ":" in first or first == "localhost")
-    return first if named else "docker.io"
-
-
 def _unreached(image: str, reach: NetworkReach, config: EmulatorConfig) -> str | None:
     if reach.internet:
         return None
-    registry = registry_of(image)
+    registry = ImageReference.split(image).registry
     ecr = ECR_PATTERN.fullmatch(registry)
     if ecr and ecr[1] == config.region:
         if not reach.reaches({"ecr.api"}):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from cloudburst.emulator.capacity import capacity_stop_reason
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
-from cloudburst.emulator.images import (
-    NO_REGISTRY,
-    image_failure,
-    log_failure,
-    registry_of,
-)
+from cloudburst.emulator.images import NO_REGISTRY, image_failure, log_failure
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.roles import Roles
+from cloudburst.registry import ImageReference
 
 NO_IMAGE = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
@@ -49,7 +45,8 @@ def reason_after_pull(spec: LaunchSpec, fault: TaskFault, config: EmulatorConfig
     if fault.image_missing:
         return NO_IMAGE.format(image=image)
     if fault.registry_unreachable:
-        return NO_REGISTRY.format(image=image, registry=registry_of(image))
+        registry = ImageReference.split(image).registry
+        return NO_REGISTRY.format(image=image, registry=registry)
     return image_failure(spec.definition, spec.reach, config)
 
 

@@ -48,22 +48,37 @@ class ImageReference:
         Names without a host are those of Docker Hub. A name without tag and digest has neither
         here: `reference` is ``latest`` then. Raises `InvalidImageError` for text that is no name.
         """
-        rest, at, digest = text.partition("@")
-        if at and not DIGEST.fullmatch(digest):
+        name = cls.split(text)
+        head, at, _ = text.partition("@")
+        if at and not DIGEST.fullmatch(name.digest or ""):
             raise InvalidImageError(_message(text, "the digest is not sha256: and 64 hex digits"))
+        if (name.tag is not None or head.endswith(":")) and not TAG.fullmatch(name.tag or ""):
+            raise InvalidImageError(_message(text, "the tag has characters that are not allowed"))
+        if len(name.registry) + len(name.repository) >= MAX_NAME_LENGTH:
+            raise InvalidImageError(_message(text, "it is too long"))
+        if not _HOST.fullmatch(name.registry):
+            raise InvalidImageError(_message(text, "the host is not valid"))
+        if not REPOSITORY.fullmatch(name.repository):
+            raise InvalidImageError(_message(text, "the repository is not valid"))
+        return name
+
+    @classmethod
+    def split(cls, text: str) -> ImageReference:
+        """Return the parts of a text that is used as a name, which may not be valid.
+
+        Use it for names that another program has accepted, such as those in a task definition.
+        """
+        rest, _, digest = text.partition("@")
         head, colon, tag = rest.rpartition(":")
         if not colon or "/" in tag:
             head, tag = rest, ""
-        elif not TAG.fullmatch(tag):
-            raise InvalidImageError(_message(text, "the tag has characters that are not allowed"))
         registry, repository = _split_host(head)
-        if len(head) > MAX_NAME_LENGTH:
-            raise InvalidImageError(_message(text, "it is too long"))
-        if not _HOST.fullmatch(registry):
-            raise InvalidImageError(_message(text, "the host is not valid"))
-        if not REPOSITORY.fullmatch(repository):
-            raise InvalidImageError(_message(text, "the repository is not valid"))
         return cls(registry, repository, tag or None, digest or None)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, without tag and digest."""
+        return f"{self.registry}/{self.repository}"
 
     @property
     def reference(self) -> str:
@@ -80,7 +95,7 @@ class ImageReference:
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
-        return f"{self.registry}/{self.repository}{tag}{digest}"
+        return f"{self.name}{tag}{digest}"
 
 
 def is_loopback_host(host: str) -> bool:

@@ -13,11 +13,11 @@ from rich.console import Console
 from cloudburst.aws.setup.check_account import CHECKS, doctor
 from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT, _check_clock
 from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
-from cloudburst.aws.setup.images import registry_of
 from cloudburst.cli.doctor import DoctorSummary, doctor_command
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
+from cloudburst.registry import ImageReference
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
 from support.setup_accounts import HERE, client, here, pushed, session, set_up, settings_of, writes
 
@@ -338,7 +338,7 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
     far = ECR.replace("us-east-1", "eu-west-1")
     redefined(emulator, image=far)
     found = await checks(private)
-    assert f"do not reach {registry_of(far)}" in found["subnets"].found
+    assert f"do not reach {ImageReference.split(far).registry}" in found["subnets"].found
     # The second container is pulled as well, and nothing in the VPC leads to its registry.
     redefined(emulator, image=ECR, more=["public.ecr.aws/docker/library/busybox:stable"])
     found = await checks(private)
@@ -469,21 +469,6 @@ def test_a_wrong_clock_is_told(minutes, expected):
     assert check.status == expected[0]
     assert expected[1] in check.found.replace("181 s", "180 s").replace("179 s", "180 s")
     assert _check_clock({}) == []
-
-
-@pytest.mark.parametrize(
-    ("image", "host"),
-    [
-        ("ubuntu", "docker.io"),
-        ("betashow/video-generation-api:latest", "docker.io"),
-        ("ghcr.io/a/b:1", "ghcr.io"),
-        ("localhost/b", "localhost"),
-        ("host:5000/b@sha256:0", "host:5000"),
-        ("docker.io/library/busybox", "docker.io"),
-    ],
-)
-def test_the_registry_is_read_as_docker_reads_it(image, host):
-    assert registry_of(image) == host
 
 
 async def test_an_image_in_ecr_of_another_region_is_warned_of(emulator):

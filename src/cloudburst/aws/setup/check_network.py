@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.images import registry_of, repository_of
+from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.security_groups import (
     IngressRule,
     SecurityGroup,
@@ -23,6 +23,7 @@ from cloudburst.aws.setup.subnets import (
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
+from cloudburst.registry import ImageReference
 
 ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "s3")
 """VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC
@@ -99,7 +100,7 @@ async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) 
         return failed("subnets", text, fix)
     unreachable = sorted(
         {
-            registry_of(image)
+            ImageReference.split(image).registry
             for image in await _images(context)
             if not _has_endpoint(context, image)
         }

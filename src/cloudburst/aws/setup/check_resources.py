@@ -14,7 +14,7 @@ from cloudburst.aws.fargate.task_definition import (
 )
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.ecr_login import our_image_name
-from cloudburst.aws.setup.images import registry_of, repository_name, repository_of
+from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.resource_definitions import (
     PACKAGE_VERSION,
     SERVICE_CONTAINER_STOP_TIMEOUT,
@@ -22,6 +22,7 @@ from cloudburst.aws.setup.resource_definitions import (
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
+from cloudburst.registry import ImageReference
 
 DEFAULT_CONTAINER_STOP_TIMEOUT = 30
 """Seconds from SIGTERM to SIGKILL for a container without ``stopTimeout``: "Container timeouts",
@@ -168,7 +169,7 @@ def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
     configured = context.settings.image
     if configured == OWN_IMAGE:
         ours = our_image_name(definition.account or "", context.aws.region)
-        if repository_name(definition.image) != ours:
+        if ImageReference.split(definition.image).name != ours:
             found = f"tasks run {definition.image}, and not our own image, the default"
             fix = f"{INIT}; to keep this image, set DOCKER_IMAGE to its name"
             return warning("image", found, fix)
@@ -195,7 +196,7 @@ def _check_version(definition: TaskDefinition) -> list[Check]:
 
 def _check_registry(context: CheckContext, image: str) -> Check:
     """Check that the image's registry has no rate limit and, for ECR, is in the tasks' region."""
-    host = registry_of(image)
+    host = ImageReference.split(image).registry
     repository = repository_of(image)
     if repository and repository.region != context.aws.region:
         found = f"ECR in {repository.region}: pulls from another region are slow and are billed"
@@ -220,7 +221,8 @@ def _check_other_registries(
 ) -> list[Check]:
     """Report the registries of further containers' images if they differ from the main image's."""
     images = (str(one.get("image", "")) for one in containers)
-    hosts = set(map(registry_of, images)) - {registry_of(definition.image)}
+    hosts = {ImageReference.split(image).registry for image in images}
+    hosts.discard(ImageReference.split(definition.image).registry)
     if not hosts:
         return []
     found = f"a second image from {', '.join(sorted(hosts))}: one more pull for each task"

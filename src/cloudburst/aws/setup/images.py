@@ -1,4 +1,4 @@
-"""Names of container images: registry, ECR repository and reference."""
+"""Names of container images in ECR: repository, and tag or digest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.models.prices import Architecture
+from cloudburst.registry import ImageReference
 
 SHORT_DIGEST_LENGTH = len("sha256:") + 12
 """Number of characters of a digest in texts for users."""
@@ -52,41 +53,27 @@ def ecr_account_of(host: str) -> tuple[str, str] | None:
     return None if ecr is None else (ecr["account"], ecr["region"])
 
 
-def registry_of(image: str) -> str:
-    """Return the host of an image's registry: ``docker.io`` if the image's name has no host."""
-    first, slash, _ = image.partition("/")
-    is_host = slash and (first == "localhost" or "." in first or ":" in first)
-    return first if is_host else "docker.io"
-
-
-def repository_name(image: str) -> str:
-    """Return the full name of an image's repository, without tag and digest."""
-    host = registry_of(image)
-    name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
-    return f"{host}/{name if '/' in name or host != 'docker.io' else f'library/{name}'}"
-
-
 def short_image_name(image: str) -> str:
     """Return an image's name without its registry, with a digest cut to twelve digits."""
-    name, at, digest = image.rpartition("/")[2].partition("@")
-    return f"{name}{at}{digest[:SHORT_DIGEST_LENGTH]}"
+    name = ImageReference.split(image)
+    tag = f":{name.tag}" if name.tag else ""
+    digest = f"@{name.digest[:SHORT_DIGEST_LENGTH]}" if name.digest else ""
+    return f"{name.repository.rpartition('/')[2]}{tag}{digest}"
 
 
 def repository_of(image: str) -> Repository | None:
     """Return the private ECR repository of an image; ``None`` for images in other registries."""
-    host = registry_of(image)
-    ecr = ecr_account_of(host)
+    name = ImageReference.split(image)
+    ecr = ecr_account_of(name.registry)
     if ecr is None:
         return None
     account, region = ecr
-    name = image.removeprefix(f"{host}/").partition("@")[0].partition(":")[0]
-    return Repository(account=account, region=region, name=name)
+    return Repository(account=account, region=region, name=name.repository)
 
 
 def image_id(image: str) -> dict[str, str]:
     """Return the tag or digest in an image's name as an ``imageIds`` entry of ECR's API."""
-    rest = image.removeprefix(f"{registry_of(image)}/")
-    name, _, digest = rest.partition("@")
-    if digest:
-        return {"imageDigest": digest}
-    return {"imageTag": name.partition(":")[2] or "latest"}
+    name = ImageReference.split(image)
+    if name.digest:
+        return {"imageDigest": name.digest}
+    return {"imageTag": name.tag or "latest"}

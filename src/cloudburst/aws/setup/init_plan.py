@@ -13,7 +13,7 @@ from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.aws.setup.ecr_login import our_image_name
-from cloudburst.aws.setup.images import OCI_ARCHITECTURES, repository_name
+from cloudburst.aws.setup.images import OCI_ARCHITECTURES
 from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
     ARM_SUFFIX,
@@ -41,6 +41,7 @@ from cloudburst.image import ImageOptions
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
+from cloudburst.registry import ImageReference
 from cloudburst.text import short_repr
 
 
@@ -226,7 +227,8 @@ def _check_same_image(newest: Mapping[str, Any] | None, image: str) -> None:
     if newest is None:
         return
     known = _parsed(newest)
-    if known is not None and repository_name(known.image) == repository_name(image):
+    repository = ImageReference.split(image).name
+    if known is not None and ImageReference.split(known.image).name == repository:
         return
     found = short_repr(known.image, 200) if known else "no container for rendering"
     name = str(newest["taskDefinitionArn"]).rpartition("/")[2].partition(":")[0]

@@ -195,8 +195,9 @@ async def push_own_image(
     name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
     outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
     if image.is_in_ecr:
-        digest = image.reference.partition("@")[2][:SHORT_DIGEST_LENGTH]
-        changes.record(_RESOURCE, name, StepOutcome.FOUND, f"in ECR as {digest}")
+        digest = ImageReference.split(image.reference).digest or ""
+        found = f"in ECR as {digest[:SHORT_DIGEST_LENGTH]}"
+        changes.record(_RESOURCE, name, StepOutcome.FOUND, found)
         return
     if image.built is None:
         size = f"at most {EXPECTED_MB} MB to upload for each architecture"

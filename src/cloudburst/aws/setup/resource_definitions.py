@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from cloudburst.models.task import (
     Protocol,
 )
 from cloudburst.models.tier import Tier
+from cloudburst.registry import ImageReference
 
 PACKAGE_VERSION = version("cloudburst-sdk")
 """Version of this package."""
@@ -144,8 +144,7 @@ def is_our_image(image: str) -> bool:
     """
     if image == OWN_IMAGE:
         return True
-    repository = re.split("[@:]", image.rpartition("/")[2], maxsplit=1)[0]
-    return repository == "cloudburst"
+    return ImageReference.split(image).repository.rpartition("/")[2] == "cloudburst"
 
 
 def reference_to_set_up(settings: Settings) -> str:
