@@ -10,17 +10,18 @@ import anyio
 from anyio import to_thread
 from filelock import BaseFileLock, Timeout
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.image.architecture import BuiltLayers, LayerBuilder
 from cloudburst.image.bytecode import find_compiler
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.errors import first_error, translated
+from cloudburst.image.errors import translated
 from cloudburst.image.layout import write_image
 from cloudburst.image.lock import read_lock
 from cloudburst.image.options import BuiltImage, ImageOptions, OnBuildProgress
 from cloudburst.image.steps import Steps
 from cloudburst.lock_files import acquire_at_once, file_lock
 from cloudburst.registry import ImageReference, InvalidImageError, open_registry
+from cloudburst.registry.errors import first_error
 
 LOCK_DELAY = 0.2
 """Delay in seconds between attempts to take the lock of the cache, which another build has."""
@@ -69,7 +70,7 @@ async def _build(
         async def build(builder: LayerBuilder) -> None:
             built[builder.architecture] = await builder.build(client, base, lock)
 
-        with first_error():
+        with first_error(CloudburstError, OSError):
             async with anyio.create_task_group() as tasks:
                 for name in dict.fromkeys(options.architectures):
                     builder = LayerBuilder(

@@ -44,18 +44,20 @@ class InvalidImageError(RegistryError):
 
 
 @contextmanager
-def first_error() -> Generator[None]:
-    """Replace the exception group of concurrent transfers by its first exception.
+def first_error(*expected: type[Exception]) -> Generator[None]:
+    """Replace the exception group of concurrent steps by its first exception.
 
-    A `RegistryError` comes first. Any other exception has the group as its cause, because it shows
-    a defect, perhaps of the caller.
+    `RegistryError` and the classes in ``expected`` are expected. Any other exception comes first,
+    with the group as its cause, because it shows a defect, perhaps of the caller.
     """
     try:
         yield
     except ExceptionGroup as group:
-        if (expected := group.subgroup(RegistryError)) is not None:
-            raise _first(expected) from None
-        raise _first(group) from group
+        known: tuple[type[Exception], ...] = (RegistryError, *expected)
+        _, defects = group.split(known)
+        if defects is not None:
+            raise _first(defects) from group
+        raise _first(group) from None
 
 
 def _first(error: Exception) -> Exception:
