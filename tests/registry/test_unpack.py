@@ -331,6 +331,14 @@ async def test_a_cancelled_unpacking_stops_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["layer"]
 
 
+async def test_folders_nested_deeper_than_python_recurses_are_removed(tmp_path):
+    """The target of a link has more parts than the name of an entry may have."""
+    layer = tar_of(("link", f"->{'d/' * 1500}"), ("link/file", b"x"), ("../x", b""))
+    with pytest.raises(InvalidImageError, match="invalid path"):
+        await unpack(tmp_path, layer)
+    assert [path.name for path in tmp_path.iterdir()] == ["layer0"]
+
+
 NAMES = st.sampled_from(
     ["a", "b", "a/b", "a/c", "b/a", "a/b/c", "..", "../x", "/a", "./b", ".", "a/..", ".wh.a",
      "a/.wh.b", ".wh..wh..opq", "a/.wh..wh..opq", ".wh.."]

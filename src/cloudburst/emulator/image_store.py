@@ -5,16 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import platform as machine
-import shutil
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 
 from anyio import CancelScope, Lock, to_thread
@@ -41,6 +38,7 @@ from cloudburst.registry import (
     unpack_layers,
 )
 from cloudburst.registry.documents import INDEX_TYPES
+from cloudburst.registry.folders import remove_folder
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""
@@ -211,22 +209,6 @@ async def open_image_store(config: EmulatorConfig) -> AsyncGenerator[ImageStore 
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(remove_folder, folder)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder, if it exists, with files of containers, which may be nested without limit.
-
-    Programs of the system are used for this, because `shutil.rmtree` is recursive.
-    """
-    if not folder.exists():
-        return
-    quiet = partial(subprocess.run, stderr=subprocess.DEVNULL, check=False)
-    try:
-        if os.geteuid() != 0:  # other users need permissions, even for their own files
-            quiet(["chmod", "-R", "u+rwx", folder])
-        quiet(["rm", "-rf", folder])
-    except OSError:  # the programs are missing
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(folder: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from anyio import to_thread
 
 from cloudburst.emulator.containers import Confinement
-from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage, remove_folder
+from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import PulledImage
 from cloudburst.emulator.unpacked_files import UnknownUserError, find_user, make_folder
+from cloudburst.registry.folders import remove_folder
 
 NOT_STARTED = (
     "CannotStartContainerError: ResourceInitializationError: failed to create new container "

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 import tarfile
 import threading
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from anyio import to_thread
 
 from cloudburst.registry.compression import LayerReader
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
+from cloudburst.registry.folders import remove_folder
 from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
 from cloudburst.registry.retries import printable
 from cloudburst.registry.root_folder import RootFolder
@@ -166,16 +165,3 @@ def unpack_entry(entry: tarfile.TarInfo, reader: LayerReader, root: RootFolder) 
         raise InvalidImageError("a layer has a sparse file, which is not supported")
     elif entry.isreg():
         root.write_file(parts, reader, entry)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder with its content, even if folders in it cannot be written; blocks."""
-    if not folder.is_dir():
-        return
-    folder.chmod(0o700)
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
