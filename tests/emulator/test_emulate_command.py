@@ -19,7 +19,7 @@ from rich.console import Console
 
 from cloudburst.cli.emulate import StateLines, emulate_command, next_steps
 from cloudburst.errors import ConfigurationError
-from cloudburst.testing import PulledImage, Task
+from cloudburst.testing import ImagePull, Task
 from support.emulator_calls import ask, client, request, until
 from support.registry_server import missing_programs
 
@@ -152,7 +152,7 @@ def test_what_is_not_checked_without_namespaces_is_told():
 
 
 def test_the_size_of_an_image_is_told():
-    image = PulledImage(
+    image = ImagePull(
         digest="sha256:1",
         compressed_bytes=92_310_000,
         downloaded_bytes=92_310_000,

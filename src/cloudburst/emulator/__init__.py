@@ -11,7 +11,7 @@ from cloudburst.emulator.config import (
 )
 from cloudburst.emulator.emulator import FargateEmulator
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.task_state import PulledImage, Task
+from cloudburst.emulator.task_state import ImagePull, Task
 
 __all__ = [
     "AWS_BUCKETS",
@@ -22,7 +22,7 @@ __all__ = [
     "EmulatorConfig",
     "FargateEmulator",
     "Fault",
-    "PulledImage",
+    "ImagePull",
     "Task",
     "TaskFault",
 ]

@@ -19,7 +19,7 @@ from anyio import CancelScope, Lock, to_thread
 from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
 from cloudburst.emulator.start_checks import NO_IMAGE
-from cloudburst.emulator.task_state import PulledImage
+from cloudburst.emulator.task_state import ImagePull
 from cloudburst.emulator.unpacked_files import make_folder
 from cloudburst.registry import (
     Credentials,
@@ -69,7 +69,7 @@ class UnpackedImage:
 
     root: Path
     config: ImageConfig
-    pulled: PulledImage
+    pulled: ImagePull
 
 
 class ImageStore:
@@ -184,7 +184,7 @@ class ImageStore:
             self._unpacked[descriptor.digest] = unpacked = UnpackedImage(
                 root=root,
                 config=image.config,
-                pulled=PulledImage(
+                pulled=ImagePull(
                     digest=descriptor.digest,
                     compressed_bytes=sum(layer.size for layer in image.manifest.layers),
                     downloaded_bytes=await to_thread.run_sync(_size, blobs) - before,

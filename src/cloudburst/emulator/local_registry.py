@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from anyio import fail_after, to_thread
@@ -17,6 +15,7 @@ from anyio import fail_after, to_thread
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
+from cloudburst.emulator.port_listener import PortListener
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"
 PACKAGES = {PROGRAM: "docker-registry", PASSWORD_PROGRAM: "apache2-utils"}
@@ -57,7 +56,7 @@ async def start_registry(containers: Containers, folder: Path) -> EmulatedRegist
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
     config = await to_thread.run_sync(_write_files, folder, password)
-    listener = _PortListener()
+    listener = PortListener("registry", LISTENING)
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     containers.start("registry", [PROGRAM, "serve", str(config)], environment, listener)
     try:
@@ -95,27 +94,3 @@ def _write_files(folder: Path, password: str) -> Path:
     path = folder / "config.yml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path
-
-
-class _PortListener:
-    """Listener that waits until the registry prints its port."""
-
-    def __init__(self) -> None:
-        self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._lines: list[str] = []
-
-    def started(self, pid: int) -> None:
-        """Ignore the start of the process."""
-
-    def wrote(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            if self.port.done():
-                return
-            if found := LISTENING.search(line):
-                self.port.set_result(int(found[1]))
-            self._lines.append(line)
-
-    def ended(self, code: int, problem: str) -> None:
-        if not self.port.done():
-            text = "\n".join([*self._lines[-5:], problem])
-            self.port.set_exception(EmulatorError(f"registry: exit code {code}:\n{text}"))

@@ -6,10 +6,10 @@ The ids are therefore translated in requests and responses.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,13 @@ from cloudburst.emulator.ec2 import (
     ZONE_LETTERS,
     subnet_id,
 )
+from cloudburst.emulator.port_listener import PortListener
 from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
 from cloudburst.emulator.roles import EXECUTION_ROLE_NAME
 
 MOTO_START_TIMEOUT = 60.0
+LISTENING = re.compile(r"^port (\d+)$")
+"""Line in which `cloudburst.emulator.programs.moto_server` names its port."""
 MOTO_VARIABLES = ("PATH", "HOME")
 """Environment variables that moto's server inherits; none of them contains credentials."""
 MOTO_SETTINGS = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
@@ -103,7 +106,7 @@ class MotoServer:
         async with self._lock:
             if self._url:
                 return
-            listener = _PortListener()
+            listener = PortListener("moto", LISTENING)
             with fail_after(MOTO_START_TIMEOUT):
                 self._containers.start(
                     "moto",
@@ -260,30 +263,6 @@ class MotoServer:
             for element in root.iter():
                 element.tag = element.tag.rpartition("}")[2]
             return got.status, list(root)
-
-
-class _PortListener:
-    """Listener that waits until moto's server prints its port."""
-
-    def __init__(self) -> None:
-        self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._lines: list[str] = []
-
-    def started(self, pid: int) -> None:
-        """Ignore the start of the process."""
-
-    def wrote(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            word, _, number = line.partition(" ")
-            if word == "port" and not self.port.done():
-                self.port.set_result(int(number))
-        if not self.port.done():
-            self._lines += lines
-
-    def ended(self, code: int, problem: str) -> None:
-        if not self.port.done():
-            text = "\n".join([*self._lines[-20:], problem])
-            self.port.set_exception(RuntimeError(f"moto exited with {code}:\n{text}"))
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from cloudburst.emulator.containers import Confinement
 from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
-from cloudburst.emulator.task_state import PulledImage
+from cloudburst.emulator.task_state import ImagePull
 from cloudburst.emulator.unpacked_files import UnknownUserError, find_user, make_folder
 from cloudburst.registry.folders import remove_folder
 
@@ -49,7 +49,7 @@ class TaskImages:
     """Id of the task."""
     spec: LaunchSpec
     store: ImageStore
-    pulled: dict[str, PulledImage] = field(default_factory=dict[str, PulledImage])
+    pulled: dict[str, ImagePull] = field(default_factory=dict[str, ImagePull])
     """Pulled images by name of their container."""
     programs: dict[str, ImageProgram] = field(default_factory=dict[str, ImageProgram])
     """Programs by name of the container; none for containers that run a program of this machine."""

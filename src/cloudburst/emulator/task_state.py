@@ -8,8 +8,8 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PulledImage:
-    """Image that a task has pulled. Tasks share the files of an image that was already pulled."""
+class ImagePull:
+    """Pull of an image by a task. Tasks share the files of an image that was already pulled."""
 
     digest: str
     """Digest of the manifest for the architecture of the task."""
@@ -64,7 +64,7 @@ class Task:
     """Exit codes of the containers that have ended, by name of the container."""
     main: str
     """Name of the main container."""
-    images: Mapping[str, PulledImage] = field(default_factory=dict[str, PulledImage])
+    images: Mapping[str, ImagePull] = field(default_factory=dict[str, ImagePull])
     """Images of the containers that were pulled from ``EmulatorConfig.registry``, by name of the
     container."""
     container_reason: str | None = None

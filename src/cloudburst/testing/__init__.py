@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         EmulatorConfig,
         FargateEmulator,
         Fault,
-        PulledImage,
+        ImagePull,
         Task,
         TaskFault,
     )
@@ -31,7 +31,7 @@ __all__ = [
     "FakeCloud",
     "FargateEmulator",
     "Fault",
-    "PulledImage",
+    "ImagePull",
     "Task",
     "TaskFault",
     "VirtualClockLoop",

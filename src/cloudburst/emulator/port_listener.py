@@ -1,0 +1,46 @@
+"""Listener for the port of a server that runs with the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from cloudburst.emulator.errors import EmulatorError
+
+SHOWN_LINES = 20
+"""Number of lines of a server's output in the error if it ends before it names its port."""
+
+
+class PortListener:
+    """Listener that waits until a server prints its port.
+
+    Args:
+        server: Name of the server, for errors.
+        pattern: Part of the line with the port; its first group is the number.
+    """
+
+    def __init__(self, server: str, pattern: re.Pattern[str]) -> None:
+        self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """Port of the server; `EmulatorError` if the server ends before it prints one."""
+        self._server = server
+        self._pattern = pattern
+        self._lines: list[str] = []
+
+    def started(self, pid: int) -> None:
+        """Ignore the start of the process."""
+
+    def wrote(self, lines: Sequence[str]) -> None:
+        """Look for the port in lines of the output."""
+        for line in lines:
+            if self.port.done():
+                return
+            if found := self._pattern.search(line):
+                self.port.set_result(int(found[1]))
+            self._lines = [*self._lines[1 - SHOWN_LINES :], line]
+
+    def ended(self, code: int, problem: str) -> None:
+        """Report the end of the server if it has printed no port."""
+        if not self.port.done():
+            text = "\n".join([*self._lines, problem])
+            self.port.set_exception(EmulatorError(f"{self._server}: exit code {code}:\n{text}"))
