@@ -24,6 +24,7 @@ from cloudburst.registry import (
     UnpackLimits,
     unpack_layers,
 )
+from cloudburst.registry.layer_reader import LayerReader
 from support.oci_layouts import digest_of, tar_of
 
 pytestmark = pytest.mark.anyio
@@ -312,6 +313,26 @@ async def test_digests_of_layers_are_checked(tmp_path):
     with pytest.raises(InvalidImageError, match="digest for each layer"):
         await unpack(tmp_path, FILES, diff_ids=[digest_of(FILES)] * 2)
     assert [path.name for path in tmp_path.iterdir()] == ["layer0"]
+
+
+EMPTY_STREAM = gzip.compress(b"", mtime=0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [EMPTY_STREAM * 50_000, EMPTY_STREAM[:10] + b"\0\0\0\xff\xff" * 500_000, bytes(2**20)],
+    ids=["empty streams", "empty blocks", "no compression"],
+)
+def test_reading_stops_in_a_layer_without_content(layer):
+    calls = []
+
+    def stop():
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        LayerReader(io.BytesIO(layer), 2**30, stop).finish()
 
 
 async def test_a_cancelled_unpacking_stops_and_leaves_nothing(tmp_path):

@@ -50,7 +50,8 @@ class LayerReader:
     Args:
         file: Compressed or plain tar file.
         limit: Maximum number of uncompressed bytes.
-        on_read: Function that is called for each block; it may raise an exception to stop.
+        on_read: Function that is called before each read and for each compressed stream; it may
+            raise an exception to stop.
     """
 
     def __init__(self, file: BinaryIO, limit: int, on_read: Callable[[], object]) -> None:
@@ -118,7 +119,6 @@ class LayerReader:
 
     def _fill(self) -> bool:
         """Decompress the next block; return whether there is one."""
-        self._on_read()
         block = self._next_block()
         self._limit -= len(block)
         if self._limit < 0:
@@ -129,8 +129,10 @@ class LayerReader:
 
     def _next_block(self) -> bytes:
         if self._new is None or self._stream is None:
+            self._on_read()
             return self._file.read(READ_BYTES)
         while True:
+            self._on_read()  # compressed data can be long without any content
             if self._stream.eof:  # layers may have several streams, one after another
                 self._compressed = self._stream.unused_data or self._file.read(READ_BYTES)
                 if not self._compressed:
