@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cloudburst.errors import ImageError
 from cloudburst.image import base_layers
-from cloudburst.image.base import base_facts
+from cloudburst.image.base_image import base_facts
 from cloudburst.image.base_layers import read_base_layers
 from cloudburst.image.compression import zstd
 from cloudburst.image.debian import SystemPackage, distribution, system_packages

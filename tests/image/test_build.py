@@ -13,10 +13,11 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import build_image, last_image, own_package, read_image, sources
+from cloudburst.image import build_image, last_image, own_package, read_image
+from cloudburst.image import sources_hash as sources
 from cloudburst.image.cache import KEPT_IMAGES, ImageCache
 from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
-from cloudburst.image.sources import sources_hash
+from cloudburst.image.sources_hash import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import open_registry, push_image, unpack_layers
 from support.project import ROOT
@@ -177,7 +178,7 @@ def test_modules_of_the_base_and_of_packages_have_bytecode_that_is_not_checked(t
 
 def test_a_second_build_does_nothing(offline, monkeypatch):
     monkeypatch.setenv("PATH", "")  # neither pip nor a compiler could be started
-    monkeypatch.setattr("cloudburst.image.wheels.pip_command", lambda environ: ["missing"])
+    monkeypatch.setattr("cloudburst.image.wheel_download.pip_command", lambda environ: ["missing"])
     again = offline.again()
     assert (again.digest, again.reused) == (offline.image.digest, True)
 
@@ -235,7 +236,7 @@ def test_after_a_change_of_one_line_only_our_layer_is_sent(offline, edited, regi
 def test_skopeo_reads_the_image(tiny, tmp_path):
     if shutil.which("skopeo") is None:
         pytest.skip("not installed: skopeo")
-    source = f"oci:{tiny.image.folder}:{tiny.image.tag}"
+    source = f"oci:{tiny.image.folder}:{tiny.image.version}"
     for platform in tiny.image.platforms:
         override = f"--override-arch={platform.architecture}"
         target = tmp_path / platform.architecture

@@ -16,9 +16,10 @@ import pytest
 from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.cli import main
 from cloudburst.errors import ResourceMissingError
-from cloudburst.image import IMAGE_TAG, ImageOptions
+from cloudburst.image import ImageOptions
 from cloudburst.image.export import export_image
 from cloudburst.registry import NotInRegistryError
+from cloudburst.version import PACKAGE_VERSION
 from support.own_images import account_with_registry
 from support.setup_accounts import client
 
@@ -115,7 +116,7 @@ def test_an_image_is_pushed_to_any_registry(cli, offline, registry_server):
     code, printed = cli("push", name)
     assert code == 0
     assert printed.out.startswith(f"{name}@{offline.image.digest}\n")
-    code, printed = cli("push", f"{name}:{IMAGE_TAG}", "--json")
+    code, printed = cli("push", f"{name}:{PACKAGE_VERSION}", "--json")
     found = json.loads(printed.out)
     assert (found["image"], found["bytes_sent"]) == (f"{name}@{offline.image.digest}", 0)
 

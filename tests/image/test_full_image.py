@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from cloudburst.image import ImageOptions, build_image
-from cloudburst.image.lock import read_lock
+from cloudburst.image.locked_packages import read_lock
 from cloudburst.registry import unpack_layers
 from support.project import ROOT
 from support.stand_in_base import CACHE, missing_programs, push_base, stand_in_layers

@@ -11,13 +11,13 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import programs, wheel_files, wheels
+from cloudburst.image import programs, wheel_contents, wheel_download
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.contents import LAYER_BYTES, SITE_PACKAGES, distribute
 from cloudburst.image.entries import Entry
-from cloudburst.image.lock import LOCK_FILE, read_lock
-from cloudburst.image.wheel_files import Wheel, read_wheel
-from cloudburst.image.wheels import fetch_wheels, pip_command, platforms
+from cloudburst.image.layer_contents import LAYER_BYTES, SITE_PACKAGES, distribute
+from cloudburst.image.locked_packages import LOCK_FILE, read_lock
+from cloudburst.image.wheel_contents import Wheel, read_wheel
+from cloudburst.image.wheel_download import fetch_wheels, pip_command, platforms
 from support.tiny_image import write_wheel, write_wheels
 
 GLIBC = (2, 41)
@@ -44,7 +44,7 @@ def test_wheels_of_each_architecture_are_downloaded_once(inputs, monkeypatch):
     assert [path.name.split("-")[0] for path in paths] == ["pure", "native"]
     assert paths[1].name.endswith("x86_64.whl")
     assert fetch(lock, cache, "arm64")[1].name.endswith("aarch64.whl")
-    monkeypatch.setattr(wheels, "pip_command", lambda environ: ("missing",))
+    monkeypatch.setattr(wheel_download, "pip_command", lambda environ: ("missing",))
     assert fetch(lock, cache) == paths
     paths[0].unlink()
     with pytest.raises(ImageError, match="missing cannot be started"):
@@ -61,7 +61,7 @@ def test_a_wheel_with_another_hash_is_rejected(inputs):
     folder = made.folder
     (folder / "native-2.0-cp313-cp313-manylinux_2_28_aarch64.whl").unlink()
     with pytest.raises(ImageError, match=r"pure-1.0-\S+ does not have one of the hashes"):
-        wheels._checked(folder, lock.packages, "amd64")
+        wheel_download._checked(folder, lock.packages, "amd64")
 
 
 @pytest.mark.real
@@ -82,7 +82,7 @@ def test_a_cancelled_download_ends_all_its_processes(inputs, tmp_path, monkeypat
         f"#!/bin/sh\nsleep 60 &\necho $! $$ > {pids}.new\nmv {pids}.new {pids}\nwait\n"
     )
     script.chmod(0o755)
-    monkeypatch.setattr(wheels, "pip_command", lambda environ: (str(script),))
+    monkeypatch.setattr(wheel_download, "pip_command", lambda environ: (str(script),))
 
     async def cancelled():
         async with anyio.create_task_group() as tasks:
@@ -139,7 +139,7 @@ def running(pid):
 
 def test_pip_is_that_of_this_python_or_of_uv(monkeypatch, tmp_path):
     assert pip_command({}) == (sys.executable, "-m", "pip")
-    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(wheel_download.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     with pytest.raises(ImageError, match="neither pip nor uv"):
         pip_command({"PATH": str(tmp_path)})
@@ -200,7 +200,7 @@ def test_data_of_a_wheel_is_installed_only_for_python(tmp_path):
 @pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_FILE_BYTES", "MAX_UNPACKED_BYTES"])
 def test_the_size_of_a_wheel_is_limited(tmp_path, monkeypatch, limit):
     wheel = write_wheel(tmp_path, "one", "1", {"one/a.py": "1234567890"})
-    monkeypatch.setattr(wheel_files, limit, 3)
+    monkeypatch.setattr(wheel_contents, limit, 3)
     with pytest.raises(ImageError, match="too large"):
         read_wheel(wheel, "site")
 

@@ -7,10 +7,11 @@ import hashlib
 import json
 from contextlib import contextmanager
 
-from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.image import BuildProgress, BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry.documents import OCI_INDEX
 from cloudburst.testing import EmulatedRegistry
+from cloudburst.version import PACKAGE_VERSION
 from support.oci_layouts import LayoutWriter, tar_of
 from support.setup_accounts import bare
 
@@ -85,10 +86,9 @@ def built_image(folder, architectures, own, annotations):
     return BuiltImage(
         folder=folder,
         digest=index["digest"],
-        tag=IMAGE_TAG,
         base="base",
         platforms=tuple(platforms),
-        version=IMAGE_TAG,
+        version=PACKAGE_VERSION,
         protocol_version=PROTOCOL_VERSION,
         labels={},
     )

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
@@ -14,12 +13,13 @@ from rich.logging import RichHandler
 
 from cloudburst.cli.output import describe_error, print_error, safe_text
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
+from cloudburst.version import PACKAGE_VERSION
 
 AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
     help="Render scenes into videos, on this machine and on AWS Fargate.",
-    version=version("cloudburst-sdk"),
+    version=PACKAGE_VERSION,
     version_flags=["--version"],
     help_format="markdown",
     default_parameter=Parameter(show_default=False),

@@ -31,7 +31,6 @@ from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
     ARCHITECTURES,
-    IMAGE_TAG,
     Architecture,
     BuiltImage,
     BuiltPlatform,
@@ -53,6 +52,7 @@ from cloudburst.registry import (
     push_image,
 )
 from cloudburst.signals import InterruptHandler
+from cloudburst.version import PACKAGE_VERSION
 
 _T = TypeVar("_T")
 
@@ -205,7 +205,7 @@ async def _build_and_push(
         with translated("the image was not pushed"):
             async with open_registry(target.url, credentials) as client:
                 report = await push_image(
-                    *(client, image.folder, target.repository, target.tag or IMAGE_TAG),
+                    *(client, image.folder, target.repository, target.tag or PACKAGE_VERSION),
                     on_progress=show,
                     sessions=UploadSessions(unfinished_uploads_file()),
                 )

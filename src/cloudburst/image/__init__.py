@@ -8,40 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cloudburst.image.build import build_image
-    from cloudburst.image.options import (
-        ARCHITECTURES,
-        DEFAULT_BASE,
-        IMAGE_TAG,
-        Architecture,
-        BuildProgress,
+    from cloudburst.image.built_image import (
         BuiltImage,
         BuiltPlatform,
-        ImageOptions,
         LayerSize,
+        last_image,
+        read_image,
     )
-    from cloudburst.image.record import last_image, read_image
+    from cloudburst.image.options import ARCHITECTURES, DEFAULT_BASE, Architecture, ImageOptions
+    from cloudburst.image.progress import BuildProgress
 
 _MODULES = {
     "build": ("build_image",),
-    "options": (
-        "ARCHITECTURES",
-        "DEFAULT_BASE",
-        "IMAGE_TAG",
-        "Architecture",
-        "BuildProgress",
-        "BuiltImage",
-        "BuiltPlatform",
-        "ImageOptions",
-        "LayerSize",
-    ),
-    "record": ("last_image", "read_image"),
+    "built_image": ("BuiltImage", "BuiltPlatform", "LayerSize", "last_image", "read_image"),
+    "options": ("ARCHITECTURES", "DEFAULT_BASE", "Architecture", "ImageOptions"),
+    "progress": ("BuildProgress",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "ARCHITECTURES",
     "DEFAULT_BASE",
-    "IMAGE_TAG",
     "Architecture",
     "BuildProgress",
     "BuiltImage",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from cloudburst.errors import ImageError
-from cloudburst.image.lock import PYTHON
+from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.trim import needs_bytecode
 from cloudburst.registry import InvalidImageError
 from cloudburst.registry.compression import READ_BYTES, LayerReader

@@ -11,14 +11,15 @@ from anyio import to_thread
 from filelock import BaseFileLock, Timeout
 
 from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.image.architecture import BuiltLayers, LayerBuilder
+from cloudburst.image.built_image import BuiltImage
 from cloudburst.image.bytecode import find_compiler
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.errors import translated
+from cloudburst.image.layer_builder import BuiltLayers, LayerBuilder
 from cloudburst.image.layout import write_image
-from cloudburst.image.lock import read_lock
-from cloudburst.image.options import BuiltImage, ImageOptions, OnBuildProgress
-from cloudburst.image.steps import Steps
+from cloudburst.image.locked_packages import read_lock
+from cloudburst.image.options import ImageOptions
+from cloudburst.image.progress import OnBuildProgress, Steps
 from cloudburst.lock_files import acquire_at_once, file_lock
 from cloudburst.registry import ImageReference, InvalidImageError, open_registry
 from cloudburst.registry.errors import first_error

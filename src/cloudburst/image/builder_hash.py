@@ -14,11 +14,19 @@ def _hash_of(*modules: str) -> str:
 
 
 LAYER_CODE = _hash_of(
-    *("bytecode", "compile_files", "contents", "entries", "layers", "lock", "trim", "wheel_files"),
-    *("architecture", "base_layers"),
+    *(
+        "bytecode",
+        "compile_files",
+        "layer_contents",
+        "entries",
+        "layers",
+        "locked_packages",
+        "trim",
+    ),
+    *("wheel_contents", "layer_builder", "base_layers"),
 )
 """Hash of the modules that determine the contents of layers."""
-BASE_CODE = _hash_of("base", "base_layers", "debian", "lock", "trim")
+BASE_CODE = _hash_of("base_image", "base_layers", "debian", "locked_packages", "trim")
 """Hash of the modules that determine what is recorded about a base image."""
 ALL_CODE = _hash_of(*sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
 """Hash of all modules of the builder."""

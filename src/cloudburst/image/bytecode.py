@@ -24,7 +24,7 @@ from anyio import to_thread
 from cloudburst.errors import ImageError
 from cloudburst.image.base_layers import bytecode_path
 from cloudburst.image.entries import Entry, bytes_entry
-from cloudburst.image.lock import PYTHON
+from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.programs import run_program
 
 MAGIC = (3571).to_bytes(2, "little") + b"\r\n"

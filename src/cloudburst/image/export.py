@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.image.options import BuiltImage
+from cloudburst.image.built_image import BuiltImage
 
 
 def export_image(

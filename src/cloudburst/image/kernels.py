@@ -10,7 +10,7 @@ from pathlib import Path
 from cloudburst.errors import ImageError
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.options import Architecture
-from cloudburst.image.wheels import MACHINES
+from cloudburst.image.wheel_download import MACHINES
 from cloudburst.renderer.kernel.compiler import (
     Compiler,
     KernelCompileError,

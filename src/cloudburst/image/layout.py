@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cloudburst.image.architecture import BuiltLayers
+from cloudburst.image.built_image import RECORD, BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.image.bytecode import Compiler
 from cloudburst.image.cache import ImageCache, link_or_copy, write_file
-from cloudburst.image.lock import PYTHON
+from cloudburst.image.layer_builder import BuiltLayers
+from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.manifests import (
     REFERENCE_DIGEST,
     REFERENCE_TYPE,
@@ -25,18 +26,12 @@ from cloudburst.image.manifests import (
     image_manifest,
     labels,
 )
-from cloudburst.image.options import (
-    IMAGE_TAG,
-    BuiltImage,
-    BuiltPlatform,
-    LayerSize,
-)
-from cloudburst.image.record import RECORD
 from cloudburst.image.sbom import PREDICATE, image_components, statement
-from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
+from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import Descriptor, Platform
 from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from cloudburst.version import PACKAGE_VERSION
 
 UNKNOWN_PLATFORM = Platform("unknown", "unknown")
 """Platform of statements in an index, by which container engines ignore them."""
@@ -59,10 +54,9 @@ def write_image(
     image = BuiltImage(
         folder=folder,
         digest=index.digest,
-        tag=IMAGE_TAG,
         base=str(built[0].base.reference),
         platforms=platforms,
-        version=IMAGE_TAG,
+        version=PACKAGE_VERSION,
         protocol_version=PROTOCOL_VERSION,
         labels=image_labels,
         notes=() if compiler else (NO_BYTECODE,),
@@ -165,7 +159,9 @@ def _write_layout(
         for digest in sorted(blobs):
             path = cache.blob_path(digest)
             link_or_copy(path, target / path.name)
-        entry = described(index) | {"annotations": {"org.opencontainers.image.ref.name": IMAGE_TAG}}
+        entry = described(index) | {
+            "annotations": {"org.opencontainers.image.ref.name": PACKAGE_VERSION}
+        }
         listed: dict[str, Any] = {"schemaVersion": 2, "manifests": [entry]}
         write_file(temporary / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
         write_file(temporary / "index.json", canonical(listed))

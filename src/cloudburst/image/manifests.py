@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudburst.image.base import BaseImage
+from cloudburst.image.base_image import BaseImage
 from cloudburst.image.bytecode import Compiler
 from cloudburst.image.layers import Layer
-from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG, Architecture
+from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import LICENCE
 from cloudburst.models.task import (
     PROTOCOL_LABEL,
@@ -25,13 +25,14 @@ from cloudburst.registry.documents import (
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
 )
+from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
 PREFIX = "opt/cloudburst"
 """Virtual environment of the image, as in the Dockerfile."""
 USER_ID = 10001
 USER_NAME = "cloudburst"
 PORT = 5000
-SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{IMAGE_TAG}/"
+SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{PACKAGE_VERSION}/"
 """Page of this release with its source distribution."""
 EPOCH = "1970-01-01T00:00:00Z"
 """Date of the image: a real one would change the digest with each build."""
@@ -61,7 +62,7 @@ def labels(base: ImageReference, compiler: Compiler | None) -> dict[str, str]:
     """Return the labels of the image."""
     return {
         "org.opencontainers.image.title": "cloudburst",
-        "org.opencontainers.image.version": IMAGE_TAG,
+        "org.opencontainers.image.version": PACKAGE_VERSION,
         "org.opencontainers.image.source": SOURCE_URL,
         "org.opencontainers.image.licenses": LICENCE,
         "org.opencontainers.image.base.name": str(

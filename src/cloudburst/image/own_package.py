@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cloudburst.errors import ImageError
 from cloudburst.image.entries import Entry, bytes_entry, text_entry
-from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG
 from cloudburst.image.trim import OWN_NAME, is_unused
+from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
 PACKAGE = Path(__file__).parents[1]
 """Folder of the package cloudburst."""
@@ -48,8 +48,8 @@ def own_entries(site_packages: str, kernels: Sequence[Path]) -> tuple[Entry, ...
 
 def _metadata(site_packages: str) -> Iterator[Entry]:
     """Yield the metadata by which Python finds the version. It is the same from a checkout."""
-    folder = f"{site_packages}/{DISTRIBUTION.replace('-', '_')}-{IMAGE_TAG}.dist-info"
-    lines = ("Metadata-Version: 2.4", f"Name: {DISTRIBUTION}", f"Version: {IMAGE_TAG}")
+    folder = f"{site_packages}/{DISTRIBUTION.replace('-', '_')}-{PACKAGE_VERSION}.dist-info"
+    lines = ("Metadata-Version: 2.4", f"Name: {DISTRIBUTION}", f"Version: {PACKAGE_VERSION}")
     yield text_entry(f"{folder}/METADATA", "\n".join([*lines, "License-Expression: MIT", ""]))
     yield text_entry(f"{folder}/INSTALLER", "cloudburst\n")
 

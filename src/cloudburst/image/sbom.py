@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from cloudburst.image.av_libraries import FFMPEG, FILE_NAME, LAME, LIBRARIES
-from cloudburst.image.base import BaseImage
+from cloudburst.image.base_image import BaseImage
 from cloudburst.image.debian import distribution
 from cloudburst.image.manifests import EPOCH
-from cloudburst.image.options import DISTRIBUTION, IMAGE_TAG, Architecture
+from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import LICENCES
-from cloudburst.image.wheel_files import Wheel
+from cloudburst.image.wheel_contents import Wheel
+from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
 PREDICATE = "https://spdx.dev/Document"
 UNKNOWN = "NOASSERTION"
@@ -84,7 +85,7 @@ def image_components(base: BaseImage, wheels: Iterable[Wheel]) -> tuple[Componen
             found.append(
                 Component("generic", "noto-sans-cjk", "2.004", "OFL-1.1", font, inside=FONT_WHEEL)
             )
-    found.append(Component("pypi", DISTRIBUTION, IMAGE_TAG, "MIT"))
+    found.append(Component("pypi", DISTRIBUTION, PACKAGE_VERSION, "MIT"))
     distro = distribution(base.facts.os_release)
     family = distro.partition("-")[0] or "debian"
     for package in base.facts.packages:
@@ -115,7 +116,7 @@ def statement(
         "predicateType": PREDICATE,
         "subject": [
             {
-                "name": f"pkg:docker/cloudburst@{IMAGE_TAG}?platform=linux%2F{architecture}",
+                "name": f"pkg:docker/cloudburst@{PACKAGE_VERSION}?platform=linux%2F{architecture}",
                 "digest": {"sha256": digest.removeprefix("sha256:")},
             }
         ],
@@ -127,7 +128,7 @@ def spdx_document(
     digest: str, architecture: Architecture, components: Sequence[Component]
 ) -> dict[str, Any]:
     """Return a document of SPDX 2.3."""
-    name = f"cloudburst-{IMAGE_TAG}-linux-{architecture}"
+    name = f"cloudburst-{PACKAGE_VERSION}-linux-{architecture}"
     image = Component("oci", "cloudburst", digest, qualifiers=f"?arch={architecture}")
     by_name = {one.name: one.id for one in components}
     unique = hashlib.sha256(repr((digest, components)).encode()).hexdigest()[:32]
@@ -137,7 +138,7 @@ def spdx_document(
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": name,
         "documentNamespace": f"https://spdx.org/spdxdocs/{name}-{unique}",
-        "creationInfo": {"created": EPOCH, "creators": [f"Tool: {DISTRIBUTION}-{IMAGE_TAG}"]},
+        "creationInfo": {"created": EPOCH, "creators": [f"Tool: {DISTRIBUTION}-{PACKAGE_VERSION}"]},
         "packages": [_package(image), *map(_package, components)],
         "relationships": [
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", image.id),

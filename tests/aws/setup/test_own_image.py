@@ -22,11 +22,11 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
-from cloudburst.image import IMAGE_TAG
 from cloudburst.models.limits import Backoff
 from cloudburst.models.task import Protocol
 from cloudburst.registry import PushProgress, open_registry
 from cloudburst.testing import Fault
+from cloudburst.version import PACKAGE_VERSION
 from support.own_images import Builder, account_with_registry
 from support.setup_accounts import (
     client,
@@ -109,7 +109,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
         definition = definition_of(emulator, family)
         (container,) = definition["containerDefinitions"]
         assert container["image"] == f"{HOST}/cloudburst@{built.digest}"
-        assert container["dockerLabels"]["cloudburst.version"] == IMAGE_TAG
+        assert container["dockerLabels"]["cloudburst.version"] == PACKAGE_VERSION
         assert definition["runtimePlatform"]["cpuArchitecture"] == architecture
     assert "DOCKER_IMAGE=own\n" in env.read_text()
     assert "ECS_TASK_DEFINITION=cloudburst-render\n" in env.read_text()
@@ -124,7 +124,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
 
     # What is uploaded, how long it takes and what it costs is said before.
     assert said[0] == (
-        f"image {IMAGE_TAG}: 0.4 MB to upload, the time is known after the first part; "
+        f"image {PACKAGE_VERSION}: 0.4 MB to upload, the time is known after the first part; "
         "storage in ECR $0.000 a month at $0.10 a GB"
     )
     assert any(isinstance(each, PushProgress) for each in progress)
@@ -141,7 +141,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
     told = {check.name: (str(check.status), check.found) for check in diagnosis.checks}
     assert told["platforms"] == ("passed", "the image is for amd64, arm64")
     assert told["image"] == ("passed", f"{HOST}/cloudburst@{built.digest}")
-    assert told["version"] == ("passed", f"{IMAGE_TAG}, protocol version 1")
+    assert told["version"] == ("passed", f"{PACKAGE_VERSION}, protocol version 1")
     assert told["registry"][0] == "passed"
 
 
@@ -163,7 +163,7 @@ async def test_a_changed_package_sends_its_layer_only(emulator, builder, registr
     after = await builder(builder.options)
     assert before.digest != after.digest
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
-        found, _ = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        found, _ = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
         assert found.digest == after.digest
         # Tasks of earlier revisions still find theirs.
         await registry.resolve(REPOSITORY, before.digest)
@@ -365,7 +365,7 @@ async def test_destroy_removes_our_images_and_only_those(emulator, builder, regi
 
     _, settings = await set_up(emulator, builder)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
-        found, data = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        found, data = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
         theirs = json.loads(data)
         del theirs["annotations"]
         theirs["manifests"] = theirs["manifests"][:1]

@@ -15,14 +15,12 @@ from cloudburst.aws.fargate.task_definition import (
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import repository_of
-from cloudburst.aws.setup.resource_definitions import (
-    PACKAGE_VERSION,
-    SERVICE_CONTAINER_STOP_TIMEOUT,
-)
+from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
 from cloudburst.registry import ImageReference
+from cloudburst.version import PACKAGE_VERSION
 
 DEFAULT_CONTAINER_STOP_TIMEOUT = 30
 """Seconds from SIGTERM to SIGKILL for a container without ``stopTimeout``: "Container timeouts",

@@ -60,7 +60,7 @@ async def push_to_ecr(
                 client,
                 image.folder,
                 repository,
-                image.tag,
+                image.version,
                 on_progress=on_progress,
                 sessions=sessions,
             )

@@ -18,7 +18,6 @@ from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
     ARM_SUFFIX,
     OUR_FAMILY,
-    PACKAGE_VERSION,
     WorkerImage,
     is_our_image,
     task_families,
@@ -43,6 +42,7 @@ from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
 from cloudburst.registry import ImageReference
 from cloudburst.text import short_repr
+from cloudburst.version import PACKAGE_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

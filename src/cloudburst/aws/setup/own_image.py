@@ -25,8 +25,8 @@ from cloudburst.aws.setup.ecr_repository import (
 )
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.aws.setup.upload_speed import UploadSpeed
-from cloudburst.image import IMAGE_TAG, BuildProgress, BuiltImage, ImageOptions, LayerSize
-from cloudburst.image.sources import SOURCES_ANNOTATION, sources_hash
+from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, LayerSize
+from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
 from cloudburst.paths import state_folder, unfinished_uploads_file
 from cloudburst.registry import (
     ImageReference,
@@ -36,6 +36,7 @@ from cloudburst.registry import (
     RegistryClient,
     UploadSessions,
 )
+from cloudburst.version import PACKAGE_VERSION
 
 BuildImage: TypeAlias = Callable[
     [ImageOptions, Callable[[BuildProgress], None] | None], Awaitable[BuiltImage]
@@ -83,7 +84,7 @@ class OwnImage:
             return f"{self.name}@{self.built.digest}"
         if self.known is not None and self.is_in_ecr:
             return f"{self.name}@{self.known.digest}"
-        return f"{self.name}:{IMAGE_TAG}"
+        return f"{self.name}:{PACKAGE_VERSION}"
 
 
 async def prepare_own_image(
@@ -192,7 +193,7 @@ async def push_own_image(
         CloudburstError: Any other refusal of the registry, or any error of `AWSClient.call`.
     """
     await ensure_repository(changes, image.repository)
-    name = f"{OUR_REPOSITORY}:{IMAGE_TAG}"
+    name = f"{OUR_REPOSITORY}:{PACKAGE_VERSION}"
     outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
     if image.is_in_ecr:
         digest = ImageReference.split(image.reference).digest or ""
@@ -234,7 +235,7 @@ async def _push(
 
 async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
     repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
-    found = await read_images(aws, repository, [{"imageTag": IMAGE_TAG}])
+    found = await read_images(aws, repository, [{"imageTag": PACKAGE_VERSION}])
     return found[0] if found else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, cast
 
 from cloudburst.aws.fargate.task_definition import (
@@ -23,9 +22,8 @@ from cloudburst.models.task import (
 )
 from cloudburst.models.tier import Tier
 from cloudburst.registry import ImageReference
+from cloudburst.version import PACKAGE_VERSION
 
-PACKAGE_VERSION = version("cloudburst-sdk")
-"""Version of this package."""
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 LOG_RETENTION_DAYS = 30
 EXECUTION_ROLE = "cloudburst-execution-role"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cloudburst.image.base import BaseFacts, BaseImage
+from cloudburst.image.base_image import BaseFacts, BaseImage
 from cloudburst.image.base_layers import SETUID, BaseFiles
 from cloudburst.image.entries import Entry, bytes_entry, split_evenly, text_entry
-from cloudburst.image.lock import PYTHON
+from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.manifests import PREFIX, USER_ID, USER_NAME
-from cloudburst.image.wheel_files import Wheel
+from cloudburst.image.wheel_contents import Wheel
 
 SITE_PACKAGES = f"{PREFIX}/lib/python{PYTHON}/site-packages"
 LAYER_BYTES = 18_000_000

@@ -1,18 +1,70 @@
-"""What is recorded about finished images in their folders."""
+"""A finished image in a folder, and the record that describes it there."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloudburst.errors import ImageError
 from cloudburst.image.cache import MAX_RECORD_BYTES, ImageCache
-from cloudburst.image.options import BuiltImage, BuiltPlatform, ImageOptions, LayerSize
+from cloudburst.image.options import Architecture, ImageOptions
 from cloudburst.safe_files import read_regular_file
 
 RECORD = "cloudburst.json"
 """File in the folder of an image that describes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSize:
+    """Layer of an image, with its size."""
+
+    name: str
+    """Name of the contents, for example ``base`` or ``our package``."""
+    digest: str
+    size: int
+    """Compressed size in bytes."""
+    unpacked_size: int = 0
+    """Size of the tar file in bytes; 0 if it is not known, as for layers of the base."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltPlatform:
+    """Image of one architecture."""
+
+    architecture: Architecture
+    digest: str
+    """Digest of the manifest."""
+    layers: tuple[LayerSize, ...]
+    packages: tuple[tuple[str, int], ...] = ()
+    """Names of the packages and their compressed sizes in bytes, the largest first."""
+
+    @property
+    def size(self) -> int:
+        """Compressed size of all layers in bytes."""
+        return sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltImage:
+    """Finished image, as an OCI image layout in a folder."""
+
+    folder: Path
+    """Folder with ``oci-layout``, ``index.json`` and ``blobs``."""
+    digest: str
+    """Digest of the index of all architectures."""
+    base: str
+    """Reference of the base image, with its digest."""
+    platforms: tuple[BuiltPlatform, ...]
+    version: str
+    """Version of this package, which is the tag of the image."""
+    protocol_version: int
+    labels: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """Remarks for the user, for example that the image has no bytecode."""
+    reused: bool = False
+    """True if the same image had been built before."""
 
 
 def last_image(options: ImageOptions) -> BuiltImage | None:

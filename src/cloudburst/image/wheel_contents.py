@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from cloudburst.errors import ImageError
 from cloudburst.image.entries import Entry
 from cloudburst.image.trim import is_unused
-from cloudburst.image.wheels import wheel_name
+from cloudburst.image.wheel_download import wheel_name
 
 MAX_FILES = 20_000
 MAX_FILE_BYTES = 300 * 1024**2

@@ -13,26 +13,26 @@ import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 
 from cloudburst.errors import ImageError
-from cloudburst.image.base import BaseImage, pull_base, read_files
+from cloudburst.image.base_image import BaseImage, pull_base, read_files
 from cloudburst.image.builder_hash import LAYER_CODE
 from cloudburst.image.bytecode import Compiler, compile_entries, modules_of
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.contents import (
+from cloudburst.image.entries import Entry
+from cloudburst.image.kernels import find_kernels
+from cloudburst.image.layer_contents import (
     SITE_PACKAGES,
     Part,
     distribute,
     runtime_entries,
     standard_library,
 )
-from cloudburst.image.entries import Entry
-from cloudburst.image.kernels import find_kernels
 from cloudburst.image.layers import Layer, cached_layer, layer_key, make_layer
-from cloudburst.image.lock import Lock
+from cloudburst.image.locked_packages import Lock
 from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import own_entries
-from cloudburst.image.steps import Steps
-from cloudburst.image.wheel_files import Wheel, read_wheel
-from cloudburst.image.wheels import fetch_wheels
+from cloudburst.image.progress import Steps
+from cloudburst.image.wheel_contents import Wheel, read_wheel
+from cloudburst.image.wheel_download import fetch_wheels
 from cloudburst.registry import ImageReference, RegistryClient, RegistryError
 
 OWN_LAYER, RUNTIME_LAYER = "our package", "python and user"

@@ -19,7 +19,7 @@ from anyio import to_thread
 
 from cloudburst.errors import ImageError
 from cloudburst.image.cache import DOWNLOAD_PREFIX, ImageCache
-from cloudburst.image.lock import PYTHON, Lock, LockedPackage, normalized
+from cloudburst.image.locked_packages import PYTHON, Lock, LockedPackage, normalized
 from cloudburst.image.options import Architecture
 from cloudburst.image.programs import run_program
 from cloudburst.text import printable_line

@@ -6,10 +6,10 @@ import hashlib
 
 from cloudburst.errors import ImageError
 from cloudburst.image.builder_hash import ALL_CODE
-from cloudburst.image.lock import LOCK_FILE
-from cloudburst.image.options import IMAGE_TAG
+from cloudburst.image.locked_packages import LOCK_FILE
 from cloudburst.image.own_package import needed_files
 from cloudburst.renderer.kernel.targets import SOURCE
+from cloudburst.version import PACKAGE_VERSION
 
 SOURCES_ANNOTATION = "cloudburst.sources"
 """Annotation of the index of an image with the hash of its sources."""
@@ -24,7 +24,7 @@ def sources_hash() -> str:
     Raises:
         ImageError: A file cannot be read.
     """
-    found = hashlib.sha256(f"{IMAGE_TAG} {ALL_CODE}".encode())
+    found = hashlib.sha256(f"{PACKAGE_VERSION} {ALL_CODE}".encode())
     try:
         files = [*needed_files(), ("lock", LOCK_FILE), ("kernel", SOURCE)]
         for name, path in files:

@@ -1,11 +1,27 @@
-"""Steps of a build, reported to the caller."""
+"""Progress of a build, reported to the caller."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from cloudburst.image.options import BuildProgress, OnBuildProgress
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildProgress:
+    """State of a build, for a display."""
+
+    step: str
+    """Description of the current step, for example ``compress the packages (amd64)``."""
+    done: int = 0
+    """Number of steps that are finished."""
+    total: int = 0
+    """Number of steps of the build, as far as they are known."""
+
+
+OnBuildProgress: TypeAlias = Callable[[BuildProgress], None]
+"""Function that is called at the start and the end of each step of a build."""
 
 
 class Steps:
