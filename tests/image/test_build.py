@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pickle
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import anyio
@@ -15,7 +20,6 @@ import pytest
 from cloudburst.errors import ConfigurationError, ImageError
 from cloudburst.image import build_image, last_image, own_package, read_image
 from cloudburst.image import sources_hash as sources
-from cloudburst.image.cache import KEPT_IMAGES, ImageCache
 from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
 from cloudburst.image.sources_hash import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
@@ -183,11 +187,6 @@ def test_a_second_build_does_nothing(offline, monkeypatch):
     assert (again.digest, again.reused) == (offline.image.digest, True)
 
 
-def test_the_same_inputs_give_the_same_digest_without_the_cache(offline, tmp_path):
-    again = offline.again(tmp_path / "cache")
-    assert (again.digest, again.reused) == (offline.image.digest, False)
-
-
 def test_two_builds_at_once_wait_for_each_other(offline, tmp_path):
     options = replace(offline.options, cache_folder=tmp_path / "cache")
     found = []
@@ -267,25 +266,68 @@ def test_a_cancelled_build_leaves_nothing_half_written(offline, tmp_path, events
         assert scope.cancelled_caught
 
     anyio.run(cancelled)
-    left = [path.name for path in tmp_path.rglob("*") if re.search(r"\.part|download", path.name)]
-    assert left == []
+    assert leftovers(tmp_path) == []
     if events == 12:
         assert anyio.run(build_image, options).digest == offline.image.digest
 
 
 def test_what_a_killed_build_has_left_is_removed(offline, tmp_path):
-    cache = ImageCache(tmp_path / "cache")
-    cache.create()
-    left = [cache.folder / "download-x", cache.images / "x.part"]
-    files = [cache.folder / "layer-x.part", cache.blobs / "sha256" / "x.y.part"]
+    """The killed build waits for a program pip that never ends, and has the lock of the cache."""
+    modules, folder = tmp_path / "modules", tmp_path / "cache"
+    modules.mkdir()
+    started = tmp_path / "started"
+    code = f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(99)"
+    (modules / "pip.py").write_text(code)
+    options = replace(offline.options, cache_folder=folder, architectures=("amd64",))
+    build = (
+        "import anyio, pickle, sys; from cloudburst.image import build_image; "
+        "anyio.run(build_image, pickle.load(sys.stdin.buffer))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(modules)}
+    command = [sys.executable, "-c", build]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environ) as process:
+        process.stdin.write(pickle.dumps(options))
+        process.stdin.close()
+        deadline = time.monotonic() + 30
+        while not (started.exists() and (pid := started.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    os.killpg(int(pid), signal.SIGKILL)
+    left = [folder / "layers/x.json.ab.part", folder / "kernels/1/.compile-x/out"]
+    left += [folder / "images/x.part/file", folder / "compile-x/sources"]
     for path in left:
-        path.mkdir()
-        (path / "file").touch()
-    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    image = offline.again(cache.folder)
-    assert [path.exists() for path in [*left, *files]] == [False] * 4
+    assert len(list(folder.glob("download-*"))) == 1
+    image = offline.again(folder)
     assert image.digest == offline.image.digest
+    assert leftovers(folder) == []
+
+
+def leftovers(folder):
+    """Temporary files and folders of builds."""
+    pattern = re.compile(r"\.part$|^download-|^\.?compile-")
+    return [path.name for path in folder.rglob("*") if pattern.search(path.name)]
+
+
+def test_damaged_files_of_the_cache_are_replaced(offline, tmp_path):
+    """Every file has another byte: wheels, layers of the base and ours, records, the image."""
+    folder = tmp_path / "cache"
+    shutil.copytree(offline.options.cache_folder, folder)
+    damaged = [path for path in folder.rglob("*") if path.is_file() and "lock" not in path.name]
+    for path in damaged:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    image = offline.again(folder)
+    assert image.digest == offline.image.digest
+    for path in (image.folder / "blobs/sha256").iterdir():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+        assert (folder / "blobs/sha256" / path.name).samefile(path)
+    for path in folder.glob("wheels/*/*"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.parent.name
+    assert read_image(image.folder).digest == image.digest
 
 
 def test_a_base_with_dockers_media_types_gives_an_oci_image(offline, registry_server, tmp_path):
@@ -313,19 +355,6 @@ def test_a_base_without_an_architecture_is_an_error_that_names_it(
     assert len(offline.again(base=base, architectures=(architecture,)).platforms) == 1
 
 
-def test_old_images_are_removed_with_their_blobs(tmp_path):
-    cache = ImageCache(tmp_path)
-    cache.create()
-    digests = [cache.add_data(str(number).encode()) for number in range(KEPT_IMAGES + 2)]
-    for number, digest in enumerate(digests):
-        blobs = cache.images / str(number) / "blobs/sha256"
-        blobs.mkdir(parents=True)
-        shutil.copy(cache.blob_path(digest), blobs)
-        os.utime(cache.images / str(number), (number, number))
-    cache.remove_old_images()
-    assert [cache.has_blob(digest, 1) for digest in digests] == [False] * 2 + [True] * KEPT_IMAGES
-
-
 def test_the_record_of_an_image_can_be_read(tiny, tmp_path):
     found = read_image(tiny.image.folder)
     assert (found.digest, found.platforms) == (tiny.image.digest, tiny.image.platforms)
@@ -342,7 +371,7 @@ def test_the_record_of_an_image_can_be_read(tiny, tmp_path):
     ("changes", "error", "message"),
     [
         ({"base": "no such name"}, ConfigurationError, "the base image: 'no such name' is not"),
-        ({"base_credentials": None}, ImageError, "cannot be used: .*; --base names another one"),
+        ({"base_credentials": None}, ImageError, "cannot be used: .* another one with --base"),
         ({"architectures": ()}, ConfigurationError, "at least one architecture"),
     ],
 )

@@ -97,7 +97,7 @@ def test_bytecode_is_that_of_the_files_place_in_the_image(compiler, tmp_path):
         text_entry("opt/a/b/null.py", "x = '\0'\n"),
         text_entry("opt/a/b/latin.py", "# coding: latin-1\nx = 1\n"),
     ]
-    made = anyio.run(compile_entries, compiler, modules)
+    made = anyio.run(compile_entries, compiler, modules, tmp_path)
     assert [entry.path for entry in made] == [
         *("opt/a/__pycache__/good.cpython-313.pyc", "opt/a/b/__pycache__/latin.cpython-313.pyc")
     ]
@@ -111,19 +111,19 @@ def test_bytecode_is_that_of_the_files_place_in_the_image(compiler, tmp_path):
         check=True,
     )
     assert run.stdout.strip() == "/opt/a/good.py"
-    assert [one.read() for one in anyio.run(compile_entries, compiler, modules[::-1])][::-1] == [
-        one.read() for one in made
-    ]
+    assert [one.read() for one in anyio.run(compile_entries, compiler, modules[::-1], tmp_path)][
+        ::-1
+    ] == [one.read() for one in made]
 
 
 @pytest.mark.real
-def test_bytecode_does_not_depend_on_the_environment(compiler, monkeypatch):
+def test_bytecode_does_not_depend_on_the_environment(compiler, monkeypatch, tmp_path):
     module = text_entry("opt/one.py", "def f(x):\n    'Return.'\n    assert x in {'a', 'b'}\n")
     found = set()
     for number in ("0", "1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", number)
         monkeypatch.setenv("PYTHONOPTIMIZE", number)
-        (made,) = anyio.run(compile_entries, compiler, [module])
+        (made,) = anyio.run(compile_entries, compiler, [module], tmp_path)
         found.add(made.read())
     assert len(found) == 1
     assert b"Return." in found.pop()
@@ -170,4 +170,4 @@ def test_uv_is_asked_for_a_python(tmp_path):
 def test_a_wrong_interpreter_is_an_error_of_ours(tmp_path, text, message):
     wrong = Compiler(script(tmp_path / "python", text), "3.13.0")
     with pytest.raises(ImageError, match=message):
-        anyio.run(compile_entries, wrong, [text_entry("a.py", "x = 1\n")])
+        anyio.run(compile_entries, wrong, [text_entry("a.py", "x = 1\n")], tmp_path)

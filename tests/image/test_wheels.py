@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import programs, wheel_contents, wheel_download
+from cloudburst.image import programs, wheel_download
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry
-from cloudburst.image.layer_contents import LAYER_BYTES, SITE_PACKAGES, distribute
+from cloudburst.image.layer_contents import LAYER_BYTES, distribute
 from cloudburst.image.locked_packages import LOCK_FILE, read_lock
 from cloudburst.image.wheel_contents import Wheel, read_wheel
 from cloudburst.image.wheel_download import fetch_wheels, pip_command, platforms
@@ -56,7 +56,9 @@ def test_a_wheel_with_another_hash_is_rejected(inputs):
     """By pip, and by us if pip did not."""
     made, lock, cache = inputs
     write_wheel(made.folder, "pure", "1.0", {"pure/__init__.py": "VALUE = 2\n"})
-    with pytest.raises(ImageError, match=r"pip could not download .* for amd64: .*hash"):
+    with pytest.raises(
+        ImageError, match=r"for amd64 cannot .*the file of pure==1.0 has another hash"
+    ):
         fetch(lock, cache)
     folder = made.folder
     (folder / "native-2.0-cp313-cp313-manylinux_2_28_aarch64.whl").unlink()
@@ -68,7 +70,7 @@ def test_a_wheel_with_another_hash_is_rejected(inputs):
 def test_a_package_without_a_wheel_for_the_architecture_is_named(inputs):
     made, lock, cache = inputs
     (made.folder / "native-2.0-cp313-cp313-manylinux_2_28_aarch64.whl").unlink()
-    with pytest.raises(ImageError, match=r"for arm64: .*native"):
+    with pytest.raises(ImageError, match=r"for arm64 cannot .*no wheel of native==2.0"):
         fetch(lock, cache, "arm64")
     assert list(cache.folder.glob("download-*")) == []
 
@@ -177,13 +179,6 @@ def test_an_unexpected_line_of_a_lock_file_is_an_error(tmp_path, line):
         read_lock(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("path", ["../outside.py", "/etc/passwd", "a/../../b", "a\\..\\b"])
-def test_a_path_outside_of_the_folder_is_rejected(tmp_path, path):
-    wheel = write_wheel(tmp_path, "bad", "1", {path: "x"})
-    with pytest.raises(ImageError, match="outside its folder"):
-        read_wheel(wheel, SITE_PACKAGES)
-
-
 def test_data_of_a_wheel_is_installed_only_for_python(tmp_path):
     files = {
         "one-1.data/purelib/one/a.py": "",
@@ -195,27 +190,6 @@ def test_data_of_a_wheel_is_installed_only_for_python(tmp_path):
     names = {entry.path for entry in wheel.entries if "dist-info" not in entry.path}
     assert names == {"site/one/a.py", "site/one/b.py"}
     assert (wheel.name, wheel.version, wheel.licence) == ("one", "1", "MIT")
-
-
-@pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_FILE_BYTES", "MAX_UNPACKED_BYTES"])
-def test_the_size_of_a_wheel_is_limited(tmp_path, monkeypatch, limit):
-    wheel = write_wheel(tmp_path, "one", "1", {"one/a.py": "1234567890"})
-    monkeypatch.setattr(wheel_contents, limit, 3)
-    with pytest.raises(ImageError, match="too large"):
-        read_wheel(wheel, "site")
-
-
-def test_a_damaged_wheel_is_an_error_of_ours(tmp_path):
-    wheel = write_wheel(tmp_path, "one", "1", {"one/a.py": "value = 1234567890\n" * 50})
-    whole = wheel.read_bytes()
-    for damaged in (b"", b"PK", whole[:100], whole[:60] + bytes(20) + whole[80:]):
-        wheel.write_bytes(damaged)
-        with pytest.raises(ImageError, match="damaged"):
-            read_all(wheel)
-
-
-def read_all(wheel):
-    return [entry.read() for entry in read_wheel(wheel, "site").entries]
 
 
 def made(name, *sizes):

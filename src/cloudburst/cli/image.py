@@ -182,13 +182,15 @@ def _options(base: str | None, architectures: Sequence[Architecture] | None) -> 
 
 
 async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
+    from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
     from cloudburst.image.export import export_image  # noqa: PLC0415 - only with --to
 
     with image_progress(Console(stderr=True)) as show:
         image = await build_image(options, show)
         if to is not None:
             with translated("the image was not copied"):
-                await to_thread.run_sync(export_image, image, to, from_thread.check_cancelled)
+                async with image_in_use(image):
+                    await to_thread.run_sync(export_image, image, to, from_thread.check_cancelled)
     return image
 
 
@@ -196,6 +198,8 @@ async def _build_and_push(
     options: ImageOptions, repository: str | None, login: str | None
 ) -> tuple[BuiltImage, str, PushReport]:
     """Return the image, its name without tag and digest, and what was sent."""
+    from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
+
     target = _target(repository) if repository else None
     credentials = parse_login(login, "login") if login and target else None
     with image_progress(Console(stderr=True)) as show:
@@ -203,7 +207,7 @@ async def _build_and_push(
         if target is None:
             return image, *await _push_to_ecr(image, show)
         with translated("the image was not pushed"):
-            async with open_registry(target.url, credentials) as client:
+            async with image_in_use(image), open_registry(target.url, credentials) as client:
                 report = await push_image(
                     *(client, image.folder, target.repository, target.tag or PACKAGE_VERSION),
                     on_progress=show,

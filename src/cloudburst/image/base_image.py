@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 from anyio import from_thread, to_thread
 
 from cloudburst.errors import ImageError
@@ -16,14 +17,24 @@ from cloudburst.image.cache import ImageCache
 from cloudburst.image.debian import SystemPackage, system_packages
 from cloudburst.image.options import Architecture
 from cloudburst.registry import (
+    Credentials,
     Descriptor,
     ImageConfig,
     ImageReference,
     Platform,
     PulledImage,
     RegistryClient,
+    RegistryError,
+    RegistryUnavailableError,
+    TransferPolicy,
+    open_registry,
     pull_image,
 )
+
+LOOKUP_TIMEOUT = 10.0
+"""Maximum time in seconds to look up the base image."""
+_IMPATIENT = TransferPolicy(connect_timeout=2.0, attempts=3, first_delay=0.3)
+"""Limits of the attempts to look it up: without a connection, they fail after 7 seconds at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,37 @@ class BaseImage:
     facts: BaseFacts
 
 
+async def find_base(reference: ImageReference, credentials: Credentials | None) -> ImageReference:
+    """Return the name of the base image with the digest that the registry has for it now.
+
+    This takes a few seconds at most, unlike the download of the layers, which is repeated for
+    longer.
+
+    Raises:
+        ImageError: the registry does not answer, or has no such image.
+    """
+    try:
+        with anyio.fail_after(LOOKUP_TIMEOUT):
+            async with open_registry(reference.url, credentials, policy=_IMPATIENT) as client:
+                root, _ = await client.resolve(reference.repository, reference.reference)
+    except (RegistryUnavailableError, TimeoutError) as exc:
+        reason = str(exc) or f"no answer within {LOOKUP_TIMEOUT:.0f} seconds"
+        msg = (
+            f"the base image {reference} cannot be reached: {reason}. Check the network and the "
+            "proxy, or choose a base image in another registry with --base"
+        )
+        raise ImageError(msg) from exc
+    except RegistryError as exc:
+        raise unusable(reference, exc) from exc
+    return replace(reference, digest=root.digest)
+
+
+def unusable(reference: ImageReference, error: Exception) -> ImageError:
+    """Return the error for a base image that the registry does not have, or that is not valid."""
+    msg = f"the base image {reference} cannot be used: {error}. Choose another one with --base"
+    return ImageError(msg)
+
+
 async def pull_base(
     client: RegistryClient,
     reference: ImageReference,
@@ -65,18 +107,20 @@ async def pull_base(
     """Download the layers of the base image that the cache does not have, and read them.
 
     Raises:
-        RegistryError: the image cannot be downloaded, or is not a valid image.
-        ImageError: the image is not one on which the service can run.
+        ImageError: the image cannot be downloaded, or is not one on which the service can run.
     """
     platform = Platform(architecture)
-    pulled = await pull_image(
-        client, reference.repository, reference.reference, platform, cache.blobs
-    )
+    try:
+        pulled = await pull_image(
+            client, reference.repository, reference.reference, platform, cache.blobs
+        )
+    except RegistryError as exc:
+        raise unusable(reference, exc) from exc
+    for digest in (pulled.manifest.config.digest, *(one.digest for one in pulled.manifest.layers)):
+        cache.mark_used(cache.blob_path(digest))
     facts = await to_thread.run_sync(_facts, pulled, cache)
     return BaseImage(
-        reference=ImageReference(
-            reference.registry, reference.repository, reference.tag, pulled.root.digest
-        ),
+        reference=reference,
         digest=pulled.manifest_descriptor.digest,
         config=pulled.config,
         layers=pulled.manifest.layers,

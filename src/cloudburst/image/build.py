@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio import to_thread
-from filelock import BaseFileLock, Timeout
 
 from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.image.base_image import find_base
 from cloudburst.image.built_image import BuiltImage
 from cloudburst.image.bytecode import find_compiler
 from cloudburst.image.cache import ImageCache
+from cloudburst.image.cache_locks import build_lock
+from cloudburst.image.cache_pruning import remove_unused
 from cloudburst.image.errors import translated
+from cloudburst.image.kernels import find_kernels
 from cloudburst.image.layer_builder import BuiltLayers, LayerBuilder
 from cloudburst.image.layout import write_image
 from cloudburst.image.locked_packages import read_lock
 from cloudburst.image.options import ImageOptions
 from cloudburst.image.progress import OnBuildProgress, Steps
-from cloudburst.lock_files import acquire_at_once, file_lock
 from cloudburst.registry import ImageReference, InvalidImageError, open_registry
 from cloudburst.registry.errors import first_error
-
-LOCK_DELAY = 0.2
-"""Delay in seconds between attempts to take the lock of the cache, which another build has."""
 
 
 async def build_image(
@@ -46,7 +43,7 @@ async def build_image(
     cache, steps = ImageCache(options.cache_folder), Steps(on_progress)
     with translated("the image was not built"):
         await to_thread.run_sync(cache.create)
-        async with _locked(cache, steps):
+        async with build_lock(cache, steps):
             await to_thread.run_sync(cache.remove_leftovers)
             return await _build(options, base, cache, steps)
 
@@ -62,9 +59,15 @@ async def _build(
     options: ImageOptions, base: ImageReference, cache: ImageCache, steps: Steps
 ) -> BuiltImage:
     lock = await to_thread.run_sync(read_lock, options.lock_file)
+    names = tuple(dict.fromkeys(options.architectures))
+    # First, because it is where an installation from source fails, and nothing is downloaded yet.
+    async with steps.step("compile the pixel kernel"):
+        kernels = {name: await to_thread.run_sync(find_kernels, name, cache) for name in names}
     compiler = await to_thread.run_sync(find_compiler)
     limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
     built = dict[str, BuiltLayers]()
+    async with steps.step("look up the base image"):
+        base = await find_base(base, options.base_credentials)
 
     async with open_registry(base.url, options.base_credentials) as client:
 
@@ -73,36 +76,16 @@ async def _build(
 
         with first_error(CloudburstError, OSError):
             async with anyio.create_task_group() as tasks:
-                for name in dict.fromkeys(options.architectures):
+                for name in names:
                     builder = LayerBuilder(
                         architecture=name,
                         cache=cache,
                         compiler=compiler,
+                        kernels=kernels[name],
                         steps=steps,
                         limiter=limiter,
                     )
                     tasks.start_soon(build, builder)
-    made = [built[name] for name in dict.fromkeys(options.architectures)]
-    image = await to_thread.run_sync(write_image, cache, made, compiler)
-    await to_thread.run_sync(cache.remove_old_images)
+    image = await to_thread.run_sync(write_image, cache, [built[name] for name in names], compiler)
+    await to_thread.run_sync(remove_unused, cache)
     return image
-
-
-@asynccontextmanager
-async def _locked(cache: ImageCache, steps: Steps) -> AsyncGenerator[None]:
-    """Hold the lock of the cache, so that only one process builds at a time."""
-    lock = file_lock(cache.folder / "lock")
-    if not _try_lock(lock):
-        async with steps.step("wait for another build on this machine"):
-            while not _try_lock(lock):  # noqa: ASYNC110 - another process releases it
-                await anyio.sleep(LOCK_DELAY)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _try_lock(lock: BaseFileLock) -> bool:
-    with suppress(Timeout):
-        acquire_at_once(lock)
-    return lock.is_locked

@@ -23,7 +23,7 @@ LAYER_CODE = _hash_of(
         "locked_packages",
         "trim",
     ),
-    *("wheel_contents", "layer_builder", "base_layers"),
+    *("wheel_archive", "wheel_contents", "layer_builder", "base_layers"),
 )
 """Hash of the modules that determine the contents of layers."""
 BASE_CODE = _hash_of("base_image", "base_layers", "debian", "locked_packages", "trim")

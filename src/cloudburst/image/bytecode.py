@@ -94,14 +94,18 @@ def _output(command: Sequence[str]) -> str:
     return done.stdout.strip()
 
 
-async def compile_entries(compiler: Compiler, modules: Sequence[Entry]) -> tuple[Entry, ...]:
+async def compile_entries(
+    compiler: Compiler, modules: Sequence[Entry], folder: Path
+) -> tuple[Entry, ...]:
     """Return the bytecode files of modules; none for modules that are not valid.
+
+    Temporary files are written into ``folder``.
 
     Raises:
         ImageError: the interpreter fails.
     """
-    with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
-        source, target = Path(folder, "sources"), Path(folder, "bytecode")
+    with tempfile.TemporaryDirectory(dir=folder, prefix="compile-") as temporary:
+        source, target = Path(temporary, "sources"), Path(temporary, "bytecode")
         await to_thread.run_sync(_write_sources, source, modules)
         command = [compiler.python, *_ISOLATED, str(PROGRAM), str(source), str(target)]
         environ = _compile_environment(os.environ)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -26,10 +28,13 @@ from cloudburst.renderer.kernel.targets import (
     source_hash,
     targets_for,
 )
+from cloudburst.safe_files import read_regular_file
+from cloudburst.text import printable_line
 
 MAX_LIBRARY_BYTES = 4 * 1024**2
 _MOVE_MASK, _MOVES = 0xFF800000, (0xD2800000, 0xF2800000)
 """Instructions MOVZ and MOVK of ARM64, which set 16 of the 64 bits of a register."""
+logger = logging.getLogger(__name__)
 
 
 def image_targets(architecture: Architecture) -> tuple[Target, ...]:
@@ -48,10 +53,16 @@ def find_kernels(architecture: Architecture, cache: ImageCache) -> tuple[Path, .
 
 def _library(target: Target, cache: ImageCache) -> Path:
     expected = source_hash(SOURCE.read_bytes())
+    installed = LIBRARIES / target.file_name
+    if is_compiled_from(installed, target, expected):
+        return installed
     folder = cache.folder / "kernels" / f"{expected:016x}"
-    for path in (LIBRARIES / target.file_name, folder / target.file_name):
-        if is_compiled_from(path, target, expected):
-            return path
+    key = f"{expected:016x}-{target.file_name}"
+    path = folder / target.file_name
+    digest = cache.read_record("kernel-hashes", key)
+    if digest is not None and _hash(path) == digest:
+        cache.mark_used(path)
+        return path
     compiler = _compiler(target)
     if compiler is None:
         raise ImageError(
@@ -59,9 +70,21 @@ def _library(target: Target, cache: ImageCache) -> Path:
             "installation, and there is no compiler for it: pip install ziglang"
         )
     try:
-        return compile_library(compiler, target, folder)
+        compile_library(compiler, target, folder)
     except KernelCompileError as exc:
-        raise ImageError(f"the pixel kernel was not compiled: {exc}") from exc
+        logger.debug("the pixel kernel was not compiled: %s", exc)
+        raise ImageError(f"the pixel kernel was not compiled: {printable_line(str(exc))}") from exc
+    cache.mark_used(path)
+    cache.write_record("kernel-hashes", key, _hash(path))
+    return path
+
+
+def _hash(path: Path) -> str:
+    """Return the SHA-256 of a library in hex digits, or an empty text if there is none."""
+    try:
+        return hashlib.sha256(read_regular_file(path, limit=MAX_LIBRARY_BYTES)).hexdigest()
+    except OSError:
+        return ""
 
 
 def _compiler(target: Target) -> Compiler | None:
@@ -78,10 +101,10 @@ def is_compiled_from(path: Path, target: Target, expected: int) -> bool:
     the machine code.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path, limit=MAX_LIBRARY_BYTES)
     except OSError:
         return False
-    if not data.startswith(b"\x7fELF") or len(data) > MAX_LIBRARY_BYTES:
+    if not data.startswith(b"\x7fELF"):
         return False
     if expected.to_bytes(8, "little") in data:
         return True  # an operand of x86-64, or a constant

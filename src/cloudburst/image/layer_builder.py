@@ -12,13 +12,11 @@ from typing import TypeAlias
 import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 
-from cloudburst.errors import ImageError
 from cloudburst.image.base_image import BaseImage, pull_base, read_files
 from cloudburst.image.builder_hash import LAYER_CODE
 from cloudburst.image.bytecode import Compiler, compile_entries, modules_of
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry
-from cloudburst.image.kernels import find_kernels
 from cloudburst.image.layer_contents import (
     SITE_PACKAGES,
     Part,
@@ -31,9 +29,9 @@ from cloudburst.image.locked_packages import Lock
 from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import own_entries
 from cloudburst.image.progress import Steps
-from cloudburst.image.wheel_contents import Wheel, read_wheel
+from cloudburst.image.wheel_contents import Wheel, read_wheels
 from cloudburst.image.wheel_download import fetch_wheels
-from cloudburst.registry import ImageReference, RegistryClient, RegistryError
+from cloudburst.registry import ImageReference, RegistryClient
 
 OWN_LAYER, RUNTIME_LAYER = "our package", "python and user"
 COMMON_FOLDERS = frozenset({"opt", "usr", "usr/share"})
@@ -74,6 +72,8 @@ class LayerBuilder:
     architecture: Architecture
     cache: ImageCache
     compiler: Compiler | None
+    kernels: Sequence[Path]
+    """Libraries of the pixel kernel for this architecture."""
     steps: Steps
     limiter: CapacityLimiter
     """Limiter of layers that are packed at once."""
@@ -86,20 +86,17 @@ class LayerBuilder:
             OSError: the cache cannot be written.
         """
         name = self.architecture
-        # First, because it is where an installation from source fails.
-        async with self.steps.step(f"compile the pixel kernel ({name})"):
-            kernels = await to_thread.run_sync(find_kernels, name, self.cache)
         async with self.steps.step(f"download the base image ({name})"):
-            image = await self._pull_base(client, base)
+            image = await pull_base(client, base, name, self.cache)
         async with self.steps.step(f"download the packages ({name})"):
             paths = await fetch_wheels(lock, name, image.facts.glibc, self.cache)
-            wheels = await to_thread.run_sync(_read_wheels, paths)
+            wheels = await to_thread.run_sync(read_wheels, paths, SITE_PACKAGES)
         parts = distribute(wheels)
         hashes = {wheel.name: path.parent.name for wheel, path in zip(wheels, paths, strict=True)}
         recipes = [
             self._runtime(image),
             *(self._part(part, [hashes[one] for one in part.wheels]) for part in parts),
-            await to_thread.run_sync(self._own, kernels),
+            await to_thread.run_sync(self._own, self.kernels),
         ]
         made = dict[int, Layer]()
         async with anyio.create_task_group() as tasks:
@@ -113,13 +110,6 @@ class LayerBuilder:
             parts=parts,
         )
 
-    async def _pull_base(self, client: RegistryClient, base: ImageReference) -> BaseImage:
-        try:
-            return await pull_base(client, base, self.architecture, self.cache)
-        except RegistryError as exc:
-            msg = f"the base image {base} cannot be used: {exc}; --base names another one"
-            raise ImageError(msg) from exc
-
     async def _make(self, recipe: _Recipe, made: dict[int, Layer], place: int) -> None:
         """Put the layer of a recipe into ``made``, from the cache if that has it."""
         key = layer_key(
@@ -132,7 +122,7 @@ class LayerBuilder:
     async def _new_layer(self, recipe: _Recipe, key: str) -> Layer:
         entries, modules = await to_thread.run_sync(recipe.contents)
         if self.compiler is not None and modules:
-            entries = (*entries, *await compile_entries(self.compiler, modules))
+            entries = (*entries, *await compile_entries(self.compiler, modules, self.cache.folder))
 
         def make() -> Layer:
             return make_layer(
@@ -164,7 +154,3 @@ class LayerBuilder:
         entries = own_entries(SITE_PACKAGES, kernels)
         found = [(one.path, one.mode, hashlib.sha256(one.read()).hexdigest()) for one in entries]
         return _Recipe(OWN_LAYER, (found,), lambda: (entries, modules_of(entries)))
-
-
-def _read_wheels(paths: Sequence[Path]) -> tuple[Wheel, ...]:
-    return tuple(read_wheel(path, SITE_PACKAGES) for path in paths)

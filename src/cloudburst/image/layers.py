@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
 
-from cloudburst.image.cache import ImageCache
+from cloudburst.image.cache import PART, ImageCache
 from cloudburst.image.compression import zstd
 from cloudburst.image.entries import Entry, write_tar
 from cloudburst.registry import Descriptor
@@ -51,11 +51,11 @@ def layer_key(*parts: object) -> str:
 
 
 def cached_layer(cache: ImageCache, key: str) -> Layer | None:
-    """Return the layer with a key, if the cache has it; blocks."""
+    """Return the layer with a key, if the cache has it undamaged; blocks."""
     record: Any = cache.read_record("layers", key)
     try:
         layer = Layer(**record)
-        return layer if cache.has_blob(layer.digest, layer.size) else None
+        return layer if cache.has_blob(layer.descriptor) else None
     except (TypeError, AttributeError, ValueError):
         return None
 
@@ -70,7 +70,7 @@ def make_layer(
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> Layer:
     """Write a layer into the cache, whole or not at all, and return it; blocks."""
-    temporary = cache.folder / f"layer-{secrets.token_hex(8)}.part"
+    temporary = cache.folder / f"layer-{secrets.token_hex(8)}{PART}"
     try:
         with temporary.open("xb") as file:
             packed = _HashedFile(file)

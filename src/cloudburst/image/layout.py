@@ -5,13 +5,20 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cloudburst.image.built_image import RECORD, BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.image.bytecode import Compiler
-from cloudburst.image.cache import ImageCache, link_or_copy, write_file
+from cloudburst.image.cache import (
+    MAX_RECORD_BYTES,
+    PART,
+    ImageCache,
+    link_or_copy,
+    write_file,
+)
 from cloudburst.image.layer_builder import BuiltLayers
 from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.manifests import (
@@ -30,7 +37,9 @@ from cloudburst.image.sbom import PREDICATE, image_components, statement
 from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import Descriptor, Platform
+from cloudburst.registry.blob_files import file_digest
 from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from cloudburst.safe_files import read_regular_file
 from cloudburst.version import PACKAGE_VERSION
 
 UNKNOWN_PLATFORM = Platform("unknown", "unknown")
@@ -63,9 +72,10 @@ def write_image(
         reused=folder.is_dir(),
     )
     if image.reused:
-        folder.touch()
-    else:
         _write_layout(cache, folder, index, writer.blobs, image)
+    else:
+        _write_new_layout(cache, folder, index, writer.blobs, image)
+    cache.mark_used(folder)
     return image
 
 
@@ -149,24 +159,46 @@ def _package_sizes(built: BuiltLayers) -> list[tuple[str, int]]:
     return sorted(((name, round(size)) for name, size in sizes.items()), key=lambda one: -one[1])
 
 
-def _write_layout(
+def _write_new_layout(
     cache: ImageCache, folder: Path, index: Descriptor, blobs: Iterable[str], image: BuiltImage
 ) -> None:
-    temporary = cache.images / f"{secrets.token_hex(8)}.part"
+    temporary = cache.images / f"{secrets.token_hex(8)}{PART}"
     try:
-        target = temporary / "blobs" / "sha256"
-        target.mkdir(parents=True)
-        for digest in sorted(blobs):
-            path = cache.blob_path(digest)
-            link_or_copy(path, target / path.name)
-        entry = described(index) | {
-            "annotations": {"org.opencontainers.image.ref.name": PACKAGE_VERSION}
-        }
-        listed: dict[str, Any] = {"schemaVersion": 2, "manifests": [entry]}
-        write_file(temporary / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-        write_file(temporary / "index.json", canonical(listed))
-        described_image = asdict(image) | {"folder": ""}
-        write_file(temporary / RECORD, canonical(described_image))
+        _write_layout(cache, temporary, index, blobs, image)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_layout(
+    cache: ImageCache, folder: Path, index: Descriptor, blobs: Iterable[str], image: BuiltImage
+) -> None:
+    """Write the files of an image that the folder lacks, or that are damaged there."""
+    target = folder / "blobs" / "sha256"
+    target.mkdir(parents=True, exist_ok=True)
+    for digest in sorted(blobs):
+        path = cache.blob_path(digest)
+        if not _has_blob(target / path.name, path, digest):
+            link_or_copy(path, target / path.name)
+    reference = {"org.opencontainers.image.ref.name": PACKAGE_VERSION}
+    entry = described(index) | {"annotations": reference}
+    listed: dict[str, Any] = {"schemaVersion": 2, "manifests": [entry]}
+    record = asdict(image) | {"folder": "", "reused": False}
+    files = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": listed, RECORD: record}
+    for name, value in files.items():
+        if _content(folder / name) != (data := canonical(value)):
+            write_file(folder / name, data)
+
+
+def _has_blob(path: Path, cached: Path, digest: str) -> bool:
+    """Return whether a file of an image is the undamaged one of the cache, or equal to it."""
+    with suppress(FileNotFoundError):
+        return path.samefile(cached) or file_digest(path) == digest
+    return False
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_regular_file(path, limit=MAX_RECORD_BYTES)
+    except OSError:
+        return None

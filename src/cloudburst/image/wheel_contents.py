@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import stat
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
@@ -13,17 +11,12 @@ from pathlib import Path, PurePosixPath
 from cloudburst.errors import ImageError
 from cloudburst.image.entries import Entry
 from cloudburst.image.trim import is_unused
+from cloudburst.image.wheel_archive import WheelMember, only_member, wheel_members
 from cloudburst.image.wheel_download import wheel_name
 
-MAX_FILES = 20_000
-MAX_FILE_BYTES = 300 * 1024**2
-MAX_UNPACKED_BYTES = 2 * 1024**3
 _INSTALLED = ("purelib", "platlib")
 """Folders in ``NAME.data`` whose contents belong into ``site-packages``. The others have programs
 and headers, which the service does not use."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
-"""Exceptions of `zipfile` for files that it cannot read. Two are of wide classes: ``RuntimeError``
-for encrypted files, and ``NotImplementedError`` for methods of compression that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,77 +35,59 @@ class Wheel:
 def read_wheel(path: Path, site_packages: str) -> Wheel:
     """Return the contents of a wheel without what the image leaves out.
 
+    Modes are those of pip: 755 for programs and 644 for other files, so setuid bits do not count.
+
     Raises:
-        ImageError: the file is damaged, too large, or has a path outside the folder.
+        ImageError: the wheel cannot be used; see `wheel_members`.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            _check_size(path, members)
-            metadata = _metadata(path, archive)
-    except _DAMAGED as exc:
-        raise ImageError(f"{path.name} is damaged: {exc}") from exc
-    entries = [
-        Entry(
+    members = wheel_members(path)
+    metadata = _metadata(only_member(path, members, "METADATA"))
+    entries = dict[str, Entry]()
+    for member in members:
+        target = _target(member.name)
+        if target is None or is_unused(target):
+            continue
+        if target in entries:
+            raise ImageError(f"{path.name} has two files for {target}")
+        entries[target] = Entry(
             path=f"{site_packages}/{target}",
-            read=_reader(path, member.filename),
-            mode=0o755 if (member.external_attr >> 16) & stat.S_IXUSR else 0o644,
-            packed_size=member.compress_size,
+            read=member.read,
+            mode=0o755 if (member.info.external_attr >> 16) & stat.S_IXUSR else 0o644,
+            packed_size=member.info.compress_size,
         )
-        for member in members
-        if (target := _target(path, member.filename)) and not is_unused(target)
-    ]
     return Wheel(
         name=wheel_name(path),
         version=metadata["Version"],
         licence=_licence(metadata),
-        entries=tuple(entries),
-        packed_size=sum(entry.packed_size for entry in entries),
+        entries=tuple(entries.values()),
+        packed_size=sum(entry.packed_size for entry in entries.values()),
     )
 
 
-def _check_size(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    total = sum(member.file_size for member in members)
-    largest = max((member.file_size for member in members), default=0)
-    if len(members) > MAX_FILES or total > MAX_UNPACKED_BYTES or largest > MAX_FILE_BYTES:
-        raise ImageError(f"{path.name} is too large: {len(members)} files, {total:,} bytes")
+def read_wheels(paths: Sequence[Path], site_packages: str) -> tuple[Wheel, ...]:
+    """Return the contents of wheels; raise `ImageError` if two of them have the same file."""
+    wheels = tuple(read_wheel(path, site_packages) for path in paths)
+    owners = dict[str, str]()
+    for wheel in wheels:
+        for entry in wheel.entries:
+            other = owners.setdefault(entry.path, wheel.name)
+            if other != wheel.name:
+                raise ImageError(f"the packages {other} and {wheel.name} both have {entry.path}")
+    return wheels
 
 
-def _target(wheel: Path, name: str) -> str | None:
+def _target(name: str) -> str | None:
     """Return the path of a file below ``site-packages``, or ``None`` if it is not installed."""
     pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
-        raise ImageError(f"{wheel.name} has a file outside its folder: {name!r:.100}")
-    if pure.parts and pure.parts[0].endswith(".data"):
+    if pure.parts[0].endswith(".data"):
         if len(pure.parts) < 3 or pure.parts[1] not in _INSTALLED:
             return None
         return str(PurePosixPath(*pure.parts[2:]))
     return str(pure)
 
 
-def _reader(path: Path, name: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except _DAMAGED as exc:
-            raise ImageError(f"{path.name} is damaged: {name}: {exc}") from exc
-        if len(data) > MAX_FILE_BYTES:
-            raise ImageError(f"{path.name} is too large: {name}")
-        return data
-
-    return read
-
-
-def _metadata(path: Path, archive: zipfile.ZipFile) -> dict[str, str]:
-    names = [
-        name
-        for name in archive.namelist()
-        if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
-    ]
-    if len(names) != 1:
-        raise ImageError(f"{path.name} has {len(names)} files METADATA, not one")
-    parsed = HeaderParser().parsestr(archive.read(names[0]).decode("utf-8", "replace"))
+def _metadata(member: WheelMember) -> dict[str, str]:
+    parsed = HeaderParser().parsestr(member.read().decode("utf-8", "replace"))
     fields = ("Version", "License-Expression", "License")
     return {field: str(parsed.get(field, "")) for field in fields}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -18,11 +19,11 @@ from typing import cast
 from anyio import to_thread
 
 from cloudburst.errors import ImageError
-from cloudburst.image.cache import DOWNLOAD_PREFIX, ImageCache
+from cloudburst.image.cache import ImageCache
 from cloudburst.image.locked_packages import PYTHON, Lock, LockedPackage, normalized
 from cloudburst.image.options import Architecture
+from cloudburst.image.pip_errors import explain_failure
 from cloudburst.image.programs import run_program
-from cloudburst.text import printable_line
 
 MACHINES: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
 """Processors as wheels and Linux name them."""
@@ -39,6 +40,9 @@ _UV_TO_PIP = {
 }
 """Environment variables of uv that name an index or certificates, and those of pip."""
 _BLOCK = 1024**2
+MAX_LOGGED = 10_000
+"""Maximum number of characters of pip's output that are logged: the last ones."""
+logger = logging.getLogger(__name__)
 
 
 def pip_command(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -67,7 +71,7 @@ def download_arguments(
 ) -> list[str]:
     """Return the arguments with which pip downloads the locked wheels and nothing else."""
     return [
-        *("download", "--quiet", "--no-input", "--no-deps", "--require-hashes"),
+        *("download", "--progress-bar", "off", "--no-input", "--no-deps", "--require-hashes"),
         *("--disable-pip-version-check", "--only-binary", ":all:"),
         *("--python-version", PYTHON, "--implementation", "cp"),
         *(f"--platform={platform}" for platform in platforms(architecture, glibc)),
@@ -90,12 +94,12 @@ async def fetch_wheels(
     """
     packages = lock.packages
     key = _key(packages, architecture, glibc)
-    known = await to_thread.run_sync(_known_wheels, cache, key, len(packages))
+    known = await to_thread.run_sync(_known_wheels, cache, key, packages)
     if known is not None:
         return known
-    with tempfile.TemporaryDirectory(dir=cache.folder, prefix=DOWNLOAD_PREFIX) as folder:
+    with tempfile.TemporaryDirectory(dir=cache.folder, prefix="download-") as folder:
         arguments = download_arguments(lock.path, architecture, glibc, Path(folder))
-        await _run_pip(arguments, architecture)
+        await _run_pip(arguments, architecture, cache.folder)
         found = await to_thread.run_sync(_checked, Path(folder), packages, architecture)
         return await to_thread.run_sync(_keep, cache, key, found)
 
@@ -108,17 +112,24 @@ def _key(
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _known_wheels(cache: ImageCache, key: str, number: int) -> tuple[Path, ...] | None:
+def _known_wheels(
+    cache: ImageCache, key: str, packages: Sequence[LockedPackage]
+) -> tuple[Path, ...] | None:
+    """Return the wheels that were downloaded before, or ``None`` if one is missing or damaged."""
     record = cache.read_record("wheel-lists", key)
-    if not isinstance(record, list):
+    names = [str(name) for name in cast("list[object]", record)] if record else []
+    if len(names) != len(packages):
         return None
-    names = [name for name in cast("list[object]", record) if isinstance(name, str)]
-    names = [name for name in names if ".." not in name]
     paths = tuple(cache.wheels / name for name in names)
-    return paths if len(paths) == number and all(path.is_file() for path in paths) else None
+    for path, package in zip(paths, packages, strict=True):
+        digest = path.parent.name
+        if digest not in package.hashes or not path.is_file() or file_hash(path) != digest:
+            return None
+        cache.mark_used(path)
+    return paths
 
 
-async def _run_pip(arguments: Sequence[str], architecture: Architecture) -> None:
+async def _run_pip(arguments: Sequence[str], architecture: Architecture, folder: Path) -> None:
     environ = dict(os.environ)
     command = pip_command(environ)
     if command[0] != sys.executable:
@@ -127,17 +138,11 @@ async def _run_pip(arguments: Sequence[str], architecture: Architecture) -> None
                 environ.setdefault(theirs, environ[ours])
     done = await run_program([*command, *arguments], seconds=DOWNLOAD_TIMEOUT, environ=environ)
     if done.code:
+        logger.debug("pip ended with exit code %d:\n%s", done.code, done.output[-MAX_LOGGED:])
         raise ImageError(
-            f"pip could not download the packages of the image for {architecture}: "
-            f"{_reason(done.output)}"
+            f"the packages of the image for {architecture} cannot be downloaded: "
+            f"{explain_failure(done.output, folder)}"
         )
-
-
-def _reason(output: str) -> str:
-    """Return the errors in the output of pip, or its last lines."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()] or lines[-3:]
-    return printable_line(" ".join(errors[-3:])) or "it printed nothing"
 
 
 def _checked(
@@ -165,6 +170,7 @@ def _keep(cache: ImageCache, key: str, found: Sequence[tuple[str, Path]]) -> tup
         target = cache.wheels / digest / path.name
         target.parent.mkdir(exist_ok=True)
         path.replace(target)
+        cache.mark_used(target)
         names.append(f"{digest}/{path.name}")
     cache.write_record("wheel-lists", key, names)
     return tuple(cache.wheels / name for name in names)

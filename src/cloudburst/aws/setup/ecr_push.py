@@ -15,6 +15,7 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.image import BuiltImage
+from cloudburst.image.cache_locks import image_in_use
 from cloudburst.registry import (
     LoginError,
     NotInRegistryError,
@@ -55,7 +56,7 @@ async def push_to_ecr(
     """
 
     async def push() -> PushReport:
-        async with open_ecr_registry(aws, repository) as client:
+        async with image_in_use(image), open_ecr_registry(aws, repository) as client:
             return await push_image(
                 client,
                 image.folder,
