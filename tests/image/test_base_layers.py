@@ -7,6 +7,7 @@ import io
 import tarfile
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from cloudburst.image.base_image import base_facts
 from cloudburst.image.base_layers import read_base_layers
 from cloudburst.image.compression import zstd
 from cloudburst.image.debian import SystemPackage, distribution, system_packages
+from cloudburst.image.layer_contents import runtime_entries
 from support.tiny_image import FILES, LIBRARY, base_members, member
 
 MUSL = "lib/libc.musl-x86_64.so.1"
@@ -117,6 +119,63 @@ def test_sizes_and_numbers_are_limited(layer, monkeypatch, limit, value, message
     monkeypatch.setattr(base_layers, limit, value)
     with pytest.raises(ImageError, match=message):
         read_base_layers([layer(*base_members())])
+
+
+def test_a_second_name_of_a_setuid_program_is_found(layer):
+    """Hard links have no content of their own; one to a file of an earlier layer has its bit."""
+    first = layer(
+        *base_members(),
+        member("usr/bin/su2", kind=tarfile.LNKTYPE, link="usr/bin/su", mode=0o4755),
+        member("usr/bin/lost", kind=tarfile.LNKTYPE, link="usr/bin/nothing"),
+    )
+    second = layer(member("opt/x", kind=tarfile.LNKTYPE, link="./usr/bin/su2"))
+    found = read_base_layers([first, second]).with_setuid()
+    assert {path: file.content for path, file in found.items()} == dict.fromkeys(
+        ("opt/x", "usr/bin/su", "usr/bin/su2"), b"\x7fELF su"
+    )
+
+
+def test_our_files_are_not_replaced_by_setuid_files_of_the_base(layer):
+    paths = ("opt/cloudburst/bin/python", "opt/cloudburst/pyvenv.cfg")
+    files = read_base_layers(
+        [layer(*base_members(), *(member(path, b"x", mode=0o4755) for path in paths))]
+    )
+    base = SimpleNamespace(facts=base_facts(files))
+    entries = [entry for entry in runtime_entries(base, files) if entry.path in paths]
+    assert [(one.link, one.read()[:4]) for one in entries] == [
+        *(("", b"home"), ("/usr/local/bin/python3.13", b""))
+    ]
+
+
+def test_devices_are_left_to_the_container_engine(layer):
+    kinds = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+    devices = [member(f"etc/passwd{kind}", kind=kind, mode=0o4666) for kind in kinds]
+    files = read_base_layers([layer(*base_members(), *devices)])
+    assert [path for path in files.files if path.startswith("etc/passwd")] == ["etc/passwd"]
+
+
+@pytest.mark.parametrize("path", ["a\nhome = x/bin/python3.13", "b b/bin/python3.13"])
+def test_a_python_in_a_folder_with_other_characters_is_not_used(layer, path):
+    """Its path is written into a file of settings."""
+    rest = [one for one in base_members() if "bin/python" not in one[0].name]
+    with pytest.raises(ImageError, match=r"no python3\.13"):
+        base_facts(read_base_layers([layer(*rest, member(path, b"x"))]))
+
+
+@pytest.mark.parametrize("names", [[f"{n}{'x' * 2000}" for n in range(60)], ["a/" * 1000 + "a"]])
+def test_long_paths_take_bounded_memory(layer, monkeypatch, names):
+    """A path of 1,000 folders has a million characters with all its folders."""
+    monkeypatch.setattr(base_layers, "MAX_NAMES_LENGTH", 100_000)
+    with pytest.raises(ImageError, match=r"paths of the files .* too long"):
+        read_base_layers([layer(*(member(name, b"") for name in names))])
+
+
+@pytest.mark.parametrize(("owner", "group"), [(-1, 0), (0, 2**32 - 1), (2**40, 0)])
+def test_owners_are_those_of_linux(layer, owner, group):
+    header, data = member("usr/bin/su", b"x", mode=0o4755)
+    header.uid, header.gid = owner, group
+    with pytest.raises(ImageError, match="usr/bin/su in the base image has no valid owner"):
+        read_base_layers([layer((header, data))])
 
 
 def test_a_small_layer_that_unpacks_to_much_is_rejected(tmp_path, monkeypatch):

@@ -52,9 +52,16 @@ def cli(offline, monkeypatch, capsys):
 def test_an_image_is_built_and_listed(cli, offline, tmp_path):
     code, printed = cli("build", "--to", tmp_path / "image")
     assert code == 0
-    assert f"image                                 {offline.image.digest}\n" in printed.out
-    assert "our package" in printed.out
-    assert "cloudburst.protocol                   native" in printed.out
+    lines = printed.out.splitlines()
+    amd64, arm64 = offline.image.platforms
+    base, _, digest = offline.image.base.partition("@")
+    assert lines[:5] == [
+        *(f"image   {offline.image.digest}", f"amd64   {amd64.digest}", f"arm64   {arm64.digest}"),
+        *(f"base    {base}", f"        {digest}"),
+    ]
+    assert all(len(line) <= 80 for line in lines if not line.startswith("folder"))
+    assert any(line.startswith("our package ") for line in lines)
+    assert "cloudburst.protocol=native" in lines
     assert (tmp_path / "image" / "oci-layout").exists()
     code, shown = cli("show", tmp_path / "image")
     assert (code, shown.out) == (0, printed.out)

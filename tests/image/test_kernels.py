@@ -38,6 +38,9 @@ def test_libraries_are_compiled_once_and_known_by_the_hash_of_their_source(
     monkeypatch.setattr(kernels, "find_zig", lambda: None)
     monkeypatch.setattr(kernels, "find_compiler", lambda environ: None)
     assert find_kernels(architecture, cache) == paths
+    paths[0].write_bytes(paths[0].read_bytes()[:-1] + b"x")
+    with pytest.raises(ImageError, match=r"not in this installation"):
+        find_kernels(architecture, cache)
     # A library of another source, such as one of an earlier version, is not used.
     stale = tmp_path / "stale.c"
     stale.write_text(SOURCE.read_text() + "\n/* another version */\n")

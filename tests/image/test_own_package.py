@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from importlib.metadata import PathDistribution
@@ -73,6 +74,24 @@ def test_the_files_of_an_installation_are_those_of_its_record(tmp_path, monkeypa
     assert [name for name, _ in installed_files()] == [
         *("cloudburst/service/app.py", "cloudburst/service/stranger.py")
     ]
+
+
+@pytest.mark.parametrize("line", ["cloudburst/../../../etc/passwd,,", "cloudburst/a\x1bb,,"])
+def test_a_record_that_lists_other_files_is_an_error(tmp_path, monkeypatch, line):
+    info = tmp_path / "cloudburst_sdk-9.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text(f"cloudburst/__init__.py,,\n{line}\n")
+    (info / "METADATA").write_text("Name: cloudburst-sdk\nVersion: 9\n")
+    monkeypatch.setattr(own_package, "distribution", lambda name: PathDistribution(info))
+    with pytest.raises(ImageError, match="outside the package: install cloudburst again"):
+        installed_files()
+
+
+def test_a_pipe_in_place_of_a_file_is_an_error(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(own_package, "needed_files", lambda: [("x.py", tmp_path / "pipe")])
+    with pytest.raises(ImageError, match="this installation is not complete"):
+        own_package.own_entries("site", [])
 
 
 def test_an_incomplete_installation_is_an_error_of_ours(monkeypatch, tmp_path):

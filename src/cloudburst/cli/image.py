@@ -59,6 +59,8 @@ _T = TypeVar("_T")
 LOGIN_VARIABLE = "CLOUDBURST_IMAGE_LOGIN"
 """Environment variable with ``user:password`` for the registry to push to."""
 MAX_PACKAGES_SHOWN = 12
+BASE_LABELS = "org.opencontainers.image.base."
+"""Beginning of the labels that say the same as the line of the base image."""
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Architectures = Annotated[
     list[Architecture] | None, Parameter(name="--architecture", negative=(), consume_multiple=True)
@@ -271,13 +273,22 @@ class ImageTables:
         yield _sizes("package", self._image.platforms, _packages)
 
     def _facts(self) -> Iterator[Text]:
+        """Yield lines in which every digest fits into 80 columns."""
         image = self._image
-        facts = {"image": image.digest, "base": image.base, "folder": short_path(self._folder)}
-        facts |= {f"linux/{one.architecture}": one.digest for one in image.platforms}
-        facts |= dict(sorted(image.labels.items()))
-        width = max(map(len, facts))
-        for name, value in facts.items():
-            yield unwrapped(safe_text(f"{name:{width}}  ", "dim"), safe_text(value))
+        base, _, digest = image.base.partition("@")
+        facts = [
+            ("image", image.digest),
+            *((one.architecture, one.digest) for one in image.platforms),
+            ("base", base),
+            *([("", digest)] if digest else []),
+            ("folder", short_path(self._folder)),
+        ]
+        for name, value in facts:
+            yield unwrapped(safe_text(f"{name:6}  ", "dim"), safe_text(value))
+        yield Text()
+        for name, value in sorted(image.labels.items()):
+            if not name.startswith(BASE_LABELS):
+                yield unwrapped(safe_text(f"{name}=", "dim"), safe_text(value))
 
 
 def _layers(platform: BuiltPlatform) -> list[tuple[str, int]]:

@@ -28,8 +28,13 @@ MAX_UNPACKED_BYTES = 8 * 1024**3
 """Maximum size of all layers after decompression, in bytes."""
 MAX_KEPT_FILE_BYTES = 16 * 1024**2
 """Maximum size of a file that is read. libc has 2 MB, and ``/var/lib/dpkg/status`` 1 MB."""
-MAX_KEPT_BYTES = 256 * 1024**2
-"""Maximum size of all files that are read."""
+MAX_KEPT_BYTES = 128 * 1024**2
+"""Maximum size of all files that are read. The modules of Python and libc have 20 MB."""
+MAX_NAMES_LENGTH = 64 * 1024**2
+"""Maximum number of characters of all paths and targets of links, each with all its folders. A
+Debian with Python has 3 million."""
+MAX_ID = 2**32 - 2
+"""Largest number of a user or group that Linux allows."""
 SETUID = 0o6000
 _KEPT = re.compile(
     r"etc/(?:passwd|group|os-release)|usr/lib/os-release"
@@ -37,7 +42,8 @@ _KEPT = re.compile(
 )
 _LIBRARY = re.compile(rf"((?:[^/]+/)*lib/python{re.escape(PYTHON)})/(.+)")
 """Pattern of the files of the standard library."""
-_PYTHON = re.compile(rf"(?:[^/]+/)*bin/python{re.escape(PYTHON)}")
+_PYTHON = re.compile(rf"(?:[A-Za-z0-9._+-]+/)*bin/python{re.escape(PYTHON)}")
+"""Pattern of the path of an interpreter, which is written into ``pyvenv.cfg``."""
 _GLIBC = re.compile(rb"GNU C Library [^\n\0]{0,200}? version (\d{1,3})\.(\d{1,3})")
 
 
@@ -50,7 +56,7 @@ class BaseFile:
     owner: int
     group: int
     link: str = ""
-    """Target of a symbolic link; of a hard link, the other path as in the layer."""
+    """Target of a symbolic link, or of a hard link to a file that does not exist."""
     content: bytes | None = field(default=None, repr=False)
     """Content of a file that the builder needs; ``None`` for the others."""
 
@@ -155,6 +161,7 @@ class _Reader:
         """Names in each folder, also of folders without an entry of their own."""
         self._check_cancelled = check_cancelled
         self._entries = 0
+        self._names_left = MAX_NAMES_LENGTH
         self._left = MAX_UNPACKED_BYTES
         self._kept = 0
 
@@ -174,13 +181,14 @@ class _Reader:
             self._record(name)
 
     def _add(self, reader: LayerReader, entry: tarfile.TarInfo, layer: dict[str, BaseFile]) -> None:
-        path = posixpath.normpath("/" + entry.name).lstrip("/")
+        path = _normal(entry.name)
+        self._count(path, entry.linkname)
         folder, name = posixpath.split(path)
         if name == OPAQUE:
             self._remove_below(folder)
         elif name.startswith(WHITEOUT):
             self._remove(posixpath.join(folder, name.removeprefix(WHITEOUT)))
-        elif path and (file := self._file(reader, entry, path)):
+        elif path and (file := self._file(reader, entry, path, layer)):
             previous = self.files.get(path)
             if previous and previous.kind == "folder" and file.kind != "folder":
                 self._remove_below(path)
@@ -193,8 +201,15 @@ class _Reader:
             names = self._names.setdefault(folder, set[str]())
             if name in names:
                 return
+            self._count(path)
             names.add(name)
             path = folder
+
+    def _count(self, *names: str) -> None:
+        """Count names, which stay in memory."""
+        self._names_left -= sum(map(len, names))
+        if self._names_left < 0:
+            raise ImageError("the paths of the files in the base image are too long")
 
     def _remove(self, path: str) -> None:
         folder, name = posixpath.split(path)
@@ -211,11 +226,19 @@ class _Reader:
                 self.files.pop(path, None)
                 folders.append(path)
 
-    def _file(self, reader: LayerReader, entry: tarfile.TarInfo, path: str) -> BaseFile | None:
+    def _file(
+        self, reader: LayerReader, entry: tarfile.TarInfo, path: str, layer: dict[str, BaseFile]
+    ) -> BaseFile | None:
         mode, owner, group = entry.mode & 0o7777, entry.uid, entry.gid
+        if not (0 <= owner <= MAX_ID and 0 <= group <= MAX_ID):
+            raise ImageError(f"{printable(path)} in the base image has no valid owner")
         if entry.isdir():
             return BaseFile("folder", mode, owner, group)
-        if entry.issym() or entry.islnk():
+        if entry.islnk():  # the same file under another name, with its setuid bit
+            target = _normal(entry.linkname)
+            found = layer.get(target) or self.files.get(target)
+            return found or BaseFile("link", mode, owner, group, link=entry.linkname)
+        if entry.issym():
             return BaseFile("link", mode, owner, group, link=entry.linkname)
         if entry.sparse is not None or not entry.isreg():
             return None
@@ -233,6 +256,11 @@ class _Reader:
         if left:
             raise InvalidImageError("a layer ends in the middle of a file")
         return bytes(content)
+
+
+def _normal(name: str) -> str:
+    """Return the path of an entry in the image, without a slash at the beginning."""
+    return posixpath.normpath("/" + name).lstrip("/")
 
 
 def _is_kept(path: str, mode: int) -> bool:

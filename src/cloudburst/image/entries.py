@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
+from cloudburst.errors import ImageError
+from cloudburst.text import printable_line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -50,8 +53,14 @@ def write_tar(
 
     Folders above the entries are added, except those in ``known_folders``, which lower layers
     have. All times are 0.
+
+    Raises:
+        ImageError: two entries have the same path.
     """
-    listed = {entry.path: entry for entry in entries}
+    listed = dict[str, Entry]()
+    for entry in entries:
+        if listed.setdefault(entry.path, entry) is not entry:
+            raise ImageError(f"a layer has two files for {printable_line(entry.path)}")
     for path in sorted(_folders_above(listed) - known_folders - listed.keys()):
         listed[path] = Entry(path=path, mode=0o755, is_folder=True)
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:

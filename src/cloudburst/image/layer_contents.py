@@ -64,6 +64,14 @@ def runtime_entries(base: BaseImage, files: BaseFiles) -> tuple[Entry, ...]:
     folder = f"/{posixpath.dirname(facts.python)}"
     settings = f"home = {folder}\ninclude-system-site-packages = false\nversion = {PYTHON}\n"
     links = {"python": f"/{facts.python}", "python3": "python", f"python{PYTHON}": "python"}
+    tmp = () if facts.has_tmp else (Entry(path="tmp", mode=0o1777, is_folder=True),)
+    ours = (
+        text_entry(f"{PREFIX}/pyvenv.cfg", settings),
+        *(Entry(path=f"{PREFIX}/bin/{name}", link=target) for name, target in links.items()),
+        *_users(facts),
+        *tmp,
+    )
+    replaced = {entry.path for entry in ours}
     without = [
         Entry(
             path=path,
@@ -73,15 +81,9 @@ def runtime_entries(base: BaseImage, files: BaseFiles) -> tuple[Entry, ...]:
             group=file.group,
         )
         for path, file in files.with_setuid().items()
+        if path not in replaced
     ]
-    tmp = () if facts.has_tmp else (Entry(path="tmp", mode=0o1777, is_folder=True),)
-    return (
-        text_entry(f"{PREFIX}/pyvenv.cfg", settings),
-        *(Entry(path=f"{PREFIX}/bin/{name}", link=target) for name, target in links.items()),
-        *_users(facts),
-        *without,
-        *tmp,
-    )
+    return (*ours, *without)
 
 
 def _users(facts: BaseFacts) -> tuple[Entry, Entry]:

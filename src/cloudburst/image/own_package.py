@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cloudburst.errors import ImageError
 from cloudburst.image.entries import Entry, bytes_entry, text_entry
 from cloudburst.image.trim import OWN_NAME, is_unused
+from cloudburst.safe_files import read_regular_file
+from cloudburst.text import printable_line
 from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
 PACKAGE = Path(__file__).parents[1]
@@ -17,6 +19,8 @@ LICENCES = Path(__file__).with_name("licenses")
 LICENCE_FOLDER = "usr/share/licenses/cloudburst"
 LICENCE = "MIT AND GPL-3.0-or-later AND OFL-1.1"
 """Licences of the image: ours, that of FFmpeg with x264 and x265, and that of the font."""
+MAX_FILE_BYTES = 16 * 1024**2
+"""Maximum size of one of our files. The largest, the notices of licences, has 71 kB."""
 _LIBRARIES = f"{OWN_NAME}/renderer/kernel/libs/"
 
 
@@ -28,22 +32,25 @@ def own_entries(site_packages: str, kernels: Sequence[Path]) -> tuple[Entry, ...
     """
     try:
         sources = [
-            bytes_entry(f"{site_packages}/{name}", path.read_bytes())
-            for name, path in needed_files()
+            bytes_entry(f"{site_packages}/{name}", _read(path)) for name, path in needed_files()
         ]
         libraries = [
-            bytes_entry(f"{site_packages}/{_LIBRARIES}{path.name}", path.read_bytes(), 0o755)
+            bytes_entry(f"{site_packages}/{_LIBRARIES}{path.name}", _read(path), 0o755)
             for path in kernels
         ]
         licences = [
-            bytes_entry(f"{LICENCE_FOLDER}/{path.name}", path.read_bytes())
+            bytes_entry(f"{LICENCE_FOLDER}/{path.name}", _read(path))
             for path in sorted(LICENCES.iterdir())
             if path.is_file()
         ]
-        licences.append(bytes_entry(f"{LICENCE_FOLDER}/LICENSE", _own_licence().read_bytes()))
+        licences.append(bytes_entry(f"{LICENCE_FOLDER}/LICENSE", _read(_own_licence())))
     except OSError as exc:
         raise ImageError(f"this installation is not complete: {exc}") from exc
     return (*sources, *libraries, *licences, *_metadata(site_packages))
+
+
+def _read(path: Path) -> bytes:
+    return read_regular_file(path, limit=MAX_FILE_BYTES)
 
 
 def _metadata(site_packages: str) -> Iterator[Entry]:
@@ -95,8 +102,12 @@ def _recorded() -> list[tuple[str, Path]]:
     found = [
         (file.as_posix(), Path(str(file.locate())))
         for file in files
-        if file.parts[0] == OWN_NAME and file.suffix != ".pyc"
+        if file.parts[:1] == (OWN_NAME,) and file.suffix != ".pyc"
     ]
+    for name, _ in found:
+        if ".." in PurePosixPath(name).parts or not name.isprintable():
+            msg = f"the RECORD of this installation lists {printable_line(name, 100)}"
+            raise ImageError(f"{msg}, which is outside the package: install cloudburst again")
     module = dict(found).get(f"{OWN_NAME}/__init__.py")
     same = module is not None and module.is_file() and module.samefile(PACKAGE / "__init__.py")
     return found if same else []

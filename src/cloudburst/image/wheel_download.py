@@ -117,7 +117,7 @@ def _known_wheels(
 ) -> tuple[Path, ...] | None:
     """Return the wheels that were downloaded before, or ``None`` if one is missing or damaged."""
     record = cache.read_record("wheel-lists", key)
-    names = [str(name) for name in cast("list[object]", record)] if record else []
+    names = list(map(str, cast("list[object]", record))) if isinstance(record, list) else []
     if len(names) != len(packages):
         return None
     paths = tuple(cache.wheels / name for name in names)

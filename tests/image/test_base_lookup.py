@@ -1,0 +1,74 @@
+"""The look-up of the base image, and what is checked before anything is downloaded."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import anyio
+import pytest
+
+from cloudburst.errors import ImageError
+from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def server():
+    """A server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def options(port, tmp_path):
+    return ImageOptions(base=f"127.0.0.1:{port}/library/python:3.13", cache_folder=tmp_path / "c")
+
+
+@pytest.fixture
+def no_kernel_needed(monkeypatch):
+    monkeypatch.setattr(build, "find_kernels", lambda architecture, cache: ())
+
+
+@pytest.mark.usefixtures("no_kernel_needed")
+def test_a_base_that_cannot_be_reached_is_an_error_within_seconds(server, tmp_path):
+    port = server.getsockname()[1]
+    server.close()
+    began = time.monotonic()
+    message = rf"base image 127.0.0.1:{port}/library/python:3.13 cannot be reached: .* --base"
+    with pytest.raises(ImageError, match=message):
+        anyio.run(build_image, options(port, tmp_path))
+    assert time.monotonic() - began < 5  # with the patience of downloads, 14 seconds
+
+
+@pytest.mark.usefixtures("no_kernel_needed")
+def test_a_registry_that_does_not_answer_is_an_error_within_seconds(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(base_image, "LOOKUP_TIMEOUT", 0.3)
+    with pytest.raises(ImageError, match="cannot be reached: no answer within"):
+        anyio.run(build_image, options(server.getsockname()[1], tmp_path))
+
+
+def test_a_missing_kernel_is_an_error_before_any_connection(server, tmp_path, monkeypatch):
+    """Also that of the second architecture."""
+    present = kernels.image_targets("amd64")
+    monkeypatch.setattr(kernels, "is_compiled_from", lambda path, target, _: target in present)
+    monkeypatch.setattr(kernels, "_compiler", lambda target: None)
+    server.settimeout(0.05)
+    with pytest.raises(ImageError, match=r"pixel kernel for aarch64 .* is not in this"):
+        anyio.run(build_image, options(server.getsockname()[1], tmp_path))
+    with pytest.raises(TimeoutError):
+        server.accept()
+
+
+def test_both_architectures_have_the_base_of_one_look_up(offline, tmp_path, monkeypatch):
+    """A tag may be moved between two look-ups."""
+    found = []
+    pull = build.LayerBuilder.build
+
+    async def build_layers(self, client, base, lock):
+        found.append(base.digest)
+        return await pull(self, client, base, lock)
+
+    monkeypatch.setattr(build.LayerBuilder, "build", build_layers)
+    image = anyio.run(build_image, offline.options)
+    assert found == [image.base.partition("@")[2]] * 2
