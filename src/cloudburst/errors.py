@@ -226,12 +226,20 @@ class WorkerStoppedError(WorkerError):
     remedy = Remedy.OTHER_WORKER
 
     def __init__(
-        self, message: str, *, task: str = "", stop_code: str = "", crashed: bool = False
+        self,
+        message: str,
+        *,
+        task: str = "",
+        stop_code: str = "",
+        crashed: bool = False,
+        error_exit: bool = False,
     ) -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
         self.crashed = crashed
         """True if the task crashed or was killed; false if it exited normally or was stopped."""
+        self.error_exit = error_exit
+        """True if the program in the task exited by itself with an error code."""
 
 
 class KeyRefusedError(WorkerError):

@@ -293,7 +293,10 @@ def test_who_is_stopped_by_others_was_well():
 
 def test_the_exit_code_that_says_most_counts():
     ended = ("EssentialContainerExited", ["Essential container in task exited"])
-    assert "failed" in classify_stop(*ended, [143, 1]).meaning
+    for code in (1, 2, 99):
+        assert classify_stop(*ended, [143, code]).error_exit
+    for code in (0, 100, 127, 132, 139, 255):
+        assert not classify_stop(*ended, [143, code]).error_exit
     assert classify_stop(*ended, [137, 0]).patterns == ("0",), (
         "its lifetime was over, so all were stopped"
     )

@@ -243,6 +243,7 @@ def stopped_error(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedEr
         crashed=over
         and not is_external_stop(code)
         and not (failure is not None and failure.normal_exit),
+        error_exit=failure is not None and failure.error_exit,
     )
     if failure is not None:
         error.remedy = failure.remedy

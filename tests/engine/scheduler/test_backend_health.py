@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from cloudburst.errors import RenderFailedError, WorkerDiskFullError, WorkerError
+from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
+from cloudburst.models.task import TaskState
 from cloudburst.testing import FakeCloud
 from support.harness import checked, engine
 
@@ -131,3 +134,60 @@ async def test_workers_that_answer_nonsense_are_not_replaced_for_ever():
     assert len(cloud.launched) <= 4
     assert report.problem
     assert not cloud.running
+
+
+class Exiting(FakeCloud):
+    """The program of some tasks exits with a code as soon as it is started."""
+
+    def __init__(self, codes, **facts):
+        super().__init__(boot=1, **facts)
+        self.codes = codes
+
+    async def describe(self, task, *, refresh=False):
+        status = await super().describe(task, refresh=refresh)
+        code = self.codes.get(int(task.rpartition("-")[2]))
+        if code is None or status.state is not TaskState.RUNNING:
+            return status
+        failure = classify_stop("EssentialContainerExited", [], [code])
+        return replace(status, state=TaskState.STOPPED, reason=f"exit code {code}", failure=failure)
+
+
+@pytest.mark.parametrize(("code", "tasks"), [(1, 2), (2, 2), (127, 1), (132, 3), (139, 3)], ids=str)
+async def test_a_program_that_exits_at_start_is_started_twice(code, tasks):
+    """Not so one that a signal ends: that may be for a reason of the machine."""
+    cloud = Exiting(dict.fromkeys(range(1, 99), code))
+    async with engine(cloud, limits=Limits(workers=1, attempts=3)) as eng:
+        report = await eng.render("abc")
+        assert report.status is Status.FAILED
+        assert len(cloud.launched) == tasks
+        told = "; 2 tasks in a row exited before they were ready"
+        assert [told in str(error) for error in report.errors] == [tasks == 2] * 3
+        assert not cloud.running
+        cloud.codes = {}
+        assert (await eng.render("ab")).status is Status.COMPLETE, "the client works again"
+
+
+async def test_starts_at_once_of_a_program_that_exits_are_not_repeated():
+    cloud = Exiting(dict.fromkeys(range(1, 99), 1))
+    async with engine(cloud, limits=Limits(workers=4, attempts=9)) as eng:
+        report = await eng.render([f"s{number}" for number in range(50)])
+    assert report.status is Status.FAILED
+    assert len(cloud.launched) <= 5, "four at once, and one more after the first exit"
+    assert not cloud.running
+
+
+@pytest.mark.parametrize("codes", [{1: 1}, {1: 1, 2: 139, 3: 1}], ids=["one", "others"])
+async def test_one_exit_at_start_does_not_end_a_run(codes):
+    cloud = Exiting(codes)
+    async with engine(cloud, limits=Limits(workers=1, attempts=4)) as eng:
+        report = await eng.render("abc")
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == len(codes) + 1
+
+
+async def test_an_image_that_was_ready_once_is_not_given_up_after_two_exits():
+    cloud = Exiting({2: 1, 3: 1}, encode=60, crashing_tasks={"fake-1": 10})
+    async with engine(cloud, limits=Limits(workers=1, attempts=3)) as eng:
+        report = await eng.render("abc")
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 4

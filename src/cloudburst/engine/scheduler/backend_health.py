@@ -19,6 +19,12 @@ REDUCED_LIMIT_SECONDS = 300.0
 account's quota was used up. The value is a choice: by then other tasks of the account may have
 ended, and another try costs one refused launch."""
 
+MAX_ERROR_EXITS_AT_START = 2
+"""Number of tasks in a row whose program exits with an error code before it is ready, after which a
+backend gets no more tasks, unless one of its workers was ready in this run. Each task starts the
+same program in the same way, so a third would exit as well. The first exit alone is no proof: to
+start a second task for nothing costs a minute of that task, to give up too early fails the run."""
+
 
 class BackendHealth:
     """Worker limits and circuit breakers of backends.
@@ -32,6 +38,8 @@ class BackendHealth:
         self._workers = workers
         self._limits = limits
         self._failed_starts: Counter[str] = Counter()  # in a row, by backend
+        self._error_exits: Counter[str] = Counter()  # of starts in a row, by backend
+        self._were_ready: set[str] = set()  # names of backends of which a worker was ready
         self._useless_workers: Counter[str] = Counter()  # in a row without a video, by backend
         self._open: dict[str, CloudburstError] = {}  # circuit breakers that are open, by backend
         # Number of workers that the account was seen to allow, and until when that counts.
@@ -71,8 +79,10 @@ class BackendHealth:
         return tuple(self._open.values())
 
     def on_ready(self, backend: Backend) -> None:
-        """Reset the count of failed starts of a backend, because one of its workers is ready."""
+        """Reset the counts of failed starts of a backend, because one of its workers is ready."""
         self._failed_starts.pop(backend.name, None)
+        self._error_exits.pop(backend.name, None)
+        self._were_ready.add(backend.name)
 
     def on_scene_finished(self, backend: Backend) -> None:
         """Reset a backend's count of unusable workers, because one of its workers made a video."""
@@ -92,7 +102,8 @@ class BackendHealth:
         if not isinstance(error, WorkerStoppedError):
             self._useless_workers[name] += 1
             if self._useless_workers[name] >= self._limits.attempts:
-                self._open[name] = _setup_error(error, self._useless_workers[name])
+                how = f"{self._useless_workers[name]} workers in a row made no video"
+                self._open[name] = _setup_error(error, how)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> bool:
         """Handle a failed start: open the circuit breaker or lower the worker limit if necessary.
@@ -112,29 +123,43 @@ class BackendHealth:
         if crashed and error.remedy is Remedy.REPEAT_REQUEST:
             return False  # the backend itself limits how long such crashes are not failures
         self._failed_starts[name] += 1
+        error = self._count_error_exit(name, error)
         if not error.retryable or self._failed_starts[name] >= self._limits.attempts:
             self._open[name] = error
         return not error.retryable
+
+    def _count_error_exit(self, name: str, error: CloudburstError) -> CloudburstError:
+        """Return the error of a failed start, as an error of the setup if every task will exit."""
+        if not (isinstance(error, WorkerStoppedError) and error.error_exit):
+            self._error_exits.pop(name, None)
+            return error
+        self._error_exits[name] += 1
+        exits = self._error_exits[name]
+        if name in self._were_ready or exits < MAX_ERROR_EXITS_AT_START:
+            return error
+        return _setup_error(error, f"{exits} tasks in a row exited before they were ready")
 
     def reset(self) -> None:
         """Close all circuit breakers, and reset the counts of failures."""
         self._open.clear()
         self._failed_starts.clear()
+        self._error_exits.clear()
+        self._were_ready.clear()
         self._useless_workers.clear()
 
 
-def _setup_error(error: WorkerError, workers: int) -> WorkerError:
+def _setup_error(error: WorkerError, how: str) -> WorkerError:
     """Return an error of the same class that says how to fix the setup, and is not retried.
 
     Args:
         error: Error of the last unusable worker.
-        workers: Number of unusable workers in a row.
+        how: Clause of the message that says what many workers had in common.
     """
     row = next(
         (row for row in (KEY_REFUSED, WORKER_DISK_FULL) if isinstance(error, row.error)), None
     )
     fix = f": {row.action}" if row is not None else ""
-    final = type(error)(f"{error}; {workers} workers in a row made no video{fix}", task=error.task)
+    final = type(error)(f"{error}; {how}{fix}", task=error.task)
     final.remedy = Remedy.FIX_SETUP
     final.__cause__ = error
     return final

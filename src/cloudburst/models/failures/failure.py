@@ -62,6 +62,9 @@ class Failure:
     """True if the credentials were valid once, so that newer ones may exist."""
     normal_exit: bool = False
     """True if the program in the task exited normally, so that the task did not crash."""
+    error_exit: bool = False
+    """True if the program in the task exited by itself with an error code. A signal did not end
+    it."""
     files_missing: bool = False
     """True if the worker lacks files of the job, which must be uploaded again."""
     job_limit_reached: bool = False

@@ -332,6 +332,14 @@ EXIT_CODES: tuple[Failure, ...] = (
         do="cloudburst logs shows its output; check DOCKER_IMAGE, and the command of the task "
         "definition",
     ),
+    replace(
+        _exit(
+            *("?", "??"),
+            means="the program in the container exited with an error",
+            do="cloudburst logs shows its output",
+        ),
+        error_exit=True,
+    ),
     _exit("134", means="the program in the container aborted (SIGABRT)"),
     _exit(
         "137",
