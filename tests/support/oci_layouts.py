@@ -60,7 +60,7 @@ class LayoutWriter:
         data = json.dumps({"schemaVersion": 2, "mediaType": media_type, **document}).encode()
         return self.blob(data, media_type, **more)
 
-    def image(self, architecture, layers):
+    def image(self, architecture, layers, **more):
         """Write the image of a platform with these tar files; return its manifest's descriptor."""
         platform = {"architecture": architecture, "os": "linux"}
         config = {
@@ -72,6 +72,7 @@ class LayoutWriter:
         manifest = {
             "config": self.blob(json.dumps(config).encode(), OCI_CONFIG),
             "layers": packed,
+            **more,
         }
         return self.document(manifest, OCI_MANIFEST, platform=platform)
 

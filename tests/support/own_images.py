@@ -16,7 +16,7 @@ from support.oci_layouts import LayoutWriter, tar_of
 from support.setup_accounts import bare
 
 OURS = {"cloudburst.protocol-version": str(PROTOCOL_VERSION)}
-"""Annotation of the index of every image of ours."""
+"""Annotation of the index and of the manifests of every image of ours."""
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def built_image(folder, architectures, own, annotations):
             "packages": tar_of(("opt/packages", packages)),
             "our package": tar_of(("opt/own", own)),
         }
-        manifests.append(writer.image(architecture, list(contents.values())))
+        manifests.append(writer.image(architecture, list(contents.values()), annotations=OURS))
         layers = []
         for name, tar in contents.items():
             data = gzip.compress(tar, mtime=0)

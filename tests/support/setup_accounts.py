@@ -112,7 +112,8 @@ def index(*architectures):
 def manifest(architecture):
     """The text of a manifest for one processor."""
     kind = "application/vnd.oci.image"
-    config = {"mediaType": f"{kind}.config.v1+json", "digest": f"sha256:{architecture:0>64}"}
+    digest = digest_of(architecture)
+    config = {"mediaType": f"{kind}.config.v1+json", "digest": digest, "size": 1}
     found = {"schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json", "config": config}
     return json.dumps({**found, "layers": []})
 

@@ -156,6 +156,8 @@ def _manifest(config: Descriptor, layers: Sequence[Descriptor]) -> dict[str, Any
         "mediaType": OCI_MANIFEST,
         "config": described(Descriptor(OCI_CONFIG, config.digest, config.size)),
         "layers": [described(layer) for layer in layers],
+        # Without its index, the manifest would not show whose it is.
+        "annotations": {PROTOCOL_VERSION_LABEL: str(PROTOCOL_VERSION)},
     }
 
 

@@ -13,7 +13,12 @@ from cloudburst.errors import NoAnswerError
     [
         ("get_download_url_for_layer", {"layerDigest": "sha256:0"}, "downloadUrl"),
         ("batch_get_image", {"failures": []}, "images"),
-        ("batch_get_image", {"images": [{"imageId": {}}]}, "images[].imageManifest"),
+        ("batch_get_image", {"images": [{"imageId": {}}]}, "images[].imageId.imageDigest"),
+        (
+            "batch_get_image",
+            {"images": [{"imageId": {"imageDigest": "sha256:0"}}]},
+            "images[].imageManifest",
+        ),
     ],
 )
 def test_an_answer_about_an_image_that_lacks_something_is_no_answer(operation, answer, missing):

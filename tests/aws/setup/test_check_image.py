@@ -29,10 +29,15 @@ from support.setup_accounts import (
 pytestmark = pytest.mark.anyio
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"
+DIGEST = "sha256:" + "1" * 64
 SINGLE = {
     "schemaVersion": 2,
     "mediaType": "application/vnd.oci.image.manifest.v1+json",
-    "config": {"digest": "sha256:" + "0" * 64},
+    "config": {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": "sha256:" + "0" * 64,
+        "size": 2,
+    },
     "layers": [],
 }
 
@@ -42,12 +47,13 @@ class ECR:
 
     region = "us-east-1"
 
-    def __init__(self, manifest, *, architecture="X86_64", image=IMAGE, denied=()):
+    def __init__(self, manifest, *, architecture="X86_64", image=IMAGE, denied=(), url=""):
         self.asked = []
         self._manifest = manifest if isinstance(manifest, str) else json.dumps(manifest)
         self._architecture = architecture
         self._image = image
         self._denied = denied
+        self._url = url or "https://s3.example/config"
 
     async def call(self, service, operation, **parameters):
         self.asked.append((operation, parameters))
@@ -63,8 +69,10 @@ class ECR:
                     ],
                 }
             },
-            "batch_get_image": {"images": [{"imageManifest": self._manifest}]},
-            "get_download_url_for_layer": {"downloadUrl": "https://s3.example/config"},
+            "batch_get_image": {
+                "images": [{"imageId": {"imageDigest": DIGEST}, "imageManifest": self._manifest}]
+            },
+            "get_download_url_for_layer": {"downloadUrl": self._url},
         }[operation]
 
 
@@ -104,7 +112,7 @@ async def test_an_image_for_the_other_processor_is_a_failure(built, wanted):
 async def test_the_configuration_of_a_single_image_names_its_processor():
     def answer(request):
         assert request.url == "https://s3.example/config"
-        return streamed('{"architecture": "arm64", "os": "linux"}')(request)
+        return streamed('{"architecture": "arm64", "os": "linux", "rootfs": {}}')(request)
 
     ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
     assert state is CheckStatus.FAILED
@@ -117,7 +125,7 @@ async def test_the_configuration_of_a_single_image_names_its_processor():
         streamed("", 403),
         streamed("<xml>"),
         streamed("[" * 100_000),
-        streamed('{"architecture": 7}'),
+        streamed('{"architecture": 7, "os": "linux", "rootfs": {}}'),
         streamed("x" * (2 << 20)),
     ],
 )
@@ -125,6 +133,17 @@ async def test_a_configuration_that_cannot_be_read_is_a_warning(answer):
     ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
     assert state is CheckStatus.WARNING
     assert found.startswith("not checked")
+
+
+@pytest.mark.parametrize("url", ["http://[x", "ftp://s3.example/config", "https://s3\n"])
+async def test_a_configuration_at_no_address_is_a_warning(url):
+    assert (await look_at(ECR(SINGLE, url=url)))[0][0] is CheckStatus.WARNING
+
+
+async def test_names_of_processors_are_shown_in_one_line():
+    ((_, found),) = await look_at(ECR(index("x\n" * 7000)))
+    assert len(found) < 200
+    assert found.isprintable()
 
 
 async def test_a_denied_configuration_is_a_warning():

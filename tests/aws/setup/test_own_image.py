@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from cloudburst.aws.setup import ecr_push, own_image
+from cloudburst.aws.setup import destroy_account, ecr_push, ecr_repository, own_image
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
@@ -364,21 +364,21 @@ async def test_destroy_removes_our_images_and_only_those(emulator, builder, regi
     assert (step.outcome, step.detail) == ("kept", "with its images, as requested")
 
     _, settings = await set_up(emulator, builder)
+    ecr = client(emulator, "ecr")
+    foreign = ["cloudburst-2", "cloudburst/other", "cloudburs"]
+    for name in foreign:
+        ecr.create_repository(repositoryName=name)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
         found, data = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
         theirs = json.loads(data)
-        del theirs["annotations"]
         theirs["manifests"] = theirs["manifests"][:1]
-        await registry.push_manifest(
-            REPOSITORY, "mine", json.dumps(theirs).encode(), found.media_type
-        )
+        await push_json(registry, {**theirs, "annotations": {}}, found.media_type, "mine")
     plan = await destroy(settings, session=session(), env_file=None, dry_run=True)
     report = await destroy(settings, session=session(), env_file=None)
     assert report.steps == plan.steps
     step = step_of(report, "image repository")
     assert step.outcome == "kept"
     assert step.detail == "1 image of ours removed; contains images that init did not push: mine"
-    ecr = client(emulator, "ecr")
     left = ecr.describe_images(repositoryName=REPOSITORY)["imageDetails"]
     assert sorted(each.get("imageTags", []) for each in left) == [[], ["mine"]]
     ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": "mine"}])
@@ -387,7 +387,54 @@ async def test_destroy_removes_our_images_and_only_those(emulator, builder, regi
     report = await destroy(settings, session=session(), env_file=None)
     step = step_of(report, "image repository")
     assert (step.outcome, step.detail) == ("removed", "with 1 image")
-    assert ecr.describe_repositories()["repositories"] == []
+    left = ecr.describe_repositories()["repositories"]
+    assert sorted(each["repositoryName"] for each in left) == sorted(foreign)
+
+
+async def push_json(registry, document, media_type, tag):
+    await registry.push_manifest(REPOSITORY, tag, json.dumps(document).encode(), media_type)
+
+
+async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
+    emulator, builder, registry_server, monkeypatch
+):
+    """Also if it was pushed after the images of the repository were listed."""
+    monkeypatch.setattr(destroy_account, "REMOVAL_TIMEOUT", 0.5)
+    monkeypatch.setattr(destroy_account, "CONSISTENCY_BACKOFF", QUICK)
+    _, settings = await set_up(emulator, builder)
+    async with open_registry(registry_server.url, registry_server.credentials) as registry:
+        found, data = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        delete = ecr_repository.remove_repository
+
+        async def push_and_delete(*arguments):
+            document = {**json.loads(data), "annotations": {}, "manifests": []}
+            await push_json(registry, document, found.media_type, "late")
+            await delete(*arguments)
+
+        monkeypatch.setattr(ecr_repository, "remove_repository", push_and_delete)
+        report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert step.outcome == "failed"
+    assert "RepositoryNotEmptyException" in step.detail
+    assert {one.outcome for one in report.steps if one is not step} == {"removed"}
+    left = client(emulator, "ecr").describe_images(repositoryName=REPOSITORY)["imageDetails"]
+    assert ["late"] in [each.get("imageTags") for each in left]
+
+
+@pytest.mark.parametrize("operation", ["BatchDeleteImage", "DeleteRepository"])
+async def test_destroy_tells_what_ecr_does_not_remove(emulator, builder, operation):
+    _, settings = await set_up(emulator, builder)
+    emulator.add_fault(Fault(operation=operation, code="AccessDeniedException", message="no"))
+    report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert step.outcome == "failed"
+    assert "AccessDeniedException: no" in step.detail
+    assert {one.outcome for one in report.steps if one is not step} == {"removed"}
+    report = await destroy(settings, session=session(), env_file=None)
+    assert [(one.resource, one.outcome) for one in report.steps] == [
+        ("image repository", "removed")
+    ]
+    assert client(emulator, "ecr").describe_repositories()["repositories"] == []
 
 
 @pytest.mark.parametrize("operation", ["DescribeRepositories", "DescribeImages"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,7 +24,7 @@ from cloudburst.aws.client.credentials import (
 )
 from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
-from cloudburst.aws.client.responses import check_response, translate_parse_errors
+from cloudburst.aws.client.responses import check_response, not_from_aws, translate_parse_errors
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -54,6 +55,8 @@ their own."""
 _READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "list_", "simulate_")
 """Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
 has already carried them out."""
+_ACCOUNT = re.compile(r"[0-9]{12}")
+"""Pattern of the number of an AWS account, which becomes a part of names and addresses."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
 """Response members that hold the token of the next page, mapped to the request parameters that take
 this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
@@ -203,7 +206,10 @@ class AWSClient:
         """Return the number of the AWS account. Raises the errors of `call`."""
         if self._account_id is None:
             response = await self.call("sts", "get_caller_identity")
-            self._account_id = str(response["Account"])
+            account = str(response["Account"])
+            if not _ACCOUNT.fullmatch(account):
+                raise not_from_aws("get_caller_identity", "its account has not twelve digits")
+            self._account_id = account
         return self._account_id
 
     async def close(self) -> None:

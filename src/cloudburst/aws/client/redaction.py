@@ -53,9 +53,10 @@ When there are more, the oldest are forgotten: those secrets are no longer valid
 a role have about 4 forms and are valid for at most 12 hours; key and private key of a worker have 4
 forms."""
 
+# A backslash before anything but a quote is part of a value: JSON may escape a slash.
 _QUOTE = r"\\*[\"']"
 _BEFORE = rf"{_QUOTE}\s*:\s*b?{_QUOTE}"
-_VALUE = r"[^\"'\\]+"
+_VALUE = r"(?:[^\"'\\]|\\+(?![\"'\\]))+"
 _NAME = rf"{_QUOTE}\s*,\s*{_QUOTE}name{_BEFORE}"
 _PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)

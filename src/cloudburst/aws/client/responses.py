@@ -16,6 +16,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import CloudburstError, NoAnswerError
+from cloudburst.registry.names import DIGEST
+from cloudburst.text import short_repr
 
 MAX_DEFECT_CHARACTERS = 300
 """Maximum number of characters of a parser's error that an error message quotes."""
@@ -27,10 +29,14 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
         "Credentials.Expiration",
     ),
     "batch_delete_image": ("imageIds", "failures"),
-    "batch_get_image": ("images", "images[].imageManifest"),
+    "batch_get_image": ("images", "images[].imageId.imageDigest", "images[].imageManifest"),
+    "create_cluster": ("cluster.clusterArn",),
     "create_repository": ("repository.repositoryArn", "repository.repositoryName"),
     "create_role": ("Role.Arn",),
     "create_security_group": ("GroupId",),
+    "delete_cluster": ("cluster.clusterArn",),
+    "delete_repository": ("repository.repositoryArn", "repository.repositoryName"),
+    "deregister_task_definition": ("taskDefinition.taskDefinitionArn",),
     "describe_clusters": ("clusters", "clusters[].status"),
     "describe_images": ("imageDetails", "imageDetails[].imageDigest"),
     "describe_log_streams": ("logStreams", "logStreams[].logStreamName"),
@@ -77,6 +83,8 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "get_service_quota": ("Quota.Value",),
     "list_tags_for_resource": ("tags",),
     "list_tasks": ("taskArns",),
+    "put_image_scanning_configuration": ("repositoryName",),
+    "put_lifecycle_policy": ("repositoryName", "lifecyclePolicyText"),
     "register_task_definition": ("taskDefinition.taskDefinitionArn",),
     "run_task": ("tasks[].taskArn", "tasks[].lastStatus", "failures[].reason"),
     "stop_task": ("task.taskArn",),
@@ -163,7 +171,12 @@ def check_response(
         required: Members that the response must have in addition to `REQUIRED_MEMBERS`.
     """
     if defect := _find_defect(operation, parameters, response, shape, required):
-        raise NoAnswerError(f"{operation}: the response is not from AWS: {defect}")
+        raise not_from_aws(operation, defect)
+
+
+def not_from_aws(operation: str, defect: str) -> NoAnswerError:
+    """Return the error for a response that cannot be AWS's answer to a call."""
+    return NoAnswerError(f"{operation}: the response is not from AWS: {defect}")
 
 
 def _find_defect(
@@ -183,12 +196,40 @@ def _find_defect(
         if not _has_member(response, path.split(".")):
             return f"{path} is missing"
     find_defect = {
+        "batch_get_image": _batch_get_image_defect,
+        "create_repository": _repository_defect,
+        "delete_repository": _repository_defect,
+        "describe_images": _describe_images_defect,
         "describe_tasks": _describe_tasks_defect,
         "list_tasks": _list_tasks_defect,
         "run_task": _run_task_defect,
         "stop_task": _stop_task_defect,
     }.get(operation)
     return "" if find_defect is None else find_defect(parameters, response)
+
+
+def _batch_get_image_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    requested = parameters["imageIds"]
+    for image in response["images"]:
+        digest, tag = image["imageId"]["imageDigest"], image["imageId"].get("imageTag")
+        if not DIGEST.fullmatch(digest):
+            return f"{short_repr(digest)} is not a digest"
+        if {"imageDigest": digest} not in requested and {"imageTag": tag} not in requested:
+            return f"it describes the image {digest}, which was not requested"
+    return ""
+
+
+def _describe_images_defect(_: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    digests: Iterator[str] = (image["imageDigest"] for image in response["imageDetails"])
+    wrong = next((digest for digest in digests if not DIGEST.fullmatch(digest)), None)
+    return "" if wrong is None else f"{short_repr(wrong)} is not a digest"
+
+
+def _repository_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    found: str = response["repository"]["repositoryName"]
+    if found == parameters["repositoryName"]:
+        return ""
+    return f"it is about the repository {short_repr(found)}"
 
 
 def _run_task_defect(parameters: Mapping[str, Any], response: Mapping[str, Any]) -> str:

@@ -19,12 +19,14 @@ from cloudburst.aws.setup.checks import (
     passed,
     warning,
 )
-from cloudburst.aws.setup.ecr_images import as_dict, parse_object, read_images
+from cloudburst.aws.setup.ecr_images import EcrImage, read_images
 from cloudburst.aws.setup.images import OCI_ARCHITECTURES, Repository, image_id, repository_of
 from cloudburst.aws.setup.resource_definitions import is_our_image, task_families
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, ResourceMissingError
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
+from cloudburst.registry import InvalidImageError, Manifest, parse_config
+from cloudburst.text import list_some, printable_line
 
 MAX_CONFIGURATION_BYTES = 1 << 20
 CONFIGURATION_TIMEOUT = 10.0
@@ -95,7 +97,7 @@ async def _check_definition(
         fix = _fix(context, definition)
         return [failed(_NAME, f"{image} is not in ECR: tasks cannot pull it", fix)]
     platforms = images[0].platforms or dict.fromkeys(
-        await _image_platform(context, repository, images[0].manifest, transport), ""
+        await _image_platform(context, repository, images[0], transport), ""
     )
     if not platforms:
         return [warning(_NAME, f"not checked: ECR does not show the processor of {image}")]
@@ -116,7 +118,8 @@ async def _check_platform(
         repository: Repository of the image.
         platforms: Digests of the images by processor; empty texts if the image is a single one.
     """
-    needed, names = _needed(definition), ", ".join(sorted(platforms))
+    needed = _needed(definition)
+    names = list_some([printable_line(name, 40) for name in sorted(platforms)])
     revision, fix = definition.arn.rpartition("/")[2], _fix(context, definition)
     if needed not in platforms:
         text = f"the image is for {names}, the task definition {revision} for {needed}"
@@ -147,12 +150,11 @@ def _fix(context: CheckContext, definition: TaskDefinition) -> str:
 async def _image_platform(
     context: CheckContext,
     repository: Repository,
-    manifest: Mapping[str, object],
+    image: EcrImage,
     transport: httpx.AsyncBaseTransport | None,
 ) -> set[str]:
     """Return the processor in the configuration of a single image; empty if it cannot be read."""
-    digest = as_dict(manifest.get("config")).get("digest")
-    if not isinstance(digest, str):
+    if not isinstance(image.document, Manifest):
         return set()
     try:
         response = await context.aws.call(
@@ -161,17 +163,23 @@ async def _image_platform(
             in_region=repository.region,
             registryId=repository.account,
             repositoryName=repository.name,
-            layerDigest=digest,
+            layerDigest=image.document.config.digest,
         )
-        text = await _read(str(response["downloadUrl"]), transport)
-    except (AccessDeniedError, AWSError, httpx.HTTPError, TimeoutError):
+        data = await _read(str(response["downloadUrl"]), transport)
+        return {parse_config(data).platform.architecture}
+    except (
+        AccessDeniedError,
+        AWSError,
+        InvalidImageError,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        TimeoutError,
+    ):
         return set()
-    processor = parse_object(text).get("architecture")
-    return {processor} if isinstance(processor, str) else set()
 
 
-async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> str:
-    """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a URL, as text."""
+async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
+    """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a URL."""
     data = b""
     with anyio.fail_after(CONFIGURATION_TIMEOUT):
         async with (
@@ -183,4 +191,4 @@ async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> str:
                 data += chunk
                 if len(data) > MAX_CONFIGURATION_BYTES:
                     break
-    return data[:MAX_CONFIGURATION_BYTES].decode(errors="replace")
+    return data[:MAX_CONFIGURATION_BYTES]

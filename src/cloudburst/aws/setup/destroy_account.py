@@ -50,6 +50,7 @@ _IN_USE_CODES = frozenset(
     {
         "ClusterContainsTasksException",
         "DependencyViolation",
+        "RepositoryNotEmptyException",
         "UpdateInProgressException",
     }
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import Repository
 from cloudburst.errors import AWSError, CloudburstError, ResourceMissingError
-from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
+from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Index, Manifest
+from cloudburst.registry.errors import InvalidImageError
+from cloudburst.registry.parsing import parse_index, parse_manifest
 
 MAX_IMAGES_PER_CALL = 100
 """Maximum number of images in one call of BatchGetImage and BatchDeleteImage (ECR API reference,
 2026-11)."""
+UNKNOWN_ARCHITECTURE = "unknown"
+"""Architecture of the entries of an index that are records of the build ("attestations")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,18 +25,37 @@ class EcrImage:
     """An image in ECR: an index of several architectures, or a single image."""
 
     digest: str
-    """Digest of the index or manifest; empty if ECR does not return it."""
-    manifest: Mapping[str, object]
-    """Parsed index or manifest; empty if it is not JSON."""
-    platforms: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Digests of the images in an index by architecture, such as ``amd64``; empty for a single
-    image. Entries with an unknown architecture are left out: they are records of the build
-    ("attestations")."""
+    """Digest of the index or manifest."""
+    document: Index | Manifest | None
+    """Index or manifest; ``None`` if it is not valid."""
 
     @property
-    def annotations(self) -> Mapping[str, object]:
+    def annotations(self) -> Mapping[str, str]:
         """Annotations of the index or manifest."""
-        return as_dict(self.manifest.get("annotations"))
+        return {} if self.document is None else self.document.annotations
+
+    @property
+    def is_index(self) -> bool:
+        """True for an index of several architectures."""
+        return isinstance(self.document, Index)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Digests of all manifests that an index names; none for a single image."""
+        found = self.document.manifests if isinstance(self.document, Index) else ()
+        return [entry.digest for entry in found]
+
+    @property
+    def platforms(self) -> Mapping[str, str]:
+        """Digests of the images in an index by architecture, such as ``amd64``.
+
+        Empty for a single image. Entries with an unknown architecture are left out.
+        """
+        found: dict[str, str] = {}
+        for entry in self.document.manifests if isinstance(self.document, Index) else ():
+            if entry.platform and entry.platform.architecture != UNKNOWN_ARCHITECTURE:
+                found.setdefault(entry.platform.architecture, entry.digest)
+        return found
 
 
 def is_missing(error: CloudburstError) -> bool:
@@ -72,40 +94,22 @@ async def read_images(
             if is_missing(exc):
                 return []
             raise
-        found += map(_image, response.get("images") or ())
+        found += map(_image, response["images"])
     return found
 
 
 def _image(entry: Mapping[str, Any]) -> EcrImage:
-    manifest = parse_object(entry.get("imageManifest") or "")
-    identity: Mapping[str, str] = entry.get("imageId") or {}
     return EcrImage(
-        digest=identity.get("imageDigest") or "", manifest=manifest, platforms=_platforms(manifest)
+        digest=entry["imageId"]["imageDigest"], document=_document(entry["imageManifest"])
     )
 
 
-def _platforms(manifest: Mapping[str, object]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for entry in map(as_dict, as_list(manifest.get("manifests"))):
-        architecture = as_dict(entry.get("platform")).get("architecture") or "unknown"
-        found.setdefault(str(architecture), str(entry.get("digest") or ""))
-    found.pop("unknown", None)
-    return found
-
-
-def parse_object(text: str) -> dict[str, object]:
-    """Return the JSON object in a text; empty if the text is anything else."""
-    try:
-        return as_dict(json.loads(text))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def as_dict(value: object) -> dict[str, object]:
-    """Return a value if it is a JSON object, else an empty one."""
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[object]:
-    """Return a value if it is a JSON list, else an empty one."""
-    return cast("list[object]", value) if isinstance(value, list) else []
+def _document(text: str) -> Index | Manifest | None:
+    # An index without a media type differs from a manifest in that it has no configuration.
+    data = text.encode(errors="surrogatepass")
+    for parse in (parse_manifest, parse_index):
+        try:
+            return parse(data)
+        except InvalidImageError:
+            continue
+    return None

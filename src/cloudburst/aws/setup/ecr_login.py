@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
+from cloudburst.aws.client.responses import not_from_aws
 from cloudburst.aws.setup.images import ecr_account_of, ecr_host
 from cloudburst.errors import ConfigurationError, NoAnswerError
 from cloudburst.registry import Credentials
@@ -72,7 +72,7 @@ def _login(token: str) -> tuple[str, str]:
         raise _unusable("its token is too long")
     try:
         text = base64.b64decode(token, validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not ASCII
         raise _unusable("its token is not base64") from None
     username, colon, password = text.partition(":")
     if not (username and colon and password and text.isprintable()):
@@ -108,4 +108,4 @@ def _registry_url(endpoint: str, owner: tuple[str, str], api: str | None) -> str
 
 
 def _unusable(defect: str) -> NoAnswerError:
-    return NoAnswerError(f"get_authorization_token: the response is not from AWS: {defect}")
+    return not_from_aws("get_authorization_token", defect)

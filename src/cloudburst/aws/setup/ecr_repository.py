@@ -7,22 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import not_from_aws
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.ecr_images import (
     MAX_IMAGES_PER_CALL,
-    EcrImage,
-    as_dict,
-    as_list,
     is_missing,
-    parse_object,
     read_images,
 )
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
-from cloudburst.aws.setup.images import Repository
+from cloudburst.aws.setup.images import Repository, ecr_host
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
-from cloudburst.registry.documents import INDEX_TYPES
 from cloudburst.text import list_some, printable_line
 
 KEPT_IMAGES = 3
@@ -93,8 +90,8 @@ async def describe_repository(
         (one for one in response["repositories"] if one["repositoryName"] == name), None
     )
     if found is None:
-        return None
-    arn = str(found["repositoryArn"])
+        raise not_from_aws("describe_repositories", f"it does not describe {name}")
+    arn = await _checked_arn(changes.aws, "describe_repositories", found)
     tags = await changes.read("ecr", "list_tags_for_resource", resourceArn=arn)
     scanning: Mapping[str, Any] = found.get("imageScanningConfiguration") or {}
     return ImageRepository(
@@ -103,6 +100,27 @@ async def describe_repository(
         created_by_init=has_our_tags(tags["tags"]),
         scans_on_push=bool(scanning.get("scanOnPush")),
     )
+
+
+async def _checked_arn(aws: AWSClient, operation: str, found: Mapping[str, Any]) -> str:
+    """Return the ARN of a repository, which must be in the account's own registry.
+
+    Tags are read from this ARN, and an image is pushed to the URI.
+
+    Raises:
+        NoAnswerError: The response describes a repository of another account, region or host.
+    """
+    account = await aws.account_id()
+    own = Repository(account=account, region=aws.region, name=str(found["repositoryName"]))
+    expected = {
+        "repositoryArn": own.arn,
+        "repositoryUri": f"{ecr_host(account, aws.region)}/{own.name}",
+        "registryId": account,
+    }
+    for member, value in expected.items():
+        if found.get(member, value) != value:
+            raise not_from_aws(operation, f"its {member} is not {value}")
+    return own.arn
 
 
 async def ensure_repository(
@@ -114,13 +132,15 @@ async def ensure_repository(
     """
     policy = json.dumps(LIFECYCLE_POLICY)
     if found is None:
-        await changes.change(
+        created = await changes.change(
             "ecr",
             "create_repository",
             repositoryName=name,
             imageScanningConfiguration={"scanOnPush": True},
             tags=tag_list(key="Key", value="Value"),
         )
+        if created is not None:
+            await _checked_arn(changes.aws, "create_repository", created["repository"])
         await changes.change(
             "ecr", "put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=policy
         )
@@ -148,14 +168,19 @@ async def ensure_repository(
     changes.record(_RESOURCE, name, outcome, ", ".join(corrections))
 
 
-async def _lifecycle_policy(changes: AccountChanges, name: str) -> Mapping[str, object] | None:
+async def _lifecycle_policy(changes: AccountChanges, name: str) -> object:
+    """Return the lifecycle policy of a repository; ``None`` if it has none, or not a valid one."""
     try:
         response = await changes.read("ecr", "get_lifecycle_policy", repositoryName=name)
     except CloudburstError as exc:
         if is_missing(exc):
             return None
         raise
-    return parse_object(response["lifecyclePolicyText"])
+    try:
+        policy: object = json.loads(response["lifecyclePolicyText"])
+    except (ValueError, RecursionError):
+        return None
+    return policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +190,8 @@ class RepositoryImages:
     indexes: Sequence[str]
     """Digests of our images."""
     parts: Sequence[str]
-    """Digests of the images without a tag that belong to no image of others: the architectures of
-    our images."""
+    """Digests of the manifests of our images, one for each architecture and each statement, that
+    belong to no image of others."""
     others: Sequence[str]
     """Names of the images that ``init`` did not push: their tag, or their digest without one."""
 
@@ -181,47 +206,46 @@ class RepositoryImages:
 
 
 async def list_images(changes: AccountChanges, name: str, account: str) -> RepositoryImages:
-    """Return the images in our repository. Raises the errors of `AWSClient.call`."""
+    """Return the images in our repository. Raises the errors of `AWSClient.call`.
+
+    An index is ours if it has our annotation. A manifest without a tag is ours if it has the
+    annotation, which it may have before its index is pushed, or if an index of ours names it.
+    """
     repository = Repository(account=account, region=changes.aws.region, name=name)
     details: list[Mapping[str, Any]] = await changes.aws.collect_pages(
         "ecr", "describe_images", "imageDetails", repositoryName=name
     )
     tags = {str(one["imageDigest"]): list(one.get("imageTags") or ()) for one in details}
-    indexes = {
-        one["imageDigest"] for one in details if one.get("imageManifestMediaType") in INDEX_TYPES
-    }
-    wanted = [digest for digest in tags if tags[digest] or digest in indexes]
-    read = await read_images(changes.aws, repository, [{"imageDigest": one} for one in wanted])
-    ours = {image.digest for image in read if OUR_ANNOTATION in image.annotations}
-    others = [digest for digest in wanted if digest not in ours]
-    kept = {part for image in read if image.digest in others for part in _parts(image)}
+    read = await read_images(changes.aws, repository, [{"imageDigest": one} for one in tags])
+    annotated = [image for image in read if OUR_ANNOTATION in image.annotations]
+    indexes = {image.digest for image in annotated if image.is_index}
+    parts = {image.digest for image in annotated}.union(*(image.parts for image in annotated))
+    # A manifest with a tag, or in an index that is not ours, may be used by others.
+    ours = indexes | {one for one in tags if one in parts and not tags[one]}
+    used = {part for image in read if image.digest not in ours for part in image.parts}
     return RepositoryImages(
-        indexes=sorted(ours),
-        parts=[one for one in tags if one not in wanted and one not in kept],
-        others=[tags[digest][0] if tags[digest] else digest for digest in others],
+        indexes=sorted(indexes),
+        parts=sorted(ours - indexes - used),
+        others=[
+            tags[one][0] if tags[one] else one
+            for one in tags
+            if one not in ours and (tags[one] or one not in used)
+        ],
     )
 
 
 async def remove_repository(changes: AccountChanges, name: str, images: RepositoryImages) -> None:
-    """Delete a repository that ``init`` created, with our images in it.
-
-    If it has images that ``init`` did not push, only ours are deleted.
+    """Delete our images, and the repository that ``init`` created if no other image is in it.
 
     Raises:
-        CloudburstError: AWS refuses a deletion; or any other error of `AWSClient.call`.
+        CloudburstError: AWS refuses a deletion, such as that of the repository because an image was
+            pushed to it meanwhile; or any other error of `AWSClient.call`.
     """
-    if not images.others:
-        await changes.change("ecr", "delete_repository", repositoryName=name, force=True)
-        return
     # ECR deletes no manifest that an index names, so the indexes come first.
     await _delete_images(changes, name, images.indexes)
     await _delete_images(changes, name, images.parts)
-
-
-def _parts(index: EcrImage) -> list[str]:
-    """Return the digests of all manifests that an index names."""
-    entries = map(as_dict, as_list(index.manifest.get("manifests")))
-    return [str(entry.get("digest")) for entry in entries]
+    if not images.others:
+        await changes.change("ecr", "delete_repository", repositoryName=name)
 
 
 async def _delete_images(changes: AccountChanges, name: str, digests: Sequence[str]) -> None:

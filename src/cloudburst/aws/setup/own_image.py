@@ -148,8 +148,7 @@ def _is_current(known: EcrImage, options: ImageOptions) -> bool:
         **({"org.opencontainers.image.base.digest": base.digest} if base.digest else {}),
     }
     return (
-        bool(known.digest)
-        and all(known.annotations.get(key) == value for key, value in required.items())
+        all(known.annotations.get(key) == value for key, value in required.items())
         and known.annotations.get("cloudburst.bytecode", "none") != "none"
         and set(options.architectures) <= set(known.platforms)
     )

@@ -6,11 +6,11 @@ import json
 import math
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import anyio
 import anyio.to_thread
 
-from cloudburst.aws.setup.ecr_images import as_dict
 from cloudburst.registry import PushProgress
 from cloudburst.safe_files import read_regular_file
 
@@ -81,10 +81,12 @@ def _duration(seconds: float) -> str:
 
 def _read(path: Path) -> float | None:
     try:
-        found = json.loads(read_regular_file(path, limit=MAX_FILE_BYTES))
+        found: object = json.loads(read_regular_file(path, limit=MAX_FILE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
-    speed: object = as_dict(found).get("bytes_per_second")
+    if not isinstance(found, dict):
+        return None
+    speed = cast("dict[str, object]", found).get("bytes_per_second")
     if not isinstance(speed, (int, float)):
         return None
     low, high = _SPEEDS

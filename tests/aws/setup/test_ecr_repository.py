@@ -1,0 +1,111 @@
+"""Which images in our repository are ours: destroy removes those and no others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cloudburst.aws.setup.changes import AccountChanges
+from cloudburst.aws.setup.ecr_repository import list_images, remove_repository
+from support.aws_answers import answering
+from support.setup_accounts import digest_of
+
+pytestmark = pytest.mark.anyio
+
+KIND = "application/vnd.oci.image"
+OURS = {"cloudburst.protocol-version": "1"}
+
+
+class Images:
+    """Images of a repository, by a name of the test."""
+
+    def __init__(self):
+        self._texts, self._tags = {}, {}
+
+    def single(self, name, *, tags=(), annotations=None):
+        config = {"mediaType": f"{KIND}.config.v1+json", "digest": digest_of(name), "size": 1}
+        document = {"config": config, "layers": []}
+        return self._add(name, "manifest", document, tags, annotations)
+
+    def index(self, name, *parts, tags=(), annotations=None):
+        entries = [
+            {"mediaType": f"{KIND}.manifest.v1+json", "digest": self[part], "size": 1}
+            for part in parts
+        ]
+        return self._add(name, "index", {"manifests": entries}, tags, annotations)
+
+    def _add(self, name, kind, document, tags, annotations):
+        head = {"schemaVersion": 2, "mediaType": f"{KIND}.{kind}.v1+json"}
+        self._texts[name] = json.dumps({**head, **document, "annotations": annotations or {}})
+        self._tags[name] = list(tags)
+
+    def __getitem__(self, name):
+        return digest_of(self._texts[name])
+
+    def names(self, digests):
+        return [name for name in self._texts if self[name] in digests]
+
+    @property
+    def answers(self):
+        return {
+            "describe_images": {
+                "imageDetails": [
+                    {"imageDigest": self[name], "imageTags": self._tags[name]}
+                    for name in self._texts
+                ]
+            },
+            "batch_get_image": {
+                "images": [
+                    {"imageId": {"imageDigest": self[name]}, "imageManifest": text}
+                    for name, text in self._texts.items()
+                ]
+            },
+            "batch_delete_image": {"imageIds": [], "failures": []},
+            "delete_repository": {
+                "repository": {"repositoryName": "cloudburst", "repositoryArn": "arn:…"}
+            },
+        }
+
+
+@pytest.fixture
+def images():
+    """Three pushes of ours: the last one, an earlier one of the same version, and one that was
+    cut before its index. And images of others."""
+    images = Images()
+    images.single("x86", annotations=OURS)
+    images.single("arm")  # as an earlier version has pushed it
+    images.index("ours", "x86", "arm", tags=["1.0"], annotations=OURS)
+    images.single("earlier part", annotations=OURS)
+    images.index("earlier", "earlier part", annotations=OURS)
+    images.single("cut", annotations=OURS)
+    return images
+
+
+async def found_in(images):
+    async with answering(images.answers) as answers:
+        changes = AccountChanges(answers.aws)
+        found = await list_images(changes, "cloudburst", "123456789012")
+        await remove_repository(changes, "cloudburst", found)
+        return images.names(found.indexes), images.names(found.parts), found, answers.calls
+
+
+async def test_all_that_init_has_pushed_is_removed_with_the_repository(images):
+    indexes, parts, found, calls = await found_in(images)
+    assert indexes == ["ours", "earlier"]
+    assert parts == ["x86", "arm", "earlier part", "cut"]
+    assert found.others == []
+    assert calls[2:] == ["batch_delete_image", "batch_delete_image", "delete_repository"]
+
+
+async def test_nothing_of_others_is_removed(images):
+    images.single("theirs", tags=["mine", "latest"])
+    images.single("theirs without a tag")
+    images.single("our content with their tag", tags=["copy"], annotations=OURS)
+    images.index("their index", "x86", tags=["both"])
+    indexes, parts, found, calls = await found_in(images)
+    assert indexes == ["ours", "earlier"]
+    assert parts == ["arm", "earlier part", "cut"]
+    others = {"mine", images["theirs without a tag"], "copy", "both"}
+    assert set(found.others) == others
+    assert "delete_repository" not in calls
