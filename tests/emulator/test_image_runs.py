@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudburst.emulator.containers import PROGRAMS
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import ask, client, now, reach, run, stop, until
 from support.image_account import (
@@ -39,6 +41,18 @@ with socket.create_connection(("127.0.0.1", 5000)) as line:
     line.sendall(b"GET /health HTTP/1.0\\r\\n\\r\\n")
     answer = line.recv(100)
 raise SystemExit(b" 200 " not in answer)
+"""
+REJECTED = """
+import ctypes, os, system_calls
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)  # no_new_privs
+system_calls.restrict_system_calls()
+for number in system_calls.NUMBERS[os.uname().machine].values():
+    ctypes.set_errno(0)
+    libc.syscall(number, 0, 0, 0, 0, 0)
+    print(ctypes.get_errno())
+print(os.system("true"))
+print(libc.syscall({"x86_64": 0x40000027}.get(os.uname().machine, -1)) + 14)  # getpid of x32
 """
 FOREVER = "while true; do sleep 60 & wait; done"
 
@@ -76,10 +90,16 @@ class TestConfinement:
         assert status["NoNewPrivs"] == "1"
         assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
         assert status["NSpid"].split() == [str(task.pid), "1"]
+        assert status["Seccomp"] == "2"  # a filter
+        assert Path(f"/proc/{task.pid}/oom_score_adj").read_text() == "500\n"
+        limits = Path(f"/proc/{task.pid}/limits").read_text()
+        assert re.search(r"Max processes +4096 +4096 ", limits)
         assert Path(f"/proc/{task.pid}/uid_map").read_text().split()[::2] == ["10001", "1"]
         for kind in ("user", "mnt", "pid", "ipc", "uts"):
             inner, outer = (Path(f"/proc/{pid}/ns/{kind}") for pid in (task.pid, "self"))
             assert inner.readlink() != outer.readlink()
+        for folder in folders_of():
+            assert folder.stat().st_mode & 0o007 == 0  # other users must not reach the files
         pulled = now(account.emulator, task).images["cloudburst-processor"]
         assert pulled.downloaded_bytes > pulled.compressed_bytes > 1_000_000
         assert pulled.download_seconds > 0 < pulled.unpack_seconds
@@ -124,9 +144,8 @@ class TestConfinement:
         """
         _, lines = account.run(shell, script)
         assert lines[0] == "a"
-        assert sum("Read-only file system" in line for line in lines) == 3
+        assert sum("Read-only file system" in line for line in lines) == 4
         assert lines[-2] == "shm"
-        assert "ermission denied" in lines[-1]
 
     def test_changes_to_the_root_stay_in_the_container(self, account, shell):
         for _ in range(2):
@@ -183,12 +202,22 @@ class TestConfinement:
             with FargateEmulator(config) as emulator:
                 other = ImageAccount(emulator, account.server)
                 client(emulator, "ecr").create_repository(repositoryName=shell.partition("/")[2])
-                return other.run(shell, "cat /proc/keys || echo none")
+                return other.run(shell, "cat /proc/keys; echo end")
 
         with ThreadPoolExecutor(1) as threads:
             _, lines = threads.submit(launch).result()
-        assert lines
-        assert not [line for line in lines if "test-of-images" in line]
+        assert lines == ["end"]
+
+    def test_calls_for_keys_are_rejected(self):
+        """A user's keys are otherwise in reach of all processes of the user, with their content."""
+        found = subprocess.run(
+            [sys.executable, "-S", "-E", "-c", REJECTED],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROGRAMS,
+        )
+        assert found.stdout.split() == ["1"] * 7 + ["0", "13"], found.stderr
 
     def test_tasks_do_not_share_their_volumes(self, account, shell):
         for _ in range(2):
@@ -285,6 +314,13 @@ class TestLife:
             id="surrogate",
         ),
         pytest.param({"user": "\ud800"}, id="user that is no text"),
+        pytest.param(
+            {"mountPoints": [{"sourceVolume": "scratch", "containerPath": "/./"}]}, id="root"
+        ),
+        pytest.param(
+            {"mountPoints": [{"sourceVolume": "scratch", "containerPath": "/proc/self"}]},
+            id="processes",
+        ),
     ],
 )
 def test_definitions_that_cannot_start_stop_their_task_only(account, shell, changes):

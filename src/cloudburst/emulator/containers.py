@@ -24,6 +24,9 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Maximum size of an event from the runtime process, in bytes. Events contain the containers'
 output."""
 RUNTIME_EXIT_TIMEOUT = 10.0
+OUTER_USER = 10001
+"""User and group on this machine of the confined containers that root starts. Root's own id would
+let a container change settings in ``/proc/sys``, which belong to root without further checks."""
 
 
 class ContainerListener(Protocol):
@@ -79,6 +82,7 @@ class Confinement:
             "volumes": [(str(source), path, fixed) for source, path, fixed in self.volumes],
             "uid": self.uid,
             "gid": self.gid,
+            "outer_user": OUTER_USER,
             "folder": self.folder,
             "init": self.init,
             "address": self.address,

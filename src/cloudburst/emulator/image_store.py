@@ -17,6 +17,7 @@ from pathlib import Path
 from anyio import CancelScope, Lock, to_thread
 
 from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatedRegistry, EmulatorConfig
+from cloudburst.emulator.containers import OUTER_USER
 from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import ImagePull
@@ -216,8 +217,11 @@ def _prepare(folder: Path) -> None:
     for name in ("blobs/sha256", "roots", "tasks"):
         (folder / name).mkdir(parents=True)
     if os.geteuid() == 0:
-        # The containers of root run as another user, who must be able to open known paths.
-        folder.chmod(0o711)
+        # The containers of root run as another user, who must be able to open known paths. Further
+        # users must not: folders of images and volumes can be writable for all users.
+        with suppress(OSError):  # in a user namespace without this user no container can start
+            os.chown(folder, -1, OUTER_USER)
+            folder.chmod(0o710)
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):
             _remove_unused(other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anyio import to_thread
@@ -122,6 +122,7 @@ class TaskImages:
         volumes = list[tuple[Path, str, bool]]()
         for mount in container.get("mountPoints") or ():
             path, number = str(mount["containerPath"]), names.index(str(mount["sourceVolume"]))
+            _check_mount_point(path)
             mode = make_folder(image.root, path)
             folder = self._folder / "volumes" / str(number)
             if not folder.exists():
@@ -129,6 +130,15 @@ class TaskImages:
                 folder.chmod(_volume_mode(mode, declared=path in image.config.volumes))
             volumes.append((folder, path.lstrip("/"), bool(mount.get("readOnly"))))
         return volumes
+
+
+def _check_mount_point(path: str) -> None:
+    """Reject the root folder and ``/proc`` as mount points, as Docker and its runtime do."""
+    first = next(iter(PurePosixPath(path).parts[1:]), "")
+    if not first:
+        raise OSError("invalid volume specification: destination can't be '/'")
+    if first == "proc":
+        raise OSError(f'"{path}" cannot be mounted because it is inside /proc')
 
 
 def image_health_command(check: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from cloudburst.emulator.programs import system_calls
+else:
+    import system_calls  # the runtime process imports no package
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -34,19 +39,21 @@ MNT_DETACH = 2
 """Options of the system calls ``mount`` and ``umount2``, from ``linux/mount.h``."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 """Options of the system call ``prctl``, from ``linux/prctl.h``."""
-KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
-"""Numbers of the system call ``keyctl`` by processor architecture."""
-KEYCTL_JOIN_SESSION_KEYRING = 1
 CAPABILITY_VERSION = 0x20080522
 """Version of the structures of the system call ``capset``, from ``linux/capability.h``."""
 MAX_CAPABILITIES = 64
-OUTER_USER = 10001
-"""User and group on this machine of a container that root starts. Root's own id would let the
-container change settings in ``/proc/sys``, which belong to root without further checks."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 DEVICE_LINKS = {"fd": "self/fd", "stdin": "self/fd/0", "stdout": "self/fd/1", "stderr": "self/fd/2"}
 SHARED_MEMORY = "size=64m,mode=1777"
 """Options of ``/dev/shm``: Docker and Fargate give a container 64 MiB."""
+MAX_PROCESSES = 4096
+"""Maximum number of processes and threads of a container. It keeps a fork bomb from the 32,768
+process ids of this machine; before Linux 5.14, all processes of the user count."""
+MEMORY_SCORE = "500"
+"""Value by which Linux prefers processes of containers, from -1000 to 1000, when it ends processes
+because memory is short: the task ends then, as on Fargate, and not the emulator."""
+HIDDEN_FILES = ("proc/keys",)
+"""Files of ``/proc`` that are empty in containers, because they show objects of this machine."""
 HOST_FILES = ("etc/hosts", "etc/resolv.conf")
 """Files for the resolution of names. Those of this machine replace those of the image."""
 INIT_SIGNALS = {
@@ -86,7 +93,7 @@ def enter(spec: Mapping[str, Any]) -> None:
             _check(LIBC.unshare(CLONE_NEWNS), "unshare")
             _mount(None, "/", None, MS_REC | MS_PRIVATE)
             _mount_overlay(root, top)
-        _become_unprivileged()
+        _become(int(spec["outer_user"]))
     uid, gid = os.geteuid(), os.getegid()
     _check(LIBC.unshare(NAMESPACES), "unshare")
     # A user without privileges may map itself only, and only without the right to drop groups.
@@ -98,19 +105,20 @@ def enter(spec: Mapping[str, Any]) -> None:
         raise StartError(f"map user {spec['uid']}: {_reason(exc)}") from exc
     with suppress(OSError):  # further user namespaces would only enlarge what Linux has to check
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    Path("/proc/self/oom_score_adj").write_text(MEMORY_SCORE)
     if child := os.fork():
         os.write(STATUS_FD, f"{child}\n".encode())
         os._exit(0)
     os.setsid()
 
 
-def _become_unprivileged() -> None:
+def _become(user: int) -> None:
     try:
         os.setgroups([])
-        os.setresgid(OUTER_USER, OUTER_USER, OUTER_USER)
-        os.setresuid(OUTER_USER, OUTER_USER, OUTER_USER)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     except OSError as exc:
-        raise StartError(f"become user {OUTER_USER}: {_reason(exc)}") from exc
+        raise StartError(f"become user {user}: {_reason(exc)}") from exc
     # Linux cleared this with the change of the user. Without it, /proc/self belongs to root.
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
@@ -145,6 +153,11 @@ def set_up_root(spec: Mapping[str, Any]) -> None:
     if os.statvfs(".").f_flag & os.ST_NOEXEC:
         raise StartError(f"programs cannot be executed in {root}: it is mounted with noexec")
     _mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _bind("proc/sys", "proc/sys", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name in HIDDEN_FILES:
+        with suppress(FileNotFoundError):  # not every kernel has it
+            Path(name).stat()
+            _mount("/dev/null", name, None, MS_BIND)
     _mount_devices()
     for name in HOST_FILES:
         with suppress(FileNotFoundError):
@@ -212,8 +225,7 @@ def drop_privileges(spec: Mapping[str, Any]) -> None:
     it is a copy of the runtime process and knows the variables of other containers.
     """
     LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if number := KEYCTL_NUMBERS.get(os.uname().machine):
-        LIBC.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # without the keys of this session
+    system_calls.leave_session_keys()
     uid, gid = int(spec["uid"]), int(spec["gid"])
     if (os.geteuid(), os.getegid()) != (uid, gid):
         os.setresgid(gid, gid, gid)
@@ -223,8 +235,16 @@ def drop_privileges(spec: Mapping[str, Any]) -> None:
     header, nothing = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
     _check(LIBC.capset(header, nothing), "capset")
     _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    system_calls.restrict_system_calls()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_processes()
     os.umask(0o022)
+
+
+def _limit_processes() -> None:
+    _, highest = resource.getrlimit(resource.RLIMIT_NPROC)
+    allowed = MAX_PROCESSES if highest < 0 else min(MAX_PROCESSES, highest)  # below 0: no limit
+    resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
 
 
 def find_program(argv: Sequence[str], env: Mapping[str, str], folder: str) -> str:
