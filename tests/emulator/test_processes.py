@@ -10,14 +10,28 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from cloudburst.emulator import programs
+from cloudburst.emulator.logs import STREAM_IS_FULL
+from cloudburst.emulator.programs.running_containers import MAX_LOG_EVENT_BYTES, Container
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
-from support.emulator_calls import QUICK, ask, client, lasts, network, reach, request, run, until
+from support.emulator_calls import (
+    MAIN,
+    QUICK,
+    ask,
+    client,
+    lasts,
+    network,
+    reach,
+    request,
+    run,
+    until,
+)
 from support.project import TESTS
 
 pytestmark = pytest.mark.real
@@ -193,6 +207,49 @@ def test_containers_that_end_while_they_speak_end_alone(emulate):
     pages = client(emulator, "logs").get_paginator("filter_log_events")
     events = pages.paginate(logGroupName="/ecs/cloudburst").build_full_result()["events"]
     assert [event["message"] for event in events] == ["last words"] * 100
+
+
+def test_endless_output_fills_no_memory(emulate):
+    """The log stream is bounded, and the container waits for the emulator as on AWS."""
+    emulator = emulate(worker=["cat", "/dev/zero"], watchdog=False)
+    [task] = run(emulator)
+    task = reach(emulator, task, "RUNNING")
+    where = {"logGroupName": "/ecs/cloudburst", "logStreamName": f"ecs/{MAIN}/{task.id}"}
+    logs = client(emulator, "logs")
+
+    def last():
+        return [event["message"] for event in logs.get_log_events(**where, limit=1)["events"]]
+
+    until(lambda: last() == [STREAM_IS_FULL], seconds=20, interval=0.1)
+    assert status_kb(parent(task.pid), "VmHWM") < 50_000
+    emulator.crash(task)
+    reach(emulator, task, "STOPPED")
+
+
+def status_kb(pid, name):
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition(f"{name}:")[2].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        (b"a\r\n\nb", ["a", "", "b"]),
+        (b"", []),
+        (b"x" * (MAX_LOG_EVENT_BYTES + 5) + b"\ny", ["x" * MAX_LOG_EVENT_BYTES, "x" * 5, "y"]),
+    ],
+    ids=["short", "none", "long"],
+)
+def test_output_is_split_into_lines(written, lines):
+    reads, writes = os.pipe()
+    container = Container("name", 0, reads, has_init=False)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: (os.write(writes, written), os.close(writes)))
+        found = []
+        while not container.closed:
+            found += container.lines()
+    os.close(reads)
+    assert found + container.lines(last=True) == lines
 
 
 def test_emulators_live_side_by_side(emulate):

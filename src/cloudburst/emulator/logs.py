@@ -18,6 +18,13 @@ MAX_GROUPS_PER_PAGE = 50
 DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
 
 
+MAX_STREAM_BYTES = 16 * 1024**2
+"""Maximum size of a log stream in memory, in bytes. AWS keeps more."""
+EVENT_BYTES = 200
+"""Memory that a log event needs besides its text, in bytes."""
+STREAM_IS_FULL = "The emulator discards all further output: this log stream is full."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogDestination:
     """Log group and log stream to which the output of a container is written."""
@@ -44,6 +51,8 @@ class LogStream:
 
     created: int
     events: list[LogEvent] = field(default_factory=list[LogEvent])
+    free: int = MAX_STREAM_BYTES
+    """Size of the events that can still be added, in bytes; 0 for a full stream."""
 
 
 @dataclass(slots=True)
@@ -98,7 +107,11 @@ class CloudWatchLogs:
             return
         stream = group.streams.setdefault(log.stream, LogStream(_now()))
         for line in lines:
-            stream.events.append(LogEvent(self._written, _now(), line))
+            if not stream.free:
+                return
+            stream.free = max(0, stream.free - len(line) - EVENT_BYTES)
+            text = line if stream.free else STREAM_IS_FULL
+            stream.events.append(LogEvent(self._written, _now(), text))
             self._written += 1
 
     def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

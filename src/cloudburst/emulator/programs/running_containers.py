@@ -7,6 +7,7 @@ from contextlib import suppress
 
 MAX_LOG_EVENT_BYTES = 256 * 1024
 """Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
+READ_BYTES = 65_536
 MAX_PROBLEM_BYTES = 65_536
 """Maximum number of bytes of a problem that are read from a container."""
 
@@ -21,6 +22,7 @@ class Container:
         self.pid = pid
         self.output = output
         self.closed = False
+        """True if the group has closed its output."""
         self.starting: StartPipes | None = None
         """Pipes of a container with an image until its program runs."""
         self.problem = ""
@@ -28,20 +30,25 @@ class Container:
         self._rest = b""
 
     def lines(self, *, last: bool = False) -> list[str]:
-        """Return the lines of output since the last call.
+        """Return the lines of output since the last call, of which each call reads a part.
 
-        If ``last`` is true, an incomplete line at the end of the output is returned as well.
+        Longer lines than a log event are split. If ``last`` is true, an incomplete line at the end
+        of the output is returned as well.
         """
         with suppress(BlockingIOError):
-            while len(self._rest) < 4 * MAX_LOG_EVENT_BYTES and not self.closed:
-                chunk = os.read(self.output, 65536)
+            while len(self._rest) <= MAX_LOG_EVENT_BYTES and not self.closed:
+                chunk = os.read(self.output, READ_BYTES)
                 self.closed = not chunk
                 self._rest += chunk
         *whole, self._rest = self._rest.split(b"\n")
         if self._rest and (last or len(self._rest) > MAX_LOG_EVENT_BYTES):
             whole.append(self._rest)
             self._rest = b""
-        return [line[:MAX_LOG_EVENT_BYTES].decode(errors="replace").rstrip("\r") for line in whole]
+        return [
+            line[start : start + MAX_LOG_EVENT_BYTES].decode(errors="replace").rstrip("\r")
+            for line in whole
+            for start in range(0, len(line) or 1, MAX_LOG_EVENT_BYTES)
+        ]
 
 
 class StartPipes:

@@ -35,6 +35,8 @@ else:  # the runtime process imports no package
 PR_SET_CHILD_SUBREAPER = 36
 """Option of the system call ``prctl``, from ``linux/prctl.h``."""
 EXIT_TIMEOUT = 5.0
+MAX_UNSENT_BYTES = 1024**2
+"""Size of unsent events, in bytes, from which the output of containers is not read."""
 FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
 
 # A fork of this process runs the stub worker at once, without imports and with shared memory.
@@ -51,6 +53,8 @@ class Runtime:
         self._received = b""
         self._by_name: dict[str, Container] = {}
         self._by_pid: dict[int, Container] = {}
+        self._held: list[Container] = []
+        """Containers whose output is read after events have been sent."""
         self._selector = selectors.DefaultSelector()
         line.setblocking(False)
         self._selector.register(line, selectors.EVENT_READ, self._read_commands)
@@ -97,6 +101,9 @@ class Runtime:
         except OSError:
             self.over = True
             self._unsent = b""
+        if len(self._unsent) <= MAX_UNSENT_BYTES:
+            while self._held:
+                self._follow_output(self._held.pop())
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
         if self._selector.get_key(self._line).events != wanted:
             self._selector.modify(self._line, wanted, self._read_commands)
@@ -156,8 +163,7 @@ class Runtime:
         """Read the output of a new container, and report its start once its program runs."""
         os.set_blocking(container.output, False)
         self._by_name[container.name] = self._by_pid[container.pid] = container
-        reads = container.output
-        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
+        self._follow_output(container)
         if pipes is None:
             self._send_event(event="started", name=container.name, pid=container.pid)
             return
@@ -165,6 +171,10 @@ class Runtime:
         status = pipes.status
         self._selector.register(status, selectors.EVENT_READ, lambda: self._program_runs(container))
         pipes.permit()
+
+    def _follow_output(self, container: Container) -> None:
+        reads = container.output
+        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
 
     def _program_runs(self, container: Container) -> None:
         """Report the start of a container with an image, unless it failed."""
@@ -206,10 +216,14 @@ class Runtime:
     def _read(self, container: Container) -> None:
         if self._by_name.get(container.name) is not container:
             return  # the container has just ended and its pipe is closed
-        if lines := container.lines():
-            self._send_event(event="output", name=container.name, lines=lines)
+        lines = container.lines()
         if container.closed:
             self._selector.unregister(container.output)
+        elif len(self._unsent) > MAX_UNSENT_BYTES:  # the emulator is slower: the container waits
+            self._selector.unregister(container.output)
+            self._held.append(container)
+        if lines:
+            self._send_event(event="output", name=container.name, lines=lines)
 
     def _reap(self) -> None:
         with suppress(BlockingIOError):
@@ -232,7 +246,9 @@ class Runtime:
             if pid not in self._by_pid and mark_of(pid) not in self._by_name:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if not container.closed:
+        if container in self._held:
+            self._held.remove(container)
+        elif not container.closed:
             self._selector.unregister(container.output)
         lines = container.lines(last=True)
         os.close(container.output)
@@ -240,6 +256,8 @@ class Runtime:
             self._selector.unregister(container.starting.status)
             container.problem = container.starting.problem()
             container.starting = None
+            if not container.problem:  # its program has run, and ended at once
+                self._send_event(event="started", name=container.name, pid=container.pid)
         self._send_event(
             event="ended",
             name=container.name,
