@@ -6,6 +6,7 @@ import base64
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,11 +90,21 @@ def test_runs_our_service_unless_told_otherwise(tmp_path):
         until(lambda: b'"healthy"' in ask(worker, timeout=15)[1], seconds=30)
 
 
-def test_a_port_that_is_taken_is_told(tmp_path):
-    with emulating(tmp_path, "--worker", "stub") as (_, emulator, _):
-        port = int(emulator.url.rpartition(":")[2])
-        with pytest.raises(ConfigurationError, match=str(port)):
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"api_port: {port};.* address already in use"):
             emulate_command(port=port, worker="stub")
+
+
+def test_ends_with_its_containers(tmp_path):
+    with emulating(tmp_path, "--worker", "stub") as (process, _, told):
+        children = "".join(
+            one.read_text() for one in Path(f"/proc/{process.pid}/task").glob("*/children")
+        )
+        os.kill(int(children), signal.SIGKILL)
+        assert process.wait(10) != 0
+        assert "their runtime process was killed; start the emulator again" in told.read_text()
 
 
 @pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {missing_programs()}")

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from cloudburst.emulator import programs
+from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.logs import STREAM_IS_FULL
 from cloudburst.emulator.programs.running_containers import MAX_LOG_EVENT_BYTES, Container
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
@@ -269,11 +270,17 @@ def test_addresses_come_from_the_network_that_was_asked_for(emulate):
 
 @pytest.mark.parametrize("network", ["10.0", "127", "127.1.2.3", "127.x", "127.300"])
 def test_only_loopback_networks_are_taken(network):
-    from cloudburst.emulator.errors import EmulatorError
-
     emulator = FargateEmulator(EmulatorConfig.quick(**QUICK, network=network))
     with pytest.raises(EmulatorError), emulator:
         pass
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        emulator = FargateEmulator(EmulatorConfig.quick(**QUICK, port=port))
+        with pytest.raises(EmulatorError, match=f"port: {port}; workers cannot listen"), emulator:
+            pass
 
 
 def test_a_hundred_workers_run_at_once(emulate):
@@ -334,7 +341,7 @@ def test_a_lost_runtime_ends_the_emulator():
             except RuntimeError as error:
                 refused.append(error)
 
-    with pytest.raises(RuntimeError, match="containers has ended"):
+    with pytest.raises(EmulatorError, match="runtime process was killed"):
         use()
     assert "is not running" in str(refused)
     until(lambda: not any(alive(pid) for pid in pids), seconds=3)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
+import anyio.to_thread
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
@@ -124,7 +125,7 @@ def _registry(url: str) -> EmulatedRegistry:
 async def _emulate(config: EmulatorConfig) -> int:
     from cloudburst.testing import FargateEmulator  # noqa: PLC0415 - loads a web server
 
-    console = Console(stderr=True, highlight=False)
+    console, left = Console(stderr=True, highlight=False), 0
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         with _configured(), FargateEmulator(config) as emulator:
             emulator.on_change(StateLines(console).on_change)
@@ -134,12 +135,20 @@ async def _emulate(config: EmulatorConfig) -> int:
             console.print(Text(f"The emulator is at {emulator.url} until Ctrl-C.", "dim"))
             for line in next_steps(emulator):
                 console.print(line)
-            async for _ in signals:
-                break
-            left = len(emulator.live)
+            async with anyio.create_task_group() as waiting:
+                waiting.start_soon(_cancel_at_end, emulator, waiting.cancel_scope)
+                async for _ in signals:
+                    left = len(emulator.live)
+                    waiting.cancel_scope.cancel()
         if left:
             console.print(Text(f"Stopped, together with {pluralize(left, 'task')}.", "dim"))
     return 0
+
+
+async def _cancel_at_end(emulator: FargateEmulator, scope: anyio.CancelScope) -> None:
+    """Cancel a scope when the emulator has ended by itself, because of an error."""
+    await anyio.to_thread.run_sync(emulator.wait, abandon_on_cancel=True)
+    scope.cancel()
 
 
 def next_steps(emulator: FargateEmulator) -> Iterator[Text]:

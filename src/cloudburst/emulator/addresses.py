@@ -81,6 +81,21 @@ def reserved_network(wanted: str | None) -> Generator[str]:
         yield f"127.{net}"
 
 
+def check_port(network: str, port: int) -> None:
+    """Check that workers can listen on a port.
+
+    Raises:
+        EmulatorError: another program listens on the port of all addresses of this machine.
+    """
+    try:
+        socket.create_server((next(_hosts(network)), port)).close()
+    except OSError as exc:
+        raise EmulatorError(
+            f"port: {port}; workers cannot listen on it: {exc.strerror}. End the program that "
+            f"listens on it: ss -ltnp 'sport = :{port}'"
+        ) from exc
+
+
 def _check(network: str) -> None:
     parts = network.split(".")
     numbers = [int(part) for part in parts if part.isdecimal()]

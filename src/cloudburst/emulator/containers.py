@@ -18,12 +18,14 @@ from typing import Any, Protocol
 from anyio import create_task_group, fail_after, to_thread
 
 from cloudburst.concurrency import collapse_single
+from cloudburst.emulator.errors import EmulatorError
 
 PROGRAMS = Path(__file__).parent / "programs"
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Maximum size of an event from the runtime process, in bytes. Events contain the containers'
 output."""
 RUNTIME_EXIT_TIMEOUT = 10.0
+RUNTIME_ENDED = "containers: their runtime process was killed; start the emulator again"
 OUTER_USER = 10001
 """User and group on this machine of the confined containers that root starts. Root's own id would
 let a container change settings in ``/proc/sys``, which belong to root without further checks."""
@@ -158,11 +160,11 @@ class Containers:
         """Pass events of the runtime process to the listeners of the containers until cancelled.
 
         Raises:
-            RuntimeError: the runtime process has ended.
+            EmulatorError: the runtime process has ended.
         """
         while line := await reader.readline():
             self._dispatch(json.loads(line))
-        raise RuntimeError("the runtime process of the containers has ended")
+        raise EmulatorError(RUNTIME_ENDED)
 
     def _dispatch(self, event: dict[str, Any]) -> None:
         name, listener = event["name"], self._listeners.get(event["name"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from anyio import CancelScope, ContextManagerMixin, create_task_group
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from cloudburst.emulator.addresses import AddressPool, reserved_network
+from cloudburst.emulator.addresses import AddressPool, check_port, reserved_network
 from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import open_containers
@@ -44,7 +45,7 @@ class EmulatorState:
         self.account = account
         self.registry = registry
         self.api = api
-        self.over = False
+        self.ended = threading.Event()
         self.not_confined = ""
         self.images: EmulatedRegistry | None = None
 
@@ -83,6 +84,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     if with_moto and not moto_is_installed():
         raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")
     with reserved_network(config.network) as network, collect_defects() as defects:
+        check_port(network, config.port)
         async with (
             open_image_store(config) as images,
             open_containers() as containers,
@@ -124,7 +126,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                     try:
                         yield inside
                     finally:
-                        inside.over = True
+                        inside.ended.set()
                         registry.stop_timers()
             finally:
                 if account.moto:
@@ -224,6 +226,14 @@ class FargateEmulator(ContextManagerMixin):
         """API calls with a known access key, including calls that a `Fault` left unanswered."""
         return tuple(self._inside.api.calls)
 
+    def wait(self) -> None:
+        """Block until the emulator has ended: closed by another thread, or because of an error.
+
+        The with statement of the emulator raises the error.
+        """
+        if self._open is not None:
+            self._open.ended.wait()
+
     def on_change(self, listener: Callable[[Task], None]) -> None:
         """Call ``listener`` with each new state of a task, from the emulator's thread."""
         self._do(lambda: self._inside.registry.on_change.append(listener))
@@ -313,13 +323,13 @@ class FargateEmulator(ContextManagerMixin):
 
     @property
     def _inside(self) -> EmulatorState:
-        if self._open is None or self._open.over:
+        if self._open is None or self._open.ended.is_set():
             raise RuntimeError(NOT_RUNNING)
         return self._open
 
     def _do(self, function: Callable[[], T]) -> T:
         """Call a function in the emulator's thread, wait for it and return its result."""
-        if self._portal is None or self._inside.over:
+        if self._portal is None or self._inside.ended.is_set():
             raise RuntimeError(NOT_RUNNING)
         return self._portal.call(function)
 

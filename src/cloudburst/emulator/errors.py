@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EmulatorError(RuntimeError):
-    """Error that is raised if the emulator cannot start as configured.
+    """Error that is raised if the emulator cannot start as configured, or cannot continue.
 
     The text has the form ``SETTING: VALUE; expected VALUE``.
     """
