@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from cloudburst.registry.layer_reader import LayerReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,6 @@ from cloudburst.registry import (
     UnpackLimits,
     unpack_layers,
 )
-from cloudburst.registry.layer_reader import LayerReader
 from support.oci_layouts import digest_of, tar_of
 
 pytestmark = pytest.mark.anyio

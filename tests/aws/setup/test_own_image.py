@@ -403,7 +403,7 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
     monkeypatch.setattr(destroy_account, "CONSISTENCY_BACKOFF", QUICK)
     _, settings = await set_up(emulator, builder)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
-        found, data = await registry.resolve(REPOSITORY, IMAGE_TAG)
+        found, data = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
         delete = ecr_repository.remove_repository
 
         async def push_and_delete(*arguments):
