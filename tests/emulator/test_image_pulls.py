@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import resource
+import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
-from support.emulator_calls import client, now, refused
-from support.image_account import SHORT, ImageAccount, folders_of, require_namespaces
+from support.emulator_calls import client, now, refused, until
+from support.image_account import (
+    SHORT,
+    ImageAccount,
+    folders_of,
+    processes_with,
+    require_namespaces,
+)
 from support.tiny_images import (
     ARCHITECTURE,
     ECS_ARCHITECTURE,
@@ -132,13 +146,126 @@ def test_faults_of_a_configuration_come_before_the_pull(registry_server):
         assert reason(account, image) == "Because."
 
 
-def test_without_the_registry_tasks_fail_as_out_of_reach(registry_server):
-    gone = dataclasses.replace(registry_of(registry_server), url="http://127.0.0.1:9")
-    with opened(registry_server, registry=gone) as emulator:
+class TestRegistries:
+    """Problems of the registry are found when the emulator starts, or named by what fails."""
+
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
+            ({"url": "http://127.0.0.1:9"}, "onnection"),
+            ({"password": "wrong"}, "HTTP 401"),
+            ({"url": "ftp://127.0.0.1"}, "ftp"),
+        ],
+        ids=["address", "login", "URL"],
+    )
+    def test_that_cannot_be_used(self, registry_server, changes, problem):
+        registry = dataclasses.replace(registry_of(registry_server), **changes)
+        found = pytest.raises(EmulatorError, match=f"^registry: {registry.url}; .*{problem}")
+        with found, opened(registry_server, registry=registry):
+            pass
+
+    def test_that_are_out_of_reach(self, registry_server):
+        """As on AWS: the registry ran when the emulator started."""
+        with lasting_for_one_request() as url:
+            gone = dataclasses.replace(registry_of(registry_server), url=url)
+            with opened(registry_server, registry=gone, confined=False) as emulator:
+                account = ImageAccount(emulator, registry_server)
+                name = client(emulator, "ecr").create_repository(repositoryName="some/name")
+                found = reason(account, name["repository"]["repositoryUri"])
+                assert found.endswith("dial tcp: i/o timeout")
+
+    def test_that_end(self, registry_server):
+        others = folders_of()
+        with opened(registry_server, registry="start", confined=False) as emulator:
+            account = ImageAccount(emulator, registry_server)
+            ecr = client(emulator, "ecr")
+            made = ecr.create_repository(repositoryName="some/name")
+            (folder,) = folders_of() - others
+            [process] = processes_with(str(folder / "registry"))
+            os.kill(process, signal.SIGKILL)
+            ended = "registry of the emulator has ended with exit code 137"
+            until(lambda: ended in reason(account, made["repository"]["repositoryUri"]))
+            with pytest.raises(ClientError, match=ended):
+                ecr.describe_repositories()
+
+
+@contextmanager
+def lasting_for_one_request():
+    """Yield the URL of a registry that answers one request and then ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+
+        def answer():
+            line, _ = server.accept()
+            server.close()
+            with line:
+                line.recv(65536)
+                line.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        threads.submit(answer)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_layer_that_is_removed_during_a_pull(account):
+    """The platform is not the problem."""
+    image = account.add(SHELL.but(files={"one": b"of this image only"}))
+    digest = layer_of(account, image)
+    account.server.blob_path(digest).unlink()
+    found = reason(account, image)
+    assert found.startswith("CannotPullContainerError")
+    assert f"blob {digest}: HTTP 404" in found
+
+
+def layer_of(account, image):
+    found = client(account.emulator, "ecr").batch_get_image(
+        repositoryName=image.partition("/")[2],
+        imageIds=[{"imageTag": "latest"}],
+        acceptedMediaTypes=["application/vnd.oci.image.index.v1+json"],
+    )
+    [entry] = json.loads(found["images"][0]["imageManifest"])["manifests"]
+    path = account.server.blob_path(entry["digest"])
+    return json.loads(path.read_bytes())["layers"][0]["digest"]
+
+
+def test_a_full_disk_leaves_nothing_and_a_later_pull_succeeds(account):
+    image = account.add(SHELL.but(files={"large": os.urandom(3_000_000)}))
+    before = blobs_of(folders_of())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+    try:
+        found = reason(account, image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found.startswith("CannotPullContainerError")
+    assert "cannot be written: File too large" in found
+    assert blobs_of(folders_of()) <= before
+    assert account.run(image, "echo fine")[1] == ["fine"]
+
+
+def blobs_of(folders):
+    return {path.name for folder in folders for path in (folder / "blobs/sha256").iterdir()}
+
+
+def test_images_that_no_task_uses_are_removed(registry_server, monkeypatch):
+    monkeypatch.setattr("cloudburst.emulator.image_store.MAX_UNUSED_IMAGES", 1)
+    others = folders_of()
+    with opened(registry_server) as emulator:
         account = ImageAccount(emulator, registry_server)
-        name = client(emulator, "ecr").create_repository(repositoryName="some/name")
-        found = reason(account, name["repository"]["repositoryUri"])
-        assert found.endswith("dial tcp: i/o timeout")
+        (folder,) = folders_of() - others
+        image = account.add(SHELL)
+        first = account.start(image)
+        used = next(iter(now(emulator, first).images.values())).digest
+        digests = []
+        for number in ("1", "2", "1"):
+            name = image.partition("/")[2]
+            push(registry_server, name, SHELL.but(environment={"A": number}), number)
+            task, lines = account.run(f"{image}:{number}", "echo $A")
+            assert lines == [number]
+            digests.append(task.images[task.main].digest)
+            left = {used, digests[-1]}
+            assert {f"sha256:{one.name}" for one in (folder / "roots").iterdir()} == left
+        assert digests[0] == digests[2]
+        assert blobs_of([folder]) == {layer_of(account, image).removeprefix("sha256:")}
+        assert now(emulator, first).last_status == "RUNNING"
 
 
 def test_a_pull_follows_one_that_was_cancelled_after_its_last_layer(registry_server):
@@ -186,20 +313,25 @@ class TestWithoutNamespaces:
 
 
 PROGRAM = """
+import sys
 from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
-registry = EmulatedRegistry(url="http://127.0.0.1:1", username="a", password="b")
+registry = EmulatedRegistry(url=sys.argv[1], username=sys.argv[2], password=sys.argv[3])
 with FargateEmulator(EmulatorConfig.quick(registry=registry, moto=False)) as emulator:
     print(emulator.not_confined)
 """
 
 
-def test_a_machine_that_forbids_namespaces_is_told():
+def test_a_machine_that_forbids_namespaces_is_told(registry_server):
     """Within this user namespace, Linux permits no further ones."""
     require_namespaces()
     script = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     inside = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
+    login = [registry_server.url, registry_server.username, registry_server.password]
     found = subprocess.run(
-        [*inside, sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
+        [*inside, sys.executable, "-c", PROGRAM, *login],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.stdout.strip() in {
         "become user 10001: operation not permitted",

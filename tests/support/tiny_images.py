@@ -18,7 +18,7 @@ import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import anyio
@@ -97,6 +97,11 @@ def with_libraries(files):
     return {name: path.read_bytes() for name, path in files.items()}
 
 
+@lru_cache(maxsize=4)
+def compressed(tar):
+    return gzip.compress(tar, 1, mtime=0)
+
+
 @dataclass(frozen=True)
 class TinyImage:
     """An image to push; the fields are what tests change."""
@@ -173,7 +178,7 @@ class TinyImage:
             return {"mediaType": kind, "digest": f"sha256:{value}", "size": len(data), **more}
 
         tar = self.layer()
-        packed = gzip.compress(tar, 1, mtime=0)
+        packed = compressed(tar)
         layer = blob(packed, "layer.v1.tar+gzip")
         diff_id = f"sha256:{hashlib.sha256(tar).hexdigest()}"
         manifests = []

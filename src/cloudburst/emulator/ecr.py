@@ -52,9 +52,9 @@ class ECR:
         self._account = config.account
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         self._arn = f"arn:aws:ecr:{config.region}:{config.account}:repository/"
-        self._registry = images.registry
+        self._images = images
+        self._registry = images.registry.address
         self._repositories: dict[str, _Repository] = {}
-        images.repositories = self._repositories.keys()
         if config.prepared:
             self._create({"repositoryName": REPOSITORY_NAME})
         self.operations: dict[str, Operation] = {
@@ -92,6 +92,8 @@ class ECR:
             raise ApiError(
                 "RepositoryNotFoundException", "The registry of another account is not emulated."
             )
+        if problem := self._images.registry.problem:
+            raise ApiError("ServerException", problem, status=500)
         return await function(parameters)
 
     def _log_in(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +131,7 @@ class ECR:
             "encryptionConfiguration": {"encryptionType": "AES256"},
         }
         self._repositories[name] = _Repository(shown, tags_of(parameters.get("tags") or ()))
+        self._images.add_repository(name)
         return {"repository": shown}
 
     def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +154,7 @@ class ECR:
             for digest in digests:
                 await images.delete(digest)
         self._repositories.pop(name, None)
+        self._images.remove_repository(name)
         return {"repository": repository.shown}
 
     def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import httpx
 
 from cloudburst.emulator.config import EmulatedRegistry
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.image_store import LOCAL_TRANSFERS
+from cloudburst.emulator.local_registry import LOCAL_TRANSFERS
 from cloudburst.registry import (
     Credentials,
     InvalidImageError,

@@ -19,11 +19,12 @@ from cloudburst.emulator.containers import open_containers
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.image_store import open_image_store
+from cloudburst.emulator.image_folder import open_image_folder
+from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.local_registry import choose_registry
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import moto_is_installed
-from cloudburst.emulator.namespaces import confine
+from cloudburst.emulator.namespaces import reason_not_confined
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.server import ApiServer, serve_api
 from cloudburst.emulator.services import CLUSTER_NAME, TASK_DEFINITION_FAMILY, EmulatedAccount
@@ -86,13 +87,15 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     with reserved_network(config.network) as network, collect_defects() as defects:
         check_port(network, config.port)
         async with (
-            open_image_store(config) as images,
+            open_image_folder(config) as folder,
             open_containers() as containers,
             create_task_group() as background,
         ):
-            if images:
-                images.registry = await choose_registry(config, containers, images.folder)
-            problem = await confine(config, images, containers)
+            images, problem = None, ""
+            if folder:
+                images_registry = await choose_registry(config, containers, folder)
+                problem = await reason_not_confined(config, folder, containers)
+                images = ImageStore(config, folder, images_registry, confined=not problem)
             logs = CloudWatchLogs(config)
             roles = Roles(config)
             registry = TaskRegistry(
@@ -122,7 +125,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 async with serve_api(api, config.api_port) as url:
                     inside = EmulatorState(url, account, registry, api)
                     inside.not_confined = problem
-                    inside.images = images.registry if images else None
+                    inside.images = images.registry.address if images else None
                     try:
                         yield inside
                     finally:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform as machine
-import stat
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Collection, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from anyio import CancelScope, Lock, to_thread
 
-from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatedRegistry, EmulatorConfig
-from cloudburst.emulator.containers import OUTER_USER
+from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatorConfig
 from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
+from cloudburst.emulator.local_registry import LOCAL_TRANSFERS, AccountRegistry
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import ImagePull
 from cloudburst.emulator.unpacked_files import make_folder
 from cloudburst.registry import (
-    Credentials,
     Descriptor,
     ImageConfig,
     ImageReference,
@@ -32,7 +26,6 @@ from cloudburst.registry import (
     RegistryClient,
     RegistryError,
     RegistryUnavailableError,
-    TransferPolicy,
     open_registry,
     parse_index,
     pull_image,
@@ -43,9 +36,9 @@ from cloudburst.registry.folders import remove_folder
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""
-FOLDER_PREFIX, LOCK_NAME = "cloudburst-emulator-", "lock"
-LOCAL_TRANSFERS = TransferPolicy(attempts=2)
-"""Limits of the requests to the registry, which is on this machine."""
+MAX_UNUSED_IMAGES = 3
+"""Number of unpacked images that are kept though no task uses them: as many as ECR keeps with the
+lifecycle policy of ``cloudburst init``."""
 SYSTEM_FOLDERS = ("proc", "dev")
 """Folders that each container needs as mount points."""
 PULL_FAILED = (
@@ -70,23 +63,42 @@ class UnpackedImage:
 
     root: Path
     config: ImageConfig
+    blobs: frozenset[str]
+    """Names of the files of its layers."""
     pulled: ImagePull
 
 
 class ImageStore:
     """Images of the account's ECR registry. Use it on one event loop only."""
 
-    def __init__(self, config: EmulatorConfig, folder: Path) -> None:
-        self.folder = folder
-        self.registry = EmulatedRegistry(url="", username="", password="")
-        """Registry of the images. `run_emulator` sets it."""
-        self.repositories: Collection[str] = ()
-        """Names of the repositories of the account."""
-        self.confined = False
-        """True if tasks run the program of their image."""
+    def __init__(
+        self, config: EmulatorConfig, folder: Path, registry: AccountRegistry, *, confined: bool
+    ) -> None:
+        self._folder = folder
+        self._blobs = folder / "blobs"
+        self._roots = folder / "roots"
+        self._registry = registry
+        self._confined = confined
+        self._repositories = set[str]()
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         self._lock = Lock()
         self._unpacked: dict[str, UnpackedImage] = {}
+        """Unpacked images by digest; the one that was used last comes last."""
+        self._tasks: dict[str, set[str]] = {}
+        """Digests of the images that a task uses, by id of the task."""
+
+    @property
+    def registry(self) -> AccountRegistry:
+        """Registry that has the images."""
+        return self._registry
+
+    def add_repository(self, name: str) -> None:
+        """Make the images of a repository known to tasks."""
+        self._repositories.add(name)
+
+    def remove_repository(self, name: str) -> None:
+        """Make the images of a repository unknown to tasks."""
+        self._repositories.discard(name)
 
     def is_pulled(self, image: str) -> bool:
         """Return whether an image is pulled from a registry.
@@ -95,23 +107,28 @@ class ImageStore:
         """
         return not fnmatchcase(image, PUBLIC_IMAGE_PATTERN)
 
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[RegistryClient]:
-        """Open a client of the registry.
+    def is_run(self, image: str) -> bool:
+        """Return whether a task runs the program of an image, and not another one in its place."""
+        return self._confined and self.is_pulled(image)
 
-        Raises:
-            RegistryError: the URL of the registry is not valid.
-        """
-        login = Credentials(self.registry.username, self.registry.password)
-        async with open_registry(self.registry.url, login, policy=LOCAL_TRANSFERS) as client:
-            yield client
+    def files_of(self, task: str) -> Path:
+        """Return the folder for the files of a task's containers. It need not exist."""
+        return self._folder / "tasks" / task
 
-    async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
+    async def release(self, task: str) -> None:
+        """Remove the files of a task that has stopped. Its images are not in use by it any more."""
+        self._tasks.pop(task, None)
+        await to_thread.run_sync(remove_folder, self.files_of(task))
+
+    async def pull(self, image: str, architecture: str, task: str) -> UnpackedImage | None:
         """Pull and unpack an image; return ``None`` if tasks do not run their image.
+
+        The image is kept until `release`.
 
         Args:
             image: Name of the image.
             architecture: Architecture of the task, ``X86_64`` or ``ARM64``.
+            task: Id of the task.
 
         Raises:
             PullError: the image does not exist, or not for the architecture; it is damaged; or this
@@ -119,15 +136,22 @@ class ImageStore:
         """
         platform = DOCKER_PLATFORMS[architecture]
         reference = self._reference(image)
+        if self._registry.problem:
+            raise PullError(f"CannotPullContainerError: {self._registry.problem}")
         try:
-            async with self.client() as client:
+            async with open_registry(
+                self._registry.address.url, self._registry.credentials, policy=LOCAL_TRANSFERS
+            ) as client:
                 descriptor = await self._manifest(client, reference, platform)
-                if not self.confined:
+                if not self._confined:
                     return None
                 if ARCHITECTURES.get(machine.machine()) != architecture:
                     own = DOCKER_PLATFORMS.get(ARCHITECTURES.get(machine.machine(), ""), "other")
                     raise PullError(OTHER_PROCESSOR.format(platform=platform, own=own))
-                return await self._unpack(client, reference, descriptor, platform)
+                async with self._lock:
+                    unpacked = await self._kept(client, reference, descriptor, platform)
+                    self._tasks.setdefault(task, set()).add(descriptor.digest)
+                    return unpacked
         except NotInRegistryError as exc:
             raise PullError(NO_IMAGE.format(image=image)) from exc
         except RegistryUnavailableError as exc:
@@ -143,7 +167,7 @@ class ImageStore:
             raise PullError(PULL_FAILED.format(image=image, problem=exc)) from exc
         if reference.registry != self._host:
             raise PullError(NO_REGISTRY.format(image=image, registry=reference.registry))
-        if reference.repository not in self.repositories:
+        if reference.repository not in self._repositories:
             raise PullError(NO_IMAGE.format(image=image))
         return reference
 
@@ -159,6 +183,25 @@ class ImageStore:
         except NotInRegistryError as exc:
             raise PullError(NO_PLATFORM.format(platform=platform)) from exc
 
+    async def _kept(
+        self,
+        client: RegistryClient,
+        reference: ImageReference,
+        descriptor: Descriptor,
+        platform: str,
+    ) -> UnpackedImage:
+        """Return an image, which is pulled and unpacked unless it is there already."""
+        if known := self._unpacked.pop(descriptor.digest, None):
+            self._unpacked[descriptor.digest] = known
+            return known
+        try:
+            unpacked = await self._unpack(client, reference, descriptor, platform)
+            self._unpacked[descriptor.digest] = unpacked
+        finally:
+            with CancelScope(shield=True):
+                await self._remove_unused()
+        return unpacked
+
     async def _unpack(
         self,
         client: RegistryClient,
@@ -166,96 +209,57 @@ class ImageStore:
         descriptor: Descriptor,
         platform: str,
     ) -> UnpackedImage:
-        async with self._lock:
-            if known := self._unpacked.get(descriptor.digest):
-                return known
-            blobs, began = self.folder / "blobs", time.monotonic()
-            before = await to_thread.run_sync(_size, blobs)
-            try:
-                image = await pull_image(
-                    client, reference.repository, descriptor.digest, _platform(platform), blobs
-                )
-            except NotInRegistryError as exc:  # its configuration names another platform
-                raise PullError(NO_PLATFORM.format(platform=platform)) from exc
-            downloaded, root = time.monotonic(), self.folder / "roots" / descriptor.digest[7:]
-            # A pull that was cancelled after its last layer has left the folder.
-            await to_thread.run_sync(remove_folder, root)
-            await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
-            await to_thread.run_sync(_make_mount_points, root)
-            self._unpacked[descriptor.digest] = unpacked = UnpackedImage(
-                root=root,
-                config=image.config,
-                pulled=ImagePull(
-                    digest=descriptor.digest,
-                    compressed_bytes=sum(layer.size for layer in image.manifest.layers),
-                    downloaded_bytes=await to_thread.run_sync(_size, blobs) - before,
-                    download_seconds=downloaded - began,
-                    unpack_seconds=time.monotonic() - downloaded,
-                ),
+        began = time.monotonic()
+        before = await to_thread.run_sync(_size, self._blobs)
+        try:
+            image = await pull_image(
+                client, reference.repository, descriptor.digest, _platform(platform), self._blobs
             )
-            return unpacked
+        except NotInRegistryError as exc:
+            if exc.status:  # removed from the registry in the meantime
+                raise RegistryError(str(exc)) from exc
+            # The configuration of the image names another platform.
+            raise PullError(NO_PLATFORM.format(platform=platform)) from exc
+        downloaded, root = time.monotonic(), self._roots / descriptor.digest.removeprefix("sha256:")
+        # A pull that was cancelled after its last layer has left the folder.
+        await to_thread.run_sync(remove_folder, root)
+        await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
+        await to_thread.run_sync(_make_mount_points, root)
+        return UnpackedImage(
+            root=root,
+            config=image.config,
+            blobs=frozenset(path.name for path in image.layer_paths),
+            pulled=ImagePull(
+                digest=descriptor.digest,
+                compressed_bytes=sum(layer.size for layer in image.manifest.layers),
+                downloaded_bytes=await to_thread.run_sync(_size, self._blobs) - before,
+                download_seconds=downloaded - began,
+                unpack_seconds=time.monotonic() - downloaded,
+            ),
+        )
 
-
-@asynccontextmanager
-async def open_image_store(config: EmulatorConfig) -> AsyncGenerator[ImageStore | None]:
-    """Yield the store of images, if the account has a registry, and remove its files at the end."""
-    if config.registry is None:
-        yield None
-        return
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-    try:
-        with _locked(folder):
-            await to_thread.run_sync(_prepare, folder)
-            yield ImageStore(config, folder)
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(remove_folder, folder)
-
-
-def _prepare(folder: Path) -> None:
-    """Create the folders of the store, and remove those of emulators that were killed."""
-    for name in ("blobs/sha256", "roots", "tasks"):
-        (folder / name).mkdir(parents=True)
-    if os.geteuid() == 0:
-        # The containers of root run as another user, who must be able to open known paths. Further
-        # users must not: folders of images and volumes can be writable for all users.
-        with suppress(OSError):  # in a user namespace without this user no container can start
-            os.chown(folder, -1, OUTER_USER)
-            folder.chmod(0o710)
-    for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
-        with suppress(OSError):
-            _remove_unused(other)
-
-
-def _remove_unused(folder: Path) -> None:
-    """Remove the folder of an emulator of this user that does not run any more.
-
-    Raises:
-        OSError: the emulator is running, or the folder has no lock.
-    """
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        return
-    lock = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove_folder(folder)
-    finally:
-        os.close(lock)
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Hold a lock on a folder, by which other emulators see that it is in use."""
-    with (folder / "new-lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "new-lock").rename(folder / LOCK_NAME)
-        yield
+    async def _remove_unused(self) -> None:
+        """Remove what a failed pull has left, and images that no task uses, except the newest."""
+        used = set[str]().union(*self._tasks.values())
+        unused = [digest for digest in self._unpacked if digest not in used]
+        for digest in unused[: max(0, len(unused) - MAX_UNUSED_IMAGES)]:
+            del self._unpacked[digest]
+        images = self._unpacked.values()
+        await to_thread.run_sync(_remove_others, self._roots, {one.root.name for one in images})
+        blobs = set[str]().union(*(one.blobs for one in images))
+        await to_thread.run_sync(_remove_others, self._blobs / "sha256", blobs)
 
 
 def _make_mount_points(root: Path) -> None:
     for name in SYSTEM_FOLDERS:
         make_folder(root, name)
+
+
+def _remove_others(folder: Path, kept: Collection[str]) -> None:
+    """Remove everything in a folder except the entries with these names."""
+    for entry in folder.iterdir():
+        if entry.name not in kept:
+            remove_folder(entry)
 
 
 def _size(blobs: Path) -> int:

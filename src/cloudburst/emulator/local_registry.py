@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import fail_after, to_thread
@@ -16,32 +17,67 @@ from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.port_listener import PortListener
+from cloudburst.registry import Credentials, RegistryError, TransferPolicy, open_registry
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"
 PACKAGES = {PROGRAM: "docker-registry", PASSWORD_PROGRAM: "apache2-utils"}
 """Packages of Debian and Ubuntu that contain the programs."""
 USERNAME = "AWS"
 """User name of ECR's logins."""
+LOCAL_TRANSFERS = TransferPolicy(attempts=2)
+"""Limits of the requests to the registry, which is on this machine."""
 START_TIMEOUT = 20.0
 PASSWORD_TIMEOUT = 10.0
+ENDED = "the registry of the emulator has ended with exit code {code}; start the emulator again"
+ABSENT = f"sha256:{'0' * 64}"
+"""Digest of no image."""
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 """Line in the log of the registry that names its port."""
 
 
+@dataclass(slots=True)
+class AccountRegistry:
+    """Registry of the emulated account."""
+
+    address: EmulatedRegistry
+    problem: str = ""
+    """Reason why the registry does not run any more; empty if it runs, or if it is not known."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Login of the registry."""
+        return Credentials(self.address.username, self.address.password)
+
+
 async def choose_registry(
     config: EmulatorConfig, containers: Containers, folder: Path
-) -> EmulatedRegistry:
+) -> AccountRegistry:
     """Return the registry of the configuration, which is started if the configuration says so.
 
     Raises:
-        EmulatorError: the registry cannot be started.
+        EmulatorError: the registry cannot be started, does not answer or refuses the login.
     """
     if isinstance(config.registry, EmulatedRegistry):
-        return config.registry
+        registry = AccountRegistry(config.registry)
+        await _check(registry)
+        return registry
     return await start_registry(containers, folder / "registry")
 
 
-async def start_registry(containers: Containers, folder: Path) -> EmulatedRegistry:
+async def _check(registry: AccountRegistry) -> None:
+    """Ask a registry for an image that it does not have."""
+    url = registry.address.url
+    try:
+        with fail_after(START_TIMEOUT):
+            async with open_registry(url, registry.credentials, policy=LOCAL_TRANSFERS) as client:
+                await client.has_manifest("cloudburst", ABSENT)
+    except RegistryError as exc:
+        raise EmulatorError(f"registry: {url}; {exc}") from exc
+    except TimeoutError:
+        raise EmulatorError(f"registry: {url}; no answer for {START_TIMEOUT:g} s") from None
+
+
+async def start_registry(containers: Containers, folder: Path) -> AccountRegistry:
     """Start a registry with a random password on an unused port; it ends with the containers.
 
     Args:
@@ -56,15 +92,21 @@ async def start_registry(containers: Containers, folder: Path) -> EmulatedRegist
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
     config = await to_thread.run_sync(_write_files, folder, password)
-    listener = PortListener("registry", LISTENING)
+    listener = _RegistryListener()
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     containers.start("registry", [PROGRAM, "serve", str(config)], environment, listener)
     try:
         with fail_after(START_TIMEOUT):
             port = await listener.port
     except TimeoutError:
-        raise EmulatorError(f"registry: no answer for {START_TIMEOUT:g} s") from None
-    return EmulatedRegistry(url=f"http://127.0.0.1:{port}", username=USERNAME, password=password)
+        raise EmulatorError(
+            f"registry: {PROGRAM} did not name its port within {START_TIMEOUT:g} s; its last "
+            f"lines: {listener.last_lines}"
+        ) from None
+    listener.registry = AccountRegistry(
+        EmulatedRegistry(url=f"http://127.0.0.1:{port}", username=USERNAME, password=password)
+    )
+    return listener.registry
 
 
 def _write_files(folder: Path, password: str) -> Path:
@@ -94,3 +136,18 @@ def _write_files(folder: Path, password: str) -> Path:
     path = folder / "config.yml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path
+
+
+class _RegistryListener(PortListener):
+    """Listener that waits until the registry prints its port, and records its end."""
+
+    def __init__(self) -> None:
+        super().__init__("registry", LISTENING)
+        self.registry: AccountRegistry | None = None
+        """The registry, once it has printed its port."""
+
+    def ended(self, code: int, problem: str) -> None:
+        """Record the end of the registry."""
+        super().ended(code, problem)
+        if self.registry:
+            self.registry.problem = ENDED.format(code=code)

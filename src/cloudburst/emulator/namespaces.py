@@ -11,7 +11,7 @@ from anyio import fail_after
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import Confinement, Containers
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.emulator.image_store import SYSTEM_FOLDERS, ImageStore
+from cloudburst.emulator.image_store import SYSTEM_FOLDERS
 
 TEST_TIMEOUT = 10.0
 """Maximum time of the test, in seconds."""
@@ -19,22 +19,22 @@ TEST_USER = 10001
 """User and group of the container of the test."""
 
 
-async def confine(config: EmulatorConfig, images: ImageStore | None, containers: Containers) -> str:
-    """Decide whether tasks run their images; return the reason if they do not.
+async def reason_not_confined(config: EmulatorConfig, folder: Path, containers: Containers) -> str:
+    """Return the reason why tasks do not run their images; empty if they do.
 
-    The reason is empty if they do, or if the account has no registry.
+    Args:
+        config: Configuration of the emulator.
+        folder: Folder for the files of a test.
+        containers: Containers of the emulator.
 
     Raises:
         EmulatorError: ``EmulatorConfig.confined`` is true, but the machine does not permit this.
     """
-    if images is None:
-        return ""
     if config.confined is False:
         return "confined: False"
-    problem = await _problem(images.folder, containers)
+    problem = await _problem(folder, containers)
     if problem and config.confined:
         raise EmulatorError(f"confined: True; {problem}")
-    images.confined = not problem
     return problem
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Sequence
 
 from cloudburst.emulator.errors import EmulatorError
 
 SHOWN_LINES = 20
-"""Number of lines of a server's output in the error if it ends before it names its port."""
+"""Number of the last lines of a server's output that an error shows."""
+SHOWN_LINE_CHARS = 500
+"""Maximum number of characters of each of these lines."""
 
 
 class PortListener:
@@ -25,7 +28,12 @@ class PortListener:
         """Port of the server; `EmulatorError` if the server ends before it prints one."""
         self._server = server
         self._pattern = pattern
-        self._lines: list[str] = []
+        self._lines = deque[str](maxlen=SHOWN_LINES)
+
+    @property
+    def last_lines(self) -> str:
+        """Last lines of the server's output."""
+        return "\n".join(line[:SHOWN_LINE_CHARS] for line in self._lines)
 
     def started(self, pid: int) -> None:
         """Ignore the start of the process."""
@@ -33,14 +41,12 @@ class PortListener:
     def wrote(self, lines: Sequence[str]) -> None:
         """Look for the port in lines of the output."""
         for line in lines:
-            if self.port.done():
-                return
-            if found := self._pattern.search(line):
+            if not self.port.done() and (found := self._pattern.search(line)):
                 self.port.set_result(int(found[1]))
-            self._lines = [*self._lines[1 - SHOWN_LINES :], line]
+            self._lines.append(line)
 
     def ended(self, code: int, problem: str) -> None:
         """Report the end of the server if it has printed no port."""
         if not self.port.done():
-            text = "\n".join([*self._lines, problem])
+            text = "\n".join(filter(None, [self.last_lines, problem]))
             self.port.set_exception(EmulatorError(f"{self._server}: exit code {code}:\n{text}"))

@@ -150,7 +150,7 @@ class TaskLauncher:
     def _is_confined(self, container: Mapping[str, Any]) -> bool:
         """Return whether a container runs the program of its image, confined to the image."""
         images, image = self._images, str(container.get("image"))
-        return images is not None and images.confined and images.is_pulled(image)
+        return images is not None and images.is_run(image)
 
     def _known(self, token: str) -> _Remembered | None:
         known = self._tokens.get(token)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anyio import to_thread
+from anyio import Lock, to_thread
 
 from cloudburst.emulator.containers import Confinement
 from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import ImagePull
 from cloudburst.emulator.unpacked_files import UnknownUserError, find_user, make_folder
-from cloudburst.registry.folders import remove_folder
 
 NOT_STARTED = (
     "CannotStartContainerError: ResourceInitializationError: failed to create new container "
@@ -53,15 +52,20 @@ class TaskImages:
     """Pulled images by name of their container."""
     programs: dict[str, ImageProgram] = field(default_factory=dict[str, ImageProgram])
     """Programs by name of the container; none for containers that run a program of this machine."""
+    _lock: Lock = field(default_factory=Lock)
 
     async def pull(self) -> str | None:
         """Pull the images; return the reason why the task cannot start, or ``None``."""
+        async with self._lock:
+            return await self._pull()
+
+    async def _pull(self) -> str | None:
         for container in self.spec.containers:
             name, image = str(container["name"]), str(container.get("image", ""))
             if not self.store.is_pulled(image):
                 continue
             try:
-                unpacked = await self.store.pull(image, self.spec.architecture)
+                unpacked = await self.store.pull(image, self.spec.architecture, self.task)
                 if unpacked:
                     program = await to_thread.run_sync(self._prepared, container, unpacked)
                     self.programs[name], self.pulled[name] = program, unpacked.pulled
@@ -73,7 +77,8 @@ class TaskImages:
 
     async def remove_files(self) -> None:
         """Remove the volumes of the task, which has stopped, and its changes to images."""
-        await to_thread.run_sync(remove_folder, self._folder)
+        async with self._lock:  # a pull that was cancelled may still be in a thread
+            await self.store.release(self.task)
 
     def runs_in(self, container: str, address: str) -> Confinement | None:
         """Return the confinement of a container whose worker listens at an address."""
@@ -82,7 +87,7 @@ class TaskImages:
 
     @property
     def _folder(self) -> Path:
-        return self.store.folder / "tasks" / self.task
+        return self.store.files_of(self.task)
 
     def _prepared(self, container: Mapping[str, Any], image: UnpackedImage) -> ImageProgram:
         """Create the folders of a container, and return its program."""
