@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudburst.emulator.errors import EmulatorError
+from cloudburst.emulator.namespaces import causes_of
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
 from support.emulator_calls import client, now, refused, until
 from support.image_account import (
@@ -333,7 +334,24 @@ def test_a_machine_that_forbids_namespaces_is_told(registry_server):
         text=True,
         check=False,
     )
+    cause = "; user namespaces are restricted: user.max_user_namespaces is 0"
     assert found.stdout.strip() in {
-        "become user 10001: operation not permitted",
-        "unshare: no space left on device",
+        "become user 10001: operation not permitted" + cause,
+        "unshare: no space left on device" + cause,
     }, found.stderr
+
+
+def test_causes_that_are_known_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    setting = tmp_path / "kernel" / "apparmor_restrict_unprivileged_userns"
+    setting.parent.mkdir()
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    (closed / "inner").mkdir(0o755)
+    setting.write_text("1\n")
+    found = [*causes_of(closed / "inner", tmp_path)]
+    name = "kernel.apparmor_restrict_unprivileged_userns"
+    assert found[0] == f"user namespaces are restricted: {name} is 1"
+    assert f"the user of containers cannot open {closed}: set TMPDIR to another folder" in found
+    setting.write_text("0\n")
+    assert "restricted" not in "".join(causes_of(closed / "inner", tmp_path))

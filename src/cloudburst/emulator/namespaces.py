@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import fail_after
@@ -13,6 +16,13 @@ from cloudburst.emulator.containers import Confinement, Containers
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.image_store import SYSTEM_FOLDERS
 
+RESTRICTIONS = {
+    "user/max_user_namespaces": "0",
+    "kernel/unprivileged_userns_clone": "0",
+    "kernel/apparmor_restrict_unprivileged_userns": "1",
+}
+"""Files in ``/proc/sys`` and their values with which Linux, Debian and Ubuntu deny user namespaces,
+or the mounts in them."""
 TEST_TIMEOUT = 10.0
 """Maximum time of the test, in seconds."""
 TEST_USER = 10001
@@ -33,9 +43,28 @@ async def reason_not_confined(config: EmulatorConfig, folder: Path, containers: 
     if config.confined is False:
         return "confined: False"
     problem = await _problem(folder, containers)
-    if problem and config.confined:
-        raise EmulatorError(f"confined: True; {problem}")
-    return problem
+    if not problem:
+        return ""
+    reason = "; ".join([problem, *causes_of(folder)])
+    if config.confined:
+        raise EmulatorError(f"confined: True; {reason}")
+    return reason
+
+
+def causes_of(folder: Path, settings: Path = Path("/proc/sys")) -> Iterator[str]:
+    """Yield known causes why containers cannot use namespaces, or files in a folder.
+
+    Args:
+        folder: Folder for the files of containers.
+        settings: Folder with the settings of Linux.
+    """
+    for name, value in RESTRICTIONS.items():
+        with suppress(OSError):
+            if (settings / name).read_text().strip() == value:
+                yield f"user namespaces are restricted: {name.replace('/', '.')} is {value}"
+    for parent in folder.parents if os.geteuid() == 0 else ():
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            yield f"the user of containers cannot open {parent}: set TMPDIR to another folder"
 
 
 async def _problem(folder: Path, containers: Containers) -> str:
