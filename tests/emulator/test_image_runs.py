@@ -391,6 +391,45 @@ def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
         assert not folder.exists()  # a later emulator removes the files
 
 
+ORDINARY = """
+import os, sys
+from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator
+from support.emulator_calls import client, now, run, until
+
+url, username, password, repository = sys.argv[1:]
+registry = EmulatedRegistry(url=url, username=username, password=password)
+config = EmulatorConfig.quick(registry=registry, confined=True, moto=False)
+with FargateEmulator(config) as emulator:
+    made = client(emulator, "ecr").create_repository(repositoryName=repository)
+    check = {"command": ["CMD-SHELL", "test $(id -u) = 10001"], "interval": 0.1, "timeout": 20}
+    container = {"image": made["repository"]["repositoryUri"], "healthCheck": check}
+    emulator.register(family="checked", watchdog=False, container={**container, "user": "10001"})
+    [task] = run(emulator, taskDefinition="checked")
+    until(lambda: now(emulator, task).healthy is not None, seconds=20)
+    print(os.geteuid() != 0, now(emulator, task).healthy)
+"""
+
+
+def test_an_ordinary_user_runs_images_and_their_health_checks(account, shell):
+    """Such a user must not read the memory of the init process, as root may."""
+    login = [account.server.url, account.server.username, account.server.password]
+    # Python may be in a folder of root, which only this right lets other users open.
+    right = "-all,+dac_read_search"
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    drop += [f"--inh-caps={right}", f"--ambient-caps={right}", f"--bounding-set={right}"]
+    found = subprocess.run(
+        [
+            *(drop if os.geteuid() == 0 else ()),
+            *(sys.executable, "-c", ORDINARY, *login, shell.partition("/")[2]),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TESTS,
+    )
+    assert found.stdout == "True True\n", found.stderr
+
+
 def test_files_of_tasks_are_removed(account, shell):
     """Also those that are not readable, or nested more deeply than Python can follow."""
     script = f"mkdir -p /tmp/{'a/' * 1500} /tmp/b/c; chmod 0 /tmp/b; echo done"

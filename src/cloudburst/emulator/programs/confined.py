@@ -27,6 +27,9 @@ INTERFACE_REQUEST = struct.Struct("16sH14x")
 NOT_FOUND = 127
 """Exit code for a program that does not exist, as in a shell."""
 CHUNK_BYTES = 65_536
+MAX_THREADS = 64
+"""Maximum number of threads with which the connections of a health check are relayed, two for each.
+They do not count for the limit of the container."""
 
 
 def run(
@@ -43,7 +46,7 @@ def run(
         spec: Fields of `containers.Confinement`.
         argv: Command. Without one, the container is only set up.
         env: Environment variables.
-        joined: Process id of the container whose health is checked; ``None``: it has ended.
+        joined: Process id of the program whose health is checked; ``None``: it has ended.
         check: True for a health check.
     """
     try:
@@ -155,6 +158,9 @@ def _check(
 def _relay(listener: socket.socket, worker: tuple[str, int]) -> None:
     while True:
         inner, _ = listener.accept()
+        if threading.active_count() > MAX_THREADS:
+            inner.close()
+            continue
         try:
             outer = socket.create_connection(worker)
         except OSError:

@@ -197,7 +197,7 @@ def _mount_devices() -> None:
 
 
 def join(pid: int) -> None:
-    """Enter the namespaces of a container's first process; later forks are in its PID namespace.
+    """Enter the namespaces of a container's program; later forks are in its PID namespace.
 
     Raises:
         StartError: the process has ended, or Linux does not permit this.

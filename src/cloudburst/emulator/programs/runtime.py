@@ -127,6 +127,7 @@ class Runtime:
         parent = os.getpid()
         pipes = StartPipes(frozen=frozen) if image and not joins else None
         other = self._by_name.get(joins)
+        joined = next(iter(_programs_of(other)), None) if other else None
         # An early signal must not run this process's handlers in the new process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -136,9 +137,7 @@ class Runtime:
                     kept = pipes.child_ends() if pipes else ()
                     _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
                     if image:
-                        confined.run(
-                            image, argv, env, joined=other.pid if other else None, check=bool(joins)
-                        )
+                        confined.run(image, argv, env, joined=joined, check=bool(joins))
                     _become(argv, {**env, MARK: name})
                 finally:
                     os._exit(127)  # a fork must not continue the runtime
@@ -206,8 +205,7 @@ class Runtime:
         cut, problem = 0, ""
         try:
             container = self._by_name[name]
-            pids = children_of(container.pid) if container.has_init else [container.pid]
-            for pid in pids:
+            for pid in _programs_of(container):
                 cut += tcp_sockets.reset_connections(pid)
         except (OSError, KeyError) as exc:
             problem = repr(exc)
@@ -277,6 +275,15 @@ class Runtime:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
+
+
+def _programs_of(container: Container) -> list[int]:
+    """Return the process id of a container's program.
+
+    After it come the orphans that an init process has adopted. The init process itself is out of
+    reach for processes of the same user.
+    """
+    return children_of(container.pid) if container.has_init else [container.pid]
 
 
 def _ignore_signal(*_: object) -> None:
