@@ -35,13 +35,18 @@ LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 """Line in the log of the registry that names its port."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AccountRegistry:
     """Registry of the emulated account."""
 
     address: EmulatedRegistry
-    problem: str = ""
-    """Reason why the registry does not run any more; empty if it runs, or if it is not known."""
+    process: RegistryProcess | None = None
+    """The registry's process, if the emulator has started it."""
+
+    @property
+    def problem(self) -> str:
+        """Reason why the registry does not run any more; empty if there is none, or none known."""
+        return self.process.problem if self.process else ""
 
     @property
     def credentials(self) -> Credentials:
@@ -92,21 +97,19 @@ async def start_registry(containers: Containers, folder: Path) -> AccountRegistr
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
     config = await to_thread.run_sync(_write_files, folder, password)
-    listener = _RegistryListener()
+    process = RegistryProcess()
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
-    containers.start("registry", [PROGRAM, "serve", str(config)], environment, listener)
+    containers.start("registry", [PROGRAM, "serve", str(config)], environment, process)
     try:
         with fail_after(START_TIMEOUT):
-            port = await listener.port
+            port = await process.port
     except TimeoutError:
         raise EmulatorError(
             f"registry: {PROGRAM} did not name its port within {START_TIMEOUT:g} s; its last "
-            f"lines: {listener.last_lines}"
+            f"lines: {process.last_lines}"
         ) from None
-    listener.registry = AccountRegistry(
-        EmulatedRegistry(url=f"http://127.0.0.1:{port}", username=USERNAME, password=password)
-    )
-    return listener.registry
+    address = EmulatedRegistry(url=f"http://127.0.0.1:{port}", username=USERNAME, password=password)
+    return AccountRegistry(address, process)
 
 
 def _write_files(folder: Path, password: str) -> Path:
@@ -138,16 +141,15 @@ def _write_files(folder: Path, password: str) -> Path:
     return path
 
 
-class _RegistryListener(PortListener):
-    """Listener that waits until the registry prints its port, and records its end."""
+class RegistryProcess(PortListener):
+    """Listener to the registry's process: it finds the port in the output, and records the end."""
 
     def __init__(self) -> None:
         super().__init__("registry", LISTENING)
-        self.registry: AccountRegistry | None = None
-        """The registry, once it has printed its port."""
+        self.problem = ""
+        """Text about the end of the process; empty while it runs."""
 
     def ended(self, code: int, problem: str) -> None:
-        """Record the end of the registry."""
+        """Record the end of the process."""
+        self.problem = ENDED.format(code=code)
         super().ended(code, problem)
-        if self.registry:
-            self.registry.problem = ENDED.format(code=code)
