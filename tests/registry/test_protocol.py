@@ -538,7 +538,14 @@ async def test_a_registry_that_takes_the_first_chunk_only_is_an_error(blob_file)
             "http://registry.example/x",
             "https://registry.example:1/",
         ),
-        *("//other.example/x", "", "x" * 9000, "https://[", "http://169.254.169.254/"),
+        *(
+            "https://user:password@registry.example/x",
+            "//other.example/x",
+            "",
+            "x" * 9000,
+            "https://[",
+            "http://169.254.169.254/",
+        ),
     ],
 )
 async def test_uploads_do_not_go_to_other_hosts(location, blob_file):

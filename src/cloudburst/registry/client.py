@@ -21,7 +21,7 @@ from cloudburst.registry.documents import (
 from cloudburst.registry.download import download_blob
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
 from cloudburst.registry.http import RegistryHttp
-from cloudburst.registry.login import Credentials, Scope
+from cloudburst.registry.login import Credentials, Scope, without_secrets
 from cloudburst.registry.names import (
     DIGEST,
     is_loopback_host,
@@ -207,15 +207,17 @@ def _parse_url(url: str) -> httpx.URL:
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL as exc:
-        raise RegistryError(f"{url!r:.200} is not a URL") from exc
+        raise RegistryError("the address of the registry is not a URL") from exc
     local = address.scheme == "http" and is_loopback_host(address.host)
     known_port = address.port is None or address.port < 2**16
     if not address.host or not known_port or not (address.scheme == "https" or local):
         raise RegistryError(
-            f"{url!r:.200}: a registry is reached by https, or by http with a loopback address"
+            f"{without_secrets(address)}: a registry is reached by https, or by http with a "
+            "loopback address"
         )
     if address.path not in {"", "/"} or address.query or address.userinfo:
-        raise RegistryError(f"{url!r:.200}: the URL of a registry has no path, query or login")
+        msg = f"{without_secrets(address)}: the URL of a registry has no path, query or login"
+        raise RegistryError(msg)
     return address.copy_with(path="/", fragment=None)
 
 

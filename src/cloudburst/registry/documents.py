@@ -30,6 +30,9 @@ MAX_DOCUMENT_BYTES = 4 * 1024**2
 accept according to the OCI distribution specification 1.1."""
 MAX_BLOB_BYTES = 10 * 1024**3
 """Maximum size of a layer in bytes: the limit of ECR for layers of public repositories."""
+MAX_IMAGE_BYTES = 20 * 1024**3
+"""Maximum size of all layers of an image in bytes: the disk of a task on Fargate, which must hold
+them unpacked, too ("Fargate task ephemeral storage", ECS developer guide, 2026-11)."""
 MAX_ENTRIES = 1000
 """Maximum number of entries of a list or object, such as the layers of a manifest."""
 

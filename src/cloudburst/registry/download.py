@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from cloudburst.registry.documents import Descriptor
 from cloudburst.registry.errors import DigestError, RegistryError
-from cloudburst.registry.http import MIN_RATE, Answer, RegistryHttp, iter_body, read_body
+from cloudburst.registry.http import Answer, RegistryHttp
 from cloudburst.registry.login import Scope
 from cloudburst.registry.names import require_digest, require_repository
 from cloudburst.registry.retries import REPEATED, NoAnswerError
@@ -51,15 +51,16 @@ async def download_blob(
     blob = _Blob(url, Scope(repository), descriptor)
     retries = http.new_retries(f"download of {descriptor.digest} from {repository}")
     async with _new_file(path) as file:
-        while True:
-            before = file.size
-            try:
-                await _receive(http, blob, file, on_progress)
-                break
-            except REPEATED as exc:
-                if file.size >= before + MIN_PROGRESS_BYTES:
-                    retries.progress()
-                await retries.wait(exc)
+        with retries.limited(descriptor.size):
+            while True:
+                before = file.size
+                try:
+                    await _receive(http, blob, file, on_progress)
+                    break
+                except REPEATED as exc:
+                    if file.size >= before + MIN_PROGRESS_BYTES:
+                        retries.progress()
+                    await retries.wait(exc)
         if file.size != descriptor.size or file.digest != descriptor.digest:
             raise DigestError(
                 f"{http.name}: blob {descriptor.digest} of {descriptor.size} bytes: received "
@@ -78,15 +79,14 @@ async def _receive(
     if file.size == blob.descriptor.size and file.size > 0:
         return  # the connection broke after the last byte
     headers = {"Range": f"bytes={file.size}-"} if file.size else {}
-    with anyio.fail_after(http.policy.answer_timeout + blob.descriptor.size / MIN_RATE):
-        async with http.stream(blob.url, blob.scope, headers=headers) as response:
-            if not response.is_success:
-                await _raise_for_status(http, response, blob.descriptor)
-            if file.size and not _continues(response, file.size):
-                await file.run(file.restart)
-            size = blob.descriptor.size - file.size
-            async with aclosing(iter_body(response, size)) as body:
-                await _write(body, file, on_progress)
+    async with http.stream(blob.url, blob.scope, headers=headers) as response:
+        if not response.is_success:
+            await _raise_for_status(http, response, blob.descriptor)
+        if file.size and not _continues(response, file.size):
+            await file.run(file.restart)
+        size = blob.descriptor.size - file.size
+        async with aclosing(http.iter_body(response, size)) as body:
+            await _write(body, file, on_progress)
     on_progress(file.size)
     if file.size < blob.descriptor.size:
         raise NoAnswerError(f"the answer ended after {file.size} of {blob.descriptor.size} bytes")
@@ -123,7 +123,8 @@ def _continues(response: httpx.Response, offset: int) -> bool:
 async def _raise_for_status(
     http: RegistryHttp, response: httpx.Response, descriptor: Descriptor
 ) -> None:
-    answer = Answer(response.status_code, response.headers, await read_body(response))
+    with anyio.fail_after(http.policy.answer_timeout):
+        answer = Answer(response.status_code, response.headers, await http.read_body(response))
     http.raise_for_status(answer, f"blob {descriptor.digest}")
 
 

@@ -20,15 +20,15 @@ from cloudburst.registry.errors import (
     NotInRegistryError,
     RegistryError,
 )
-from cloudburst.registry.login import Credentials, Login, Scope
+from cloudburst.registry.login import Credentials, Login, Scope, origin, without_secrets
 from cloudburst.registry.names import is_loopback_host
 from cloudburst.registry.policy import TransferPolicy
+from cloudburst.registry.private_urls import unlogged
 from cloudburst.registry.retries import REPEATED, NoAnswerError, Retries, printable
+from cloudburst.registry.upload_sessions import MAX_LOCATION_LENGTH
 
 MAX_REDIRECTS = 5
-MIN_RATE = 10_000
-"""Bytes per second below which a transfer counts as broken."""
-MAX_SMALL_PIECES = 100_000
+MAX_SMALL_PIECES = 10_000
 """Maximum number of pieces of less than 128 bytes in a body: each costs as much time as a large
 one."""
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -80,15 +80,16 @@ class RegistryHttp:
     def upload_url(self, location: str) -> httpx.URL:
         """Return the URL of a header ``Location``, which may be relative.
 
-        Raises `RegistryError` if it is on another host: uploads carry our credentials.
+        Raises `RegistryError` if it is on another host: uploads carry our credentials. The message
+        does not contain its query, which may authorize uploads.
         """
         try:
             url = self.url.join(location)
         except (httpx.InvalidURL, ValueError) as exc:
             raise RegistryError(f"{self.name} sent an invalid location") from exc
-        if not location or len(location) > 8192 or _origin(url) != _origin(self.url):
-            msg = f"{self.name} sent no location of its own: {printable(str(url), 100)}"
-            raise RegistryError(msg)
+        own = origin(url) == origin(self.url) and not url.userinfo
+        if not location or len(location) > MAX_LOCATION_LENGTH or not own:
+            raise RegistryError(f"{self.name} sent no location of its own: {without_secrets(url)}")
         return url
 
     async def request(
@@ -106,7 +107,7 @@ class RegistryHttp:
         ``transfer_bytes`` is the size of the body that is sent. Raises exceptions of `REPEATED`.
         """
         limit = self.policy.connect_timeout + self.policy.answer_timeout
-        limit += transfer_bytes / MIN_RATE
+        limit += transfer_bytes / self.policy.min_rate
         sent = self._login.header(scope)
         with anyio.fail_after(limit):
             answer = await self._attempt(method, url, _with(headers, sent), body)
@@ -132,13 +133,14 @@ class RegistryHttp:
         Raises `RegistryUnavailableError` if it does not.
         """
         retries = self.new_retries(f"{method} {url.path}")
-        while True:
-            try:
-                return await self.request(
-                    method, url, scope, headers=headers, body=body, transfer_bytes=len(body)
-                )
-            except REPEATED as exc:
-                await retries.wait(exc)
+        with retries.limited(len(body)):
+            while True:
+                try:
+                    return await self.request(
+                        method, url, scope, headers=headers, body=body, transfer_bytes=len(body)
+                    )
+                except REPEATED as exc:
+                    await retries.wait(exc)
 
     async def exists(self, url: httpx.URL, scope: Scope, what: str) -> bool:
         """Return whether the registry has the blob or manifest at a URL."""
@@ -165,13 +167,13 @@ class RegistryHttp:
         """
         with anyio.fail_after(self.policy.connect_timeout + self.policy.answer_timeout):
             response = await self._send_get(url, scope, headers)
-        try:
             for _ in range(MAX_REDIRECTS):
                 if response.status_code not in _REDIRECTS:
                     break
-                target = self._redirect_target(response)
                 await response.aclose()
+                target = self._redirect_target(response)
                 response = await self._send(self._build("GET", target, dict(headers or {})))
+        try:
             _raise_if_temporary(response.status_code, response.headers)
             yield response
         finally:
@@ -186,6 +188,50 @@ class RegistryHttp:
         kinds = {401: LoginError, 403: LoginError, 404: NotInRegistryError}
         kind = kinds.get(answer.status, RegistryError)
         raise kind(message, status=answer.status, code=code)
+
+    async def iter_body(self, response: httpx.Response, limit: int) -> AsyncGenerator[bytes]:
+        """Yield the pieces of a body of at most ``limit`` bytes as they arrive.
+
+        Raises `InvalidImageError` for a larger one. Raises exceptions of `REPEATED`, also if fewer
+        bytes arrive than `TransferPolicy.min_rate`; time in which the caller uses a piece does not
+        count.
+        """
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in {"", "identity"}:
+            raise NoAnswerError(
+                f"a compressed answer ({printable(coding, 40)}), which was not asked for"
+            )
+        size = small = counted = 0
+        waited = 0.0
+        source = cast("httpx.AsyncByteStream", response.stream)
+        async with aclosing(cast("AsyncGenerator[bytes]", aiter(source))) as body:
+            while True:
+                asked_at = anyio.current_time()
+                piece = await _next_piece(body)
+                if piece is None:
+                    return
+                waited += anyio.current_time() - asked_at
+                size += len(piece)
+                small += len(piece) < 128
+                if size > limit:
+                    raise InvalidImageError(f"an answer of more than {limit} bytes")
+                if small > MAX_SMALL_PIECES:
+                    raise NoAnswerError("an answer in too many small pieces")
+                if small % 64 == 63:  # pieces of one packet arrive without a turn for other tasks
+                    await anyio.lowlevel.checkpoint()
+                yield piece
+                if waited >= self.policy.idle_timeout:
+                    if size - counted < self.policy.min_rate * waited:
+                        raise NoAnswerError(f"{size - counted} bytes in {waited:.0f} s")
+                    waited, counted = 0.0, size
+
+    async def read_body(self, response: httpx.Response) -> bytes:
+        """Return a body of at most `MAX_DOCUMENT_BYTES`; see `iter_body`."""
+        data = bytearray()
+        async with aclosing(self.iter_body(response, MAX_DOCUMENT_BYTES)) as body:
+            async for piece in body:
+                data += piece
+        return bytes(data)
 
     async def _send_get(
         self, url: httpx.URL, scope: Scope, headers: Mapping[str, str] | None
@@ -205,14 +251,15 @@ class RegistryHttp:
         content = body if isinstance(body, bytes) else _guarded(body())
         response = await self._send(self._build(method, url, headers, content))
         try:
-            data = await read_body(response)
+            data = await self.read_body(response)
             return Answer(response.status_code, response.headers, data)
         finally:
             await response.aclose()
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:
-            return await self._http.send(request, stream=True, follow_redirects=False)
+            with unlogged():
+                return await self._http.send(request, stream=True, follow_redirects=False)
         except REPEATED:
             raise
         except _BodyError as exc:
@@ -241,10 +288,10 @@ class RegistryHttp:
             target = response.url.join(response.headers.get("Location", ""))
         except (httpx.InvalidURL, ValueError) as exc:
             raise RegistryError(f"{self.name} sent an invalid redirect") from exc
-        local = self.url.scheme == "http" and is_loopback_host(target.host)
-        if target.scheme != "https" and not local:
-            msg = f"{self.name} redirects to an address without https: "
-            raise RegistryError(msg + printable(str(target.copy_with(query=None)), 100))
+        local = target.scheme == self.url.scheme == "http" and is_loopback_host(target.host)
+        if not target.host or target.userinfo or (target.scheme != "https" and not local):
+            msg = f"{self.name} redirects to an address without https, or with a password: "
+            raise RegistryError(msg + without_secrets(target))
         return target
 
     async def _fetch_token(self, url: httpx.URL, authorization: str | None) -> bytes:
@@ -276,31 +323,6 @@ async def _guarded(body: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
         raise _BodyError(exc) from exc
 
 
-async def iter_body(response: httpx.Response, limit: int) -> AsyncGenerator[bytes]:
-    """Yield the pieces of a body of at most ``limit`` bytes as they arrive.
-
-    Raises `InvalidImageError` for a larger one. Raises exceptions of `REPEATED`.
-    """
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in {"", "identity"}:
-        raise NoAnswerError(
-            f"a compressed answer ({printable(coding, 40)}), which was not asked for"
-        )
-    size = small = 0
-    stream = cast("AsyncGenerator[bytes]", aiter(cast("httpx.AsyncByteStream", response.stream)))
-    async with aclosing(stream) as body:
-        while (piece := await _next_piece(body)) is not None:
-            size += len(piece)
-            small += len(piece) < 128
-            if size > limit:
-                raise InvalidImageError(f"an answer of more than {limit} bytes")
-            if small > MAX_SMALL_PIECES:
-                raise NoAnswerError("an answer in too many small pieces")
-            if small % 64 == 63:  # pieces of one packet arrive without a turn for other tasks
-                await anyio.lowlevel.checkpoint()
-            yield piece
-
-
 async def _next_piece(body: AsyncGenerator[bytes]) -> bytes | None:
     try:
         return await anext(body, None)
@@ -308,15 +330,6 @@ async def _next_piece(body: AsyncGenerator[bytes]) -> bytes | None:
         raise
     except Exception as exc:  # a library rejected the answer
         raise NoAnswerError(f"{type(exc).__name__}: {exc}") from exc
-
-
-async def read_body(response: httpx.Response) -> bytes:
-    """Return a body of at most `MAX_DOCUMENT_BYTES`; see `iter_body`."""
-    data = bytearray()
-    async with aclosing(iter_body(response, MAX_DOCUMENT_BYTES)) as body:
-        async for piece in body:
-            data += piece
-    return bytes(data)
 
 
 def parse_error(content: bytes) -> tuple[str, str]:
@@ -335,13 +348,8 @@ def _raise_if_temporary(status: int, headers: httpx.Headers) -> None:
     if status < 500 and status not in _REPEATED_STATUSES:
         return
     after = headers.get("Retry-After", "")
-    seconds = float(after) if re.fullmatch(r"[0-9]{1,6}", after) else 0.0
+    seconds = float(after) if re.fullmatch(r"[0-9]{1,20}", after) else 0.0
     raise NoAnswerError(f"HTTP {status}", retry_after=seconds)
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    ports = {"http": 80, "https": 443}
-    return url.scheme, url.host, url.port or ports.get(url.scheme)
 
 
 def _with(headers: Mapping[str, str] | None, authorization: str | None) -> dict[str, str]:

@@ -139,16 +139,29 @@ class Login:
         return _Token(f"Bearer {token}", requested_at + validity - EXPIRY_MARGIN)
 
     def _token_url(self, challenge: Challenge) -> httpx.URL:
-        """Return the URL of the token server, which may be on another host: only by https."""
+        """Return the URL of the token server, which gets the password.
+
+        It may be on another host, as that of Docker Hub is, if both have https.
+        """
         try:
             realm = httpx.URL(challenge.parameters.get("realm", ""))
         except httpx.InvalidURL as exc:
             raise LoginError(f"{self._url.host} names no valid token server", status=401) from exc
-        local = self._url.scheme == "http" and realm.host == self._url.host
-        if not realm.host or (realm.scheme != "https" and not local):
-            msg = f"{self._url.host} names a token server without https: {printable(str(realm))}"
-            raise LoginError(msg, status=401)
+        encrypted = self._url.scheme == realm.scheme == "https" and realm.host
+        if realm.userinfo or not (encrypted or origin(realm) == origin(self._url)):
+            msg = f"{self._url.host} names a token server on another host or without https: "
+            raise LoginError(msg + without_secrets(realm), status=401)
         return realm
+
+
+def origin(url: httpx.URL) -> tuple[str, bytes]:
+    """Return the scheme, host and port of a URL."""
+    return url.scheme, url.netloc
+
+
+def without_secrets(url: httpx.URL) -> str:
+    """Return the part of a URL that a message may contain: path and query may be secrets."""
+    return printable(f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}", 100)
 
 
 def parse_challenge(header: str) -> Challenge:

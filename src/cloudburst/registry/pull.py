@@ -15,6 +15,7 @@ from cloudburst.registry.documents import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     MAX_DOCUMENT_BYTES,
+    MAX_IMAGE_BYTES,
     Descriptor,
     ImageConfig,
     Manifest,
@@ -22,6 +23,7 @@ from cloudburst.registry.documents import (
 )
 from cloudburst.registry.errors import InvalidImageError, NotInRegistryError, first_error
 from cloudburst.registry.parsing import parse_config, parse_index, parse_manifest
+from cloudburst.registry.retries import Retries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ async def pull_image(
         NotInRegistryError: There is no such image, or it does not have the platform.
         DigestError: Content does not have its digest.
         InvalidImageError: The image violates the OCI specification or a limit.
+        RegistryUnavailableError: The registry does not answer, or sends the image more slowly than
+            `TransferPolicy` allows.
     """
     root, data = await client.resolve(repository, reference)
     found = root
@@ -65,7 +69,11 @@ async def pull_image(
     if manifest.config.size > MAX_DOCUMENT_BYTES:
         raise InvalidImageError("the configuration of the image is too large")
     blobs = (manifest.config, *manifest.layers)
-    await _download_missing(client, repository, blobs, blob_folder, on_progress)
+    size = sum(blob.size for blob in blobs)
+    if size > MAX_IMAGE_BYTES:
+        raise InvalidImageError(f"the image has more than {MAX_IMAGE_BYTES // 1024**3} GiB")
+    with Retries(client.policy, f"pull of {repository} {reference}").limited(size):
+        await _download_missing(client, repository, blobs, blob_folder, on_progress)
     config_path = blob_path(blob_folder, manifest.config.digest)
     config = parse_config(await to_thread.run_sync(read_document, config_path, manifest.config))
     if config.platform != platform:

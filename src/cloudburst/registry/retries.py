@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import anyio
 import httpx
@@ -35,6 +37,20 @@ class Retries:
         self._policy = policy
         self._what = what
         self._failures = 0
+        self._reason = ""
+
+    @contextmanager
+    def limited(self, size: int) -> Generator[None]:
+        """Raise `RegistryUnavailableError` if the block takes longer than a transfer of a size may.
+
+        The block contains all attempts; ``size`` is in bytes.
+        """
+        limit = self._policy.time_limit(size)
+        with anyio.move_on_after(limit) as scope:
+            yield
+        if scope.cancelled_caught:
+            reason = f"not finished within {limit:.0f} s; last failure: {self._reason or 'none'}"
+            raise RegistryUnavailableError(f"{self._what}: {reason}")
 
     def progress(self) -> None:
         """Forget earlier failures, because bytes were transferred since."""
@@ -48,9 +64,11 @@ class Retries:
                 the registry is not valid.
         """
         self._failures += 1
+        # h11 names the bytes that it rejects: headers, which may contain a secret.
+        reason = str(error).partition(": bytearray(")[0] or type(error).__name__
+        self._reason = printable(reason)
         if self._failures >= self._policy.attempts or is_certificate_error(error):
-            reason = str(error) or type(error).__name__
-            raise RegistryUnavailableError(f"{self._what}: {printable(reason)}") from error
+            raise RegistryUnavailableError(f"{self._what}: {self._reason}") from error
         delay = retry_delay(self._policy, self._failures, random.random())  # noqa: S311
         asked = getattr(error, "retry_after", 0.0)
         await anyio.sleep(max(delay, min(asked, MAX_RETRY_AFTER)))

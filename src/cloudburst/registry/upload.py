@@ -14,7 +14,7 @@ from cloudburst.registry.errors import DigestError, RegistryError, RegistryUnava
 from cloudburst.registry.http import Answer, RegistryHttp, parse_error
 from cloudburst.registry.login import Scope
 from cloudburst.registry.names import require_digest, require_repository
-from cloudburst.registry.retries import REPEATED
+from cloudburst.registry.retries import REPEATED, Retries
 from cloudburst.registry.upload_sessions import UploadSession, UploadSessions
 
 PIECE_BYTES = 64 * 1024
@@ -62,6 +62,10 @@ class BlobUpload:
     async def run(self) -> None:
         """Upload the file, or the rest of it that the registry does not have."""
         retries = self._http.new_retries(f"upload of {self._digest} to {self._repository}")
+        with retries.limited(self._size):
+            await self._run(retries)
+
+    async def _run(self, retries: Retries) -> None:
         resumed = await self._find_session()
         restarts = furthest = 0
         while True:

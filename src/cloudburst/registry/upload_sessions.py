@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,7 @@ MAX_LOCATION_LENGTH = 8192
 class UploadSession:
     """Unfinished upload of a blob."""
 
-    location: str
+    location: str = field(repr=False)
     """URL to which the next chunk is sent. It may authorize uploads, like a password."""
     offset: int
     """Number of bytes that the registry is known to have."""
