@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import ClassVar
 
 import httpx
@@ -53,7 +54,7 @@ class ECR:
         self._architecture = architecture
         self._image = image
         self._denied = denied
-        self._url = url or "https://s3.example/config"
+        self._url = url or "https://s3.example/config?X-Amz-Signature=secret"
 
     async def call(self, service, operation, **parameters):
         self.asked.append((operation, parameters))
@@ -109,14 +110,17 @@ async def test_an_image_for_the_other_processor_is_a_failure(built, wanted):
     assert found.startswith(f"the image is for {built}")
 
 
-async def test_the_configuration_of_a_single_image_names_its_processor():
+async def test_the_configuration_of_a_single_image_names_its_processor(caplog):
+    caplog.set_level(logging.DEBUG)
+
     def answer(request):
-        assert request.url == "https://s3.example/config"
+        assert request.url == "https://s3.example/config?X-Amz-Signature=secret"
         return streamed('{"architecture": "arm64", "os": "linux", "rootfs": {}}')(request)
 
     ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
     assert state is CheckStatus.FAILED
     assert "for arm64, the task definition t:1 for amd64" in found
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(

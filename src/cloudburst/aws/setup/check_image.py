@@ -26,6 +26,7 @@ from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, R
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.registry import InvalidImageError, Manifest, parse_config
+from cloudburst.registry.private_urls import unlogged
 from cloudburst.text import list_some, printable_line
 
 MAX_CONFIGURATION_BYTES = 1 << 20
@@ -179,9 +180,9 @@ async def _image_platform(
 
 
 async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
-    """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a URL."""
+    """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a presigned URL."""
     data = b""
-    with anyio.fail_after(CONFIGURATION_TIMEOUT):
+    with anyio.fail_after(CONFIGURATION_TIMEOUT), unlogged():
         async with (
             httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT) as client,
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
