@@ -7,12 +7,13 @@ import json
 import pickle
 import random
 import ssl
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+import trio.testing
 
 from cloudburst.registry import (
     Credentials,
@@ -28,7 +29,8 @@ from cloudburst.registry import (
     open_registry,
 )
 from cloudburst.registry.documents import OCI_MANIFEST
-from cloudburst.registry.retries import retry_delay
+from cloudburst.registry.http import RegistryHttp
+from cloudburst.registry.retries import NoAnswerError, retry_delay
 from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
 from support.oci_layouts import digest_of
 
@@ -635,3 +637,44 @@ async def test_an_invalid_file_of_sessions_is_as_good_as_none(content, blob_file
 async def test_sessions_that_cannot_be_stored_are_left_out(blob_file, tmp_path):
     (tmp_path / "file").touch()
     assert await push(FakeRegistry(), blob_file, UploadSessions(tmp_path / "file/x")) == len(BLOB)
+
+
+# Rates
+
+
+class Paced(httpx.AsyncByteStream):
+    """A body whose pieces come at intervals, in seconds."""
+
+    def __init__(self, piece, interval):
+        self.piece, self.interval = piece, interval
+
+    async def __aiter__(self):
+        for _ in range(10):
+            await anyio.sleep(self.interval)
+            yield self.piece
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})]
+)
+@pytest.mark.parametrize(
+    ("piece", "interval", "use", "received"),
+    [
+        (299_000, 30, 0, 2),
+        (301_000, 30, 0, 10),
+        (1, 0, 1000, 10),
+        (1, 59, 0, 2),
+        (10**6, 59, 0, 10),
+    ],
+)
+async def test_a_slow_registry_counts_and_a_slow_disk_does_not(piece, interval, use, received):
+    policy, found = TransferPolicy(), 0
+    async with httpx.AsyncClient() as http_client:
+        http = RegistryHttp(http_client, httpx.URL(URL), None, policy)
+        with suppress(NoAnswerError):
+            body = http.iter_body(httpx.Response(200, stream=Paced(bytes(piece), interval)), 10**9)
+            async with aclosing(body):
+                async for _ in body:
+                    found += 1
+                    await anyio.sleep(use)
+    assert found == received

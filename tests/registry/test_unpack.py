@@ -354,7 +354,7 @@ async def test_a_cancelled_unpacking_stops_and_leaves_nothing(tmp_path):
 
 async def test_folders_nested_deeper_than_python_recurses_are_removed(tmp_path):
     """The target of a link has more parts than the name of an entry may have."""
-    layer = tar_of(("link", f"->{'d/' * 1500}"), ("link/file", b"x"), ("../x", b""))
+    layer = tar_of(("link", f"->{'d/' * 1100}"), ("link/file", b"x"), ("../x", b""))
     with pytest.raises(InvalidImageError, match="invalid path"):
         await unpack(tmp_path, layer)
     assert [path.name for path in tmp_path.iterdir()] == ["layer0"]

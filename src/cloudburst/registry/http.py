@@ -222,7 +222,7 @@ class RegistryHttp:
                 yield piece
                 if waited >= self.policy.idle_timeout:
                     if size - counted < self.policy.min_rate * waited:
-                        raise NoAnswerError(f"{size - counted} bytes in {waited:.0f} s")
+                        raise NoAnswerError(f"too slow: {size - counted} bytes in {waited:.0f} s")
                     waited, counted = 0.0, size
 
     async def read_body(self, response: httpx.Response) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPolicy:
-    """Timeouts, retries and chunks. Times are in seconds."""
+    """Timeouts, retries and chunks. Times are in seconds; only delays may be 0."""
 
     chunk_bytes: int = 8 * 1024**2
     """Size of the chunks of an upload: one of them is sent again after a broken connection. ECR
