@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from cloudburst.registry.compression import LayerReader
 from cloudburst.registry.errors import InvalidImageError
+from cloudburst.registry.layer_reader import LayerReader
 
 WHITEOUT = ".wh."
 """Prefix of the name of an entry that deletes the file of that name in lower layers."""

@@ -8,8 +8,8 @@ import stat
 import tarfile
 from pathlib import Path
 
-from cloudburst.registry.compression import READ_BYTES, LayerReader
 from cloudburst.registry.errors import InvalidImageError
+from cloudburst.registry.layer_reader import READ_BYTES, LayerReader
 from cloudburst.registry.retries import printable
 
 MAX_LINKS = 40

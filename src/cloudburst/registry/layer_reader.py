@@ -1,4 +1,4 @@
-"""Reading of tar files without compression or with gzip or zstd, in bounded memory."""
+"""Reader of layers: tar files without compression or with gzip or zstd, in bounded memory."""
 
 from __future__ import annotations
 
