@@ -18,9 +18,9 @@ from cloudburst.errors import ImageError
 from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.trim import needs_bytecode
 from cloudburst.registry import InvalidImageError
+from cloudburst.registry.errors import printable
 from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
 from cloudburst.registry.layer_reader import READ_BYTES, LayerReader
-from cloudburst.registry.retries import printable
 
 MAX_ENTRIES = 200_000
 """Maximum number of files in the layers. ``python:3.13`` with all compilers has 30,000."""

@@ -21,7 +21,7 @@ from cloudburst.registry.documents import (
 from cloudburst.registry.download import download_blob
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
 from cloudburst.registry.http import RegistryHttp
-from cloudburst.registry.login import Credentials, Scope, without_secrets
+from cloudburst.registry.login import Credentials, Scope
 from cloudburst.registry.names import (
     DIGEST,
     is_loopback_host,
@@ -30,6 +30,7 @@ from cloudburst.registry.names import (
     require_repository,
 )
 from cloudburst.registry.policy import TransferPolicy
+from cloudburst.registry.private_urls import without_secrets
 from cloudburst.registry.upload import BlobUpload
 from cloudburst.registry.upload_sessions import UploadSessions
 

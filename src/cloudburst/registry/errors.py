@@ -65,3 +65,10 @@ def _first(error: Exception) -> Exception:
         nested = cast("ExceptionGroup[Exception]", error)
         error = next(iter(nested.exceptions))
     return error
+
+
+def printable(text: str, length: int = 300) -> str:
+    """Return a text of a registry without unprintable characters, cut to ``length`` characters."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[
+        :length
+    ]

@@ -19,12 +19,13 @@ from cloudburst.registry.errors import (
     LoginError,
     NotInRegistryError,
     RegistryError,
+    printable,
 )
-from cloudburst.registry.login import Credentials, Login, Scope, origin, without_secrets
+from cloudburst.registry.login import Credentials, Login, Scope, origin
 from cloudburst.registry.names import is_loopback_host
 from cloudburst.registry.policy import TransferPolicy
-from cloudburst.registry.private_urls import unlogged
-from cloudburst.registry.retries import REPEATED, NoAnswerError, Retries, printable
+from cloudburst.registry.private_urls import unlogged, without_secrets
+from cloudburst.registry.retries import REPEATED, NoAnswerError, Retries
 from cloudburst.registry.upload_sessions import MAX_LOCATION_LENGTH
 
 MAX_REDIRECTS = 5

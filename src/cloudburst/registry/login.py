@@ -12,8 +12,8 @@ from typing import cast
 import anyio
 import httpx
 
-from cloudburst.registry.errors import LoginError, RegistryError
-from cloudburst.registry.retries import printable
+from cloudburst.registry.errors import LoginError, RegistryError, printable
+from cloudburst.registry.private_urls import without_secrets
 
 MAX_TOKEN_LENGTH = 64 * 1024
 """Maximum number of characters of a token. Those of public.ecr.aws have a few thousand."""
@@ -157,11 +157,6 @@ class Login:
 def origin(url: httpx.URL) -> tuple[str, bytes]:
     """Return the scheme, host and port of a URL."""
     return url.scheme, url.netloc
-
-
-def without_secrets(url: httpx.URL) -> str:
-    """Return the part of a URL that a message may contain: path and query may be secrets."""
-    return printable(f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}", 100)
 
 
 def parse_challenge(header: str) -> Challenge:

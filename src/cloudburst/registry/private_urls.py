@@ -11,6 +11,12 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from cloudburst.registry.errors import printable
+
+if TYPE_CHECKING:
+    import httpx
 
 LOGGERS = (
     "httpx",
@@ -41,3 +47,8 @@ def unlogged() -> Generator[None]:
         yield
     finally:
         _private.reset(token)
+
+
+def without_secrets(url: httpx.URL) -> str:
+    """Return the part of a URL that a message may contain: path and query may be secrets."""
+    return printable(f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}", 100)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import anyio
 import httpx
 
-from cloudburst.registry.errors import RegistryUnavailableError
+from cloudburst.registry.errors import RegistryUnavailableError, printable
 from cloudburst.registry.policy import TransferPolicy
 
 MAX_RETRY_AFTER = 60.0
@@ -88,10 +88,3 @@ def is_certificate_error(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
-
-
-def printable(text: str, length: int = 300) -> str:
-    """Return a text of a registry without unprintable characters, cut to ``length`` characters."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[
-        :length
-    ]

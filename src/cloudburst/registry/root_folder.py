@@ -8,9 +8,8 @@ import stat
 import tarfile
 from pathlib import Path
 
-from cloudburst.registry.errors import InvalidImageError
+from cloudburst.registry.errors import InvalidImageError, printable
 from cloudburst.registry.layer_reader import READ_BYTES, LayerReader
-from cloudburst.registry.retries import printable
 
 MAX_LINKS = 40
 """Maximum number of symbolic links on the way to a file, as in Linux."""

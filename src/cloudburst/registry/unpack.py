@@ -12,11 +12,10 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
+from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError, printable
 from cloudburst.registry.folders import remove_folder
 from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
 from cloudburst.registry.layer_reader import LayerReader
-from cloudburst.registry.retries import printable
 from cloudburst.registry.root_folder import RootFolder
 
 REMOVAL_TIMEOUT = 10.0
