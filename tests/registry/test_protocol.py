@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 import ssl
+import time
 from contextlib import aclosing, suppress
 
 import anyio
@@ -30,6 +31,7 @@ from cloudburst.registry import (
 )
 from cloudburst.registry.documents import OCI_MANIFEST
 from cloudburst.registry.http import RegistryHttp
+from cloudburst.registry.login import parse_challenge
 from cloudburst.registry.retries import NoAnswerError, retry_delay
 from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
 from support.oci_layouts import digest_of
@@ -177,6 +179,13 @@ async def test_passwords_are_not_sent_to_token_servers_without_https(challenge):
         with pytest.raises(LoginError):
             await client.resolve(NAME, "1")
     assert all(request.url.host == "registry.example" for request in fake.requests)
+
+
+def test_a_challenge_of_one_long_word_takes_no_time():
+    began_at = time.process_time()
+    for _ in range(50):
+        assert parse_challenge("Bearer " + "a" * 5000).parameters == {}
+    assert time.process_time() - began_at < 0.2
 
 
 @pytest.mark.parametrize(

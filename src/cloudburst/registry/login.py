@@ -25,7 +25,8 @@ MAX_TOKEN_VALIDITY = 86_400.0
 EXPIRY_MARGIN = 10.0
 """Seconds before its expiry from which on a token is replaced."""
 
-_PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
+_PARAMETER = re.compile(r'(?<![A-Za-z_])([A-Za-z_]+)="([^"]*)"')
+"""Pattern of a parameter. It begins at the start of a word only: the time is linear."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
