@@ -168,6 +168,9 @@ def test_long_paths_take_bounded_memory(layer, monkeypatch, names):
     monkeypatch.setattr(base_layers, "MAX_NAMES_LENGTH", 100_000)
     with pytest.raises(ImageError, match=r"paths of the files .* too long"):
         read_base_layers([layer(*(member(name, b"") for name in names))])
+    links = [member("x", kind=tarfile.SYMTYPE, link=name) for name in names]
+    with pytest.raises(ImageError, match=r"paths of the files .* too long"):
+        read_base_layers([layer(*links * 60)])
 
 
 @pytest.mark.parametrize(("owner", "group"), [(-1, 0), (0, 2**32 - 1), (2**40, 0)])
