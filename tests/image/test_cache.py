@@ -97,10 +97,10 @@ def test_an_image_that_another_process_pushes_is_not_removed_until_that_is_kille
         remove_unused(ImageCache(cache.folder))
         assert "image0" in names(cache.images)
         process.kill()
-    assert len(list(cache.images.glob("*.lease"))) == 1
+    assert len(list(cache.images.glob("*.use"))) == 1
     remove_unused(ImageCache(cache.folder))
     assert names(cache.images) == ["image1", "image2", "image3"]
-    assert list(cache.images.glob("*.lease")) == []
+    assert list(cache.images.glob("*.use")) == []
 
 
 def test_an_image_that_was_removed_before_its_push_is_an_error(cache):
@@ -110,21 +110,21 @@ def test_an_image_that_was_removed_before_its_push_is_an_error(cache):
 
     with pytest.raises(ImageError, match="removed it from the cache: build it again"):
         anyio.run(push)
-    assert list(cache.images.glob("*.lease")) == []
+    assert list(cache.images.glob("*.use")) == []
 
 
-def test_a_cancelled_push_leaves_no_lease(cache):
+def test_a_cancelled_push_leaves_no_lock(cache):
     add_image(cache, 0)
 
     async def push():
         with anyio.CancelScope() as scope:
             async with image_in_use(OldImage(cache.images / "image0")):
-                assert len(list(cache.images.glob("*.lease"))) == 1
+                assert len(list(cache.images.glob("*.use"))) == 1
                 scope.cancel()
                 await anyio.sleep_forever()
 
     anyio.run(push)
-    assert list(cache.images.glob("*.lease")) == []
+    assert list(cache.images.glob("*.use")) == []
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data.replace(b"1", b"2")])

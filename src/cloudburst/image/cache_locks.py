@@ -1,7 +1,8 @@
 """Locks of the cache: one process builds at a time, and images in use are not removed.
 
-A process that uses an image, for example pushes it, holds the lock of a file beside the image: a
-lease. The system releases the locks of processes that end, so a lease without a lock is left over.
+A process that uses an image, for example pushes it, holds the lock of a file beside the image:
+``DIGEST.TOKEN.use``. The system releases the locks of processes that end, so such a file without a
+lock is left over.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from cloudburst.lock_files import acquire_at_once, file_lock, release_and_remove
 
 LOCK_DELAY = 0.2
 """Delay in seconds between attempts to take the lock of the cache, which another build has."""
-LEASE_TIMEOUT = 20.0
-"""Maximum time in seconds to wait for the lock of leases. Others hold it for milliseconds."""
-_LEASE_DELAY = 0.02
-_LEASES_LOCK = "leases.lock"
-"""File whose lock a process has while it takes a lease, or decides which images to remove."""
-_LEASE = ".lease"
+USES_TIMEOUT = 20.0
+"""Maximum time in seconds to wait for the lock of uses. Others hold it for milliseconds."""
+_USES_DELAY = 0.02
+_USES_LOCK = "uses.lock"
+"""File whose lock a process has while it begins to use an image, or selects images to remove."""
+_USE = ".use"
 
 
 @asynccontextmanager
@@ -54,43 +55,43 @@ async def image_in_use(image: BuiltImage) -> AsyncGenerator[None]:
     """
     folder = image.folder
     with translated(f"the image {folder} cannot be used"):
-        lock = file_lock(folder.with_name(_LEASES_LOCK))
+        lock = file_lock(folder.with_name(_USES_LOCK))
         await _acquire_soon(lock)
         try:
             if not (folder / "index.json").is_file():
                 raise ImageError("other builds have removed it from the cache: build it again")
-            lease = file_lock(folder.with_name(f"{folder.name}.{secrets.token_hex(8)}{_LEASE}"))
-            acquire_at_once(lease)
+            use = file_lock(folder.with_name(f"{folder.name}.{secrets.token_hex(8)}{_USE}"))
+            acquire_at_once(use)
         finally:
             lock.release()
     try:
         yield
     finally:
-        release_and_remove(lease)
+        release_and_remove(use)
 
 
 @contextmanager
 def removable_images(folder: Path) -> Generator[frozenset[str]]:
     """Yield the names of the images in a folder that no process uses; blocks.
 
-    No process can begin to use one meanwhile. Leases of processes that were killed are removed.
+    No process can begin to use one meanwhile. Files of processes that were killed are removed.
     """
-    lock = file_lock(folder / _LEASES_LOCK)
+    lock = file_lock(folder / _USES_LOCK)
     with suppress(Timeout):
-        lock.acquire(timeout=LEASE_TIMEOUT)
+        lock.acquire(timeout=USES_TIMEOUT)
     if not lock.is_locked:  # a process that was stopped has it
         yield frozenset()
         return
     try:
-        leased = {path.name.partition(".")[0] for path in folder.glob(f"*{_LEASE}") if _held(path)}
-        yield frozenset(path.name for path in folder.iterdir() if path.is_dir()) - leased
+        used = {path.name.partition(".")[0] for path in folder.glob(f"*{_USE}") if _held(path)}
+        yield frozenset(path.name for path in folder.iterdir() if path.is_dir()) - used
     finally:
         lock.release()
 
 
-def _held(lease: Path) -> bool:
-    """Return whether a process has the lock of a lease; remove a lease that is left over."""
-    lock = file_lock(lease)
+def _held(path: Path) -> bool:
+    """Return whether a process has the lock of a file; remove the file if none has."""
+    lock = file_lock(path)
     try:
         acquire_at_once(lock)
     except Timeout:
@@ -100,11 +101,11 @@ def _held(lease: Path) -> bool:
 
 
 async def _acquire_soon(lock: BaseFileLock) -> None:
-    with anyio.move_on_after(LEASE_TIMEOUT):
+    with anyio.move_on_after(USES_TIMEOUT):
         while not _try_lock(lock):  # noqa: ASYNC110 - another process releases it
-            await anyio.sleep(_LEASE_DELAY)
+            await anyio.sleep(_USES_DELAY)
     if not lock.is_locked:
-        raise ImageError(f"another process has locked {lock.lock_file} for {LEASE_TIMEOUT:.0f} s")
+        raise ImageError(f"another process has locked {lock.lock_file} for {USES_TIMEOUT:.0f} s")
 
 
 def _try_lock(lock: BaseFileLock) -> bool:

@@ -18,7 +18,7 @@ KEPT_IMAGES = 3
 MAX_CACHE_BYTES = 1_500_000_000
 """Maximum size of the cache in bytes. Everything for one image of both architectures takes 0.3 GB.
 What the last build used, and images that another process uses, are kept in any case."""
-_LOCK_SUFFIXES = ("lock", ".lease")
+_LOCK_SUFFIXES = ("lock", ".use")
 
 
 @dataclass(frozen=True, slots=True)
