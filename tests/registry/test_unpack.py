@@ -15,7 +15,6 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from cloudburst.registry.layer_reader import LayerReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from cloudburst.registry import (
     UnpackLimits,
     unpack_layers,
 )
+from cloudburst.registry.layer_reader import LayerReader
 from support.oci_layouts import digest_of, tar_of
 
 pytestmark = pytest.mark.anyio

@@ -73,6 +73,35 @@ async def test_an_empty_account_is_told_what_it_lacks(emulator):
         assert found[name].fix == "cloudburst init"
     assert found["credentials"].status is CheckStatus.PASSED
     assert "security group" not in found  # of which VPC?
+    assert found["task definition"].found == (
+        "ECS_TASK_DEFINITION is not set, and there is no task definition cloudburst-render in "
+        "us-east-1"
+    )
+
+
+async def test_the_task_definition_that_is_missing_is_the_one_that_init_registers(emulator):
+    def missing(found):
+        assert found["task definition"].status is CheckStatus.FAILED
+        return found["task definition"].found, found["task definition"].fix
+
+    named = settings_of(emulator, ECS_TASK_DEFINITION="mine", DOCKER_IMAGE="public")
+    assert missing(await checks(named))[0] == "there is no task definition mine in us-east-1"
+    public = settings_of(emulator, DOCKER_IMAGE="public")
+    found = "there is no task definition cloudburst-task in us-east-1"
+    assert missing(await checks(public)) == (found, "cloudburst init")
+    client(emulator, "ecs").register_task_definition(
+        family="cloudburst-render", containerDefinitions=[{"name": "main", "image": ECR}]
+    )
+    assert missing(await checks(settings_of(emulator))) == (
+        (
+            "ECS_TASK_DEFINITION is not set, and there is no cloudburst-task in us-east-1, the default "
+            "without it"
+        ),
+        (
+            "set ECS_TASK_DEFINITION=cloudburst-render, which exists, or let cloudburst init write it "
+            "to .env"
+        ),
+    )
 
 
 async def test_the_public_image_works_and_is_warned_of(emulator):

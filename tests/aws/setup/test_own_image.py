@@ -169,6 +169,32 @@ async def test_a_changed_package_sends_its_layer_only(emulator, builder, registr
         await registry.resolve(REPOSITORY, before.digest)
 
 
+async def test_doctor_tells_that_the_image_of_this_version_was_pushed_again(emulator, builder):
+    async def pushed_image(settings):
+        diagnosis = await doctor(settings, tasks=1, find_address=here, session=session())
+        assert diagnosis.success
+        found = [check for check in diagnosis.checks if check.name == "pushed image"]
+        return [(str(check.status), check.found, check.fix) for check in found]
+
+    _, settings = await set_up(emulator, builder)
+    before = (await builder(builder.options)).digest
+    assert await pushed_image(settings) == []
+    # Another machine pushes other sources, and registers them for another family only.
+    builder.own = b"two"
+    after = (await builder(builder.options)).digest
+    _, other = await set_up(emulator, builder, changes={"ECS_TASK_DEFINITION": "cloudburst-other"})
+    revision = definition_of(emulator)["taskDefinitionArn"].rpartition("/")[2]
+    told = f"{revision} has {before[:19]}, but the tag {IMAGE_TAG} in ECR"
+    assert await pushed_image(other) == []
+    assert await pushed_image(settings) == [
+        ("warning", f"{told} names {after[:19]}", "cloudburst init")
+    ]
+    ecr = client(emulator, "ecr")
+    ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": IMAGE_TAG}])
+    ((_, found, _),) = await pushed_image(settings)
+    assert found == f"{told} names no image"
+
+
 @pytest.mark.parametrize("change", ["sources", "base", "bytecode", "architectures"])
 async def test_an_image_of_another_machine_is_used_if_it_is_of_the_same(
     emulator, builder, tmp_path, change

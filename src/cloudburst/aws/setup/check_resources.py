@@ -15,7 +15,10 @@ from cloudburst.aws.fargate.task_definition import (
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import repository_of
-from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
+from cloudburst.aws.setup.resource_definitions import (
+    SERVICE_CONTAINER_STOP_TIMEOUT,
+    reference_to_set_up,
+)
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
@@ -55,8 +58,7 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         described = await context.task_definition()
         definition = parse_task_definition(described, protocol=settings.protocol)
     except ResourceMissingError:
-        found = f"there is no task definition {settings.task_definition} in {context.aws.region}"
-        return [failed(name, found)]
+        return [await _missing_task_definition(context)]
     except ConfigurationError as exc:
         return [failed(name, str(exc))]
     revision = definition.arn.rpartition("/")[2]
@@ -82,6 +84,26 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         _check_registry(context, definition.image),
         *_check_other_registries(definition, containers),
     ]
+
+
+async def _missing_task_definition(context: CheckContext) -> Check:
+    """Return the failed check for a task definition that does not exist.
+
+    If the settings name none, `init` registers one of another family than runs use by default, and
+    writes its name to the settings.
+    """
+    settings, region = context.settings, context.aws.region
+    reference, name = reference_to_set_up(settings), "task definition"
+    if reference == settings.task_definition:
+        return failed(name, f"there is no task definition {reference} in {region}")
+    try:
+        await context.aws.call("ecs", "describe_task_definition", taskDefinition=reference)
+    except ResourceMissingError:
+        found = f"there is no task definition {reference} in {region}"
+        return failed(name, f"ECS_TASK_DEFINITION is not set, and {found}")
+    found = f"there is no {settings.task_definition} in {region}, the default without it"
+    fix = f"set ECS_TASK_DEFINITION={reference}, which exists, or let {INIT} write it to .env"
+    return failed(name, f"ECS_TASK_DEFINITION is not set, and {found}", fix)
 
 
 def _check_size(context: CheckContext, containers: Sequence[Mapping[str, Any]]) -> Check:
