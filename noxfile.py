@@ -28,6 +28,7 @@ SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 SEEDED = {
     "tests/engine/test_chaos_resume.py": 500,
     "tests/end_to_end/fargate/test_chaos.py": 200,
+    "tests/aws/setup/test_interrupted_init.py": 20,
     "tests/end_to_end/fargate/test_killed_clients.py": 40,
 }
 """Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""

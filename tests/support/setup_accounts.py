@@ -60,7 +60,9 @@ def key_by_hand(emulator):
 def wipe(emulator):
     """Remove all that ``init`` or anybody else has made in the account: moto takes its time to
     start, so tests share one."""
-    ecs, ec2, iam, logs = (client(emulator, name) for name in ("ecs", "ec2", "iam", "logs"))
+    ecs, ec2, iam, logs, ecr = (
+        client(emulator, name) for name in ("ecs", "ec2", "iam", "logs", "ecr")
+    )
     for task in emulator.live:
         ecs.stop_task(cluster=task.cluster, task=task.arn)
     while any(task.last_status != "STOPPED" for task in emulator.tasks):
@@ -71,6 +73,8 @@ def wipe(emulator):
         ecs.delete_cluster(cluster=arn)
     for group in logs.describe_log_groups()["logGroups"]:
         logs.delete_log_group(logGroupName=group["logGroupName"])
+    for repository in ecr.describe_repositories()["repositories"]:
+        ecr.delete_repository(repositoryName=repository["repositoryName"], force=True)
     _remove_networks(ec2)
     for role in iam.list_roles()["Roles"]:
         _remove_role(iam, role["RoleName"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.aws.setup import init_account
+from support.own_images import account_with_registry
 from support.setup_accounts import bare, wipe
 
 
@@ -52,6 +53,13 @@ def roles_settle_at_once(monkeypatch):
 def shared_account():
     """Return one account for all tests of a process, because moto takes seconds to start."""
     with bare(moto=True) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def registry_account(registry_server):
+    """Return one account with a real registry for all tests of a process."""
+    with account_with_registry(registry_server, moto=True) as emulator:
         yield emulator
 
 

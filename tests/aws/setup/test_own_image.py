@@ -27,7 +27,7 @@ from cloudburst.models.task import Protocol
 from cloudburst.registry import PushProgress, open_registry
 from cloudburst.testing import Fault
 from cloudburst.version import PACKAGE_VERSION
-from support.own_images import Builder, account_with_registry
+from support.own_images import Builder
 from support.setup_accounts import (
     client,
     here,
@@ -46,19 +46,10 @@ REPOSITORY = "cloudburst"
 QUICK = Backoff(first=0.01, cap=0.02)
 
 
-@pytest.fixture(scope="module")
-def account(registry_server):
-    with account_with_registry(registry_server, moto=True) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(account):
-    wipe(account)
-    ecr = client(account, "ecr")
-    for repository in ecr.describe_repositories()["repositories"]:
-        ecr.delete_repository(repositoryName=repository["repositoryName"], force=True)
-    return account
+def emulator(registry_account):
+    wipe(registry_account)
+    return registry_account
 
 
 @pytest.fixture
@@ -184,13 +175,13 @@ async def test_doctor_tells_that_the_image_of_this_version_was_pushed_again(emul
     after = (await builder(builder.options)).digest
     _, other = await set_up(emulator, builder, changes={"ECS_TASK_DEFINITION": "cloudburst-other"})
     revision = definition_of(emulator)["taskDefinitionArn"].rpartition("/")[2]
-    told = f"{revision} has {before[:19]}, but the tag {IMAGE_TAG} in ECR"
+    told = f"{revision} has {before[:19]}, but the tag {PACKAGE_VERSION} in ECR"
     assert await pushed_image(other) == []
     assert await pushed_image(settings) == [
         ("warning", f"{told} names {after[:19]}", "cloudburst init")
     ]
     ecr = client(emulator, "ecr")
-    ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": IMAGE_TAG}])
+    ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": PACKAGE_VERSION}])
     ((_, found, _),) = await pushed_image(settings)
     assert found == f"{told} names no image"
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.errors import AWSError
 from cloudburst.models.limits import Backoff
 
 CONSISTENCY_BACKOFF = Backoff(first=2.0, factor=1.5, cap=8.0)
 """Delays, in seconds, between attempts of a call that fails until an earlier change has taken
 effect everywhere in AWS."""
+
+_CREATED_MEANWHILE: Mapping[str, Collection[str]] = {
+    "authorize_security_group_ingress": ("InvalidPermission.Duplicate",),
+    "create_log_group": ("ResourceAlreadyExistsException",),
+    "create_repository": ("RepositoryAlreadyExistsException",),
+    "create_role": ("EntityAlreadyExists",),
+    "create_security_group": ("InvalidGroup.Duplicate",),
+    "create_service_linked_role": ("EntityAlreadyExists", "InvalidInput"),
+}
+"""Error codes of operations that create a resource, if the resource exists. They follow a call that
+did not find it. ECS returns an existing cluster, and registers one more revision. The sources are
+the API references of the services (2026-11)."""
 
 
 class StepOutcome(StrEnum):
@@ -69,11 +82,20 @@ class AccountChanges:
     ) -> dict[str, Any] | None:
         """Call an operation that changes the account; in a dry run, return ``None`` without a call.
 
-        Raises the errors of `AWSClient.call`.
+        Raises the errors of `AWSClient.call`. If a resource that did not exist before exists now,
+        the error says to run the command again.
         """
         if self.dry_run:
             return None
-        return await self.aws.call(service, operation, **parameters)
+        try:
+            return await self.aws.call(service, operation, **parameters)
+        except AWSError as exc:
+            if exc.code not in _CREATED_MEANWHILE.get(operation, ()):
+                raise
+            msg = f"{exc}: perhaps another init runs in this account; when it has ended, run this"
+            raise AWSError(
+                f"{msg} command again, which continues from here", code=exc.code
+            ) from exc
 
     def record(self, resource: str, name: str, outcome: StepOutcome, detail: str = "") -> None:
         """Add a step for one resource to `steps`."""
