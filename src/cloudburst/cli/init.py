@@ -198,7 +198,8 @@ class SetupSummary:
 
     def _notes_after_destroy(self) -> Iterator[Text]:
         if any(step.outcome is StepOutcome.FAILED for step in self._report.steps):
-            yield Text("Remove what uses these resources, then run the command again.", "red")
+            note = "Not everything was removed: correct what failed, and run the command again."
+            yield Text(note, "red")
         elif self._report.steps:
             note = "AWS_SUBNET_ID is still set in .env: scenes are rendered on Fargate by default."
             yield Text(note, "dim")

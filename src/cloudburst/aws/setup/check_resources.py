@@ -14,7 +14,7 @@ from cloudburst.aws.fargate.task_definition import (
 )
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.ecr_login import our_image_name
-from cloudburst.aws.setup.images import repository_of
+from cloudburst.aws.setup.images import repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
     SERVICE_CONTAINER_STOP_TIMEOUT,
     reference_to_set_up,
@@ -193,7 +193,8 @@ def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
             found = f"tasks run {definition.image}, and not our own image, the default"
             fix = f"{INIT}; to keep this image, set DOCKER_IMAGE to its name"
             return warning("image", found, fix)
-    elif definition.image != configured:
+        return passed("image", f"our own, {short_image_name(definition.image)}")
+    if definition.image != configured:
         found = f"tasks run {definition.image}, DOCKER_IMAGE is {configured}"
         return warning("image", found, INIT)
     return passed("image", definition.image)
