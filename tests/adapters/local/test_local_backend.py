@@ -491,7 +491,9 @@ async def test_a_post_mortem_has_the_last_lines_and_no_key(tmp_path):
         await until(backend.launcher, task, TaskState.STOPPED)
         page = await backend.launcher.post_mortem(task)
         assert await backend.launcher.post_mortem("local-nobody") is None
-    assert page.startswith(f"# Task {task} failed\n\n**The program in the container failed.**")
+    assert page.startswith(
+        f"# Task {task} failed\n\n**The program in the container exited with an error.**"
+    )
     assert "program" in page.splitlines()[2]
     assert "it exited by itself (exit code 3)" in page
     assert page.count("\n    line ") == 99

@@ -49,7 +49,9 @@ async def test_a_page_about_a_task_that_crashed():
             task = await ended(backend)
             page = await backend.launcher.post_mortem(task)
     ident = task.rpartition("/")[2]
-    assert page.startswith(f"# Task {ident} failed\n\n**The program in the container failed.**\n\n")
+    assert page.startswith(
+        f"# Task {ident} failed\n\n**The program in the container exited with an error.**\n\n"
+    )
     assert "What to do: cloudburst logs shows its output." in page
     assert "- stop code: EssentialContainerExited\n" in page
     assert "cloudburst-processor: exit code 3" in page
