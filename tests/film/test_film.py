@@ -6,11 +6,13 @@ import math
 from array import array
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from cloudburst.film.plan import FilmScene
 from support.drawn_frames import photo, psnr, strict_decode
 from support.film_scenes import (
     RATE,
@@ -18,9 +20,9 @@ from support.film_scenes import (
     film_of,
     heard,
     key_frames,
-    scene_video,
     sine,
 )
+from support.film_scenes import scene_video as video_of_scene
 from support.h264 import IDR, Bits, length_prefixed, parameter_sets, read_sps
 from support.render_job import subtitle_file
 from support.video_probe import frames, luma, probe
@@ -29,12 +31,19 @@ pytestmark = pytest.mark.timeout(120)
 
 FRAMES = {"first 一": 45, "second": 200, "third": 31}
 """Length of each scene, in frames. The second one has two groups of pictures."""
+SIZE = (640, 360)
+"""Size of the videos of all scenes. Films copy and mix videos of every size in the same way."""
 SAMPLES = RATE // 30
 """Samples of a frame."""
 CUES = {
     "first 一": subtitle_file((0.2, 1.0, "你好 <i>one</i>"), (1.2, 9.0, "cut at the end")),
     "third": subtitle_file((0.1, 0.5, "three")),
 }
+
+
+def scene_video(*scene: Any, **options: Any) -> FilmScene:
+    """Render a small video of a scene."""
+    return video_of_scene(*scene, size=f"{SIZE[0]}x{SIZE[1]}", **options)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,7 @@ def test_cut_shows_every_frame_of_every_scene_unchanged(scenes, cut):
 def test_a_film_is_a_valid_video_of_its_whole_length(cut):
     seconds = sum(FRAMES.values()) / 30
     found = probe(cut)  # raises for any warning of the decoders
-    found.check(size=(1920, 1080), seconds=seconds, within=0.001)
+    found.check(size=SIZE, seconds=seconds, within=0.001)
     # FFmpeg 8 plays the last packet to its end, which the file says is later than the sound's.
     assert 0 <= found.samples - sum(FRAMES.values()) * SAMPLES < 1024
     strict_decode(cut)
@@ -121,7 +130,7 @@ def test_subtitles_are_those_of_the_scenes_at_their_time(cut):
 def test_the_cover_is_the_first_frame(scenes, tmp_path):
     film, _ = film_of(tmp_path, scenes[::-1])
     with Image.open(film.with_suffix(".jpg")) as cover:
-        assert cover.size == (1920, 1080)
+        assert cover.size == SIZE
         assert min(low for low, _ in cover.getextrema()) > 245
 
 
@@ -170,7 +179,7 @@ def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
     starts = [0, 45 - overlap, 245 - 2 * overlap]
     found = pictures(film)
     assert len(found) == 276 - 2 * overlap
-    probe(film).check(size=(1920, 1080), seconds=len(found) / 30, within=0.001)
+    probe(film).check(size=SIZE, seconds=len(found) / 30, within=0.001)
     strict_decode(film)
     same = 0
     for scene, start, count in zip(scenes, starts, FRAMES.values(), strict=True):
@@ -179,7 +188,7 @@ def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
         tail = 0 if scene is scenes[-1] else touched
         for number in range(head, count - tail):
             one, other = (
-                Image.frombytes("L", (1920, 1080), data)
+                Image.frombytes("L", SIZE, data)
                 for data in (found[start + number], expected[number])
             )
             same += found[start + number] == expected[number]
@@ -284,7 +293,7 @@ def test_two_key_frames_in_a_row_have_other_numbers(tmp_path):
     expected = [picture for scene in scenes for picture in pictures(Path(scene.video))]
     shown = pictures(film)
     assert shown[:300] + shown[301:] == expected[:300] + expected[301:]
-    one, other = (Image.frombytes("L", (1920, 1080), data[300]) for data in (shown, expected))
+    one, other = (Image.frombytes("L", SIZE, data[300]) for data in (shown, expected))
     assert psnr(one, other) > 45
 
 
