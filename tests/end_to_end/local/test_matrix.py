@@ -85,6 +85,10 @@ CASES = [
 ]
 """Smallest number of cases in which any two values of different parameters occur together."""
 
+SIZE = "720p"
+"""Size of all videos: full HD takes twice the time, and other tests render it."""
+LANDSCAPE_SIZE, PORTRAIT_SIZE = (1280, 720), (720, 1280)
+
 UPRIGHT = "line_art"
 """Kind whose pictures are upright."""
 LOWEST_PSNR = {"photo": 30.0, "noise": 14.5, "line_art": 28.0, "see_through": 30.0}
@@ -119,6 +123,7 @@ def job_of(case: Case, folder: Path) -> RenderJob:
         subtitle=None if case.subtitles == "none" else cues,
         mark=drawn_frames.photo((80, 50)) if case.kind == "see_through" else None,
         effects=[] if case.effect == "none" else [case.effect],
+        size=SIZE,
         is_portrait=case.portrait,
         background_box=case.subtitles == "box",
     )
@@ -172,7 +177,7 @@ def check_frames(video: Path, folder: Path, job: RenderJob, case: Case) -> None:
         "passthrough",
     )
     decoded = strict_decode(video, outputs=(*output, "-f", "rawvideo", "-", "-map", "0:a"))
-    size = (1080, 1920) if is_upright(case) else (1920, 1080)
+    size = PORTRAIT_SIZE if is_upright(case) else LANDSCAPE_SIZE
     step = size[0] * size[1]
     assert len(decoded) == step * len(wanted)
     for place, frame in enumerate(drawn(folder, job, count, wanted)):
@@ -183,7 +188,7 @@ def check_frames(video: Path, folder: Path, job: RenderJob, case: Case) -> None:
 
 def check_file(rendered: Rendered, case: Case) -> None:
     """Check times, counters and the whole stream."""
-    size = (1080, 1920) if is_upright(case) else (1920, 1080)
+    size = PORTRAIT_SIZE if is_upright(case) else LANDSCAPE_SIZE
     length = round(30 * case.gop_seconds)
     with av.open(str(rendered.video)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
