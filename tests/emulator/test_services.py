@@ -160,14 +160,28 @@ def shared():
 class TestMoto:
     """What the emulator does not know, moto does."""
 
-    @pytest.fixture
-    def both(self, emulate):
+    def test_is_started_by_the_first_call_that_needs_it(self, emulate):
+        """And the network of the account stays the same."""
         pytest.importorskip("moto")
-        return emulate(moto=None)
+        both = emulate(moto=None)
+        ec2, s3 = client(both, "ec2"), client(both, "s3")
 
-    def test_is_started_by_the_first_call_that_needs_it(self, both):
-        s3 = client(both, "s3")
+        def looked():
+            return (
+                sorted(one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]),
+                sorted(one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]),
+                [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"]],
+                [
+                    sorted(route["GatewayId"] for route in one["Routes"])
+                    for one in ec2.describe_route_tables()["RouteTables"]
+                ],
+            )
+
+        before = looked()
+        assert len(before[0]) == 6
         s3.create_bucket(Bucket="mine")
+        ec2.create_tags(Resources=[before[2][0]], Tags=[{"Key": "a", "Value": "b"}])
+        assert looked() == before
         s3.put_object(Bucket="mine", Key="a/b", Body=b"content")
         assert s3.get_object(Bucket="mine", Key="a/b")["Body"].read() == b"content"
         assert s3.head_object(Bucket="mine", Key="a/b")["ContentLength"] == 7
@@ -184,25 +198,6 @@ class TestMoto:
         )
         attached = iam.list_attached_role_policies(RoleName="r")["AttachedPolicies"]
         assert attached[0]["PolicyName"] == "AmazonECSTaskExecutionRolePolicy"
-
-    def test_the_network_stays_the_same_when_moto_takes_over(self, both):
-        ec2 = client(both, "ec2")
-
-        def looked():
-            return (
-                sorted(one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]),
-                sorted(one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]),
-                [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"]],
-                [
-                    sorted(route["GatewayId"] for route in one["Routes"])
-                    for one in ec2.describe_route_tables()["RouteTables"]
-                ],
-            )
-
-        before = looked()
-        ec2.create_tags(Resources=[before[2][0]], Tags=[{"Key": "a", "Value": "b"}])
-        assert looked() == before
-        assert len(before[0]) == 6
 
     def test_a_task_is_reached_as_its_security_groups_say(self, shared):
         ec2 = client(shared, "ec2")
