@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from cloudburst.renderer.planes import to_picture, to_planes
 from support.drawn_frames import photo
-from support.render_job import lay_job, rendered, subtitle_file
+from support.render_job import lay_job, rendered_here, subtitle_file
 from support.video_probe import frame
 
 CUE = subtitle_file((0, 9, "字幕 subtitle"))
@@ -31,14 +31,14 @@ def test_it_is_the_middle_frame_without_subtitles(tmp_path, effects, is_portrait
         "effects": effects,
         "is_portrait": is_portrait,
     }
-    done = rendered(lay_job(tmp_path, subtitle=CUE, cover="true", **options))
+    done = rendered_here(lay_job(tmp_path, subtitle=CUE, cover="true", **options))
     data = (tmp_path / "cover.jpg").read_bytes()
     assert done["cover"] == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     with Image.open(tmp_path / "cover.jpg") as cover:
         assert cover.format == "JPEG"
         assert cover.size == ((1080, 1920) if is_portrait else (1920, 1080))
         cover.load()
-    plain = rendered(lay_job(tmp_path / "plain", **options))
+    plain = rendered_here(lay_job(tmp_path / "plain", **options))
     assert plain["cover"] is None
     assert not (tmp_path / "plain" / "cover.jpg").exists()
     video = tmp_path / "plain" / "video.mp4"
@@ -55,7 +55,7 @@ def test_the_video_is_the_same_with_and_without_a_cover(tmp_path):
     for name, cover in (("with", True), ("without", False)):
         (tmp_path / name).mkdir()
         folder = lay_job(tmp_path / name, subtitle=CUE, cover=cover, effects=["zoom_in"])
-        hashes.add(rendered(folder)["sha256"])
+        hashes.add(rendered_here(folder)["sha256"])
     assert len(hashes) == 1
 
 

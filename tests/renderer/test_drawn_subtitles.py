@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from support.dot_charts import LANDSCAPE, PORTRAIT
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import frame as frame_in_rgb
 from support.video_probe import lumas
 
@@ -34,14 +34,14 @@ def count(luma: Image.Image, low: int, high: int = 256) -> int:
 def shown(folder, text: str, **options) -> Image.Image:
     """Return the luma of a frame that shows the text."""
     subtitle = text if "-->" in text else SRT.format(text=text)
-    rendered(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
+    rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
     return lumas(folder / "video.mp4")[4]
 
 
 @pytest.mark.parametrize("effects", [[], ["zoom_out"]])
 def test_subtitles_show_while_they_last(tmp_path, effects):
     folder = lay_job(tmp_path, effects=effects, subtitle=SRT.format(text="你好 hello"))
-    rendered(folder)
+    rendered_here(folder)
     frames = lumas(folder / "video.mp4")
     assert [box(frame) is not None for frame in frames] == [3 <= n < 9 for n in range(15)]
     left, top, right, bottom = box(frames[5])
@@ -80,7 +80,7 @@ def test_letters_are_letters_and_not_empty_boxes(tmp_path):
         f"{n}\n00:00:00,{n * 67:03} --> 00:00:00,{(n + 1) * 67:03}\n{text}\n"
         for n, text in enumerate(("你", "好", "Ω"))
     ]
-    rendered(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.2))
+    rendered_here(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.2))
     frames = lumas(tmp_path / "video.mp4")[1::2]
     seen = [frame.point(lambda value: 255 * (value > 180)) for frame in frames]
     for one, other in pairwise(seen):
@@ -101,7 +101,7 @@ def test_a_position_in_the_text_places_it_and_does_not_show(tmp_path):
         f"{n}\n00:00:00,{(n - 1) * 67:03} --> 00:00:00,{n * 67:03}\n{{\\an{n}}}一一\n"
         for n in range(1, 10)
     ]
-    rendered(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.6))
+    rendered_here(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.6))
     frames = lumas(tmp_path / "video.mp4")
     for n in range(9):
         left, top, right, bottom = box(frames[2 * n + 1])
@@ -145,7 +145,7 @@ def test_watermark(tmp_path, effects):
     mark = Image.new("RGBA", (80, 40), (0, 0, 0, 0))
     mark.paste((255, 255, 255, 128), (0, 0, 40, 40))
     folder = lay_job(tmp_path, mark=mark, effects=effects)
-    rendered(folder)
+    rendered_here(folder)
     frames = lumas(folder / "video.mp4")
     for frame in (frames[0], frames[-1]):
         left, top, right, bottom = box(frame)

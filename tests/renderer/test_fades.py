@@ -30,7 +30,7 @@ from support.drawn_frames import (
     psnr,
     strict_decode_stream,
 )
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import lumas
 
 BRIGHT = Image.new("RGB", (320, 180), (250, 240, 210))
@@ -65,7 +65,7 @@ def test_everything_in_the_picture_fades_and_the_sound_does_not(
     folders = tmp_path / "plain", tmp_path / "faded"
     for folder, options in zip(folders, ({}, fades), strict=True):
         folder.mkdir()
-        rendered(lay_job(folder, **pictures, effects=effects, seconds=1, **options))
+        rendered_here(lay_job(folder, **pictures, effects=effects, seconds=1, **options))
     plain, faded = (folder / "video.mp4" for folder in folders)
     assert sound(plain) == sound(faded)
     shown = zip(lumas(plain), lumas(faded), strict=True)

@@ -6,13 +6,14 @@ import math
 import random
 import re
 from array import array
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from support.audio_probe import RATE, noise_ratio, played, quiet, rms, tone_samples, write_audio
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import ffmpeg
 
 pytestmark = pytest.mark.real
@@ -65,23 +66,29 @@ def chords(seconds: float, level: float) -> array[float]:
 
 
 SOUNDS = {
-    "speech": speech(6, 0.2),
-    "faint speech": speech(6, 0.02),
-    "chords": chords(5, 0.5),
-    "loud chords": chords(5, 1),
+    "speech": partial(speech, 6, 0.2),
+    "faint speech": partial(speech, 6, 0.02),
+    "chords": partial(chords, 5, 0.5),
+    "loud chords": partial(chords, 5, 1),
 }
+
+
+@cache
+def sound_of(name: str) -> array[float]:
+    """Return a sound, which is made by the first test that needs it."""
+    return SOUNDS[name]()
 
 
 def loud(folder: Path, sound: array[float], target: float, **job: Any) -> dict[str, Any]:
     lay_job(folder, loudness=target, **job)
     write_audio(folder / "audio", sound, "-f", "wav", "-c:a", "pcm_f32le")
-    return rendered(folder)
+    return rendered_here(folder)
 
 
 @pytest.mark.parametrize("target", [-30, -16])
 @pytest.mark.parametrize("name", SOUNDS)
 def test_a_video_has_the_wanted_loudness(tmp_path: Path, name: str, target: float) -> None:
-    done = loud(tmp_path, SOUNDS[name], target)
+    done = loud(tmp_path, sound_of(name), target)
     found = measured(tmp_path / "video.mp4")
     assert found.loudness == pytest.approx(target, abs=0.5)
     assert found.peak <= -1
@@ -90,7 +97,7 @@ def test_a_video_has_the_wanted_loudness(tmp_path: Path, name: str, target: floa
 
 def test_one_gain_changes_the_whole_sound(tmp_path: Path) -> None:
     """The sound is only louder or quieter: no part of it is changed more than another."""
-    sound = SOUNDS["chords"]
+    sound = sound_of("chords")
     loud(tmp_path, sound, -26)
     made = played(tmp_path / "video.mp4")
     factor = rms(made) / rms(sound)
@@ -98,7 +105,7 @@ def test_one_gain_changes_the_whole_sound(tmp_path: Path) -> None:
 
 
 def test_a_target_that_needs_hard_limiting_is_reached_with_a_warning(tmp_path: Path) -> None:
-    done = loud(tmp_path, SOUNDS["speech"], -9)
+    done = loud(tmp_path, sound_of("speech"), -9)
     found = measured(tmp_path / "video.mp4")
     assert found.peak <= -1
     assert len(done["warnings"]) == 1
@@ -132,19 +139,19 @@ def test_a_sound_that_is_too_short_is_not_changed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", [-23, -14])
 def test_the_loudness_is_that_of_voice_and_music(tmp_path: Path, target: float) -> None:
-    write_audio(tmp_path / "music", SOUNDS["chords"], "-f", "mp3")
-    loud(tmp_path, SOUNDS["faint speech"], target, music_volume=0.5, music_ducking=6)
+    write_audio(tmp_path / "music", sound_of("chords"), "-f", "mp3")
+    loud(tmp_path, sound_of("faint speech"), target, music_volume=0.5, music_ducking=6)
     found = measured(tmp_path / "video.mp4")
     assert found.loudness == pytest.approx(target, abs=0.5)
     assert found.peak <= -1
 
 
 def test_music_alone_has_the_wanted_loudness(tmp_path: Path) -> None:
-    write_audio(tmp_path / "music", SOUNDS["chords"], "-f", "wav")
-    rendered(lay_job(tmp_path, duration=8, loudness=-20, music_fade=1))
+    write_audio(tmp_path / "music", sound_of("chords"), "-f", "wav")
+    rendered_here(lay_job(tmp_path, duration=8, loudness=-20, music_fade=1))
     assert measured(tmp_path / "video.mp4").loudness == pytest.approx(-20, abs=0.5)
 
 
 def test_a_video_without_any_sound_ignores_the_loudness(tmp_path: Path) -> None:
-    done = rendered(lay_job(tmp_path, duration=1, loudness=-20))
+    done = rendered_here(lay_job(tmp_path, duration=1, loudness=-20))
     assert (done["frames"], done["warnings"]) == (30, [])

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.models.options.metadata import METADATA_NAMES
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import probe
 
 OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
@@ -48,7 +48,7 @@ def texts_of(video: Path) -> tuple[dict[str, str], str | None]:
     ids=["default", "empty", "title", "as text", "as list", "all", "long"],
 )
 def test_the_file_stores_the_texts(tmp_path, options, texts, language):
-    rendered(lay_job(tmp_path, seconds=0.1, **options))
+    rendered_here(lay_job(tmp_path, seconds=0.1, **options))
     assert texts_of(tmp_path / "video.mp4") == (texts, language)
     assert probe(tmp_path / "video.mp4").frames == 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.dot_charts import LANDSCAPE, PORTRAIT, chart, find_dot
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import lumas
 
 pytestmark = pytest.mark.real
@@ -54,7 +54,7 @@ PANNED = 1 / 0.9
 )
 def test_a_dot_moves_as_the_options_say(tmp_path, options, start, end, parts):
     """``start`` and ``end``: centre of the window, from that of the picture, and magnification."""
-    rendered(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=21 / 30, **options))
+    rendered_here(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=21 / 30, **options))
     frames = lumas(tmp_path / "video.mp4")
     assert len(frames) == 21
     for frame, part in zip(frames[::5], parts, strict=True):
@@ -65,7 +65,7 @@ def test_a_dot_moves_as_the_options_say(tmp_path, options, start, end, parts):
 
 def test_a_pan_in_an_upright_video(tmp_path):
     options = {"effects": ["pan_down"], "motion_amount": 0.5}
-    rendered(lay_job(tmp_path, picture=chart(PORTRAIT, DOT), seconds=0.1, **options))
+    rendered_here(lay_job(tmp_path, picture=chart(PORTRAIT, DOT), seconds=0.1, **options))
     frames = lumas(tmp_path / "video.mp4")
     assert [frame.size for frame in frames] == [PORTRAIT] * 3
     for frame, centre in zip(frames, (-480, 0, 480), strict=True):
@@ -91,7 +91,7 @@ def test_zooms_do_not_move_the_focus(tmp_path, size, options, fixed, shift):
     place = (100.0, -60.0)
     picture = chart(size, place)
     options |= {"effects": ["zoom_in"], "motion_amount": 0.5, "size": "1920x1080"}
-    rendered(lay_job(tmp_path, picture=picture, seconds=0.1, **options))
+    rendered_here(lay_job(tmp_path, picture=picture, seconds=0.1, **options))
     frames = lumas(tmp_path / "video.mp4")
     for frame, zoom in zip(frames, (1, 1.25, 1.5), strict=True):
         expected = tuple(
@@ -111,7 +111,7 @@ def test_zooms_do_not_move_the_focus(tmp_path, size, options, fixed, shift):
 def test_pans_move_the_focus_only_along_their_direction(tmp_path, effect, focus, moved):
     """``moved``: first and last centre of the window, across and down."""
     options = {"effects": [effect], "focus": focus}
-    rendered(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=0.1, **options))
+    rendered_here(lay_job(tmp_path, picture=chart(LANDSCAPE, DOT), seconds=0.1, **options))
     frames = lumas(tmp_path / "video.mp4")
     for frame, x, y in zip((frames[0], frames[-1]), *moved, strict=True):
         expected = ((DOT[0] - x) / 0.9, (DOT[1] - y) / 0.9)

@@ -28,7 +28,7 @@ from support.audio_probe import (
     write_audio,
 )
 from support.hostile_media import SOUNDS, Case
-from support.render_job import lay_job, outcome, rendered
+from support.render_job import lay_job, outcome, rendered_here
 
 pytestmark = pytest.mark.real
 
@@ -39,7 +39,7 @@ MUSIC = tone_samples(0.75, 0.5)
 def rendered_sound(folder: Path, *kind: str, music: array[float], **job: Any) -> array[float]:
     """Render a job with music in a format of ffmpeg, and return the sound of the video."""
     write_audio(folder / "music", music, *(kind or ("-f", "wav")))
-    rendered(lay_job(folder, **job))
+    rendered_here(lay_job(folder, **job))
     return played(folder / "video.mp4")
 
 
@@ -127,7 +127,7 @@ def test_options_without_music_change_nothing(tmp_path: Path) -> None:
     ineffective: dict[str, Any] = {"music_volume": 1, "music_ducking": 20, "music_fade": 0}
     for name, options in (("plain", dict[str, Any]()), ("options", ineffective)):
         (tmp_path / name).mkdir()
-        rendered(lay_job(tmp_path / name, **options))
+        rendered_here(lay_job(tmp_path / name, **options))
         videos.append((tmp_path / name / "video.mp4").read_bytes())
     assert videos[0] == videos[1]
 
@@ -224,7 +224,7 @@ def test_bad_audio_beside_music_is_a_fault_of_the_audio(tmp_path: Path) -> None:
 def test_corrupt_music_is_replaced_by_silence_with_a_warning(tmp_path: Path) -> None:
     write_audio(tmp_path / "music", tone_samples(2, 0.5), "-f", "ipod", "-c:a", "aac")
     damage(tmp_path / "music", 20, 10)
-    done = rendered(lay_job(tmp_path, duration=1.9, music_fade=0, music_volume=1))
+    done = rendered_here(lay_job(tmp_path, duration=1.9, music_fade=0, music_volume=1))
     assert done["warnings"] == ["music: 0.21 s of corrupt data were replaced by silence"]
     sound = played(tmp_path / "video.mp4")
     assert rms(window(sound, 0.5, 0.6)) < 0.01 < rms(window(sound, 0.8, 1.8))

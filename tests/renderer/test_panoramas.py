@@ -19,7 +19,7 @@ from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.dot_charts import chart, find_dot
 from support.drawn_frames import photo
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import lumas
 
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
@@ -96,7 +96,7 @@ def test_a_pan_shows_both_ends(tmp_path, size, effect, dots, options):
         picture = ImageChops.lighter(picture, chart(size, dot))
     options = {"effects": [effect], "panorama": True} | options
     seconds = 3 / options.get("fps", 30)
-    done = rendered(lay_job(tmp_path, picture=picture, seconds=seconds, **options))
+    done = rendered_here(lay_job(tmp_path, picture=picture, seconds=seconds, **options))
     assert not done["warnings"]
     frames = lumas(tmp_path / "video.mp4")
     video = frames[0].size
@@ -129,7 +129,7 @@ def test_other_movements_and_pictures_are_as_without_it(tmp_path, size, effects)
         options = {"effects": effects, "panorama": panorama, "size": "240x240"}
         options |= {"size": "640x360"} if size == (160, 90) else {}
         job = lay_job(folder, picture=photo(size), seconds=0.2, **options)
-        found.add(rendered(job)["sha256"])
+        found.add(rendered_here(job)["sha256"])
     assert len(found) == 1
 
 
@@ -138,7 +138,7 @@ def test_the_ends_of_an_extremely_long_picture_are_left_out(tmp_path):
     size = (8000, 90)
     options = {"effects": ["pan_right"], "panorama": True, "focus": "0 0.5", "size": "1080p"}
     job = lay_job(tmp_path, picture=chart(size, (-3950, 0)), seconds=0.1, **options)
-    done = rendered(job)
+    done = rendered_here(job)
     assert done["warnings"] == ["image: too long for a panorama; its ends are left out"]
     assert done["width"] == 1920
     first, *_ = lumas(tmp_path / "video.mp4")

@@ -8,7 +8,7 @@ import av
 import pytest
 
 from support.audio_probe import played
-from support.render_job import lay_job, outcome, rendered
+from support.render_job import lay_job, outcome, rendered_here
 
 pytestmark = pytest.mark.real
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 def test_a_silent_video_is_as_long_as_its_duration(
     tmp_path: Path, seconds: float, frames: int
 ) -> None:
-    done = rendered(lay_job(tmp_path, duration=seconds))
+    done = rendered_here(lay_job(tmp_path, duration=seconds))
     assert (done["frames"], done["seconds"], done["warnings"]) == (frames, frames / 30, [])
     sound = played(tmp_path / "video.mp4")
     assert len(sound) == 2 * 1600 * frames
@@ -30,7 +30,7 @@ def test_its_streams_are_those_of_a_video_with_sound(tmp_path: Path) -> None:
     descriptions = []
     for name, duration in (("silent", 0.5), ("voiced", None)):
         (tmp_path / name).mkdir()
-        rendered(lay_job(tmp_path / name, duration=duration))
+        rendered_here(lay_job(tmp_path / name, duration=duration))
         with av.open(str(tmp_path / name / "video.mp4")) as video:
             sound = video.streams.audio[0].codec_context
             descriptions.append((sound.name, sound.profile, sound.rate, sound.extradata))

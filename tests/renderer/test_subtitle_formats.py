@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageChops
 
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.substation import ass, dialogue, style
 from support.video_probe import frame
 
@@ -17,7 +17,7 @@ RED = style(colour="&H000000FF", alignment=7)
 
 def shown(folder, subtitle, **options):
     """Return a frame that shows the subtitles, and the warnings of the video."""
-    done = rendered(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
+    done = rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.2, **options))
     return frame(folder / "video.mp4", 0.1), done["warnings"]
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from cloudburst.models.options.subtitles import FontFamily
 from cloudburst.renderer.fonts import find_font, font_tables
 from support.font_files import collection, latin_font
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.video_probe import frame
 
 pytestmark = pytest.mark.real
@@ -30,7 +30,7 @@ def picture_of(folder, text=TEXT, **options) -> Image.Image:
     """Return a frame of a video with this subtitle."""
     folder.mkdir(exist_ok=True)
     subtitle = text if "-->" in text else SRT.format(text=text)
-    rendered(lay_job(folder, subtitle=subtitle, seconds=0.1, **options))
+    rendered_here(lay_job(folder, subtitle=subtitle, seconds=0.1, **options))
     return frame(folder / "video.mp4", 1 / 30)
 
 
@@ -226,7 +226,7 @@ def with_font(folder, font: bytes, text: str, **options) -> tuple[Image.Image, l
     folder.mkdir(exist_ok=True)
     lay_job(folder, subtitle=SRT.format(text=text), seconds=0.1, **options)
     (folder / "font").write_bytes(font)
-    done = rendered(folder)
+    done = rendered_here(folder)
     return frame(folder / "video.mp4", 1 / 30), done["warnings"]
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageStat
 
 from cloudburst.renderer.audio_track import samples_per_frame
 from support.drawn_frames import photo, strict_decode
-from support.render_job import lay_job, rendered, subtitle_file
+from support.render_job import lay_job, rendered, rendered_here, subtitle_file
 from support.video_probe import ffmpeg, frame, lumas, probe
 
 pytestmark = pytest.mark.real
@@ -48,7 +48,7 @@ def test_size_frame_rate_and_length(
 ) -> None:
     cues = subtitle_file((0.1, 0.4, "字 text"))
     folder = lay_job(tmp_path, subtitle=cues, seconds=SECONDS, effects=effects, **options)
-    done, path = rendered(folder), folder / "video.mp4"
+    done, path = rendered_here(folder), folder / "video.mp4"
     fps = options.get("fps", 30)
     frames = math.ceil(SECONDS * fps)
     assert (done["width"], done["height"], done["frames"]) == (*size, frames)
@@ -76,7 +76,7 @@ def test_subtitles_are_shown_in_exact_frames(tmp_path: Path, fps: int) -> None:
     folder = lay_job(
         tmp_path, picture=black, subtitle=cues, seconds=0.7, size="480x270", fps=fps, effects=[]
     )
-    rendered(folder)
+    rendered_here(folder)
     bright = [ImageStat.Stat(luma).extrema[0][1] > 150 for luma in lumas(folder / "video.mp4")]
     shown = [number for number, is_bright in enumerate(bright) if is_bright]
     assert shown == list(range(math.ceil(0.21 * fps), math.ceil(0.52 * fps)))
@@ -95,7 +95,7 @@ def test_key_frames_keep_their_distance_in_seconds(
         folder = tmp_path / str(distance)
         folder.mkdir()
         length = distance + 0.1
-        rendered(lay_job(folder, seconds=length, effects=effects, size="240x240", fps=fps))
+        rendered_here(lay_job(folder, seconds=length, effects=effects, size="240x240", fps=fps))
         with av.open(str(folder / "video.mp4")) as container:
             keys = [p.pts * p.time_base for p in container.demux(video=0) if p.is_keyframe]
         assert keys == [0, distance]
@@ -109,7 +109,7 @@ def test_still_and_moving_videos_of_a_format_can_be_joined(
     for effects in ([], ["pan_left"]):
         folder = tmp_path / f"{len(effects)}"
         folder.mkdir()
-        rendered(lay_job(folder, picture=photo((640, 360)), effects=effects, **options))
+        rendered_here(lay_job(folder, picture=photo((640, 360)), effects=effects, **options))
         names.append(folder / "video.mp4")
         with av.open(str(names[-1])) as container:
             parameters.add(bytes(container.streams.video[0].codec_context.extradata))
@@ -134,7 +134,7 @@ def test_the_watermark_follows_the_size(
     folder = lay_job(
         tmp_path, picture=picture, mark=white, seconds=0.03, size=size, effects=effects
     )
-    rendered(folder)
+    rendered_here(folder)
     (luma,) = lumas(folder / "video.mp4")
     assert luma.point(lambda value: 255 * (value > 128)).getbbox() == pytest.approx(mark, abs=1)
 
@@ -153,7 +153,7 @@ def test_fit_backdrop_and_focus_reach_the_video(tmp_path: Path) -> None:
     }.items():
         folder = tmp_path / name
         folder.mkdir()
-        rendered(
+        rendered_here(
             lay_job(folder, picture=picture, seconds=0.03, size="320x320", effects=[], **options)
         )
         shown = frame(folder / "video.mp4")

@@ -14,7 +14,7 @@ from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from support.render_job import lay_job, rendered
+from support.render_job import lay_job, rendered_here
 from support.substation import ass, dialogue
 from support.video_probe import frame, lumas
 
@@ -152,7 +152,7 @@ LRC = "[00:00.10]{}\n[00:00.70]"
 )
 def test_the_frames_of_a_video_show_the_current_word(tmp_path, file, options):
     lay_job(tmp_path, subtitle=file, seconds=0.8, **RED, **options)
-    assert rendered(tmp_path)["warnings"] == (
+    assert rendered_here(tmp_path)["warnings"] == (
         ["subtitle: ignored style font, style outline"] if "[Script" in file else []
     )
     frames = (2, 3, 8, 9, 14, 15, 20, 21)
@@ -180,7 +180,7 @@ def red_columns(picture):
 def test_subtitles_without_times_of_words_have_a_warning(tmp_path):
     subtitle = "1\n00:00:00,000 --> 00:00:01,000\n一一\n"
     lay_job(tmp_path, subtitle=subtitle, seconds=0.2, highlight="box")
-    (warning,) = rendered(tmp_path)["warnings"]
+    (warning,) = rendered_here(tmp_path)["warnings"]
     assert warning == "subtitle: ignored highlight, because no word has a time"
 
 
