@@ -11,8 +11,10 @@ from functools import cache
 from itertools import count, cycle, groupby, islice
 from pathlib import Path
 
+import certifi
 import pytest
 import trio.testing
+from botocore.client import ClientCreator
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
 from PIL import Image
@@ -58,6 +60,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_collection_finish():
     """Leave what is there by now out of garbage collections, which tests would pay for."""
     gc.freeze()
+    gc.set_threshold(10_000, 50)  # of 700 and 10: clients of boto are made of many objects
     gc.enable()
 
 
@@ -72,6 +75,35 @@ class SharedModels(JSONFileLoader):
 
 
 Loader.FILE_LOADER_CLASS = SharedModels
+
+_create_methods = ClientCreator._create_methods
+_methods = {}
+
+
+def shared_methods(creator, service_model):
+    """Create the hundreds of methods of a service's clients once for each test process."""
+    key = type(creator), service_model.service_name, service_model.api_version
+    if key not in _methods:
+        _methods[key] = _create_methods(creator, service_model)
+    return dict(_methods[key])
+
+
+ClientCreator._create_methods = shared_methods
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory):
+    """Let boto read one certificate authority for each client, of more than a hundred.
+
+    The emulator uses HTTP, but boto reads them all for each of the thousands of clients: 5 ms.
+    """
+    path = tmp_path_factory.mktemp("authority") / "authority.pem"
+    end = "-----END CERTIFICATE-----\n"
+    path.write_text(certifi.contents().partition(end)[0] + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CA_BUNDLE", str(path))
+        yield
+
 
 # How long an example takes says more about the machine than about us.
 settings.register_profile("cloudburst", deadline=None)
