@@ -30,8 +30,9 @@ def account_with_registry(server, **config):
 class Builder:
     """Builds small images as `cloudburst.image.build_image` builds large ones."""
 
-    def __init__(self, folder, *, own=b"one"):
+    def __init__(self, folder, *, own=b"one", packages=b""):
         self._folder = folder
+        self._packages = packages
         self.own = own
         """Content of the layer of our package."""
         self.bytecode = "3.13.5"
@@ -49,6 +50,7 @@ class Builder:
         return built_image(
             self._folder / str(self.builds),
             options.architectures,
+            self._packages,
             self.own,
             {
                 **OURS,
@@ -59,15 +61,18 @@ class Builder:
         )
 
 
-def built_image(folder, architectures, own, annotations):
-    """An image of two layers for each architecture: packages, and our own."""
+def built_image(folder, architectures, packages, own, annotations):
+    """An image of two layers for each architecture: packages, and our own.
+
+    Images with other ``packages`` share no large layer, which the registry may have already.
+    """
     folder.mkdir(parents=True)
     writer = LayoutWriter(folder)
     manifests, platforms = [], []
     for architecture in architectures:
-        packages = hashlib.shake_256(architecture.encode()).digest(200_000)
+        content = hashlib.shake_256(packages + architecture.encode()).digest(200_000)
         contents = {
-            "packages": tar_of(("opt/packages", packages)),
+            "packages": tar_of(("opt/packages", content)),
             "our package": tar_of(("opt/own", own)),
         }
         manifests.append(writer.image(architecture, list(contents.values()), annotations=OURS))

@@ -54,7 +54,7 @@ def emulator(registry_account):
 
 @pytest.fixture
 def builder(tmp_path, monkeypatch):
-    builder = Builder(tmp_path / "images")
+    builder = Builder(tmp_path / "images", packages=str(tmp_path).encode())
     monkeypatch.setattr(own_image, "sources_hash", builder.sources_hash)
     return builder
 
