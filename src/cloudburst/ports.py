@@ -14,11 +14,13 @@ from typing import Protocol, TypeAlias
 from cloudburst.errors import SceneFault
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import OutputLocation, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
 from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
+from cloudburst.models.transfers import FetchRequest, PutPart
 
 OnProgress: TypeAlias = Callable[[float], None]
 """Function that is called with the finished share of an encode, from 0 to 1. It must not block or
@@ -89,10 +91,12 @@ class UploadedScene:
     reference: str
     """Identifier of the uploaded scene on the worker."""
     sent: int
-    """Number of bytes sent to the worker; files that the worker already had are not sent again."""
+    """Number of bytes sent to the worker; files that the worker already had are not sent again, and
+    files that the worker gets from a URL do not count."""
     input_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
     """SHA-256 of each input file of the video, by the role of the file: ``image``, ``audio``,
-    ``subtitle``, ``watermark``, ``music`` or ``font``. Empty if the hashes are not known."""
+    ``subtitle``, ``watermark``, ``music`` or ``font``; of a remote file, the version that
+    `RemoteFiles.version` returns. Empty if the hashes are not known."""
     audio_seconds: float = math.inf
     """Length of the audio, in seconds, from which the largest accepted size of the video is
     computed; infinite if it is not known."""
@@ -134,17 +138,17 @@ class EncodedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadedVideo:
-    """Video that was received and verified, and has its final name."""
+    """Video that was verified and has its final name: on this machine, or in S3."""
 
-    path: Path
+    path: OutputLocation
     size: int
     """Size of the video, in bytes."""
     sha256: str
     seconds: float = 0.0
     """Length of the video according to the index in its file, in seconds; 0 if the index lacks
     it."""
-    cover: Path | None = None
-    """Path of the cover, which was verified as well; ``None`` if there is none."""
+    cover: OutputLocation | None = None
+    """Location of the cover, which was verified as well; ``None`` if there is none."""
     cover_sha256: str | None = None
     """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
 
@@ -152,6 +156,65 @@ class DownloadedVideo:
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]
 """Function that is awaited with a received and verified video before the video gets its final
 name."""
+
+
+class Delivery(Protocol):
+    """Delivery of one file to S3. The object appears whole or not at all."""
+
+    async def parts(self) -> Sequence[PutPart]:
+        """Return the requests that write the file, with freshly signed URLs.
+
+        It is called again when the URLs have expired.
+        """
+        ...
+
+    async def finish(self, etags: Sequence[str]) -> None:
+        """Complete the object of its written parts, and verify its size and checksum.
+
+        Args:
+            etags: ETag of each part.
+
+        Raises:
+            DownloadError: The object is not the file that was sent, or another program has written
+                an object of the same key.
+            OutputWriteError: The bucket does not accept the object at present.
+        """
+        ...
+
+
+class RemoteFiles(Protocol):
+    """Files of one run that are in S3 or on web servers: its inputs, and its videos."""
+
+    def version(self, location: RemoteLocation) -> str:
+        """Return the version of an input that was checked before the run.
+
+        It stands for the content of the file in fingerprints.
+        """
+        ...
+
+    async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
+        """Return a request that gets the checked version of an input, with a freshly signed URL.
+
+        Raises:
+            UploadError: The URL cannot be signed, for example because the credentials have expired.
+        """
+        ...
+
+    def delivery(
+        self, scene: str, to: S3Object, *, size: int, sha256: str, content_type: str
+    ) -> AbstractAsyncContextManager[Delivery]:
+        """Return a context manager of the delivery of a scene's video or cover.
+
+        A delivery that is not finished leaves nothing in the bucket.
+
+        Args:
+            scene: Name of the scene.
+            to: Object to write.
+            size: Size of the file, in bytes.
+            sha256: SHA-256 of the file, in hexadecimal.
+            content_type: Media type of the file.
+        """
+        ...
 
 
 class Renderer(Protocol):
@@ -179,8 +242,16 @@ class Renderer(Protocol):
         """Discard the jobs that an earlier process has left on the adopted worker."""
         ...
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
-        """Send a scene's files to the worker."""
+    async def upload(
+        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+    ) -> UploadedScene:
+        """Send a scene's files to the worker, or let the worker get them.
+
+        Args:
+            scene: The scene.
+            options: Options of its video.
+            remote: Access to the remote files of the scene; ``None`` if it has none.
+        """
         ...
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
@@ -188,16 +259,22 @@ class Renderer(Protocol):
         ...
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,
     ) -> DownloadedVideo:
-        """Download a video, verify it, and give it its final name.
+        """Download a video or let the worker write it to S3, verify it, and name it.
 
         It may be called again for the same video after an `OutputWriteError`.
 
         Args:
             output: The video on the worker.
-            to: Final path; the video is first written to another file beside it.
+            to: Final location; a video on this machine is first written to another file beside it.
             on_verified: Function that is awaited before the video gets its final name.
+            remote: Access to S3; ``None`` if ``to`` is on this machine.
         """
         ...
 

@@ -1,0 +1,231 @@
+"""Locations of input and output files: paths on this machine, S3 objects and HTTPS URLs. No I/O."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from cloudburst.text import short_repr
+
+MAX_KEY_BYTES = 1024
+"""Maximum length of the key of an S3 object, in bytes of UTF-8 ("Naming Amazon S3 objects", Amazon
+S3 User Guide, 2026-11)."""
+MAX_URL_CHARS = 8192
+"""Maximum length of an HTTPS URL, in characters: longer than servers accept in a request."""
+EXPECTED_S3_OBJECT = "an S3 object such as s3://bucket/folder/file.png"
+EXPECTED_S3_PREFIX = "an S3 folder such as s3://bucket/folder/"
+EXPECTED_HTTPS_URL = "a URL such as https://example.com/file.png, without user name and password"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""Pattern of the names of general purpose buckets, apart from rules that matter only at their
+creation ("General purpose bucket naming rules", Amazon S3 User Guide, 2026-11)."""
+_S3_SCHEME = "s3://"
+_HTTPS_SCHEME = "https://"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Object:
+    """S3 object, written as ``s3://bucket/key``. Nothing in the key is percent-encoded."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{_S3_SCHEME}{self.bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        """Part of the key behind its last slash."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def folder(self) -> S3Prefix:
+        """Prefix up to the last slash of the key, in which the object is."""
+        folder, slash, _ = self.key.rpartition("/")
+        return S3Prefix(self.bucket, folder + slash)
+
+    def with_suffix(self, suffix: str) -> S3Object:
+        """Return the object with another file name extension, such as ``.jpg``."""
+        name = PurePosixPath(self.name).with_suffix(suffix).name
+        return self.folder.object(name)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Prefix:
+    """Folder in an S3 bucket, written as ``s3://bucket/folder/``."""
+
+    bucket: str
+    prefix: str
+    """Start of the keys in the folder. It is empty for the whole bucket, or ends with a slash."""
+
+    def __str__(self) -> str:
+        return f"{_S3_SCHEME}{self.bucket}/{self.prefix}"
+
+    def object(self, name: str) -> S3Object:
+        """Return the object with this name in the folder; the name may contain slashes."""
+        return S3Object(self.bucket, self.prefix + name)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HttpsUrl:
+    """HTTPS URL of a file. As text it has no query, because a query may contain a secret."""
+
+    url: str
+    """Whole URL."""
+
+    def __str__(self) -> str:
+        shown, query, _ = self.url.partition("?")
+        return f"{shown}?…" if query else shown
+
+    def __repr__(self) -> str:
+        return f"HttpsUrl({str(self)!r})"
+
+    @property
+    def name(self) -> str:
+        """Last part of the URL's path, decoded."""
+        return unquote(urlsplit(self.url).path).rpartition("/")[2]
+
+
+RemoteLocation: TypeAlias = S3Object | HttpsUrl
+"""Location of a file that is not on this machine."""
+AnyLocation: TypeAlias = Path | S3Object | HttpsUrl
+"""Location of an input file."""
+OutputLocation: TypeAlias = Path | S3Object
+"""Location of an output file."""
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL of any scheme and not a path."""
+    return _URL.match(text) is not None
+
+
+def parse_location(text: str) -> AnyLocation:
+    """Return the location that a text names: a URL of S3 or HTTPS, otherwise a path.
+
+    Raises ``ValueError`` with the found and the expected value for an invalid URL, and for a URL of
+    another scheme.
+    """
+    if text.startswith(_S3_SCHEME):
+        return parse_s3_object(text)
+    if text.startswith(_HTTPS_SCHEME):
+        return parse_https_url(text)
+    if is_url(text):
+        msg = f"a URL: {short_repr(text)}; expected a path, s3:// or https://"
+        raise ValueError(msg)
+    return Path(text)
+
+
+def parse_s3_object(text: str) -> S3Object:
+    """Return the S3 object that a text names. Raises ``ValueError`` if it names none."""
+    bucket, key = _parse_s3(text, EXPECTED_S3_OBJECT)
+    if not key or key.endswith("/"):
+        found = "no key" if not key else "a folder"
+        msg = f"{found}: {short_repr(text)}; expected {EXPECTED_S3_OBJECT}"
+        raise ValueError(msg)
+    return S3Object(bucket, key)
+
+
+def parse_s3_prefix(text: str) -> S3Prefix:
+    """Return the folder in S3 that a text names; a slash at its end may be left out.
+
+    Raises ``ValueError`` if it names none.
+    """
+    bucket, key = _parse_s3(text, EXPECTED_S3_PREFIX)
+    return S3Prefix(bucket, f"{key}/" if key and not key.endswith("/") else key)
+
+
+def is_s3(text: object) -> bool:
+    """Return whether a value is a text that starts with ``s3://``."""
+    return isinstance(text, str) and text.startswith(_S3_SCHEME)
+
+
+def _parse_s3(text: str, expected: str) -> tuple[str, str]:
+    bucket, _, key = text.removeprefix(_S3_SCHEME).partition("/")
+    if not text.startswith(_S3_SCHEME) or not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        msg = f"not the name of a bucket: {short_repr(text)}; expected {expected}"
+        raise ValueError(msg)
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        msg = f"characters that are not Unicode: {short_repr(text)}; expected {expected}"
+        raise ValueError(msg) from None
+    if length > MAX_KEY_BYTES:
+        msg = f"a key of {length} bytes; expected at most {MAX_KEY_BYTES}"
+        raise ValueError(msg)
+    parts = key.removesuffix("/").split("/")
+    if key and ({"", ".", ".."}.intersection(parts) or not key.isprintable()):
+        # S3 allows them, but HTTP clients and file systems change or drop them.
+        reason = "empty parts, '.', '..' or characters that cannot be seen"
+        msg = f"a key with {reason}: {short_repr(text)}; expected {expected}"
+        raise ValueError(msg)
+    return bucket, key
+
+
+def parse_https_url(text: str) -> HttpsUrl:
+    """Return the HTTPS URL that a text is. Raises ``ValueError`` if it is none."""
+    try:
+        parts = urlsplit(text)
+        valid = (
+            parts.scheme == "https"
+            and len(text) <= MAX_URL_CHARS
+            and text.isascii()
+            and text.isprintable()
+            and not any(char in text for char in ' "<>\\^`{|}')
+            and parts.username is None
+            and _HOST.fullmatch(parts.netloc.rpartition(":")[0] if parts.port else parts.netloc)
+            and not parts.fragment
+        )
+    except ValueError:  # an invalid port or IPv6 address
+        valid = False
+    if not valid:
+        # The query may contain a secret.
+        shown = short_repr(text.partition("?")[0])
+        msg = f"not a valid URL: {shown}; expected {EXPECTED_HTTPS_URL}"
+        raise ValueError(msg)
+    return HttpsUrl(text)
+
+
+def _parse(value: Any) -> Any:
+    return parse_location(value) if isinstance(value, str) else value
+
+
+def _parse_output(value: Any) -> Any:
+    return parse_s3_object(value) if is_s3(value) else value
+
+
+def location_text(location: AnyLocation) -> str:
+    """Return the text from which `parse_location` makes the same location.
+
+    The text of an HTTPS URL includes its query: it is for journals, not for messages.
+    """
+    return location.url if isinstance(location, HttpsUrl) else os.fspath(location) if isinstance(
+        location, Path
+    ) else str(location)
+
+
+Location: TypeAlias = Annotated[
+    Path | S3Object | HttpsUrl,
+    BeforeValidator(_parse),
+    PlainSerializer(location_text, return_type=str, when_used="json"),
+]
+"""Type of a field with the location of an input file; as text: a path, ``s3://…`` or
+``https://…``."""
+WrittenLocation: TypeAlias = Annotated[
+    Path | S3Object,
+    BeforeValidator(_parse_output),
+    PlainSerializer(location_text, return_type=str, when_used="json"),
+]
+"""Type of a field with the location of an output file; as text: a path or ``s3://…``."""
+
+
+def absolute_location(location: AnyLocation) -> AnyLocation:
+    """Return a location that does not depend on the current folder."""
+    return location.absolute() if isinstance(location, Path) else location
