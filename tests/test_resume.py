@@ -59,7 +59,7 @@ class Writing(FakeRenderer):
 
     options: RenderOptions | None = None
 
-    async def upload(self, scene, options):
+    async def upload(self, scene, options, *, remote=None):
         self.made_of = f"{scene.image.read_bytes()}{options}"
         paths = {
             "image": scene.image,
@@ -74,7 +74,7 @@ class Writing(FakeRenderer):
         }
         return replace(await super().upload(scene, options), input_hashes=inputs)
 
-    async def download(self, output, to, *, on_verified=None):
+    async def download(self, output, to, *, on_verified=None, remote=None):
         await anyio.lowlevel.checkpoint()
         self.cloud.made.append(output.scene)
         content = f"{output.scene}{self.made_of}{next(NUMBERS)}".encode()
@@ -443,7 +443,7 @@ async def test_the_entry_is_there_before_the_name(scenes, out):
         @asynccontextmanager
         async def connect(self, address, *, secrets):
             class Renderer(Writing):
-                async def download(self, output, to, *, on_verified=None):
+                async def download(self, output, to, *, on_verified=None, remote=None):
                     async def then(download):
                         await on_verified(download)
                         past = await anyio.to_thread.run_sync(

@@ -41,7 +41,7 @@ def anyio_backend():
 class Writing(FakeRenderer):
     """Renderer that writes small files in place of videos and covers."""
 
-    async def download(self, output, to, *, on_verified=None):
+    async def download(self, output, to, *, on_verified=None, remote=None):
         await anyio.lowlevel.checkpoint()
         self.cloud.made.append(output.scene)
         hashes = []

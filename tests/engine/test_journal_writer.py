@@ -36,7 +36,7 @@ class Slow(MemoryJournal):
 
 
 class Strange(FakeRenderer):
-    async def upload(self, scene, options):
+    async def upload(self, scene, options, *, remote=None):
         await anyio.lowlevel.checkpoint()
         raise KeyRefusedError("it wants another key", task=self.task)
 

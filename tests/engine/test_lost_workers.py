@@ -184,7 +184,7 @@ class StrangeRenderer:
     async def is_healthy(self):
         return await self._renderer.is_healthy()
 
-    async def upload(self, scene, options):
+    async def upload(self, scene, options, *, remote=None):
         raise KeyRefusedError("the worker refused the key (HTTP 401)")
 
 
@@ -223,7 +223,7 @@ async def test_a_scene_that_moves_is_told_to_wait_again():
 class Cut(FakeRenderer):
     """The line breaks while one scene is sent."""
 
-    async def upload(self, scene, options):
+    async def upload(self, scene, options, *, remote=None):
         await anyio.sleep(1)
         if scene.name == "cut":
             raise WorkerStoppedError("the line broke", task=self.task)

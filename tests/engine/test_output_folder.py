@@ -50,7 +50,7 @@ class OnDisk(FakeCloud):
                 self.begun.append((anyio.current_time(), upload.scene))
                 return await generate(upload, progress=progress)
 
-            async def downloading(output, to, *, on_verified=None):
+            async def downloading(output, to, *, on_verified=None, remote=None):
                 await anyio.sleep(1)
                 self.disk.write(output.scene)
                 return await download(output, to, on_verified=on_verified)

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
@@ -35,9 +34,10 @@ from cloudburst.models.events import (
 )
 from cloudburst.models.fingerprint import fingerprint
 from cloudburst.models.journal_entries import SceneFailureEntry
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene
+from cloudburst.ports import DownloadedVideo, EncodedVideo, RemoteFiles, UploadedScene
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class SceneContext:
 
     scene: Scene
     ticket: Ticket
-    to: Path
-    """Final path of the scene's video."""
+    to: OutputLocation
+    """Final location of the scene's video."""
     options: RenderOptions
     record: SceneRecord
     emit: Emit
@@ -62,6 +62,8 @@ class SceneContext:
     max_attempts: int
     output: OutputFolder
     """Output folder of the run, through which videos are downloaded."""
+    remote: RemoteFiles | None = None
+    """Access to the remote files of the run; ``None`` if all files are on this machine."""
     fingerprint: str = ""
     """Fingerprint of the scene's files and options when the run began; empty if it was not
     computed."""
@@ -325,7 +327,9 @@ class _Phases:
         context, record = self._context, self._record
         context.emit(SceneStarted, task=self._task, attempt=record.attempts)
         with record.measure("upload", self.attempt):
-            uploaded = await self._renderer.upload(context.scene, context.options)
+            uploaded = await self._renderer.upload(
+                context.scene, context.options, remote=context.remote
+            )
         record.bytes_sent += uploaded.sent
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
         return replace(uploaded, audio_seconds=context.ticket.audio_seconds)
@@ -371,7 +375,7 @@ class _Phases:
             try:
                 with self._record.measure("download", self.attempt):
                     return await self._renderer.download(
-                        encoded, context.to, on_verified=write_result
+                        encoded, context.to, on_verified=write_result, remote=context.remote
                     )
             finally:
                 self._timeout.suspend()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from pathlib import Path
 
 from cloudburst.engine.defects import log_defect
 from cloudburst.errors import CloudburstError, WorkerProtocolError
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.ports import (
@@ -15,6 +15,7 @@ from cloudburst.ports import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    RemoteFiles,
     Renderer,
     UploadedScene,
 )
@@ -65,16 +66,23 @@ class _GuardedRenderer:
         with _translated():
             await self._renderer.discard_jobs()
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+    async def upload(
+        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+    ) -> UploadedScene:
         with _translated():
-            return await self._renderer.upload(scene, options)
+            return await self._renderer.upload(scene, options, remote=remote)
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with _translated():
             return await self._renderer.encode(upload, progress=progress)
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,
     ) -> DownloadedVideo:
         of_caller: list[Exception] = []
 
@@ -87,7 +95,7 @@ class _GuardedRenderer:
                 raise
 
         try:
-            return await self._renderer.download(output, to, on_verified=call)
+            return await self._renderer.download(output, to, on_verified=call, remote=remote)
         except CloudburstError:
             raise
         except Exception as exc:

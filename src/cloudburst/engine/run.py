@@ -12,7 +12,6 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -43,9 +42,10 @@ from cloudburst.errors import ClosedError, CloudburstError
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
-from cloudburst.ports import FilmMaker, Journal
+from cloudburst.ports import FilmMaker, Journal, RemoteFiles
 
 EVENTS_PER_CHECKPOINT = 100
 """Number of events that are emitted before other tasks may run, which takes a few milliseconds."""
@@ -168,13 +168,14 @@ async def open_run(
     scenes: Sequence[CheckedScene],
     pool: WorkerPool,
     *,
-    to: Mapping[str, Path],
+    to: Mapping[str, OutputLocation],
     timeouts: Timeouts,
     limits: Limits,
     journal: Journal | None = None,
     first: Sequence[Entry] = (),
     earlier: RecoveredState | None = None,
     make_film: FilmMaker | None = None,
+    remote: RemoteFiles | None = None,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -184,7 +185,7 @@ async def open_run(
         name: Name of the run.
         scenes: Scenes that have passed all checks.
         pool: Pool whose workers render the scenes.
-        to: Path of each scene's video, by the name of the scene.
+        to: Location of each scene's video, by the name of the scene.
         timeouts: ``scene`` bounds an attempt without progress.
         limits: ``attempts`` bounds the attempts at a scene; ``deadline`` is the wanted end of the
             run.
@@ -193,6 +194,7 @@ async def open_run(
         earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
             they finished are kept, and their tasks are used or stopped.
         make_film: Function that makes the film of the run; ``None`` if no film was requested.
+        remote: Access to the remote files of the run; ``None`` if all files are on this machine.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
@@ -226,6 +228,7 @@ async def open_run(
             timeout=timeouts.scene,
             max_attempts=limits.attempts,
             output=output,
+            remote=remote,
             fingerprint=checked[ticket.scene].fingerprint,
             writer=run.writer,
         )

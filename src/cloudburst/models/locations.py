@@ -206,9 +206,13 @@ def location_text(location: AnyLocation) -> str:
 
     The text of an HTTPS URL includes its query: it is for journals, not for messages.
     """
-    return location.url if isinstance(location, HttpsUrl) else os.fspath(location) if isinstance(
-        location, Path
-    ) else str(location)
+    return (
+        location.url
+        if isinstance(location, HttpsUrl)
+        else os.fspath(location)
+        if isinstance(location, Path)
+        else str(location)
+    )
 
 
 Location: TypeAlias = Annotated[

@@ -8,7 +8,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+)
 
 MAX_TRANSFER_URL_CHARS = 8192
 """Maximum length of a URL, in characters. A presigned URL with a session token has about 2,500."""
@@ -22,8 +29,12 @@ Bytes: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 HeaderName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
 HeaderValue: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,2048}\z")]
 ETag: TypeAlias = Annotated[str, StringConstraints(pattern=r'^(?:W/)?"[!#-~]{0,200}"\z')]
-PrivateUrl: TypeAlias = Annotated[SecretStr, Field(max_length=MAX_TRANSFER_URL_CHARS)]
-"""URL that gives access to whoever knows it; it is not shown in logs and errors."""
+PrivateUrl: TypeAlias = Annotated[
+    SecretStr,
+    Field(max_length=MAX_TRANSFER_URL_CHARS),
+    PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json"),
+]
+"""URL that gives access to whoever knows it. Only JSON, which is sent to the worker, shows it."""
 
 
 class TransferProblem(StrEnum):

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +19,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.post_mortem_page import build_page
 from cloudburst.models.prices import Rates
@@ -40,6 +40,7 @@ from cloudburst.ports import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    RemoteFiles,
     UploadedScene,
 )
 
@@ -289,7 +290,13 @@ class FakeRenderer:
         await self._busy(0)
         self.cloud.encoding[self.task] = 0
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:  # noqa: ARG002
+    async def upload(
+        self,
+        scene: Scene,
+        options: RenderOptions,  # noqa: ARG002
+        *,
+        remote: RemoteFiles | None = None,  # noqa: ARG002
+    ) -> UploadedScene:
         """Simulate an upload, which takes the configured time."""
         await self._busy(self.cloud.upload)
         return UploadedScene(scene=scene.name, reference=scene.name, sent=SIZE)
@@ -319,7 +326,12 @@ class FakeRenderer:
         return EncodedVideo(scene=scene, reference=scene, size=SIZE, sha256=None, seconds=seconds)
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,  # noqa: ARG002
     ) -> DownloadedVideo:
         """Simulate a download, which takes the configured time and writes no file."""
         await self._busy(self.cloud.download)

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 
 import anyio
 
@@ -31,6 +30,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.default_performance import endpoints_kind, endpoints_performance
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
@@ -49,6 +49,7 @@ from cloudburst.ports import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    RemoteFiles,
     Renderer,
     UploadedScene,
 )
@@ -332,19 +333,28 @@ class _ObservedRenderer:
         with self._observe():
             await self._renderer.discard_jobs()
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+    async def upload(
+        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+    ) -> UploadedScene:
         with self._observe():
-            return await self._renderer.upload(scene, options)
+            return await self._renderer.upload(scene, options, remote=remote)
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with self._observe():
             return await self._renderer.encode(upload, progress=progress)
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,
     ) -> DownloadedVideo:
         with self._observe():
-            video = await self._renderer.download(output, to, on_verified=on_verified)
+            video = await self._renderer.download(
+                output, to, on_verified=on_verified, remote=remote
+            )
             self.made_video, self.scene_failure, self._failed_scenes = True, "", 0
             return video
 

@@ -207,9 +207,15 @@ class HttpConnection:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, read_timeout: float, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        read_timeout: float,
+        method: str = "GET",
+        content: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[tuple[httpx.Response, WorkerResponse | None]]:
-        """Make a GET request; yield the response and, if it is an error, its complete body.
+        """Make a request; yield the response and, if it is an error, its complete body.
 
         If the status is 2xx, the second value is ``None``, and the caller reads the body with
         `iter_chunks` or `iter_lines`. Otherwise no body is left to read. `REQUEST_ERRORS`
@@ -218,7 +224,9 @@ class HttpConnection:
         timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None)
         limit = min(CONNECT_TIMEOUT, read_timeout) + read_timeout
         with translate_library_errors(), fail_after(limit, "no answer"):
-            request = self.http_client.build_request("GET", path, headers=headers, timeout=timeout)
+            request = self.http_client.build_request(
+                method, path, content=content, headers=headers, timeout=timeout
+            )
             response = await self.http_client.send(request, stream=True)
         try:
             failed = None

@@ -10,6 +10,7 @@ import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
+from cloudburst.adapters.http.fetched_files import FetchedFiles, RemoteSceneFile
 from cloudburst.adapters.http.job import (
     JobPayload,
     MissingFilesError,
@@ -18,6 +19,7 @@ from cloudburst.adapters.http.job import (
     delete_job,
 )
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
+from cloudburst.adapters.http.s3_delivery import deliver_video
 from cloudburst.adapters.http.upload import FileUploader
 from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
 from cloudburst.adapters.http.video_download import (
@@ -27,6 +29,7 @@ from cloudburst.adapters.http.video_download import (
 )
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.locations import AnyLocation, OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
@@ -35,6 +38,7 @@ from cloudburst.ports import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    RemoteFiles,
     UploadedScene,
 )
 from cloudburst.text import describe_error
@@ -94,6 +98,7 @@ class NativeRenderer:
     def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
         self._connection = connection
         self._uploader = FileUploader(connection, hashes)
+        self._fetched = FetchedFiles(connection)
 
     @property
     def has_abandoned_encode(self) -> bool:
@@ -141,8 +146,10 @@ class NativeRenderer:
         """
         await cancel_all_jobs(self._connection)
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
-        """Send the files of a scene that the worker does not have yet.
+    async def upload(
+        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+    ) -> UploadedScene:
+        """Send the files of a scene that the worker does not have yet; it gets remote ones itself.
 
         The returned ``reference`` is the body of the request with which `encode` starts the job.
 
@@ -151,11 +158,13 @@ class NativeRenderer:
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         hashes: dict[str, str] = {}
+        versions: dict[str, str] = {}
         bytes_sent = 0
-        for field, path in (scene.files() | options.files()).items():
-            file = SceneFile(scene=scene.name, field=field, path=path)
-            hashes[field], file_bytes_sent = await self._uploader.upload(file)
-            bytes_sent += file_bytes_sent
+        for field, location in (scene.files() | options.files()).items():
+            hashes[field], versions[field], size = await self._give_file(
+                scene.name, field, location, remote
+            )
+            bytes_sent += size
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
             exclude={"options": set(options.files())}, exclude_defaults=True
@@ -164,9 +173,22 @@ class NativeRenderer:
             scene=scene.name,
             reference=reference,
             sent=bytes_sent,
-            input_hashes=hashes,
+            input_hashes=versions,
             needs_cover=options.cover,
         )
+
+    async def _give_file(
+        self, scene: str, field: str, location: AnyLocation, remote: RemoteFiles | None
+    ) -> tuple[str, str, int]:
+        """Give the worker a file; return its hash, its version, and the number of sent bytes."""
+        if isinstance(location, Path):
+            file = SceneFile(scene=scene, field=field, path=location)
+            sha256, bytes_sent = await self._uploader.upload(file)
+            return sha256, sha256, bytes_sent
+        assert remote is not None, "a run with remote files has access to them"
+        remote_file = RemoteSceneFile(scene=scene, field=field, location=location)
+        sha256 = await self._fetched.fetch(remote_file, remote)
+        return sha256, remote.version(location), 0
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         """Make the video of an uploaded scene; if this fails or is cancelled, cancel the job.
@@ -200,24 +222,37 @@ class NativeRenderer:
 
     async def _upload_again(self, missing: MissingFilesError, scene: str) -> None:
         for sha256 in missing.hashes:
-            if not await self._uploader.upload_again(sha256):
+            if not (
+                await self._uploader.upload_again(sha256) or await self._fetched.fetch_again(sha256)
+            ):
                 msg = f"the worker lost a file that was not sent from here: {sha256}"
                 raise RenderFailedError(msg, scene=scene) from missing
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,
     ) -> DownloadedVideo:
-        """Download the video and its cover, then delete both on the worker, even after a failure.
+        """Download the video and its cover, or let the worker write them to S3; then delete both.
 
-        If this machine could not write the video, the worker keeps it for another download.
+        They are deleted on the worker even after a failure, unless the video could not be written:
+        then the worker keeps it for another attempt.
 
         Raises:
             DownloadError: The video is incomplete, or is not the one that the worker announced.
-            OutputWriteError: This machine cannot write the video.
+            OutputWriteError: This machine, or the bucket, does not accept the video.
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         keep = False
         try:
+            if not isinstance(to, Path):
+                assert remote is not None, "a run that writes to S3 has access to it"
+                return await deliver_video(
+                    self._connection, output, to, remote=remote, on_verified=on_verified
+                )
             path = f"/jobs/{output.reference}"
             source = VideoSource(video=output, path=f"{path}/video")
             if output.cover is None:

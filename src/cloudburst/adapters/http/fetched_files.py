@@ -1,0 +1,93 @@
+"""Remote input files that one native worker gets by itself. It gets a file only once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from cloudburst.adapters.http.connection import HttpConnection
+from cloudburst.adapters.http.transfer_requests import TransferFailedError, request_transfer
+from cloudburst.errors import UploadError, WorkerDiskFullError
+from cloudburst.models.locations import RemoteLocation
+from cloudburst.models.transfers import FetchEvent, TransferFailure, TransferProblem
+from cloudburst.ports import RemoteFiles
+from cloudburst.text import printable_line
+
+_MEANINGS = {
+    TransferProblem.CHANGED: "changed since the run began; resume the run to render what it is now",
+    TransferProblem.MISSING: "no longer there",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSceneFile:
+    """A remote input file of a scene."""
+
+    scene: str
+    field: str
+    """Use of the file: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``."""
+    location: RemoteLocation
+
+    def error(self, failure: TransferFailure) -> UploadError:
+        """Return the error of the scene for a failed transfer of this file."""
+        meaning = _MEANINGS.get(failure.problem, "")
+        reason = printable_line(failure.reason)
+        shown = f"{meaning} ({reason})" if meaning else reason
+        return UploadError(
+            f"{self.field}: {self.location}: {shown}", scene=self.scene, field=self.field
+        )
+
+
+class FetchedFiles:
+    """Remote files that one worker has got, by their location and version."""
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self._connection = connection
+        self._hashes: dict[tuple[RemoteLocation, str], str] = {}
+        self._locks: defaultdict[tuple[RemoteLocation, str], anyio.Lock] = defaultdict(anyio.Lock)
+        self._sources: dict[str, tuple[RemoteSceneFile, RemoteFiles]] = {}
+        """File and access from which the content with each hash was fetched."""
+
+    async def fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> str:
+        """Let the worker get a file unless it has it; return the SHA-256 of its content.
+
+        Raises:
+            UploadError: The file cannot be got.
+            WorkerError: The worker has stopped, refuses the key, or its disk is full.
+        """
+        key = file.location, remote.version(file.location)
+        async with self._locks[key]:
+            if (sha256 := self._hashes.get(key)) is None:
+                sha256 = self._hashes[key] = await self._fetch(file, remote)
+                self._sources[sha256] = file, remote
+            return sha256
+
+    async def fetch_again(self, sha256: str) -> bool:
+        """Let the worker get a file that it has lost; return false if `fetch` never got it.
+
+        Raises:
+            UploadError: The file cannot be got, or has another content by now.
+            WorkerError: The worker has stopped, refuses the key, or its disk is full.
+        """
+        if (source := self._sources.get(sha256)) is None:
+            return False
+        file, remote = source
+        if await self._fetch(file, remote) != sha256:
+            reason = "the server sends another content under the same version"
+            raise file.error(TransferFailure(problem=TransferProblem.CHANGED, reason=reason))
+        return True
+
+    async def _fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> str:
+        sign = partial(remote.fetch_request, file.location)
+        try:
+            event = await request_transfer(self._connection, "/fetches", sign, FetchEvent)
+        except TransferFailedError as exc:
+            if exc.failure.problem is TransferProblem.NO_SPACE:
+                msg = f"the worker's disk is full: {printable_line(exc.failure.reason)}"
+                raise WorkerDiskFullError(msg) from exc
+            raise file.error(exc.failure) from exc
+        assert event.sha256 is not None, "an event without a failure is the last one by its hash"
+        return event.sha256

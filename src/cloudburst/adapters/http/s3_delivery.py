@@ -1,0 +1,98 @@
+"""Delivery of a finished video and its cover from a native worker to S3."""
+
+from __future__ import annotations
+
+from typing import Literal, NoReturn
+
+from cloudburst.adapters.http.connection import HttpConnection
+from cloudburst.adapters.http.transfer_requests import TransferFailedError, request_transfer
+from cloudburst.errors import DownloadError, OutputWriteError, RenderFailedError
+from cloudburst.models.locations import S3Object
+from cloudburst.models.scene import cover_path
+from cloudburst.models.transfers import (
+    TransferFailure,
+    TransferProblem,
+    UploadEvent,
+    UploadRequest,
+)
+from cloudburst.ports import Delivery, DownloadedVideo, EncodedVideo, OnVerified, RemoteFiles
+from cloudburst.text import printable_line
+
+_VIDEO_TYPE, _COVER_TYPE = "video/mp4", "image/jpeg"
+_OF_THE_BUCKET = {TransferProblem.REFUSED, TransferProblem.MISSING, TransferProblem.EXPIRED}
+"""Problems that lie in the bucket or in the permissions, so that every video has them."""
+
+
+async def deliver_video(
+    connection: HttpConnection,
+    video: EncodedVideo,
+    to: S3Object,
+    *,
+    remote: RemoteFiles,
+    on_verified: OnVerified | None = None,
+) -> DownloadedVideo:
+    """Let the worker write a video and its cover to S3, verify both, and return the video.
+
+    ``on_verified`` is awaited before the first object is written.
+
+    Raises:
+        DownloadError: An object cannot be written, or is not what the worker has sent.
+        OutputWriteError: The bucket does not accept objects at present.
+        WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
+    """
+    if video.sha256 is None:
+        raise RenderFailedError("the worker reports no hash of the video", scene=video.scene)
+    cover = cover_path(to)
+    delivered = DownloadedVideo(
+        path=to,
+        size=video.size,
+        sha256=video.sha256,
+        seconds=video.seconds,
+        cover=None if video.cover is None else cover,
+        cover_sha256=None if video.cover is None else video.cover.sha256,
+    )
+    if on_verified is not None:
+        await on_verified(delivered)
+    if video.cover is not None:
+        async with remote.delivery(
+            video.scene,
+            cover,
+            size=video.cover.size,
+            sha256=video.cover.sha256,
+            content_type=_COVER_TYPE,
+        ) as delivery:
+            await _write(connection, video, "cover", delivery)
+    async with remote.delivery(
+        video.scene, to, size=video.size, sha256=video.sha256, content_type=_VIDEO_TYPE
+    ) as delivery:
+        await _write(connection, video, "video", delivery)
+    return delivered
+
+
+async def _write(
+    connection: HttpConnection,
+    video: EncodedVideo,
+    file: Literal["video", "cover"],
+    delivery: Delivery,
+) -> None:
+    async def sign() -> UploadRequest:
+        return UploadRequest(file=file, parts=tuple(await delivery.parts()))
+
+    path = f"/jobs/{video.reference}/uploads"
+    try:
+        event = await request_transfer(connection, path, sign, UploadEvent)
+    except TransferFailedError as exc:
+        if exc.failure.problem is not TransferProblem.EXISTS:
+            _fail(video.scene, file, exc.failure, exc)
+        # Perhaps the answer to an earlier request was lost: then the object is this file.
+        await delivery.finish(())
+        return
+    await delivery.finish(event.etags or ())
+
+
+def _fail(scene: str, file: str, failure: TransferFailure, cause: Exception) -> NoReturn:
+    reason = printable_line(failure.reason)
+    if failure.problem in _OF_THE_BUCKET:
+        msg = f"the {file} of {scene} cannot be written to S3: {reason}"
+        raise OutputWriteError(msg, scene=scene) from cause
+    raise DownloadError(f"the {file} of {scene} did not reach S3: {reason}", scene=scene) from cause
