@@ -11,6 +11,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -22,7 +23,6 @@ from anyio.abc import TaskGroup
 
 from cloudburst.backends import default_backend
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
-from cloudburst.earlier_runs import newest_run_with
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
@@ -38,7 +38,6 @@ from cloudburst.models.report import Report
 from cloudburst.models.scene import Video
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.outputs import claim_outputs
 from cloudburst.ports import Backend, OpenBackend
 from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
@@ -235,22 +234,22 @@ class Client(anyio.AsyncContextManagerMixin):
             limits=self._limits,
             film=film_request(film, transition, transition_seconds),
         )
-        checked, folder, names = inputs.scenes, inputs.folder, inputs.names
+        checked, destination, names = inputs.scenes, inputs.destination, inputs.names
         if resume and name is None:
-            name = await anyio.to_thread.run_sync(newest_run_with, folder, names)
+            name = await destination.newest_run_with(names)
         run_name = uuid4().hex[:12] if name is None else name
         with collapse_single(), _reserved_name(run_name, self._names):
             async with (
-                claim_outputs(
-                    folder,
+                destination.claim(
                     names,
                     run=run_name,
                     overwrite=overwrite,
                     resume=resume,
                     covers=inputs.covers,
-                ) as paths,
+                    on_lost=partial(client.pool.abort, run_name),
+                ) as claimed,
                 client.open_run_journal(
-                    folder, run_name, resume=resume, reclaim=paths.renew
+                    destination.folder, run_name, resume=resume, reclaim=claimed.renew
                 ) as run_journal,
                 claimed_film(
                     inputs.film,
@@ -261,14 +260,20 @@ class Client(anyio.AsyncContextManagerMixin):
                     replace_rest=run_journal.has_requested(inputs.film),
                 ) as make_film,
             ):
-                earlier = await run_journal.recover(
-                    checked, paths, overwrite=overwrite, resume=resume
-                )
+                earlier = None
+                if resume:
+                    earlier = await destination.recover(
+                        run_name,
+                        run_journal.state,
+                        checked,
+                        claimed.locations,
+                        overwrite=overwrite,
+                    )
                 async with open_run(
                     run_name,
                     checked,
                     client.pool,
-                    to=paths,
+                    to=claimed.locations,
                     timeouts=self._timeouts,
                     limits=self._limits,
                     journal=run_journal.journal,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from anyio import to_thread
 
+from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.film.request import check_scenes_of_film
 from cloudburst.models.film import FilmRequest
@@ -31,8 +32,8 @@ class RunInputs(NamedTuple):
     """Scenes in the order of the caller, with their fingerprints."""
     options: RenderOptions
     """Options of the run. Paths of files are absolute, so that other processes find the files."""
-    folder: Path
-    """Absolute path of the folder for the videos."""
+    destination: Destination
+    """Place for the videos."""
     film: FilmRequest | None
     """Film to make of the videos; ``None`` for none."""
 
@@ -95,4 +96,4 @@ def _check(
     check_covers(checked, folder)
     if film is not None:
         check_scenes_of_film(film, checked, folder)
-    return RunInputs(add_fingerprints(checked), options, folder, film)
+    return RunInputs(add_fingerprints(checked), options, FolderDestination(folder), film)

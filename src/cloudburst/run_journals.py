@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,11 @@ import anyio
 import anyio.to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.earlier_runs import recover_outputs
-from cloudburst.engine.recovery import RecoveredState
 from cloudburst.engine.run import Run
 from cloudburst.errors import ConfigurationError
 from cloudburst.journal import JournalState, SqliteJournal, open_journal
 from cloudburst.journal.reader import journal_files
 from cloudburst.models.film import FilmRequest
-from cloudburst.models.scene import CheckedScene
 
 _REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of an empty journal."""
@@ -40,26 +37,6 @@ class RunJournal:
         """Return whether an earlier process of the run was to make a film with this path."""
         films = [process.film for process in self.state.processes]
         return any(one is not None and film is not None and one.path == film.path for one in films)
-
-    async def recover(
-        self,
-        scenes: Sequence[CheckedScene],
-        paths: Mapping[str, Path],
-        *,
-        overwrite: bool,
-        resume: bool,
-    ) -> RecoveredState | None:
-        """Return the state that earlier processes of the run left, or ``None`` for a new run.
-
-        See `recover_outputs`.
-        """
-        if not resume:
-            return None
-        # Also without earlier processes: then every existing video belongs to another run.
-        earlier = await anyio.to_thread.run_sync(
-            lambda: recover_outputs(self.state, scenes, paths, overwrite=overwrite)
-        )
-        return earlier if self.state.processes else None
 
 
 class RunJournals:
