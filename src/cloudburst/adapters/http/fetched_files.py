@@ -9,7 +9,8 @@ from functools import partial
 import anyio
 
 from cloudburst.adapters.http.connection import HttpConnection
-from cloudburst.adapters.http.transfer_requests import TransferFailedError, request_transfer
+from cloudburst.adapters.http.transfer_requests import request_transfer
+from cloudburst.adapters.http.transfer_retries import TransferFailedError
 from cloudburst.errors import UploadError, WorkerDiskFullError
 from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.transfers import FetchEvent, TransferFailure, TransferProblem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -27,6 +28,13 @@ from cloudburst.adapters.http.response import (
     key_refused_error,
     parse_json_as,
 )
+from cloudburst.adapters.http.staged_files import (
+    StagedScene,
+    deliver_file,
+    remote_versions,
+    stage_scene,
+    temporary_folder,
+)
 from cloudburst.adapters.http.upload_files import FileHashCache
 from cloudburst.adapters.http.video_download import (
     VideoSource,
@@ -46,6 +54,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
@@ -54,6 +63,7 @@ from cloudburst.ports import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    RemoteFiles,
     UploadedScene,
 )
 from cloudburst.text import describe_error
@@ -111,6 +121,7 @@ async def connect(
                 yield renderer
             finally:
                 renderer.close()
+                await renderer.remove_staged_files()
 
 
 class OnestepRenderer:
@@ -128,6 +139,7 @@ class OnestepRenderer:
         self._hashes = hashes
         self._has_key = has_key
         self._bodies: dict[str, OnestepBody] = {}
+        self._staged: dict[str, StagedScene] = {}
         self._requests: dict[str, HeldRequest] = {}
         self._key_check = anyio.Lock()
         self._key_accepted = False
@@ -161,8 +173,12 @@ class OnestepRenderer:
     async def discard_jobs(self) -> None:
         """Do nothing: the public image cannot cancel an encode."""
 
-    async def upload(self, scene: Scene, options: RenderOptions) -> UploadedScene:
+    async def upload(
+        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+    ) -> UploadedScene:
         """Send the request for a scene in advance; `encode` sends the last bytes of its body.
+
+        Remote files are first written to temporary files.
 
         If the worker has not accepted the key yet, `encode` sends the whole request.
 
@@ -174,7 +190,8 @@ class OnestepRenderer:
             if not self._key_accepted:
                 await self.check_key()
         reference = uuid4().hex
-        body = await OnestepBody.create(scene, options, self._hashes)
+        staged = self._staged[reference] = await stage_scene(scene, options, remote)
+        body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
         self._bodies[reference] = body
         bytes_sent = 0
         if self._key_accepted:
@@ -188,7 +205,7 @@ class OnestepRenderer:
             scene=scene.name,
             reference=reference,
             sent=bytes_sent,
-            input_hashes=body.input_hashes,
+            input_hashes={**body.input_hashes, **remote_versions(scene, options, remote)},
         )
 
     async def check_key(self) -> bool:
@@ -234,7 +251,10 @@ class OnestepRenderer:
         body = self._bodies.pop(upload.reference)
         request = self._requests.pop(upload.reference, None)
         progress(0.0)
-        response = await self._complete_request(body, request)
+        try:
+            response = await self._complete_request(body, request)
+        finally:
+            await self._staged.pop(upload.reference).remove()
         video = _parse_video(response, upload.scene)
         check_video_size(video.size, upload)
         self._key_accepted = True
@@ -280,6 +300,12 @@ class OnestepRenderer:
         self._closed = True
         self._tasks.cancel_scope.cancel()
 
+    async def remove_staged_files(self) -> None:
+        """Remove the temporary files of all scenes."""
+        while self._staged:
+            _, staged = self._staged.popitem()
+            await staged.remove()
+
     def _start_request(self, body: OnestepBody) -> HeldRequest:
         if self._closed:
             msg = "the worker is being stopped"
@@ -289,18 +315,35 @@ class OnestepRenderer:
         return request
 
     async def download(
-        self, output: EncodedVideo, to: Path, *, on_verified: OnVerified | None = None
+        self,
+        output: EncodedVideo,
+        to: OutputLocation,
+        *,
+        on_verified: OnVerified | None = None,
+        remote: RemoteFiles | None = None,
     ) -> DownloadedVideo:
-        """Download the video; the worker deletes its copy an hour later.
+        """Download the video, through a temporary file if it is for S3.
+
+        The worker deletes its copy an hour later.
 
         Raises:
             DownloadError: The video is missing or incomplete.
-            OutputWriteError: This machine cannot write the video.
+            OutputWriteError: This machine, or the bucket, does not accept the video.
             WorkerError: The worker has stopped or refuses the key.
         """
         # The image writes the index last after it has drawn subtitles or moved the camera.
         source = VideoSource(video=output, path=output.reference, fast_start=False)
-        return await download_video(self._connection, source, to, on_verified=on_verified)
+        if isinstance(to, Path):
+            return await download_video(self._connection, source, to, on_verified=on_verified)
+        assert remote is not None, "a run that writes to S3 has access to it"
+        async with temporary_folder() as folder:
+            file = await download_video(self._connection, source, folder / "video.mp4")
+            video = replace(file, path=to)
+            if on_verified is not None:
+                await on_verified(video)
+            await deliver_file(folder / "video.mp4", video, output.scene, to, remote)
+            return video
+        raise AssertionError("unreachable: the block does not suppress exceptions")
 
 
 def _parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NoReturn
+from typing import Literal
 
 from cloudburst.adapters.http.connection import HttpConnection
-from cloudburst.adapters.http.transfer_requests import TransferFailedError, request_transfer
+from cloudburst.adapters.http.transfer_requests import request_transfer
+from cloudburst.adapters.http.transfer_retries import TransferFailedError
 from cloudburst.errors import DownloadError, OutputWriteError, RenderFailedError
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import cover_path
@@ -83,16 +84,21 @@ async def _write(
         event = await request_transfer(connection, path, sign, UploadEvent)
     except TransferFailedError as exc:
         if exc.failure.problem is not TransferProblem.EXISTS:
-            _fail(video.scene, file, exc.failure, exc)
+            raise delivery_error(video.scene, file, exc.failure) from exc
         # Perhaps the answer to an earlier request was lost: then the object is this file.
         await delivery.finish(())
         return
     await delivery.finish(event.etags or ())
 
 
-def _fail(scene: str, file: str, failure: TransferFailure, cause: Exception) -> NoReturn:
+def delivery_error(scene: str, file: str, failure: TransferFailure) -> DownloadError:
+    """Return the error of a scene for a file that could not be written to S3.
+
+    It is an `OutputWriteError` if every video would have the same problem.
+    """
     reason = printable_line(failure.reason)
     if failure.problem in _OF_THE_BUCKET:
-        msg = f"the {file} of {scene} cannot be written to S3: {reason}"
-        raise OutputWriteError(msg, scene=scene) from cause
-    raise DownloadError(f"the {file} of {scene} did not reach S3: {reason}", scene=scene) from cause
+        return OutputWriteError(
+            f"the {file} of {scene} cannot be written to S3: {reason}", scene=scene
+        )
+    return DownloadError(f"the {file} of {scene} did not reach S3: {reason}", scene=scene)

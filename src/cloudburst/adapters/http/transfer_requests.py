@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-import anyio
-
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
@@ -18,15 +16,8 @@ from cloudburst.adapters.http.response import (
     iter_lines,
     parse_json_as,
 )
-from cloudburst.models.limits import Backoff
-from cloudburst.models.transfers import (
-    FetchEvent,
-    FetchRequest,
-    TransferFailure,
-    TransferProblem,
-    UploadEvent,
-    UploadRequest,
-)
+from cloudburst.adapters.http.transfer_retries import TransferRetries
+from cloudburst.models.transfers import FetchEvent, FetchRequest, UploadEvent, UploadRequest
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -34,59 +25,8 @@ logger = logging.getLogger(__name__)
 LINE_TIMEOUT = 20.0
 """Seconds without a line after which the response of a transfer counts as broken: the worker sends
 a line at least every 10 s."""
-TRANSFER_TIMEOUT = 120.0
-"""Seconds without a transferred byte for which a transfer is repeated while the server is busy or
-cannot be reached. S3 asks to repeat requests with growing delays after 503 ("Best practices design
-patterns", Amazon S3 User Guide, 2026-11); the time is a choice."""
-TRANSFER_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
-"""Delays between two attempts at a transfer."""
-MAX_SIGNATURES = 3
-"""Number of times in a row that a URL may be refused as expired directly after it was signed."""
-
-_REPEATED = {TransferProblem.BUSY, TransferProblem.UNREACHABLE}
 
 Event = TypeVar("Event", FetchEvent, UploadEvent)
-
-
-class TransferFailedError(Exception):
-    """Error for a transfer that failed and need not be repeated."""
-
-    def __init__(self, failure: TransferFailure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-
-
-class _TransferRetries:
-    """Delays and limits of the retries of one transfer."""
-
-    def __init__(self) -> None:
-        self._signatures = 0
-        self._most_bytes = 0
-        self._restart()
-
-    def _restart(self) -> None:
-        self._deadline = anyio.current_time() + TRANSFER_TIMEOUT
-        self._delays = TRANSFER_BACKOFF.delays()
-
-    def progressed(self, size: int) -> None:
-        """Restart the delays and the time limit if more bytes were transferred than before."""
-        if size > self._most_bytes:
-            self._most_bytes = size
-            self._signatures = 0
-            self._restart()
-
-    async def wait(self, failure: TransferFailure) -> None:
-        """Wait until the transfer should be repeated, or raise `TransferFailedError`."""
-        if failure.problem is TransferProblem.EXPIRED:
-            self._signatures += 1
-            if self._signatures < MAX_SIGNATURES:
-                return
-        elif failure.problem in _REPEATED:
-            delay = max(next(self._delays), failure.retry_after or 0.0)
-            if anyio.current_time() + delay < self._deadline:
-                await anyio.sleep(delay)
-                return
-        raise TransferFailedError(failure)
 
 
 async def request_transfer(
@@ -109,7 +49,7 @@ async def request_transfer(
         TransferFailedError: The transfer failed.
         WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
     """
-    retries, transfer_retries = connection.new_retries(), _TransferRetries()
+    retries, transfer_retries = connection.new_retries(), TransferRetries()
     while True:
         request = await sign()
         try:
@@ -132,7 +72,7 @@ async def _read_events(
     path: str,
     content: str,
     event: type[Event],
-    retries: _TransferRetries,
+    retries: TransferRetries,
 ) -> Event:
     """Send a request and read its response to the last event, which has a result or a failure."""
     async with connection.stream(
