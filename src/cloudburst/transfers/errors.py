@@ -1,0 +1,146 @@
+"""Errors of transfers, and how they follow from answers of S3 and of web servers."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+
+from cloudburst.models.transfers import TransferFailure, TransferProblem
+from cloudburst.text import printable_line, shorten
+
+MAX_REASON_CHARS = 400
+MAX_RETRY_AFTER = 3600
+"""Largest value in seconds of ``Retry-After`` that is passed on."""
+
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
+_EXPIRED_MESSAGE = "Request has expired"
+"""Message with which S3 answers ``AccessDenied`` to a presigned URL that has expired. The answer
+has no code of its own ("Error responses", Amazon S3 API Reference, 2026-11)."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+_PROBLEMS_BY_CODE: Mapping[str, TransferProblem] = {
+    code: problem
+    for problem, codes in {
+        TransferProblem.EXPIRED: (
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidAccessKeyId",  # of a session that has ended, or of a key that was replaced
+            "InvalidToken",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
+            "TokenRefreshRequired",
+        ),
+        TransferProblem.BUSY: (
+            "ConditionalRequestConflict",
+            "InternalError",
+            "OperationAborted",
+            "RequestLimitExceeded",
+            "RequestTimeout",  # status 400
+            "ServiceUnavailable",
+            "SlowDown",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequests",
+        ),
+        TransferProblem.MISSING: ("NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchVersion"),
+        TransferProblem.UNREACHABLE: ("IncompleteBody",),
+        TransferProblem.INVALID: ("BadDigest", "XAmzContentChecksumMismatch"),
+        TransferProblem.TOO_LARGE: ("EntityTooLarge",),
+    }.items()
+    for code in codes
+}
+"""Problems that the code of an S3 error determines, for any status ("Error responses", Amazon S3
+API Reference, 2026-11)."""
+
+_PROBLEMS_BY_STATUS: Mapping[int, TransferProblem] = {
+    **dict.fromkeys(_REDIRECTS, TransferProblem.FORBIDDEN_ADDRESS),
+    404: TransferProblem.MISSING,
+    408: TransferProblem.BUSY,
+    410: TransferProblem.MISSING,
+    413: TransferProblem.TOO_LARGE,
+    416: TransferProblem.CHANGED,
+    425: TransferProblem.BUSY,
+    429: TransferProblem.BUSY,
+}
+
+
+class TransferError(Exception):
+    """Error for a failed transfer, with the reason as the client reads it."""
+
+    def __init__(self, failure: TransferFailure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return f"{self.failure.problem}: {self.failure.reason}"
+
+
+def transfer_error(
+    problem: TransferProblem,
+    reason: str,
+    *,
+    status: int | None = None,
+    retry_after: float | None = None,
+) -> TransferError:
+    """Return an error with a reason, which is cut and made printable."""
+    text = shorten(printable_line(reason, MAX_REASON_CHARS), MAX_REASON_CHARS)
+    return TransferError(
+        TransferFailure(problem=problem, reason=text, status=status, retry_after=retry_after)
+    )
+
+
+def error_from_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, writing: bool, query: str
+) -> TransferError:
+    """Return the error that an unsuccessful answer of a server stands for.
+
+    Args:
+        status: Status of the answer.
+        headers: Headers of the answer.
+        body: Start of its body, which is read if it is an error of S3.
+        writing: True for the answer to a ``PUT``.
+        query: Query of the URL, which must not be shown even if the server repeats it.
+    """
+    match = _CODE.search(body)
+    code = match.group(1).decode("ascii") if match else ""
+    match = _MESSAGE.search(body)
+    message = html.unescape(match.group(1).decode("utf-8", "replace")).strip() if match else ""
+    problem = _problem(status, code, message, writing=writing)
+    shown = "" if repeats_secret(message, query) else message
+    reason = " ".join(filter(None, (f"HTTP {status}", code, shown)))
+    if status in _REDIRECTS:
+        reason += " (redirects are not followed)"
+    return transfer_error(
+        problem,
+        reason,
+        status=status if 100 <= status <= 599 else None,
+        retry_after=_retry_after(headers),
+    )
+
+
+def repeats_secret(text: str, query: str) -> bool:
+    """Return whether a text of a server has a part of a URL's query in it."""
+    values = (part.partition("=")[2] or part for part in query.split("&"))
+    return any(len(value) >= 8 and value in text for value in values)
+
+
+def _problem(status: int, code: str, message: str, *, writing: bool) -> TransferProblem:
+    if code == "AccessDenied" and message == _EXPIRED_MESSAGE:
+        return TransferProblem.EXPIRED
+    if status == 412:
+        return TransferProblem.EXISTS if writing else TransferProblem.CHANGED
+    families = {4: TransferProblem.REFUSED, 5: TransferProblem.BUSY}
+    return (
+        _PROBLEMS_BY_CODE.get(code)
+        or _PROBLEMS_BY_STATUS.get(status)
+        or families.get(status // 100, TransferProblem.INVALID)
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return None  # a date is ignored: it depends on the server's clock
+    return float(min(int(text), MAX_RETRY_AFTER))

@@ -1,0 +1,111 @@
+"""Files that are written to S3."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+import httpx
+from anyio import CancelScope, current_time
+
+from cloudburst.models.transfers import PutPart, TransferProblem
+from cloudburst.transfers.client import LocalReadError
+from cloudburst.transfers.errors import transfer_error
+from cloudburst.transfers.policy import DEFAULT_POLICY, TransferPolicy
+from cloudburst.transfers.requests import entity_tag, open_answer
+
+BLOCK_BYTES = 256 * 1024
+"""Number of bytes that are read and sent at a time."""
+
+
+async def put_part(
+    part: PutPart,
+    read_block: Callable[[int, int], Awaitable[bytes]],
+    *,
+    client: httpx.AsyncClient,
+    progress: Callable[[int], None],
+    policy: TransferPolicy = DEFAULT_POLICY,
+) -> str:
+    """Write a part of a file to S3 and return its ETag.
+
+    Args:
+        part: URL, headers, offset and size of the part.
+        read_block: Function that returns bytes of the file, by their offset and number. An error of
+            it is raised as it is.
+        client: Client of `open_transfer_client`.
+        progress: Function that is called with the number of bytes of the part sent so far.
+        policy: Limits of time.
+
+    Raises:
+        TransferError: The part was not written, or it is not certain that it was.
+    """
+    pace = _Pace(policy)
+    blocks = _blocks(part, read_block, progress, pace)
+    etag: str | None = None
+    try:
+        with pace.scope:
+            async with (
+                aclosing(blocks),
+                open_answer(
+                    client,
+                    "PUT",
+                    part.url,
+                    headers=part.headers,
+                    own_headers={"Content-Length": str(part.size)},
+                    public_only=False,
+                    content=blocks,
+                    policy=policy,
+                ) as response,
+            ):
+                etag = entity_tag(response)
+    except LocalReadError as exc:
+        raise exc.reason from None
+    if pace.scope.cancelled_caught:
+        raise transfer_error(TransferProblem.UNREACHABLE, "the server is too slow")
+    if etag is None:
+        raise transfer_error(TransferProblem.INVALID, "the server sends no ETag", status=200)
+    return etag
+
+
+class _Pace:
+    """Deadline of a ``PUT``, which moves while its body is sent fast enough."""
+
+    def __init__(self, policy: TransferPolicy) -> None:
+        self._policy = policy
+        self._end = current_time() + policy.total_timeout
+        self._counted = 0
+        self.scope = CancelScope()
+        self._allow(2 * policy.connect_timeout + policy.pace_window)
+
+    def _allow(self, seconds: float) -> None:
+        self.scope.deadline = min(self._end, current_time() + seconds)
+
+    def sent(self, size: int) -> None:
+        """Note the number of bytes sent so far."""
+        if size - self._counted >= self._policy.pace_bytes:
+            self._counted = size
+            self._allow(self._policy.pace_window)
+
+    def complete(self) -> None:
+        """Wait for the answer from now on."""
+        self._allow(self._policy.answer_timeout)
+
+
+async def _blocks(
+    part: PutPart,
+    read_block: Callable[[int, int], Awaitable[bytes]],
+    progress: Callable[[int], None],
+    pace: _Pace,
+) -> AsyncGenerator[bytes]:
+    sent = 0
+    while sent < part.size:
+        count = min(BLOCK_BYTES, part.size - sent)
+        try:
+            block = await read_block(part.offset + sent, count)
+        except Exception as exc:
+            raise LocalReadError(exc) from exc
+        yield block
+        sent += count
+        pace.sent(sent)
+        progress(sent)
+    pace.complete()
