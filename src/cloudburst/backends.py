@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,35 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
     if not settings.subnets:
         msg = "AWS_SUBNET_ID is not set: Fargate tasks need a subnet; `cloudburst init` finds one"
         raise ConfigurationError(msg)
+    return _OpenFargate(settings, session)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenFargate:
+    """Function that opens the Fargate backend of an AWS account."""
+
+    settings: Settings
+    session: Any
 
     @asynccontextmanager
-    async def opened(timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
+    async def __call__(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
         module = await _imported("cloudburst.aws.fargate.backend")
-        async with module.open_fargate(settings, timeouts, tier, session=session) as backend:
+        async with module.open_fargate(
+            self.settings, timeouts, tier, session=self.session
+        ) as backend:
             yield backend
 
-    return opened
+
+def account_of(backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:
+    """Return the settings and the ``aioboto3.Session`` with which files in S3 are accessed.
+
+    They are those of the first Fargate backend. Without one, the settings are those in the
+    environment variables, and the session is ``None``.
+    """
+    for backend in backends:
+        if isinstance(backend, _OpenFargate):
+            return backend.settings, backend.session
+    return Settings(), None
 
 
 def burst(

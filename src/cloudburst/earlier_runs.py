@@ -153,6 +153,19 @@ def recover_outputs(
         for scene, entry, all_mine in zip(scenes, entries, ours, strict=True)
         if entry is not None and all_mine and entry.fingerprint == scene.fingerprint
     }
+    return recovered_state(past, scenes, done)
+
+
+def recovered_state(
+    past: JournalState, scenes: Sequence[CheckedScene], finished: Mapping[str, ResultEntry]
+) -> RecoveredState:
+    """Return the state that earlier processes of a run left.
+
+    Args:
+        past: State of the run's journal.
+        scenes: Scenes of the run.
+        finished: Results whose video is there and up to date, by the name of the scene.
+    """
     same = {
         scene.scene.name
         for scene in scenes
@@ -161,7 +174,7 @@ def recover_outputs(
     }
     answered = {task.token for task in past.tasks.values()}
     return RecoveredState(
-        finished=done,
+        finished=finished,
         results=tuple(past.results.values()),
         failures={name: failure for name, failure in past.scene_failures.items() if name in same},
         tasks=tuple(past.tasks.values()),

@@ -1,0 +1,209 @@
+"""Folder in S3 as the destination of videos.
+
+The journals of its runs are on this machine, because SQLite needs a disk. A run can be resumed
+without its journal, because each object names its run and the fingerprint of its scene.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.remote_files import FinishedObject, find_finished, run_of
+from cloudburst.destinations import ClaimedOutputs, OnLost
+from cloudburst.earlier_runs import newest_run_with, recovered_state
+from cloudburst.engine.recovery import RecoveredState
+from cloudburst.errors import ConfigurationError, OutputExistsError
+from cloudburst.journal import JournalState
+from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.locations import OutputLocation, S3Object, S3Prefix
+from cloudburst.models.scene import CheckedScene, Video, cover_path
+from cloudburst.outputs import claim_outputs
+from cloudburst.paths import state_folder
+from cloudburst.text import list_some
+
+_MAX_REQUESTS = 32
+"""Number of objects that are asked about at once."""
+_OBJECTS_THAT_NAME_RUNS = 3
+"""Number of existing objects that are asked for their run, if no journal on this machine knows
+it."""
+
+
+def journal_folder(prefix: S3Prefix) -> Path:
+    """Return the folder on this machine for the journals of the runs of a folder in S3."""
+    name = hashlib.sha256(prefix.prefix.encode()).hexdigest()[:16]
+    return (state_folder() / "s3" / prefix.bucket / name).absolute()
+
+
+class S3Destination:
+    """Folder in S3 for the videos of a run; its journals are on this machine."""
+
+    def __init__(self, prefix: S3Prefix, store: ObjectStore) -> None:
+        self.folder = journal_folder(prefix)
+        """Absolute path of the folder on this machine with the journals of its runs."""
+        self.replaceable: set[S3Object] = set()
+        """Outdated objects of the run itself, which `recover` has found and the run replaces."""
+        self._prefix = prefix
+        self._store = store
+
+    @asynccontextmanager
+    async def claim(
+        self,
+        names: Sequence[str],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
+        covers: Collection[str],
+        on_lost: OnLost,
+    ) -> AsyncGenerator[ClaimedOutputs]:
+        """Claim the videos for this run, before all other machines: see `Destination.claim`."""
+        await anyio.to_thread.run_sync(_make_folder, self.folder)
+        # The claim on this machine refuses a second process of the same run, which could take the
+        # claim in S3 over.
+        async with (
+            claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume) as own,
+            claim_objects(
+                self._store,
+                self._prefix,
+                names,
+                run=run,
+                overwrite=overwrite,
+                resume=resume,
+                covers=covers,
+                on_lost=on_lost,
+            ) as locations,
+        ):
+            yield ClaimedOutputs(locations=locations, renew=own.renew)
+
+    async def newest_run_with(self, names: Collection[str]) -> str | None:
+        """Return the name of the newest run with a scene of one of these names, or ``None``.
+
+        If no journal of this machine knows such a run, it is the run that made one of the videos.
+        """
+        if run := await anyio.to_thread.run_sync(newest_run_with, self.folder, names):
+            return run
+        there = await self._existing()
+        videos = [video for name in names if (video := self._video(name)) in there]
+        for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
+            if run := await run_of(self._store, video):
+                return run
+        return None
+
+    async def recover(
+        self,
+        run: str,
+        past: JournalState,
+        scenes: Sequence[CheckedScene],
+        locations: Mapping[str, OutputLocation],
+        *,
+        overwrite: bool,
+    ) -> RecoveredState | None:
+        """Return the state that earlier processes of the run left: see `Destination.recover`.
+
+        The processes may have run on other machines.
+        """
+        there = await self._existing()
+        outputs = {
+            location: scene.scene.name
+            for scene in scenes
+            for location in self._outputs(scene)
+            if location in there
+        }
+        found = await self._find(run, outputs)
+        foreign = [location for location, info in found.items() if info is None]
+        if foreign and not overwrite:
+            msg = (
+                f"videos already exist: {list_some(foreign)}, which run {run} has not made; pass "
+                "overwrite=True to render and replace them, or choose another folder"
+            )
+            raise OutputExistsError(msg, paths=foreign)
+        finished = {
+            scene.scene.name: entry
+            for scene in scenes
+            if (entry := self._result(scene, past.results.get(scene.scene.name), found)) is not None
+        }
+        self.replaceable = {
+            location
+            for location, scene in outputs.items()
+            if found[location] is not None and scene not in finished
+        }
+        return recovered_state(past, scenes, finished) if past.processes or finished else None
+
+    async def _existing(self) -> set[S3Object]:
+        pages = self._store.list_pages(self._prefix, flat=True)
+        return {entry.location async for page in pages for entry in page}
+
+    async def _find(
+        self, run: str, outputs: Mapping[S3Object, str]
+    ) -> dict[S3Object, FinishedObject | None]:
+        """Return what the run has written to each location; ``None`` for objects of others."""
+        found = dict[S3Object, FinishedObject | None]()
+        limiter = anyio.CapacityLimiter(_MAX_REQUESTS)
+
+        async def find(location: S3Object, scene: str) -> None:
+            async with limiter:
+                found[location] = await find_finished(self._store, location, run=run, scene=scene)
+
+        async with anyio.create_task_group() as tasks:
+            for location, scene in outputs.items():
+                tasks.start_soon(find, location, scene)
+        return found
+
+    def _video(self, scene: str) -> S3Object:
+        return self._prefix.object(f"{scene}.mp4")
+
+    def _outputs(self, scene: CheckedScene) -> list[S3Object]:
+        video = self._video(scene.scene.name)
+        return [video, cover_path(video)] if scene.options.cover else [video]
+
+    def _result(
+        self,
+        scene: CheckedScene,
+        entry: ResultEntry | None,
+        found: Mapping[S3Object, FinishedObject | None],
+    ) -> ResultEntry | None:
+        """Return the result of a scene whose objects are there and up to date, or ``None``."""
+        objects = [found.get(location) for location in self._outputs(scene)]
+        there = [info for info in objects if info is not None]
+        if len(there) < len(objects) or not scene.fingerprint:
+            return None
+        if any(info.fingerprint != scene.fingerprint for info in there):
+            return None
+        video, cover = there[0], there[1] if len(there) > 1 else None
+        location = self._video(scene.scene.name)
+        if entry is not None and entry.video.sha256 == video.sha256:
+            return replace(entry, video=entry.video.moved_to(location))
+        return ResultEntry(
+            video=Video(
+                scene=scene.scene.name,
+                path=location,
+                task="",
+                size=video.size,
+                sha256=video.sha256,
+                seconds=scene.audio_seconds,
+                cover=None if cover is None else cover_path(location),
+                cover_sha256=None if cover is None else cover.sha256,
+            ),
+            fingerprint=scene.fingerprint,
+            attempts=1,
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        msg = (
+            f"the journal of the run cannot be kept in {folder} ({exc.strerror}): set "
+            "XDG_STATE_HOME to a folder that can be written to"
+        )
+        raise ConfigurationError(msg) from exc
