@@ -20,6 +20,7 @@ from rich.console import Console
 
 from cloudburst.cli.emulate import StateLines, emulate_command, next_steps
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.testing import ImagePull, Task
 from support.emulator_calls import ask, client, request, until
 from support.registry_server import missing_programs
@@ -82,7 +83,10 @@ def test_runs_our_service_unless_told_otherwise(tmp_path):
         ecs = client(emulator, "ecs")
         definition = ecs.describe_task_definition(taskDefinition="cloudburst-task")
         labels = definition["taskDefinition"]["containerDefinitions"][0]["dockerLabels"]
-        assert labels == {"cloudburst.protocol": "native"}
+        assert labels == {
+            "cloudburst.protocol": "native",
+            "cloudburst.protocol-version": str(PROTOCOL_VERSION),
+        }
         ecs.run_task(**request(emulator))
         until(lambda: "RUNNING" in told.read_text())
         address = told.read_text().split(" at ")[-1].split(",")[0]

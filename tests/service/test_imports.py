@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 NEEDLESS = [
-    *("PIL", "av", "boto3", "botocore", "cryptography", "filelock", "httpx", "numpy"),
+    *("PIL", "av", "boto3", "botocore", "certifi", "cryptography", "filelock", "httpcore", "httpx"),
+    "numpy",
     *("pydantic_settings", "tinytag", "cloudburst.models.failures", "cloudburst.models.limits"),
     *("cloudburst.models.prices", "cloudburst.models.settings", "cloudburst.models.task"),
     "cloudburst.renderer.render",

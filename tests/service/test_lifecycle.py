@@ -278,8 +278,8 @@ def test_the_image_installs_what_the_service_may_use() -> None:
         check=True,
     ).stdout
     names = {re.split(r"[^a-z-]", line)[0] for line in listed.splitlines()}
-    assert {"uvicorn", "starlette", "pydantic", "av", "noto-cjk-sans-otc"} <= names
-    assert not {"aioboto", "httpx", "cloudburst-sdk"} & names
+    assert {"uvicorn", "starlette", "pydantic", "av", "httpx", "noto-cjk-sans-otc"} <= names
+    assert not {"aioboto", "cryptography", "cloudburst-sdk"} & names
 
 
 def test_a_port_in_use_and_bad_settings_are_said(start: Start) -> None:

@@ -30,6 +30,8 @@ WORKER_CONTAINER, WATCHDOG_CONTAINER = "cloudburst-processor", "cloudburst-watch
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 RETENTION_DAYS = 30
 PUBLIC_IMAGE = "betashow/video-generation-api:latest"
+NATIVE_PROTOCOL_VERSION = "2"
+"""Version of the native protocol that the installed render service speaks."""
 SERVICE_CONTAINER_STOP_TIMEOUT, OTHER_CONTAINER_STOP_TIMEOUT = 120, 5
 """Values of ``stopTimeout`` in seconds: for the render service, which finishes its scenes after
 SIGTERM, and for all other containers."""
@@ -119,6 +121,9 @@ class EmulatedAccount:
         watched = config.watchdog if watchdog is None else watchdog
         registry = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         image = f"{registry}/cloudburst:latest" if protocol == "native" else PUBLIC_IMAGE
+        labels = {"cloudburst.protocol": protocol}
+        if protocol == "native":
+            labels["cloudburst.protocol-version"] = NATIVE_PROTOCOL_VERSION
         self.clusters.create(
             {"clusterName": cluster, "capacityProviders": ["FARGATE", "FARGATE_SPOT"]}
         )
@@ -131,7 +136,7 @@ class EmulatedAccount:
             {
                 **_common(WORKER_CONTAINER, image, init=init, region=config.region),
                 "portMappings": [{"containerPort": config.port, "protocol": "tcp"}],
-                "dockerLabels": {"cloudburst.protocol": protocol},
+                "dockerLabels": labels,
                 "environment": [{"name": k, "value": v} for k, v in (environment or {}).items()],
                 "stopTimeout": stop_timeout
                 or (

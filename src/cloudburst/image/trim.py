@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from pathlib import Path, PurePosixPath
 
-OWN_PACKAGES = ("models", "renderer", "service")
+OWN_PACKAGES = ("models", "renderer", "service", "transfers")
 OWN_MODULES = ("__init__.py", "errors.py", "text.py")
 """Parts of this package that the render service imports. A test compares them with its imports."""
 OWN_NAME = "cloudburst"

@@ -15,7 +15,7 @@ from cloudburst.models.tier import Tier
 
 TaskId = NewType("TaskId", str)
 """Identifier of a task: its ARN, or a name for a process on this machine."""
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Version of the native protocol. It is raised with every change after which a client and a render
 service of different versions cannot work together. ``cloudburst init`` writes it into the task
 definition."""

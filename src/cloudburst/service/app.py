@@ -39,6 +39,7 @@ AVAILABLE_ENDPOINTS = (
     "/download/<file_id>",
     "/cleanup",
     "/files/<sha256>",
+    "/fetches",
     "/jobs",
 )
 
@@ -65,6 +66,7 @@ def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND)
             Route("/cleanup", onestep.cleanup, middleware=key_if_set),
             Route(sha, native.head_file, methods=["HEAD"], middleware=key_required),
             Route(sha, native.put_file, methods=["PUT"], middleware=key_required),
+            Route("/fetches", native.post_fetch, methods=["POST"], middleware=key_required),
             Route("/jobs", native.post_job, methods=["POST"], middleware=key_required),
             Route("/jobs", native.delete_jobs, methods=["DELETE"], middleware=key_required),
             Route(job, native.get_job, methods=["GET"], middleware=key_required),
@@ -72,6 +74,7 @@ def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND)
             Route(f"{job}/events", native.get_events, methods=["GET"], middleware=key_required),
             Route(f"{job}/video", native.get_video, methods=["GET"], middleware=key_required),
             Route(f"{job}/cover", native.get_cover, methods=["GET"], middleware=key_required),
+            Route(f"{job}/uploads", native.post_upload, methods=["POST"], middleware=key_required),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )

@@ -22,9 +22,9 @@ MAX_OPEN_CONNECTIONS = 500
 """Maximum number of open connections. A client uses a few for each scene on the worker; 16 encoder
 slots need fewer than 100."""
 MIN_OPEN_CONNECTIONS = 8
-RESERVED_DESCRIPTORS = 64
-"""Number of file descriptors kept for the listener, event loop, pipes, libraries, and files that
-threads open for a short time."""
+RESERVED_DESCRIPTORS = 96
+"""Number of file descriptors kept for the listener, event loop, pipes, libraries, files that
+threads open for a short time, and a socket and a file for each of 16 transfers."""
 DESCRIPTORS_PER_ENCODER = 8
 """Number of file descriptors for the pipes and files of one child process."""
 ACCEPT_RETRY_DELAY = 0.1

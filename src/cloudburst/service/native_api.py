@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from uuid import uuid4
 
 from anyio import Lock, create_task_group, current_time, move_on_after
@@ -14,23 +14,25 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
+from cloudburst.models.transfers import FetchRequest, UploadRequest
 from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK, RenderedVideo
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
+from cloudburst.service.fetches import MAX_FETCH_REQUEST_BYTES, Fetch
 from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
 from cloudburst.service.http_errors import RejectedRequestError, display_value
 from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
+from cloudburst.service.transfer_stream import TransferStream
+from cloudburst.service.uploads import MAX_UPLOAD_REQUEST_BYTES, Upload
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
@@ -118,10 +120,8 @@ class NativeApi:
 
     async def post_job(self, request: Request) -> Response:
         """Create a job for a scene and add it to the queue."""
-        asked = _parsed(
-            await request_body.read_to_memory(
-                request, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
-            )
+        asked = await request_body.read_model(
+            request, JobRequest, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
         )
         ident = _idempotency_key(request) or uuid4().hex
         async with self._posting:  # a repeated request must find the job of the first one
@@ -185,6 +185,28 @@ class NativeApi:
             stall=self._settings.stall_seconds,
             media_type="image/jpeg",
         )
+
+    async def post_fetch(self, request: Request) -> Response:
+        """Get a file from a URL and store it, with a stream of its progress."""
+        stall = self._settings.stall_seconds
+        fetch = Fetch(
+            self._service,
+            await request_body.read_model(
+                request, FetchRequest, limit=MAX_FETCH_REQUEST_BYTES, stall=stall, secret=True
+            ),
+        )
+        heartbeat = self._settings.heartbeat_seconds
+        return TransferStream(fetch.run, fetch.progress, heartbeat=heartbeat, stall=stall)
+
+    async def post_upload(self, request: Request) -> Response:
+        """Write the video or cover of a job to S3, with a stream of its progress."""
+        job, stall = self._job(request), self._settings.stall_seconds
+        asked = await request_body.read_model(
+            request, UploadRequest, limit=MAX_UPLOAD_REQUEST_BYTES, stall=stall, secret=True
+        )
+        upload = Upload(self._service.transfers, job, _done(job), asked)
+        heartbeat = self._settings.heartbeat_seconds
+        return TransferStream(upload.run, upload.progress, heartbeat=heartbeat, stall=stall)
 
     async def delete_job(self, request: Request) -> Response:
         """Cancel a job that has not ended, or delete a job that has ended."""
@@ -305,34 +327,3 @@ def _idempotency_key(request: Request) -> str | None:
 def _named(job: Job, status: int) -> Response:
     location = {"Location": f"/jobs/{job.id}"}
     return JSONResponse({"id": job.id, "state": job.state}, status, location)
-
-
-def _parsed(raw: bytes) -> JobRequest:
-    try:
-        data: Any = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise RejectedRequestError(
-            400,
-            f"not JSON: {error}",
-            field="",
-            found=display_value(raw[:80]),
-            expected="a JSON object",
-        ) from error
-    try:
-        return JobRequest.model_validate(data)
-    except ValidationError as error:
-        raise validation_rejection(error) from None
-
-
-def validation_rejection(error: ValidationError) -> RejectedRequestError:
-    """Return a rejection that describes the first validation error."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(map(str, first["loc"]))
-    shown = "nothing" if first["type"] == "missing" else display_value(first["input"])
-    return RejectedRequestError(
-        400,
-        f"{field or 'the request'}: {first['msg']}",
-        field=field,
-        found=shown,
-        expected=first["msg"],
-    )

@@ -8,17 +8,24 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from anyio import CancelScope, fail_after, to_thread
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from cloudburst.service.content_store import DiskReservation
-from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError
+from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError, display_value
 
 BODY_BLOCK_BYTES = 1024 * 1024
 """Number of bytes that are collected before a thread writes them; the use of a thread costs as much
 time as writing 100 KB."""
+
+HIDDEN = "a value that is not shown"
+"""Text in place of a value that may be secret."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 
@@ -65,7 +72,7 @@ async def read_to_file(
         ClientDisconnect: The caller disconnected.
     """
     expected = content_length(request, limit)
-    async with _new_file(path) as file:
+    async with new_file(path) as file:
         sink = _Sink(file)
         async with _translated():
             while (chunk := await _next(request, stall)) is not None:
@@ -80,6 +87,51 @@ async def read_to_file(
                 400, f"received {sink.size} bytes; the Content-Length is {expected}"
             )
         return ReceivedBody(size=sink.size, sha256=sink.digest.hexdigest())
+
+
+async def read_model(
+    request: Request, model: type[Model], *, limit: int, stall: float, secret: bool = False
+) -> Model:
+    """Return the validated JSON body of a request, of at most ``limit`` bytes.
+
+    With ``secret``, errors do not show the values that were found.
+
+    Raises:
+        RejectedRequestError: Status 400, 408, 411 or 413.
+        ClientDisconnect: The caller disconnected.
+    """
+    raw = await read_to_memory(request, limit=limit, stall=stall)
+    try:
+        data: Any = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise RejectedRequestError(
+            400,
+            f"not JSON: {error}",
+            field="",
+            found=HIDDEN if secret else display_value(raw[:80]),
+            expected="a JSON object",
+        ) from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _rejection(error, secret=secret) from None
+
+
+def _rejection(error: ValidationError, *, secret: bool = False) -> RejectedRequestError:
+    """Return a rejection that describes the first validation error.
+
+    With ``secret``, it does not show the value that was found.
+    """
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    shown = "nothing" if first["type"] == "missing" else display_value(first["input"])
+    return RejectedRequestError(
+        400,
+        f"{field or 'the request'}: {first['msg']}",
+        field=field,
+        found=HIDDEN if secret else shown,
+        expected=first["msg"],
+    )
 
 
 async def read_to_memory(request: Request, *, limit: int, stall: float) -> bytes:
@@ -138,7 +190,8 @@ class _Sink:
 
 
 @asynccontextmanager
-async def _new_file(path: Path) -> AsyncGenerator[IO[bytes]]:
+async def new_file(path: Path) -> AsyncGenerator[IO[bytes]]:
+    """Yield a new file, which is opened for writing without a buffer, and close it afterwards."""
     file = await to_thread.run_sync(lambda: path.open("xb", buffering=0))
     try:
         yield file

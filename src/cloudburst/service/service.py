@@ -21,6 +21,7 @@ from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs, QueueFullError, StoppingError
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses
+from cloudburst.service.transfers import Transfers, open_transfers
 
 MAX_EXPIRY_INTERVAL = 60.0
 """Longest time between two deletions of expired files and jobs, in seconds."""
@@ -38,6 +39,7 @@ class RenderService:
         jobs: Jobs,
         subprocesses: Subprocesses,
         self_test: SelfTest,
+        transfers: Transfers,
     ) -> None:
         self.settings = settings
         self.folder = folder
@@ -45,6 +47,7 @@ class RenderService:
         self.jobs = jobs
         self.subprocesses = subprocesses
         self.self_test = self_test
+        self.transfers = transfers
         self._requests = 0
         self._last_request = current_time()
 
@@ -152,7 +155,7 @@ async def open_service(
     try:
         store = ContentStore(folder / "files", reserve=settings.reserve_bytes)
         subprocesses = Subprocesses()
-        async with create_task_group() as tasks:
+        async with open_transfers() as transfers, create_task_group() as tasks:
             jobs = Jobs(tasks, subprocesses, settings, render=render, gop_command=gop_command)
             service = RenderService(
                 settings,
@@ -161,6 +164,7 @@ async def open_service(
                 jobs=jobs,
                 subprocesses=subprocesses,
                 self_test=SelfTest(tasks, subprocesses, folder / "probe", probe=probe),
+                transfers=transfers,
             )
             tasks.start_soon(service.expire)
             try:

@@ -51,11 +51,15 @@ async def test_a_run_with_tasks_of_another_version_is_told_before_anything_start
         labels = {**NATIVE, "cloudburst.version": "9.0"}
         labels["cloudburst.protocol-version"] = str(PROTOCOL_VERSION + 1)
         emulator.register(family="newer", container={"dockerLabels": labels})
-        expected = r"newer:1 speak version 2 .*\(cloudburst 9\.0\).* version 1: run cloudburst init"
+        expected = r"newer:1 speak version 3 .*\(cloudburst 9\.0\).* version 2: run cloudburst init"
         with pytest.raises(ConfigurationError, match=expected):
             async with backend_of(emulator, task_definition="newer"):
                 pass
         assert count(emulator, "DescribeTasks") == 0
         emulator.register(family="older", container={"dockerLabels": NATIVE})
-        async with backend_of(emulator, task_definition="older"):
+        with pytest.raises(ConfigurationError, match=r"older:1 speak version 1 .* version 2"):
+            async with backend_of(emulator, task_definition="older"):
+                pass
+        emulator.register(family="equal")
+        async with backend_of(emulator, task_definition="equal"):
             pass

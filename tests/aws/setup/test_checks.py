@@ -16,6 +16,7 @@ from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
 from cloudburst.cli.doctor import DoctorSummary, doctor_command
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
+from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.models.tier import Tier
 from cloudburst.registry import ImageReference
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
@@ -23,6 +24,7 @@ from support.setup_accounts import HERE, client, here, pushed, session, set_up, 
 
 pytestmark = pytest.mark.anyio
 
+SAME = {"protocol-version": str(PROTOCOL_VERSION)}
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"
 
 
@@ -182,9 +184,10 @@ async def test_our_service_needs_its_time_to_stop(emulator):
 @pytest.mark.parametrize(
     ("labels", "state", "told"),
     [
-        ({}, "warning", "set up by an earlier version, which recorded none; this is "),
-        ({"version": "0.0.1"}, "warning", "set up by 0.0.1; this is "),
-        ({"version": "9.1", "protocol-version": "2"}, "failed", "version 2 of the native protocol"),
+        (SAME, "warning", "set up by an earlier version, which recorded none; this is "),
+        ({**SAME, "version": "0.0.1"}, "warning", "set up by 0.0.1; this is "),
+        ({}, "failed", "version 1 of the native protocol"),
+        ({"version": "9.1", "protocol-version": "3"}, "failed", "version 3 of the native protocol"),
     ],
 )
 async def test_versions_that_differ_are_told(emulator, labels, state, told):
