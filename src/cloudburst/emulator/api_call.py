@@ -21,6 +21,12 @@ class Call:
     """Error code that the emulator returned, or kind of the injected fault; otherwise empty."""
     key: str = ""
     """Id of the access key with which the call was signed."""
+    presigned: bool = False
+    """True if the signature is in the URL (S3 only)."""
+    received: int = 0
+    """Number of bytes of the request's body that were read (S3 only)."""
+    sent: int = 0
+    """Number of bytes of the response's body that were sent (S3 only)."""
 
     @property
     def action(self) -> str:

@@ -132,6 +132,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                         inside.ended.set()
                         registry.stop_timers()
             finally:
+                account.s3.close()
                 if account.moto:
                     with CancelScope(shield=True):
                         await account.moto.close()

@@ -11,7 +11,7 @@ NO_CAPACITY = (
 )
 """Reason that ECS gives when Fargate has no capacity for a task."""
 
-FaultKind = Literal["error", "failures", "lost", "dropped", "doubled", "delay"]
+FaultKind = Literal["error", "failures", "lost", "dropped", "doubled", "delay", "truncated", "slow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,10 @@ class Fault:
     * ``doubled``: the call is executed twice, as if the network had repeated the request, and the
       second response is sent.
     * ``delay``: the call is executed ``seconds`` later.
+    * ``truncated`` (S3 only): the connection is reset after half of the response's body. If the
+      response has no body, it is reset after half of the request's body, and the call is not
+      executed.
+    * ``slow`` (S3 only): the body of the request or response takes ``seconds``.
     """
 
     operation: str = "*"
@@ -39,8 +43,8 @@ class Fault:
     reason: str = NO_CAPACITY
     """Reason that RunTask returns for each task if the kind is ``failures``."""
     seconds: float = 0.0
-    """Seconds by which a ``delay`` postpones the call, or after which the connection of a ``lost``
-    or ``dropped`` call is closed."""
+    """Seconds by which a ``delay`` postpones the call, that a ``slow`` body takes, or after which the
+    connection of a ``lost`` or ``dropped`` call is closed."""
     skip: int = 0
     """Number of matching calls that remain unaffected before the fault applies."""
     times: int | None = 1

@@ -28,8 +28,18 @@ GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "rout
 """Services whose requests may be signed for us-east-1 in any region."""
 
 FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
-EXPIRED_CODES = {"ec2": "RequestExpired", "sts": "ExpiredToken", "iam": "ExpiredToken"}
-DENIED_CODES = {"ec2": "UnauthorizedOperation", "sts": "AccessDenied", "iam": "AccessDenied"}
+EXPIRED_CODES = {
+    "ec2": "RequestExpired",
+    "sts": "ExpiredToken",
+    "iam": "ExpiredToken",
+    "s3": "ExpiredToken",
+}
+DENIED_CODES = {
+    "ec2": "UnauthorizedOperation",
+    "sts": "AccessDenied",
+    "iam": "AccessDenied",
+    "s3": "AccessDenied",
+}
 UNSIGNED_CODES = {
     "ec2": "MissingAuthenticationToken",
     "sts": "MissingAuthenticationToken",
@@ -137,14 +147,18 @@ class Identity:
         regions = {self._config.region}
         if service in GLOBAL_SERVICES:
             regions.add("us-east-1")
-        if signature.region not in regions:
+        if signature.region not in regions and service != "s3":  # each bucket has its region
             raise _refused(
                 WRONG_SIGNATURE_CODES,
                 "InvalidSignatureException",
                 service,
                 f"Credential should be scoped to a valid region, not '{signature.region}'.",
             )
-        if not signature.is_timely(datetime.now(UTC)):
+        if not signature.is_timely(now := datetime.now(UTC)):
+            if service == "s3" and signature.lasts is not None:
+                expired = signature.has_expired(now)
+                message = "Request has expired" if expired else "Request is not valid yet"
+                raise ApiError("AccessDenied", message, status=403)
             raise _refused(
                 UNTIMELY_CODES,
                 "InvalidSignatureException",

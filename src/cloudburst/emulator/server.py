@@ -26,11 +26,10 @@ from cloudburst.emulator.protocols import (
     success_response,
 )
 from cloudburst.emulator.run_task import check_network
+from cloudburst.emulator.s3.handler import S3Handler
 from cloudburst.emulator.services import EmulatedAccount
 from cloudburst.emulator.signature import SignedRequest
 
-MAX_S3_BODY_BYTES = 1 << 30
-"""Maximum size of the body of a request to S3, in bytes."""
 MAX_CALL_BYTES = 16 << 20
 """Maximum size of the body of a request to a service other than S3, in bytes. The body is kept in
 memory until the request's signature has been checked."""
@@ -61,6 +60,14 @@ class ApiServer:
         self._config = config
         self._account = account
         self._defects = defects
+        self._s3 = S3Handler(
+            account.identity,
+            account.s3,
+            self.faults,
+            self.calls,
+            defects,
+            latency=config.latency,
+        )
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Check the signature of a request and answer the request."""
@@ -82,8 +89,10 @@ class ApiServer:
             signature = identity.signature(head)
             call = replace(call, service=call.service or signature.service, key=signature.key)
             identity.check_key(signature)
-            largest = MAX_S3_BODY_BYTES if signature.service == "s3" else MAX_CALL_BYTES
-            body = await request.clone(client_max_size=largest).read()
+            if call.service == "s3":
+                call = replace(call, operation=f"{request.method} {request.path}")
+                return await self._s3.handle(request, head, signature, at)
+            body = await request.read()
             call = parse_call(request, body, key=signature.key, service=signature.service)
             identity.authenticate(signature, replace(head, body=body), call.service)
         except ApiError as error:
@@ -225,7 +234,7 @@ async def serve_api(api: ApiServer, port: int) -> AsyncGenerator[str]:
     Raises:
         EmulatorError: the port cannot be used.
     """
-    app = web.Application(client_max_size=MAX_S3_BODY_BYTES)
+    app = web.Application(client_max_size=MAX_CALL_BYTES)
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(
         app,

@@ -19,6 +19,7 @@ from cloudburst.emulator.pricing import PriceListApi
 from cloudburst.emulator.quotas import ServiceQuotas
 from cloudburst.emulator.roles import EXECUTION_ROLE_NAME, Roles
 from cloudburst.emulator.run_task import TaskLauncher
+from cloudburst.emulator.s3.api import S3
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.tasks import TaskOperations
 from cloudburst.emulator.token_buckets import TokenBuckets
@@ -75,6 +76,7 @@ class EmulatedAccount:
         self.ecr = ECR(config, images) if images else None
         """ECR API; ``None`` if the account has no registry on this machine."""
         self.ec2 = EC2(config, registry)
+        self.s3 = S3()
         self.moto = MotoServer(config, containers) if with_moto else None
         tasks = TaskOperations(config, self.clusters, self.definitions, registry)
         self._operations: dict[str, Mapping[str, Operation]] = {

@@ -17,8 +17,6 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 MAX_PRESIGNED_LIFETIME = timedelta(days=7)
 SKEW, S3_SKEW = timedelta(minutes=5), timedelta(minutes=15)
 """Maximum difference between a caller's clock and AWS's: for most services, and for S3."""
-UNSIGNED_PAYLOADS = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
-"""Values that S3 accepts in ``x-amz-content-sha256`` in place of a hash of the body."""
 
 
 class MalformedError(Exception):
@@ -66,8 +64,15 @@ class Signature:
 
     def is_timely(self, now: datetime) -> bool:
         """Return whether the signature is neither too old nor from the future."""
-        skew = S3_SKEW if self.service == "s3" else SKEW
-        return -skew <= now - self.at <= (self.lasts or skew)
+        return not self.has_expired(now) and now - self.at >= -self._skew
+
+    def has_expired(self, now: datetime) -> bool:
+        """Return whether the signature is too old."""
+        return now - self.at > (self.lasts or self._skew)
+
+    @property
+    def _skew(self) -> timedelta:
+        return S3_SKEW if self.service == "s3" else SKEW
 
     def fits(self, request: SignedRequest, secret: str) -> bool:
         """Return whether this signature is correct for a request and the caller's secret key."""
@@ -82,15 +87,20 @@ class Signature:
     def _covers_what_it_must(self, headers: Mapping[str, str]) -> bool:
         """Return whether all headers that change the meaning of the request are signed."""
         needed = {"host"}
-        if self.lasts is None:
+        if self.service == "s3":
+            needed |= {name for name in headers if name.startswith("x-amz-")}
+        elif self.lasts is None:
             needed |= {name for name in ("x-amz-date", "x-amz-target") if headers.get(name)}
         return needed <= set(self.signed_headers) and self.day == self.at.strftime("%Y%m%d")
 
     def _payload(self, request: SignedRequest) -> str | None:
-        """Return the signed hash of the body; ``None`` if the request declares a wrong hash."""
+        """Return the signed hash of the body; ``None`` if the request declares a wrong hash.
+
+        For S3, the body is compared with its hash when it is read.
+        """
         declared = request.headers.get("x-amz-content-sha256", "")
-        if self.service == "s3" and (self.lasts is not None or declared in UNSIGNED_PAYLOADS):
-            return declared or "UNSIGNED-PAYLOAD"
+        if self.service == "s3":
+            return declared or ("UNSIGNED-PAYLOAD" if self.lasts is not None else None)
         actual = hashlib.sha256(request.body).hexdigest()
         return actual if declared in {"", actual} else None
 

@@ -9,6 +9,7 @@ from cloudburst.testing.fake import FakeCloud
 if TYPE_CHECKING:
     from cloudburst.emulator import (
         AWS_BUCKETS,
+        S3_FAULTS,
         Bucket,
         Call,
         CapacityShortage,
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
         ImagePull,
         Task,
         TaskFault,
+        s3_fault,
+        s3_fault_mix,
     )
 
 __all__ = [
     "AWS_BUCKETS",
+    "S3_FAULTS",
     "Bucket",
     "Call",
     "CapacityShortage",
@@ -35,6 +39,8 @@ __all__ = [
     "Task",
     "TaskFault",
     "VirtualClockLoop",
+    "s3_fault",
+    "s3_fault_mix",
 ]
 
 

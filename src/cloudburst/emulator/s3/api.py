@@ -1,0 +1,483 @@
+"""Operations of the emulated S3."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import AsyncIterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.s3.checksums import BodyHash, composite_checksum, declared_checksums
+from cloudburst.emulator.s3.objects import Bucket, BucketFolder, MultipartUpload, StoredObject, now
+from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented
+from cloudburst.emulator.s3.responses import (
+    S3Response,
+    encoded_key,
+    object_headers,
+    xml_response,
+)
+
+MAX_BODY_BYTES = 1 << 30
+"""Maximum size of an object or part in one request, in bytes; S3's own limit is 5 GB."""
+MAX_DOCUMENT_BYTES = 2 << 20
+"""Maximum size of an XML document in a request, in bytes."""
+MIN_PART_BYTES = 5 << 20
+"""Minimum size of all parts but the last one, in bytes: "Amazon S3 multipart upload limits",
+Amazon S3 User Guide (2026-11)."""
+MAX_LISTED = 1000
+"""Maximum number of keys in one response."""
+DEFAULT_REGION = "us-east-1"
+"""Region whose buckets have no location constraint."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class S3:
+    """Emulated S3 API. Methods are called on one event loop only."""
+
+    def __init__(self) -> None:
+        self._folder = BucketFolder()
+
+    def close(self) -> None:
+        """Delete the contents of all objects."""
+        self._folder.close()
+
+    def check_region(self, request: S3Request) -> None:
+        """Check that a request is signed for the region of its bucket.
+
+        The emulator stands for the endpoints of all regions. As on AWS, the global endpoint, for
+        which requests are signed with ``us-east-1``, and other endpoints answer differently.
+
+        Raises:
+            ApiError: The bucket is in another region.
+        """
+        bucket = self._folder.buckets.get(request.bucket)
+        if request.operation == "CreateBucket" or bucket is None:
+            return
+        if request.region == bucket.region:
+            return
+        more = {"headers": {"x-amz-bucket-region": bucket.region}}
+        if request.region == DEFAULT_REGION:
+            raise ApiError(
+                "AuthorizationHeaderMalformed",
+                f"The authorization header is malformed; the region '{request.region}' is wrong; "
+                f"expecting '{bucket.region}'",
+                more={"Region": bucket.region, **more},
+            )
+        raise ApiError(
+            "PermanentRedirect",
+            "The bucket you are attempting to access must be addressed using the specified "
+            "endpoint. Please send all future requests to this endpoint.",
+            status=301,
+            more={"Endpoint": f"{request.bucket}.s3.amazonaws.com", **more},
+        )
+
+    async def answer(
+        self, request: S3Request, body: AsyncIterable[bytes], *, may_list: bool
+    ) -> S3Response:
+        """Execute an operation.
+
+        Args:
+            request: The request.
+            body: Blocks of its body.
+            may_list: True if the caller may list the bucket. Otherwise a missing object is
+                reported as a lack of permission, as on AWS.
+
+        Raises:
+            ApiError: The operation is refused.
+        """
+        if request.headers.get("content-encoding", "").startswith("aws-chunked"):
+            raise not_implemented("aws-chunked")
+        if request.operation in READ_BODY:
+            self._folder.bucket(request.bucket)
+            path = self._folder.new_path()
+            try:
+                return await self._write(request, body, path)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        request = replace(request, document=await _document(body))
+        function = getattr(self, f"_{_snake(request.operation)}")
+        try:
+            response: S3Response = function(request)
+        except ApiError as error:
+            if error.code in {"NoSuchKey", "NoSuchVersion"} and not may_list:
+                raise ApiError("AccessDenied", "Access Denied", status=403) from error
+            raise
+        return response
+
+    async def _write(
+        self, request: S3Request, body: AsyncIterable[bytes], path: Path
+    ) -> S3Response:
+        if request.operation == "PutObject":
+            self._check_conditions(request)
+        else:
+            self._upload(request)
+        declared_checksums(request.headers)
+        if "content-length" not in request.headers:
+            raise ApiError("MissingContentLength", "You must provide Content-Length.", status=411)
+        hashed = BodyHash()
+        with path.open("wb") as file:
+            async for block in body:
+                hashed.update(block)
+                if hashed.size > MAX_BODY_BYTES:
+                    raise ApiError("EntityTooLarge", "Your proposed upload is too large.")
+                file.write(block)
+        if hashed.size != int(request.headers["content-length"]):
+            raise ApiError("IncompleteBody", "You did not provide the number of bytes specified.")
+        checksums = hashed.check(request.headers)
+        bucket = self._folder.bucket(request.bucket)
+        stored = StoredObject(
+            path=path,
+            size=hashed.size,
+            etag=f'"{hashed.md5.hex()}"',
+            modified=now(),
+            content_type=request.headers.get("content-type", "binary/octet-stream"),
+            metadata=request.metadata,
+            checksums=checksums,
+            version_id=secrets.token_hex(16) if bucket.versioned else None,
+        )
+        if request.operation == "PutObject":
+            self._check_conditions(request)  # another request may have written it meanwhile
+            bucket.put(request.key, stored)
+        else:
+            number = int(request.query["partNumber"])
+            if not 1 <= number <= 10_000:
+                raise ApiError("InvalidArgument", "Part number must be from 1 to 10000.")
+            upload = self._upload(request)
+            if old := upload.parts.get(number):
+                old.path.unlink(missing_ok=True)
+            upload.parts[number] = stored
+        headers = {"ETag": stored.etag}
+        headers |= {f"x-amz-checksum-{name}": value for name, value in checksums.items()}
+        if stored.version_id and request.operation == "PutObject":
+            headers["x-amz-version-id"] = stored.version_id
+        return S3Response(headers=headers)
+
+    def _check_conditions(self, request: S3Request) -> None:
+        """Check ``If-None-Match`` and ``If-Match`` of a request that writes or deletes an object.
+
+        Raises:
+            ApiError: A condition does not hold.
+        """
+        current = self._folder.bucket(request.bucket).objects.get(request.key)
+        wanted, unwanted = (request.headers.get(n) for n in ("if-match", "if-none-match"))
+        if unwanted is not None:
+            if unwanted != "*":
+                raise not_implemented("If-None-Match with an ETag")
+            if current is not None:
+                raise _failed_condition("If-None-Match")
+        if wanted is not None:
+            if current is None:
+                raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
+            if wanted.strip('"') not in {"*", current.etag.strip('"')}:
+                raise _failed_condition("If-Match")
+
+    def _upload(self, request: S3Request) -> MultipartUpload:
+        upload = self._folder.bucket(request.bucket).uploads.get(request.query["uploadId"])
+        if upload is None or upload.key != request.key:
+            raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
+        return upload
+
+    # Buckets.
+
+    def _list_buckets(self, request: S3Request) -> S3Response:
+        found = [
+            {"Name": name, "CreationDate": f"{bucket.created:%Y-%m-%dT%H:%M:%S.000Z}"}
+            for name, bucket in sorted(self._folder.buckets.items())
+        ]
+        return xml_response("ListAllMyBucketsResult", {"Buckets": {"Bucket": found}})
+
+    def _create_bucket(self, request: S3Request) -> S3Response:
+        if not _BUCKET.fullmatch(request.bucket):
+            raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
+        region = DEFAULT_REGION
+        if request.document:
+            region = _parsed(request.document).findtext("LocationConstraint") or DEFAULT_REGION
+        if request.bucket in self._folder.buckets:
+            raise ApiError(
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded.",
+                status=409,
+            )
+        self._folder.buckets[request.bucket] = Bucket(region=region, created=now())
+        return S3Response(headers={"Location": f"/{request.bucket}"})
+
+    def _head_bucket(self, request: S3Request) -> S3Response:
+        bucket = self._folder.bucket(request.bucket)
+        return S3Response(headers={"x-amz-bucket-region": bucket.region})
+
+    def _delete_bucket(self, request: S3Request) -> S3Response:
+        bucket = self._folder.bucket(request.bucket)
+        if bucket.objects or bucket.older:
+            raise ApiError("BucketNotEmpty", "The bucket is not empty", status=409)
+        for upload_id in list(bucket.uploads):
+            bucket.drop_upload(upload_id)
+        del self._folder.buckets[request.bucket]
+        return S3Response(status=204)
+
+    def _get_bucket_location(self, request: S3Request) -> S3Response:
+        region = self._folder.bucket(request.bucket).region
+        text = "" if region == DEFAULT_REGION else region
+        body = f'<LocationConstraint xmlns="s3">{text}</LocationConstraint>'
+        return S3Response(headers={"Content-Type": "application/xml"}, body=body.encode())
+
+    def _get_bucket_versioning(self, request: S3Request) -> S3Response:
+        bucket = self._folder.bucket(request.bucket)
+        content = {"Status": "Enabled"} if bucket.versioned else {}
+        return xml_response("VersioningConfiguration", content)
+
+    def _put_bucket_versioning(self, request: S3Request) -> S3Response:
+        enabled = _parsed(request.document).findtext("Status") == "Enabled"
+        self._folder.bucket(request.bucket).versioned = enabled
+        return S3Response()
+
+    def _list_objects_v2(self, request: S3Request) -> S3Response:
+        bucket, query = self._folder.bucket(request.bucket), request.query
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        limit = min(int(query.get("max-keys") or MAX_LISTED), MAX_LISTED)
+        after = query.get("continuation-token") or query.get("start-after", "")
+        contents, folders, last = list[dict[str, Any]](), list[str](), ""
+        for key in bucket.keys(prefix, after):
+            folder, found, _ = key.removeprefix(prefix).partition(delimiter or "\0")
+            name = f"{prefix}{folder}{delimiter}" if delimiter and found else ""
+            if name and (name == after or name in folders or after.startswith(name)):
+                continue
+            if len(contents) + len(folders) == limit:
+                break
+            last = name or key
+            if name:
+                folders.append(name)
+                continue
+            stored = bucket.objects[key]
+            contents.append(
+                {
+                    "Key": encoded_key(key, query),
+                    "LastModified": f"{stored.modified:%Y-%m-%dT%H:%M:%S.000Z}",
+                    "ETag": stored.etag,
+                    "Size": stored.size,
+                    "StorageClass": "STANDARD",
+                }
+            )
+        else:
+            last = ""
+        content: dict[str, Any] = {
+            "Name": request.bucket,
+            "Prefix": encoded_key(prefix, query),
+            "KeyCount": len(contents) + len(folders),
+            "MaxKeys": limit,
+            "IsTruncated": bool(last),
+            "Contents": contents,
+            "CommonPrefixes": [{"Prefix": encoded_key(name, query)} for name in folders],
+        }
+        if last:
+            content["NextContinuationToken"] = last
+        if "encoding-type" in query:
+            content["EncodingType"] = query["encoding-type"]
+        return xml_response("ListBucketResult", content)
+
+    # Objects.
+
+    def _head_object(self, request: S3Request) -> S3Response:
+        response = self._get_object(request)
+        response.close()
+        response.file = None
+        return response
+
+    def _get_object(self, request: S3Request) -> S3Response:
+        bucket, headers = self._folder.bucket(request.bucket), request.headers
+        stored = bucket.find(request.key, request.query.get("versionId"))
+        wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
+        if wanted and wanted.strip('"') not in {"*", stored.etag.strip('"')}:
+            raise _failed_condition("If-Match")
+        if unwanted and unwanted.strip('"') in {"*", stored.etag.strip('"')}:
+            return S3Response(status=304, headers={"ETag": stored.etag})
+        enabled = headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
+        part = _range(headers.get("range", ""), stored.size)
+        start, end = part or (0, stored.size)
+        shown = object_headers(stored, checksums=enabled and part is None)
+        if part:
+            shown["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
+        file = stored.path.open("rb")
+        file.seek(start)
+        return S3Response(status=206 if part else 200, headers=shown, file=file, size=end - start)
+
+    def _delete_object(self, request: S3Request) -> S3Response:
+        if "versionId" in request.query:
+            raise not_implemented("deletion of a version")
+        bucket = self._folder.bucket(request.bucket)
+        self._check_conditions(request)
+        bucket.remove(request.key)
+        return S3Response(status=204)
+
+    # Multipart uploads.
+
+    def _create_multipart_upload(self, request: S3Request) -> S3Response:
+        bucket, upload_id = self._folder.bucket(request.bucket), secrets.token_urlsafe(32)
+        algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
+        kind = request.headers.get("x-amz-checksum-type", "COMPOSITE")
+        if algorithm not in {"", "crc32", "sha1", "sha256"} or kind != "COMPOSITE":
+            raise not_implemented(f"checksum {algorithm} of type {kind}")
+        bucket.uploads[upload_id] = MultipartUpload(
+            key=request.key,
+            started=now(),
+            content_type=request.headers.get("content-type", "binary/octet-stream"),
+            metadata=request.metadata,
+            algorithm=algorithm,
+        )
+        content = {"Bucket": request.bucket, "Key": request.key, "UploadId": upload_id}
+        return xml_response("InitiateMultipartUploadResult", content)
+
+    def _complete_multipart_upload(self, request: S3Request) -> S3Response:
+        bucket, upload = self._folder.bucket(request.bucket), self._upload(request)
+        self._check_conditions(request)
+        parts = _chosen_parts(upload, request.document)
+        path = self._folder.new_path()
+        with path.open("wb") as joined:
+            for part in parts:
+                with part.path.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        joined.write(block)
+        md5s = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
+        digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
+        checksums = dict[str, str]()
+        if name := upload.algorithm:
+            checksums[name] = composite_checksum(name, [part.checksums[name] for part in parts])
+        stored = StoredObject(
+            path=path,
+            size=sum(part.size for part in parts),
+            etag=f'"{digest}-{len(parts)}"',
+            modified=now(),
+            content_type=upload.content_type,
+            metadata=upload.metadata,
+            checksums=checksums,
+            checksum_type="COMPOSITE",
+            version_id=secrets.token_hex(16) if bucket.versioned else None,
+        )
+        bucket.put(request.key, stored)
+        bucket.drop_upload(request.query["uploadId"])
+        content = {
+            "Location": f"http://{request.bucket}.s3.amazonaws.com/{request.key}",
+            "Bucket": request.bucket,
+            "Key": request.key,
+            "ETag": stored.etag,
+        }
+        return xml_response("CompleteMultipartUploadResult", content)
+
+    def _abort_multipart_upload(self, request: S3Request) -> S3Response:
+        self._upload(request)
+        self._folder.bucket(request.bucket).drop_upload(request.query["uploadId"])
+        return S3Response(status=204)
+
+    def _list_parts(self, request: S3Request) -> S3Response:
+        upload = self._upload(request)
+        parts = [
+            {"PartNumber": number, "ETag": part.etag, "Size": part.size}
+            for number, part in sorted(upload.parts.items())
+        ]
+        content = {
+            "Bucket": request.bucket,
+            "Key": request.key,
+            "UploadId": request.query["uploadId"],
+            "IsTruncated": False,
+            "Part": parts,
+        }
+        return xml_response("ListPartsResult", content)
+
+    def _list_multipart_uploads(self, request: S3Request) -> S3Response:
+        prefix = request.query.get("prefix", "")
+        found = [
+            {
+                "Key": encoded_key(upload.key, request.query),
+                "UploadId": upload_id,
+                "Initiated": f"{upload.started:%Y-%m-%dT%H:%M:%S.000Z}",
+            }
+            for upload_id, upload in self._folder.bucket(request.bucket).uploads.items()
+            if upload.key.startswith(prefix)
+        ]
+        content = {"Bucket": request.bucket, "IsTruncated": False, "Upload": found}
+        return xml_response("ListMultipartUploadsResult", content)
+
+
+def _chosen_parts(upload: MultipartUpload, document: bytes) -> list[StoredObject]:
+    """Return the parts that a request to complete an upload names.
+
+    Raises:
+        ApiError: A part is missing or too small, or the parts are in the wrong order.
+    """
+    parts, previous = list[StoredObject](), 0
+    for entry in _parsed(document).findall("Part"):
+        number, etag = int(entry.findtext("PartNumber") or 0), entry.findtext("ETag") or ""
+        part = upload.parts.get(number)
+        if part is None or part.etag.strip('"') != etag.strip('"'):
+            raise ApiError("InvalidPart", "One or more of the specified parts could not be found.")
+        checksum = part.checksums.get(upload.algorithm, "")
+        if upload.algorithm and (
+            not checksum or entry.findtext(f"Checksum{upload.algorithm.upper()}") != checksum
+        ):
+            raise ApiError("InvalidPart", "The checksum of a part is missing or wrong.")
+        if number <= previous:
+            raise ApiError("InvalidPartOrder", "The list of parts was not in ascending order.")
+        parts.append(part)
+        previous = number
+    if not parts:
+        raise ApiError("MalformedXML", "You must specify at least one part.")
+    if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
+        raise ApiError("EntityTooSmall", "Your proposed upload is smaller than the minimum size.")
+    return parts
+
+
+def _failed_condition(name: str) -> ApiError:
+    message = "At least one of the pre-conditions you specified did not hold"
+    return ApiError("PreconditionFailed", message, status=412, more={"Condition": name})
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """Return the first position that a ``Range`` header selects, and the end of the range.
+
+    Return ``None`` if there is no valid header.
+    """
+    match = _RANGE.fullmatch(header)
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(int(match[2] or size) + 1, size)
+    if start >= end:
+        raise ApiError(
+            "InvalidRange",
+            "The requested range is not satisfiable",
+            status=416,
+            more={"headers": {"Content-Range": f"bytes */{size}"}, "ActualObjectSize": size},
+        )
+    return start, end
+
+
+async def _document(body: AsyncIterable[bytes]) -> bytes:
+    document = b""
+    async for block in body:
+        document += block
+        if len(document) > MAX_DOCUMENT_BYTES:
+            raise ApiError("MaxMessageLengthExceeded", "Your request was too big.")
+    return document
+
+
+def _parsed(document: bytes) -> ET.Element:
+    try:
+        root = ET.fromstring(document)  # noqa: S314 - only the owner of the emulator's key sends it
+    except ET.ParseError:
+        raise ApiError("MalformedXML", "The XML you provided was not well-formed.") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _snake(operation: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()

@@ -1,0 +1,58 @@
+"""Faults of S3 that clients must survive, for tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from cloudburst.emulator.faults import Fault
+
+S3_FAULTS: Mapping[str, Fault] = {
+    "access denied": Fault(code="AccessDenied", message="Access Denied", status=403),
+    "no such key": Fault(code="NoSuchKey", message="The specified key does not exist.", status=404),
+    "slow down": Fault(code="SlowDown", message="Please reduce your request rate.", status=503),
+    "internal error": Fault(
+        code="InternalError", message="We encountered an internal error.", status=500
+    ),
+    "url expired": Fault(code="AccessDenied", message="Request has expired", status=403),
+    "token expired": Fault(
+        code="ExpiredToken", message="The provided token has expired.", status=400
+    ),
+    "clock skew": Fault(
+        code="RequestTimeTooSkewed",
+        message="The difference between the request time and the current time is too large.",
+        status=403,
+    ),
+    "conflict": Fault(
+        code="ConditionalRequestConflict",
+        message="A conflicting operation occurred during the processing of this request.",
+        status=409,
+    ),
+    "truncated": Fault(kind="truncated"),
+    "slow": Fault(kind="slow", seconds=0.2),
+    "lost": Fault(kind="lost"),
+    "dropped": Fault(kind="dropped"),
+    "doubled": Fault(kind="doubled"),
+}
+"""Typical faults by name, for any operation of S3: "Error responses", Amazon S3 API reference
+(2026-11). A bucket in another region is no fault: create the bucket with its location."""
+TEMPORARY_FAULTS = ("slow down", "internal error", "truncated", "slow", "lost", "dropped")
+"""Names of the faults after which the same request may be repeated."""
+
+
+def s3_fault(name: str, operation: str, *, skip: int = 0, times: int | None = 1) -> Fault:
+    """Return a fault of `S3_FAULTS` for an operation such as ``GetObject``."""
+    return replace(S3_FAULTS[name], operation=f"s3:{operation}", skip=skip, times=times)
+
+
+def s3_fault_mix(
+    seed: int, operations: Iterable[str], *, names: Iterable[str] = TEMPORARY_FAULTS, count: int = 3
+) -> list[Fault]:
+    """Return random faults for random calls of these operations, the same for each seed."""
+    chance = random.Random(seed)  # noqa: S311 - not for cryptography
+    kinds, targets = sorted(names), sorted(operations)
+    return [
+        s3_fault(chance.choice(kinds), chance.choice(targets), skip=chance.randrange(4))
+        for _ in range(count)
+    ]

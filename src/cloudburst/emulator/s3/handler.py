@@ -1,0 +1,206 @@
+"""HTTP handler of the emulated S3: signatures, faults, and bodies that are streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import dataclass
+
+from aiohttp import web
+from anyio import sleep
+
+from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.faults import Fault, PendingFaults
+from cloudburst.emulator.identity import Identity
+from cloudburst.emulator.s3.api import S3
+from cloudburst.emulator.s3.requests import S3Request, parse_request
+from cloudburst.emulator.s3.responses import S3Response, error_response
+from cloudburst.emulator.signature import Signature, SignedRequest
+
+BLOCK_BYTES = 1 << 16
+SLOW_BLOCKS = 10
+"""Number of blocks of a response's body that is sent slowly."""
+LIST_ACTION = "ListBucket"
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """Request that is being answered, with the bytes of its bodies counted."""
+
+    http: web.Request
+    fault: Fault | None
+    received: int = 0
+    sent: int = 0
+
+    @property
+    def kind(self) -> str:
+        return str(self.fault.kind) if self.fault else ""
+
+    @property
+    def seconds(self) -> float:
+        return self.fault.seconds if self.fault else 0.0
+
+    async def blocks(self) -> AsyncGenerator[bytes]:
+        """Yield the blocks of the request's body."""
+        async for block in self.http.content.iter_chunked(BLOCK_BYTES):
+            if not self.received and self.kind == "slow":
+                await sleep(self.seconds)
+            self.received += len(block)
+            yield block
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.http.transport:
+            self.http.transport.abort()
+
+
+class _ConnectionResetError(Exception):
+    """Error that ends the answer to a request whose connection was reset on purpose."""
+
+
+class S3Handler:
+    """Handler of requests to S3."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        s3: S3,
+        faults: PendingFaults,
+        calls: list[Call],
+        defects: list[Exception],
+        *,
+        latency: float,
+    ) -> None:
+        self._latency = latency
+        self._identity = identity
+        self._s3 = s3
+        self._faults = faults
+        self._calls = calls
+        self._defects = defects
+
+    async def handle(
+        self, http: web.Request, head: SignedRequest, signature: Signature, at: float
+    ) -> web.StreamResponse:
+        """Answer a request whose access key and time have been checked.
+
+        The signature is checked before the body is read. If it covers a hash of the body, the hash
+        is checked when the body has arrived.
+        """
+        operation, note, status = f"{head.method} {head.path}", "", 0
+        exchange = _Exchange(http, None)
+        sent: web.StreamResponse = web.Response()
+        try:
+            try:
+                self._identity.authenticate(signature, head, "s3")
+                request = parse_request(head, signature.region)
+                operation = request.operation
+                exchange.fault = self._faults.take("s3", operation)
+                note = exchange.kind
+                response = await self._answered(request, exchange, signature.key)
+            except ApiError as error:
+                response = error_response(error, head=http.method == "HEAD")
+            except _ConnectionResetError:
+                raise
+            except Exception as defect:  # noqa: BLE001 - raised when the emulator ends
+                if not isinstance(defect, OSError):  # the caller has closed the connection
+                    self._defects.append(defect)
+                error = ApiError("InternalError", repr(defect), status=500)
+                response = error_response(error, head=http.method == "HEAD")
+            try:
+                note, status = response.error or note, response.status
+                sent = await self._send(exchange, response)
+            finally:
+                response.close()
+        except _ConnectionResetError:
+            status = 0
+        self._calls.append(
+            Call(
+                at=at,
+                service="s3",
+                operation=operation,
+                status=status,
+                note=note,
+                key=signature.key,
+                presigned=signature.lasts is not None,
+                received=exchange.received,
+                sent=exchange.sent,
+            )
+        )
+        return sent
+
+    async def _answered(self, request: S3Request, exchange: _Exchange, key: str) -> S3Response:
+        fault, kind = exchange.fault, exchange.kind
+        await sleep(self._latency)
+        if kind == "delay":
+            await sleep(exchange.seconds)
+        elif kind == "dropped":
+            await sleep(exchange.seconds)
+            exchange.abort()
+            raise _ConnectionResetError
+        elif fault and kind == "error":
+            raise ApiError(fault.code, fault.message, status=fault.status)
+        self._identity.check("s3", request.action, key)
+        self._s3.check_region(request)
+        length = exchange.http.content_length or 0
+        if kind == "truncated" and length:
+            async for _ in exchange.blocks():
+                if exchange.received >= length // 2:
+                    break
+            exchange.abort()
+            raise _ConnectionResetError
+        body: AsyncIterable[bytes] = exchange.blocks()
+        may_list = self._may_list(key)
+        if kind == "doubled":
+            kept = [block async for block in body]
+            await self._s3.answer(request, _replayed(kept), may_list=may_list)
+            body = _replayed(kept)
+        response = await self._s3.answer(request, body, may_list=may_list)
+        if kind == "lost":
+            response.close()
+            await sleep(exchange.seconds)
+            exchange.abort()
+            raise _ConnectionResetError
+        return response
+
+    def _may_list(self, key: str) -> bool:
+        try:
+            self._identity.check("s3", LIST_ACTION, key)
+        except ApiError:
+            return False
+        return True
+
+    async def _send(self, exchange: _Exchange, response: S3Response) -> web.StreamResponse:
+        """Send a response, with its fault."""
+        headers = {**response.headers, "Content-Length": str(response.length)}
+        sent = web.StreamResponse(status=response.status, headers=headers)
+        await sent.prepare(exchange.http)
+        left = response.length if response.file else len(response.body)
+        truncated = exchange.kind == "truncated"
+        if truncated:
+            left //= 2
+        slow = exchange.kind == "slow"
+        size = max(1, min(BLOCK_BYTES, left // SLOW_BLOCKS)) if slow else BLOCK_BYTES
+        pause = exchange.seconds * size / max(1, left)
+        while left > 0:
+            start = exchange.sent
+            wanted = min(size, left)
+            block = (
+                response.file.read(wanted)
+                if response.file
+                else response.body[start : start + wanted]
+            )
+            if slow:
+                await sleep(pause)
+            await sent.write(block)
+            exchange.sent += len(block)
+            left -= len(block)
+        if truncated:
+            exchange.abort()
+            raise _ConnectionResetError
+        await sent.write_eof()
+        return sent
+
+
+async def _replayed(blocks: list[bytes]) -> AsyncGenerator[bytes]:
+    for block in blocks:
+        yield block
