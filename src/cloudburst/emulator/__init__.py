@@ -11,12 +11,12 @@ from cloudburst.emulator.config import (
 )
 from cloudburst.emulator.emulator import FargateEmulator
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.s3.faults import S3_FAULTS, s3_fault, s3_fault_mix
+from cloudburst.emulator.s3.faults import AWS_S3_FAULTS, s3_fault, s3_fault_mix
 from cloudburst.emulator.task_state import ImagePull, Task
 
 __all__ = [
     "AWS_BUCKETS",
-    "S3_FAULTS",
+    "AWS_S3_FAULTS",
     "Bucket",
     "Call",
     "CapacityShortage",

@@ -43,8 +43,8 @@ class Fault:
     reason: str = NO_CAPACITY
     """Reason that RunTask returns for each task if the kind is ``failures``."""
     seconds: float = 0.0
-    """Seconds by which a ``delay`` postpones the call, that a ``slow`` body takes, or after which the
-    connection of a ``lost`` or ``dropped`` call is closed."""
+    """Seconds by which a ``delay`` postpones the call, which a ``slow`` body takes, or after which
+    the connection of a ``lost`` or ``dropped`` call is closed."""
     skip: int = 0
     """Number of matching calls that remain unaffected before the fault applies."""
     times: int | None = 1

@@ -9,7 +9,7 @@ from cloudburst.testing.fake import FakeCloud
 if TYPE_CHECKING:
     from cloudburst.emulator import (
         AWS_BUCKETS,
-        S3_FAULTS,
+        AWS_S3_FAULTS,
         Bucket,
         Call,
         CapacityShortage,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AWS_BUCKETS",
-    "S3_FAULTS",
+    "AWS_S3_FAULTS",
     "Bucket",
     "Call",
     "CapacityShortage",

@@ -187,7 +187,7 @@ class S3:
 
     # Buckets.
 
-    def _list_buckets(self, request: S3Request) -> S3Response:
+    def _list_buckets(self, _: S3Request) -> S3Response:
         found = [
             {"Name": name, "CreationDate": f"{bucket.created:%Y-%m-%dT%H:%M:%S.000Z}"}
             for name, bucket in sorted(self._folder.buckets.items())

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cloudburst.emulator.faults import Fault
 
-S3_FAULTS: Mapping[str, Fault] = {
+AWS_S3_FAULTS: Mapping[str, Fault] = {
     "access denied": Fault(code="AccessDenied", message="Access Denied", status=403),
     "no such key": Fault(code="NoSuchKey", message="The specified key does not exist.", status=404),
     "slow down": Fault(code="SlowDown", message="Please reduce your request rate.", status=503),
@@ -42,8 +42,8 @@ TEMPORARY_FAULTS = ("slow down", "internal error", "truncated", "slow", "lost", 
 
 
 def s3_fault(name: str, operation: str, *, skip: int = 0, times: int | None = 1) -> Fault:
-    """Return a fault of `S3_FAULTS` for an operation such as ``GetObject``."""
-    return replace(S3_FAULTS[name], operation=f"s3:{operation}", skip=skip, times=times)
+    """Return a fault of `AWS_S3_FAULTS` for an operation such as ``GetObject``."""
+    return replace(AWS_S3_FAULTS[name], operation=f"s3:{operation}", skip=skip, times=times)
 
 
 def s3_fault_mix(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiohttp import web
 from anyio import sleep
@@ -28,7 +29,7 @@ class _Exchange:
     """Request that is being answered, with the bytes of its bodies counted."""
 
     http: web.Request
-    fault: Fault | None
+    fault: Fault | None = None
     received: int = 0
     sent: int = 0
 
@@ -86,47 +87,55 @@ class S3Handler:
         The signature is checked before the body is read. If it covers a hash of the body, the hash
         is checked when the body has arrived.
         """
-        operation, note, status = f"{head.method} {head.path}", "", 0
-        exchange = _Exchange(http, None)
-        sent: web.StreamResponse = web.Response()
+        exchange = _Exchange(http)
+        record = self._record(
+            Call(
+                at=at,
+                service="s3",
+                operation=f"{head.method} {head.path}",
+                status=0,
+                key=signature.key,
+                presigned=signature.lasts is not None,
+            )
+        )
         try:
             try:
                 self._identity.authenticate(signature, head, "s3")
                 request = parse_request(head, signature.region)
-                operation = request.operation
-                exchange.fault = self._faults.take("s3", operation)
-                note = exchange.kind
+                exchange.fault = self._faults.take("s3", request.operation)
+                record(operation=request.operation, note=exchange.kind)
                 response = await self._answered(request, exchange, signature.key)
             except ApiError as error:
                 response = error_response(error, head=http.method == "HEAD")
+                record(note=error.code)
             except _ConnectionResetError:
                 raise
             except Exception as defect:  # noqa: BLE001 - raised when the emulator ends
                 if not isinstance(defect, OSError):  # the caller has closed the connection
                     self._defects.append(defect)
-                error = ApiError("InternalError", repr(defect), status=500)
-                response = error_response(error, head=http.method == "HEAD")
+                failed = ApiError("InternalError", repr(defect), status=500)
+                response = error_response(failed, head=http.method == "HEAD")
             try:
-                note, status = response.error or note, response.status
-                sent = await self._send(exchange, response)
+                # Recorded before the caller can know the response.
+                record(status=response.status)
+                return await self._send(exchange, response)
             finally:
                 response.close()
-        except _ConnectionResetError:
-            status = 0
-        self._calls.append(
-            Call(
-                at=at,
-                service="s3",
-                operation=operation,
-                status=status,
-                note=note,
-                key=signature.key,
-                presigned=signature.lasts is not None,
-                received=exchange.received,
-                sent=exchange.sent,
-            )
-        )
-        return sent
+        except (_ConnectionResetError, ConnectionResetError):  # by a fault, or by the caller
+            record(status=0)
+            return web.Response()
+        finally:
+            record(received=exchange.received, sent=exchange.sent)
+
+    def _record(self, call: Call) -> Callable[..., None]:
+        """Add a call to the list, and return a function that changes its members there."""
+        index = len(self._calls)
+        self._calls.append(call)
+
+        def change(**members: Any) -> None:
+            self._calls[index] = replace(self._calls[index], **members)
+
+        return change
 
     async def _answered(self, request: S3Request, exchange: _Exchange, key: str) -> S3Response:
         fault, kind = exchange.fault, exchange.kind
@@ -152,7 +161,8 @@ class S3Handler:
         may_list = self._may_list(key)
         if kind == "doubled":
             kept = [block async for block in body]
-            await self._s3.answer(request, _replayed(kept), may_list=may_list)
+            first = await self._s3.answer(request, _replayed(kept), may_list=may_list)
+            first.close()
             body = _replayed(kept)
         response = await self._s3.answer(request, body, may_list=may_list)
         if kind == "lost":

@@ -29,8 +29,6 @@ class S3Response:
     """Open file at the position of the first byte to send; ``None`` if `body` is sent."""
     size: int | None = None
     """Value of ``Content-Length``; ``None``: the size of `body`."""
-    error: str = ""
-    """Error code; empty for a success."""
 
     @property
     def length(self) -> int:
@@ -61,7 +59,6 @@ def error_response(error: ApiError, *, head: bool) -> S3Response:
         status=error.status,
         headers={"Content-Type": "application/xml", **headers},
         body=b"" if head else text.encode(),
-        error=error.code,
     )
 
 
