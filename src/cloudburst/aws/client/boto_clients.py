@@ -7,8 +7,10 @@ The next client of the same session finds the model in boto's cache and takes a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +39,13 @@ MAX_AWS_RESPONSE_BYTES = 16 * 2**20
 """Maximum size of one response, in bytes. The largest responses of AWS are pages of log events (1
 MiB of text) and of 100 described tasks (about 1 MB)."""
 _CHUNK_BYTES = 2**16
+_S3_CONFIG: Mapping[str, Any] = {
+    # boto would sign URLs of some regions with an older version.
+    "signature_version": "s3v4",
+    # boto would add checksums of its own, also to URLs, which the requests would have to send.
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
 
 
 class BotoClients:
@@ -110,8 +119,16 @@ class BotoClients:
         async with self._new_client(service, region):
             pass
 
+    @property
+    def session(self) -> Any:
+        """The session of boto, which has the credentials."""
+        return self._session
+
     def _new_client(self, service: str, region: str) -> Any:
-        loopback = is_loopback_host(urlsplit(self._endpoint_url or "").hostname or "")
+        endpoint_url = self._endpoint_url
+        if service == "s3":  # as in boto, the variable of a service precedes that of all services
+            endpoint_url = os.environ.get("AWS_ENDPOINT_URL_S3") or endpoint_url
+        loopback = is_loopback_host(urlsplit(endpoint_url or "").hostname or "")
         config = AioConfig(
             connect_timeout=AWS_CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
@@ -121,16 +138,18 @@ class BotoClients:
             retries={"mode": "standard", "total_max_attempts": 1},
             # No proxy leads to this machine itself. None: the proxies of the environment.
             proxies={} if loopback else None,
+            **(_S3_CONFIG if service == "s3" else {}),
         )
         return self._session.client(
-            service, region_name=region, endpoint_url=self._endpoint_url, config=config
+            service, region_name=region, endpoint_url=endpoint_url, config=config
         )
 
 
 class LimitedHTTPSession(AIOHTTPSession):
     """HTTP session of aiobotocore that limits the size of a response.
 
-    Each response is read completely: no operation that this package uses streams its response.
+    Each response is read completely, except for those that contain an object of S3: the caller
+    reads them.
     """
 
     async def send(self, request: Any) -> Any:
@@ -139,8 +158,11 @@ class LimitedHTTPSession(AIOHTTPSession):
         Raises:
             aiohttp.ClientPayloadError: The response is larger than `MAX_AWS_RESPONSE_BYTES`.
         """
+        streamed = request.stream_output
         request.stream_output = True  # otherwise the base class reads the whole response
         response: Any = await super().send(request)
+        if streamed and response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            return response
         body = bytearray()
         try:
             async for chunk in response.raw.content.iter_chunked(_CHUNK_BYTES):

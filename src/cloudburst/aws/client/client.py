@@ -21,10 +21,16 @@ from cloudburst.aws.client.credentials import (
     create_role_session,
     create_session,
     needs_role,
+    seconds_left,
 )
 from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
-from cloudburst.aws.client.responses import check_response, not_from_aws, translate_parse_errors
+from cloudburst.aws.client.responses import (
+    check_response,
+    not_from_aws,
+    read_body,
+    translate_parse_errors,
+)
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -52,7 +58,7 @@ RENEWAL_INTERVAL = 60.0
 _SENT_ONCE = frozenset({"run_task", "stop_task"})
 """Operations that the client sends only once, because their callers repeat them with deadlines of
 their own."""
-_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "list_", "simulate_")
+_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
 """Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
 has already carried them out."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -93,6 +99,7 @@ class AWSClient:
         *,
         in_region: str | None = None,
         max_wait: float = math.inf,
+        max_body: int = 0,
         required: Iterable[str] = (),
         **parameters: Any,
     ) -> dict[str, Any]:
@@ -106,6 +113,8 @@ class AWSClient:
             operation: Name of the method of the boto client, such as ``run_task``.
             in_region: Region of the call; ``None`` for the client's region.
             max_wait: Maximum seconds to wait for the rate limit.
+            max_body: Maximum size of the member ``Body``, in bytes, if the response has an object
+                of S3.
             required: Members that the response must have in addition to those that every response
                 of the operation must have.
             parameters: Parameters of the operation.
@@ -138,6 +147,7 @@ class AWSClient:
                             response: dict[str, Any] = await getattr(client, operation)(
                                 **parameters
                             )
+                            await read_body(operation, response, max_body)
                         shape = _output_shape(client, operation)
                         check_response(
                             operation, parameters, response, shape=shape, required=required
@@ -201,6 +211,41 @@ class AWSClient:
             if token == previous:
                 break
         raise NoAnswerError(f"{operation}: the pages of the response have no end")
+
+    @property
+    def renews_credentials(self) -> bool:
+        """True if newer credentials may be found when the present ones have expired."""
+        return self._renew is not None
+
+    async def presign(
+        self,
+        service: str,
+        operation: str,
+        *,
+        in_region: str | None = None,
+        max_seconds: int,
+        **parameters: Any,
+    ) -> str:
+        """Return a URL with which anyone can call an operation for a limited time.
+
+        The URL is valid for ``max_seconds``, or until the credentials expire, as far as their end
+        is known. Nothing is sent to AWS unless the credentials have to be renewed.
+
+        Raises:
+            CredentialsError: There are no credentials, or they have expired.
+            CloudburstError: Any other error of `call`.
+        """
+        clients = self._open_clients()
+        with translate_errors(operation):
+            async with clients.client(service, in_region) as client:
+                with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+                    seconds = min(max_seconds, await seconds_left(clients.session))
+                    if seconds < 1:
+                        raise CredentialsError("the credentials have expired")
+                    url: str = await client.generate_presigned_url(
+                        operation, Params=parameters, ExpiresIn=int(seconds)
+                    )
+        return url
 
     async def account_id(self) -> str:
         """Return the number of the AWS account. Raises the errors of `call`."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import aioboto3
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
 from aiobotocore.session import get_session
-from botocore.exceptions import PartialCredentialsError
+from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from pydantic import SecretStr
 
 from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
@@ -50,6 +52,19 @@ def create_session(settings: Settings) -> aioboto3.Session:
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
+
+
+async def seconds_left(session: Any) -> float:
+    """Return the seconds until the credentials of a session expire; infinite if it is not known.
+
+    Credentials that boto can renew are renewed first if they expire soon.
+    """
+    credentials = await session.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    await credentials.get_frozen_credentials()
+    ends = getattr(credentials, "_expiry_time", None)  # botocore has no public way
+    return math.inf if ends is None else (ends - datetime.now(UTC)).total_seconds()
 
 
 def needs_role(settings: Settings) -> bool:

@@ -6,7 +6,7 @@ The failure table in `cloudburst.models.failures` decides which error each of th
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
@@ -67,6 +67,20 @@ def error_code_of(error: BaseException) -> str:
     """Return the error code of AWS from which an error was translated; empty if there is none."""
     cause = error.__cause__
     return _codes(cause)[0] if isinstance(cause, ClientError) else ""
+
+
+def headers_of(error: BaseException) -> Mapping[str, str]:
+    """Return the headers of AWS's response from which an error was translated.
+
+    The names are in lower case. Without a response, the mapping is empty.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return {}
+    headers: object = cause.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if not isinstance(headers, Mapping):
+        return {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
 def has_expired_credentials(error: CloudburstError) -> bool:

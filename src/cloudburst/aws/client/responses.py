@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cloudburst.errors import CloudburstError, NoAnswerError
+from cloudburst.errors import AWSError, CloudburstError, NoAnswerError
 from cloudburst.registry.names import DIGEST
 from cloudburst.text import short_repr
 
@@ -85,6 +85,11 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "list_tasks": ("taskArns",),
     "put_image_scanning_configuration": ("repositoryName",),
     "put_lifecycle_policy": ("repositoryName", "lifecyclePolicyText"),
+    "head_object": ("ContentLength", "ETag"),
+    "get_object": ("ContentLength", "ETag"),
+    "put_object": ("ETag",),
+    "create_multipart_upload": ("UploadId",),
+    "complete_multipart_upload": ("ETag",),
     "register_task_definition": ("taskDefinition.taskDefinitionArn",),
     "run_task": ("tasks[].taskArn", "tasks[].lastStatus", "failures[].reason"),
     "stop_task": ("task.taskArn",),
@@ -132,6 +137,30 @@ def parse_ip_address(text: object) -> str | None:
         return str(ipaddress.ip_address(str(text)))
     except ValueError:
         return None
+
+
+async def read_body(operation: str, response: dict[str, Any], max_bytes: int) -> None:
+    """Replace the streamed member ``Body`` of a response, if it has one, by its bytes.
+
+    Raises:
+        AWSError: The body is larger than ``max_bytes``.
+        NoAnswerError: The body is incomplete.
+    """
+    body: Any = response.get("Body")
+    if not hasattr(body, "iter_chunks"):
+        return
+    data = bytearray()
+    try:
+        async for chunk in body.iter_chunks():
+            data += chunk
+            if len(data) > max_bytes:
+                msg = f"{operation}: the body has more than {max_bytes} bytes"
+                raise AWSError(msg, code="EntityTooLarge")
+    finally:
+        body.close()  # a body that was not read completely must not keep its connection
+    if len(data) != response.get("ContentLength", len(data)):
+        raise NoAnswerError(f"{operation}: the body is incomplete")
+    response["Body"] = bytes(data)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures.failure import Evidence, Failure
 from cloudburst.models.failures.placement import CREATE_RESOURCE, RUN_TASK_REFERENCE
+from cloudburst.models.failures.s3_errors import S3_ERRORS
 
 _COMMON = "Common errors, ECS API reference (2026-11)"
 _EC2 = "Error codes for the Amazon EC2 API, EC2 API reference (2026-11)"
@@ -44,6 +45,7 @@ NO_SUCH_TASK = Failure(
 )
 
 API_ERRORS: tuple[Failure, ...] = (
+    *S3_ERRORS,
     Failure(
         evidence=Evidence.ERROR_CODE,
         patterns=(
@@ -78,6 +80,7 @@ API_ERRORS: tuple[Failure, ...] = (
             "AuthFailure",
             "IncompleteSignature",
             "IncompleteSignatureException",
+            "InvalidAccessKeyId",
             "InvalidClientTokenId",
             "InvalidSignatureException",
             "InvalidToken",
