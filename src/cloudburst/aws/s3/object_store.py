@@ -1,0 +1,476 @@
+"""Store of objects in S3, with checked answers and this package's errors."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import anyio
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.errors import error_code_of, headers_of
+from cloudburst.errors import (
+    AccessDeniedError,
+    AWSError,
+    CloudburstError,
+    NoAnswerError,
+    ResourceMissingError,
+)
+from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.models.remote_file import RemoteFile
+
+URL_SECONDS = 3600
+"""Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
+end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
+MAX_SMALL_BYTES = 64 * 1024
+"""Maximum size of an object that is read or written at once by the client, in bytes."""
+MAX_LIST_PAGES = 1000
+"""Maximum number of pages of a list of objects; a page has 1,000 keys."""
+PRECONDITION_FAILED = "PreconditionFailed"
+"""Error code of S3 for a write whose condition does not hold."""
+NO_SUCH_UPLOAD = "NoSuchUpload"
+"""Error code of S3 for a multipart upload that was completed or aborted, or never existed."""
+INVALID_RANGE = "InvalidRange"
+"""Error code of S3 for a range behind the end of an object."""
+
+_REGION = re.compile(r"[a-z0-9-]{1,32}")
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
+_HEAD_CODES = {"400", "403"}
+"""Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """Object as S3 describes it in its answer to a request."""
+
+    size: int
+    """Size of the whole object, in bytes."""
+    etag: str
+    """ETag, with its quotes."""
+    version_id: str | None
+    """Version in a bucket with versions; ``None`` otherwise."""
+    modified: str | None
+    """``Last-Modified`` as S3 sends it."""
+    answered: datetime
+    """Time of the answer by the clock of S3."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Metadata by name in lower case, without ``x-amz-meta-``."""
+    sha256: str | None = None
+    """SHA-256 of the whole object in hexadecimal, if S3 has verified it and was asked for it."""
+    plain_etags: bool = True
+    """True if ETags are MD5 hashes of the content: not with keys of KMS or of the customer."""
+
+    def remote_file(self, location: S3Object) -> RemoteFile:
+        """Return the object as an input file."""
+        return RemoteFile(
+            location=location,
+            size=self.size,
+            etag=None if self.etag.startswith("W/") else self.etag,
+            version_id=self.version_id,
+            modified=self.modified,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRange:
+    """Part of an object, with the description of the whole object."""
+
+    data: bytes
+    info: ObjectInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """Object in a list."""
+
+    location: S3Object
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallObject:
+    """Result of writing a small object."""
+
+    etag: str
+    answered: datetime
+    """Time of the answer by the clock of S3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRequest:
+    """Presigned request."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+    """Headers that the request must have, because the signature covers them."""
+
+
+class ObjectStore:
+    """Objects in the buckets that the credentials reach.
+
+    Every method raises the errors of `AWSClient.call`, with the location in the message:
+    `ResourceMissingError` for a missing bucket or object, `AccessDeniedError` without permission,
+    and `AWSError` with the code `PRECONDITION_FAILED` if a condition does not hold.
+    """
+
+    def __init__(self, aws: AWSClient) -> None:
+        self.aws = aws
+        self._regions: dict[str, str] = {}
+        self._finding: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+
+    @property
+    def waits_for_credentials(self) -> bool:
+        """True if newer credentials may be found when the present ones have expired."""
+        return self.aws.renews_credentials
+
+    async def bucket_region(self, bucket: str) -> str:
+        """Return the region of a bucket. It is asked for once for each bucket."""
+        async with self._finding[bucket]:
+            if (known := self._regions.get(bucket)) is None:
+                known = self._regions[bucket] = await self._find_region(bucket)
+            return known
+
+    async def _find_region(self, bucket: str) -> str:
+        headers: Mapping[str, str]
+        with _named(S3Prefix(bucket, "")):
+            try:
+                response = await self.aws.call("s3", "head_bucket", Bucket=bucket)
+                headers = response["ResponseMetadata"]["HTTPHeaders"]
+            except (AccessDeniedError, AWSError) as exc:
+                # The refusal names the region, too. Credentials that only reach objects are usual.
+                headers = headers_of(exc)
+                if "x-amz-bucket-region" not in headers:
+                    await self._explain_bucket(bucket)
+        region = headers.get("x-amz-bucket-region", "")
+        return region if _REGION.fullmatch(region) else self.aws.region
+
+    async def _explain_bucket(self, bucket: str) -> None:
+        """Raise the error that the answer to a HEAD request cannot express, unless it is denied."""
+        try:
+            await self.aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
+        except AccessDeniedError:
+            return  # without permission to list, the bucket may still be usable
+
+    async def head(self, location: S3Object) -> ObjectInfo:
+        """Return the description of an object, with its SHA-256 if S3 has verified it."""
+        with _named(location):
+            try:
+                response = await self._call(location, "head_object", ChecksumMode="ENABLED")
+            except (AccessDeniedError, AWSError) as exc:
+                if error_code_of(exc) not in _HEAD_CODES:
+                    raise
+                # An answer to HEAD has no reason: expired credentials look like missing permission.
+                await self._explain_object(location)
+                response = await self._call(location, "head_object", ChecksumMode="ENABLED")
+        return _info(response, "head_object")
+
+    async def find(self, location: S3Object) -> ObjectInfo | None:
+        """Return the description of an object; ``None`` if it does not exist."""
+        try:
+            return await self.head(location)
+        except ResourceMissingError:
+            return None
+        except AccessDeniedError:
+            # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
+            prefix = S3Prefix(location.bucket, location.key)
+            async for page in self.list_pages(prefix, flat=True):
+                if any(found.location == location for found in page):
+                    raise
+                break
+            return None
+
+    async def _explain_object(self, location: S3Object) -> None:
+        """Raise the error that the answer to a HEAD request cannot express."""
+        try:
+            await self._call(location, "get_object", max_body=1, Range="bytes=0-0")
+        except AWSError as exc:
+            if exc.code != INVALID_RANGE:  # the object is empty
+                raise
+
+    async def read_range(
+        self, location: S3Object, start: int, end: int, *, etag: str | None = None
+    ) -> ObjectRange:
+        """Return the bytes of an object from ``start`` to before ``end``, or to its end.
+
+        Args:
+            location: The object.
+            start: Position of the first byte.
+            end: Position after the last byte, at most `MAX_SMALL_BYTES` after ``start``, unless
+                the caller needs a whole file.
+            etag: ETag that the object must still have; ``None``: any.
+
+        Raises:
+            AWSError: The object has another ETag; ``code`` is `PRECONDITION_FAILED`.
+        """
+        condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+        with _named(location):
+            try:
+                response = await self._call(
+                    location,
+                    "get_object",
+                    max_body=end - start,
+                    Range=f"bytes={start}-{end - 1}",
+                    **condition,
+                )
+            except AWSError as exc:
+                if exc.code != INVALID_RANGE:
+                    raise
+                info = await self.head(location)  # there is nothing at ``start``
+                return ObjectRange(data=b"", info=info)
+        return ObjectRange(data=response["Body"], info=_info(response, "get_object"))
+
+    async def list_pages(
+        self, prefix: S3Prefix, *, start_after: str = "", flat: bool = False
+    ) -> AsyncGenerator[list[ListedObject]]:
+        """Yield the pages of the list of objects with a prefix, in the order of their keys.
+
+        Args:
+            prefix: The folder.
+            start_after: Key after which the list begins; empty: at the start.
+            flat: True to leave out objects in folders within the folder.
+        """
+        region = await self.bucket_region(prefix.bucket)
+        parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.prefix}
+        if start_after:
+            parameters["StartAfter"] = start_after
+        if flat:
+            parameters["Delimiter"] = "/"
+        for _ in range(MAX_LIST_PAGES):
+            with _named(prefix):
+                page = await self.aws.call("s3", "list_objects_v2", in_region=region, **parameters)
+            yield [
+                ListedObject(
+                    location=S3Object(prefix.bucket, entry["Key"]),
+                    size=entry.get("Size", 0),
+                    etag=entry.get("ETag", ""),
+                )
+                for entry in page.get("Contents", ())
+            ]
+            token = page.get("NextContinuationToken")
+            if not page.get("IsTruncated") or not token:
+                return
+            if token == parameters.get("ContinuationToken"):
+                break
+            parameters["ContinuationToken"] = token
+        raise NoAnswerError(f"{prefix}: the list of objects has no end")
+
+    async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
+        """Return an object of at most ``max_bytes`` bytes."""
+        with _named(location):
+            response = await self._call(location, "get_object", max_body=max_bytes)
+        return ObjectRange(data=response["Body"], info=_info(response, "get_object"))
+
+    async def put_small(
+        self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
+    ) -> SmallObject:
+        """Write a small object. Without an answer, it may or may not have been written.
+
+        Args:
+            location: The object.
+            data: Its content.
+            new: True if the object must not exist yet.
+            etag: ETag that the object must still have; ``None``: any.
+        """
+        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
+        if etag is not None:
+            conditions["IfMatch"] = etag
+        with _named(location):
+            response = await self._call(
+                location, "put_object", Body=data, ContentType="application/json", **conditions
+            )
+        return SmallObject(
+            etag=_etag(response, "put_object"), answered=_answered(response, "put_object")
+        )
+
+    async def delete(self, location: S3Object, *, etag: str | None = None) -> None:
+        """Delete an object; if an ETag is given, only the object that still has it."""
+        condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+        with _named(location):
+            await self._call(location, "delete_object", **condition)
+
+    async def presign_get(self, file: RemoteFile) -> SignedRequest:
+        """Return a request for the version of an object that was checked."""
+        location = file.location
+        assert isinstance(location, S3Object), "only objects of S3 are signed"
+        parameters: dict[str, Any] = {}
+        headers: dict[str, str] = {}
+        if file.etag is not None:
+            parameters["IfMatch"] = headers["if-match"] = file.etag
+        return await self._presign(location, "get_object", headers, **parameters)
+
+    async def presign_put(
+        self,
+        location: S3Object,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        new: bool,
+    ) -> SignedRequest:
+        """Return a request that writes an object in one piece. S3 verifies its SHA-256.
+
+        Args:
+            location: The object.
+            sha256: SHA-256 of the content, in hexadecimal.
+            content_type: Media type of the content.
+            metadata: Metadata by name, in ASCII.
+            new: True if the object must not exist yet.
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "content-type": content_type,
+            "x-amz-checksum-sha256": checksum,
+            **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
+        }
+        parameters: dict[str, Any] = {
+            "ContentType": content_type,
+            "ChecksumSHA256": checksum,
+            "Metadata": dict(metadata),
+        }
+        if new:
+            parameters["IfNoneMatch"] = headers["if-none-match"] = "*"
+        return await self._presign(location, "put_object", headers, **parameters)
+
+    async def presign_part(self, location: S3Object, upload_id: str, number: int) -> SignedRequest:
+        """Return a request that writes a part of a multipart upload; parts start at number 1."""
+        return await self._presign(
+            location, "upload_part", {}, UploadId=upload_id, PartNumber=number
+        )
+
+    async def create_upload(
+        self, location: S3Object, *, content_type: str, metadata: Mapping[str, str]
+    ) -> str:
+        """Start a multipart upload, and return its id."""
+        with _named(location):
+            response = await self._call(
+                location,
+                "create_multipart_upload",
+                ContentType=content_type,
+                Metadata=dict(metadata),
+            )
+        return str(response["UploadId"])
+
+    async def complete_upload(
+        self, location: S3Object, upload_id: str, etags: Sequence[str], *, new: bool
+    ) -> None:
+        """Make an object of the parts of a multipart upload.
+
+        Raises:
+            AWSError: ``code`` is `PRECONDITION_FAILED` if ``new`` is true and the object exists,
+                and `NO_SUCH_UPLOAD` if the upload was already completed.
+        """
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
+        with _named(location):
+            await self._call(
+                location,
+                "complete_multipart_upload",
+                UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+                **conditions,
+            )
+
+    async def abort_upload(self, location: S3Object, upload_id: str) -> None:
+        """Delete the parts of a multipart upload, if it was not completed."""
+        with _named(location):
+            try:
+                await self._call(location, "abort_multipart_upload", UploadId=upload_id)
+            except AWSError as exc:
+                if exc.code != NO_SUCH_UPLOAD:
+                    raise
+
+    async def _call(
+        self, location: S3Object, operation: str, *, max_body: int = 0, **parameters: Any
+    ) -> dict[str, Any]:
+        return await self.aws.call(
+            "s3",
+            operation,
+            in_region=await self.bucket_region(location.bucket),
+            max_body=max_body,
+            **_names(location),
+            **parameters,
+        )
+
+    async def _presign(
+        self, location: S3Object, operation: str, headers: Mapping[str, str], **parameters: Any
+    ) -> SignedRequest:
+        with _named(location):
+            url = await self.aws.presign(
+                "s3",
+                operation,
+                in_region=await self.bucket_region(location.bucket),
+                max_seconds=URL_SECONDS,
+                **_names(location),
+                **parameters,
+            )
+        return SignedRequest(url=url, headers=headers)
+
+
+@contextmanager
+def _named(location: S3Object | S3Prefix) -> Generator[None]:
+    """Begin the message of an error with the location that it is about."""
+    try:
+        yield
+    except CloudburstError as exc:
+        message = str(exc)
+        if not message.startswith("s3://"):
+            exc.args = (f"{location}: {message}",)
+        raise
+
+
+def _names(location: S3Object) -> dict[str, Any]:
+    return {"Bucket": location.bucket, "Key": location.key}
+
+
+def _info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
+    headers = response["ResponseMetadata"]["HTTPHeaders"]
+    size = response["ContentLength"]
+    if content_range := response.get("ContentRange"):
+        total = str(content_range).rpartition("/")[2]
+        if not total.isdecimal():
+            raise NoAnswerError(f"{operation}: the answer has no total size")
+        size = int(total)
+    checksum = response.get("ChecksumSHA256", "")
+    whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    version = response.get("VersionId")
+    managed = response.get("ServerSideEncryption", "AES256") == "AES256"
+    return ObjectInfo(
+        size=size,
+        etag=_etag(response, operation),
+        version_id=None if version in {None, "null"} else version,
+        modified=headers.get("last-modified"),
+        answered=_answered(response, operation),
+        metadata={name.lower(): value for name, value in (response.get("Metadata") or {}).items()},
+        sha256=_hexadecimal(checksum) if whole else None,
+        plain_etags=managed and "SSECustomerAlgorithm" not in response,
+    )
+
+
+def _etag(response: Mapping[str, Any], operation: str) -> str:
+    etag = str(response["ETag"])
+    if not _ETAG.fullmatch(etag):
+        raise NoAnswerError(f"{operation}: the answer has an invalid ETag")
+    return etag
+
+
+def _answered(response: Mapping[str, Any], operation: str) -> datetime:
+    try:
+        date = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        raise NoAnswerError(f"{operation}: the answer has no valid Date") from None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _hexadecimal(checksum: str) -> str | None:
+    try:
+        return base64.b64decode(checksum, validate=True).hex() or None
+    except ValueError:
+        return None

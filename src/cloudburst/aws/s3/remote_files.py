@@ -1,0 +1,459 @@
+"""Files of one run in S3 and on web servers: requests for its inputs, and deliveries of its videos.
+
+Signed URLs go to workers only: they are not logged, and no error contains them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+import anyio
+from pydantic import SecretStr
+
+from cloudburst.aws.s3.object_store import (
+    NO_SUCH_UPLOAD,
+    PRECONDITION_FAILED,
+    ObjectInfo,
+    ObjectStore,
+    SignedRequest,
+)
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import (
+    AWSError,
+    CloudburstError,
+    CredentialsError,
+    DownloadError,
+    NoAnswerError,
+    OutputWriteError,
+    ThrottledError,
+    UploadError,
+)
+from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
+from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest, PutPart
+from cloudburst.ports import Delivery
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CREDENTIALS_TIMEOUT = 900.0
+"""Seconds for which a run waits for new credentials after the old ones have expired: long enough to
+sign in again. The time is a choice."""
+BUSY_TIMEOUT = 120.0
+"""Seconds for which requests to S3 are repeated while it is busy or does not answer."""
+RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
+"""Delays between these requests."""
+ABORT_TIMEOUT = 20.0
+"""Maximum seconds to delete the parts of a video that is not delivered."""
+MIN_PART_BYTES = 16 * 1024**2
+"""Minimum size of a part, in bytes; S3 needs 5 MiB. The size is a choice: a part takes about two
+seconds."""
+MAX_PARTS_OF_A_VIDEO = 64
+"""Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
+MAX_UNKNOWN_BYTES = 4 * 1024**3
+"""Maximum size of an input whose server does not report its size, in bytes."""
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+RUN, SCENE, FINGERPRINT, SHA256 = (
+    "cloudburst-run",
+    "cloudburst-scene",
+    "cloudburst-fingerprint",
+    "cloudburst-sha256",
+)
+"""Names of the metadata of a video or cover in S3. The scene's name is percent-encoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedObject:
+    """Video or cover in S3 that a run of this package has written."""
+
+    run: str
+    scene: str
+    fingerprint: str
+    """Fingerprint of the scene; empty if it was not known."""
+    sha256: str
+    size: int
+    """Size in bytes."""
+
+
+def object_metadata(*, run: str, scene: str, fingerprint: str, sha256: str) -> dict[str, str]:
+    """Return the metadata of a video or cover."""
+    return {
+        RUN: quote(run, safe=""),
+        SCENE: quote(scene, safe=""),
+        FINGERPRINT: fingerprint,
+        SHA256: sha256,
+    }
+
+
+async def find_finished(
+    store: ObjectStore, location: S3Object, *, run: str, scene: str
+) -> FinishedObject | None:
+    """Return the object that a run has written for a scene; ``None`` if there is none.
+
+    Raises:
+        CloudburstError: S3 refuses the request.
+    """
+    info = await store.find(location)
+    if info is None:
+        return None
+    metadata = info.metadata
+    if (metadata.get(RUN), metadata.get(SCENE)) != (quote(run, safe=""), quote(scene, safe="")):
+        return None
+    return FinishedObject(
+        run=run,
+        scene=scene,
+        fingerprint=metadata.get(FINGERPRINT, ""),
+        sha256=metadata.get(SHA256, ""),
+        size=info.size,
+    )
+
+
+class S3RemoteFiles:
+    """Access of one run to its remote inputs, and to S3 for its videos: see `ports.RemoteFiles`."""
+
+    def __init__(
+        self,
+        store: ObjectStore | None,
+        *,
+        run: str,
+        inputs: Mapping[RemoteLocation, RemoteFile],
+        fingerprints: Mapping[str, str],
+        overwrite: bool = False,
+        replaceable: Collection[S3Object] = (),
+        private_inputs: bool = False,
+    ) -> None:
+        """Initialize the access.
+
+        Args:
+            store: Objects in S3; ``None`` if the run has only files on web servers.
+            run: Name of the run.
+            inputs: Input files as they were checked before the run.
+            fingerprints: Fingerprint of each scene by its name; it is read when a video is
+                delivered.
+            overwrite: True if the run may replace any object.
+            replaceable: Objects that the run may replace even if ``overwrite`` is false.
+            private_inputs: True if URLs of inputs may lead to addresses that are not public.
+        """
+        self._store = store
+        self._run = run
+        self._inputs = inputs
+        self._fingerprints = fingerprints
+        self._overwrite = overwrite
+        self._replaceable = frozenset(replaceable)
+        self._private_inputs = private_inputs
+        self._signed: set[S3Object] = set()
+        self._waits = _Waits()
+
+    def version(self, location: RemoteLocation) -> str:
+        """Return the version of an input that was checked before the run."""
+        return self._inputs[location].version
+
+    async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
+        """Return a request that gets the checked version of an input.
+
+        Raises:
+            UploadError: The URL cannot be signed.
+        """
+        file = self._inputs[location]
+        limit = MAX_UNKNOWN_BYTES if file.size is None else file.size
+        if isinstance(location, HttpsUrl):
+            return FetchRequest(
+                url=SecretStr(location.url),
+                headers={} if file.etag is None else {"if-match": file.etag},
+                size=file.size,
+                max_bytes=limit,
+                public_only=not self._private_inputs,
+            )
+        store = self._open_store()
+
+        async def sign() -> SignedRequest:
+            if location in self._signed:
+                # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
+                await store.head(location)
+            return await store.presign_get(file)
+
+        try:
+            signed = await self._waits.repeat(store, sign)
+        except CloudburstError as exc:
+            raise UploadError(f"no URL can be signed: {exc}") from exc
+        self._signed.add(location)
+        return FetchRequest(
+            url=SecretStr(signed.url),
+            headers=dict(signed.headers),
+            size=file.size,
+            max_bytes=limit,
+            public_only=False,
+        )
+
+    @asynccontextmanager
+    async def delivery(
+        self, scene: str, to: S3Object, *, size: int, sha256: str, content_type: str
+    ) -> AsyncGenerator[Delivery]:
+        """Yield the delivery of a scene's video or cover: see `ports.RemoteFiles.delivery`."""
+        store = self._open_store()
+        output = _Output(
+            location=to,
+            size=size,
+            sha256=sha256,
+            content_type=content_type,
+            metadata=object_metadata(
+                run=self._run,
+                scene=scene,
+                fingerprint=self._fingerprints.get(scene, ""),
+                sha256=sha256,
+            ),
+            scene=scene,
+            new=not (self._overwrite or to in self._replaceable),
+        )
+        if size <= MULTIPART_BYTES:
+            yield _WholeDelivery(store, output, self._waits)
+            return
+        delivery = _PartsDelivery(store, output, self._waits)
+        try:
+            yield delivery
+        finally:
+            await delivery.close()
+
+    def _open_store(self) -> ObjectStore:
+        assert self._store is not None, "a run with objects in S3 has access to it"
+        return self._store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """Object that is to be written."""
+
+    location: S3Object
+    size: int
+    sha256: str
+    content_type: str
+    metadata: Mapping[str, str]
+    scene: str
+    new: bool
+    """True if the object must not exist yet."""
+
+    def is_described_by(self, info: ObjectInfo) -> bool:
+        """Return whether an object in S3 was written as this output."""
+        found = {name: info.metadata.get(name) for name in self.metadata}
+        return info.size == self.size and found == self.metadata
+
+    def error(self, reason: str) -> DownloadError:
+        """Return the error for an object that is not this output."""
+        return DownloadError(f"{self.location}: {reason}", scene=self.scene)
+
+
+class _WholeDelivery:
+    """Delivery by one request, whose SHA-256 S3 verifies."""
+
+    def __init__(self, store: ObjectStore, output: _Output, waits: _Waits) -> None:
+        self._store = store
+        self._output = output
+        self._waits = waits
+        self._signed = False
+
+    async def parts(self) -> Sequence[PutPart]:
+        """Return the request that writes the object: see `ports.Delivery.parts`."""
+        output = self._output
+
+        async def sign() -> SignedRequest:
+            if self._signed:
+                # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
+                await self._store.find(output.location)
+            return await self._store.presign_put(
+                output.location,
+                sha256=output.sha256,
+                content_type=output.content_type,
+                metadata=output.metadata,
+                new=output.new,
+            )
+
+        with _write_errors(output):
+            signed = await self._waits.repeat(self._store, sign)
+        self._signed = True
+        return [_part(signed, 0, output.size)]
+
+    async def finish(self, etags: Sequence[str]) -> None:  # noqa: ARG002 - of the port
+        """Verify size, SHA-256 and metadata of the object: see `ports.Delivery.finish`."""
+        output = self._output
+        with _write_errors(output):
+            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+        if _check_written(output, info).sha256 != output.sha256:
+            raise output.error("S3 does not confirm the SHA-256 of the object")
+
+
+class _PartsDelivery:
+    """Delivery by a multipart upload.
+
+    Workers send the MD5 of each part, which S3 verifies; the object's ETag is the hash of these.
+    """
+
+    def __init__(self, store: ObjectStore, output: _Output, waits: _Waits) -> None:
+        self._store = store
+        self._output = output
+        self._waits = waits
+        self._upload_id = ""
+        self._completed = False
+
+    async def parts(self) -> Sequence[PutPart]:
+        """Return the requests that write the parts: see `ports.Delivery.parts`."""
+        store, output = self._store, self._output
+        part_bytes = part_size(output.size)
+        count = math.ceil(output.size / part_bytes)
+
+        async def sign() -> list[SignedRequest]:
+            if not self._upload_id:
+                self._upload_id = await store.create_upload(
+                    output.location, content_type=output.content_type, metadata=output.metadata
+                )
+            else:
+                await store.find(output.location)  # renews credentials that have expired
+            return [
+                await store.presign_part(output.location, self._upload_id, number)
+                for number in range(1, count + 1)
+            ]
+
+        with _write_errors(output):
+            signed = await self._waits.repeat(store, sign)
+        starts = range(0, output.size, part_bytes)
+        return [
+            _part(request, start, min(part_bytes, output.size - start))
+            for request, start in zip(signed, starts, strict=True)
+        ]
+
+    async def finish(self, etags: Sequence[str]) -> None:
+        """Complete the object and verify size, ETag and metadata: see `ports.Delivery.finish`."""
+        store, output = self._store, self._output
+
+        async def complete() -> None:
+            try:
+                await store.complete_upload(output.location, self._upload_id, etags, new=output.new)
+            except AWSError as exc:
+                # The answer to an earlier request was perhaps lost, or another program was faster.
+                if exc.code not in {PRECONDITION_FAILED, NO_SUCH_UPLOAD}:
+                    raise
+            else:
+                self._completed = True
+
+        with _write_errors(output):
+            if etags:
+                await self._waits.repeat(store, complete)
+            info = await self._waits.repeat(store, lambda: store.find(output.location))
+        info = _check_written(output, info)
+        expected = joined_etag(etags) if etags and info.plain_etags else None
+        if expected is not None and info.etag != expected:
+            raise output.error("the object does not consist of the parts that the worker has sent")
+
+    async def close(self) -> None:
+        """Delete the parts unless the object was completed."""
+        if not self._upload_id or self._completed:
+            return
+        try:
+            await finish_despite_cancel(
+                lambda: self._store.abort_upload(self._output.location, self._upload_id),
+                seconds=ABORT_TIMEOUT,
+            )
+        except (CloudburstError, TimeoutError) as exc:
+            logger.warning(
+                "%s: parts of a video that was not delivered stay in the bucket and are billed "
+                "until they are deleted, for example by a lifecycle rule: %s",
+                self._output.location,
+                exc,
+            )
+
+
+class _Waits:
+    """Waits of one run for credentials, and for S3 when it is busy."""
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    async def repeat(self, store: ObjectStore, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a function again while credentials have expired, or S3 is busy, for a limited time.
+
+        Raises:
+            CloudburstError: The last error of the function.
+        """
+        start, delays = anyio.current_time(), RETRY_BACKOFF.delays()
+        while True:
+            try:
+                result = await call()
+            except CredentialsError as exc:
+                timeout = CREDENTIALS_TIMEOUT if store.waits_for_credentials else 0.0
+                error: CloudburstError = exc
+            except (ThrottledError, NoAnswerError) as exc:
+                timeout, error = BUSY_TIMEOUT, exc
+            else:
+                self._warned = False
+                return result
+            delay = next(delays)
+            if anyio.current_time() + delay > start + timeout:
+                raise error
+            if isinstance(error, CredentialsError) and not self._warned:
+                self._warned = True
+                logger.warning(
+                    "the credentials for S3 are no longer valid: waiting up to %.0f minutes for "
+                    "new ones (%s)",
+                    CREDENTIALS_TIMEOUT / 60,
+                    error,
+                )
+            await anyio.sleep(delay)
+
+
+@contextmanager
+def _write_errors(output: _Output) -> Generator[None]:
+    """Raise `OutputWriteError` in place of the errors of S3."""
+    try:
+        yield
+    except CloudburstError as exc:
+        raise OutputWriteError(str(exc), scene=output.scene) from exc
+
+
+def _check_written(output: _Output, info: ObjectInfo | None) -> ObjectInfo:
+    if info is None:
+        raise output.error("the object is missing after it was written")
+    if not output.is_described_by(info):
+        raise output.error("another program has written an object of this name")
+    return info
+
+
+def _part(signed: SignedRequest, offset: int, size: int) -> PutPart:
+    return PutPart(
+        url=SecretStr(signed.url), headers=dict(signed.headers), offset=offset, size=size
+    )
+
+
+def part_size(size: int) -> int:
+    """Return the size of the parts of a video, in bytes; a multiple of 1 MiB."""
+    megabyte = 1024**2
+    return max(MIN_PART_BYTES, math.ceil(size / MAX_PARTS_OF_A_VIDEO / megabyte) * megabyte)
+
+
+def joined_etag(etags: Sequence[str]) -> str | None:
+    """Return the ETag of an object of these parts: the MD5 of their MD5 hashes, and their number.
+
+    Return ``None`` if an ETag is not an MD5 hash.
+    """
+    parts = [etag.strip('"') for etag in etags]
+    if not all(_MD5.fullmatch(part) for part in parts):
+        return None
+    digest = hashlib.md5(bytes.fromhex("".join(parts)), usedforsecurity=False).hexdigest()
+    return f'"{digest}-{len(parts)}"'

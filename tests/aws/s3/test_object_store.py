@@ -1,0 +1,211 @@
+"""Objects in S3, against an emulated account."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.aws.client.client import CALL_BACKOFF
+from cloudburst.aws.s3.object_store import PRECONDITION_FAILED
+from cloudburst.errors import (
+    AccessDeniedError,
+    AWSError,
+    CredentialsError,
+    NoAnswerError,
+    ResourceMissingError,
+    ThrottledError,
+)
+from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import S3Prefix
+from cloudburst.testing import AWS_S3_FAULTS, s3_fault
+from support.emulator_calls import client
+from support.s3_account import (
+    ABROAD,
+    BUCKET,
+    account,
+    keys,
+    obj,
+    open_store,
+    operations,
+    put,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick_repeats(monkeypatch):
+    assert CALL_BACKOFF.first > 0.01
+    monkeypatch.setattr(
+        "cloudburst.aws.client.client.CALL_BACKOFF", Backoff(first=0.01, factor=1.0, cap=0.01)
+    )
+
+
+async def test_an_object_is_described(emulator, store, folder):
+    where = folder.object("ä +%.bin")
+    put(emulator, where, b"12345", ChecksumSHA256="WZRHGrsBESr8wYFZ9sx0tPURuZgG2lmzyvWpwXPKz8U=")
+    info = await store.head(where)
+    assert (info.size, info.version_id, info.plain_etags) == (5, None, True)
+    assert info.sha256 == "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"
+    assert info.remote_file(where).version == f"etag {info.etag} 5"
+
+
+async def test_a_range_is_read_with_the_size_of_the_object(emulator, store, folder):
+    where = folder.object("a")
+    put(emulator, where, b"0123456789")
+    found = await store.read_range(where, 2, 5)
+    assert (found.data, found.info.size) == (b"234", 10)
+    assert (await store.read_range(where, 8, 99, etag=found.info.etag)).data == b"89"
+    behind = await store.read_range(where, 10, 20)
+    assert (behind.data, behind.info.size) == (b"", 10)
+    with pytest.raises(AWSError) as changed:
+        await store.read_range(where, 0, 5, etag='"0"')
+    assert changed.value.code == PRECONDITION_FAILED
+
+
+async def test_a_version_is_part_of_the_description(emulator, store):
+
+    s3 = client(emulator, "s3")
+    s3.create_bucket(Bucket="versions")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    where = obj("a", "versions")
+    put(emulator, where, b"1")
+    first = await store.head(where)
+    put(emulator, where, b"1")
+    second = await store.head(where)
+    assert first.etag == second.etag
+    assert first.remote_file(where).version != second.remote_file(where).version
+
+
+async def test_a_bucket_in_another_region_is_asked_for_its_region_once(emulator, store):
+    where = obj("a", ABROAD)
+    put_abroad = await store.put_small(where, b"x")
+    assert (await store.head(where)).etag == put_abroad.etag
+    assert await store.bucket_region(ABROAD) == "eu-west-1"
+    assert await store.bucket_region(BUCKET) == "us-east-1"
+
+
+async def test_missing_things_are_named(store):
+    with pytest.raises(ResourceMissingError, match=r"^s3://videos/no: .*object does not exist"):
+        await store.head(obj("no"))
+    with pytest.raises(ResourceMissingError, match=r"^s3://videos/no: .*object does not exist"):
+        await store.read_range(obj("no"), 0, 1)
+    with pytest.raises(ResourceMissingError, match=r"^s3://none-such/: .*bucket does not exist"):
+        await store.head(obj("a", "none-such"))
+    assert await store.find(obj("no")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "heads"),
+    [
+        ("access denied", AccessDeniedError, 1),
+        ("clock skew", CredentialsError, 1),
+        ("token expired", CredentialsError, 2),  # boto repeats it, as if for another region
+    ],
+)
+async def test_a_refused_head_is_explained_by_a_request_with_a_reason(
+    emulator, store, name, error, heads
+):
+    where = obj("explained")
+    put(emulator, where)
+    await store.bucket_region(BUCKET)
+    emulator.add_fault(s3_fault(name, "HeadObject", times=heads))
+    emulator.add_fault(s3_fault(name, "GetObject"))
+    with pytest.raises(error):
+        await store.head(where)
+    assert (await store.head(where)).size == 7
+
+
+@pytest.mark.parametrize("name", sorted(AWS_S3_FAULTS))
+async def test_each_fault_is_survived_or_explained(emulator, store, folder, name):
+    where = folder.object("a")
+    put(emulator, where, b"x" * 1000)
+    await store.bucket_region(BUCKET)
+    since = len(emulator.calls)
+    emulator.add_fault(s3_fault(name, "GetObject"))
+    fatal = {
+        "access denied": AccessDeniedError,
+        "clock skew": CredentialsError,
+        "no such key": ResourceMissingError,
+        "token expired": CredentialsError,
+        "url expired": AccessDeniedError,
+    }
+    if error := fatal.get(name):
+        with pytest.raises(error):
+            await store.read_range(where, 0, 1000)
+        return
+    assert (await store.read_range(where, 0, 1000)).data == b"x" * 1000
+    assert len(operations(emulator, since)) == (1 if name in {"slow", "doubled"} else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("slow down", ThrottledError), ("truncated", NoAnswerError)]
+)
+async def test_a_fault_without_end_is_raised(emulator, store, folder, name, error):
+    where = folder.object("a")
+    put(emulator, where, b"x" * 1000)
+    since = len(emulator.calls)
+    emulator.add_fault(s3_fault(name, "GetObject", times=4))
+    with pytest.raises(error):
+        await store.read_range(where, 0, 1000)
+    assert operations(emulator, since)[-4:] == ["GetObject"] * 4
+
+
+async def test_more_than_was_asked_for_is_not_read(emulator, store, folder):
+    where = folder.object("a")
+    put(emulator, where, b"x" * 1_000_000)
+    with pytest.raises(AWSError, match="more than 1000 bytes"):
+        await store.read(where, max_bytes=1000)
+
+
+async def test_a_folder_is_listed_by_pages(emulator, store, folder, monkeypatch):
+    for name in ("a", "b", "c", "in/d"):
+        put(emulator, folder.object(name))
+
+    async def listed(**more):
+        return [one.location.key async for page in store.list_pages(folder, **more) for one in page]
+
+    prefix = folder.prefix
+    assert await listed() == [f"{prefix}{name}" for name in ("a", "b", "c", "in/d")]
+    assert await listed(flat=True, start_after=f"{prefix}a") == [f"{prefix}b", f"{prefix}c"]
+    call = store.aws.call
+
+    async def small_pages(service, operation, **more):
+        size = {"MaxKeys": 2} if operation == "list_objects_v2" else {}
+        return await call(service, operation, **more, **size)
+
+    monkeypatch.setattr(store.aws, "call", small_pages)
+    assert len(await listed()) == 4
+    with pytest.raises(ResourceMissingError):
+        await anext(store.list_pages(S3Prefix("none-such", "")))
+
+
+async def test_conditions_of_small_objects(store, folder):
+    where = folder.object("a")
+    first = await store.put_small(where, b"1", new=True)
+    for condition in ({"new": True}, {"etag": '"0"'}):
+        with pytest.raises(AWSError) as refused:
+            await store.put_small(where, b"2", **condition)
+        assert refused.value.code == PRECONDITION_FAILED
+    second = await store.put_small(where, b"2", etag=first.etag)
+    with pytest.raises(AWSError):
+        await store.delete(where, etag=first.etag)
+    await store.delete(where, etag=second.etag)
+    assert await store.find(where) is None
+
+
+async def test_the_endpoint_of_s3_alone_is_used(emulator, monkeypatch, folder):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", emulator.url)
+    async with open_store(emulator, AWS_ENDPOINT_URL="http://127.0.0.1:9") as store:
+        await store.put_small(folder.object("a"), b"x")
+    assert folder.object("a").key in keys(emulator)
+
+
+async def test_without_permission_to_list_a_missing_object_is_found_missing():
+    with account(denied=frozenset({"s3:ListBucket"})) as emulator:
+        put(emulator, obj("there"))
+        async with open_store(emulator) as store:
+            assert (await store.head(obj("there"))).size == 7
+            with pytest.raises(AccessDeniedError):
+                await store.head(obj("no"))
+            with pytest.raises(AccessDeniedError):
+                await store.find(obj("no"))

@@ -1,0 +1,372 @@
+"""Requests for inputs in S3, and deliveries of videos, against an emulated account."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
+from cloudburst.aws.s3.remote_files import (
+    S3RemoteFiles,
+    find_finished,
+    joined_etag,
+    part_size,
+)
+from cloudburst.errors import DownloadError, OutputWriteError, UploadError
+from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import HttpsUrl
+from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.settings import Settings
+from cloudburst.testing import s3_fault
+from support.emulator_calls import client
+from support.s3_account import (
+    BUCKET,
+    account,
+    content,
+    fetch,
+    keys,
+    obj,
+    open_store,
+    operations,
+    put,
+    send,
+    sha256,
+    uploads,
+)
+
+pytestmark = pytest.mark.anyio
+
+VIDEO = b"video" * 1000
+QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
+ROLE = "arn:aws:iam::123456789012:role/renderer"
+
+
+@pytest.fixture(autouse=True)
+def quick_repeats(monkeypatch):
+    monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
+    monkeypatch.setattr(remote_files, "RETRY_BACKOFF", QUICK)
+
+
+def files(store, **more):
+    wanted = {"run": "r", "inputs": {}, "fingerprints": {"scene ä": "f" * 64}, **more}
+    return S3RemoteFiles(store, **wanted)
+
+
+def delivery(remote, to, data=VIDEO):
+    return remote.delivery(
+        "scene ä", to, size=len(data), sha256=sha256(data), content_type="video/mp4"
+    )
+
+
+async def deliver(remote, to, data=VIDEO):
+    async with delivery(remote, to, data) as running:
+        sent = [await send(part, data) for part in await running.parts()]
+        assert {status for status, _, _ in sent} == {200}, sent
+        await running.finish([etag for _, _, etag in sent])
+
+
+@contextmanager
+def small_parts(monkeypatch, size=5 * 1024**2):
+    with monkeypatch.context() as patched:
+        patched.setattr(remote_files, "MULTIPART_BYTES", size)
+        patched.setattr(remote_files, "MIN_PART_BYTES", size)
+        yield
+
+
+class TestInputs:
+    async def test_a_worker_gets_the_checked_version(self, emulator, store, folder):
+        where = folder.object("a b+ä.png")
+        put(emulator, where, b"picture")
+        file = (await store.head(where)).remote_file(where)
+        remote = files(store, inputs={where: file})
+        assert remote.version(where) == file.version
+        request = await remote.fetch_request(where)
+        assert (request.size, request.max_bytes, request.public_only) == (7, 7, False)
+        assert await fetch(request) == (200, "", b"picture")
+        put(emulator, where, b"another")
+        assert (await fetch(request))[:2] == (412, "PreconditionFailed")
+
+    async def test_urls_are_short_lived_and_not_shown(self, emulator, store, folder, caplog):
+        caplog.set_level(logging.DEBUG)
+        where = folder.object("a")
+        put(emulator, where)
+        remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
+        request = await remote.fetch_request(where)
+        url = request.url.get_secret_value()
+        query = parse_qs(urlsplit(url).query)
+        assert query["X-Amz-Expires"] == [str(URL_SECONDS)]
+        async with delivery(remote, folder.object("v.mp4")) as running:
+            [part] = await running.parts()
+        assert "X-Amz-Signature" not in repr([request, part])
+        for hidden in (query["X-Amz-Signature"][0], part.url.get_secret_value()):
+            assert hidden not in caplog.text
+
+    async def test_a_url_of_the_user_is_passed_on(self):
+        where = HttpsUrl("https://example.com/a.png?token=x")
+        file = RemoteFile(location=where, size=None, etag='"e"')
+        request = await files(None, inputs={where: file}).fetch_request(where)
+        assert request.url.get_secret_value() == where.url
+        assert (request.headers, request.public_only) == ({"if-match": '"e"'}, True)
+        private = files(None, inputs={where: file}, private_inputs=True)
+        assert not (await private.fetch_request(where)).public_only
+
+    async def test_a_url_does_not_outlive_the_session(self, emulator, folder):
+        where = folder.object("a")
+        put(emulator, where)
+        settings = Settings(**emulator.environment, role_arn=ROLE)
+        async with open_aws(settings) as aws:
+            store = ObjectStore(aws)
+            remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
+            request = await remote.fetch_request(where)
+        query = parse_qs(urlsplit(request.url.get_secret_value()).query)
+        assert 3500 < int(query["X-Amz-Expires"][0]) < 3600
+        assert await fetch(request) == (200, "", b"content")
+
+    async def test_a_missing_bucket_is_an_error_of_the_scene(self, store):
+        where = obj("a", "none-such")
+        remote = files(store, inputs={where: RemoteFile(location=where, size=1, etag='"e"')})
+        with pytest.raises(UploadError, match="bucket does not exist"):
+            await remote.fetch_request(where)
+
+
+class TestCredentials:
+    """Credentials in a file, as those of a profile, which expire and are replaced there."""
+
+    @pytest.fixture
+    def profile(self, emulator, tmp_path, monkeypatch):
+        path = tmp_path / "credentials"
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+        monkeypatch.setattr("cloudburst.aws.client.client.RENEWAL_INTERVAL", 0.02)
+
+        def write(key, secret):
+            path.write_text(f"[p]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+
+        return write
+
+    @pytest.fixture
+    def account_alone(self):
+        with account() as emulator:
+            yield emulator
+
+    async def test_that_expire_and_return_are_waited_for(
+        self, account_alone, profile, caplog, folder, monkeypatch
+    ):
+        caplog.set_level(logging.WARNING)
+        emulator = account_alone
+        environment = emulator.environment
+        profile(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        where, to = folder.object("a"), folder.object("v.mp4")
+        put(emulator, where)
+        settings = Settings(profile="p", endpoint_url=emulator.url, region="us-east-1")
+        async with open_aws(settings) as aws:
+            store = ObjectStore(aws)
+            remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
+            async with delivery(remote, to) as running:
+                [part] = await running.parts()
+                request = await remote.fetch_request(where)
+                emulator.expire_credentials()
+                assert (await send(part, VIDEO))[1] == "ExpiredToken"
+                assert (await fetch(request))[1] == "ExpiredToken"
+
+                async def sign_in():
+                    await anyio.sleep(0.2)
+                    fresh = emulator.new_key()
+                    profile(fresh["AWS_ACCESS_KEY_ID"], fresh["AWS_SECRET_ACCESS_KEY"])
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(sign_in)
+                    [part] = await running.parts()
+                assert (await fetch(await remote.fetch_request(where)))[2] == b"content"
+                status, _, etag = await send(part, VIDEO)
+                assert status == 200
+                await running.finish([etag])
+            assert caplog.text.count("waiting up to 15 minutes") == 1
+            emulator.expire_credentials()
+            monkeypatch.setattr(remote_files, "CREDENTIALS_TIMEOUT", 0.1)
+            with pytest.raises(UploadError, match="expired"):
+                await remote.fetch_request(where)
+
+    async def test_that_cannot_be_renewed_are_not_waited_for(self, account_alone, folder):
+        where = folder.object("a")
+        put(account_alone, where)
+        async with open_store(account_alone) as store:
+            remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
+            await remote.fetch_request(where)
+            account_alone.expire_credentials()
+            with anyio.fail_after(5), pytest.raises(UploadError, match="expired"):
+                await remote.fetch_request(where)
+
+
+class TestDelivery:
+    async def test_a_video_is_written_with_its_metadata(self, emulator, store, folder):
+        to = folder.object("scene ä.mp4")
+        await deliver(files(store), to)
+        assert content(emulator, to) == VIDEO
+        info = await store.head(to)
+        assert info.metadata == {
+            "cloudburst-run": "r",
+            "cloudburst-scene": "scene%20%C3%A4",
+            "cloudburst-fingerprint": "f" * 64,
+            "cloudburst-sha256": sha256(VIDEO),
+        }
+        found = await find_finished(store, to, run="r", scene="scene ä")
+        assert (found.fingerprint, found.size) == ("f" * 64, len(VIDEO))
+        assert await find_finished(store, to, run="other", scene="scene ä") is None
+        assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
+
+    async def test_another_content_is_refused_by_s3(self, emulator, store, folder):
+        to = folder.object("v.mp4")
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            assert (await send(part, VIDEO[::-1]))[1] == "BadDigest"
+            with pytest.raises(DownloadError, match="missing after it was written"):
+                await running.finish(['"e"'])
+        assert to.key not in keys(emulator)
+
+    @pytest.mark.parametrize("header", ["if-none-match", "x-amz-meta-cloudburst-run"])
+    async def test_a_header_cannot_be_left_out(self, store, folder, header):
+        async with delivery(files(store), folder.object("v.mp4")) as running:
+            [part] = await running.parts()
+            fewer = {name: value for name, value in part.headers.items() if name != header}
+            part = part.model_copy(update={"headers": fewer})
+            assert (await send(part, VIDEO))[1] == "SignatureDoesNotMatch"
+
+    async def test_an_object_of_another_program_is_kept(self, emulator, store, folder):
+        to = folder.object("v.mp4")
+        put(emulator, to, b"theirs")
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            assert (await send(part, VIDEO))[:2] == (412, "PreconditionFailed")
+            with pytest.raises(DownloadError, match="another program"):
+                await running.finish([])
+        assert content(emulator, to) == b"theirs"
+        await deliver(files(store, overwrite=True), to)
+        assert content(emulator, to) == VIDEO
+        put(emulator, to, b"theirs")
+        await deliver(files(store, replaceable=[to]), to)
+
+    async def test_a_lost_answer_is_found_out(self, store, folder):
+        async with delivery(files(store), folder.object("v.mp4")) as running:
+            [part] = await running.parts()
+            await send(part, VIDEO)
+            assert (await send(part, VIDEO))[0] == 412
+            await running.finish([])
+
+    async def test_a_refusal_keeps_the_video_on_the_worker(self, emulator, store, folder):
+        to = folder.object("v.mp4")
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            await send(part, VIDEO)
+            emulator.add_fault(s3_fault("access denied", "HeadObject"))
+            emulator.add_fault(s3_fault("access denied", "GetObject"))
+            with pytest.raises(OutputWriteError, match="permission"):
+                await running.finish(['"e"'])
+            emulator.add_fault(s3_fault("slow down", "HeadObject", times=9))
+            await running.finish(['"e"'])
+
+    async def test_a_busy_store_is_given_up(self, emulator, store, folder, monkeypatch):
+        monkeypatch.setattr(remote_files, "BUSY_TIMEOUT", 0.2)
+        async with delivery(files(store), folder.object("v.mp4")) as running:
+            await running.parts()
+            with account() as other:  # its faults end with it
+                other.add_fault(s3_fault("slow down", "HeadObject", times=None))
+                async with open_store(other) as busy:
+                    running._store = busy
+                    with pytest.raises(OutputWriteError, match="503"):
+                        await running.finish(['"e"'])
+
+
+class TestParts:
+    BIG = bytes(range(256)) * 4 * 11 * 1024
+    """11 MiB."""
+
+    async def test_a_large_video_is_written_in_parts(self, emulator, store, folder, monkeypatch):
+        to = folder.object("v.mp4")
+        since = len(emulator.calls)
+        with small_parts(monkeypatch):
+            await deliver(files(store), to, self.BIG)
+        assert operations(emulator, since).count("UploadPart") == 3
+        assert content(emulator, to) == self.BIG
+        info = await store.head(to)
+        assert info.etag.endswith('-3"')
+        assert info.metadata["cloudburst-sha256"] == sha256(self.BIG)
+        assert uploads(emulator) == []
+
+    async def test_an_unfinished_one_leaves_nothing(self, emulator, store, folder, monkeypatch):
+        to = folder.object("v.mp4")
+
+        async def fail():
+            async with delivery(files(store), to, self.BIG) as running:
+                parts = await running.parts()
+                await send(parts[0], self.BIG)
+                assert uploads(emulator) == [to.key]
+                raise KeyError
+
+        with small_parts(monkeypatch), pytest.raises(KeyError):
+            await fail()
+        assert uploads(emulator) == []
+        assert to.key not in keys(emulator)
+
+    async def test_a_cancelled_one_leaves_nothing(self, emulator, store, folder, monkeypatch):
+        with small_parts(monkeypatch), anyio.CancelScope() as scope:
+            async with delivery(files(store), folder.object("v.mp4"), self.BIG) as running:
+                await running.parts()
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert uploads(emulator) == []
+
+    async def test_an_existing_object_is_kept(self, emulator, store, folder, monkeypatch):
+        to = folder.object("v.mp4")
+        with small_parts(monkeypatch):
+            async with delivery(files(store), to, self.BIG) as running:
+                sent = [await send(part, self.BIG) for part in await running.parts()]
+                put(emulator, to, b"theirs")
+                with pytest.raises(DownloadError, match="another program"):
+                    await running.finish([etag for _, _, etag in sent])
+        assert content(emulator, to) == b"theirs"
+        assert uploads(emulator) == []
+
+    @pytest.mark.parametrize("name", ["lost", "slow down", "dropped", "internal error"])
+    async def test_faults_of_the_completion_are_survived(
+        self, emulator, store, folder, monkeypatch, name
+    ):
+        to = folder.object("v.mp4")
+        with small_parts(monkeypatch):
+            emulator.add_fault(s3_fault(name, "CompleteMultipartUpload"))
+            await deliver(files(store), to, self.BIG)
+        assert content(emulator, to) == self.BIG
+        assert uploads(emulator) == []
+
+    async def test_exchanged_parts_are_noticed(self, emulator, store, folder, monkeypatch):
+        data = self.BIG + b"x"
+        complete = store.complete_upload
+
+        def exchange(location):
+            head = client(emulator, "s3").head_object(Bucket=BUCKET, Key=location.key)
+            put(emulator, location, data[::-1], Metadata=head["Metadata"])
+
+        async def complete_and_exchange(location, *others, new):
+            await complete(location, *others, new=new)
+            await anyio.to_thread.run_sync(exchange, location)
+
+        monkeypatch.setattr(store, "complete_upload", complete_and_exchange)
+        with small_parts(monkeypatch):
+            async with delivery(files(store), folder.object("v.mp4"), data) as running:
+                sent = [await send(part, data) for part in await running.parts()]
+                with pytest.raises(DownloadError, match="does not consist"):
+                    await running.finish([etag for _, _, etag in sent])
+
+
+def test_sizes_of_parts():
+    assert part_size(101 * 1024**2) == 16 * 1024**2
+    assert part_size(5 * 1024**4) // 1024**3 == 80
+    for size in (2**30, 2**30 + 1, 5 * 2**30 - 1):
+        assert -(-size // part_size(size)) <= remote_files.MAX_PARTS_OF_A_VIDEO
+    assert joined_etag(['"not an md5"']) is None
