@@ -1,0 +1,64 @@
+"""Check of a folder in S3 before a run: bucket, region, and permission to write."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import CloudburstError
+from cloudburst.models.locations import S3Prefix
+
+DELETE_TIMEOUT = 20.0
+"""Maximum seconds to delete the object that was written for the check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationCheck:
+    """Result of the check of a folder in S3."""
+
+    prefix: S3Prefix
+    region: str
+    tried: bool
+    """True if an object was written and deleted; false if writing was not tried."""
+    left: str = ""
+    """Location of the empty object that was written and could not be deleted; usually empty."""
+
+    def __str__(self) -> str:
+        if not self.tried:
+            return f"{self.prefix} is in {self.region}; writing was not tried"
+        if self.left:
+            return (
+                f"{self.prefix} is in {self.region} and accepts objects, but they cannot be "
+                f"deleted: remove {self.left}"
+            )
+        return f"{self.prefix} is in {self.region} and accepts objects"
+
+
+async def check_destination(
+    store: ObjectStore, prefix: S3Prefix, *, write: bool = True
+) -> DestinationCheck:
+    """Check that a folder in S3 can be written to, and return the result.
+
+    An empty object is written in the folder and deleted, unless ``write`` is false.
+
+    Raises:
+        ResourceMissingError: The bucket does not exist.
+        AccessDeniedError: The credentials do not have permission to write.
+        CloudburstError: S3 refuses a request for another reason.
+    """
+    region = await store.bucket_region(prefix.bucket)
+    if not write:
+        return DestinationCheck(prefix=prefix, region=region, tried=False)
+    probe = prefix.object(f"{METADATA_FOLDER}check-{secrets.token_hex(8)}")
+    try:
+        await store.put_small(probe, b"")
+    finally:
+        left = ""
+        try:
+            await finish_despite_cancel(lambda: store.delete(probe), seconds=DELETE_TIMEOUT)
+        except (CloudburstError, TimeoutError):
+            left = str(probe)
+    return DestinationCheck(prefix=prefix, region=region, tried=True, left=left)

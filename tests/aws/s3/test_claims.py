@@ -1,0 +1,275 @@
+"""Claims of videos in S3, against an emulated account."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from cloudburst.aws.s3 import claims
+from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    ConfigurationError,
+    OutputClaimedError,
+    OutputExistsError,
+    ResourceMissingError,
+)
+from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import S3Prefix
+from cloudburst.testing import s3_fault, s3_fault_mix
+from support.s3_account import account, content, keys, open_store, put
+
+pytestmark = pytest.mark.anyio
+
+QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+
+
+@pytest.fixture(autouse=True)
+def quick_repeats(monkeypatch):
+    monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
+    monkeypatch.setattr(claims, "LOCK_BACKOFF", QUICK)
+
+
+def claim(store, folder, *names, run="r", **more):
+    return claim_objects(
+        store, folder, names or ("a", "b"), run=run, **{"overwrite": False, **more}
+    )
+
+
+def in_folder(emulator, folder):
+    start = folder.prefix
+    return [key.removeprefix(start) for key in keys(emulator) if key.startswith(start)]
+
+
+def abandon(emulator, folder, run="old", names=("a",), *, ttl=600, where=None):
+    """Write a claim as a process does that was killed afterwards."""
+    left = {"run": run, "owner": "o", "host": "far", "pid": 7, "names": names, "ttl": ttl}
+    target = where or folder.object(f".cloudburst/claims/{run}.json")
+    put(emulator, target, json.dumps(left).encode())
+    return target
+
+
+@pytest.fixture
+def no_inaccuracy(monkeypatch):
+    """A claim with a time to live of 0 s has expired at once."""
+    monkeypatch.setattr(claims, "DATE_RESOLUTION", timedelta(seconds=-1))
+
+
+async def test_a_claim_names_the_run_and_is_released(emulator, store, folder):
+    async with claim(store, folder, covers=["a"]) as claimed:
+        assert dict(claimed) == {"a": folder.object("a.mp4"), "b": folder.object("b.mp4")}
+        assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
+        written = json.loads(content(emulator, folder.object(".cloudburst/claims/r.json")))
+        assert (written["run"], written["names"]) == ("r", ["a", "b"])
+        assert not claimed.lost.is_set()
+    assert in_folder(emulator, folder) == []
+
+
+async def test_an_overlapping_run_is_refused(store, folder):
+    async with claim(store, folder):
+        with pytest.raises(OutputClaimedError, match=r"run r \(process \d+ on .*b.mp4.* expires"):
+            async with claim(store, folder, "b", "c", run="other"):
+                pass
+        async with claim(store, folder, "c", run="other"):
+            pass
+        with pytest.raises(OutputClaimedError, match="already works on this run"):
+            async with claim(store, folder, "z"):
+                pass
+    async with claim(store, folder, "b", run="other"):
+        pass
+
+
+async def test_existing_videos_and_covers_are_refused(emulator, store, folder):
+    for name in ("B.mp4", "a.jpg", "a.mp4x", "in/a.mp4"):
+        put(emulator, folder.object(name))
+    async with claim(store, folder):
+        pass
+    with pytest.raises(OutputExistsError, match=r"a\.jpg"):
+        async with claim(store, folder, covers=["a"]):
+            pass
+    put(emulator, folder.object("b.mp4"))
+    with pytest.raises(OutputExistsError, match=r"b\.mp4"):
+        async with claim(store, folder):
+            pass
+    for allowed in ({"overwrite": True}, {"resume": True}):
+        async with claim(store, folder, **allowed):
+            pass
+    assert not any(name.startswith(".cloudburst") for name in in_folder(emulator, folder))
+
+
+async def test_a_claim_that_expired_is_removed(emulator, store, folder, no_inaccuracy):
+    abandon(emulator, folder, ttl=0)
+    abandon(emulator, folder, "live", names=("z",))
+    put(emulator, folder.object(".cloudburst/claims/odd.json"), b"{")
+    async with claim(store, folder):
+        found = in_folder(emulator, folder)
+    assert found == [f".cloudburst/claims/{name}.json" for name in ("live", "odd", "r")]
+
+
+async def test_an_abandoned_run_is_taken_over_by_its_resume(emulator, store, folder):
+    abandon(emulator, folder, "r")
+    with pytest.raises(OutputClaimedError, match=r"process 7 on far"):
+        async with claim(store, folder):
+            pass
+    async with claim(store, folder, resume=True):
+        written = json.loads(content(emulator, folder.object(".cloudburst/claims/r.json")))
+        assert written["host"] != "far"
+
+
+async def test_the_run_that_lost_its_claim_is_told(emulator, store, folder, monkeypatch):
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
+    async with claim(store, folder) as first:
+        await anyio.sleep(0.2)
+        assert not first.lost.is_set()
+        async with claim(store, folder, resume=True):
+            with anyio.fail_after(5):
+                await first.lost.wait()
+            assert "has taken over" in str(first.error)
+            assert first.error.holder.startswith("run r")
+    assert in_folder(emulator, folder) == []
+
+
+@pytest.mark.parametrize("name", ["lost", "slow down", "dropped"])
+async def test_renewals_survive_faults_and_a_deleted_claim(
+    emulator, store, folder, monkeypatch, name
+):
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
+    monkeypatch.setattr(claims, "RENEWAL_RETRY", 0.05)
+    async with claim(store, folder) as claimed:
+        emulator.add_fault(s3_fault(name, "PutObject"))
+        await anyio.sleep(0.3)
+        await store.delete(folder.object(".cloudburst/claims/r.json"))
+        with anyio.fail_after(5):
+            while not in_folder(emulator, folder):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        assert not claimed.lost.is_set()
+    assert in_folder(emulator, folder) == []
+
+
+async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monkeypatch):
+    lock = abandon(emulator, folder, where=folder.object(".cloudburst/lock"))
+    monkeypatch.setattr(claims, "LOCK_TIMEOUT", 0.1)
+    with pytest.raises(ConfigurationError, match="has been locked"):
+        async with claim(store, folder):
+            pass
+    monkeypatch.setattr(claims, "DATE_RESOLUTION", timedelta(seconds=-1))
+    abandon(emulator, folder, where=lock, ttl=0)
+    async with claim(store, folder):
+        assert ".cloudburst/lock" not in in_folder(emulator, folder)
+
+
+async def test_the_clock_of_s3_decides_about_expiry(emulator, store, folder, monkeypatch):
+    abandon(emulator, folder)
+    read = store.read
+
+    async def read_later(*args, **more):
+        found = await read(*args, **more)
+        answered = found.info.answered + timedelta(seconds=603)
+        return replace(found, info=replace(found.info, answered=answered))
+
+    with pytest.raises(OutputClaimedError):
+        async with claim(store, folder):
+            pass
+    monkeypatch.setattr(store, "read", read_later)
+    async with claim(store, folder):
+        pass
+
+
+async def test_a_cancelled_run_releases_its_claim(emulator, store, folder):
+    for at in range(0, 30, 3):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+
+                async def cancel(at=at, scope=scope):
+                    await anyio.sleep(at * 0.003)
+                    scope.cancel()
+
+                tasks.start_soon(cancel)
+                async with claim(store, folder, run=f"r{at}"):
+                    await anyio.sleep_forever()
+    left = in_folder(emulator, folder)
+    assert not any("claims" in name for name in left), left
+
+
+async def test_errors_of_the_run_are_not_wrapped(store, folder):
+    with pytest.raises(KeyError):
+        async with claim(store, folder):
+            raise KeyError
+
+
+async def test_a_store_without_conditions_is_reported(emulator, store, folder, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    put_small = store.put_small
+
+    async def unconditional(location, data, *, new=False, etag=None):
+        assert new or etag is None
+        return await put_small(location, data)
+
+    monkeypatch.setattr(store, "put_small", unconditional)
+    async with claim(store, folder):
+        pass
+    assert caplog.text.count("does not support conditional writes") == 1
+    assert in_folder(emulator, folder) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_of_two_runs_exactly_one_holds_the_videos(emulator, store, folder, seed):
+    """Faults may end both, but never let both in, and the next run gets the videos."""
+    chance = random.Random(seed)
+    for fault in s3_fault_mix(seed, ["PutObject", "GetObject", "ListObjectsV2", "DeleteObject"]):
+        emulator.add_fault(fault)
+    inside, most, entered, refused = 0, 0, 0, []
+
+    async def run(name):
+        nonlocal inside, most, entered
+        await anyio.sleep(chance.random() * 0.05)
+        try:
+            async with claim(store, folder, run=name):
+                inside, entered = inside + 1, entered + 1
+                most = max(most, inside)
+                await anyio.sleep(1.0)
+                inside -= 1
+        except CloudburstError as exc:
+            refused.append(exc)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, "one")
+        tasks.start_soon(run, "two")
+    assert most == 1
+    assert (entered, len(refused)) == (1, 1), refused
+    assert isinstance(refused[0], OutputClaimedError)
+
+
+class TestDestination:
+    async def test_an_empty_object_is_written_and_deleted(self, emulator, store, folder):
+        found = await check_destination(store, folder)
+        assert str(found) == f"{folder} is in us-east-1 and accepts objects"
+        assert in_folder(emulator, folder) == []
+        assert "not tried" in str(await check_destination(store, folder, write=False))
+
+    async def test_a_missing_bucket_and_a_missing_permission_are_named(self):
+        with account(denied=frozenset({"s3:PutObject"})) as emulator:
+            async with open_store(emulator) as store:
+                with pytest.raises(ResourceMissingError, match="s3://none-such/"):
+                    await check_destination(store, S3Prefix("none-such", "a/"))
+                with pytest.raises(AccessDeniedError, match="s3://videos/a/"):
+                    await check_destination(store, S3Prefix("videos", "a/"))
+
+    async def test_an_object_that_cannot_be_deleted_is_named(self, emulator, store, folder):
+        emulator.add_fault(s3_fault("access denied", "DeleteObject"))
+        found = await check_destination(store, folder)
+        [left] = in_folder(emulator, folder)
+        assert found.left == str(folder.object(left))
+        with contextlib.suppress(CloudburstError):
+            await store.delete(folder.object(left))
