@@ -43,7 +43,11 @@ def quick_repeats(monkeypatch):
 
 def claim(store, folder, *names, run="r", **more):
     return claim_objects(
-        store, folder, names or ("a", "b"), run=run, **{"overwrite": False, **more}
+        store,
+        folder,
+        names or ("a", "b"),
+        run=run,
+        **{"overwrite": False, "on_lost": pytest.fail, **more},
     )
 
 
@@ -68,11 +72,10 @@ def no_inaccuracy(monkeypatch):
 
 async def test_a_claim_names_the_run_and_is_released(emulator, store, folder):
     async with claim(store, folder, covers=["a"]) as claimed:
-        assert dict(claimed) == {"a": folder.object("a.mp4"), "b": folder.object("b.mp4")}
+        assert claimed == {"a": folder.object("a.mp4"), "b": folder.object("b.mp4")}
         assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
         written = json.loads(content(emulator, folder.object(".cloudburst/claims/r.json")))
         assert (written["run"], written["names"]) == ("r", ["a", "b"])
-        assert not claimed.lost.is_set()
     assert in_folder(emulator, folder) == []
 
 
@@ -129,14 +132,22 @@ async def test_an_abandoned_run_is_taken_over_by_its_resume(emulator, store, fol
 
 async def test_the_run_that_lost_its_claim_is_told(emulator, store, folder, monkeypatch):
     monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
-    async with claim(store, folder) as first:
+    lost, errors = anyio.Event(), []
+
+    def on_lost(error):
+        errors.append(error)
+        lost.set()
+
+    async with claim(store, folder, on_lost=on_lost):
         await anyio.sleep(0.2)
-        assert not first.lost.is_set()
+        assert not lost.is_set()
         async with claim(store, folder, resume=True):
             with anyio.fail_after(5):
-                await first.lost.wait()
-            assert "has taken over" in str(first.error)
-            assert first.error.holder.startswith("run r")
+                await lost.wait()
+            await anyio.sleep(0.2)
+    [error] = errors
+    assert "has taken over" in str(error)
+    assert error.holder.startswith("run r")
     assert in_folder(emulator, folder) == []
 
 
@@ -146,21 +157,20 @@ async def test_renewals_survive_faults_and_a_deleted_claim(
 ):
     monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
     monkeypatch.setattr(claims, "RENEWAL_RETRY", 0.05)
-    async with claim(store, folder) as claimed:
+    async with claim(store, folder):
         emulator.add_fault(s3_fault(name, "PutObject"))
         await anyio.sleep(0.3)
         await store.delete(folder.object(".cloudburst/claims/r.json"))
         with anyio.fail_after(5):
             while not in_folder(emulator, folder):  # noqa: ASYNC110
                 await anyio.sleep(0.02)
-        assert not claimed.lost.is_set()
     assert in_folder(emulator, folder) == []
 
 
 async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monkeypatch):
     lock = abandon(emulator, folder, where=folder.object(".cloudburst/lock"))
-    monkeypatch.setattr(claims, "LOCK_TIMEOUT", 0.1)
-    with pytest.raises(ConfigurationError, match="has been locked"):
+    with monkeypatch.context() as short, pytest.raises(ConfigurationError, match="been locked"):
+        short.setattr(claims, "LOCK_TIMEOUT", 0.1)
         async with claim(store, folder):
             pass
     monkeypatch.setattr(claims, "DATE_RESOLUTION", timedelta(seconds=-1))

@@ -18,6 +18,7 @@ from cloudburst.aws.s3.remote_files import (
     find_finished,
     joined_etag,
     part_size,
+    run_of,
 )
 from cloudburst.errors import DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff
@@ -176,7 +177,8 @@ class TestCredentials:
                 assert (await fetch(request))[1] == "ExpiredToken"
 
                 async def sign_in():
-                    await anyio.sleep(0.2)
+                    while "waiting up to 15 minutes" not in caplog.text:  # noqa: ASYNC110
+                        await anyio.sleep(0.01)
                     fresh = emulator.new_key()
                     profile(fresh["AWS_ACCESS_KEY_ID"], fresh["AWS_SECRET_ACCESS_KEY"])
 
@@ -218,6 +220,8 @@ class TestDelivery:
         }
         found = await find_finished(store, to, run="r", scene="scene ä")
         assert (found.fingerprint, found.size) == ("f" * 64, len(VIDEO))
+        assert await run_of(store, to) == "r"
+        assert await run_of(store, folder.object("no")) is None
         assert await find_finished(store, to, run="other", scene="scene ä") is None
         assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
 

@@ -108,17 +108,6 @@ class _FoundClaim:
         return f"{self.expires:%Y-%m-%d %H:%M:%S} UTC"
 
 
-class ClaimedObjects(dict[str, S3Object]):
-    """Objects of the videos that a run has claimed, by scene name."""
-
-    def __init__(self, objects: dict[str, S3Object]) -> None:
-        super().__init__(objects)
-        self.lost = anyio.Event()
-        """Event that is set once another process has taken the claim over."""
-        self.error: OutputClaimedError | None = None
-        """Error with which the run has to end; ``None`` unless `lost` is set."""
-
-
 @asynccontextmanager
 async def claim_objects(
     store: ObjectStore,
@@ -129,7 +118,8 @@ async def claim_objects(
     overwrite: bool,
     resume: bool = False,
     covers: Collection[str] = (),
-) -> AsyncGenerator[ClaimedObjects]:
+    on_lost: Callable[[OutputClaimedError], None],
+) -> AsyncGenerator[dict[str, S3Object]]:
     """Claim ``<prefix><name>.mp4`` for every name, and yield the objects by name.
 
     Args:
@@ -141,20 +131,22 @@ async def claim_objects(
         resume: True if the run continues one of the same name, whose claim is taken over at once;
             existing videos are left to the caller.
         covers: Names of the scenes whose videos have a cover, which is claimed as well.
+        on_lost: Function that is called once if another process has taken the claim over; the run
+            has to end with the error.
 
     Raises:
         OutputClaimedError: Another process writes one of the videos, or works on this run.
         OutputExistsError: A video or cover exists, and ``overwrite`` is false.
         CloudburstError: S3 refuses a request.
     """
-    keeper = _ClaimKeeper(store, prefix, names, covers, run=run)
+    keeper = _ClaimKeeper(store, prefix, names, covers, run=run, on_lost=on_lost)
     try:
         await keeper.take(overwrite=overwrite, resume=resume)
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(keeper.renew_forever)
                 try:
-                    yield keeper.claimed
+                    yield keeper.videos
                 finally:
                     tasks.cancel_scope.cancel()
     finally:
@@ -172,9 +164,12 @@ class _ClaimKeeper:
         covers: Collection[str],
         *,
         run: str,
+        on_lost: Callable[[OutputClaimedError], None],
     ) -> None:
         self._store = store
         self._prefix = prefix
+        self._on_lost = on_lost
+        self._lost = False
         self._folder = S3Prefix(prefix.bucket, f"{prefix.prefix}{METADATA_FOLDER}claims/")
         self._lock = prefix.object(f"{METADATA_FOLDER}lock")
         self._object = self._folder.object(f"{run}.json")
@@ -191,9 +186,9 @@ class _ClaimKeeper:
         """ETag of our claim object; empty while there is none."""
         self._lock_etag = ""
         """ETag of the lock if we hold it; otherwise empty."""
-        self.claimed = ClaimedObjects({name: prefix.object(f"{name}.mp4") for name in names})
-        videos = self.claimed
-        self._outputs = [*videos.values(), *(videos[name].with_suffix(".jpg") for name in covers)]
+        self.videos = {name: prefix.object(f"{name}.mp4") for name in names}
+        covers_of = (self.videos[name].with_suffix(".jpg") for name in covers)
+        self._outputs = [*self.videos.values(), *covers_of]
 
     async def take(self, *, overwrite: bool, resume: bool) -> None:
         """Check the claims of other runs and the existing videos, and write the claim."""
@@ -211,13 +206,13 @@ class _ClaimKeeper:
 
     async def release(self) -> None:
         """Delete the claim object, unless another process has taken it over."""
-        if self._etag and not self.claimed.lost.is_set():
+        if self._etag and not self._lost:
             await _release(self._store, self._object, self._etag)
 
     async def renew_forever(self) -> None:
         """Renew the claim at intervals, until it is lost."""
         delay = RENEWAL_INTERVAL
-        while not self.claimed.lost.is_set():
+        while not self._lost:
             await anyio.sleep(delay)
             try:
                 await self._renew()
@@ -243,8 +238,8 @@ class _ClaimKeeper:
                     f"{found.holder} has taken over the videos of this run in {self._prefix}: "
                     "wait for its end, or write to another folder"
                 )
-                self.claimed.error = OutputClaimedError(msg, holder=found.holder)
-                self.claimed.lost.set()
+                self._lost = True
+                self._on_lost(OutputClaimedError(msg, holder=found.holder))
 
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
@@ -286,7 +281,7 @@ class _ClaimKeeper:
                     await _release(self._store, found.location, found.etag)
                 elif shared := sorted(names.intersection(found.claim.names)):
                     await self.release()
-                    videos = list_some([self.claimed[name] for name in shared])
+                    videos = list_some([self.videos[name] for name in shared])
                     msg = (
                         f"{found.holder} is writing {videos}; its claim expires at {found.until} "
                         "unless it is renewed"

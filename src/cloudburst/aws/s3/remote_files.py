@@ -21,7 +21,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import anyio
 from pydantic import SecretStr
@@ -125,6 +125,17 @@ async def find_finished(
         sha256=metadata.get(SHA256, ""),
         size=info.size,
     )
+
+
+async def run_of(store: ObjectStore, location: S3Object) -> str | None:
+    """Return the name of the run that has written an object; ``None`` if it is not known.
+
+    Raises:
+        CloudburstError: S3 refuses the request.
+    """
+    info = await store.find(location)
+    name = "" if info is None else unquote(info.metadata.get(RUN, ""))
+    return name or None
 
 
 class S3RemoteFiles:
