@@ -21,7 +21,7 @@ HERE = "203.0.113.7"
 NEW = {"prepared": False, "vcpu_quota": 6.0, "spot_vcpu_quota": 6.0}
 """As AWS gives it to somebody."""
 QUICK = {"pending": 0.1, "stop_timeout": 1.0}
-READS = ("BatchGet", "Describe", "Get", "List", "Simulate")
+READS = ("BatchGet", "Describe", "Head", "Get", "List", "Simulate")
 
 
 async def here():

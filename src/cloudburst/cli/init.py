@@ -23,6 +23,7 @@ from cloudburst.cli.output import advice_text, print_output, safe_text, write_li
 from cloudburst.compat import read_settings
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.locations import S3Prefix, is_s3, parse_s3_prefix
 from cloudburst.models.settings import Settings, full_image_name
 from cloudburst.models.task import Protocol
 
@@ -65,6 +66,7 @@ def init_command(
     purposes: Annotated[
         list[Purpose] | None, Parameter(name="--policy", negative=(), consume_multiple=True)
     ] = None,
+    s3: Annotated[list[str] | None, Parameter(name="--s3", negative=())] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Set up an AWS account for rendering on Fargate, and write its settings to .env.
@@ -107,15 +109,23 @@ def init_command(
     purposes
         Only print the IAM policy with the least permissions for run (the default), init, destroy,
         doctor or prices. Several of them are printed as one policy.
+    s3
+        Folder BUCKET/PREFIX in S3 that runs will use, for inputs or videos; repeat the option for
+        several. An empty object is written there and deleted. With --policy: also allow its use.
     as_json
         Print the report as JSON.
     """
     settings = _with_image(read_settings(), image)
+    folders = tuple(map(_s3_folder, s3 or ()))
     if purposes is not None:
-        document = anyio.run(partial(policy, settings, purposes=purposes or [Purpose.RUN]))
+        document = anyio.run(
+            partial(policy, settings, purposes=purposes or [Purpose.RUN], s3=folders)
+        )
         write_line(json.dumps(document, indent=2))
         return 0
     if destroy:
+        if folders:
+            raise ConfigurationError("--s3 with --destroy; expected one of the two")
         remove = partial(
             destroy_account, settings, dry_run=dry_run, keep_logs=keep_logs, keep_image=keep_image
         )
@@ -124,6 +134,7 @@ def init_command(
         name = "--keep-logs" if keep_logs else "--keep-image"
         raise ConfigurationError(f"{name} without --destroy; expected both")
     options = InitOptions(
+        s3=folders,
         sources=tuple(sources or ()),
         open_to_world=open_to_world,
         keep_sources=add,
@@ -147,6 +158,14 @@ def init_command(
         )
     _print_report(report, as_json=as_json)
     return 0
+
+
+def _s3_folder(text: str) -> S3Prefix:
+    """Return a folder that is written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``."""
+    try:
+        return parse_s3_prefix(text if is_s3(text) else f"s3://{text}")
+    except ValueError as exc:
+        raise ConfigurationError(f"--s3: {exc}") from exc
 
 
 def _print_wait(console: Console, line: str) -> None:

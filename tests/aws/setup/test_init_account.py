@@ -33,6 +33,7 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import PUBLIC_IMAGE_NAME, Settings
 from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.testing import Fault
@@ -68,8 +69,9 @@ def group_rules(emulator, group):
 
 
 async def test_a_dry_run_tells_the_plan_and_writes_nothing(emulator, tmp_path):
+    client(emulator, "s3").create_bucket(Bucket="films")
     env, seen = tmp_path / ".env", len(emulator.calls)
-    plan = InitOptions(dry_run=True, env_file=env)
+    plan = InitOptions(dry_run=True, env_file=env, s3=(S3Prefix("films", "out/"),))
     report = await init(settings_of(emulator), options=plan, find_address=here, session=session())
     assert writes(emulator, seen) == []
     assert emulator.calls[seen:]
@@ -77,6 +79,7 @@ async def test_a_dry_run_tells_the_plan_and_writes_nothing(emulator, tmp_path):
     told = {step.resource: step.outcome for step in report.steps}
     made = {"cluster", "log group", "execution role", "security group", "task definition"}
     assert {what for what, outcome in told.items() if outcome is StepOutcome.CREATED} >= made
+    assert told["S3 folder"] is StepOutcome.FOUND
     assert report.dry_run
     assert "AWS_SECURITY_GROUP_ID" not in report.environment  # unknown before it is created
 

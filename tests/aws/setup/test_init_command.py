@@ -73,6 +73,7 @@ def test_set_up_look_again_and_take_away(cloudburst, emulator, tmp_path):
         (["--policy"], "ecs:RunTask", "ecs:CreateCluster"),
         (["--policy", "init"], "ecs:CreateCluster", "ecs:RunTask"),
         (["--policy", "run", "doctor"], "iam:SimulatePrincipalPolicy", "ecs:CreateCluster"),
+        (["--policy", "run", "--s3", "films/out"], "s3:PutObject", "ecs:CreateCluster"),
     ],
 )
 def test_a_policy_is_json_and_changes_nothing(cloudburst, emulator, arguments, there, not_there):
@@ -94,3 +95,7 @@ def test_options_that_contradict_each_other_are_told(cloudburst):
         cloudburst("--open", "--from", HERE)
     with pytest.raises(ConfigurationError, match="expected an IPv4"):
         cloudburst("--from", "home")
+    with pytest.raises(ConfigurationError, match="--s3: not the name of a bucket"):
+        cloudburst("--s3", "My Films/")
+    with pytest.raises(ConfigurationError, match="--s3 with --destroy"):
+        cloudburst("--s3", "films", "--destroy")

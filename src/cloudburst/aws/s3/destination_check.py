@@ -26,15 +26,17 @@ class DestinationCheck:
     left: str = ""
     """Location of the empty object that was written and could not be deleted; usually empty."""
 
-    def __str__(self) -> str:
+    @property
+    def detail(self) -> str:
+        """Description of the result, without the folder's name."""
         if not self.tried:
-            return f"{self.prefix} is in {self.region}; writing was not tried"
+            return f"in {self.region}; writing was not tried"
         if self.left:
             return (
-                f"{self.prefix} is in {self.region} and accepts objects, but they cannot be "
-                f"deleted: remove {self.left}"
+                f"in {self.region}; it accepts objects, but they cannot be deleted: allow "
+                f"s3:DeleteObject, and remove {self.left}"
             )
-        return f"{self.prefix} is in {self.region} and accepts objects"
+        return f"in {self.region}; it accepts objects"
 
 
 async def check_destination(

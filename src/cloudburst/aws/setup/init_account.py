@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup import resources, roles, security_groups
 from cloudburst.aws.setup.changes import AccountChanges, SetupStep, StepOutcome
 from cloudburst.aws.setup.env_steps import write_env_file
@@ -105,6 +107,10 @@ async def init(
     settings = settings.model_copy(update={"task_definition": reference, "base_image": base})
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
+        checked = [
+            await check_destination(ObjectStore(aws), folder, write=not options.dry_run)
+            for folder in options.s3
+        ]
         plan = await plan_setup(aws, settings, options, find_address)
         own: OwnImage | None = None
         if settings.image == OWN_IMAGE:
@@ -120,6 +126,8 @@ async def init(
         if own is not None:
             await announce_upload(changes, own)
         _record_subnets(changes, settings, plan)
+        for check in checked:
+            changes.record("S3 folder", str(check.prefix), StepOutcome.FOUND, check.detail)
 
         async def push_image() -> None:
             if own is not None:

@@ -37,6 +37,7 @@ from cloudburst.aws.setup.subnets import (
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import Architecture as OciArchitecture
 from cloudburst.image import ImageOptions
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
@@ -68,6 +69,8 @@ class InitOptions:
     start its tasks then get the new image."""
     base: str | None = None
     """Base of our own image; ``None`` for the default of `cloudburst.image.ImageOptions`."""
+    s3: tuple[S3Prefix, ...] = ()
+    """Folders in S3 that runs will use; ``init`` writes an empty object to each and deletes it."""
     env_file: Path | None = Path(".env")
     """File to write the settings to; ``None`` to write none."""
     dry_run: bool = False

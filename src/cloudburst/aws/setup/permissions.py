@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.setup.s3_statements import s3_init_statements, s3_run_statements
 from cloudburst.aws.setup.setup_statements import destroy_statements, init_statements
 from cloudburst.aws.setup.statements import (
     ResourceArns,
@@ -17,6 +18,7 @@ from cloudburst.aws.setup.statements import (
     run_statements,
 )
 from cloudburst.errors import CloudburstError
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 
 __all__ = ["Purpose", "Statement", "policy", "policy_document", "statements"]
@@ -40,6 +42,7 @@ async def policy(
     settings: Settings,
     *,
     purposes: Iterable[Purpose] = (Purpose.RUN,),
+    s3: Sequence[S3Prefix] = (),
     session: Any = None,
 ) -> dict[str, Any]:
     """Return the IAM policy document with the least permissions for the given purposes.
@@ -50,6 +53,7 @@ async def policy(
     Args:
         settings: Region, credentials, and names of the resources.
         purposes: Purposes of the policy.
+        s3: Folders in S3 that runs use.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
     """
     async with open_aws(settings, session=session) as aws:
@@ -64,7 +68,13 @@ async def policy(
             )
             roles = roles_of(response["taskDefinition"])
         return policy_document(
-            settings, purposes, region=aws.region, account=account, roles=roles, caller=caller
+            settings,
+            purposes,
+            region=aws.region,
+            account=account,
+            roles=roles,
+            caller=caller,
+            s3=s3,
         )
 
 
@@ -76,6 +86,7 @@ def policy_document(
     account: str,
     roles: Sequence[str] = (),
     caller: str = "",
+    s3: Sequence[S3Prefix] = (),
 ) -> dict[str, Any]:
     """Return the IAM policy document for an account and region, without a call to AWS.
 
@@ -87,11 +98,12 @@ def policy_document(
         roles: ARNs of the roles of the task definition; if empty, the role that ``init`` creates.
         caller: ARN of the caller; if it is a role, the policy for ``doctor`` allows reading that
             role.
+        s3: Folders in S3 that runs use.
     """
     found: dict[str, Statement] = {}
     for purpose in purposes:
         for statement in statements(
-            settings, purpose, region=region, account=account, roles=roles, caller=caller
+            settings, purpose, region=region, account=account, roles=roles, caller=caller, s3=s3
         ):
             known = found.get(statement.sid, statement)
             resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
@@ -113,6 +125,7 @@ def statements(
     account: str,
     roles: Sequence[str] = (),
     caller: str = "",
+    s3: Sequence[S3Prefix] = (),
 ) -> tuple[Statement, ...]:
     """Return the IAM statements for one purpose; the arguments are those of `policy_document`.
 
@@ -122,9 +135,9 @@ def statements(
     arns = ResourceArns(settings, region, account, roles, caller)
     match purpose:
         case Purpose.RUN:
-            return run_statements(settings, arns)
+            return (*run_statements(settings, arns), *s3_run_statements(s3, region))
         case Purpose.INIT:
-            return init_statements(settings, arns)
+            return (*init_statements(settings, arns), *s3_init_statements(s3, region))
         case Purpose.DESTROY:
             return destroy_statements(arns)
         case Purpose.DOCTOR:

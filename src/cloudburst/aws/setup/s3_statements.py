@@ -1,0 +1,83 @@
+"""IAM statements for folders in S3: for the runs that use them, and for their check by ``init``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.setup.resource_definitions import partition
+from cloudburst.aws.setup.statements import Statement
+from cloudburst.models.locations import S3Prefix
+
+_ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
+"""Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
+IAM user guide (2026-11)."""
+
+
+def s3_run_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statement, ...]:
+    """Return the statements for runs with inputs or videos in these folders of S3.
+
+    The actions are those of "Required permissions for Amazon S3 API operations", Amazon S3 User
+    Guide (2026-11): a multipart upload needs ``PutObject``, and HEAD requests need ``GetObject``.
+    """
+    known = tuple(folders)
+    if not known:
+        return ()
+    objects = tuple(_objects(folder, region) for folder in known)
+    lists = [
+        Statement(
+            sid=f"ListS3Folder{number}",
+            actions=("s3:ListBucket",),
+            resources=(_bucket(folder, region),),
+            conditions={"StringLike": {"s3:prefix": f"{_escaped(folder.prefix)}*"}},
+        )
+        for number, folder in enumerate(known, 1)
+    ]
+    return (
+        Statement(
+            sid="UseS3Objects",
+            actions=("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
+            resources=objects,
+        ),
+        _delete_claims_statement(known, region),
+        *lists,
+    )
+
+
+def s3_init_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statement, ...]:
+    """Return the statements for the check by ``init``: it writes and deletes an empty object."""
+    known = tuple(folders)
+    if not known:
+        return ()
+    return (
+        Statement(
+            sid="TryS3Folders",
+            actions=("s3:PutObject",),
+            resources=tuple(_metadata(folder, region) for folder in known),
+        ),
+        _delete_claims_statement(known, region),
+    )
+
+
+def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
+    return Statement(
+        sid="DeleteS3Claims",
+        actions=("s3:DeleteObject",),
+        resources=tuple(_metadata(folder, region) for folder in folders),
+    )
+
+
+def _bucket(folder: S3Prefix, region: str) -> str:
+    return f"arn:{partition(region)}:s3:::{folder.bucket}"
+
+
+def _objects(folder: S3Prefix, region: str) -> str:
+    return f"{_bucket(folder, region)}/{_escaped(folder.prefix)}*"
+
+
+def _metadata(folder: S3Prefix, region: str) -> str:
+    return f"{_bucket(folder, region)}/{_escaped(folder.prefix)}{METADATA_FOLDER}*"
+
+
+def _escaped(prefix: str) -> str:
+    return prefix.translate(_ESCAPES)

@@ -1,0 +1,82 @@
+"""The policy for a folder in S3 allows the calls of a run, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.emulator.s3.requests import ACTIONS
+from cloudburst.models.locations import S3Prefix
+from cloudburst.models.settings import Settings
+from support.s3_account import fetch, put, send, sha256
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = Settings(_env_file=None)
+
+
+def statements(purpose, *folders, region="us-east-1"):
+    document = policy_document(SETTINGS, [purpose], region=region, account="1", s3=folders)
+    return {
+        one["Sid"]: one
+        for one in document["Statement"]
+        if all(action.startswith("s3:") for action in one["Action"])
+    }
+
+
+def test_folders_are_named_and_others_are_not():
+    found = statements(Purpose.RUN, S3Prefix("in", "a*/"), S3Prefix("out", ""), region="cn-north-1")
+    assert found["UseS3Objects"]["Resource"] == [
+        "arn:aws-cn:s3:::in/a${*}/*",
+        "arn:aws-cn:s3:::out/*",
+    ]
+    assert found["DeleteS3Claims"]["Resource"] == [
+        "arn:aws-cn:s3:::in/a${*}/.cloudburst/*",
+        "arn:aws-cn:s3:::out/.cloudburst/*",
+    ]
+    assert found["ListS3Folder1"]["Condition"] == {"StringLike": {"s3:prefix": "a${*}/*"}}
+    assert found["ListS3Folder2"]["Resource"] == "arn:aws-cn:s3:::out"
+    assert statements(Purpose.RUN) == statements(Purpose.DOCTOR, S3Prefix("in", "")) == {}
+
+
+async def test_the_actions_are_those_of_a_run(emulator, store, folder, monkeypatch):
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 2)
+    picture, since = folder.object("a.png"), len(emulator.calls)
+    put(emulator, picture, b"picture")
+    inputs = {picture: (await store.head(picture)).remote_file(picture)}
+    remote = S3RemoteFiles(store, run="r", inputs=inputs, fingerprints={})
+    on_lost = pytest.fail
+    async with claim_objects(store, folder, ["a", "b"], run="r", overwrite=False, on_lost=on_lost):
+        assert (await fetch(await remote.fetch_request(picture)))[0] == 200
+        for scene, data in (("a", b"video in a part"), ("b", b"v")):
+            to = folder.object(f"{scene}.mp4")
+            async with remote.delivery(
+                scene, to, size=len(data), sha256=sha256(data), content_type="video/mp4"
+            ) as delivery:
+                sent = [await send(part, data) for part in await delivery.parts()]
+                await delivery.finish([etag for _, _, etag in sent])
+        async with remote.delivery(
+            "c", folder.object("c.mp4"), size=9, sha256=sha256(b"b"), content_type="video/mp4"
+        ) as delivery:
+            await delivery.parts()
+    used = {ACTIONS.get(call.operation, call.operation) for call in emulator.calls[since:]}
+    allowed = {
+        action.removeprefix("s3:")
+        for one in statements(Purpose.RUN, folder).values()
+        for action in one["Action"]
+    }
+    assert used == allowed
+
+
+async def test_the_actions_of_init_are_those_of_the_check(emulator, store, folder):
+    await store.bucket_region(folder.bucket)
+    since = len(emulator.calls)
+    await check_destination(store, folder)
+    allowed = {
+        action for one in statements(Purpose.INIT, folder).values() for action in one["Action"]
+    }
+    assert {call.action for call in emulator.calls[since:]} == allowed
