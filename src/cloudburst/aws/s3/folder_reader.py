@@ -1,0 +1,71 @@
+"""Input files and folders in S3, for the check before a run and for scene files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
+from cloudburst.models.settings import Settings
+from cloudburst.ports import RangeAnswer
+
+
+class S3FolderReader:
+    """Reader of ranges of objects, and of the names of objects in a folder."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
+        """Return the bytes of an object from ``start`` up to, but not including, ``end``.
+
+        Raises:
+            InvalidInputError: The object or its bucket is missing, or may not be read.
+            CloudburstError: No object can be read, for example because there are no credentials.
+        """
+        assert isinstance(location, S3Object), "only objects in S3 are read here"
+        with _translated(location):
+            found = await self._store.read_range(location, start, end)
+        return RangeAnswer(data=found.data, file=found.info.remote_file(location))
+
+    async def list_names(self, folder: S3Prefix) -> Sequence[str]:
+        """Return the names of the objects directly in a folder.
+
+        Raises:
+            InvalidInputError: The bucket is missing, or may not be listed.
+            CloudburstError: No folder can be listed.
+        """
+        with _translated(folder):
+            return [
+                entry.location.name
+                async for page in self._store.list_pages(folder, flat=True)
+                for entry in page
+                if entry.location.name  # not the empty object that stands for a folder itself
+            ]
+
+
+@asynccontextmanager
+async def open_folder_reader(
+    settings: Settings, *, session: Any = None
+) -> AsyncGenerator[S3FolderReader]:
+    """Yield access to objects in S3 with the credentials of the settings, or of the session."""
+    async with open_aws(settings, session=session) as aws:
+        yield S3FolderReader(ObjectStore(aws))
+
+
+@contextmanager
+def _translated(location: S3Object | S3Prefix) -> Generator[None]:
+    """Raise `InvalidInputError` for errors that only concern this object or its bucket."""
+    try:
+        yield
+    except (AccessDeniedError, AWSError, ResourceMissingError) as exc:
+        raise InvalidInputError(_reason(exc, location)) from exc
+
+
+def _reason(error: CloudburstError, location: S3Object | S3Prefix) -> str:
+    return str(error).removeprefix(f"{location}: ").removeprefix(f"{location}")
