@@ -203,8 +203,8 @@ def measure_scenes(inputs: Inputs, folder: Path) -> None:
 def render_cost(scene: Scene, options: RenderOptions, folder: Path) -> Cost:
     """Return the cost of a render process that renders one scene."""
     folder.mkdir()
-    for name, path in scene.files().items():
-        shutil.copy(path, folder / name)
+    for name, location in scene.files().items():
+        shutil.copy(str(location), folder / name)
     job = RenderJob(name="s", options=JobOptions.from_options(options))
     (folder / JOB_FILE).write_text(job.to_json())
     command: list[str | Path] = [sys.executable, "-m", "cloudburst.renderer.render_process", folder]

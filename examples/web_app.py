@@ -47,4 +47,4 @@ async def video(scenes: Uploaded, client: OpenClient) -> FileResponse:
     if len(scenes) != 1:
         raise HTTPException(400, "expected one scene")
     made = await client.render(scenes[0], to=Path("videos") / uuid4().hex)
-    return FileResponse(made.path, filename=made.path.name)
+    return FileResponse(str(made.path), filename=made.path.name)

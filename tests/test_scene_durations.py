@@ -111,7 +111,7 @@ def test_files_of_scenes_have_durations(image: Path, name: str, text: str) -> No
 
 def test_the_duration_is_part_of_the_fingerprint(image: Path) -> None:
     scenes = [checked(image, duration=seconds) for seconds in (2, 2.5, 2)]
-    first, other, same = (one.fingerprint for one in add_fingerprints(scenes))
+    first, other, same = (one.fingerprint for one in add_fingerprints(scenes, {}))
     assert first == same != other
 
 

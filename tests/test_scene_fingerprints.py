@@ -20,7 +20,7 @@ def scene(make_scene):
 
 def of(scene: CheckedScene, **options) -> str:
     scene = scene.model_copy(update={"options": RenderOptions(**options)})
-    (one,) = add_fingerprints([scene])
+    (one,) = add_fingerprints([scene], {})
     assert one.scene == scene.scene
     return one.fingerprint
 

@@ -58,7 +58,7 @@ def test_values_may_be_texts(option: str, text: str, value: object) -> None:
         ("music_fade", (-1, 61, "inf"), "a number of seconds from 0 to 60"),
         ("music_ducking", (-1, 41, "nan"), "a number of dB from 0 to 40"),
         ("loudness", (-41, -4, 14, "nan"), "a number of LUFS from -40 to -5, or nothing"),
-        ("music", (5,), "the path of an audio file"),
+        ("music", (5,), "the path or URL of an audio file"),
     ],
 )
 def test_bad_values_are_named(option: str, values: tuple[object, ...], expected: str) -> None:

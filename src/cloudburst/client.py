@@ -27,7 +27,7 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
-from cloudburst.film.request import ChapterSource, claimed_film, film_request
+from cloudburst.film.request import claimed_film, film_request
 from cloudburst.history import load_history, save_history
 from cloudburst.journal import is_run_name
 from cloudburst.models.film import Transition
@@ -253,7 +253,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 ) as run_journal,
                 claimed_film(
                     inputs.film,
-                    [ChapterSource.of(scene.scene) for scene in checked],
+                    inputs.chapters,
                     run=run_name,
                     overwrite=overwrite,
                     replace_film=resume,

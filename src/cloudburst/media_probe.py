@@ -1,7 +1,8 @@
 """Checks of media files by their content; names and suffixes are ignored.
 
-Each function checks one file without decoding it and raises `InvalidInputError` if the file cannot
-be rendered. The worker finds the defects that only decoding reveals.
+Each function checks one open file without decoding it and raises `InvalidInputError` if the file
+cannot be rendered. The worker finds the defects that only decoding reveals, and those in the part
+of a remote file that the client does not read.
 """
 
 from __future__ import annotations
@@ -9,20 +10,19 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 import struct
 from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image
 from tinytag import TinyTag
 
+from cloudburst.media_file import MediaFile, PartNotReadError
+from cloudburst.media_headers import ogg_audio, picture_head
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.safe_files import open_regular_file
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
@@ -35,6 +35,8 @@ _ROTATIONS = range(5, 9)
 _GUESSED_BYTES_PER_SECOND = 16_000
 """Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
 is used for scheduling only."""
+_GUESSED_SECONDS = 60.0
+"""Assumed length of audio, in seconds, if the size of its file is unknown, too."""
 _MIN_GUESSED_SECONDS = 0.05
 """Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
 header only."""
@@ -58,6 +60,7 @@ _BLOCK = 2**20
 class _FileKind(NamedTuple):
     name: str
     audio: bool = False
+    picture: bool = False
     lengthless: bool = False
     """True if the header of a file of this kind may lack the length of the audio."""
 
@@ -76,12 +79,12 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
         (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True)),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file", audio=True)),
-        (rb"\xff\xd8\xff", _FileKind("a JPEG picture")),
-        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture")),
-        (rb"GIF8[79]a", _FileKind("a GIF picture")),
-        (rb"RIFF....WEBP", _FileKind("a WebP picture")),
-        (rb"BM", _FileKind("a BMP picture")),
-        (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture")),
+        (rb"\xff\xd8\xff", _FileKind("a JPEG picture", picture=True)),
+        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True)),
+        (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
+        (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
+        (rb"BM", _FileKind("a BMP picture", picture=True)),
+        (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture", picture=True)),
         (rb"%PDF-", _FileKind("a PDF document")),
         (rb"PK\x03\x04", _FileKind("a zip archive")),
     )
@@ -90,48 +93,50 @@ _TEXT = _FileKind("text")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 
-def file_size(path: Path, expected: str, limits: Limits) -> int:
-    """Return the size of a file in bytes; reject a file that is unreadable, empty or too large.
+class AudioLength(NamedTuple):
+    """Length of an audio file before it is decoded."""
 
-    Anything but a regular file is rejected, too. ``expected`` is the description of a valid file in
-    the error.
-    """
-    with _translated_os_errors(expected):
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InvalidInputError("a folder", expected)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError("not a regular file", expected)
-        open_regular_file(path).close()
-    if not status.st_size:
-        raise InvalidInputError("an empty file", expected)
-    if status.st_size > limits.file_bytes:
-        raise InvalidInputError(
-            _megabytes(status.st_size), f"at most {_megabytes(limits.file_bytes)}"
-        )
-    return status.st_size
+    seconds: float
+    is_known: bool
+    """True for a length from the header; false for one that is guessed from the file size."""
 
 
-def check_picture(path: Path, limits: Limits) -> bool:
+def check_picture(media: MediaFile, limits: Limits) -> bool:
     """Check that Pillow can read the picture, and that it is complete and not too large.
 
-    Returns true if it is taller than wide, after the rotation by EXIF.
+    Returns true if it is taller than wide, after the rotation by EXIF. A picture of which only a
+    part may be read is not checked for completeness, and if the part is too small for its header,
+    only its kind is checked.
     """
-    with _translated_os_errors(EXPECTED_PICTURE), open_regular_file(path) as file:
-        start = file.read(32)
-        kind = _kind(start)
-        picture_rules.check_webp(start, limits.image_pixels)
-        limited = _LimitedReader(file, kind)
+    start = media.file.read(32)
+    kind = _kind(start)
+    picture_rules.check_webp(start, limits.image_pixels)
+    if not media.is_whole and (size := picture_rules.webp_size(start)):
+        return size[0] < size[1]  # Pillow would read the whole file
+    file = media.file
+    try:
+        if not media.is_whole:
+            file = picture_head(file)
+        picture = _read_header(file, kind, media.size)
+    except PartNotReadError:
+        if kind.picture:
+            return False
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
+    picture_rules.check_picture(picture, limits.image_pixels)
+    if media.is_whole:
         with _translated_parser_errors(kind, EXPECTED_PICTURE):
-            picture = _open_picture(limited)
-        if picture is None:
-            raise InvalidInputError(kind.name, EXPECTED_PICTURE)
-        picture_rules.check_picture(picture, limits.image_pixels)
-        with _translated_parser_errors(kind, EXPECTED_PICTURE):
-            whole = _is_complete(picture, file)
+            whole = _is_complete(picture, media.file)
         if not whole:
             raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
-        return _is_upright(picture)
+    return _is_upright(picture)
+
+
+def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
+    with _translated_parser_errors(kind, EXPECTED_PICTURE):
+        picture = _open_picture(_LimitedReader(file, kind, size))
+    if picture is None:
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE)
+    return picture
 
 
 def _is_upright(picture: Image.Image) -> bool:
@@ -144,25 +149,25 @@ def _is_upright(picture: Image.Image) -> bool:
     return height < width if orientation in _ROTATIONS else width < height
 
 
-def probe_audio_seconds(path: Path, limits: Limits) -> float:
-    """Return the length of the audio in seconds: from its header, or guessed from the file size."""
-    with _translated_os_errors(EXPECTED_AUDIO), open_regular_file(path) as file:
-        kind = _kind(file.read(32))
-        if not kind.audio:
-            raise InvalidInputError(kind.name, EXPECTED_AUDIO)
-        size = os.fstat(file.fileno()).st_size
-        seconds = _header_seconds(file, kind, size)
-    if seconds > limits.audio_seconds:
+def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:
+    """Return the length of the audio: from its header, or guessed from the file size."""
+    kind = _kind(media.file.read(32))
+    if not kind.audio:
+        raise InvalidInputError(kind.name, EXPECTED_AUDIO)
+    try:
+        length = _header_length(media, kind)
+    except PartNotReadError:
+        length = _guessed_length(media.size)
+    if length.is_known and length.seconds > limits.audio_seconds:
         raise InvalidInputError(
-            f"{seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
+            f"{length.seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
         )
-    return seconds
+    return length
 
 
-def check_subtitles(path: Path) -> None:
+def check_subtitles(media: MediaFile) -> None:
     """Check that the subtitles have a supported format and never show too much text at once."""
-    with _translated_os_errors(EXPECTED_SUBTITLES), open_regular_file(path) as file:
-        data = file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
+    data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
         subtitles.read_subtitles(data)
     except InvalidInputError:
@@ -172,13 +177,23 @@ def check_subtitles(path: Path) -> None:
         raise
 
 
-def check_font(path: Path) -> None:
-    """Check that a font file is complete, has outlines, and is not too large."""
-    with _translated_os_errors(EXPECTED_FONT), open_regular_file(path) as file:
-        kind = _kind(file.read(32))
-        if kind not in (_TEXT, _UNKNOWN):
-            raise InvalidInputError(kind.name, EXPECTED_FONT)
-        font_tables.check_font(file)
+def check_subtitle_kind(media: MediaFile) -> None:
+    """Check that the start of a file does not show it to be of another kind than subtitles."""
+    kind = _kind(media.file.read(32))
+    if kind not in (_TEXT, _UNKNOWN):
+        raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
+
+
+def check_font(media: MediaFile) -> None:
+    """Check that a font file is complete, has outlines, and is not too large.
+
+    If only a part of the file may be read, the tables outside it are not checked.
+    """
+    kind = _kind(media.file.read(32))
+    if kind not in (_TEXT, _UNKNOWN):
+        raise InvalidInputError(kind.name, EXPECTED_FONT)
+    with suppress(PartNotReadError):
+        font_tables.check_font(media.file)
 
 
 def _kind(start: bytes) -> _FileKind:
@@ -198,8 +213,8 @@ def _kind(start: bytes) -> _FileKind:
 class _LimitedReader:
     """Picture file for Pillow's parsers, with limits on the number of reads and of bytes."""
 
-    def __init__(self, file: BinaryIO, kind: _FileKind) -> None:
-        size = os.fstat(file.fileno()).st_size
+    def __init__(self, file: BinaryIO, kind: _FileKind, size: int | None) -> None:
+        size = size or 0
         jpeg = kind.name == "a JPEG picture"
         self._file = file
         self._kind = kind
@@ -281,38 +296,41 @@ def _contains(file: BinaryIO, mark: bytes) -> bool:
     return False
 
 
-def _header_seconds(file: BinaryIO, kind: _FileKind, size: int) -> float:
-    guess = size / _GUESSED_BYTES_PER_SECOND
+def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
     if kind.name in {"an aac file", "a webm or mkv file"}:
-        return guess  # tinytag reads them as mp3, or not at all
-    file.seek(0)
+        return _guessed_length(media.size)  # tinytag reads them as mp3, or not at all
+    file, size = media.file, media.size
     with _translated_parser_errors(kind, EXPECTED_AUDIO):
-        tag = TinyTag.get(file_obj=file, tags=False)
-    if tag.channels and tag.samplerate:
-        audio_rules.check_audio_format(tag.channels, tag.samplerate)
-    seconds = tag.duration or 0.0
-    if kind.name == "a wav file" and tag.bitrate:
-        # The header of a wav that was written to a pipe says 4 GB: the file size is the bound.
-        seconds = min(seconds, size / (tag.bitrate * 125))
+        ogg = ogg_audio(file, size) if kind.name == "an ogg file" and size is not None else None
+        if ogg is not None:
+            audio_rules.check_audio_format(ogg.channels, ogg.rate)
+            seconds = ogg.seconds
+        else:
+            seconds = _tag_seconds(file, kind, size)
     if math.isfinite(seconds) and seconds > 0:
-        return seconds
-    if kind.lengthless and guess > _MIN_GUESSED_SECONDS:
+        return AudioLength(seconds, is_known=True)
+    guess = _guessed_length(size)
+    if kind.lengthless and guess.seconds > _MIN_GUESSED_SECONDS:
         return guess
     raise InvalidInputError(f"{kind.name} without any audio in it", EXPECTED_AUDIO)
 
 
-@contextmanager
-def _translated_os_errors(expected: str) -> Generator[None]:
-    try:
-        yield
-    except FileNotFoundError as exc:
-        raise InvalidInputError("no such file", expected) from exc
-    except PermissionError as exc:
-        raise InvalidInputError("a file without read permission", expected) from exc
-    except NotADirectoryError as exc:
-        raise InvalidInputError("a path through something that is not a folder", expected) from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
-        raise InvalidInputError(f"unreadable: {_line(exc)}", expected) from exc
+def _tag_seconds(file: BinaryIO, kind: _FileKind, size: int | None) -> float:
+    """Return the length in seconds that tinytag finds in the header, 0 for none."""
+    file.seek(0)
+    tag = TinyTag.get(file_obj=file, tags=False)
+    if tag.channels and tag.samplerate:
+        audio_rules.check_audio_format(tag.channels, tag.samplerate)
+    seconds = tag.duration or 0.0
+    if kind.name == "a wav file" and tag.bitrate and size is not None:
+        # The header of a wav that was written to a pipe says 4 GB: the file size is the bound.
+        seconds = min(seconds, size / (tag.bitrate * 125))
+    return seconds
+
+
+def _guessed_length(size: int | None) -> AudioLength:
+    seconds = _GUESSED_SECONDS if size is None else size / _GUESSED_BYTES_PER_SECOND
+    return AudioLength(seconds, is_known=False)
 
 
 @contextmanager
@@ -320,16 +338,14 @@ def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]
     """Raise every error of a third-party parser as `InvalidInputError`: the file is broken."""
     try:
         yield
-    except InvalidInputError:
+    except (InvalidInputError, PartNotReadError):
         raise
     except Exception as exc:
+        if isinstance(exc.__cause__, InvalidInputError | PartNotReadError):
+            raise exc.__cause__ from None  # tinytag wraps the errors of the file
         raise InvalidInputError(f"{kind.name}, broken: {_line(exc)}", expected) from exc
 
 
 def _line(exc: BaseException) -> str:
     text = str(exc).strip() or type(exc).__name__
     return text.splitlines()[0][:120]
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1024**2:,.1f} MB"

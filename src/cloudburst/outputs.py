@@ -41,6 +41,7 @@ from cloudburst.lock_files import (
     release_and_remove,
 )
 from cloudburst.models.limits import Backoff
+from cloudburst.models.locations import local_paths
 from cloudburst.models.scene import CheckedScene, cover_path, fold_name
 from cloudburst.text import list_some
 
@@ -126,7 +127,7 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         file_identity(path)
         for scene in scenes
         if files
-        for path in (scene.scene.files() | scene.options.files()).values()
+        for path in local_paths((scene.scene.files() | scene.options.files()).values())
     }
     faults = [
         SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)

@@ -14,9 +14,10 @@ from typing import Protocol, TypeAlias
 from cloudburst.errors import SceneFault
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.locations import OutputLocation, RemoteLocation, S3Object
+from cloudburst.models.locations import OutputLocation, RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
+from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
@@ -156,6 +157,46 @@ class DownloadedVideo:
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]
 """Function that is awaited with a received and verified video before the video gets its final
 name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeAnswer:
+    """Part of a remote file, and what the server says about the file."""
+
+    data: bytes
+    """Bytes of the requested range; fewer if the file ends within it, none if the server does not
+    send parts of files other than the first."""
+    file: RemoteFile
+    """The file at the time of the answer."""
+
+
+class RangeReader(Protocol):
+    """Access to parts of remote files, for the check before a run."""
+
+    async def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
+        """Return the bytes of a file from ``start`` up to, but not including, ``end``.
+
+        ``start`` is 0, or within the file.
+
+        Raises:
+            InvalidInputError: The file cannot be read. Its ``expected`` may be empty: then a file
+                of the right kind is expected.
+            CloudburstError: No file can be read, for example because there are no credentials.
+        """
+        ...
+
+
+class FolderReader(RangeReader, Protocol):
+    """Access to folders in S3 and to their files, for reading scenes."""
+
+    async def list_names(self, folder: S3Prefix) -> Sequence[str]:
+        """Return the names of the files directly in a folder; there are none if it is missing.
+
+        Raises:
+            InvalidInputError: The folder cannot be listed.
+            CloudburstError: No folder can be listed, for example because there are no credentials.
+        """
+        ...
 
 
 class Delivery(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,30 +12,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from pydantic import AliasChoices, ValidationError
+from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.media_file import MediaFile, open_media_file
 from cloudburst.media_probe import (
     EXPECTED_AUDIO,
     EXPECTED_FONT,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
+    AudioLength,
     check_font,
     check_picture,
+    check_subtitle_kind,
     check_subtitles,
-    file_size,
-    probe_audio_seconds,
+    probe_audio_length,
 )
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import (
+    AnyLocation,
+    Location,
+    RemoteLocation,
+    absolute_location,
+)
 from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.scene import DURATION, CheckedScene, Scene, fold_name
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.safe_files import URL
 from cloudburst.text import short_repr, shorten
 
 _CHECK_THREADS = 8
-"""Number of files that are checked at once; more would not be faster."""
+"""Number of files on this machine that are checked at once; more would not be faster."""
+_REMOTE_CHECK_THREADS = 32
+"""Number of files in S3 and on web servers that are checked at once. Their checks wait for answers
+most of the time."""
+_LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
 _URL_IN_PATH = re.compile(f"(?:^|/)({URL.pattern}.*)", re.DOTALL)
 _ALIASES = {
     name: tuple(str(choice) for choice in info.validation_alias.choices)
@@ -54,12 +69,12 @@ _EXPECTED_TYPES = {
     "duration": DURATION,
     "options": "a mapping of options to their values",
 }
-"""Description of a valid value for each field that is not a path."""
+"""Description of a valid value for each field that is not a location."""
 
 
 class _CheckedFile(NamedTuple):
-    size: int
-    seconds: float = 0.0
+    size: int | None
+    length: AudioLength = AudioLength(0.0, is_known=True)
     upright: bool = False
 
 
@@ -75,8 +90,8 @@ class _CheckedEntry:
     missing here is reported under its name in `Scene`."""
     scene: Scene | None = None
     """Scene with absolute paths; ``None`` if its fields are invalid."""
-    paths: dict[str, Path] = field(default_factory=dict[str, Path])
-    """Path of each file of the entry, by field."""
+    locations: dict[str, AnyLocation] = field(default_factory=dict[str, AnyLocation])
+    """Location of each file of the entry, by field."""
     faults: list[SceneFault] = field(default_factory=list[SceneFault])
     options: RenderOptions = field(default_factory=RenderOptions)
     """Options of the scene's video, with absolute paths."""
@@ -87,19 +102,31 @@ class _CheckedEntry:
 
 
 def check_scenes(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+    scenes: Iterable[Scene | Mapping[str, Any]],
+    options: RenderOptions,
+    limits: Limits,
+    *,
+    remote: RemoteInputs | None = None,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
-    call it in a thread. Raises `InvalidScenesError` with every fault of every scene, and of the
-    files that the options of the run name.
+    call it in a thread. Of a file in S3 or on a web server, at most 64 kB are read, except for
+    subtitles; the worker finds the faults behind them.
+
+    Raises `InvalidScenesError` with every fault of every scene, and of the files that the options
+    of the run name.
 
     Args:
         scenes: Scenes, or mappings with the fields of one.
         options: Options of the run; the options of a scene override them.
         limits: Limits of the files.
+        remote: Access to files in S3 and on web servers; ``None``: the access that the settings of
+            this machine allow, for this call.
     """
+    if remote is None:
+        with open_remote_inputs() as opened:
+            return check_scenes(scenes, options, limits, remote=opened)
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
     options = options.with_absolute_files()
     for entry in entries:
@@ -109,31 +136,34 @@ def check_scenes(
     rest = _CheckedEntry("options") if entries else _CheckedEntry("")
     if not entries:
         rest.fault("scenes", "none", "at least one scene")
-    rest.paths = options.files()
+    rest.locations = options.files()
     for entry in [*entries, rest]:
         _refuse_urls(entry)
-    files = _check_files([*entries, rest], limits)
+    files = _check_files([*entries, rest], limits, remote)
     # Parts of one value may have equal faults.
     if faults := dict.fromkeys(fault for entry in [*entries, rest] for fault in entry.faults):
         raise InvalidScenesError(faults=list(faults))
     return tuple(
-        CheckedScene(
-            scene=entry.scene,
-            audio_seconds=_seconds(entry, files),
-            image_bytes=files["image", entry.paths["image"]].size,
-            upright=files["image", entry.paths["image"]].upright,
-            options=entry.options,
-        )
-        for entry in entries
-        if entry.scene is not None
+        _checked_scene(entry, entry.scene, files) for entry in entries if entry.scene is not None
     )
 
 
-def _seconds(entry: _CheckedEntry, files: Mapping[tuple[str, Path], _CheckedFile]) -> float:
-    """Return the length of a valid scene: its duration, or that of its audio."""
-    if entry.scene is not None and entry.scene.duration is not None:
-        return entry.scene.duration
-    return files["audio", entry.paths["audio"]].seconds
+def _checked_scene(
+    entry: _CheckedEntry, scene: Scene, files: Mapping[tuple[str, AnyLocation], _CheckedFile]
+) -> CheckedScene:
+    image = files["image", entry.locations["image"]]
+    if scene.duration is None:
+        length = files["audio", entry.locations["audio"]].length
+    else:
+        length = AudioLength(scene.duration, is_known=True)
+    return CheckedScene(
+        scene=scene,
+        audio_seconds=length.seconds,
+        audio_known=length.is_known,
+        image_bytes=image.size or 0,
+        upright=image.upright,
+        options=entry.options,
+    )
 
 
 def _entry_of(raw: object, place: str) -> _CheckedEntry:
@@ -160,17 +190,16 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
         _add_length_fault(entry, fields, spelling["audio"])
         bad = {error["loc"][0] for error in errors}
         for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
-            path = fields.get(spelling[name])
-            if spelling[name] not in bad and isinstance(path, str | os.PathLike) and path != "":
-                entry.paths[name] = Path(cast("str", path))
-        entry.paths = {name: path.absolute() for name, path in entry.paths.items()}
+            value = fields.get(spelling[name])
+            if spelling[name] not in bad and value is not None and value != "":
+                entry.locations[name] = absolute_location(_LOCATION.validate_python(value))
         return entry
     return _with_scene(_CheckedEntry(scene.name, spelling), scene)
 
 
 def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
-    entry.paths = {name: path.absolute() for name, path in scene.files().items()}
-    entry.scene = scene.model_copy(update=entry.paths)
+    entry.locations = {name: absolute_location(at) for name, at in scene.files().items()}
+    entry.scene = scene.model_copy(update=entry.locations)
     return entry
 
 
@@ -186,7 +215,7 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
             name, found, expected = describe_option_error(error)
             entry.fault(_option_field(name), found, expected)
     entry.scene = entry.scene.model_copy(update={"options": own})
-    entry.paths |= own.files()
+    entry.locations |= own.files()
 
 
 def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
@@ -217,11 +246,14 @@ def _option_field(name: str) -> str:
 
 def _refuse_urls(entry: _CheckedEntry) -> None:
     """Add a fault for each path that was made of a URL and the current folder."""
-    for name, path in list(entry.paths.items()):
+    for name, path in list(entry.locations.items()):
+        if not isinstance(path, Path):
+            continue
         if (found := _URL_IN_PATH.search(path.as_posix())) and not os.path.lexists(path):
-            url = found[1].replace(":/", "://", 1)
-            entry.fault(name, f"a URL: {shorten(url, 1000)}", "a file on this machine")
-            del entry.paths[name]
+            url = found[1].replace(":/", "://", 1).partition("?")[0]
+            found_text = f"a URL in a path: {shorten(url, 1000)}"
+            entry.fault(name, found_text, "a URL as text, or the path of a file")
+            del entry.locations[name]
 
 
 def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
@@ -255,9 +287,11 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
             near = difflib.get_close_matches(written, known, n=1)
             return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
         case "value_error":
-            return name, short_repr(error["input"]), str(error.get("ctx", {})["error"])
+            text = str(error.get("ctx", {})["error"])
+            found, parted, expected = text.partition("; expected ")
+            return (name, found, expected) if parted else (name, short_repr(error["input"]), text)
         case _:
-            expected = _EXPECTED_TYPES.get(name) or f"the path of {_EXPECTED[name]}"
+            expected = _EXPECTED_TYPES.get(name) or f"the path or URL of {_EXPECTED[name]}"
             return name, short_repr(error["input"]), expected
 
 
@@ -283,54 +317,85 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
 
 
 def _check_files(
-    entries: Iterable[_CheckedEntry], limits: Limits
-) -> dict[tuple[str, Path], _CheckedFile]:
+    entries: Iterable[_CheckedEntry], limits: Limits, remote: RemoteInputs
+) -> dict[tuple[str, AnyLocation], _CheckedFile]:
     """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
 
-    def check(pair: tuple[str, Path]) -> _CheckedFile | InvalidInputError:
+    def check(pair: tuple[str, AnyLocation]) -> _CheckedFile | InvalidInputError:
+        name, location = pair
         try:
-            return _CHECKS[pair[0]](pair[1], limits)
+            if isinstance(location, Path):
+                with open_media_file(location, _EXPECTED_FILES[name], limits) as media:
+                    return _CHECKS[name](media, limits)
+            return _check_remote(name, location, limits, remote)
         except InvalidInputError as exc:
             return exc
 
     entries = list(entries)
-    pairs = list({pair: None for entry in entries for pair in entry.paths.items()})
-    with ThreadPoolExecutor(_CHECK_THREADS, "cloudburst-preflight") as threads:
-        seen = dict(zip(pairs, threads.map(check, pairs), strict=True))
+    pairs = list({pair: None for entry in entries for pair in entry.locations.items()})
+    local = [pair for pair in pairs if isinstance(pair[1], Path)]
+    elsewhere = [pair for pair in pairs if not isinstance(pair[1], Path)]
+    seen = dict[tuple[str, AnyLocation], _CheckedFile | InvalidInputError]()
+    with (
+        ThreadPoolExecutor(_CHECK_THREADS, "cloudburst-preflight") as threads,
+        ThreadPoolExecutor(_REMOTE_CHECK_THREADS, "cloudburst-remote") as remote_threads,
+    ):
+        try:
+            answers = remote_threads.map(check, elsewhere)
+            seen |= zip(local, threads.map(check, local), strict=True)
+            seen |= zip(elsewhere, answers, strict=True)
+        except BaseException:
+            remote.stop()
+            raise
     for entry in entries:
-        for name, path in entry.paths.items():
-            if isinstance(unfit := seen[name, path], InvalidInputError):
-                entry.fault(name, f"{unfit.found}: {shorten(str(path), 1000)}", unfit.expected)
+        for name, location in entry.locations.items():
+            if isinstance(unfit := seen[name, location], InvalidInputError):
+                entry.fault(name, f"{unfit.found}: {shorten(str(location), 1000)}", unfit.expected)
     return {pair: file for pair, file in seen.items() if isinstance(file, _CheckedFile)}
 
 
-def _picture(path: Path, limits: Limits) -> _CheckedFile:
-    size = file_size(path, EXPECTED_PICTURE, limits)
-    return _CheckedFile(size, upright=check_picture(path, limits))
+def _check_remote(
+    name: str, location: RemoteLocation, limits: Limits, remote: RemoteInputs
+) -> _CheckedFile:
+    with remote.open(location, _EXPECTED_FILES[name], limits) as media:
+        if name != "subtitle" or media.is_whole:
+            return _CHECKS[name](media, limits)
+        check_subtitle_kind(media)
+        data = remote.read_whole(location, limit=MAX_SUBTITLE_BYTES)
+        return _subtitles(MediaFile(file=io.BytesIO(data), size=len(data)), limits)
 
 
-def _audio(path: Path, limits: Limits) -> _CheckedFile:
-    size = file_size(path, EXPECTED_AUDIO, limits)
-    return _CheckedFile(size, probe_audio_seconds(path, limits))
+def _picture(media: MediaFile, limits: Limits) -> _CheckedFile:
+    return _CheckedFile(media.size, upright=check_picture(media, limits))
 
 
-def _subtitles(path: Path, limits: Limits) -> _CheckedFile:
-    size = file_size(path, EXPECTED_SUBTITLES, limits)
-    check_subtitles(path)
-    return _CheckedFile(size)
+def _audio(media: MediaFile, limits: Limits) -> _CheckedFile:
+    return _CheckedFile(media.size, probe_audio_length(media, limits))
 
 
-def _font(path: Path, limits: Limits) -> _CheckedFile:
-    size = file_size(path, EXPECTED_FONT, limits)
-    check_font(path)
-    return _CheckedFile(size)
+def _subtitles(media: MediaFile, _limits: Limits) -> _CheckedFile:
+    check_subtitles(media)
+    return _CheckedFile(media.size)
 
 
-_CHECKS: Mapping[str, Callable[[Path, Limits], _CheckedFile]] = {
+def _font(media: MediaFile, _limits: Limits) -> _CheckedFile:
+    check_font(media)
+    return _CheckedFile(media.size)
+
+
+_CHECKS: Mapping[str, Callable[[MediaFile, Limits], _CheckedFile]] = {
     "image": _picture,
     "watermark": _picture,
     "audio": _audio,
     "music": _audio,
     "subtitle": _subtitles,
     "font": _font,
+}
+_EXPECTED_FILES = {
+    "image": EXPECTED_PICTURE,
+    "watermark": EXPECTED_PICTURE,
+    "audio": EXPECTED_AUDIO,
+    "music": EXPECTED_AUDIO,
+    "subtitle": EXPECTED_SUBTITLES,
+    "font": EXPECTED_FONT,
 }

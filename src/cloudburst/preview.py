@@ -21,6 +21,7 @@ from cloudburst.errors import (
     SceneFault,
 )
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import local_paths
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
 
@@ -88,7 +89,7 @@ def _check(
 def _check_file(file: Path, scene: CheckedScene, overwrite: bool) -> None:
     if not os.path.lexists(file):
         return
-    inputs = (scene.scene.files() | scene.options.files()).values()
+    inputs = local_paths((scene.scene.files() | scene.options.files()).values())
     if file.is_dir() or any(_is_same(file, path) for path in inputs):
         raise ConfigurationError(
             f"{file}: a folder or an input of the scene; expected another file"

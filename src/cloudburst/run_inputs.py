@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from anyio import to_thread
+from anyio import create_task_group, sleep_forever, to_thread
+from anyio.lowlevel import checkpoint
 
+from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.errors import InvalidScenesError, SceneFault
-from cloudburst.film.request import check_scenes_of_film
+from cloudburst.film.request import ChapterSource, check_scenes_of_film
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs import check_covers
+from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs, open_remote_inputs
 from cloudburst.scene_fingerprints import add_fingerprints
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
@@ -36,6 +42,18 @@ class RunInputs(NamedTuple):
     """Place for the videos."""
     film: FilmRequest | None
     """Film to make of the videos; ``None`` for none."""
+    remote_files: Mapping[RemoteLocation, RemoteFile]
+    """Each input file in S3 or on a web server, as the check has found it."""
+    remote_bytes: int
+    """Number of bytes that the check has read of remote files."""
+
+    @property
+    def chapters(self) -> list[ChapterSource]:
+        """What the film takes from the scenes besides their videos; nothing without a film.
+
+        Raises `ConfigurationError` for subtitles that are not on this machine.
+        """
+        return [] if self.film is None else [ChapterSource.of(one.scene) for one in self.scenes]
 
     @property
     def names(self) -> list[str]:
@@ -56,15 +74,37 @@ async def check_inputs(
     limits: Limits,
     film: FilmRequest | None,
 ) -> RunInputs:
-    """Check the inputs of a run, and read every input file once.
+    """Check the inputs of a run, and read every input file once, remote ones only in part.
+
+    A cancellation ends the requests for remote files at once.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene.
         InvalidScenesError: Scenes or their files have problems; the error lists all of them.
     """
-    return await to_thread.run_sync(
-        _check, scene_list(scenes), Path(to), options.with_absolute_files(), limits, film
-    )
+    options = options.with_absolute_files()
+    remote = open_remote_inputs()
+    with collapse_single():
+        async with create_task_group() as tasks:
+            tasks.start_soon(_stop_when_cancelled, remote)
+            try:
+                return await to_thread.run_sync(
+                    partial(
+                        _check,
+                        scene_list(scenes),
+                        to=Path(to),
+                        options=options,
+                        limits=limits,
+                        film=film,
+                        remote=remote,
+                    )
+                )
+            except CheckStoppedError:
+                await checkpoint()  # raises the cancellation
+                raise
+            finally:
+                tasks.cancel_scope.cancel()
+    raise AssertionError("unreachable: the block does not suppress exceptions")
 
 
 def scene_list(scenes: object) -> list[AnyScene]:
@@ -81,19 +121,36 @@ def scene_list(scenes: object) -> list[AnyScene]:
     raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
 
 
+async def _stop_when_cancelled(remote: RemoteInputs) -> None:
+    try:
+        await sleep_forever()
+    finally:
+        remote.stop()
+
+
 def _check(
     scenes: Sequence[AnyScene],
+    *,
     to: Path,
     options: RenderOptions,
     limits: Limits,
     film: FilmRequest | None,
+    remote: RemoteInputs,
 ) -> RunInputs:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
     folder = to.absolute()
-    checked = check_scenes(scenes, options, limits)
+    with remote:
+        checked = check_scenes(scenes, options, limits, remote=remote)
     check_covers(checked, folder)
     if film is not None:
         check_scenes_of_film(film, checked, folder)
-    return RunInputs(add_fingerprints(checked), options, FolderDestination(folder), film)
+    return RunInputs(
+        add_fingerprints(checked, remote.files),
+        options,
+        FolderDestination(folder),
+        film,
+        remote.files,
+        remote.bytes_read,
+    )

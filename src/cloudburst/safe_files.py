@@ -67,8 +67,8 @@ def require_regular_file(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def parse_json(path: Path, text: str) -> object:
-    """Return the value of the JSON text in a file.
+def parse_json(path: Path | str, text: str) -> object:
+    """Return the value of the JSON text in a file, whose path or URL the errors name.
 
     Raises `ConfigurationError` with the path, the position in the file if it is known, and the
     reason.

@@ -1,5 +1,7 @@
 """Readers of scenes in JSON, YAML and CSV files and in folders of pictures and audio files.
 
+Files and folders are on this machine or in S3.
+
 The result is a list of dictionaries for ``Client.render_all``, which checks the files of all scenes
 before a run.
 """
@@ -9,15 +11,24 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import (
+    S3Prefix,
+    is_s3,
+    is_url,
+    parse_s3_object,
+    parse_s3_prefix,
+)
 from cloudburst.models.options import OPTION_NAMES, RenderOptions, is_option_file
-from cloudburst.safe_files import URL, parse_json, read_regular_file
+from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
+from cloudburst.safe_files import parse_json
+from cloudburst.scene_folders import LocalFolder, S3Folder, SceneFolder
 from cloudburst.text import short_repr
 
 SceneDict: TypeAlias = dict[str, Any]
@@ -47,8 +58,8 @@ _LAYOUTS = (
 )
 
 
-def read_scenes(path: Path | str) -> list[SceneDict]:
-    """Return the scenes of a file or folder, with absolute paths.
+def read_scenes(path: Path | str, *, remote: RemoteInputs | None = None) -> list[SceneDict]:
+    """Return the scenes of a file or folder, with absolute paths or URLs.
 
     A file is JSON or YAML (a list of scenes, or ``{"scenes": [...]}``) or CSV with a header row;
     relative paths in it are relative to its folder, and ``~`` is the home folder. In JSON and YAML
@@ -56,50 +67,98 @@ def read_scenes(path: Path | str) -> list[SceneDict]:
     ``images/scene_*.png`` and ``audio/scene_*.mp3``, or one scene file, or pictures and audio files
     of the same name with optional subtitles of that name (`SUBTITLE_SUFFIXES`). A picture without
     audio, such as a watermark, is ignored (`pictures_without_audio` lists them), and so are text
-    files (``.txt``). Numbers in names are sorted as numbers. Blocks while it reads.
+    files (``.txt``). Numbers in names are sorted as numbers.
+
+    The file or folder may be in S3: ``s3://bucket/scenes.json`` or ``s3://bucket/folder/``.
+
+    Blocks while it reads, with S3 also while it waits for the network: asynchronous code calls it
+    in a thread.
 
     A file may have 64 MB and 50,000 scenes. In YAML every value is text, as in CSV (``001`` is not
     a number, ``no`` is not false); an empty value, ``~`` and ``null`` mean no value.
 
-    Raises `ConfigurationError` with the file, the position in it and the expected content.
+    Args:
+        path: Path, or URL of S3 as text.
+        remote: Access to S3; ``None``: access with the settings in the environment variables.
+
+    Raises:
+        ConfigurationError: The scenes cannot be read. The message has the file, the position in it
+            and the expected content.
+        CredentialsError: There are no valid credentials for S3.
     """
-    path = Path(path).absolute()
-    try:
-        if path.is_dir():
-            return _from_folder(path)
-        return _from_file(path)
-    except OSError as exc:
-        raise ConfigurationError(f"{path}: unreadable: {exc.strerror or exc}") from exc
+    with _opened(path, remote) as (folder, name):
+        return _from_folder(folder) if name is None else _from_file(folder, name)
 
 
-def pictures_without_audio(path: Path | str) -> list[Path]:
+def pictures_without_audio(path: Path | str, *, remote: RemoteInputs | None = None) -> list[str]:
     """Return the pictures of a folder that `read_scenes` ignores, sorted by name.
 
     The list is empty unless the folder has pictures and audio files side by side.
     """
-    folder = Path(path).absolute()
-    if not folder.is_dir() or any((folder / "images").glob("scene_*.png")):
-        return []
-    seen = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
-    if any(file.suffix.lower() in _READERS for file in seen):
-        return []
-    audio_files = {file.stem for file in seen if file.suffix.lower() in AUDIO_SUFFIXES}
-    lone = {
-        f.name for f in seen if f.suffix.lower() in PICTURE_SUFFIXES and f.stem not in audio_files
-    }
-    return [folder / name for name in _sorted(lone)]
+    with _opened(path, remote) as (folder, name):
+        if name is not None or any(map(_is_scene_picture, folder.names("images"))):
+            return []
+        seen = folder.names()
+        if any(_suffix(file) in _READERS for file in seen):
+            return []
+        audio_files = {_stem(file) for file in seen if _suffix(file) in AUDIO_SUFFIXES}
+        lone = {
+            file
+            for file in seen
+            if _suffix(file) in PICTURE_SUFFIXES and _stem(file) not in audio_files
+        }
+        return [folder.locate(file) for file in _sorted(lone)]
 
 
 def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
     """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
 
-    The dictionaries have the keys of ``cloudburst-fargate``; ``subtitle_path`` is ``None`` without
-    a file ``audio/scene_*.srt`` (or another of `SUBTITLE_SUFFIXES`). Raises `ConfigurationError` if
-    there are no scenes, or a scene has no audio, no picture, or subtitles in another format.
+    The folder may be in S3: ``s3://bucket/folder/``. The dictionaries have the keys of
+    ``cloudburst-fargate``; ``subtitle_path`` is ``None`` without a file ``audio/scene_*.srt`` (or
+    another of `SUBTITLE_SUFFIXES`). Raises `ConfigurationError` if there are no scenes, or a scene
+    has no audio, no picture, or subtitles in another format.
     """
-    folder = Path(path).absolute()
-    pictures = {file.stem: file for file in (folder / "images").glob("scene_*.png")}
-    audio_files = {file.stem: file for file in (folder / "audio").glob("scene_*.mp3")}
+    with _opened(path, None) as (folder, _):
+        return _scan(folder)
+
+
+@contextmanager
+def _opened(
+    path: Path | str, remote: RemoteInputs | None
+) -> Generator[tuple[SceneFolder, str | None]]:
+    """Yield a folder, and ``None``; or the folder of a scene file, and the name of the file."""
+    if isinstance(path, str) and is_url(path):
+        if not is_s3(path):
+            raise ConfigurationError(f"{path.partition('?')[0]}: a URL; expected a path or s3://")
+        try:
+            prefix, name = _in_s3(path)
+        except ValueError as exc:
+            raise ConfigurationError(str(exc)) from exc
+        with nullcontext(remote) if remote else open_remote_inputs() as opened:
+            yield S3Folder(prefix, opened), name
+        return
+    path = Path(path).absolute()
+    try:
+        if path.is_dir():
+            yield LocalFolder(path), None
+        else:
+            yield LocalFolder(path.parent), path.name
+    except OSError as exc:
+        raise ConfigurationError(f"{path}: unreadable: {exc.strerror or exc}") from exc
+
+
+def _in_s3(text: str) -> tuple[S3Prefix, str | None]:
+    """Return a folder, and ``None``; or the folder of a scene file, and the name of the file."""
+    if _suffix(text) in _READERS:
+        file = parse_s3_object(text)
+        return file.folder, file.name
+    return parse_s3_prefix(text), None
+
+
+def _scan(folder: SceneFolder) -> list[SceneDict]:
+    in_images, in_audio = folder.names("images"), folder.names("audio")
+    pictures = {_stem(name): name for name in in_images if _is_scene_picture(name)}
+    audio_files = {_stem(name): name for name in in_audio if _is_scene_audio(name)}
     if not pictures and not audio_files:
         msg = f"{folder}: no images/scene_*.png and no audio/scene_*.mp3 in it"
         raise ConfigurationError(msg)
@@ -108,57 +167,79 @@ def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
         faults.append(f"{folder}: no audio/*.mp3 for {', '.join(without_audio)}")
     if without_picture := _sorted(audio_files.keys() - pictures.keys()):
         faults.append(f"{folder}: no images/*.png for {', '.join(without_picture)}")
-    subtitles = _subtitles((folder / "audio").glob("scene_*"), audio_files, faults)
+    of_scenes = [f"audio/{name}" for name in in_audio if name.startswith("scene_")]
+    subtitles = _subtitles(folder, of_scenes, audio_files, faults)
     if faults:
         raise ConfigurationError("\n".join(faults))
     return [
         {
             "scene_name": name,
-            "image_path": str(pictures[name]),
-            "audio_path": str(audio_files[name]),
-            "subtitle_path": str(subtitles[name]) if name in subtitles else None,
+            "image_path": folder.locate(f"images/{pictures[name]}"),
+            "audio_path": folder.locate(f"audio/{audio_files[name]}"),
+            "subtitle_path": folder.locate(subtitles[name]) if name in subtitles else None,
         }
         for name in _sorted(pictures)
     ]
 
 
-def _from_file(path: Path) -> list[SceneDict]:
-    if not path.exists():
+def _is_scene_picture(name: str) -> bool:
+    return name.startswith("scene_") and name.endswith(".png")
+
+
+def _is_scene_audio(name: str) -> bool:
+    return name.startswith("scene_") and name.endswith(".mp3")
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _from_file(folder: SceneFolder, name: str) -> list[SceneDict]:
+    path = folder.locate(name)
+    if isinstance(folder, LocalFolder) and not Path(path).exists():
         raise ConfigurationError(f"{path}: not found; expected {_LAYOUTS}")
-    if (read := _READERS.get(path.suffix.lower())) is None:
-        found = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
+    if (read := _READERS.get(_suffix(name))) is None:
+        suffix = PurePosixPath(name).suffix
+        found = f"a file ending in {suffix!r}" if suffix else "a file without an ending"
         raise ConfigurationError(f"{path}: {found}; expected .json, .yaml, .yml or .csv")
-    text = _text(path)
-    scenes = read(path, text) if text.strip() else []
+    file = _SceneFile(folder, path)
+    text = _text(path, folder.read(name, limit=MAX_SCENE_FILE_BYTES))
+    scenes = read(file, text) if text.strip() else []
     if not scenes:
         raise ConfigurationError(f"{path}: no scenes in it; expected at least one")
     if len(scenes) > MAX_SCENES:
-        raise _too_many(path)
-    return [_with_paths(scene, path.parent) for scene in scenes]
+        raise _too_many(file)
+    return [_with_locations(scene, folder) for scene in scenes]
 
 
-def _from_folder(folder: Path) -> list[SceneDict]:
-    if any((folder / "images").glob("scene_*.png")) or any((folder / "audio").glob("scene_*.mp3")):
-        return scan_scenes_from_folder(folder)
-    seen = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
-    lists = [file.name for file in seen if file.suffix.lower() in _READERS]
+def _from_folder(folder: SceneFolder) -> list[SceneDict]:
+    if any(map(_is_scene_picture, folder.names("images"))) or any(
+        map(_is_scene_audio, folder.names("audio"))
+    ):
+        return _scan(folder)
+    seen = folder.names()
+    lists = [name for name in seen if _suffix(name) in _READERS]
     if len(lists) > 1:
         msg = f"{folder}: {len(lists)} scene files, {', '.join(_sorted(lists))}; name one of them"
         raise ConfigurationError(msg)
     if lists:
-        return _from_file(folder / lists[0])
+        return _from_file(folder, lists[0])
     return _side_by_side(folder, seen)
 
 
-def _side_by_side(folder: Path, seen: Collection[Path]) -> list[SceneDict]:
-    pictures: dict[str, list[Path]] = {}
-    audio_files: dict[str, list[Path]] = {}
+def _side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[SceneDict]:
+    pictures: dict[str, list[str]] = {}
+    audio_files: dict[str, list[str]] = {}
     for file in seen:
-        suffix = file.suffix.lower()
+        suffix = _suffix(file)
         if suffix in PICTURE_SUFFIXES:
-            pictures.setdefault(file.stem, []).append(file)
+            pictures.setdefault(_stem(file), []).append(file)
         elif suffix in AUDIO_SUFFIXES:
-            audio_files.setdefault(file.stem, []).append(file)
+            audio_files.setdefault(_stem(file), []).append(file)
     if not audio_files:
         what = "pictures but no audio files" if pictures else "no scenes"
         raise ConfigurationError(f"{folder}: {what} in it; expected {_LAYOUTS}")
@@ -167,43 +248,53 @@ def _side_by_side(folder: Path, seen: Collection[Path]) -> list[SceneDict]:
         found = pictures.get(name, [])
         if not found:
             wanted = f"{name}.png, .jpg or .webp beside it"
-            faults.append(f"{audio_files[name][0]}: no picture for it; expected {wanted}")
+            audio = folder.locate(audio_files[name][0])
+            faults.append(f"{audio}: no picture for it; expected {wanted}")
         for files in (found, audio_files[name]):
             if len(files) > 1:
-                names = ", ".join(_sorted(file.name for file in files))
+                names = ", ".join(_sorted(files))
                 faults.append(f"{folder}: {names} for one scene; expected one of them")
-    subtitles = _subtitles(seen, audio_files, faults)
+    subtitles = _subtitles(folder, seen, audio_files, faults)
     if faults:
         raise ConfigurationError("\n".join(faults))
     return [
-        {"name": name, "image": str(pictures[name][0]), "audio": str(audio_files[name][0])}
-        | ({"subtitle": str(subtitles[name])} if name in subtitles else {})
+        {
+            "name": name,
+            "image": folder.locate(pictures[name][0]),
+            "audio": folder.locate(audio_files[name][0]),
+        }
+        | ({"subtitle": folder.locate(subtitles[name])} if name in subtitles else {})
         for name in _sorted(audio_files)
     ]
 
 
-def _subtitles(seen: Iterable[Path], scenes: Collection[str], faults: list[str]) -> dict[str, Path]:
-    """Return the subtitle file of each scene that has one.
+def _subtitles(
+    folder: SceneFolder, seen: Iterable[str], scenes: Collection[str], faults: list[str]
+) -> dict[str, str]:
+    """Return the subtitle file of each scene that has one, as its name in the folder.
 
     An error is added to ``faults`` for each subtitle file that would otherwise be ignored: a file
     in an unsupported format, a second file for a scene, or a file with a longer name like
     ``NAME.en.srt``.
     """
     expected = f"one of {', '.join(SUBTITLE_SUFFIXES)}"
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for file in sorted(seen):
-        suffix, scene = file.suffix.lower(), _scene_of(file.stem, scenes)
+        stem, suffix = _stem(file), _suffix(file)
+        scene = _scene_of(stem, scenes)
         if scene is None or suffix not in UNSUPPORTED_SUBTITLE_SUFFIXES.union(SUBTITLE_SUFFIXES):
             continue
+        location = folder.locate(file)
         if suffix in UNSUPPORTED_SUBTITLE_SUFFIXES:
-            msg = f"{file}: subtitles in an unsupported format ({suffix}); expected {expected}"
+            msg = f"{location}: subtitles in an unsupported format ({suffix}); expected {expected}"
             faults.append(msg)
-        elif file.stem != scene:
-            msg = f"{file}: subtitles of {scene} with another name; expected {scene}{suffix}"
+        elif stem != scene:
+            msg = f"{location}: subtitles of {scene} with another name; expected {scene}{suffix}"
             faults.append(msg)
         elif other := found.get(scene):
-            msg = f"{file.parent}: {other.name}, {file.name} for one scene; expected one of them"
-            faults.append(msg)
+            names = f"{PurePosixPath(other).name}, {PurePosixPath(file).name}"
+            place = location.removesuffix(f"/{PurePosixPath(file).name}")
+            faults.append(f"{place}: {names} for one scene; expected one of them")
         else:
             found[scene] = file
     return found
@@ -221,31 +312,40 @@ def _scene_of(stem: str, scenes: Collection[str]) -> str | None:
     return stem
 
 
-def _text(path: Path) -> str:
+class _SceneFile(NamedTuple):
+    """Scene file; as text, its location."""
+
+    folder: SceneFolder
+    location: str
+
+    def __str__(self) -> str:
+        return self.location
+
+
+def _text(location: str, data: bytes) -> str:
     """Return the text of a file in UTF-8 or GB 18030, the encoding of Chinese spreadsheets."""
-    data = read_regular_file(path, limit=MAX_SCENE_FILE_BYTES)
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ConfigurationError(f"{path}: not text; expected UTF-8")
+    raise ConfigurationError(f"{location}: not text; expected UTF-8")
 
 
-def _read_json(path: Path, text: str) -> list[SceneDict]:
-    return _listed(path, parse_json(path, text))
+def _read_json(file: _SceneFile, text: str) -> list[SceneDict]:
+    return _listed(file, parse_json(file.location, text))
 
 
-def _read_yaml(path: Path, text: str) -> list[SceneDict]:
+def _read_yaml(file: _SceneFile, text: str) -> list[SceneDict]:
     try:
         from cloudburst.yaml_strings import parse_yaml  # noqa: PLC0415 - needs PyYAML
     except ImportError as exc:
-        msg = f"{path}: YAML needs PyYAML: pip install 'cloudburst-sdk[cli]'"
+        msg = f"{file}: YAML needs PyYAML: pip install 'cloudburst-sdk[cli]'"
         raise ConfigurationError(msg) from exc
-    return _listed(path, parse_yaml(path, text, max_nodes=MAX_SCENES * _NODES_PER_SCENE))
+    return _listed(file, parse_yaml(file.location, text, max_nodes=MAX_SCENES * _NODES_PER_SCENE))
 
 
-def _read_csv(path: Path, text: str) -> list[SceneDict]:
+def _read_csv(file: _SceneFile, text: str) -> list[SceneDict]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -257,18 +357,18 @@ def _read_csv(path: Path, text: str) -> list[SceneDict]:
                 known, shown = column in _CSV_COLUMNS, short_repr(column)
                 found = f"the column {shown} twice" if known else f"an unknown column {shown}"
                 expected = "name, image, audio or duration, optionally subtitle and render options"
-                raise ConfigurationError(f"{path}, line 1: {found}; expected {expected}")
+                raise ConfigurationError(f"{file}, line 1: {found}; expected {expected}")
         for cells in rows:
             if len(cells) > len(columns):
                 found = f"line {rows.line_num}: {len(cells)} cells under {len(columns)} columns"
-                raise ConfigurationError(f"{path}, {found}; expected quotes around {delimiter!r}")
+                raise ConfigurationError(f"{file}, {found}; expected quotes around {delimiter!r}")
             if any(cell.strip() for cell in cells):
                 if len(scenes) == MAX_SCENES:
-                    raise _too_many(path)
+                    raise _too_many(file)
                 pairs = zip(columns, (cell.strip() for cell in cells), strict=False)
                 scenes.append(_scene_of_cells({column: cell for column, cell in pairs if cell}))
     except csv.Error as exc:
-        raise ConfigurationError(f"{path}, line {rows.line_num}: invalid CSV: {exc}") from exc
+        raise ConfigurationError(f"{file}, line {rows.line_num}: invalid CSV: {exc}") from exc
     return scenes
 
 
@@ -278,7 +378,7 @@ def _scene_of_cells(cells: Mapping[str, str]) -> SceneDict:
     return scene | {"options": options} if options else scene
 
 
-_READERS: Mapping[str, Callable[[Path, str], list[SceneDict]]] = {
+_READERS: Mapping[str, Callable[[_SceneFile, str], list[SceneDict]]] = {
     ".json": _read_json,
     ".yaml": _read_yaml,
     ".yml": _read_yaml,
@@ -286,30 +386,30 @@ _READERS: Mapping[str, Callable[[Path, str], list[SceneDict]]] = {
 }
 
 
-def _listed(path: Path, data: object) -> list[SceneDict]:
+def _listed(file: _SceneFile, data: object) -> list[SceneDict]:
     expected = 'a list of scenes, or {"scenes": [...]}'
     found = cast("SceneDict", data).get("scenes", data) if isinstance(data, dict) else data
     if not isinstance(found, list):
-        raise ConfigurationError(f"{path}: {short_repr(found)}; expected {expected}")
+        raise ConfigurationError(f"{file}: {short_repr(found)}; expected {expected}")
     items = cast("list[object]", found)
     if len(items) <= MAX_SCENES and not all(isinstance(item, dict) for item in items):
-        raise InvalidScenesError(faults=_faults(path, items))
+        raise InvalidScenesError(faults=_faults(file, items))
     return cast("list[SceneDict]", found)
 
 
-def _faults(path: Path, items: Sequence[object]) -> list[SceneFault]:
+def _faults(file: _SceneFile, items: Sequence[object]) -> list[SceneFault]:
     """Return the faults of all scenes of a file in which some are not mappings."""
     from cloudburst.preflight import check_scenes  # noqa: PLC0415 - loads Pillow
 
     scenes: list[Any] = [
-        _with_paths(cast("SceneDict", item), path.parent) if isinstance(item, dict) else item
+        _with_locations(cast("SceneDict", item), file.folder) if isinstance(item, dict) else item
         for item in items
     ]
     try:
         check_scenes(scenes, RenderOptions(), Limits())
     except InvalidScenesError as exc:
         return [
-            fault._replace(scene=f"{path}, {fault.scene}")
+            fault._replace(scene=f"{file}, {fault.scene}")
             if fault.scene.startswith("scenes[")
             else fault
             for fault in exc.faults
@@ -317,30 +417,21 @@ def _faults(path: Path, items: Sequence[object]) -> list[SceneFault]:
     raise AssertionError("unreachable: an item is not a mapping")
 
 
-def _too_many(path: Path) -> ConfigurationError:
-    msg = f"{path}: more than {MAX_SCENES:,} scenes; split the file and render one part at a time"
+def _too_many(file: _SceneFile) -> ConfigurationError:
+    msg = f"{file}: more than {MAX_SCENES:,} scenes; split the file and render one part at a time"
     return ConfigurationError(msg)
 
 
-def _with_paths(scene: SceneDict, folder: Path) -> SceneDict:
-    """Return the fields of a scene, or its options, with absolute paths."""
-    return {key: _with_path(key, value, folder) for key, value in scene.items()}
+def _with_locations(scene: SceneDict, folder: SceneFolder) -> SceneDict:
+    """Return the fields of a scene, or its options, with locations that need no folder."""
+    return {key: _with_location(key, value, folder) for key, value in scene.items()}
 
 
-def _with_path(key: str, value: object, folder: Path) -> object:
+def _with_location(key: str, value: object, folder: SceneFolder) -> object:
     if key == "options" and isinstance(value, dict):
-        return _with_paths(cast("SceneDict", value), folder)
-    is_path = key in _PATH_FIELDS or is_option_file(key, value)
-    return _path(value, folder) if is_path and isinstance(value, str) and value else value
-
-
-def _path(text: str, folder: Path) -> str:
-    """Return an absolute path; leave a URL unchanged, because a later check rejects it."""
-    if URL.match(text):
-        return text
-    with suppress(RuntimeError):  # ~NAME of an unknown user
-        return str(folder / Path(text).expanduser())
-    return str(folder / text)
+        return _with_locations(cast("SceneDict", value), folder)
+    is_file = key in _PATH_FIELDS or is_option_file(key, value)
+    return folder.resolve(value) if is_file and isinstance(value, str) and value else value
 
 
 def _sorted(names: Iterable[str]) -> list[str]:

@@ -44,7 +44,7 @@ for _tag, _pattern, _first in (
     )
 
 
-def parse_yaml(path: Path, text: str, *, max_nodes: int) -> object:
+def parse_yaml(path: Path | str, text: str, *, max_nodes: int) -> object:
     """Return the value of the YAML text in a file.
 
     ``max_nodes`` limits the number of values, lists and mappings in it. An alias counts as
@@ -123,6 +123,6 @@ class _Mark(Protocol):
     column: int
 
 
-def _error(path: Path, mark: _Mark | None, reason: str) -> ConfigurationError:
+def _error(path: Path | str, mark: _Mark | None, reason: str) -> ConfigurationError:
     position = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return ConfigurationError(f"{path}{position}: {reason}")

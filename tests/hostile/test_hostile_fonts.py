@@ -13,9 +13,11 @@ import anyio
 import pytest
 
 from cloudburst import Client, InvalidScenesError, RenderOptions, Report, local
-from cloudburst.media_probe import check_font
+from cloudburst.media_file import open_media_file
+from cloudburst.media_probe import EXPECTED_FONT, check_font
 from cloudburst.models import font_tables
 from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
 from cloudburst.renderer.process_limits import fault_from_exit
 from support.case_selection import chosen
 from support.font_files import FONTS, FontCase, latin_font
@@ -33,7 +35,8 @@ SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 字 <b>bold</b> <i>fi</i>\n"
 def refusal(path: Path) -> str | None:
     """Return the error of the check before a run."""
     try:
-        check_font(path)
+        with open_media_file(path, EXPECTED_FONT, Limits()) as media:
+            check_font(media)
     except InvalidInputError as error:
         return error.found
     return None

@@ -19,7 +19,7 @@ from cloudburst import InvalidScenesError, OutputExistsError, RenderOptions
 from cloudburst.adapters.http.upload_files import FileHashCache, FileVersion, HashedFile
 from cloudburst.adapters.local import worker_process
 from cloudburst.earlier_runs import missing_videos, recover_outputs
-from cloudburst.media_probe import check_picture, check_subtitles, probe_audio_seconds
+from cloudburst.media_file import open_media_file
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.limits import Limits
@@ -57,7 +57,7 @@ def in_time(function, *args):
 def fingerprint(path):
     one = Scene(name="one", image=path, audio=path)
     checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
-    return add_fingerprints([checked])
+    return add_fingerprints([checked], {})
 
 
 def fingerprint_of_a_watermark(path):
@@ -65,7 +65,7 @@ def fingerprint_of_a_watermark(path):
     one = Scene(name="one", image=path.with_name("other"), audio=path.with_name("other"))
     options = RenderOptions(watermark=path)
     checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1, options=options)
-    return add_fingerprints([checked])
+    return add_fingerprints([checked], {})
 
 
 def hash_of_an_upload(path):
@@ -79,9 +79,7 @@ def block_of_an_upload(path):
 
 
 READERS = {
-    "picture": lambda path: check_picture(path, Limits()),
-    "sound": lambda path: probe_audio_seconds(path, Limits()),
-    "subtitles": check_subtitles,
+    "input": lambda path: open_media_file(path, "a file", Limits()).__enter__(),
     "fingerprint": fingerprint,
     "fingerprint of a watermark": fingerprint_of_a_watermark,
     "hash of an upload": hash_of_an_upload,

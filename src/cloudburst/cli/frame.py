@@ -12,13 +12,16 @@ from cyclopts import Parameter
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, Delay
 from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
+from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.locations import is_url
+from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.scenes import SceneDict, read_scenes
 from cloudburst.text import shorten
 
 
 def frame_command(
-    scenes: Path,
+    scenes: str,
     /,
     *,
     at: Annotated[Delay, Parameter(group=RUN)] = 0.0,
@@ -35,7 +38,7 @@ def frame_command(
     Parameters
     ----------
     scenes
-        File or folder of scenes.
+        File or folder of scenes; also in S3, such as s3://bucket/folder/.
     at
         Time in the video, such as 2.5s or 1m10s. Default: 0.
     scene
@@ -47,7 +50,8 @@ def frame_command(
     """
     from cloudburst.preview import render_frame  # noqa: PLC0415 - takes a while to import
 
-    chosen = _choose(read_scenes(scenes), scene, scenes)
+    with open_remote_inputs(read_settings()) as remote:
+        chosen = _choose(read_scenes(scenes, remote=remote), scene, scenes)
     file = to or Path(f"{_name(chosen)}-{at:g}s.png")
     options = (video or LookOptions()).options()
     anyio.run(partial(render_frame, chosen, at, to=file, options=options, overwrite=overwrite))
@@ -55,13 +59,14 @@ def frame_command(
     return 0
 
 
-def _choose(scenes: list[SceneDict], name: str | None, path: Path) -> SceneDict:
+def _choose(scenes: list[SceneDict], name: str | None, source: str) -> SceneDict:
+    shown = source if is_url(source) else short_path(Path(source))
     found = [scene for scene in scenes if name is None or _name(scene) == name]
     if not found:
         if name is None:
-            raise ConfigurationError(f"{short_path(path)}: no scene")
+            raise ConfigurationError(f"{shown}: no scene")
         names = ", ".join(map(_name, scenes))
-        msg = f"{short_path(path)}: no scene with the name {name!r}; expected one of {names}"
+        msg = f"{shown}: no scene with the name {name!r}; expected one of {names}"
         raise ConfigurationError(shorten(msg, 1000))
     return found[0]
 

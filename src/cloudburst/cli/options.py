@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Group, Parameter, Token
@@ -24,7 +24,9 @@ from cloudburst.cli.displays import (
 )
 from cloudburst.cli.output import short_path
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import absolute_location, parse_location
 from cloudburst.models.options import RenderOptions
+from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
 from cloudburst.text import shorten
 
@@ -80,16 +82,24 @@ def folder_only(_type: object, to: Path | None) -> None:
         raise ValueError(f"{to} is a file; --to names a folder")
 
 
-def scenes_of(paths: Sequence[Path], options: RenderOptions) -> list[SceneDict]:
+def scenes_of(
+    sources: Sequence[str], options: RenderOptions, remote: RemoteInputs
+) -> list[SceneDict]:
     """Return the scenes of files and folders; log a warning for each picture without audio.
+
+    Args:
+        sources: Paths, or URLs of S3.
+        options: Options of the run.
+        remote: Access to S3.
 
     Raises:
         ConfigurationError: A file or folder cannot be read as scenes.
     """
-    scenes = [scene for path in paths for scene in read_scenes(path)]
-    watermark = options.watermark and options.watermark.absolute()
-    for picture in (one for path in paths for one in pictures_without_audio(path)):
-        if picture != watermark and picture.stem.lower() != "watermark":
+    scenes = [scene for one in sources for scene in read_scenes(one, remote=remote)]
+    watermark = options.watermark and absolute_location(options.watermark)
+    for text in (p for one in sources for p in pictures_without_audio(one, remote=remote)):
+        picture = parse_location(text)
+        if picture != watermark and PurePosixPath(picture.name).stem.lower() != "watermark":
             reason = "a picture without an audio file of the same name; it becomes no video"
             logger.warning("%s: %s", short_path(picture), reason)
     return scenes

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.errors import CloudburstError, InvalidScenesError, OutputExistsError, SceneFault
+from cloudburst.models.locations import AnyLocation, S3Prefix
 
 _REPLACEMENT = "�"
 """Replacement for a character that a terminal might interpret instead of showing it."""
@@ -143,10 +144,14 @@ def format_usd(amount: Decimal) -> str:
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
 
 
-def short_path(path: Path) -> str:
-    """Return a path in printable characters, relative to the current folder for paths inside it."""
-    relative = os.path.relpath(path)
-    text = str(path) if relative.startswith(os.pardir) else relative
+def short_path(path: AnyLocation | S3Prefix) -> str:
+    """Return a location in printable characters.
+
+    A path inside the current folder is relative to it.
+    """
+    text = str(path)
+    if isinstance(path, Path) and not (relative := os.path.relpath(path)).startswith(os.pardir):
+        text = relative
     # A line break in a name would start a line that looks like one of ours.
     return safe_text(text).plain.replace("\n", _REPLACEMENT)
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -44,6 +43,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 from cloudburst.preflight import check_scenes
+from cloudburst.remote_inputs import open_remote_inputs
 
 MAX_ROWS = 8
 EXAMPLE_SECONDS = 10.0
@@ -54,7 +54,7 @@ with vCPUs."""
 
 
 def plan_command(
-    scenes: Annotated[list[Path], Parameter(negative=())],
+    scenes: Annotated[list[str], Parameter(negative=())],
     /,
     *,
     backend: BackendOptions | None = None,
@@ -80,7 +80,9 @@ def plan_command(
     """
     settings, backend = read_settings(), backend or BackendOptions()
     options = (video or LookOptions()).options()
-    checked = check_scenes(scenes_of(scenes, options), options, Limits())
+    with open_remote_inputs(settings) as remote:
+        found = scenes_of(scenes, options, remote)
+        checked = check_scenes(found, options, Limits(), remote=remote)
     data = PlanData()
     everywhere, configured = (
         find_candidates(data, backend, settings, workers=workers, everywhere=each)

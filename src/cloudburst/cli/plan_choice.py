@@ -25,6 +25,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 from cloudburst.preflight import check_scenes
+from cloudburst.remote_inputs import open_remote_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,8 @@ def apply_plan(
         InvalidScenesError: Scenes cannot be rendered.
         ConfigurationError: No plan meets deadline and budget.
     """
-    checked = check_scenes(request.scenes, request.options, request.limits)
+    with open_remote_inputs(settings) as remote:
+        checked = check_scenes(request.scenes, request.options, request.limits, remote=remote)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
         [scene_work(scene) for scene in checked],

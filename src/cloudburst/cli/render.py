@@ -36,6 +36,7 @@ from cloudburst.earlier_runs import unfinished_run_with
 from cloudburst.errors import OutputExistsError, Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, parse_location
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report, Status
 from cloudburst.models.tier import Tier
@@ -265,8 +266,12 @@ def _files_to_replace(report: Report, request: RunRequest) -> list[str]:
         if (path := request.options.files().get(field_name)) is not None:
             files = {field_name: path}
         paths = [files[field_name]] if field_name in files else files.values()
-        found |= {short_path(Path(path)): None for path in paths}
+        found |= {short_path(_location(path)): None for path in paths}
     return list(found)[:_MAX_FILES_SHOWN]
+
+
+def _location(value: object) -> AnyLocation:
+    return value if isinstance(value, LOCATION_TYPES) else parse_location(str(value))
 
 
 def _succeeded(report: Report) -> bool:

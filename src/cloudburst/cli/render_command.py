@@ -14,10 +14,11 @@ from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
 from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
 from cloudburst.compat import read_settings, timeouts_of
+from cloudburst.remote_inputs import open_remote_inputs
 
 
 def render_command(
-    scenes: Annotated[list[Path], Parameter(negative=())],
+    scenes: Annotated[list[str], Parameter(negative=())],
     /,
     *,
     to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
@@ -30,8 +31,8 @@ def render_command(
     """Render scenes into videos.
 
     SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
-    name. Scenes from several files and folders are rendered in one run. Options of a scene in its
-    file replace options of the command line.
+    name; they may be in S3, such as s3://bucket/folder/. Scenes from several files and folders are
+    rendered in one run. Options of a scene in its file replace options of the command line.
 
     Parameters
     ----------
@@ -45,8 +46,10 @@ def render_command(
     settings = read_settings()
     backend, run_options = backend or BackendOptions(), run_options or RunOptions()
     options = (video or LookOptions()).options()
+    with open_remote_inputs(settings) as remote:
+        found = scenes_of(scenes, options, remote)
     request = RunRequest(
-        scenes=scenes_of(scenes, options),
+        scenes=found,
         to=to or settings.results or RESULTS_FOLDER,
         options=options,
         backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),

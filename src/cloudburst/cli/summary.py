@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -92,8 +93,9 @@ def _videos(report: Report, *, width: int) -> Iterator[RenderableType]:
     yield table
     yield Text()
     if not with_paths:
-        folder = safe_text(short_path(report.videos[0].path.parent), "green")
-        yield unwrapped("Videos in ", folder)
+        path = report.videos[0].path
+        folder = short_path(path.parent if isinstance(path, Path) else path.folder)
+        yield unwrapped("Videos in ", safe_text(folder, "green"))
 
 
 def _video_row(entry: SceneReport, *, with_path: bool) -> Iterator[str | Text]:

@@ -22,6 +22,7 @@ from cloudburst.film.film_client import check_modules, is_up_to_date, make_film
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, FilmScene, film_files
 from cloudburst.models.film import FilmRequest, Transition
+from cloudburst.models.locations import local_paths, require_path
 from cloudburst.models.scene import (
     CheckedScene,
     Scene,
@@ -50,8 +51,14 @@ class ChapterSource(NamedTuple):
 
     @classmethod
     def of(cls, scene: Scene) -> Self:
-        """Return what the film takes from a scene; the title is its own one, else its name."""
-        return cls(scene.name, scene.options.title or scene.name, scene.subtitle)
+        """Return what the film takes from a scene; the title is its own one, else its name.
+
+        Raises `ConfigurationError` for subtitles that are not on this machine.
+        """
+        subtitle = scene.subtitle
+        if subtitle is not None:
+            subtitle = require_path(subtitle, f"film: subtitles of {scene.name}")
+        return cls(scene.name, scene.options.title or scene.name, subtitle)
 
 
 def film_request(
@@ -119,7 +126,7 @@ def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
     return identity is not None and any(
         file_identity(file) == identity
         for scene in scenes
-        for file in (*scene.scene.files().values(), *scene.options.files().values())
+        for file in local_paths((scene.scene.files() | scene.options.files()).values())
     )
 
 

@@ -24,8 +24,8 @@ def fingerprint(
     Args:
         scene: Name of the scene, which determines its camera movement.
         options: Render options of the video.
-        hashes: SHA-256 of each input file by its role, for example ``image`` or ``watermark``;
-            ``None`` for a file that the scene does not have.
+        hashes: SHA-256 of each input file, or version of a remote file, by its role, for example
+            ``image`` or ``watermark``; ``None`` for a file that the scene does not have.
         duration: Length in seconds of a video without an audio file.
     """
     look = options.model_dump(

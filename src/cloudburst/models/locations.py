@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.text import short_repr
+
+_L = TypeVar("_L")
 
 MAX_KEY_BYTES = 1024
 """Maximum length of the key of an S3 object, in bytes of UTF-8 ("Naming Amazon S3 objects", Amazon
@@ -45,6 +50,11 @@ class S3Object:
     def name(self) -> str:
         """Part of the key behind its last slash."""
         return self.key.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """File name extension with its dot, such as ``.mp4``; empty if there is none."""
+        return PurePosixPath(self.name).suffix
 
     @property
     def folder(self) -> S3Prefix:
@@ -100,6 +110,8 @@ AnyLocation: TypeAlias = Path | S3Object | HttpsUrl
 """Location of an input file."""
 OutputLocation: TypeAlias = Path | S3Object
 """Location of an output file."""
+LOCATION_TYPES = (Path, S3Object, HttpsUrl)
+"""Types of `AnyLocation`, for ``isinstance``."""
 
 
 def is_url(text: str) -> bool:
@@ -118,7 +130,7 @@ def parse_location(text: str) -> AnyLocation:
     if text.startswith(_HTTPS_SCHEME):
         return parse_https_url(text)
     if is_url(text):
-        msg = f"a URL: {short_repr(text)}; expected a path, s3:// or https://"
+        msg = f"a URL: {_without_secrets(text)}; expected a path, s3:// or https://"
         raise ValueError(msg)
     return Path(text)
 
@@ -186,19 +198,15 @@ def parse_https_url(text: str) -> HttpsUrl:
     except ValueError:  # an invalid port or IPv6 address
         valid = False
     if not valid:
-        # The query may contain a secret.
-        shown = short_repr(text.partition("?")[0])
-        msg = f"not a valid URL: {shown}; expected {EXPECTED_HTTPS_URL}"
+        msg = f"not a valid URL: {_without_secrets(text)}; expected {EXPECTED_HTTPS_URL}"
         raise ValueError(msg)
     return HttpsUrl(text)
 
 
-def _parse(value: Any) -> Any:
-    return parse_location(value) if isinstance(value, str) else value
-
-
-def _parse_output(value: Any) -> Any:
-    return parse_s3_object(value) if is_s3(value) else value
+def _without_secrets(url: str) -> str:
+    """Return a URL for a message, without user, password, query and fragment."""
+    shown = re.split(r"[?#]", url, maxsplit=1)[0]
+    return short_repr(re.sub(r"(?<=://)[^/]*@", "", shown))
 
 
 def location_text(location: AnyLocation) -> str:
@@ -206,30 +214,57 @@ def location_text(location: AnyLocation) -> str:
 
     The text of an HTTPS URL includes its query: it is for journals, not for messages.
     """
-    return (
-        location.url
-        if isinstance(location, HttpsUrl)
-        else os.fspath(location)
-        if isinstance(location, Path)
-        else str(location)
+    return location.url if isinstance(location, HttpsUrl) else str(location)
+
+
+def _validate(value: Any) -> AnyLocation:
+    if isinstance(value, S3Object | HttpsUrl | Path):
+        return value
+    return _parse_text(value, parse_location)
+
+
+def _validate_output(value: Any) -> OutputLocation:
+    if isinstance(value, S3Object | Path):
+        return value
+    return _parse_text(value, lambda text: parse_s3_object(text) if is_s3(text) else Path(text))
+
+
+def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
+    text: object = (
+        os.fspath(cast("os.PathLike[Any]", value)) if isinstance(value, os.PathLike) else value
     )
+    if not isinstance(text, str):
+        raise PydanticCustomError("location_type", "not a path or a URL")
+    return parse(text)
 
 
-Location: TypeAlias = Annotated[
-    Path | S3Object | HttpsUrl,
-    BeforeValidator(_parse),
+_AS_TEXT = (
     PlainSerializer(location_text, return_type=str, when_used="json"),
-]
+    WithJsonSchema({"type": "string"}),
+)
+Location: TypeAlias = Annotated[Path | S3Object | HttpsUrl, PlainValidator(_validate), *_AS_TEXT]
 """Type of a field with the location of an input file; as text: a path, ``s3://…`` or
 ``https://…``."""
-WrittenLocation: TypeAlias = Annotated[
-    Path | S3Object,
-    BeforeValidator(_parse_output),
-    PlainSerializer(location_text, return_type=str, when_used="json"),
-]
+WrittenLocation: TypeAlias = Annotated[Path | S3Object, PlainValidator(_validate_output), *_AS_TEXT]
 """Type of a field with the location of an output file; as text: a path or ``s3://…``."""
 
 
 def absolute_location(location: AnyLocation) -> AnyLocation:
     """Return a location that does not depend on the current folder."""
     return location.absolute() if isinstance(location, Path) else location
+
+
+def local_paths(locations: Iterable[AnyLocation]) -> list[Path]:
+    """Return the locations that are paths on this machine."""
+    return [location for location in locations if isinstance(location, Path)]
+
+
+def require_path(location: AnyLocation, name: str) -> Path:
+    """Return a location that is a path on this machine.
+
+    Raises `ConfigurationError` for any other location. ``name`` is what the location is, for the
+    message.
+    """
+    if isinstance(location, Path):
+        return location
+    raise ConfigurationError(f"{name}: {location}; expected a file on this machine")

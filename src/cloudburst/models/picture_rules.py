@@ -71,7 +71,7 @@ def check_webp(head: bytes, max_pixels: int) -> None:
     Call this before Pillow opens the file, because opening a WebP allocates memory for the whole
     picture.
     """
-    if size := _webp_size(head):
+    if size := webp_size(head):
         check_dimensions(*size, max_pixels)
         _check_memory(*size, _WEBP_BYTES, "WebP")
 
@@ -111,7 +111,7 @@ def _samples_per_pixel(picture: Image.Image) -> float:
     return sum(layer[1] * layer[2] for layer in layers) / max(1, across * down)
 
 
-def _webp_size(head: bytes) -> tuple[int, int] | None:
+def webp_size(head: bytes) -> tuple[int, int] | None:
     """Return width and height from the first bytes of a WebP file, ``None`` for any other file.
 
     Layout: developers.google.com/speed/webp/docs/riff_container (2026-11).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,8 +18,18 @@ from pydantic import (
     model_validator,
 )
 
+from cloudburst.models.locations import (
+    AnyLocation,
+    Location,
+    OutputLocation,
+    S3Object,
+    WrittenLocation,
+)
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.options.values import none_if_blank
+from cloudburst.models.options.values import OptionalLocation, none_if_blank
+
+_COVER_SUFFIX = ".jpg"
+_O = TypeVar("_O", Path, S3Object)
 
 MAX_NAME_BYTES = 200
 """Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
@@ -113,6 +123,7 @@ def check_length(*, has_audio: bool, duration: float | None) -> None:
 class Scene(BaseModel):
     """Input of one video: a picture, an audio file or a duration, and optional subtitles.
 
+    Files are on this machine (paths), in S3 (``s3://bucket/key``) or on web servers (``https://``).
     Dictionaries with the keys of ``cloudburst-fargate`` (``scene_name``, ``image_path``,
     ``audio_path``, ``subtitle_path``) are valid, too. A field that is missing, ``None`` or ``""``
     means no audio, no duration or no subtitles.
@@ -126,20 +137,20 @@ class Scene(BaseModel):
         Field(validation_alias=AliasChoices("name", "scene_name")),
     ]
     """Name of the scene, unique within a run; the video is ``<name>.mp4``."""
-    image: Path = Field(validation_alias=AliasChoices("image", "image_path"))
-    """Path of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
-    audio: Annotated[Path | None, BeforeValidator(none_if_blank)] = Field(
+    image: Location = Field(validation_alias=AliasChoices("image", "image_path"))
+    """Location of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
+    audio: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("audio", "audio_path")
     )
-    """Path of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
+    """Location of the audio: mp3, wav, m4a, ogg or flac. Its decoded length is the length of the
     video. ``None`` for a scene with a duration."""
     duration: Annotated[Duration | None, BeforeValidator(none_if_blank)] = None
     """Length of the video in seconds, rounded to a whole frame, for a scene without audio. The
     video is silent, or has only the music of the options."""
-    subtitle: Annotated[Path | None, BeforeValidator(none_if_blank)] = Field(
+    subtitle: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
-    """Path of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
+    """Location of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
     ``None`` for no subtitles."""
     options: RenderOptions = RenderOptions()
     """Options of this scene. Those that are given replace the options of the run; the others are
@@ -150,10 +161,10 @@ class Scene(BaseModel):
         check_length(has_audio=self.audio is not None, duration=self.duration)
         return self
 
-    def files(self) -> dict[str, Path]:
-        """Return the path of each file of the scene, by the name of its field."""
-        paths = {"image": self.image, "audio": self.audio, "subtitle": self.subtitle}
-        return {name: path for name, path in paths.items() if path is not None}
+    def files(self) -> dict[str, AnyLocation]:
+        """Return the location of each file of the scene, by the name of its field."""
+        files = {"image": self.image, "audio": self.audio, "subtitle": self.subtitle}
+        return {name: location for name, location in files.items() if location is not None}
 
     @field_serializer("options")
     def _serialize_given_options(self, options: RenderOptions) -> dict[str, Any]:
@@ -170,10 +181,14 @@ class CheckedScene(BaseModel):
     audio_seconds: float
     """Length of the audio in seconds according to its header, accurate enough for scheduling; the
     duration of a scene without audio."""
+    audio_known: bool = True
+    """False if the header of the audio, as far as the client has read it, has no length:
+    ``audio_seconds`` is then guessed from the size of the file."""
     image_bytes: int
-    """Size of the file of the picture, in bytes."""
+    """Size of the file of the picture, in bytes; 0 if its server does not report it."""
     upright: bool = False
-    """True if the picture is taller than wide, as it is shown."""
+    """True if the picture is taller than wide, as it is shown. False if that cannot be seen in the
+    start of a remote file, which is all that the client reads of it."""
     options: RenderOptions = RenderOptions()
     """Options of the scene's video: those of the run, overridden by those of the scene."""
     fingerprint: str = ""
@@ -200,9 +215,9 @@ MAX_COVER_BYTES = 64 * 1024 * 1024
 """Upper bound for the size of a cover in bytes, more than 4096x4096 pixels of noise need."""
 
 
-def cover_path(video: Path) -> Path:
-    """Return the path of the cover of a video, which is beside it."""
-    return video.with_suffix(".jpg")
+def cover_path(video: _O) -> _O:
+    """Return the location of the cover of a video, which is beside it."""
+    return video.with_suffix(_COVER_SUFFIX)
 
 
 class Video(BaseModel):
@@ -212,25 +227,25 @@ class Video(BaseModel):
 
     scene: str
     """Name of the scene."""
-    path: Path
-    """Absolute path of the file."""
+    path: WrittenLocation
+    """Location of the file: an absolute path, or an object in S3."""
     task: str
     """Identifier of the task that rendered the video."""
     size: int
     """Size of the file in bytes."""
     sha256: str
-    """SHA-256 of the file on disk, in hexadecimal."""
+    """SHA-256 of the file, in hexadecimal."""
     seconds: float
     """Length of the video in seconds."""
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, for example characters of the subtitles that the
     font lacks, or corrupt audio that was replaced by silence."""
-    cover: Path | None = None
-    """Absolute path of the cover; ``None`` if the option ``cover`` was not set."""
+    cover: WrittenLocation | None = None
+    """Location of the cover; ``None`` if the option ``cover`` was not set."""
     cover_sha256: str | None = None
-    """SHA-256 of the cover on disk, in hexadecimal; ``None`` if there is no cover."""
+    """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
 
-    def moved_to(self, path: Path) -> Video:
-        """Return the video at another path, with its cover beside it."""
-        cover = None if self.cover is None else cover_path(path)
+    def moved_to(self, path: OutputLocation) -> Video:
+        """Return the video at another location, with its cover beside it."""
+        cover = None if self.cover is None else path.with_suffix(_COVER_SUFFIX)
         return self.model_copy(update={"path": path, "cover": cover})

@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     """Seconds within which a worker must be ready. The name is that of ``cloudburst-fargate``; the
     value becomes ``Timeouts.ready``."""
 
+    private_inputs: bool = _named("CLOUDBURST_PRIVATE_INPUTS", "private_inputs", False)
+    """True if ``https://`` inputs may be on servers with private and loopback addresses, for
+    example in an intranet."""
     results: Path | None = _named("RESULTS_DIR", "results")
     """Output folder for calls that do not name one; ``None``: the default folder of the call."""
 

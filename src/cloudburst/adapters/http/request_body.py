@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from cloudburst.adapters.http.upload_files import FileHashCache, FileVersion, SceneFile
 from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.locations import require_path
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
@@ -85,9 +86,10 @@ class OnestepBody:
         files: list[tuple[str, SceneFile, FileVersion]] = []
         texts: list[tuple[str, bytes]] = []
         input_hashes: dict[str, str] = {}
-        paths = scene.files() | options.files()
+        files_of_scene = scene.files() | options.files()
         for image_field, field in PUBLIC_IMAGE_FIELDS.items():
-            if (path := paths.get(field)) is not None:
+            if (location := files_of_scene.get(field)) is not None:
+                path = require_path(location, field)
                 file = SceneFile(scene=scene.name, field=field, path=path)
                 try:
                     content = await hashes.hash_file(path)

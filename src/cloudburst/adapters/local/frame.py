@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import require_path
 from cloudburst.models.scene import CheckedScene
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions, RenderJob
 from cloudburst.renderer.process_limits import fault_from_exit
@@ -100,8 +101,8 @@ def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
         duration=scene.scene.duration,
     )
     (folder / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
-    for role, path in (scene.scene.files() | scene.options.files()).items():
-        (folder / role).symlink_to(path)
+    for role, location in (scene.scene.files() | scene.options.files()).items():
+        (folder / role).symlink_to(require_path(location, role))
 
 
 def _add(lines: list[ChildLine], line: bytes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import (
@@ -16,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_location
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.motion import MotionOptions
 from cloudburst.models.options.picture import PictureOptions
@@ -38,8 +38,8 @@ _MAX_VALUE_CHARS = 100
 _MAX_NAME_CHARS = 40
 """Maximum number of characters of the name of an unknown option that an error quotes."""
 OPTION_FILES = ("watermark", "music", "font")
-"""Options that are, or may be, paths of files. Each file is an input of a video, in the role of the
-same name."""
+"""Options that are, or may be, locations of files. Each file is an input of a video, in the role of
+the same name."""
 
 
 class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
@@ -73,18 +73,18 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
         given = options.given()
         return RenderOptions.model_validate(self.given() | given) if given else self
 
-    def files(self) -> dict[str, Path]:
-        """Return the path of each file that the options name, by the name of the option."""
-        paths = ((name, getattr(self, name)) for name in OPTION_FILES)
-        return {name: path for name, path in paths if isinstance(path, Path)}
+    def files(self) -> dict[str, AnyLocation]:
+        """Return the location of each file that the options name, by the name of the option."""
+        values = ((name, getattr(self, name)) for name in OPTION_FILES)
+        return {name: value for name, value in values if isinstance(value, LOCATION_TYPES)}
 
-    def with_files(self, paths: Mapping[str, Path]) -> Self:
-        """Return the options with these paths, by the name of the option."""
-        return self.model_copy(update=dict(paths)) if paths else self
+    def with_files(self, locations: Mapping[str, AnyLocation]) -> Self:
+        """Return the options with these locations, by the name of the option."""
+        return self.model_copy(update=dict(locations)) if locations else self
 
     def with_absolute_files(self) -> Self:
         """Return the options with absolute paths; relative ones begin at the current folder."""
-        return self.with_files({name: path.absolute() for name, path in self.files().items()})
+        return self.with_files({name: absolute_location(at) for name, at in self.files().items()})
 
 
 _FIELDS = RenderOptions.model_fields
@@ -107,7 +107,7 @@ OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
 
 
 def is_option_file(name: str, value: object) -> bool:
-    """Return whether the value of an option is the path of a file, as text.
+    """Return whether the value of an option is the location of a file, as text.
 
     The name may be any of the names of the option.
     """

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pydantic import AliasChoices, BaseModel, Field
 
 from cloudburst.models.options.metadata import METADATA, TITLE, Metadata, Title
-from cloudburst.models.options.values import POSITIONS, OptionalPath, Position
+from cloudburst.models.options.values import POSITIONS, OptionalLocation, Position
 
 
 class MarkOptions(BaseModel):
     """Watermark of a video, texts in its file, and its cover."""
 
-    watermark: OptionalPath = Field(
+    watermark: OptionalLocation = Field(
         default=None,
         validation_alias=AliasChoices("watermark", "watermark_path"),
-        description="the path of a picture",
+        description="the path or URL of a picture",
     )
-    """Path of a picture that is drawn over the video; ``None`` for no watermark."""
+    """Location of a picture that is drawn over the video; ``None`` for no watermark."""
     watermark_position: Position = Field(default="top-left", description=f"one of {POSITIONS}")
     """Corner or side of the video at which the watermark is, or ``center``."""
     watermark_width: float = Field(

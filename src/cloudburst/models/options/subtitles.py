@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from cloudburst.models.locations import HttpsUrl, Location, S3Object
 from cloudburst.models.options.values import (
     COLOUR,
     POSITIONS,
@@ -28,21 +29,21 @@ FontFamily: TypeAlias = Literal[
 ]
 """Families of the font of the package: shapes of characters for simplified Chinese, for traditional
 Chinese in Taiwan and in Hong Kong, for Japanese and for Korean."""
-_FONTS = f"{', '.join(get_args(FontFamily))}, or the path of a .ttf, .otf or .ttc file"
+_FONTS = f"{', '.join(get_args(FontFamily))}, or the path or URL of a .ttf, .otf or .ttc file"
 _FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
 
 
 def is_font_path(text: str) -> bool:
-    """Return whether a value of the option ``font`` is the path of a file, not a family."""
+    """Return whether a value of the option ``font`` is the path or URL of a file, not a family."""
     return "/" in text or "\\" in text or PurePath(text).suffix.lower() in _FONT_SUFFIXES
 
 
 def _check_font(value: Any) -> Any:
-    """Raise an error for a value that is neither a family nor a path."""
+    """Raise an error for a value that is neither a family nor a location."""
     if isinstance(value, str):
         is_font = value in get_args(FontFamily) or is_font_path(value)
     else:
-        is_font = value is None or isinstance(value, PurePath)
+        is_font = value is None or isinstance(value, PurePath | S3Object | HttpsUrl)
     if not is_font:
         msg = f"expected {_FONTS}"
         raise ValueError(msg)
@@ -68,13 +69,13 @@ class SubtitleOptions(BaseModel):
     )
     """*Transparency* of the box behind the subtitles, despite the name, which is that of the public
     image: 0 is solid black; 1 is no box but an outline around the letters."""
-    font: Annotated[FontFamily | Path | None, BeforeValidator(_check_font)] = Field(
+    font: Annotated[FontFamily | Location | None, BeforeValidator(_check_font)] = Field(
         default=None, description=_FONTS
     )
-    """Font of the subtitles: a `FontFamily`, or the path of a TrueType or OpenType file of up to 32
-    MB. Of a collection, the first font is used; of a variable font, its default. A text is a path
-    if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Letters that the font lacks
-    show as boxes, with a warning. ``None``: Noto Sans CJK SC."""
+    """Font of the subtitles: a `FontFamily`, or the location of a TrueType or OpenType file of up
+    to 32 MB. Of a collection, the first font is used; of a variable font, its default. A text is a
+    location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Letters that the font
+    lacks show as boxes, with a warning. ``None``: Noto Sans CJK SC."""
     font_size: int | None = Field(
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from cloudburst.models.locations import Location
 
 Colour: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^#(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})\z", to_lower=True)
@@ -65,5 +66,6 @@ def none_if_blank(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(none_if_blank)]
-"""Path of a file; ``None`` or an empty text for none. An empty path would be the current folder."""
+OptionalLocation: TypeAlias = Annotated[Location | None, BeforeValidator(none_if_blank)]
+"""Location of a file; ``None`` or an empty text for none. An empty path would be the current
+folder."""

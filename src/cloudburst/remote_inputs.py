@@ -1,0 +1,319 @@
+"""Remote files that are read before a run: input files, of which a part is read, and scene files.
+
+Files in S3 and on web servers are read by an event loop in a thread of its own, so that the
+functions that check files can block, whether or not their caller has an event loop.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import Any, Self, TypeVar, cast
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from cloudburst.media_file import MediaFile, PartNotReadError, check_size
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
+from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.settings import Settings
+from cloudburst.ports import FolderReader, RangeAnswer, RangeReader
+from cloudburst.remote_readers import open_https_reader, open_s3_reader
+
+MAX_CHECKED_BYTES = 64 * 1024
+"""Maximum number of bytes that are read of an input file; subtitles are read whole."""
+FIRST_BLOCK_BYTES = 16 * 1024
+"""Number of bytes that the first request for a file reads: the header of most files, in one round
+trip."""
+BLOCK_BYTES = 4 * 1024
+"""Number of bytes in a block of a file; a request reads whole blocks."""
+MAX_RANGE_BYTES = 64 * 1024
+"""Maximum number of bytes that one request for an input file reads."""
+SCENE_FILE_RANGE_BYTES = 1024 * 1024
+"""Number of bytes that one request for a scene file reads."""
+READ_TIMEOUT = 60.0
+"""Maximum number of seconds for one range of a file, including the start of the connection and
+repeated requests."""
+
+_T = TypeVar("_T")
+OpenFolderReader = Callable[[], AbstractAsyncContextManager[FolderReader]]
+"""Function that returns a context manager of access to S3."""
+OpenRangeReader = Callable[[], AbstractAsyncContextManager[RangeReader]]
+"""Function that returns a context manager of access to web servers."""
+
+
+class CheckStoppedError(Exception):
+    """Error for a file that is not read because `RemoteInputs.stop` was called."""
+
+
+@dataclass(slots=True)
+class RemoteInputs:
+    """Access to remote files for functions that block; a context manager.
+
+    Connections are opened when they are first needed. The methods may be called from any thread
+    that does not run an event loop.
+    """
+
+    open_s3: OpenFolderReader
+    open_https: OpenRangeReader
+    files: dict[RemoteLocation, RemoteFile] = field(
+        default_factory=dict[RemoteLocation, RemoteFile]
+    )
+    """Each file that was read, as it was at the first request."""
+    requests: int = 0
+    """Number of requests for ranges of files."""
+    bytes_read: int = 0
+    """Number of bytes of files that were read."""
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    _portal: BlockingPortal | None = None
+    _s3: FolderReader | None = None
+    _https: RangeReader | None = None
+    _calls: set[Future[Any]] = field(default_factory=set[Future[Any]])
+    _stopped: bool = False
+
+    def __enter__(self) -> Self:
+        """Return the access itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop all requests and close all connections."""
+        self.stop()
+        self._stack.close()
+
+    def stop(self) -> None:
+        """Stop all requests. Calls that wait for them raise `CheckStoppedError`, as do later ones.
+
+        It returns at once, and may be called from any thread.
+        """
+        with self._lock:
+            self._stopped = True
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+
+    @contextmanager
+    def open(self, location: RemoteLocation, expected: str, limits: Limits) -> Generator[MediaFile]:
+        """Open a file for a check that reads at most `MAX_CHECKED_BYTES` of it.
+
+        ``expected`` is the description of a valid file in errors. Raises `InvalidInputError` for a
+        file that cannot be read, is empty or is too large, also while the block reads it.
+        """
+        with _expecting(expected):
+            raw = _RemoteFileIO(self, location)
+            if raw.size is not None:
+                check_size(raw.size, expected, limits)
+            yield MediaFile(
+                file=BufferedReader(raw, BLOCK_BYTES),
+                size=raw.size,
+                is_whole=raw.size is not None and raw.size <= FIRST_BLOCK_BYTES,
+            )
+
+    def read_whole(
+        self, location: RemoteLocation, *, limit: int, block: int = MAX_RANGE_BYTES
+    ) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            location: The file.
+            limit: Maximum size of the file, in bytes.
+            block: Number of bytes that one request reads.
+
+        Raises:
+            InvalidInputError: The file cannot be read, changes meanwhile, or is too large.
+        """
+        content = bytearray()
+        while True:
+            end = min(len(content) + block, limit + 1)
+            answer = self.read(location, len(content), end)
+            content += answer.data
+            size = answer.file.size
+            if len(content) > limit or (size or 0) > limit:
+                raise InvalidInputError("a larger file", f"at most {limit:,} bytes")
+            if len(content) < end if size is None else len(content) >= size:
+                break
+            if not answer.data:
+                raise InvalidInputError("a file whose end is missing", "the whole file")
+        return bytes(content)
+
+    def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
+        """Return a range of a file, of the version that was read first.
+
+        Raises:
+            InvalidInputError: The file cannot be read, or has changed.
+        """
+        reader = self._s3_reader() if isinstance(location, S3Object) else self._https_reader()
+        with self._lock:
+            self.requests += 1
+        answer = self._call(lambda: reader.read(location, start, end))
+        with self._lock:
+            self.bytes_read += len(answer.data)
+            first = self.files.setdefault(location, answer.file)
+        if first.version != answer.file.version:
+            found, expected = "changed while it was read", "a file that stays the same during a run"
+            raise InvalidInputError(found, expected)
+        return answer
+
+    def list_names(self, folder: S3Prefix) -> Sequence[str]:
+        """Return the names of the files directly in a folder; there are none if it is missing.
+
+        Raises:
+            InvalidInputError: The folder cannot be listed.
+        """
+        reader = self._s3_reader()
+        return self._call(lambda: reader.list_names(folder))
+
+    def _s3_reader(self) -> FolderReader:
+        with self._opening:
+            if self._s3 is None:
+                self._s3 = self._enter(self.open_s3)
+            return self._s3
+
+    def _https_reader(self) -> RangeReader:
+        with self._opening:
+            if self._https is None:
+                self._https = self._enter(self.open_https)
+            return self._https
+
+    def _enter(self, opener: Callable[[], AbstractAsyncContextManager[_T]]) -> _T:
+        if self._stopped:
+            raise CheckStoppedError
+        portal = self._open_portal()
+        return self._stack.enter_context(portal.wrap_async_context_manager(opener()))
+
+    def _open_portal(self) -> BlockingPortal:
+        if self._portal is None:
+            self._portal = self._stack.enter_context(start_blocking_portal())
+        return self._portal
+
+    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        async def call() -> _T:
+            with anyio.fail_after(READ_TIMEOUT):
+                return await function()
+
+        portal = cast("BlockingPortal", self._portal)
+        with self._lock:
+            if self._stopped:
+                raise CheckStoppedError
+            future = portal.start_task_soon(call)
+            self._calls.add(future)
+        try:
+            return future.result()
+        except CancelledError:
+            raise CheckStoppedError from None
+        except TimeoutError:
+            raise InvalidInputError(f"not read within {READ_TIMEOUT:g} seconds") from None
+        finally:
+            with self._lock:
+                self._calls.discard(future)
+
+
+def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
+    """Return access to remote files; a context manager.
+
+    Args:
+        settings: Credentials and endpoint for S3, and permission for addresses that are not public;
+            ``None``: the settings in the environment variables.
+    """
+    return RemoteInputs(
+        open_s3=lambda: open_s3_reader(settings or Settings()),
+        open_https=lambda: open_https_reader(settings or Settings()),
+    )
+
+
+class _RemoteFileIO(io.RawIOBase):
+    """Remote file that is read in blocks, each at most once, up to `MAX_CHECKED_BYTES` in all."""
+
+    def __init__(self, inputs: RemoteInputs, location: RemoteLocation) -> None:
+        super().__init__()
+        self._inputs = inputs
+        self._location = location
+        self._position = 0
+        self._budget = MAX_CHECKED_BYTES
+        self._blocks: dict[int, bytes] = {}
+        """Content of the blocks that were read, by their number."""
+        answer = self._inputs.read(location, 0, FIRST_BLOCK_BYTES)
+        self.size = answer.file.size
+        """Size of the file in bytes; ``None`` if it is not known."""
+        if self.size is None and len(answer.data) < FIRST_BLOCK_BYTES:
+            self.size = len(answer.data)
+        self._add(answer, 0, FIRST_BLOCK_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence == io.SEEK_CUR:
+            offset += self._position
+        elif whence == io.SEEK_END:
+            if self.size is None:
+                raise PartNotReadError
+            offset += self.size
+        if offset < 0:
+            msg = f"negative position {offset}"
+            raise ValueError(msg)
+        self._position = offset
+        return offset
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        if self.size is not None and self._position >= self.size:
+            return 0
+        number, offset = divmod(self._position, BLOCK_BYTES)
+        if number not in self._blocks:
+            # The buffer above this file asks for as much as it can hold, even for a few bytes.
+            self._read_blocks(number, offset + (len(view) if len(view) > BLOCK_BYTES else 0))
+        data = self._blocks[number][offset : offset + len(view)]
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _read_blocks(self, first: int, length: int) -> None:
+        """Read blocks from one that is missing on, up to a length or the next known block."""
+        end = first + 1
+        while (end - first) * BLOCK_BYTES < length and end not in self._blocks:
+            end += 1
+        start, stop = first * BLOCK_BYTES, end * BLOCK_BYTES
+        stop = stop if self.size is None else min(stop, self.size)
+        if stop - start > self._budget:
+            raise PartNotReadError
+        answer = self._inputs.read(self._location, start, stop)
+        if not answer.data:
+            raise PartNotReadError
+        self._add(answer, start, stop)
+
+    def _add(self, answer: RangeAnswer, start: int, stop: int) -> None:
+        """Add the blocks of an answer."""
+        self._budget -= stop - start
+        data = answer.data[: stop - start]
+        if self.size is not None and len(data) < min(stop, self.size) - start:
+            raise InvalidInputError("an answer that ends too early", "the whole range")
+        for offset in range(0, len(data), BLOCK_BYTES):
+            self._blocks[(start + offset) // BLOCK_BYTES] = data[offset : offset + BLOCK_BYTES]
+        if self.size is None and len(data) < stop - start:
+            self.size = start + len(data)
+
+
+@contextmanager
+def _expecting(expected: str) -> Generator[None]:
+    """Complete errors that lack the description of a valid file."""
+    try:
+        yield
+    except InvalidInputError as exc:
+        if exc.expected:
+            raise
+        raise InvalidInputError(exc.found, expected) from exc

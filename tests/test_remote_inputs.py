@@ -1,0 +1,414 @@
+"""Files in S3 and on web servers, checked before a run with few bytes of each."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from PIL import Image
+
+from cloudburst.errors import CredentialsError, InvalidScenesError
+from cloudburst.media_file import open_media_file
+from cloudburst.media_probe import check_picture, probe_audio_length
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import HttpsUrl, S3Object
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import CheckedScene
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.preflight import check_scenes
+from cloudburst.remote_inputs import (
+    FIRST_BLOCK_BYTES,
+    MAX_CHECKED_BYTES,
+    CheckStoppedError,
+    RemoteInputs,
+)
+from cloudburst.run_inputs import check_inputs
+from cloudburst.scene_fingerprints import add_fingerprints
+from support.remote_store import BUCKET, RemoteStore
+from support.sample_media import CUES, tone
+
+LIMITS = Limits()
+SECRET = "sig=do-not-show"
+
+
+def noise(width: int, height: int) -> Image.Image:
+    data = random.Random(1).randbytes(width * height * 3)
+    return Image.frombytes("RGB", (width, height), data)
+
+
+def picture(kind: str, width: int = 200, height: int = 400, **saved: Any) -> bytes:
+    file = io.BytesIO()
+    noise(width, height).save(file, kind, **saved)
+    return file.getvalue()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown upright
+    return exif
+
+
+def wav(seconds: float = 2.0) -> bytes:
+    size = int(seconds * 8000) * 2
+    head = b"RIFF" + (size + 36).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    head += bytes.fromhex("01000100401f0000803e000002001000")
+    return head + b"data" + size.to_bytes(4, "little") + bytes(size)
+
+
+@pytest.fixture
+def store() -> RemoteStore:
+    store = RemoteStore()
+    store.put("a.png", picture("PNG"))
+    store.put("a.wav", wav(60))
+    store.put("a.srt", CUES.encode())
+    return store
+
+
+def scene(**fields: Any) -> dict[str, Any]:
+    files = {"image": f"s3://{BUCKET}/a.png", "audio": f"s3://{BUCKET}/a.wav"}
+    return {"name": "one"} | files | fields
+
+
+def check(store: RemoteStore, *scenes: Mapping[str, Any], **options: Any) -> list[CheckedScene]:
+    store.ranges.clear()
+    with store.inputs() as remote:
+        checked = check_scenes(scenes, RenderOptions(**options), LIMITS, remote=remote)
+        assert remote.bytes_read == sum(map(store.bytes_of, store.files))
+        assert remote.requests == len(store.ranges)
+    assert not +store.opened
+    return list(checked)
+
+
+def faults(store: RemoteStore, *scenes: Mapping[str, Any], **options: Any) -> list[str]:
+    with pytest.raises(InvalidScenesError) as caught:
+        check(store, *scenes, **options)
+    assert SECRET not in str(caught.value)
+    return [str(fault) for fault in caught.value.faults]
+
+
+PICTURES: dict[str, Callable[[], bytes]] = {
+    "png": lambda: picture("PNG"),
+    "png with 200 kB of text": lambda: with_png_text(picture("PNG"), 200_000),
+    "wide png": lambda: picture("PNG", 400, 200),
+    "png that EXIF turns": lambda: picture("PNG", 400, 200, exif=turned()),
+    "jpeg": lambda: picture("JPEG", quality=95),
+    "wide jpeg that EXIF turns": lambda: picture("JPEG", 400, 200, quality=95, exif=turned()),
+    "jpeg with a profile of 500 kB": lambda: picture(
+        "JPEG", 400, 200, quality=95, exif=turned(), icc_profile=os.urandom(500_000)
+    ),
+    "progressive jpeg": lambda: picture("JPEG", quality=95, progressive=True),
+    "webp": lambda: picture("WEBP", lossless=True),
+    "wide webp": lambda: picture("WEBP", 400, 200, lossless=True),
+    "gif": lambda: picture("GIF"),
+    "bmp": lambda: picture("BMP"),
+    "tiff": lambda: picture("TIFF"),
+}
+
+
+def with_png_text(data: bytes, size: int) -> bytes:
+    chunk = size.to_bytes(4, "big") + b"tEXt" + bytes(size) + bytes(4)
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_path: Path) -> None:
+    data = PICTURES[kind]()
+    assert len(data) > MAX_CHECKED_BYTES
+    (tmp_path / "x").write_bytes(data)
+    at = store.put("x", data)
+    (checked,) = check(store, scene(image=str(at)))
+    assert checked.image_bytes == len(data)
+    if kind != "png with 200 kB of text":  # its checksum is wrong, which the worker will find
+        with open_media_file(tmp_path / "x", "", LIMITS) as media:
+            assert checked.upright == check_picture(media, LIMITS)
+    assert store.bytes_of(at) <= MAX_CHECKED_BYTES
+    assert store.requests_for(at) <= (9 if "profile" in kind else 3)
+
+
+SOUNDS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "mp3": (("-f", "mp3", "-b:a", "128k"), True),
+    "mp3 without a header": (("-f", "mp3", "-b:a", "128k", "-write_xing", "0"), True),
+    "wav": (("-f", "wav"), True),
+    "m4a with its header at the end": (("-f", "ipod", "-c:a", "aac"), True),
+    "m4a": (("-f", "ipod", "-c:a", "aac", "-movflags", "faststart"), True),
+    "ogg": (("-f", "ogg", "-c:a", "libvorbis"), True),
+    "opus": (("-f", "ogg", "-c:a", "libopus"), True),
+    "flac": (
+        (
+            "-f",
+            "flac",
+        ),
+        True,
+    ),
+    "aac": (("-f", "adts", "-c:a", "aac"), False),
+    "webm": (("-f", "webm", "-c:a", "libopus"), False),
+}
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_sounds_are_measured_by_their_header(store: RemoteStore, kind: str, tmp_path: Path) -> None:
+    options, known = SOUNDS[kind]
+    tone(tmp_path / "x", *options, seconds=12)
+    at = store.put("x", (tmp_path / "x").read_bytes())
+    (checked,) = check(store, scene(audio=str(at)))
+    with open_media_file(tmp_path / "x", "", LIMITS) as media:
+        length = probe_audio_length(media, LIMITS)
+    assert (checked.audio_seconds, checked.audio_known) == length
+    assert checked.audio_known == known
+    assert not known or checked.audio_seconds == pytest.approx(12, abs=0.1)
+    assert store.bytes_of(at) <= MAX_CHECKED_BYTES
+    assert store.requests_for(at) <= 3
+
+
+def test_the_length_of_an_ogg_file_needs_no_other_pages(tmp_path: Path) -> None:
+    """Its last page counts, even if the mark of a page is in the sound behind it."""
+    tone(tmp_path / "x", "-f", "ogg", "-c:a", "libvorbis", seconds=2)
+    data = (tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes(data + b"OggS" + bytes(40))
+    with open_media_file(tmp_path / "x", "", LIMITS) as media:
+        assert probe_audio_length(media, LIMITS).seconds == pytest.approx(2, abs=0.01)
+
+
+def test_a_length_that_is_nowhere_is_guessed(store: RemoteStore) -> None:
+    """Frames of different bit rates, without a header: tinytag would read half a megabyte."""
+    frames = [bytes((0xFF, 0xFB, rate, 0x64)) for rate in (0x90, 0xB0)]
+    sizes = (417, 626)
+    pair = b"".join(f + bytes(size - 4) for f, size in zip(frames, sizes, strict=True))
+    data = pair * 1000
+    at = store.put("vbr.mp3", data)
+    (checked,) = check(store, scene(audio=str(at)))
+    assert not checked.audio_known
+    assert checked.audio_seconds == pytest.approx(len(data) / 16_000)
+    assert store.bytes_of(at) <= MAX_CHECKED_BYTES
+
+
+def test_small_files_are_checked_to_their_end(store: RemoteStore) -> None:
+    data = picture("PNG", 40, 40)
+    assert len(data) < FIRST_BLOCK_BYTES
+    at = store.put("x", data[:-20])
+    assert "broken" in faults(store, scene(image=str(at)))[0]
+
+
+def test_subtitles_are_read_whole(store: RemoteStore) -> None:
+    lines = [f"[{n // 60:02}:{n % 60:02}.00]{'x' * 50}\n" for n in range(2000)]
+    at = store.put("long.lrc", "".join(lines).encode())
+    check(store, scene(subtitle=str(at)))
+    size = len(store.files[at])
+    assert size <= store.bytes_of(at) <= size + FIRST_BLOCK_BYTES
+
+
+@pytest.mark.parametrize("data", [picture("PNG"), b"x" * (MAX_SUBTITLE_BYTES + 1)])
+def test_what_are_no_subtitles_is_not_read(store: RemoteStore, data: bytes) -> None:
+    at = store.put("x.srt", data)
+    assert f": s3://{BUCKET}/x.srt; expected" in faults(store, scene(subtitle=str(at)))[0]
+    assert store.bytes_of(at) <= 2 * MAX_CHECKED_BYTES + FIRST_BLOCK_BYTES
+
+
+def test_fonts_watermarks_and_music(store: RemoteStore) -> None:
+    font = store.put("f.ttf", b"\0\1\0\0\0\1" + bytes(6) + b"cmap" + bytes(8) + bytes(200_000))
+    check_of = faults(store, scene(options={"font": str(font), "music": f"s3://{BUCKET}/a.png"}))
+    assert check_of[0] == (
+        "one: music: a PNG picture: s3://bucket/a.png; expected an audio file: "
+        "mp3, wav, m4a, ogg, flac, aac or webm"
+    )
+    assert "one: font: a broken font" in check_of[1]
+    assert store.bytes_of(font) <= MAX_CHECKED_BYTES
+    check(store, scene(), watermark=f"s3://{BUCKET}/a.png", music=f"s3://{BUCKET}/a.wav")
+
+
+def test_all_faults_of_local_and_remote_files_are_in_one_error(
+    store: RemoteStore, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.png").touch()
+    store.put("empty.wav", b"")
+    denied = store.put_url(f"https://example.com/a.wav?{SECRET}", wav())
+    store.broken[denied] = InvalidInputError("refused", "a file for everybody")
+    found = faults(
+        store,
+        scene(name="a", image=tmp_path / "empty.png"),
+        scene(name="b", image=f"s3://{BUCKET}/none.png", audio=denied),
+        scene(name="c", audio=f"s3://{BUCKET}/empty.wav", subtitle=f"s3://{BUCKET}/a.png"),
+        scene(name="d", image="s3://Not_A_Bucket/x.png"),
+        scene(name="e", image=f"https://user:{SECRET}@example.com/x.png?{SECRET}"),
+        scene(name="f", image=f"http://example.com/x.png?{SECRET}"),
+        scene(name="g", image={"bucket": "b", "key": "k"}),
+        scene(name="h", image=Path(f"s3://{BUCKET}/a.png")),
+        watermark=f"s3://{BUCKET}/a.wav",
+    )
+    assert [fault.partition(";")[0] for fault in found] == [
+        f"a: image: an empty file: {tmp_path}/empty.png",
+        "b: image: no such file: s3://bucket/none.png",
+        "b: audio: refused: https://example.com/a.wav?…",
+        "c: audio: an empty file: s3://bucket/empty.wav",
+        "c: subtitle: a PNG picture: s3://bucket/a.png",
+        "d: image: not the name of a bucket: 's3://Not_A_Bucket/x.png'",
+        "e: image: not a valid URL: 'https://example.com/x.png'",
+        "f: image: a URL: 'http://example.com/x.png'",
+        "g: image: {'bucket': 'b', 'key': 'k'}",
+        "h: image: a URL in a path: s3://bucket/a.png",
+        "options: watermark: a wav file: s3://bucket/a.wav",
+    ]
+    assert found[1].endswith("expected a picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
+    assert found[2].endswith("; expected a file for everybody")
+
+
+def test_a_file_that_is_too_large_or_too_long(store: RemoteStore) -> None:
+    huge = store.put_url("https://example.com/huge", wav())
+    assert faults(store, scene(audio=str(store.put("long.wav", wav(4_000))))) == [
+        "one: audio: 4000 seconds: s3://bucket/long.wav; expected at most 3600 seconds"
+    ]
+    with (
+        store.inputs() as remote,
+        pytest.raises(InvalidInputError, match=r"at most 0\.0 MB"),
+        remote.open(huge, "", Limits(file_bytes=100)),
+    ):
+        pass
+
+
+def test_a_file_that_changes_while_it_is_read(store: RemoteStore) -> None:
+    at = store.put("x", picture("PNG"))
+    with store.inputs() as remote:
+        remote.read(at, 0, 10)
+        store.put("x", picture("JPEG"))
+        with pytest.raises(InvalidInputError, match="changed while it was read"):
+            remote.read(at, 10, 20)
+
+
+def test_answers_that_end_too_early(store: RemoteStore) -> None:
+    at = store.put("x", picture("PNG"))
+
+    class Short(RemoteStore):
+        async def read(self, location: Any, start: int, end: int) -> Any:
+            return await store.read(location, start, end - 1 if start else 100)
+
+    assert "an answer that ends too early" in faults_of(Short(files=store.files), at)
+
+
+def faults_of(store: RemoteStore, at: S3Object) -> str:
+    with store.inputs() as remote, pytest.raises(InvalidScenesError) as caught:
+        check_scenes([scene(image=str(at))], RenderOptions(), LIMITS, remote=remote)
+    return str(caught.value)
+
+
+def test_servers_without_sizes_and_ranges(store: RemoteStore) -> None:
+    store.without_size = store.only_starts = True
+    store.put("a.srt", CUES.encode())
+    (checked,) = check(store, scene(subtitle=f"s3://{BUCKET}/a.srt"))
+    assert checked.upright
+    assert (checked.image_bytes, checked.audio_seconds, checked.audio_known) == (0, 60.0, False)
+    assert len(store.ranges) == 3
+    store.put("a.wav", b"")
+    assert "an empty file" in faults(store, scene())[0]
+
+
+def test_missing_credentials_end_the_check(store: RemoteStore) -> None:
+    at = S3Object(BUCKET, "a.png")
+    store.broken[at] = CredentialsError("no credentials")
+    with store.inputs() as remote, pytest.raises(CredentialsError):
+        check_scenes([scene()], RenderOptions(), LIMITS, remote=remote)
+    assert not +store.opened
+
+
+def test_many_files_are_read_at_once_and_shared_ones_once(store: RemoteStore) -> None:
+    store.latency = 0.02
+    scenes = [
+        scene(name=f"{n}", image=str(store.put(f"{n}.png", picture("PNG", 4, 4))))
+        for n in range(96)
+    ]
+    begin = time.monotonic()
+    check(store, *scenes)
+    assert 16 <= store.at_once["most"] <= 32
+    assert store.requests_for(S3Object(BUCKET, "a.wav")) == 1
+    assert time.monotonic() - begin < 5
+
+
+def test_local_scenes_open_no_connection(store: RemoteStore, tmp_path: Path) -> None:
+    before = threading.active_count()
+    noise(8, 8).save(tmp_path / "x.png")
+    with store.inputs() as remote:
+        check_scenes(
+            [{"name": "a", "image": tmp_path / "x.png", "duration": 1}],
+            RenderOptions(),
+            LIMITS,
+            remote=remote,
+        )
+        assert threading.active_count() == before
+    assert not store.opened
+
+
+def test_a_stopped_check_ends_at_once(store: RemoteStore) -> None:
+    store.latency = 60
+    remote = store.inputs()
+    timer = threading.Timer(0.1, remote.stop)
+    timer.start()
+    with remote, pytest.raises(CheckStoppedError):
+        check_scenes([scene()], RenderOptions(), LIMITS, remote=remote)
+    timer.join()
+    assert (store.at_once["now"], +store.opened) == (0, {})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancelled_check_ends_at_once(
+    store: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.latency = 60
+    monkeypatch.setattr("cloudburst.run_inputs.open_remote_inputs", store.inputs)
+    with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
+        await check_inputs(
+            [scene()], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None
+        )
+    assert scope.cancelled_caught
+    assert (store.at_once["now"], +store.opened) == (0, {})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_inputs_of_a_run_know_their_remote_files(
+    store: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudburst.run_inputs.open_remote_inputs", store.inputs)
+    with pytest.raises(InvalidScenesError):  # not in a group
+        await check_inputs([], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None)
+    inputs = await check_inputs(
+        [scene()], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None
+    )
+    assert set(inputs.remote_files) == {S3Object(BUCKET, "a.png"), S3Object(BUCKET, "a.wav")}
+    assert inputs.remote_bytes == sum(map(store.bytes_of, store.files))
+    assert inputs.scenes[0].fingerprint
+
+
+def fingerprints(store: RemoteStore, **fields: Any) -> str:
+    with store.inputs() as remote:
+        checked = check_scenes([scene(**fields)], RenderOptions(), LIMITS, remote=remote)
+        (one,) = add_fingerprints(checked, remote.files)
+    return one.fingerprint
+
+
+def test_versions_of_files_are_in_fingerprints(store: RemoteStore) -> None:
+    first = fingerprints(store)
+    assert first == fingerprints(store)
+    copy = store.put("b.png", store.files[S3Object(BUCKET, "a.png")])
+    assert first == fingerprints(store, image=str(copy))
+    url = store.put_url(f"https://example.com/b.png?{SECRET}", store.files[copy])
+    assert first == fingerprints(store, image=url)
+    store.put("b.png", picture("PNG", 20, 30))
+    assert first != fingerprints(store, image=str(copy))
+
+
+def test_inputs_that_are_closed(store: RemoteStore) -> None:
+    with store.inputs() as remote:
+        remote.read(S3Object(BUCKET, "a.png"), 0, 10)
+    for location in (S3Object(BUCKET, "a.png"), HttpsUrl("https://example.com")):
+        with pytest.raises(CheckStoppedError):
+            remote.read(location, 0, 10)
+    assert isinstance(remote, RemoteInputs)
