@@ -100,16 +100,16 @@ class _OpenFargate:
             yield backend
 
 
-def account_of(backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:
+def account_of(settings: Settings | None, backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:
     """Return the settings and the ``aioboto3.Session`` with which files in S3 are accessed.
 
-    They are those of the first Fargate backend. Without one, the settings are those in the
-    environment variables, and the session is ``None``.
+    Without settings, they are those of the first Fargate backend, or else those in the environment
+    variables. The session is that of the first Fargate backend, or ``None``.
     """
-    for backend in backends:
-        if isinstance(backend, _OpenFargate):
-            return backend.settings, backend.session
-    return Settings(), None
+    fargate_backends = [backend for backend in backends if isinstance(backend, _OpenFargate)]
+    if not fargate_backends:
+        return settings or Settings(), None
+    return settings or fargate_backends[0].settings, fargate_backends[0].session
 
 
 def burst(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
@@ -21,7 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from cloudburst.backends import default_backend
+from cloudburst.backends import account_of, default_backend
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
@@ -36,9 +35,12 @@ from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeout
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
 from cloudburst.models.scene import Video
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, OpenBackend
+from cloudburst.ports import OpenBackend
+from cloudburst.remote_access import RemoteAccess, open_remote_access
+from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
 
@@ -65,6 +67,8 @@ class Client(anyio.AsyncContextManagerMixin):
         timeouts: Timeouts of requests, start-up, scenes and stops.
         limits: Limits of concurrency, sizes, attempts and cost.
         backoff: Delays between two health checks of a starting worker.
+        settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
+            backend, or else those in the environment variables.
     """
 
     def __init__(
@@ -76,8 +80,10 @@ class Client(anyio.AsyncContextManagerMixin):
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         backoff: Backoff = READINESS_BACKOFF,
+        settings: Settings | None = None,
     ) -> None:
         self._backend = backend
+        self._settings = settings
         self._options = options or RenderOptions()
         self._timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
@@ -90,7 +96,14 @@ class Client(anyio.AsyncContextManagerMixin):
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         with collapse_single():
             async with AsyncExitStack() as stack:
-                backends = [await stack.enter_async_context(b) for b in self._backends()]
+                openers = self._openers()
+                backends = [
+                    await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
+                    for opener in openers
+                ]
+                remote = await stack.enter_async_context(
+                    open_remote_access(*account_of(self._settings, openers))
+                )
                 # Entered before the task group, so that journals are closed after all tasks.
                 run_journals = await stack.enter_async_context(open_run_journals())
                 tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -105,7 +118,9 @@ class Client(anyio.AsyncContextManagerMixin):
                     measurements=measurements,
                 )
                 loop = anyio.lowlevel.current_token()
-                self._open = _Open(pool=pool, loop=loop, tasks=tasks, run_journals=run_journals)
+                self._open = _Open(
+                    pool=pool, loop=loop, tasks=tasks, run_journals=run_journals, remote=remote
+                )
                 try:
                     yield self
                     self._open = None
@@ -116,15 +131,14 @@ class Client(anyio.AsyncContextManagerMixin):
                     pool.close()
                     tasks.cancel_scope.cancel()
 
-    def _backends(self) -> list[AbstractAsyncContextManager[Backend]]:
+    def _openers(self) -> Sequence[OpenBackend]:
         match self._backend:
             case None:
-                openers: Sequence[OpenBackend] = [default_backend()]
+                return [default_backend()]
             case Sequence():
-                openers = self._backend
+                return self._backend
             case _:
-                openers = [self._backend]
-        return [open_backend(self._timeouts, self._spec.tier) for open_backend in openers]
+                return [self._backend]
 
     async def render(
         self,
@@ -201,11 +215,14 @@ class Client(anyio.AsyncContextManagerMixin):
     ) -> AsyncGenerator[Run]:
         """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
+        ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``.
+
         Leaving the block early cancels unfinished scenes; finished videos stay, and ``run.report``
         remains available. ``name`` is a unique name of the run for tags and file names: letters,
         digits, dashes and underscores. With ``None`` the client generates a name.
 
-        The run has a journal in the folder ``.cloudburst`` below ``to``. ``resume=True`` resumes
+        The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
+        in the state folder of this machine. ``resume=True`` resumes
         the run with this ``name``, or without a name the newest run in ``to`` that has one of these
         scenes; if no run matches, a new run begins. Finished videos are kept unless the file or its
         inputs have changed. Running tasks of earlier processes are adopted or stopped, and are part
@@ -227,14 +244,16 @@ class Client(anyio.AsyncContextManagerMixin):
             ClosedError: The client is not open, or belongs to another event loop.
         """
         client = self._opened()
+        destination = await client.remote.destination(to)
         inputs = await check_inputs(
             scenes,
-            to=to,
+            destination=destination,
             options=options or self._options,
             limits=self._limits,
             film=film_request(film, transition, transition_seconds),
+            remote=open_remote_inputs(client.remote.settings, client.remote.session),
         )
-        checked, destination, names = inputs.scenes, inputs.destination, inputs.names
+        checked, names = inputs.scenes, inputs.names
         if resume and name is None:
             name = await destination.newest_run_with(names)
         run_name = uuid4().hex[:12] if name is None else name
@@ -280,6 +299,13 @@ class Client(anyio.AsyncContextManagerMixin):
                     first=self._first(client.pool, run_name, inputs, now=run_journal.journal.now()),
                     earlier=earlier,
                     make_film=make_film,
+                    remote=await client.remote.files(
+                        run_name,
+                        inputs.remote_files,
+                        destination,
+                        fingerprints={one.scene.name: one.fingerprint for one in checked},
+                        overwrite=overwrite,
+                    ),
                 ) as run_journal.run:
                     yield run_journal.run
             await save_history(client.pool.take_samples())
@@ -321,6 +347,7 @@ class _Open:
     loop: object
     tasks: TaskGroup
     run_journals: RunJournals
+    remote: RemoteAccess
 
     @asynccontextmanager
     async def open_run_journal(

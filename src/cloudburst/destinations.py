@@ -12,9 +12,9 @@ import anyio.to_thread
 
 from cloudburst.earlier_runs import newest_run_with, recover_outputs
 from cloudburst.engine.recovery import RecoveredState
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, SceneFault
 from cloudburst.journal import JournalState
-from cloudburst.models.locations import OutputLocation
+from cloudburst.models.locations import OutputLocation, S3Object
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs import claim_outputs
 
@@ -39,6 +39,18 @@ class Destination(Protocol):
     @property
     def folder(self) -> Path:
         """Absolute path of the folder on this machine with the journals of its runs."""
+        ...
+
+    @property
+    def replaceable(self) -> Collection[S3Object]:
+        """Outdated objects of the run itself, which `recover` has found and the run replaces."""
+        ...
+
+    async def find_faults(self) -> Sequence[SceneFault]:
+        """Return why no video can be written, as far as the destination shows that before a run.
+
+        A folder on this machine is checked when its videos are claimed.
+        """
         ...
 
     def claim(
@@ -102,6 +114,12 @@ class FolderDestination:
 
     folder: Path
     """Absolute path of the folder."""
+    replaceable: Collection[S3Object] = ()
+    """None: files are replaced by a rename."""
+
+    async def find_faults(self) -> Sequence[SceneFault]:
+        """Return no faults: the folder is checked when its videos are claimed."""
+        return ()
 
     @asynccontextmanager
     async def claim(

@@ -1,61 +1,123 @@
-"""Access of a client to files in S3, which is opened when it is first needed."""
+"""Access of a client to files in S3 and on web servers, which is opened when it is first needed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import re
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
+from cloudburst.destinations import Destination, FolderDestination
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.locations import RemoteLocation, S3Object, is_s3, parse_s3_prefix
+from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
+from cloudburst.ports import RemoteFiles
 
 if TYPE_CHECKING:
     from cloudburst.aws.s3.object_store import ObjectStore
 
+_S3_PATH = re.compile(r"s3:[/\\]")
+"""Pattern of a path that was made of the URL of a folder in S3."""
+
 
 class RemoteAccess:
-    """Connections of a client to S3, on its event loop."""
+    """Access of a client to remote files, on its event loop.
 
-    def __init__(self, stack: AsyncExitStack, account: Callable[[], tuple[Settings, Any]]) -> None:
+    Args:
+        stack: Stack whose end closes the connections.
+        settings: Credentials and endpoint for S3, and permission for addresses that are not public.
+        session: An ``aioboto3.Session`` in place of the credentials; ``None``: those of the
+            settings.
+    """
+
+    def __init__(self, stack: AsyncExitStack, settings: Settings, session: Any) -> None:
+        self.settings = settings
+        self.session = session
         self._stack = stack
-        self._account = account
         self._store: ObjectStore | None = None
         self._opening = anyio.Lock()
 
-    @property
-    def account(self) -> tuple[Settings, Any]:
-        """Settings and ``aioboto3.Session`` with which S3 is accessed; the session may be ``None``."""
-        return self._account()
-
-    async def object_store(self) -> ObjectStore:
-        """Return the access to objects in S3.
+    async def destination(self, to: Path | str) -> Destination:
+        """Return the folder for videos that a caller names: a path, or ``s3://bucket/folder/``.
 
         Raises:
+            ConfigurationError: It is neither a path nor a folder in S3.
             CredentialsError: The profile does not exist, or the configuration of boto is wrong.
         """
+        if _S3_PATH.match(str(to)) and not is_s3(to):
+            msg = f"to: the path {to}; expected the text s3://bucket/folder/, which is not a path"
+            raise ConfigurationError(msg)
+        if not isinstance(to, str) or not is_s3(to):
+            return _folder_destination(to)
+        try:
+            prefix = parse_s3_prefix(to)
+        except ValueError as exc:
+            raise ConfigurationError(f"to: {exc}") from exc
+        store = await self._object_store()
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.s3_destination")
+        destination: Destination = module.S3Destination(prefix, store)
+        return destination
+
+    async def files(
+        self,
+        run: str,
+        inputs: Mapping[RemoteLocation, RemoteFile],
+        destination: Destination,
+        *,
+        fingerprints: Mapping[str, str],
+        overwrite: bool,
+    ) -> RemoteFiles | None:
+        """Return the access of a run to its remote files; ``None`` if it has none.
+
+        Args:
+            run: Name of the run.
+            inputs: Remote input files, as the check before the run has found them.
+            destination: Place for the videos.
+            fingerprints: Fingerprint of each scene, by its name.
+            overwrite: True if existing videos may be replaced.
+        """
+        in_s3 = not isinstance(destination, FolderDestination)
+        if not inputs and not in_s3:
+            return None
+        needs_store = in_s3 or any(isinstance(location, S3Object) for location in inputs)
+        store = await self._object_store() if needs_store else None
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.remote_files")
+        files: RemoteFiles = module.S3RemoteFiles(
+            store,
+            run=run,
+            inputs=inputs,
+            fingerprints=fingerprints,
+            overwrite=overwrite,
+            replaceable=destination.replaceable,
+            private_inputs=self.settings.private_inputs,
+        )
+        return files
+
+    async def _object_store(self) -> ObjectStore:
         async with self._opening:
             if self._store is None:
                 # Importing boto takes a quarter of a second.
                 aws = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
                 s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.object_store")
-                settings, session = self.account
                 client = await self._stack.enter_async_context(
-                    aws.open_aws(settings, session=session)
+                    aws.open_aws(self.settings, session=self.session)
                 )
                 self._store = s3.ObjectStore(client)
             return self._store
 
 
-@asynccontextmanager
-async def open_remote_access(
-    account: Callable[[], tuple[Settings, Any]],
-) -> AsyncGenerator[RemoteAccess]:
-    """Yield access to files in S3, and close its connections at the end.
+def _folder_destination(to: Path | str) -> FolderDestination:
+    return FolderDestination(Path(to).absolute())
 
-    ``account`` returns the settings and the session, and is called when they are needed.
-    """
+
+@asynccontextmanager
+async def open_remote_access(settings: Settings, session: Any) -> AsyncGenerator[RemoteAccess]:
+    """Yield access to remote files, and close its connections at the end."""
     async with AsyncExitStack() as stack:
-        yield RemoteAccess(stack, account)
+        yield RemoteAccess(stack, settings, session)

@@ -216,15 +216,16 @@ class RemoteInputs:
                 self._calls.discard(future)
 
 
-def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
+def open_remote_inputs(settings: Settings | None = None, session: Any = None) -> RemoteInputs:
     """Return access to remote files; a context manager.
 
     Args:
         settings: Credentials and endpoint for S3, and permission for addresses that are not public;
             ``None``: the settings in the environment variables.
+        session: An ``aioboto3.Session`` in place of the credentials in the settings.
     """
     return RemoteInputs(
-        open_s3=lambda: open_s3_reader(settings or Settings()),
+        open_s3=lambda: open_s3_reader(settings or Settings(), session),
         open_https=lambda: open_https_reader(settings or Settings()),
     )
 

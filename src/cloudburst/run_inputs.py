@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from anyio import create_task_group, sleep_forever, to_thread
@@ -13,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import Destination, FolderDestination
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.film.request import ChapterSource, check_scenes_of_film
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
@@ -22,7 +21,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs import check_covers
-from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs, open_remote_inputs
+from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.scene_fingerprints import add_fingerprints
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
@@ -69,10 +68,11 @@ class RunInputs(NamedTuple):
 async def check_inputs(
     scenes: object,
     *,
-    to: Path | str,
+    destination: Destination,
     options: RenderOptions,
     limits: Limits,
     film: FilmRequest | None,
+    remote: RemoteInputs,
 ) -> RunInputs:
     """Check the inputs of a run, and read every input file once, remote ones only in part.
 
@@ -82,29 +82,43 @@ async def check_inputs(
         ConfigurationError: A file of the film would replace a video or a file of a scene.
         InvalidScenesError: Scenes or their files have problems; the error lists all of them.
     """
-    options = options.with_absolute_files()
-    remote = open_remote_inputs()
+    if film is not None and not isinstance(destination, FolderDestination):
+        msg = (
+            f"film: {film.path}; expected no film for videos in S3: render to a folder of this "
+            "machine, or join the downloaded videos with `cloudburst film`"
+        )
+        raise ConfigurationError(msg)
+    check = partial(
+        _check,
+        scene_list(scenes),
+        destination=destination,
+        options=options.with_absolute_files(),
+        limits=limits,
+        film=film,
+        remote=remote,
+    )
+    faults: list[SceneFault] = []
+    inputs: RunInputs | None = None
+
+    async def find_faults_of_destination() -> None:
+        faults.extend(await destination.find_faults())
+
     with collapse_single():
-        async with create_task_group() as tasks:
-            tasks.start_soon(_stop_when_cancelled, remote)
-            try:
-                return await to_thread.run_sync(
-                    partial(
-                        _check,
-                        scene_list(scenes),
-                        to=Path(to),
-                        options=options,
-                        limits=limits,
-                        film=film,
-                        remote=remote,
-                    )
-                )
-            except CheckStoppedError:
-                await checkpoint()  # raises the cancellation
-                raise
-            finally:
-                tasks.cancel_scope.cancel()
-    raise AssertionError("unreachable: the block does not suppress exceptions")
+        async with create_task_group() as background:
+            background.start_soon(_stop_when_cancelled, remote)
+            async with create_task_group() as tasks:
+                tasks.start_soon(find_faults_of_destination)
+                try:
+                    inputs = await to_thread.run_sync(check)
+                except InvalidScenesError as exc:
+                    faults[:0] = exc.faults
+                except CheckStoppedError:
+                    await checkpoint()  # raises the cancellation
+                    raise
+            background.cancel_scope.cancel()
+    if inputs is None or faults:
+        raise InvalidScenesError(faults=faults)
+    return inputs
 
 
 def scene_list(scenes: object) -> list[AnyScene]:
@@ -131,7 +145,7 @@ async def _stop_when_cancelled(remote: RemoteInputs) -> None:
 def _check(
     scenes: Sequence[AnyScene],
     *,
-    to: Path,
+    destination: Destination,
     options: RenderOptions,
     limits: Limits,
     film: FilmRequest | None,
@@ -140,16 +154,16 @@ def _check(
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
-    folder = to.absolute()
     with remote:
         checked = check_scenes(scenes, options, limits, remote=remote)
-    check_covers(checked, folder)
+    if isinstance(destination, FolderDestination):
+        check_covers(checked, destination.folder)
     if film is not None:
-        check_scenes_of_film(film, checked, folder)
+        check_scenes_of_film(film, checked, destination.folder)
     return RunInputs(
         add_fingerprints(checked, remote.files),
         options,
-        FolderDestination(folder),
+        destination,
         film,
         remote.files,
         remote.bytes_read,

@@ -16,12 +16,18 @@ import anyio
 import anyio.to_thread
 
 from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import FinishedObject, find_finished, run_of
 from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state
 from cloudburst.engine.recovery import RecoveredState
-from cloudburst.errors import ConfigurationError, OutputExistsError
+from cloudburst.errors import (
+    CloudburstError,
+    ConfigurationError,
+    OutputExistsError,
+    SceneFault,
+)
 from cloudburst.journal import JournalState
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import OutputLocation, S3Object, S3Prefix
@@ -53,6 +59,14 @@ class S3Destination:
         """Outdated objects of the run itself, which `recover` has found and the run replaces."""
         self._prefix = prefix
         self._store = store
+
+    async def find_faults(self) -> Sequence[SceneFault]:
+        """Return the fault of a bucket that is missing or does not accept objects."""
+        try:
+            await check_destination(self._store, self._prefix)
+        except CloudburstError as exc:
+            return [SceneFault("", "to", str(exc), "a folder in S3 that can be written to")]
+        return []
 
     @asynccontextmanager
     async def claim(
@@ -103,7 +117,7 @@ class S3Destination:
         run: str,
         past: JournalState,
         scenes: Sequence[CheckedScene],
-        locations: Mapping[str, OutputLocation],
+        locations: Mapping[str, OutputLocation],  # noqa: ARG002 - they follow from the names
         *,
         overwrite: bool,
     ) -> RecoveredState | None:
@@ -125,7 +139,7 @@ class S3Destination:
                 f"videos already exist: {list_some(foreign)}, which run {run} has not made; pass "
                 "overwrite=True to render and replace them, or choose another folder"
             )
-            raise OutputExistsError(msg, paths=foreign)
+            raise OutputExistsError(msg)
         finished = {
             scene.scene.name: entry
             for scene in scenes

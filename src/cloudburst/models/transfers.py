@@ -34,7 +34,7 @@ PrivateUrl: TypeAlias = Annotated[
     Field(max_length=MAX_TRANSFER_URL_CHARS),
     PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json"),
 ]
-"""URL that gives access to everyone who knows it. Only JSON, which is sent to the worker, shows it."""
+"""URL that gives access to everyone who knows it. Only the JSON for a worker shows it."""
 
 
 class TransferProblem(StrEnum):

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -169,7 +169,7 @@ async def deliver_file(
     ) as delivery:
 
         async def attempt(retries: TransferRetries) -> tuple[str, ...]:
-            return await _put(path, tuple(await delivery.parts()), retries)
+            return await _put(path, await delivery.parts(), retries)
 
         try:
             etags = await _repeat(attempt)
@@ -180,24 +180,21 @@ async def deliver_file(
         await delivery.finish(etags)
 
 
-async def _put(path: Path, parts: tuple[PutPart, ...], retries: TransferRetries) -> tuple[str, ...]:
+async def _put(path: Path, parts: Sequence[PutPart], retries: TransferRetries) -> tuple[str, ...]:
     with await to_thread.run_sync(path.open, "rb") as source:
 
         async def read_block(offset: int, size: int) -> bytes:
             return await to_thread.run_sync(_read_at, source, offset, size)
 
+        async def put(part: PutPart) -> str:
+            def progressed(sent: int) -> None:
+                retries.progressed(part.offset + sent)
+
+            return await put_part(part, read_block, client=client, progress=progressed)
+
         async with open_transfer_client(public_only=False) as client:
-            return tuple(
-                [
-                    await put_part(
-                        part,
-                        read_block,
-                        client=client,
-                        progress=lambda sent, part=part: retries.progressed(part.offset + sent),
-                    )
-                    for part in parts
-                ]
-            )
+            return tuple([await put(part) for part in parts])
+    raise AssertionError("unreachable: the block does not suppress exceptions")
 
 
 def _read_at(source: BinaryIO, offset: int, size: int) -> bytes:
