@@ -15,6 +15,7 @@ import anyio
 import pytest
 from PIL import Image
 
+from cloudburst.destinations import FolderDestination
 from cloudburst.errors import CredentialsError, InvalidScenesError
 from cloudburst.media_file import open_media_file
 from cloudburst.media_probe import check_picture, probe_audio_length
@@ -31,7 +32,7 @@ from cloudburst.remote_inputs import (
     CheckStoppedError,
     RemoteInputs,
 )
-from cloudburst.run_inputs import check_inputs
+from cloudburst.run_inputs import RunInputs, check_inputs
 from cloudburst.scene_fingerprints import add_fingerprints
 from support.remote_store import BUCKET, RemoteStore
 from support.sample_media import CUES, tone
@@ -356,32 +357,33 @@ def test_a_stopped_check_ends_at_once(store: RemoteStore) -> None:
     assert (store.at_once["now"], +store.opened) == (0, {})
 
 
+async def inputs_of(scenes: list[Any], store: RemoteStore, folder: Path) -> RunInputs:
+    return await check_inputs(
+        scenes,
+        destination=FolderDestination(folder),
+        options=RenderOptions(),
+        limits=LIMITS,
+        film=None,
+        remote=store.inputs(),
+    )
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_cancelled_check_ends_at_once(
-    store: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_check_ends_at_once(store: RemoteStore, tmp_path: Path) -> None:
     store.latency = 60
-    monkeypatch.setattr("cloudburst.run_inputs.open_remote_inputs", store.inputs)
     with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
-        await check_inputs(
-            [scene()], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None
-        )
+        await inputs_of([scene()], store, tmp_path)
     assert scope.cancelled_caught
     assert (store.at_once["now"], +store.opened) == (0, {})
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_inputs_of_a_run_know_their_remote_files(
-    store: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cloudburst.run_inputs.open_remote_inputs", store.inputs)
+async def test_inputs_of_a_run_know_their_remote_files(store: RemoteStore, tmp_path: Path) -> None:
     with pytest.raises(InvalidScenesError):  # not in a group
-        await check_inputs([], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None)
-    inputs = await check_inputs(
-        [scene()], to=tmp_path, options=RenderOptions(), limits=LIMITS, film=None
-    )
+        await inputs_of([], store, tmp_path)
+    inputs = await inputs_of([scene()], store, tmp_path)
     assert set(inputs.remote_files) == {S3Object(BUCKET, "a.png"), S3Object(BUCKET, "a.wav")}
     assert inputs.remote_bytes == sum(map(store.bytes_of, store.files))
     assert inputs.scenes[0].fingerprint

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -230,9 +230,7 @@ def _validate_output(value: Any) -> OutputLocation:
 
 
 def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
-    text: object = (
-        os.fspath(cast("os.PathLike[Any]", value)) if isinstance(value, os.PathLike) else value
-    )
+    text: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise PydanticCustomError("location_type", "not a path or a URL")
     return parse(text)
