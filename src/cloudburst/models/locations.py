@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -230,7 +229,7 @@ def _validate_output(value: Any) -> OutputLocation:
 
 
 def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
-    text: object = os.fspath(value) if isinstance(value, os.PathLike) else value
+    text: object = value.__fspath__() if hasattr(value, "__fspath__") else value
     if not isinstance(text, str):
         raise PydanticCustomError("location_type", "not a path or a URL")
     return parse(text)

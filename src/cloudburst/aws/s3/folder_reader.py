@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.client.errors import error_code_of
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError
+from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.ports import RangeAnswer
+
+_NO_SUCH_KEY = "NoSuchKey"
+"""Error code of S3 for an object that does not exist in a bucket that does."""
 
 
 class S3FolderReader:
@@ -63,9 +67,16 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
     """Raise `InvalidInputError` for errors that only concern this object or its bucket."""
     try:
         yield
-    except (AccessDeniedError, AWSError, ResourceMissingError) as exc:
-        raise InvalidInputError(_reason(exc, location)) from exc
-
-
-def _reason(error: CloudburstError, location: S3Object | S3Prefix) -> str:
-    return str(error).removeprefix(f"{location}: ").removeprefix(f"{location}")
+    except ResourceMissingError as exc:
+        if isinstance(location, S3Object) and error_code_of(exc) == _NO_SUCH_KEY:
+            raise InvalidInputError("no such object") from exc
+        raise InvalidInputError("no such bucket", "the name of a bucket that exists") from exc
+    except AccessDeniedError as exc:
+        if isinstance(location, S3Object):
+            needed = "the permission s3:GetObject, and s3:ListBucket to see if it is missing"
+        else:
+            needed = "the permission s3:ListBucket"
+        raise InvalidInputError("no permission to read it", needed) from exc
+    except AWSError as exc:
+        reason = str(exc).removeprefix(f"{location}: ")
+        raise InvalidInputError(reason, "an object that S3 sends") from exc
