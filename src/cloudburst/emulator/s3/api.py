@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.s3.checksums import BodyHash, composite_checksum, declared_checksums
+from cloudburst.emulator.s3.checksums import BodyHash, composite_checksum
 from cloudburst.emulator.s3.objects import Bucket, BucketFolder, MultipartUpload, StoredObject, now
 from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented
 from cloudburst.emulator.s3.responses import (
@@ -119,10 +119,9 @@ class S3:
             self._check_conditions(request)
         else:
             self._upload(request)
-        declared_checksums(request.headers)
+        hashed = BodyHash(request.headers)
         if "content-length" not in request.headers:
             raise ApiError("MissingContentLength", "You must provide Content-Length.", status=411)
-        hashed = BodyHash()
         with path.open("wb") as file:
             async for block in body:
                 hashed.update(block)
@@ -131,7 +130,7 @@ class S3:
                 file.write(block)
         if hashed.size != int(request.headers["content-length"]):
             raise ApiError("IncompleteBody", "You did not provide the number of bytes specified.")
-        checksums = hashed.check(request.headers)
+        checksums = hashed.check()
         bucket = self._folder.bucket(request.bucket)
         stored = StoredObject(
             path=path,

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.s3.requests import not_implemented
@@ -22,27 +23,33 @@ ALGORITHMS = ("crc32", "sha1", "sha256")
 class BodyHash:
     """Hashes of the body of a request, computed while it arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        """Initialize the hashes that the headers of the request declare.
+
+        Raises:
+            ApiError: The emulator does not verify an algorithm.
+        """
         self.size = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
-        self._crc32 = 0
+        self._headers = headers
+        self._declared = declared_checksums(headers)
+        self._content_sha256 = headers.get("x-amz-content-sha256", "")
+        names = {"md5", *self._declared}
+        if len(self._content_sha256) == 64:
+            names.add("sha256")
+        self._hashes = {name: _new_hash(name) for name in names}
 
     def update(self, block: bytes) -> None:
         """Add a block of the body."""
         self.size += len(block)
-        self._md5.update(block)
-        self._sha1.update(block)
-        self._sha256.update(block)
-        self._crc32 = zlib.crc32(block, self._crc32)
+        for one in self._hashes.values():
+            one.update(block)
 
     @property
     def md5(self) -> bytes:
         """MD5 of the body."""
-        return self._md5.digest()
+        return self._hashes["md5"].digest()
 
-    def check(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def check(self) -> dict[str, str]:
         """Compare the body with the hashes in the headers, and return the checksum to be kept.
 
         Returns:
@@ -51,33 +58,45 @@ class BodyHash:
         Raises:
             ApiError: The body is not the one that the headers describe.
         """
-        declared = headers.get("x-amz-content-sha256", "")
-        if len(declared) == 64 and declared != self._sha256.hexdigest():
+        declared = self._content_sha256
+        if len(declared) == 64 and declared != self._hashes["sha256"].digest().hex():
             raise ApiError(
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
             )
-        wanted = headers.get("content-md5")
+        wanted = self._headers.get("content-md5")
         if wanted is not None and _decoded(wanted) != self.md5:
             raise ApiError("BadDigest", "The Content-MD5 you specified did not match what we got.")
-        found: dict[str, str] = {}
-        for name, value in declared_checksums(headers).items():
-            if base64.b64encode(self._digest(name)).decode() != value:
+        for name, value in self._declared.items():
+            if base64.b64encode(self._hashes[name].digest()).decode() != value:
                 raise ApiError(
                     "BadDigest",
                     f"The {name.upper()} you specified did not match the calculated checksum.",
                 )
-            found[name] = value
-        return found
+        return self._declared
 
-    def _digest(self, algorithm: str) -> bytes:
-        match algorithm:
-            case "sha256":
-                return self._sha256.digest()
-            case "sha1":
-                return self._sha1.digest()
-            case _:
-                return self._crc32.to_bytes(4, "big")
+
+class _Hash(Protocol):
+    def update(self, block: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    """CRC-32 with the interface of ``hashlib``."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, block: bytes) -> None:
+        self._value = zlib.crc32(block, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+def _new_hash(algorithm: str) -> _Hash:
+    return _Crc32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
 
 
 def declared_checksums(headers: Mapping[str, str]) -> dict[str, str]:
@@ -98,10 +117,9 @@ def declared_checksums(headers: Mapping[str, str]) -> dict[str, str]:
 
 def composite_checksum(algorithm: str, parts: Sequence[str]) -> str:
     """Return the composite checksum of an object, from the checksums of its parts in Base64."""
-    joined = BodyHash()
+    joined = _new_hash(algorithm)
     joined.update(b"".join(map(_decoded, parts)))
-    digest = joined._digest(algorithm)  # noqa: SLF001 - of the same module
-    return f"{base64.b64encode(digest).decode()}-{len(parts)}"
+    return f"{base64.b64encode(joined.digest()).decode()}-{len(parts)}"
 
 
 def _decoded(text: str) -> bytes:
