@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -28,6 +30,9 @@ async def put_part(
 ) -> str:
     """Write a part of a file to S3 and return its ETag.
 
+    S3 verifies the content by the checksum that is among the signed headers, or by its MD5: a part
+    of a multipart upload is signed before its checksum is known.
+
     Args:
         part: URL, headers, offset and size of the part.
         read_block: Function that returns bytes of the file, by their offset and number. An error of
@@ -43,6 +48,7 @@ async def put_part(
     blocks = _blocks(part, read_block, progress, pace)
     etag: str | None = None
     try:
+        headers = {"Content-Length": str(part.size), **await _content_md5(part, read_block)}
         with pace.scope:
             async with (
                 aclosing(blocks),
@@ -51,7 +57,7 @@ async def put_part(
                     "PUT",
                     part.url,
                     headers=part.headers,
-                    own_headers={"Content-Length": str(part.size)},
+                    own_headers=headers,
                     public_only=False,
                     content=blocks,
                     policy=policy,
@@ -89,6 +95,22 @@ class _Pace:
     def complete(self) -> None:
         """Wait for the answer from now on."""
         self._allow(self._policy.answer_timeout)
+
+
+async def _content_md5(
+    part: PutPart, read_block: Callable[[int, int], Awaitable[bytes]]
+) -> dict[str, str]:
+    """Return the header with the MD5 of a part, unless its headers have a checksum."""
+    if any(name.lower().startswith("x-amz-checksum-") for name in part.headers):
+        return {}
+    md5 = hashlib.md5(usedforsecurity=False)
+    for start in range(0, part.size, BLOCK_BYTES):
+        count = min(BLOCK_BYTES, part.size - start)
+        try:
+            md5.update(await read_block(part.offset + start, count))
+        except Exception as exc:
+            raise LocalReadError(exc) from exc
+    return {"Content-MD5": base64.b64encode(md5.digest()).decode()}
 
 
 async def _blocks(

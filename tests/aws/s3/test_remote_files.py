@@ -26,6 +26,9 @@ from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.testing import s3_fault
+from cloudburst.transfers.client import open_transfer_client
+from cloudburst.transfers.errors import TransferError
+from cloudburst.transfers.put import put_part
 from support.emulator_calls import client
 from support.s3_account import (
     BUCKET,
@@ -302,6 +305,26 @@ class TestParts:
         assert info.etag.endswith('-3"')
         assert info.metadata["cloudburst-sha256"] == sha256(self.BIG)
         assert uploads(emulator) == []
+
+    async def test_a_part_that_changes_on_its_way_is_refused(
+        self, emulator, store, folder, monkeypatch
+    ):
+        reads = []
+
+        async def read_block(offset, size):
+            reads.append(offset)
+            data = self.BIG[offset : offset + size]
+            return data[::-1] if reads.count(offset) > 1 and offset < size else data
+
+        with small_parts(monkeypatch):
+            async with (
+                delivery(files(store), folder.object("v.mp4"), self.BIG) as running,
+                open_transfer_client(public_only=False) as http,
+            ):
+                first, second, _ = await running.parts()
+                await put_part(second, read_block, client=http, progress=lambda _: None)
+                with pytest.raises(TransferError, match="BadDigest"):
+                    await put_part(first, read_block, client=http, progress=lambda _: None)
 
     async def test_an_unfinished_one_leaves_nothing(self, emulator, store, folder, monkeypatch):
         to = folder.object("v.mp4")

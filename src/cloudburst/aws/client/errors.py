@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -77,10 +78,9 @@ def headers_of(error: BaseException) -> Mapping[str, str]:
     cause = error.__cause__
     if not isinstance(cause, ClientError):
         return {}
-    headers: object = cause.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if not isinstance(headers, Mapping):
-        return {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}
+    metadata: dict[str, Any] = dict(cause.response.get("ResponseMetadata", {}))
+    headers: dict[str, str] = metadata.get("HTTPHeaders", {})
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def has_expired_credentials(error: CloudburstError) -> bool:

@@ -225,10 +225,9 @@ class _ClaimKeeper:
         try:
             await self._put_claim(self._etag)
         except (AWSError, ResourceMissingError) as exc:
-            missing = isinstance(exc, ResourceMissingError)
-            if not missing and (not isinstance(exc, AWSError) or exc.code != PRECONDITION_FAILED):
+            if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
                 raise
-            found = None if missing else await self._read(self._object)
+            found = await self._read(self._object)
             if found is None:  # another program has deleted it
                 await self._put_claim("")
             elif found.claim.owner == self._claim.owner:  # the answer to a renewal was lost

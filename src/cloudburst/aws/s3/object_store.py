@@ -41,6 +41,7 @@ INVALID_RANGE = "InvalidRange"
 """Error code of S3 for a range behind the end of an object."""
 
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
+_SIZE = re.compile(r"[0-9]{1,15}")
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
 _HEAD_CODES = {"400", "403"}
 """Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
@@ -431,24 +432,22 @@ def _names(location: S3Object) -> dict[str, Any]:
 
 
 def _info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
-    headers = response["ResponseMetadata"]["HTTPHeaders"]
-    size = response["ContentLength"]
-    if content_range := response.get("ContentRange"):
-        total = str(content_range).rpartition("/")[2]
-        if not total.isdecimal():
-            raise NoAnswerError(f"{operation}: the answer has no total size")
-        size = int(total)
+    headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
+    metadata: dict[str, str] = response.get("Metadata") or {}
+    size = str(response.get("ContentRange") or response["ContentLength"]).rpartition("/")[2]
+    if not _SIZE.fullmatch(size):
+        raise NoAnswerError(f"{operation}: the answer has no valid size")
     checksum = response.get("ChecksumSHA256", "")
     whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
     version = response.get("VersionId")
     managed = response.get("ServerSideEncryption", "AES256") == "AES256"
     return ObjectInfo(
-        size=size,
+        size=int(size),
         etag=_etag(response, operation),
         version_id=None if version in {None, "null"} else version,
         modified=headers.get("last-modified"),
         answered=_answered(response, operation),
-        metadata={name.lower(): value for name, value in (response.get("Metadata") or {}).items()},
+        metadata={name.lower(): value for name, value in metadata.items()},
         sha256=_hexadecimal(checksum) if whole else None,
         plain_etags=managed and "SSECustomerAlgorithm" not in response,
     )
