@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from cloudburst.aws.s3 import claims
@@ -197,20 +199,39 @@ async def test_the_clock_of_s3_decides_about_expiry(emulator, store, folder, mon
         pass
 
 
-async def test_a_cancelled_run_releases_its_claim(emulator, store, folder):
-    for at in range(0, 30, 3):
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as tasks:
+@pytest.mark.parametrize("native", [False, True])
+async def test_a_run_that_is_cancelled_after_any_call_leaves_nothing(
+    emulator, store, folder, monkeypatch, native
+):
+    """The answer to a call has arrived, but the caller does not get it."""
+    call = store.aws.call
+    for at in range(1, 13):
+        number, scope, tasks = 0, anyio.CancelScope(), []
 
-                async def cancel(at=at, scope=scope):
-                    await anyio.sleep(at * 0.003)
-                    scope.cancel()
+        async def counted(*args, at=at, scope=scope, tasks=tasks, **more):
+            nonlocal number
+            number += 1
+            now = number == at
+            try:
+                return await call(*args, **more)
+            finally:
+                if now:
+                    cancel = tasks[0].cancel if native else scope.cancel
+                    cancel()
+                    await anyio.lowlevel.checkpoint()
 
-                tasks.start_soon(cancel)
-                async with claim(store, folder, run=f"r{at}"):
-                    await anyio.sleep_forever()
-    left = in_folder(emulator, folder)
-    assert not any("claims" in name for name in left), left
+        async def run(scope=scope):
+            with scope:
+                async with claim(store, folder):
+                    await anyio.sleep(0.1)
+
+        monkeypatch.setattr(store.aws, "call", counted)
+        tasks.append(asyncio.create_task(run()))
+        await asyncio.wait(tasks)
+        monkeypatch.setattr(store.aws, "call", call)
+        assert tasks[0].cancelled() == (native and number >= at), at
+        assert in_folder(emulator, folder) == [], at
+    assert number < at, "the last round had no call to be cancelled after"
 
 
 async def test_errors_of_the_run_are_not_wrapped(store, folder):
@@ -260,6 +281,30 @@ async def test_of_two_runs_exactly_one_holds_the_videos(emulator, store, folder,
     assert most == 1
     assert (entered, len(refused)) == (1, 1), refused
     assert isinstance(refused[0], OutputClaimedError)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_runs_that_ignore_the_lock_are_never_both_let_in(store, folder, seed, monkeypatch):
+    async def no_lock(_):
+        pass
+
+    monkeypatch.setattr(claims._ClaimKeeper, "_take_lock", no_lock)
+    chance, inside, most = random.Random(seed), 0, 0
+
+    async def run(name):
+        nonlocal inside, most
+        await anyio.sleep(chance.random() * 0.02)
+        with contextlib.suppress(OutputClaimedError):
+            async with claim(store, folder, run=name):
+                inside += 1
+                most = max(most, inside)
+                await anyio.sleep(0.2)
+                inside -= 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, "one")
+        tasks.start_soon(run, "two")
+    assert most <= 1
 
 
 class TestDestination:

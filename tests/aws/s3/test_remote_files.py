@@ -259,6 +259,18 @@ class TestDelivery:
         put(emulator, to, b"theirs")
         await deliver(files(store, replaceable=[to]), to)
 
+    async def test_the_same_description_with_another_content_is_noticed(
+        self, emulator, store, folder
+    ):
+        to = folder.object("v.mp4")
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            await send(part, VIDEO)
+            info = await store.head(to)
+            put(emulator, to, VIDEO[::-1], Metadata=dict(info.metadata))
+            with pytest.raises(DownloadError, match="does not confirm the SHA-256"):
+                await running.finish(['"e"'])
+
     async def test_a_lost_answer_is_found_out(self, store, folder):
         async with delivery(files(store), folder.object("v.mp4")) as running:
             [part] = await running.parts()

@@ -65,6 +65,7 @@ _NO_CONDITIONS = (
     "two runs from writing the same video at the same time"
 )
 _NOT_IMPLEMENTED = "NotImplemented"
+_NOT_DELETED = "%s could not be deleted; it expires by itself: %s"
 
 
 class _Claim(BaseModel):
@@ -401,18 +402,23 @@ async def _release(store: ObjectStore, location: S3Object, etag: str) -> None:
     """Delete a claim or lock if it has this ETag; otherwise it belongs to another process."""
 
     async def delete() -> None:
+        # No error leaves this function: it would replace a cancellation.
         for delay in LOCK_BACKOFF.delays():
             try:
                 await store.delete(location, etag=etag)
-                break
             except (NoAnswerError, ThrottledError) as exc:
                 logger.debug("%s: repeating the deletion: %s", location, exc)
+            except ResourceMissingError:
+                return
+            except CloudburstError as exc:
+                if not (isinstance(exc, AWSError) and exc.code == PRECONDITION_FAILED):
+                    logger.warning(_NOT_DELETED, location, exc)
+                return
+            else:
+                return
             await anyio.sleep(delay)
 
     try:
         await finish_despite_cancel(delete, seconds=RELEASE_TIMEOUT)
-    except ResourceMissingError:
-        pass
-    except (CloudburstError, TimeoutError) as exc:
-        if not (isinstance(exc, AWSError) and exc.code == PRECONDITION_FAILED):
-            logger.warning("%s could not be deleted; it expires by itself: %s", location, exc)
+    except TimeoutError:
+        logger.warning(_NOT_DELETED, location, f"no answer within {RELEASE_TIMEOUT:g} s")

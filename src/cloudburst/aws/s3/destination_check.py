@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cloudburst.aws.s3.claims import METADATA_FOLDER
@@ -55,12 +56,17 @@ async def check_destination(
     if not write:
         return DestinationCheck(prefix=prefix, region=region, tried=False)
     probe = prefix.object(f"{METADATA_FOLDER}check-{secrets.token_hex(8)}")
+    left = str(probe)
+
+    async def delete() -> None:
+        nonlocal left
+        with suppress(CloudburstError):  # it would replace a cancellation
+            await store.delete(probe)
+            left = ""
+
     try:
         await store.put_small(probe, b"")
     finally:
-        left = ""
-        try:
-            await finish_despite_cancel(lambda: store.delete(probe), seconds=DELETE_TIMEOUT)
-        except (CloudburstError, TimeoutError):
-            left = str(probe)
+        with suppress(TimeoutError):
+            await finish_despite_cancel(delete, seconds=DELETE_TIMEOUT)
     return DestinationCheck(prefix=prefix, region=region, tried=True, left=left)

@@ -378,17 +378,31 @@ class _PartsDelivery:
         if not self._upload_id or self._completed:
             return
         try:
-            await finish_despite_cancel(
-                lambda: self._store.abort_upload(self._output.location, self._upload_id),
-                seconds=ABORT_TIMEOUT,
-            )
-        except (CloudburstError, TimeoutError) as exc:
-            logger.warning(
-                "%s: parts of a video that was not delivered stay in the bucket and are billed "
-                "until they are deleted, for example by a lifecycle rule: %s",
-                self._output.location,
-                exc,
-            )
+            await finish_despite_cancel(self._abort, seconds=ABORT_TIMEOUT)
+        except TimeoutError:
+            self._warn(f"no answer within {ABORT_TIMEOUT:g} s")
+
+    async def _abort(self) -> None:
+        # No error leaves this function: it would replace a cancellation.
+        for delay in RETRY_BACKOFF.delays():
+            try:
+                await self._store.abort_upload(self._output.location, self._upload_id)
+            except (NoAnswerError, ThrottledError) as exc:
+                logger.debug("%s: repeating the request: %s", self._output.location, exc)
+            except CloudburstError as exc:
+                return self._warn(str(exc))
+            else:
+                return None
+            await anyio.sleep(delay)
+        return None
+
+    def _warn(self, reason: str) -> None:
+        logger.warning(
+            "%s: parts of a video that was not delivered stay in the bucket and are billed until "
+            "they are deleted, for example by a lifecycle rule: %s",
+            self._output.location,
+            reason,
+        )
 
 
 class _Waits:
