@@ -85,6 +85,14 @@ async def test_a_fetch_without_room_on_the_disk(caller: OpenCaller) -> None:
             problem, _ = await failure_of(to, "/fetches", fetch_of(server, size=size))
             assert problem == "no space"
         assert to.files() == []
+    async with caller() as to, serving(servers.endless_body, None) as server:
+        to.service.store._free = lambda _: 10**7  # less than is reserved at a time
+        problem, reason = await failure_of(to, "/fetches", fetch_of(server, max_bytes=10**8))
+        assert (problem, reason) == (
+            "no space",
+            "not enough free disk space on the worker at the moment",
+        )
+        assert to.files() == []
 
 
 @pytest.mark.parametrize(

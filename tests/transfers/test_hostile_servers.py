@@ -75,6 +75,12 @@ CASES = {
     "longer than announced": Case(
         "changed", servers.answer(length=5000), "another size", size=len(CONTENT)
     ),
+    "fewer chunks than asked for": Case(
+        "changed",
+        servers.answer(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n", length=None),
+        "another size",
+        size=6,
+    ),
     "no length": Case("invalid", servers.answer(length=None), "no length"),
     "10 GB header": Case("invalid", servers.huge_header, "head of the answer"),
     "100,000 headers": Case("invalid", servers.many_headers, "head of the answer"),

@@ -23,7 +23,7 @@ from support.hostile_servers import HOST, Authority, Handler, Peer, serving
 pytestmark = pytest.mark.anyio
 
 POLICY = TransferPolicy(
-    connect_timeout=0.3, answer_timeout=0.3, pace_window=0.3, pace_bytes=65_536, total_timeout=3.0
+    connect_timeout=0.3, answer_timeout=0.3, pace_window=0.3, pace_bytes=10**6, total_timeout=3.0
 )
 FILE = bytes(range(251)) * 4000
 CREATED = b'HTTP/1.1 200 OK\r\nETag: "abc"\r\n'
@@ -109,9 +109,10 @@ def before_body(handler: Handler) -> Handler:
 
 
 async def slow_reader(peer: Peer) -> None:
+    """Take each block in time, but not as many as the pace needs."""
     for _ in range(100):
-        await peer.read(16)
-        await asyncio.sleep(0.05)
+        await peer.read(65_536)
+        await asyncio.sleep(0.04)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,6 @@ async def slow_reader(peer: Peer) -> None:
         (before_body(servers.error(403, "AccessDenied", "Request has expired")), "expired"),
         (after_body(servers.silent_head), "unreachable"),
         (servers.silent_head, "unreachable"),
-        (slow_reader, "unreachable"),
         (servers.cut_after_request, "unreachable"),
         (after_body(servers.cut_in_head), "unreachable"),
         (after_body(servers.huge_header), "invalid"),
@@ -144,6 +144,15 @@ async def test_stores_that_do_not_take_it(
         with pytest.raises(TransferError) as caught:
             await put(read_big, size=len(big))
     assert caught.value.failure.problem == problem, str(caught.value)
+
+
+async def test_a_store_that_takes_it_slowly(authority: Authority, context: ssl.SSLContext) -> None:
+    async def read_block(_offset: int, size: int) -> bytes:
+        return bytes(size)
+
+    async with putting(slow_reader, authority, context) as (put, _):
+        with pytest.raises(TransferError, match="the server is too slow"):
+            await put(read_block, size=10**8)
 
 
 async def test_a_file_that_cannot_be_read(authority: Authority, context: ssl.SSLContext) -> None:

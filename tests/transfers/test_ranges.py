@@ -118,6 +118,7 @@ async def test_an_empty_file(reader: Reader) -> None:
     [
         (partial("bytes 1-100/10240"), "invalid"),
         (partial("bytes 0-100/10240"), "invalid"),
+        (partial("bytes 1-99/10240", CONTENT[:99]), "invalid"),
         (partial("bytes 0-49/10240", CONTENT[:50]), "invalid"),
         (partial("bytes 0-99/50"), "invalid"),
         (partial("bytes 0-99/10240", CONTENT[:50]), "invalid"),
