@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import httpcore
 import pytest
 from pydantic import SecretStr
@@ -91,6 +93,22 @@ async def test_addresses_are_tried_in_turn_and_not_without_end() -> None:
     with pytest.raises(httpcore.ConnectError, match="refused"):
         await PinnedBackend(private=False, resolve=resolve, inner=network).connect_tcp("a", 1, None)
     assert network.asked == addresses[:8]
+
+
+async def test_a_name_that_does_not_resolve_or_not_in_time() -> None:
+    async def fail(_host: str, _port: int) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def hang(_host: str, _port: int) -> Sequence[str]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    network = Network()
+    with pytest.raises(httpcore.ConnectError, match="cannot be resolved"):
+        await PinnedBackend(private=False, resolve=fail, inner=network).connect_tcp("a", 1, 1.0)
+    with pytest.raises(httpcore.ConnectTimeout, match="lookup of the name"):
+        await PinnedBackend(private=False, resolve=hang, inner=network).connect_tcp("a", 1, 0.05)
+    assert network.asked == []
 
 
 LEADS_AWAY = {
