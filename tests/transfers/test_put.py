@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from cloudburst.models.transfers import PutPart
@@ -19,12 +20,14 @@ from cloudburst.transfers.policy import TransferPolicy
 from cloudburst.transfers.put import put_part
 from support import hostile_servers as servers
 from support.hostile_servers import HOST, Authority, Handler, Peer, serving
+from support.service_caller import eventually
 
 pytestmark = pytest.mark.anyio
 
 POLICY = TransferPolicy(
     connect_timeout=0.3, answer_timeout=0.3, pace_window=0.3, pace_bytes=10**6, total_timeout=3.0
 )
+TRANSFERS = 3
 FILE = bytes(range(251)) * 4000
 CREATED = b'HTTP/1.1 200 OK\r\nETag: "abc"\r\n'
 
@@ -153,6 +156,53 @@ async def test_a_store_that_takes_it_slowly(authority: Authority, context: ssl.S
     async with putting(slow_reader, authority, context) as (put, _):
         with pytest.raises(TransferError, match="the server is too slow"):
             await put(read_block, size=10**8)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 5, 50])
+async def test_cancelled_transfers_close_their_connections(
+    times: int, authority: Authority, context: ssl.SSLContext
+) -> None:
+    """Cancelled by anyio, and by asyncio once and again while the connection is closed."""
+    received, gone = [], []
+
+    async def waiting(peer: Peer) -> None:
+        await peer.read_body()
+        received.append(peer)
+        try:
+            await peer.wait()
+        finally:  # also if the connection is reset
+            gone.append(peer)
+
+    async def until_received() -> None:
+        await eventually(lambda: len(received) == TRANSFERS)
+
+    async with serving(waiting, context) as server:
+
+        async def transfer() -> None:
+            async with open_transfer_client(
+                public_only=False, verify=authority.trusting, resolve=servers.resolve_to_loopback
+            ) as client:
+                part = PutPart.model_validate({"url": f"https://{HOST}:{server.port}/", "size": 9})
+                calls = (
+                    put_part(part, read_file, client=client, progress=lambda _: None)
+                    for _ in range(TRANSFERS)
+                )
+                await asyncio.gather(*calls)
+
+        async with anyio.create_task_group() as tasks:
+            if times == 0:
+                tasks.start_soon(transfer)
+                await until_received()
+                tasks.cancel_scope.cancel()
+        if times:
+            task = asyncio.ensure_future(transfer())
+            await until_received()
+            for _ in range(times):
+                task.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await eventually(lambda: len(gone) == TRANSFERS, 2.0)
 
 
 async def test_a_file_that_cannot_be_read(authority: Authority, context: ssl.SSLContext) -> None:

@@ -14,7 +14,7 @@ import sysconfig
 from pathlib import Path, PurePosixPath
 
 OWN_PACKAGES = ("models", "renderer", "service", "transfers")
-OWN_MODULES = ("__init__.py", "errors.py", "text.py")
+OWN_MODULES = ("__init__.py", "concurrency.py", "errors.py", "text.py")
 """Parts of this package that the render service imports. A test compares them with its imports."""
 OWN_NAME = "cloudburst"
 

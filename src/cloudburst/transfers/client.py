@@ -5,14 +5,16 @@ from __future__ import annotations
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
 import httpcore
 import httpx
-from anyio import CancelScope, move_on_after, to_thread
+from anyio import to_thread
 
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.models.transfers import TransferProblem
 from cloudburst.text import describe_error
 from cloudburst.transfers.bounded_stream import BoundedStream
@@ -62,8 +64,14 @@ async def open_transfer_client(
     try:
         yield http
     finally:
-        with CancelScope(shield=True), move_on_after(CLOSE_TIMEOUT):
-            await http.aclose()
+        with suppress(TimeoutError):
+            await finish_despite_cancel(partial(_close, http, backend), seconds=CLOSE_TIMEOUT)
+
+
+async def _close(http: httpx.AsyncClient, backend: PinnedBackend) -> None:
+    # httpx and httpcore forget connections whose closing is cancelled.
+    await http.aclose()
+    await backend.aclose()
 
 
 class _NoCookies(CookieJar):
