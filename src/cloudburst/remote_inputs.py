@@ -41,6 +41,8 @@ SCENE_FILE_RANGE_BYTES = 1024 * 1024
 READ_TIMEOUT = 60.0
 """Maximum number of seconds for one range of a file, including the start of the connection and
 repeated requests."""
+LIST_TIMEOUT = 600.0
+"""Maximum number of seconds for the names of a folder: a million names take some minutes."""
 
 _T = TypeVar("_T")
 OpenFolderReader = Callable[[], AbstractAsyncContextManager[FolderReader]]
@@ -169,7 +171,7 @@ class RemoteInputs:
             InvalidInputError: The folder cannot be listed.
         """
         reader = self._s3_reader()
-        return self._call(lambda: reader.list_names(folder))
+        return self._call(lambda: reader.list_names(folder), timeout=LIST_TIMEOUT)
 
     def _s3_reader(self) -> FolderReader:
         with self._opening:
@@ -194,9 +196,11 @@ class RemoteInputs:
             self._portal = self._stack.enter_context(start_blocking_portal())
         return self._portal
 
-    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+    def _call(
+        self, function: Callable[[], Awaitable[_T]], *, timeout: float = READ_TIMEOUT
+    ) -> _T:
         async def call() -> _T:
-            with anyio.fail_after(READ_TIMEOUT):
+            with anyio.fail_after(timeout):
                 return await function()
 
         portal = cast("BlockingPortal", self._portal)
@@ -210,7 +214,7 @@ class RemoteInputs:
         except CancelledError:
             raise CheckStoppedError from None
         except TimeoutError:
-            raise InvalidInputError(f"not read within {READ_TIMEOUT:g} seconds") from None
+            raise InvalidInputError(f"not read within {timeout:g} seconds") from None
         finally:
             with self._lock:
                 self._calls.discard(future)
