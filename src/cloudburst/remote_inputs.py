@@ -196,9 +196,7 @@ class RemoteInputs:
             self._portal = self._stack.enter_context(start_blocking_portal())
         return self._portal
 
-    def _call(
-        self, function: Callable[[], Awaitable[_T]], *, timeout: float = READ_TIMEOUT
-    ) -> _T:
+    def _call(self, function: Callable[[], Awaitable[_T]], *, timeout: float = READ_TIMEOUT) -> _T:
         async def call() -> _T:
             with anyio.fail_after(timeout):
                 return await function()

@@ -141,6 +141,22 @@ async def test_a_server_without_ranges_and_sizes(checker: Checker) -> None:
     assert checker.requests == 2
 
 
+async def test_a_server_with_sizes_that_ignores_ranges(
+    checker: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of an mp3 file is not asked for a second time."""
+    monkeypatch.setitem(FILES, "/a.wav", (b"\xff\xfb\x90\x64" + bytes(413)) * 200)
+
+    async def whole(peer: Peer) -> None:
+        path, _, _ = asked(peer)
+        await servers.answer(body=FILES[path])(peer)
+
+    one = await checker.check(whole)
+    assert (one.audio_known, one.image_bytes) == (False, len(FILES["/a.png"]))
+    assert one.audio_seconds == pytest.approx(len(FILES["/a.wav"]) / 16_000)
+    assert checker.requests == 2
+
+
 async def test_a_server_that_is_busy_at_first(checker: Checker) -> None:
     times = 0
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import FieldSerializationInfo, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from cloudburst.errors import ConfigurationError
@@ -235,8 +235,15 @@ def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
     return parse(text)
 
 
+def _serialize(location: AnyLocation, info: FieldSerializationInfo) -> Path | str:
+    # pydantic would turn the dataclasses into dictionaries, which are not valid locations.
+    if isinstance(location, Path) and not info.mode_is_json():
+        return location
+    return location_text(location)
+
+
 _AS_TEXT = (
-    PlainSerializer(location_text, return_type=str, when_used="json"),
+    PlainSerializer(_serialize),
     WithJsonSchema({"type": "string"}),
 )
 Location: TypeAlias = Annotated[Path | S3Object | HttpsUrl, PlainValidator(_validate), *_AS_TEXT]
