@@ -34,6 +34,7 @@ from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.preflight import check_scenes
 from cloudburst.service.cpu import usable_cores
+from support.remote_store import RemoteStore
 
 FARGATE = BackendOptions(backend="fargate")
 NATIVE = Settings(protocol=Protocol.NATIVE)
@@ -377,3 +378,18 @@ def test_a_render_that_no_plan_fits_is_not_begun(
     said = " ".join(capsys.readouterr().err.split())
     assert "no plan finishes within 20 s; the closest: $" in said
     assert not Path("out").exists()
+
+
+def test_scenes_in_s3(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RemoteStore()
+    for file in scenes.iterdir():
+        store.put(f"f/{file.name}", file.read_bytes())
+    store.put("f/lone.png", b"")
+    monkeypatch.setattr("cloudburst.cli.plan.open_remote_inputs", lambda _settings: store.inputs())
+    assert main(["plan", "s3://bucket/f/", "--backend", "fargate", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["chosen"]["tasks"] >= 1
+    assert "s3://bucket/f/lone.png: a picture without an audio file" in told.err
+    assert not +store.opened
