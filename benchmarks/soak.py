@@ -124,7 +124,7 @@ async def render(client: Client, scenes: list[dict[str, Any]], folder: Path, lim
     with anyio.move_on_after(limit):
         report = await client.render_all(scenes, to=to)
         report.raise_for_failures()
-        assert all([isinstance(one.path, Path) and one.path.is_file() for one in report.videos])
+        assert all(isinstance(one.path, Path) and one.path.is_file() for one in report.videos)
         assert len(report.videos) == len(scenes)
     await anyio.to_thread.run_sync(delete_videos, to)
 

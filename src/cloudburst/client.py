@@ -17,7 +17,6 @@ from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.backends import account_of, default_backend

@@ -101,15 +101,18 @@ class RemoteAccess:
 
     async def _object_store(self) -> ObjectStore:
         async with self._opening:
-            if self._store is None:
-                # Importing boto takes a quarter of a second.
-                aws = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
-                s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.object_store")
-                client = await self._stack.enter_async_context(
-                    aws.open_aws(self.settings, session=self.session)
-                )
-                self._store = s3.ObjectStore(client)
-            return self._store
+            if self._store is not None:
+                return self._store
+            # Importing boto takes a quarter of a second.
+            aws = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
+            s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.object_store")
+            client = await self._stack.enter_async_context(
+                aws.open_aws(self.settings, session=self.session)
+            )
+            store: ObjectStore = s3.ObjectStore(client)
+            self._store = store
+            return store
+        raise AssertionError("unreachable: the lock suppresses no exception")
 
 
 def _folder_destination(to: Path | str) -> FolderDestination:

@@ -267,7 +267,7 @@ async def test_cancelled_it_stops_its_tasks(cloud, scenes):
 async def test_a_client_reads_no_env(caplog):
     write_env("AWS_SUBNET_ID=subnet-1\n")
     with caplog.at_level(logging.INFO, "cloudburst"):
-        Client()._backends()
+        Client()._openers()
     assert "rendering on this machine" in caplog.text
 
 

@@ -60,6 +60,8 @@ class SceneContext:
     """Seconds that an attempt may take without progress; ``None``: no limit. See
     `Timeouts.scene`."""
     max_attempts: int
+    max_audio_seconds: float
+    """Length of the audio in seconds, or the limit for it if the length is not known."""
     output: OutputFolder
     """Output folder of the run, through which videos are downloaded."""
     remote: RemoteFiles | None = None
@@ -292,9 +294,11 @@ async def _attempt_on(
     Return ``None`` if the other attempt at the scene, the original or its speculative copy, has
     encoded the scene earlier.
     """
-    backend, audio_seconds = assignment.worker.backend, context.ticket.audio_seconds
     with progress_timeout(
-        backend, context.timeout, audio_seconds=audio_seconds, scene=context.record.name
+        assignment.worker.backend,
+        context.timeout,
+        audio_seconds=context.max_audio_seconds,
+        scene=context.record.name,
     ) as timeout:
         phases = _Phases(assignment, context, timeout)
         uploaded = await phases.upload()
@@ -332,7 +336,7 @@ class _Phases:
             )
         record.bytes_sent += uploaded.sent
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
-        return replace(uploaded, audio_seconds=context.ticket.audio_seconds)
+        return replace(uploaded, audio_seconds=context.max_audio_seconds)
 
     async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
         """Wait for an encoder slot, and make the video on the worker."""

@@ -218,18 +218,20 @@ async def open_run(
         run.add_workers(recovery.records)
 
     def context(ticket: Ticket) -> SceneContext:
+        scene = checked[ticket.scene]
         return SceneContext(
-            scene=checked[ticket.scene].scene,
+            scene=scene.scene,
             ticket=ticket,
             to=to[ticket.scene],
-            options=checked[ticket.scene].options,
+            options=scene.options,
             record=records[ticket.scene],
             emit=partial(run.emit, scene=ticket.scene),
             timeout=timeouts.scene,
             max_attempts=limits.attempts,
+            max_audio_seconds=scene.audio_seconds if scene.audio_known else limits.audio_seconds,
             output=output,
             remote=remote,
-            fingerprint=checked[ticket.scene].fingerprint,
+            fingerprint=scene.fingerprint,
             writer=run.writer,
         )
 

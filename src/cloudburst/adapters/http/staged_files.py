@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import IO, TypeVar
 
 from anyio import to_thread
 
@@ -197,7 +197,7 @@ async def _put(path: Path, parts: Sequence[PutPart], retries: TransferRetries) -
     raise AssertionError("unreachable: the block does not suppress exceptions")
 
 
-def _read_at(source: BinaryIO, offset: int, size: int) -> bytes:
+def _read_at(source: IO[bytes], offset: int, size: int) -> bytes:
     source.seek(offset, os.SEEK_SET)
     return source.read(size)
 
