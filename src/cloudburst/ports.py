@@ -209,6 +209,19 @@ class Delivery(Protocol):
         """
         ...
 
+    async def is_written(self) -> bool:
+        """Return whether an object that was in the way of the file is the file itself, verified.
+
+        That is so if the answer to an earlier request was lost. If an earlier attempt at the scene
+        in this run has written another video, return false: `parts` then returns requests that
+        replace the object.
+
+        Raises:
+            DownloadError: Another program has written the object.
+            OutputWriteError: The bucket cannot be read at present.
+        """
+        ...
+
     async def finish(self, etags: Sequence[str]) -> None:
         """Complete the object of its written parts, and verify its size and checksum.
 

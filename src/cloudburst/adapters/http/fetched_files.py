@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -36,9 +36,12 @@ class RemoteSceneFile:
         """Return the error of the scene for a failed transfer of this file."""
         meaning = _MEANINGS.get(failure.problem, "")
         reason = printable_line(failure.reason)
-        shown = f"{meaning} ({reason})" if meaning else reason
+        return self.error_because(f"{meaning} ({reason})" if meaning else reason)
+
+    def error_because(self, reason: str) -> UploadError:
+        """Return the error of the scene for this file."""
         return UploadError(
-            f"{self.field}: {self.location}: {shown}", scene=self.scene, field=self.field
+            f"{self.field}: {self.location}: {reason}", scene=self.scene, field=self.field
         )
 
 
@@ -66,8 +69,10 @@ class FetchedFiles:
                 self._sources[sha256] = file, remote
             return sha256
 
-    async def fetch_again(self, sha256: str) -> bool:
+    async def fetch_again(self, sha256: str, *, scene: str) -> bool:
         """Let the worker get a file that it has lost; return false if `fetch` never got it.
+
+        ``scene`` is the name of the scene that needs the file now, for errors.
 
         Raises:
             UploadError: The file cannot be got, or has another content by now.
@@ -75,7 +80,7 @@ class FetchedFiles:
         """
         if (source := self._sources.get(sha256)) is None:
             return False
-        file, remote = source
+        file, remote = replace(source[0], scene=scene), source[1]
         if await self._fetch(file, remote) != sha256:
             reason = "the server sends another content under the same version"
             raise file.error(TransferFailure(problem=TransferProblem.CHANGED, reason=reason))
@@ -90,5 +95,7 @@ class FetchedFiles:
                 msg = f"the worker's disk is full: {printable_line(exc.failure.reason)}"
                 raise WorkerDiskFullError(msg) from exc
             raise file.error(exc.failure) from exc
+        except UploadError as exc:
+            raise file.error_because(str(exc)) from exc
         assert event.sha256 is not None, "an event without a failure is the last one by its hash"
         return event.sha256

@@ -223,7 +223,8 @@ class NativeRenderer:
     async def _upload_again(self, missing: MissingFilesError, scene: str) -> None:
         for sha256 in missing.hashes:
             if not (
-                await self._uploader.upload_again(sha256) or await self._fetched.fetch_again(sha256)
+                await self._uploader.upload_again(sha256)
+                or await self._fetched.fetch_again(sha256, scene=scene)
             ):
                 msg = f"the worker lost a file that was not sent from here: {sha256}"
                 raise RenderFailedError(msg, scene=scene) from missing

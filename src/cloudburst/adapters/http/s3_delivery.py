@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from cloudburst.adapters.http.connection import HttpConnection
@@ -79,16 +80,41 @@ async def _write(
     async def sign() -> UploadRequest:
         return UploadRequest(file=file, parts=tuple(await delivery.parts()))
 
-    path = f"/jobs/{video.reference}/uploads"
-    try:
-        event = await request_transfer(connection, path, sign, UploadEvent)
-    except TransferFailedError as exc:
-        if exc.failure.problem is not TransferProblem.EXISTS:
-            raise delivery_error(video.scene, file, exc.failure) from exc
-        # Perhaps the answer to an earlier request was lost: then the object is this file.
-        await delivery.finish(())
-        return
-    await delivery.finish(event.etags or ())
+    async def write() -> Sequence[str]:
+        event = await request_transfer(
+            connection, f"/jobs/{video.reference}/uploads", sign, UploadEvent
+        )
+        return event.etags or ()
+
+    await write_object(delivery, write, scene=video.scene, file=file)
+
+
+async def write_object(
+    delivery: Delivery, write: Callable[[], Awaitable[Sequence[str]]], *, scene: str, file: str
+) -> None:
+    """Write an object and verify it, also if an earlier attempt at the scene has written it.
+
+    Args:
+        delivery: Delivery of the object.
+        write: Function that makes the requests of the delivery and returns the ETag of each part.
+        scene: Name of the scene, for errors.
+        file: Name of the file, for errors.
+
+    Raises:
+        DownloadError: The object cannot be written, or is not what was sent.
+        OutputWriteError: The bucket does not accept objects at present.
+    """
+    for last in (False, True):
+        try:
+            etags = await write()
+        except TransferFailedError as exc:
+            if exc.failure.problem is not TransferProblem.EXISTS or last:
+                raise delivery_error(scene, file, exc.failure) from exc
+            if await delivery.is_written():
+                return
+        else:
+            await delivery.finish(etags)
+            return
 
 
 def delivery_error(scene: str, file: str, failure: TransferFailure) -> DownloadError:

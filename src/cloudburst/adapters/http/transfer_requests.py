@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
 from typing import TypeVar
+
+import anyio
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
     ErrorBody,
     InvalidAnswerError,
-    UnavailableError,
     iter_lines,
     parse_json_as,
 )
-from cloudburst.adapters.http.transfer_retries import TransferRetries
-from cloudburst.models.transfers import FetchEvent, FetchRequest, UploadEvent, UploadRequest
-from cloudburst.text import describe_error
+from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
+from cloudburst.errors import WorkerError
+from cloudburst.models.transfers import (
+    FetchEvent,
+    FetchRequest,
+    TransferFailure,
+    TransferProblem,
+    UploadEvent,
+    UploadRequest,
+)
+from cloudburst.text import describe_error, printable_line
+from cloudburst.transfers.errors import repeats_secret
 
 logger = logging.getLogger(__name__)
 
 LINE_TIMEOUT = 20.0
 """Seconds without a line after which the response of a transfer counts as broken: the worker sends
 a line at least every 10 s."""
+MIN_STREAM_SECONDS = 1.0
+"""Seconds for which a response must last before its lines count as signs of a working connection.
+Otherwise a worker that breaks each response after a line would be asked without end."""
+_HIDDEN = "the worker's answer repeats a URL that gives access to a file, so it is not shown"
 
 Event = TypeVar("Event", FetchEvent, UploadEvent)
 
@@ -46,58 +60,120 @@ async def request_transfer(
         event: Model of a line of the response.
 
     Raises:
-        TransferFailedError: The transfer failed.
+        TransferFailedError: The transfer failed, or the worker does not have the job of the path.
         WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
     """
     retries, transfer_retries = connection.new_retries(), TransferRetries()
+    began = anyio.current_time()
+
+    def on_event(event: Event) -> None:
+        if anyio.current_time() - began > MIN_STREAM_SECONDS:
+            retries.reset()
+        transfer_retries.progressed(_size(event))
+
     while True:
         request = await sign()
+        began = anyio.current_time()
         try:
-            last = await _read_events(
-                connection, path, request.model_dump_json(), event, transfer_retries
-            )
+            with _urls_hidden(request):
+                last = await _read_events(connection, path, request, event, on_event)
         except REQUEST_ERRORS as exc:
             logger.info("%s is repeated: %s", path, describe_error(exc))
             await retries.wait(exc)
             continue
-        retries.reset()
         if last.failure is None:
             return last
-        logger.info("%s failed: %s (%s)", path, last.failure.problem, last.failure.reason)
-        await transfer_retries.wait(last.failure)
+        failure = _printable(last.failure, request)
+        logger.info("%s failed: %s (%s)", path, failure.problem, failure.reason)
+        await transfer_retries.wait(failure)
 
 
 async def _read_events(
     connection: HttpConnection,
     path: str,
-    content: str,
+    request: FetchRequest | UploadRequest,
     event: type[Event],
-    retries: TransferRetries,
+    on_event: Callable[[Event], None],
 ) -> Event:
     """Send a request and read its response to the last event, which has a result or a failure."""
+    read_timeout = min(LINE_TIMEOUT, connection.timeouts.silence / 2)
     async with connection.stream(
         path,
         method="POST",
-        content=content,
+        content=request.model_dump_json(),
         headers={"Content-Type": "application/json"},
-        read_timeout=LINE_TIMEOUT,
+        read_timeout=read_timeout,
     ) as (response, failed):
         if failed is not None:
             reason = ErrorBody.from_response(failed)
+            if failed.status == 404 and path.startswith("/jobs/"):
+                gone = f"the worker no longer has the job ({reason})"
+                failure = TransferFailure(
+                    problem=TransferProblem.INVALID, reason=printable_line(gone, 400), status=404
+                )
+                raise TransferFailedError(_printable(failure, request))
             raise InvalidAnswerError(f"HTTP {failed.status}: {reason}")
-        async with aclosing(iter_lines(response, read_timeout=LINE_TIMEOUT)) as lines:
+        async with aclosing(iter_lines(response, read_timeout=read_timeout)) as lines:
             async for line in lines:
                 found = parse_json_as(event, line)
-                retries.progressed(_size(found))
-                if found.failure is not None or _is_result(found):
+                _check_event(found, request)
+                on_event(found)
+                if found.failure is not None or _result(found) is not None:
                     return found
-    raise UnavailableError("the answer ended before the transfer")
+    raise InvalidAnswerError("the answer ended before the transfer")
+
+
+def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | UploadRequest) -> None:
+    """Check that an event can belong to a request.
+
+    Raises:
+        InvalidAnswerError: It has more bytes than the file, or not one ETag for each part.
+    """
+    if isinstance(request, UploadRequest):
+        size: int | None = sum(part.size for part in request.parts)
+        largest = size
+    else:
+        size, largest = request.size, request.max_bytes
+    found = _size(event)
+    if largest is not None and found > largest:
+        raise InvalidAnswerError(f"{found} bytes of a file of at most {largest}")
+    if isinstance(event, FetchEvent):
+        if event.sha256 is not None and size not in {None, found}:
+            raise InvalidAnswerError(f"the hash of {found} bytes of a file of {size}")
+    elif isinstance(request, UploadRequest) and event.etags is not None:
+        count = len(request.parts)
+        if len(event.etags) != count:
+            raise InvalidAnswerError(f"{len(event.etags)} ETags of {count} parts")
 
 
 def _size(event: FetchEvent | UploadEvent) -> int:
     return event.received if isinstance(event, FetchEvent) else event.sent
 
 
-def _is_result(event: FetchEvent | UploadEvent) -> bool:
-    result = event.sha256 if isinstance(event, FetchEvent) else event.etags
-    return result is not None
+def _result(event: FetchEvent | UploadEvent) -> object:
+    return event.sha256 if isinstance(event, FetchEvent) else event.etags
+
+
+@contextmanager
+def _urls_hidden(request: FetchRequest | UploadRequest) -> Generator[None]:
+    """Replace an error whose message repeats a URL of the request by one that does not."""
+    try:
+        yield
+    except (WorkerError, *REQUEST_ERRORS) as exc:
+        if not _repeats_url(str(exc), request):
+            raise
+        raise type(exc)(_HIDDEN) from None
+
+
+def _printable(failure: TransferFailure, request: FetchRequest | UploadRequest) -> TransferFailure:
+    """Return a failure whose reason can be shown in a message."""
+    hidden = _repeats_url(failure.reason, request)
+    reason = _HIDDEN if hidden else printable_line(failure.reason)
+    return failure.model_copy(update={"reason": reason})
+
+
+def _repeats_url(text: str, request: FetchRequest | UploadRequest) -> bool:
+    """Return whether a text of a worker contains a part of the query of one of its URLs."""
+    parts = [request] if isinstance(request, FetchRequest) else request.parts
+    urls = [part.url.get_secret_value() for part in parts]
+    return any(repeats_secret(text, url.partition("?")[2]) for url in urls)

@@ -36,7 +36,7 @@ class TransferRetries:
         self._restart()
 
     def _restart(self) -> None:
-        self._deadline = anyio.current_time() + TRANSFER_TIMEOUT
+        self._deadline: float | None = None
         self._delays = TRANSFER_BACKOFF.delays()
 
     def progressed(self, size: int) -> None:
@@ -58,6 +58,8 @@ class TransferRetries:
                 return
         elif failure.problem in _REPEATED:
             delay = max(next(self._delays), failure.retry_after or 0.0)
+            if self._deadline is None:  # the time begins with the first failure
+                self._deadline = anyio.current_time() + TRANSFER_TIMEOUT
             if anyio.current_time() + delay < self._deadline:
                 await anyio.sleep(delay)
                 return

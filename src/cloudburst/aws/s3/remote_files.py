@@ -20,6 +20,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
@@ -71,6 +72,8 @@ MAX_PARTS_OF_A_VIDEO = 64
 MAX_UNKNOWN_BYTES = 4 * 1024**3
 """Maximum size of an input whose server does not report its size, in bytes."""
 
+_WRONG_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
+"""Codes of S3's errors for parts that were not sent as the worker says."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 RUN, SCENE, FINGERPRINT, SHA256 = (
     "cloudburst-run",
@@ -189,7 +192,7 @@ class S3RemoteFiles:
         if isinstance(location, HttpsUrl):
             return FetchRequest(
                 url=SecretStr(location.url),
-                headers={} if file.etag is None else {"if-match": file.etag},
+                headers=_condition(file),
                 size=file.size,
                 max_bytes=limit,
                 public_only=not self._private_inputs,
@@ -267,6 +270,10 @@ class _Output:
         found = {name: info.metadata.get(name) for name in self.metadata}
         return info.size == self.size and found == self.metadata
 
+    def is_of_same_scene(self, info: ObjectInfo) -> bool:
+        """Return whether an object is a video or cover of the same scene and run."""
+        return all(info.metadata.get(name) == self.metadata[name] for name in (RUN, SCENE))
+
     def error(self, reason: str) -> DownloadError:
         """Return the error for an object that is not this output."""
         return DownloadError(f"{self.location}: {reason}", scene=self.scene)
@@ -280,6 +287,7 @@ class _WholeDelivery:
         self._output = output
         self._waits = waits
         self._signed = False
+        self._new = output.new
 
     async def parts(self) -> Sequence[PutPart]:
         """Return the request that writes the object: see `ports.Delivery.parts`."""
@@ -294,13 +302,26 @@ class _WholeDelivery:
                 sha256=output.sha256,
                 content_type=output.content_type,
                 metadata=output.metadata,
-                new=output.new,
+                new=self._new,
             )
 
         with _write_errors(output):
             signed = await self._waits.repeat(self._store, sign)
         self._signed = True
         return [_part(signed, 0, output.size)]
+
+    async def is_written(self) -> bool:
+        """Return whether the object is the output: see `ports.Delivery.is_written`."""
+        output = self._output
+        with _write_errors(output):
+            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+        if info is None:
+            return False  # it was deleted in the meantime
+        if output.is_of_same_scene(info) and not output.is_described_by(info):
+            self._new = False
+            return False
+        await self.finish(())
+        return True
 
     async def finish(self, etags: Sequence[str]) -> None:  # noqa: ARG002 - of the port
         """Verify size, SHA-256 and metadata of the object: see `ports.Delivery.finish`."""
@@ -350,23 +371,33 @@ class _PartsDelivery:
             for request, start in zip(signed, starts, strict=True)
         ]
 
+    async def is_written(self) -> bool:
+        """Return whether the object is the output: see `ports.Delivery.is_written`."""
+        await self.finish(())  # parts are written under no condition, so nothing is in their way
+        return True
+
     async def finish(self, etags: Sequence[str]) -> None:
         """Complete the object and verify size, ETag and metadata: see `ports.Delivery.finish`."""
         store, output = self._store, self._output
 
-        async def complete() -> None:
+        async def complete(*, new: bool) -> bool:
             try:
-                await store.complete_upload(output.location, self._upload_id, etags, new=output.new)
+                await store.complete_upload(output.location, self._upload_id, etags, new=new)
             except AWSError as exc:
+                if exc.code in _WRONG_PARTS:
+                    raise output.error(f"the worker has not sent all parts ({exc})") from exc
                 # The answer to an earlier request was perhaps lost, or another program was faster.
                 if exc.code not in {PRECONDITION_FAILED, NO_SUCH_UPLOAD}:
                     raise
-            else:
-                self._completed = True
+                return False
+            self._completed = True
+            return True
 
         with _write_errors(output):
-            if etags:
-                await self._waits.repeat(store, complete)
+            if etags and not await self._waits.repeat(store, partial(complete, new=output.new)):
+                info = await self._waits.repeat(store, lambda: store.find(output.location))
+                if info and output.is_of_same_scene(info) and not output.is_described_by(info):
+                    await self._waits.repeat(store, partial(complete, new=False))
             info = await self._waits.repeat(store, lambda: store.find(output.location))
         info = _check_written(output, info)
         expected = joined_etag(etags) if etags and info.plain_etags else None
@@ -448,6 +479,8 @@ def _write_errors(output: _Output) -> Generator[None]:
     """Raise `OutputWriteError` in place of the errors of S3."""
     try:
         yield
+    except DownloadError:
+        raise
     except CloudburstError as exc:
         raise OutputWriteError(str(exc), scene=output.scene) from exc
 
@@ -458,6 +491,13 @@ def _check_written(output: _Output, info: ObjectInfo | None) -> ObjectInfo:
     if not output.is_described_by(info):
         raise output.error("another program has written an object of this name")
     return info
+
+
+def _condition(file: RemoteFile) -> dict[str, str]:
+    """Return the header that asks a web server for a file only if it has not changed."""
+    if file.etag is not None:
+        return {"if-match": file.etag}
+    return {} if file.modified is None else {"if-unmodified-since": file.modified}
 
 
 def _part(signed: SignedRequest, offset: int, size: int) -> PutPart:

@@ -1,0 +1,59 @@
+"""A render service in a process of its own, whose render process is a stand-in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.project import TESTS
+from support.service_caller import KEY
+
+
+@dataclass
+class ServiceProcess:
+    """A running service."""
+
+    url: str
+    folder: Path
+
+    def lose(self, content: bytes) -> None:
+        """Delete a file from its store."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        (path,) = self.folder.rglob(sha256)
+        path.unlink()
+
+    def videos(self) -> list[Path]:
+        return list(self.folder.rglob("*.mp4"))
+
+
+@contextmanager
+def service_process(folder: Path, **env: str) -> Generator[ServiceProcess]:
+    """Run a service with settings of the environment, until the end of the block."""
+    given = {
+        **os.environ,
+        "AUTHENTICATION_KEY": KEY,
+        "CLOUDBURST_HOST": "127.0.0.1",
+        "CLOUDBURST_PORT": "0",
+        "CLOUDBURST_ENCODERS": "2",
+        "CLOUDBURST_RESERVE_BYTES": "0",
+        "CLOUDBURST_FOLDER": str(folder),
+        **env,
+    }
+    command = [sys.executable, str(TESTS / "support" / "serve_stand_in.py")]
+    with subprocess.Popen(
+        command, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("listening on http://127.0.0.1:"), line
+            yield ServiceProcess(line.split()[-1], folder)
+        finally:
+            process.terminate()
+            process.wait(10)
