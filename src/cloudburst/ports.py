@@ -308,6 +308,10 @@ class Renderer(Protocol):
         """
         ...
 
+    def discard(self, upload: UploadedScene) -> None:
+        """Discard an uploaded scene that will not be encoded. It does not wait or raise."""
+        ...
+
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         """Encode an uploaded scene, and return when the video is ready on the worker."""
         ...

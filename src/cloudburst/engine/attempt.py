@@ -342,13 +342,18 @@ class _Phases:
         """Wait for an encoder slot, and make the video on the worker."""
         waiting_since = anyio.current_time()
         self._timeout.suspend()  # other scenes hold the encoder slots
-        async with self._assignment.encoder_slot():
-            self._record.slot_wait_seconds = anyio.current_time() - waiting_since
-            self._timeout.renew()
-            self._context.emit(SceneEncoding, task=self._task)
-            self._record.encode_unfinished = True
-            with self._record.measure("encode", self.attempt):
-                video = await self._renderer.encode(uploaded, progress=self._note_progress)
+        started = False
+        try:
+            async with self._assignment.encoder_slot():
+                self._record.slot_wait_seconds = anyio.current_time() - waiting_since
+                self._timeout.renew()
+                self._context.emit(SceneEncoding, task=self._task)
+                self._record.encode_unfinished = started = True
+                with self._record.measure("encode", self.attempt):
+                    video = await self._renderer.encode(uploaded, progress=self._note_progress)
+        finally:
+            if not started:
+                self._renderer.discard(uploaded)
         self.attempt.shared_seconds = video.shared_seconds
         return video
 

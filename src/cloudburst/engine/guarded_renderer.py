@@ -72,6 +72,10 @@ class _GuardedRenderer:
         with _translated():
             return await self._renderer.upload(scene, options, remote=remote)
 
+    def discard(self, upload: UploadedScene) -> None:
+        with _translated():
+            self._renderer.discard(upload)
+
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with _translated():
             return await self._renderer.encode(upload, progress=progress)

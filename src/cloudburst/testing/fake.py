@@ -301,6 +301,9 @@ class FakeRenderer:
         await self._busy(self.cloud.upload)
         return UploadedScene(scene=scene.name, reference=scene.name, sent=SIZE)
 
+    def discard(self, upload: UploadedScene) -> None:
+        """Do nothing: an upload leaves nothing on a fake worker."""
+
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         """Simulate an encode, which takes the configured time and reports progress ten times.
 

@@ -339,6 +339,9 @@ class _ObservedRenderer:
         with self._observe():
             return await self._renderer.upload(scene, options, remote=remote)
 
+    def discard(self, upload: UploadedScene) -> None:
+        self._renderer.discard(upload)
+
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with self._observe():
             return await self._renderer.encode(upload, progress=progress)

@@ -190,6 +190,9 @@ class NativeRenderer:
         sha256 = await self._fetched.fetch(remote_file, remote)
         return sha256, remote.version(location), 0
 
+    def discard(self, upload: UploadedScene) -> None:
+        """Do nothing: the worker deletes files that no job uses after a while."""
+
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         """Make the video of an uploaded scene; if this fails or is cancelled, cancel the job.
 

@@ -29,11 +29,11 @@ from cloudburst.adapters.http.response import (
     parse_json_as,
 )
 from cloudburst.adapters.http.staged_files import (
+    StagedFiles,
     StagedScene,
-    deliver_file,
+    open_staged_files,
     remote_versions,
-    stage_scene,
-    temporary_folder,
+    video_folder,
 )
 from cloudburst.adapters.http.upload_files import FileHashCache
 from cloudburst.adapters.http.video_download import (
@@ -112,16 +112,16 @@ async def connect(
             open_connection(
                 address, secrets=secrets, timeouts=timeouts, transport=transport, reuse=False
             ) as connection,
+            open_staged_files() as files,
             create_task_group() as tasks,
         ):
             renderer = OnestepRenderer(
-                connection, tasks, hashes or FileHashCache(), has_key=bool(secrets.key)
+                connection, tasks, hashes or FileHashCache(), files, has_key=bool(secrets.key)
             )
             try:
                 yield renderer
             finally:
                 renderer.close()
-                await renderer.remove_staged_files()
 
 
 class OnestepRenderer:
@@ -132,11 +132,18 @@ class OnestepRenderer:
     """
 
     def __init__(
-        self, connection: HttpConnection, tasks: TaskGroup, hashes: FileHashCache, *, has_key: bool
+        self,
+        connection: HttpConnection,
+        tasks: TaskGroup,
+        hashes: FileHashCache,
+        files: StagedFiles,
+        *,
+        has_key: bool,
     ) -> None:
         self._connection = connection
         self._tasks = tasks
         self._hashes = hashes
+        self._files = files
         self._has_key = has_key
         self._bodies: dict[str, OnestepBody] = {}
         self._staged: dict[str, StagedScene] = {}
@@ -190,17 +197,22 @@ class OnestepRenderer:
             if not self._key_accepted:
                 await self.check_key()
         reference = uuid4().hex
-        staged = self._staged[reference] = await stage_scene(scene, options, remote)
-        body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
-        self._bodies[reference] = body
+        staged = await self._files.stage(scene, options, remote)
         bytes_sent = 0
-        if self._key_accepted:
-            request = self._requests[reference] = self._start_request(body)
-            try:
+        request: HeldRequest | None = None
+        try:
+            body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
+            if self._key_accepted:
+                request = self._start_request(body)
                 bytes_sent = await request.wait_until_held()
-            except BaseException:
+        except BaseException:
+            if request is not None:
                 request.cancel()
-                raise
+            await staged.remove()
+            raise
+        self._staged[reference], self._bodies[reference] = staged, body
+        if request is not None:
+            self._requests[reference] = request
         return UploadedScene(
             scene=scene.name,
             reference=reference,
@@ -267,6 +279,15 @@ class OnestepRenderer:
             seconds=0.0,
         )
 
+    def discard(self, upload: UploadedScene) -> None:
+        """Cancel the request for a scene that will not be encoded, and remove its files."""
+        self._bodies.pop(upload.reference, None)
+        if (request := self._requests.pop(upload.reference, None)) is not None:
+            request.cancel()
+        staged = self._staged.pop(upload.reference, None)
+        if staged is not None and not self._closed:
+            self._tasks.start_soon(staged.remove)
+
     async def _complete_request(
         self, body: OnestepBody, request: HeldRequest | None
     ) -> WorkerResponse:
@@ -300,12 +321,6 @@ class OnestepRenderer:
         self._closed = True
         self._tasks.cancel_scope.cancel()
 
-    async def remove_staged_files(self) -> None:
-        """Remove the temporary files of all scenes."""
-        while self._staged:
-            _, staged = self._staged.popitem()
-            await staged.remove()
-
     def _start_request(self, body: OnestepBody) -> HeldRequest:
         if self._closed:
             msg = "the worker is being stopped"
@@ -336,12 +351,12 @@ class OnestepRenderer:
         if isinstance(to, Path):
             return await download_video(self._connection, source, to, on_verified=on_verified)
         assert remote is not None, "a run that writes to S3 has access to it"
-        async with temporary_folder() as folder:
+        async with video_folder(output.scene) as folder:
             file = await download_video(self._connection, source, folder / "video.mp4")
             video = replace(file, path=to)
             if on_verified is not None:
                 await on_verified(video)
-            await deliver_file(folder / "video.mp4", video, output.scene, to, remote)
+            await self._files.deliver(folder / "video.mp4", video, output.scene, to, remote)
             return video
         raise AssertionError("unreachable: the block does not suppress exceptions")
 

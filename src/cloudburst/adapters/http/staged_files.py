@@ -11,22 +11,25 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
+import anyio
 from anyio import to_thread
 
 from cloudburst.adapters.http.fetched_files import RemoteSceneFile
-from cloudburst.adapters.http.s3_delivery import delivery_error
+from cloudburst.adapters.http.s3_delivery import write_object
 from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import UploadError
-from cloudburst.models.locations import AnyLocation, S3Object
+from cloudburst.errors import OutputWriteError, UploadError
+from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
-from cloudburst.models.transfers import FetchRequest, PutPart, TransferProblem
+from cloudburst.models.transfers import FetchRequest, PutPart
 from cloudburst.ports import DownloadedVideo, RemoteFiles
 from cloudburst.text import describe_error
 from cloudburst.transfers.client import open_transfer_client
@@ -34,78 +37,231 @@ from cloudburst.transfers.errors import TransferError
 from cloudburst.transfers.fetch import fetch
 from cloudburst.transfers.put import put_part
 
+if TYPE_CHECKING:
+    import httpx
+
 logger = logging.getLogger(__name__)
 
 REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of temporary files; a disk may be slow."""
 VIDEO_TYPE = "video/mp4"
+_ADVICE = "make room there, or set TMPDIR to another folder"
 
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def temporary_folder() -> AsyncGenerator[Path]:
-    """Yield a new temporary folder, and remove it with its files at the end."""
-    folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="cloudburst-")))
-    try:
-        yield folder
-    finally:
-        await remove_folder(folder)
+@dataclass(slots=True)
+class _StagedFile:
+    """Temporary file that scenes share."""
 
-
-async def remove_folder(folder: Path) -> None:
-    """Remove a folder with its files, also if the caller is being cancelled."""
-    await finish_despite_cancel(
-        lambda: to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True)),
-        seconds=REMOVE_TIMEOUT,
-    )
+    path: Path
+    complete: bool = False
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 class StagedScene:
-    """Scene whose remote files are in a temporary folder, until `remove` is called."""
+    """Scene whose remote files are temporary files, until `remove` is called."""
 
-    def __init__(self, scene: Scene, options: RenderOptions, folder: Path | None) -> None:
+    def __init__(self, staged: StagedFiles, scene: Scene, options: RenderOptions) -> None:
         self.scene = scene
         """Scene whose files are all on this machine."""
         self.options = options
         """Options whose files are all on this machine."""
-        self._folder = folder
+        self._staged = staged
+        self._files: list[_StagedFile] = []
 
     async def remove(self) -> None:
-        """Remove the temporary files of the scene."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            await remove_folder(folder)
+        """Remove the temporary files that no other scene uses."""
+        files, self._files = self._files, []
+        await self._staged.release(files)
+
+    async def fetch_all(self, remote: RemoteFiles | None) -> None:
+        """Get the remote files of the scene, and put temporary files in their place.
+
+        Raises:
+            UploadError: A file cannot be got, or cannot be written to the temporary folder.
+        """
+        paths = dict[str, Path]()
+        for name, location in (self.scene.files() | self.options.files()).items():
+            if not isinstance(location, Path):
+                assert remote is not None, "a run with remote files has access to them"
+                file = RemoteSceneFile(scene=self.scene.name, field=name, location=location)
+                paths[name] = await self._staged.fetch(file, remote, self._files)
+        of_scene = {name: path for name, path in paths.items() if name in Scene.model_fields}
+        of_options = {name: path for name, path in paths.items() if name not in of_scene}
+        if of_scene:
+            self.scene = self.scene.model_copy(update=of_scene)
+        if of_options:
+            self.options = self.options.with_files(of_options)
 
 
-async def stage_scene(
-    scene: Scene, options: RenderOptions, remote: RemoteFiles | None
-) -> StagedScene:
-    """Get the remote files of a scene, and return the scene with temporary files in their place.
+class StagedFiles:
+    """Temporary files of one worker. A remote file is got once for scenes that use it together."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._opening = anyio.Lock()
+        self._folder: Path | None = None
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._files: dict[tuple[RemoteLocation, str], _StagedFile] = {}
+        self._users: Counter[Path] = Counter()
+        self._number = 0
+
+    async def stage(
+        self, scene: Scene, options: RenderOptions, remote: RemoteFiles | None
+    ) -> StagedScene:
+        """Return the scene with temporary files in the place of its remote files.
+
+        Raises:
+            UploadError: A file cannot be got, or cannot be written to the temporary folder.
+        """
+        staged = StagedScene(self, scene, options)
+        try:
+            await staged.fetch_all(remote)
+        except BaseException:
+            await staged.remove()
+            raise
+        return staged
+
+    async def fetch(
+        self, file: RemoteSceneFile, remote: RemoteFiles, used: list[_StagedFile]
+    ) -> Path:
+        """Return the path of a temporary file with the content of a remote file.
+
+        Args:
+            file: The remote file.
+            remote: Access to it.
+            used: List to which the temporary file is added, for `release`.
+
+        Raises:
+            UploadError: The file cannot be got, or cannot be written.
+        """
+        try:
+            folder = await self._open_folder()
+        except OSError as exc:
+            raise _no_room(file, exc) from exc
+        key = file.location, remote.version(file.location)
+        if (staged := self._files.get(key)) is None:
+            self._number += 1
+            suffix = Path(file.location.name).suffix[:16]
+            staged = self._files[key] = _StagedFile(folder / f"{self._number}{suffix}")
+        self._users[staged.path] += 1
+        used.append(staged)
+        async with staged.lock:
+            if not staged.complete:
+                await self._fetch_to(staged.path, file, remote)
+                staged.complete = True
+        return staged.path
+
+    async def release(self, files: Sequence[_StagedFile]) -> None:
+        """Remove temporary files that no scene uses any more, also if the caller is cancelled."""
+        self._users.subtract(staged.path for staged in files)
+        unused = {staged.path for staged in files if not self._users[staged.path]}
+        for path in unused:
+            del self._users[path]
+        self._files = {key: one for key, one in self._files.items() if one.path not in unused}
+        if unused:
+            await finish_despite_cancel(
+                lambda: to_thread.run_sync(_unlink_all, unused), seconds=REMOVE_TIMEOUT
+            )
+
+    async def _open_folder(self) -> Path:
+        async with self._opening:
+            if self._folder is None:
+                self._folder = await self._stack.enter_async_context(temporary_folder())
+            return self._folder
+
+    async def _client(self, *, public_only: bool) -> httpx.AsyncClient:
+        async with self._opening:
+            if public_only not in self._clients:
+                self._clients[public_only] = await self._stack.enter_async_context(
+                    open_transfer_client(public_only=public_only)
+                )
+            return self._clients[public_only]
+
+    async def _fetch_to(self, path: Path, file: RemoteSceneFile, remote: RemoteFiles) -> None:
+        async def attempt(retries: TransferRetries) -> None:
+            request = await remote.fetch_request(file.location)
+            client = await self._client(public_only=request.public_only)
+            await _fetch(path, request, retries, client)
+
+        try:
+            await _repeat(attempt)
+        except TransferFailedError as exc:
+            raise file.error(exc.failure) from exc
+        except UploadError as exc:
+            raise file.error_because(str(exc)) from exc
+        except OSError as exc:
+            raise _no_room(file, exc) from exc
+
+    async def deliver(
+        self, path: Path, video: DownloadedVideo, scene: str, to: S3Object, remote: RemoteFiles
+    ) -> None:
+        """Write a video of this machine to S3, and verify it there.
+
+        Args:
+            path: File of the video.
+            video: The video, with its size and hash.
+            scene: Name of the scene.
+            to: Object to write.
+            remote: Access to S3.
+
+        Raises:
+            DownloadError: The object cannot be written, or is not what was sent.
+            OutputWriteError: The bucket does not accept objects at present.
+        """
+        client = await self._client(public_only=False)
+        async with remote.delivery(
+            scene, to, size=video.size, sha256=video.sha256, content_type=VIDEO_TYPE
+        ) as delivery:
+
+            async def write() -> Sequence[str]:
+                async def attempt(retries: TransferRetries) -> Sequence[str]:
+                    return await _put(path, await delivery.parts(), retries, client)
+
+                return await _repeat(attempt)
+
+            await write_object(delivery, write, scene=scene, file="video")
+
+
+@asynccontextmanager
+async def open_staged_files() -> AsyncGenerator[StagedFiles]:
+    """Yield the temporary files of one worker; at the end, remove them all."""
+    async with AsyncExitStack() as stack:
+        yield StagedFiles(stack)
+
+
+@asynccontextmanager
+async def video_folder(scene: str) -> AsyncGenerator[Path]:
+    """Yield a new temporary folder for a scene's video, and remove it with its files at the end.
 
     Raises:
-        UploadError: A file cannot be got, or cannot be written to the temporary folder.
+        OutputWriteError: The folder cannot be made.
     """
-    locations: dict[str, AnyLocation] = {**scene.files(), **options.files()}
-    wanted = {
-        field: location for field, location in locations.items() if not isinstance(location, Path)
-    }
-    if not wanted:
-        return StagedScene(scene, options, None)
-    assert remote is not None, "a run with remote files has access to them"
+    async with AsyncExitStack() as stack:
+        try:
+            folder = await stack.enter_async_context(temporary_folder())
+        except OSError as exc:
+            msg = f"no temporary folder can be made: {describe_error(exc)}; {_ADVICE}"
+            raise OutputWriteError(msg, scene=scene) from exc
+        yield folder
+
+
+@asynccontextmanager
+async def temporary_folder() -> AsyncGenerator[Path]:
+    """Yield a new temporary folder, and remove it with its files at the end.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
     folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="cloudburst-")))
     try:
-        paths = dict[str, Path]()
-        for field, location in wanted.items():
-            paths[field] = folder / f"{field}{Path(location.name).suffix[:16]}"
-            file = RemoteSceneFile(scene=scene.name, field=field, location=location)
-            await _fetch_to(paths[field], file, remote)
-    except BaseException:
-        await remove_folder(folder)
-        raise
-    of_scene = {field: path for field, path in paths.items() if field in Scene.model_fields}
-    of_options = {field: path for field, path in paths.items() if field not in of_scene}
-    return StagedScene(scene.model_copy(update=of_scene), options.with_files(of_options), folder)
+        yield folder
+    finally:
+        await finish_despite_cancel(
+            lambda: to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True)),
+            seconds=REMOVE_TIMEOUT,
+        )
 
 
 def remote_versions(
@@ -114,27 +270,20 @@ def remote_versions(
     """Return the version of each remote file of a scene, by the role of the file."""
     locations: dict[str, AnyLocation] = {**scene.files(), **options.files()}
     return {
-        field: remote.version(location)
-        for field, location in locations.items()
+        name: remote.version(location)
+        for name, location in locations.items()
         if remote is not None and not isinstance(location, Path)
     }
 
 
-async def _fetch_to(path: Path, file: RemoteSceneFile, remote: RemoteFiles) -> None:
-    async def attempt(retries: TransferRetries) -> None:
-        request = await remote.fetch_request(file.location)
-        await _fetch(path, request, retries)
-
-    try:
-        await _repeat(attempt)
-    except TransferFailedError as exc:
-        raise file.error(exc.failure) from exc
-    except OSError as exc:
-        msg = f"{file.field}: {path} cannot be written: {describe_error(exc)}"
-        raise UploadError(msg, scene=file.scene, field=file.field) from exc
+def _no_room(file: RemoteSceneFile, exc: OSError) -> UploadError:
+    reason = f"cannot be written to a temporary file: {describe_error(exc)}; {_ADVICE}"
+    return file.error_because(reason)
 
 
-async def _fetch(path: Path, request: FetchRequest, retries: TransferRetries) -> None:
+async def _fetch(
+    path: Path, request: FetchRequest, retries: TransferRetries, client: httpx.AsyncClient
+) -> None:
     size = 0
     with await to_thread.run_sync(path.open, "wb") as target:
 
@@ -144,43 +293,12 @@ async def _fetch(path: Path, request: FetchRequest, retries: TransferRetries) ->
             size += len(block)
             retries.progressed(size)
 
-        async with open_transfer_client(public_only=request.public_only) as client:
-            await fetch(request, write, client=client)
+        await fetch(request, write, client=client)
 
 
-async def deliver_file(
-    path: Path, video: DownloadedVideo, scene: str, to: S3Object, remote: RemoteFiles
-) -> None:
-    """Write a video of this machine to S3, and verify it there.
-
-    Args:
-        path: File of the video.
-        video: The video, with its size and hash.
-        scene: Name of the scene.
-        to: Object to write.
-        remote: Access to S3.
-
-    Raises:
-        DownloadError: The object cannot be written, or is not what was sent.
-        OutputWriteError: The bucket does not accept objects at present.
-    """
-    async with remote.delivery(
-        scene, to, size=video.size, sha256=video.sha256, content_type=VIDEO_TYPE
-    ) as delivery:
-
-        async def attempt(retries: TransferRetries) -> tuple[str, ...]:
-            return await _put(path, await delivery.parts(), retries)
-
-        try:
-            etags = await _repeat(attempt)
-        except TransferFailedError as exc:
-            if exc.failure.problem is not TransferProblem.EXISTS:
-                raise delivery_error(scene, "video", exc.failure) from exc
-            etags = ()  # perhaps the answer to an earlier request was lost
-        await delivery.finish(etags)
-
-
-async def _put(path: Path, parts: Sequence[PutPart], retries: TransferRetries) -> tuple[str, ...]:
+async def _put(
+    path: Path, parts: Sequence[PutPart], retries: TransferRetries, client: httpx.AsyncClient
+) -> Sequence[str]:
     with await to_thread.run_sync(path.open, "rb") as source:
 
         async def read_block(offset: int, size: int) -> bytes:
@@ -192,14 +310,17 @@ async def _put(path: Path, parts: Sequence[PutPart], retries: TransferRetries) -
 
             return await put_part(part, read_block, client=client, progress=progressed)
 
-        async with open_transfer_client(public_only=False) as client:
-            return tuple([await put(part) for part in parts])
-    raise AssertionError("unreachable: the block does not suppress exceptions")
+        return [await put(part) for part in parts]
 
 
 def _read_at(source: IO[bytes], offset: int, size: int) -> bytes:
     source.seek(offset, os.SEEK_SET)
     return source.read(size)
+
+
+def _unlink_all(paths: set[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 async def _repeat(attempt: Callable[[TransferRetries], Awaitable[T]]) -> T:
