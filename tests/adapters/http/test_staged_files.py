@@ -214,6 +214,16 @@ async def test_a_client_that_is_closed_removes_all_files(run, temporary):
         assert len(list(temporary.rglob("*.*"))) == 2
 
 
+async def test_a_request_that_is_cancelled_while_it_is_sent(run, temporary):
+    scene = await run.scene()
+    async with to_image(run.image) as renderer:
+        with anyio.move_on_after(30) as scope:
+            run.image.script["POST"] = [1000, lambda _: scope.cancel()]
+            await renderer.upload(scene, PLAIN, remote=run.remote)
+        assert scope.cancelled_caught
+        assert list(temporary.rglob("*.*")) == []
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_cancellation_leaves_no_files(run, temporary, seed):
     """Neither within the scene that is cancelled, nor of a file that it shares with another one."""
