@@ -106,12 +106,13 @@ class Request:
         if self.method == "POST" and self.path == "/create_video_onestep":
             return "question" if self.body == b"{}" else "POST create"
         match = re.fullmatch(
-            "/(health|files|jobs|download)(?:/([^/]+))?(?:/(events|video))?", self.path
+            "/(health|files|jobs|download|fetches)(?:/([^/]+))?(?:/(events|video|uploads))?",
+            self.path,
         )
         if match is None:
             return "other"
-        names = {"health": "health", "files": "file", "jobs": "job", "download": "download"}
-        return f"{self.method} {match[3] or names[match[1]]}"
+        singular = {"files": "file", "jobs": "job"}
+        return f"{self.method} {match[3] or singular.get(match[1], match[1])}"
 
 
 @dataclass

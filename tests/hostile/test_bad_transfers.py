@@ -1,0 +1,325 @@
+"""Workers that lie about transfers: no video counts that is not in S3, and no URL is shown."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from cloudburst.adapters.http import transfer_retries
+from cloudburst.adapters.http.native import connect
+from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import (
+    CloudburstError,
+    DownloadError,
+    OutputWriteError,
+    UploadError,
+    WorkerDiskFullError,
+    WorkerProtocolError,
+    WorkerStoppedError,
+)
+from cloudburst.models.limits import Backoff, Timeouts
+from cloudburst.models.locations import S3Prefix
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene
+from cloudburst.models.task import Secrets
+from cloudburst.models.transfers import PutPart
+from cloudburst.ports import EncodedVideo
+from support.bad_workers import (
+    CONTROL,
+    DEEP,
+    HTML,
+    KEY,
+    MOVED,
+    OPEN,
+    Reply,
+    Request,
+    Worker,
+    as_json,
+    endless,
+    http,
+    in_crumbs,
+    serving,
+    silent,
+)
+from support.s3_account import BUCKET, account, content, keys, open_store, put, send, uploads
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
+
+QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
+HASTY = Timeouts(call=1.0, silence=1.0)
+PICTURE, SOUND = b"a picture", b"a sound"
+VIDEO = bytes(range(256)) * 4 * 6 * 1024
+"""6 MiB: enough for two parts."""
+SHA256 = hashlib.sha256(VIDEO).hexdigest()
+
+Answer = Callable[[Request], Awaitable[Reply]]
+
+
+def line(**values: object) -> Reply:
+    return http(json.dumps(values).encode() + b"\n")
+
+
+def failed(problem: str, reason: str = "none", **more: object) -> Reply:
+    return line(failure={"problem": problem, "reason": reason, **more})
+
+
+def always(reply: Reply) -> Answer:
+    async def answer(_: Request) -> Reply:
+        return reply
+
+    return answer
+
+
+@dataclass
+class TransferWorker(Worker):
+    """A worker whose answers to requests for transfers are made by ``answer``."""
+
+    answer: Answer = field(kw_only=True)
+    asked: list[dict] = field(default_factory=list)
+
+    async def behave(self, request: Request) -> Reply:
+        if request.route not in {"POST fetches", "POST uploads"}:
+            return await super().behave(request)
+        self.asked.append(json.loads(request.body))
+        return await self.answer(request)
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def quick_repeats(monkeypatch):
+    monkeypatch.setattr(remote_files, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
+    monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with account() as running:
+        yield running
+
+
+@pytest.fixture
+async def store(emulator):
+    async with open_store(emulator) as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder():
+    return S3Prefix(BUCKET, f"{uuid.uuid4().hex}/")
+
+
+class Client:
+    """What one client does with one worker."""
+
+    def __init__(self, emulator, store, folder) -> None:
+        self.emulator, self.store, self.folder = emulator, store, folder
+        self.to = folder.object("one.mp4")
+        self.inputs: dict = {}
+        self.remote = S3RemoteFiles(store, run="r", inputs=self.inputs, fingerprints={})
+
+    async def scene(self, name="one"):
+        for kind, data in {"png": PICTURE, "mp3": SOUND}.items():
+            where = self.folder.object(f"{name}.{kind}")
+            await anyio.to_thread.run_sync(put, self.emulator, where, data)
+            self.inputs[where] = (await self.store.head(where)).remote_file(where)
+        files = {"image": f"{name}.png", "audio": f"{name}.mp3"}
+        return Scene(name=name, **{key: self.folder.object(at) for key, at in files.items()})
+
+    async def fetch(self, worker, name="one"):
+        scene = await self.scene(name)
+        async with self.connected(worker) as renderer:
+            return await renderer.upload(scene, RenderOptions(), remote=self.remote)
+
+    async def deliver(self, worker):
+        video = EncodedVideo(
+            scene="one", reference="5", size=len(VIDEO), sha256=SHA256, seconds=1.0
+        )
+        async with self.connected(worker) as renderer:
+            return await renderer.download(video, self.to, remote=self.remote)
+
+    @staticmethod
+    @asynccontextmanager
+    async def connected(worker):
+        secrets = Secrets(key=KEY)
+        with collapse_single():
+            async with (
+                serving(worker),
+                connect(worker.url, secrets=secrets, timeouts=HASTY) as renderer,
+            ):
+                yield renderer
+
+
+@pytest.fixture
+def client(emulator, store, folder):
+    return Client(emulator, store, folder)
+
+
+def check_shown(error: CloudburstError, text: str, worker: TransferWorker) -> None:
+    """Check that neither an error nor the log shows a URL of a request, or controls a terminal."""
+    for asked in worker.asked:
+        for part in asked.get("parts", [asked]):
+            signature = part["url"].partition("X-Amz-Signature=")[2]
+            assert len(signature) == 64
+            assert signature not in f"{error!r} {text}"
+    assert str(error).isprintable()
+    assert len(str(error)) < 1000
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", text), "control characters in the log"
+
+
+COMPRESSED = http(gzip.compress(b"{}\n"), "200 OK", "Content-Encoding: gzip")
+
+
+async def repeats_url(request: Request) -> Reply:
+    asked = json.loads(request.body)
+    part = asked["parts"][0] if "parts" in asked else asked
+    query = part["url"].partition("?")[2]
+    return failed("refused", f"cannot get it: {query[-200:]}")
+
+
+async def repeats_url_in_no_json(request: Request) -> Reply:
+    asked = json.loads(request.body)
+    part = asked["parts"][0] if "parts" in asked else asked
+    return http(part["url"][-70:].encode() + b"\n")
+
+
+async def repeats_url_in_an_error(request: Request) -> Reply:
+    asked = json.loads(request.body)
+    part = asked["parts"][0] if "parts" in asked else asked
+    return as_json({"error": part["url"][-300:]}, "500 Internal Server Error")
+
+
+EITHER: dict[str, tuple[Answer, type[CloudburstError]]] = {
+    "says nothing": (always(silent), WorkerStoppedError),
+    "ends before the transfer": (always(line()), WorkerProtocolError),
+    "closes": (always(b""), WorkerStoppedError),
+    "is HTML": (always(HTML), WorkerProtocolError),
+    "redirects": (always(MOVED), WorkerProtocolError),
+    "sends a line without end": (always(endless(OPEN, b"x" * 50_000)), WorkerProtocolError),
+    "sends lines without end": (always(endless(OPEN, b"{}\n" * 1000)), WorkerProtocolError),
+    "sends crumbs": (always(in_crumbs(b" " * 60_000)), WorkerProtocolError),
+    "sends deep brackets": (always(http(DEEP + b"\n")), WorkerProtocolError),
+    "has a reason of 10 MB": (always(failed("refused", "x" * 10**7)), WorkerProtocolError),
+    "has an unknown problem": (always(failed("tired")), WorkerProtocolError),
+    "repeats the URL in no JSON": (repeats_url_in_no_json, WorkerProtocolError),
+    "repeats the URL in an error": (repeats_url_in_an_error, WorkerStoppedError),
+}
+FETCHES: dict[str, tuple[Answer, type[CloudburstError]]] = {
+    "sends what was not asked for": (always(COMPRESSED), WorkerProtocolError),
+    "has a hash with CRLF": (always(line(received=9, sha256="a\r\nX-Y: z")), WorkerProtocolError),
+    "has a hash of fewer bytes": (always(line(received=5, sha256="0" * 64)), WorkerProtocolError),
+    "has more bytes than the file": (always(line(received=10)), WorkerProtocolError),
+    "knows no such request": (
+        always(as_json({"error": "x"}, "404 Not Found")),
+        WorkerProtocolError,
+    ),
+    "repeats the URL": (repeats_url, UploadError),
+    "fails with control characters": (always(failed("missing", CONTROL)), UploadError),
+    "is busy always": (always(failed("busy")), UploadError),
+    "is busy for an hour": (always(failed("busy", retry_after=3600)), UploadError),
+    "finds each URL expired": (always(failed("expired")), UploadError),
+    "has no room": (always(failed("no space")), WorkerDiskFullError),
+}
+
+
+async def writes_another_video(request: Request) -> Reply:
+    """Write other bytes to the URL, and say that all is well."""
+    (part,) = json.loads(request.body)["parts"]
+    await send(PutPart.model_validate(part), VIDEO[::-1])
+    return line(sent=len(VIDEO), etags=['"a"'])
+
+
+DELIVERIES: dict[str, tuple[Answer, type[CloudburstError]]] = {
+    "has written nothing": (always(line(sent=len(VIDEO), etags=['"a"'])), DownloadError),
+    "has written another video": (writes_another_video, DownloadError),
+    "says that it is there": (always(failed("exists")), DownloadError),
+    "has no ETag": (always(line(etags=[])), WorkerProtocolError),
+    "has an ETag too many": (always(line(etags=['"a"', '"b"'])), WorkerProtocolError),
+    "has an ETag with CRLF": (always(line(etags=['"a\r\nX-Y: z"'])), WorkerProtocolError),
+    "has sent more than the video": (always(line(sent=len(VIDEO) + 1)), WorkerProtocolError),
+    "has no such job": (always(as_json({"error": CONTROL}, "404 Not Found")), DownloadError),
+    "repeats the URL": (repeats_url, OutputWriteError),
+    "fails with control characters": (always(failed("invalid", CONTROL)), DownloadError),
+}
+
+
+@pytest.mark.parametrize("name", EITHER | FETCHES)
+async def test_a_fetch(client, caplog, name):
+    caplog.set_level(logging.DEBUG)
+    answer, kind = (EITHER | FETCHES)[name]
+    worker = TransferWorker(answer=answer)
+    with anyio.fail_after(10), pytest.raises(kind) as caught:
+        await client.fetch(worker)
+    assert type(caught.value) is kind
+    check_shown(caught.value, caplog.text, worker)
+    if kind is UploadError:
+        assert (caught.value.scene, caught.value.field) == ("one", "image")
+
+
+@pytest.mark.parametrize("name", EITHER | DELIVERIES)
+async def test_a_delivery(client, caplog, name):
+    caplog.set_level(logging.DEBUG)
+    answer, kind = (EITHER | DELIVERIES)[name]
+    worker = TransferWorker(answer=answer)
+    with anyio.fail_after(10), pytest.raises(kind) as caught:
+        await client.deliver(worker)
+    assert type(caught.value) is kind
+    check_shown(caught.value, caplog.text, worker)
+    assert client.to.key not in keys(client.emulator)
+
+
+@pytest.mark.parametrize("etags", [['"a"', '"b"'], ['"0123456789abcdef0123456789abcdef"'] * 2])
+async def test_parts_that_were_not_sent(client, monkeypatch, etags):
+    """Nothing stays in the bucket, and the run is not paused, as it is for faults of the bucket."""
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 5 * 1024**2)
+    monkeypatch.setattr(remote_files, "MIN_PART_BYTES", 5 * 1024**2)
+    worker = TransferWorker(answer=always(line(etags=etags)))
+    with pytest.raises(DownloadError, match="has not sent all parts") as caught:
+        await client.deliver(worker)
+    assert type(caught.value) is DownloadError
+    assert uploads(client.emulator) == []
+    assert client.to.key not in keys(client.emulator)
+
+
+async def test_a_worker_learns_the_urls_of_its_scenes_only(client):
+    """Its URL of an input reads this object only, and cannot be used to write it."""
+
+    async def fetched(request: Request) -> Reply:
+        asked = json.loads(request.body)
+        async with httpx.AsyncClient(trust_env=False) as web:
+            url, headers = asked["url"], asked["headers"]
+            body = (await web.get(url, headers=headers)).content
+            assert (await web.put(url, content=b"mine")).status_code == 403
+            for other in ("two", "../one"):
+                stolen = url.replace("/one.", f"/{other}.")
+                assert (await web.get(stolen, headers=headers)).status_code == 403
+        return line(received=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+    first, second = TransferWorker(answer=fetched), TransferWorker(answer=fetched)
+    await client.fetch(first, "one")
+    for worker, name in ((first, "one"), (second, "two")):
+        if worker is second:
+            worker.answer = always(failed("missing"))
+            with pytest.raises(UploadError):
+                await client.fetch(worker, name)
+        paths = {httpx.URL(asked["url"]).path.rpartition("/")[2] for asked in worker.asked}
+        assert paths <= {f"{name}.png", f"{name}.mp3"}
+    assert content(client.emulator, client.folder.object("one.png")) == PICTURE
