@@ -314,6 +314,9 @@ async def test_a_report_is_written_as_json_in_a_thread():
         ("\\\\host\\share\\x.png and C:\\Users\\me\\y.png", "x.png and y.png"),
         ("GET http://10.0.0.7:5000/health: HTTP 500", "GET http://10.0.0.7:5000/health: HTTP 500"),
         ("1/2 of a scene, 48000/1001", "1/2 of a scene, 48000/1001"),
+        ("no such object: s3://films/in/one.png", "no such object: one.png"),
+        ("s3://films/a b/c.mp4, s3://films/d.mp4 and 1 more", "c.mp4, d.mp4 and 1 more"),
+        ("s3://films/: head_bucket: 404", ": head_bucket: 404"),
     ],
 )
 def test_paths_in_texts_become_file_names(text, shown):
@@ -334,7 +337,11 @@ async def test_events_and_report_name_no_folder_of_the_server(app, make_scene, t
     assert str(tmp_path) not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../a.png", "a.png", "", "0" * 32, ["x"], 7])
+PLACES = ["/etc/passwd", "../a.png", "a.png", "", "0" * 32, ["x"], 7, "s3://films/a.png"]
+"""Values that are no names of uploads."""
+
+
+@pytest.mark.parametrize("path", PLACES)
 async def test_a_request_cannot_name_a_file_of_the_server(app, cloud, make_scene, path):
     scene = make_scene("a") | {"image_path": path}
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from cloudburst.engine.recovery import RecoveredState
 from cloudburst.errors import JournalError, OutputExistsError
-from cloudburst.journal import JournalState, journal_paths, read_journal
+from cloudburst.journal import JournalState, journal_folder, journal_paths, read_journal
 from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.locations import OutputFolder
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Video, cover_path, fold_name
 from cloudburst.safe_files import open_regular_file
@@ -34,7 +35,7 @@ _BLOCK = 1024**2
 
 
 def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
-    """Return name and journal state of each run of a folder, the newest first.
+    """Return name and journal state of each run with a journal in a folder, the newest first.
 
     Journals that cannot be read are logged and left out.
     """
@@ -48,12 +49,6 @@ def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
         if past.processes:
             found.append((path.stem, past))
     return sorted(found, key=lambda pair: pair[1].processes[0].started_at, reverse=True)
-
-
-def folders_to_search(folder: Path) -> list[Path]:
-    """Return the folder itself, and those of its direct subfolders in which runs were started."""
-    below = sorted(folder.glob("*/.cloudburst"))
-    return [folder, *(path.parent for path in below if path.is_dir() and not path.is_symlink())]
 
 
 def newest_run_with(folder: Path, names: Collection[str]) -> str | None:
@@ -88,12 +83,15 @@ def successor(past: JournalState, others: Iterable[tuple[str, JournalState]]) ->
     return None
 
 
-def unfinished_run_with(folder: Path, paths: Collection[Path]) -> str | None:
-    """Return the name of the newest resumable run that made some of these videos, or ``None``."""
-    names = {path.stem for path in paths}
-    found = runs_in(folder)
+def unfinished_run_with(to: OutputFolder, names: Collection[str]) -> str | None:
+    """Return the name of the newest resumable run that made videos of these names, or ``None``."""
+    found = runs_in(journal_folder(to))
     for run, past in found:
-        if names & past.results.keys() and not is_complete(past) and not successor(past, found):
+        if (
+            not past.results.keys().isdisjoint(names)
+            and not is_complete(past)
+            and not successor(past, found)
+        ):
             return run
     return None
 

@@ -123,9 +123,18 @@ class InvalidScenesError(ConfigurationError):
 class OutputExistsError(ConfigurationError, FileExistsError):
     """Error for videos that exist already; ``overwrite=True`` would replace them."""
 
-    def __init__(self, message: str, *, paths: Sequence[Path] = (), reason: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        paths: Sequence[Path] = (),
+        objects: Sequence[str] = (),
+        reason: str = "",
+    ) -> None:
         super().__init__(message)
         self.paths = tuple(paths)
+        self.objects = tuple(objects)
+        """Videos in S3, such as ``s3://bucket/folder/name.mp4``."""
         self.reason = reason
         """Reason why a resumed run does not accept the videos as its own; empty for a new run."""
 

@@ -6,7 +6,6 @@ without its journal, because each object names its run and the fingerprint of it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,12 +27,11 @@ from cloudburst.errors import (
     OutputExistsError,
     SceneFault,
 )
-from cloudburst.journal import JournalState
+from cloudburst.journal import JournalState, journal_folder
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
 from cloudburst.outputs import claim_outputs
-from cloudburst.paths import state_folder
 from cloudburst.text import list_some
 
 _MAX_REQUESTS = 32
@@ -41,12 +39,6 @@ _MAX_REQUESTS = 32
 _OBJECTS_THAT_NAME_RUNS = 3
 """Number of existing objects that are asked for their run, if no journal on this machine knows
 it."""
-
-
-def journal_folder(prefix: S3Prefix) -> Path:
-    """Return the folder on this machine for the journals of the runs of a folder in S3."""
-    name = hashlib.sha256(prefix.prefix.encode()).hexdigest()[:16]
-    return (state_folder() / "s3" / prefix.bucket / name).absolute()
 
 
 class S3Destination:
@@ -135,11 +127,12 @@ class S3Destination:
         found = await self._find(run, outputs)
         foreign = [location for location, info in found.items() if info is None]
         if foreign and not overwrite:
+            reason = f"run {run} has not made them"
             msg = (
-                f"videos already exist: {list_some(foreign)}, which run {run} has not made; pass "
-                "overwrite=True to render and replace them, or choose another folder"
+                f"videos already exist: {list_some(foreign)} ({reason}); pass overwrite=True to "
+                "render and replace them, or choose another folder"
             )
-            raise OutputExistsError(msg)
+            raise OutputExistsError(msg, objects=[*map(str, foreign)], reason=reason)
         finished = {
             scene.scene.name: entry
             for scene in scenes

@@ -1,7 +1,7 @@
 """Support for Starlette and FastAPI apps: a shared client, runs as event streams, and uploads.
 
 Install the ``[web]`` extra to use it. No response of this module contains a path of the server, a
-process id or a host name.
+bucket, a process id or a host name.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ _PATH = re.compile(
 )
 """Pattern of a path within a text; its group is the last part of the path. Folder names may have
 spaces, so text between two slashes is removed even if it does not belong to a path."""
+_S3_LOCATION = re.compile(rf"s3://(?:{_FOLDER})+((?:[^/\\\s:;,)'\"]|{_QUOTE})*)")
+"""Pattern of the location of an object or a folder in S3; its group is the last part."""
 _PATH_FIELDS = {"path", "cover", "film", "post_mortem"}
 """Fields of events and reports that hold paths."""
 
@@ -171,12 +173,12 @@ def _body(body: bytes) -> Message:
 
 
 def _without_folders(value: Any, field: str = "") -> Any:
-    """Return JSON data of an event or a report with file names in place of paths."""
+    """Return JSON data of an event or a report with file names in place of locations."""
     match value:
         case str() if field in _PATH_FIELDS:
             return PurePath(value).name
         case str():
-            return _PATH.sub(r"\1", value)
+            return _PATH.sub(r"\1", _S3_LOCATION.sub(r"\1", value))
         case dict():
             fields = cast("Mapping[str, Any]", value)
             return {name: _without_folders(item, name) for name, item in fields.items()}

@@ -380,6 +380,7 @@ def test_faults_are_told_by_scene() -> None:
         SceneFault("one", "image", "no such file: /a.png", "a picture"),
         SceneFault("one", "audio", "a PNG picture: /b.mp3", "a sound"),
         SceneFault("options", "watermark", "text: /w", "a picture"),
+        SceneFault("", "to", "s3://films/: no such bucket", "a folder in S3"),
     ]
     assert [line.rstrip() for line in text(describe_error(InvalidScenesError(faults=faults)))] == [
         "one",
@@ -390,7 +391,9 @@ def test_faults_are_told_by_scene() -> None:
         "options",
         "  watermark  text: /w",
         "             expected a picture",
-        "3 faults; nothing was started.",
+        "to  s3://films/: no such bucket",
+        "    expected a folder in S3",
+        "4 faults; nothing was started.",
     ]
 
 
@@ -407,6 +410,14 @@ def test_faults_are_told_by_scene() -> None:
                 "1 video there already; --overwrite replaces it:",
                 "  /a.mp4",
                 "Reason: changed since.",
+            ],
+        ),
+        (
+            OutputExistsError("", objects=["s3://films/a.mp4", "s3://films/a.jpg"]),
+            [
+                "2 files there already; --overwrite replaces them:",
+                "  s3://films/a.mp4",
+                "  s3://films/a.jpg",
             ],
         ),
         (

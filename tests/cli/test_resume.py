@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,15 @@ from cloudburst.cli.options import RunOptions
 from cloudburst.cli.render import RunRequest
 from cloudburst.cli.resume import _find_run, _limits
 from cloudburst.errors import OutputExistsError
-from cloudburst.journal import journal_path, read_journal
+from cloudburst.journal import journal_folder, journal_path, open_journal, read_journal
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import S3Object, S3Prefix, subfolder
+from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
 from cloudburst.outputs import claim_outputs
 from cloudburst.testing import FakeCloud
+from support.journal_entries import end, inline, process, result, scene
+from support.remote_store import BUCKET, RemoteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +124,46 @@ async def test_a_run_whose_videos_a_later_run_made_is_not_chosen(make_scene, tmp
     assert caught.value.reason == "these videos are from run new, which is complete"
 
 
+def write(to, run, *entries):
+    async def written():
+        async with open_journal(journal_folder(to), run, call=inline) as journal:
+            await journal.write(process(run=run), *entries)
+
+    anyio.run(written)
+
+
+def test_runs_whose_videos_are_in_s3(tmp_path, monkeypatch, capsys):
+    """A complete run is checked by one list of the folder; nothing else is asked of S3."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    out, store = S3Prefix(BUCKET, "out/"), RemoteStore()
+    batch, to = subfolder(out, "batch_x"), ["--to", f"s3://{BUCKET}/out"]
+    monkeypatch.setattr("cloudburst.cli.resume.open_remote_inputs", lambda _: store.inputs())
+    assert run(["resume", *to]) == 2
+    assert f"no run of this machine in s3://{BUCKET}/out/; a run that another" in told(capsys)
+
+    write(batch, "x", scene("a"))
+    for name in ("x", None):
+        assert _find_run(name, out, custom_folder=True)[1] == batch
+
+    covered = result("b")
+    video = covered.video.model_copy(update={"cover": Path("b.jpg"), "cover_sha256": "0" * 64})
+    results = [result("a"), replace(covered, video=video)]
+    write(out, "night", scene("a"), scene("b"), *results, end(Status.COMPLETE))
+    for key in ("out/a.mp4", "out/b.mp4", "out/b.jpg"):
+        store.put(key, b"")
+    read_at = "cloudburst.cli.resume._find_run"
+    night = _find_run("night", out, custom_folder=True)
+    monkeypatch.setattr(read_at, lambda *_, **__: night)
+    assert run(["resume", *to]) == 0
+    assert told(capsys) == f"Run night is complete: 2 videos in s3://{BUCKET}/out/"
+    del store.files[S3Object(BUCKET, "out/b.jpg")]
+    assert run(["resume", *to]) == 0
+    said = told(capsys)
+    assert "1 of them is missing or changed" in said
+    assert said.endswith(f"cloudburst resume night --to s3://{BUCKET}/out/")
+    assert not store.ranges
+
+
 async def test_runs_in_folders_of_the_folder_are_found(make_scene, tmp_path):
     batch = tmp_path / "out" / "batch_x"
     await render(make_scene, batch, "x", broken="a")
@@ -192,6 +237,10 @@ def test_limits_that_are_given_count():
     [
         ({}, "cloudburst resume r1"),
         ({"custom_folder": True}, "cloudburst resume r1 --to 'my out'"),
+        (
+            {"custom_folder": True, "to": S3Prefix("films", "my out/")},
+            "cloudburst resume r1 --to 's3://films/my out/'",
+        ),
         ({"spot": True}, "cloudburst resume r1 --spot"),
         (
             {"custom_folder": True, "overwrite": True},
@@ -202,12 +251,11 @@ def test_limits_that_are_given_count():
 def test_how_to_go_on(facts, expected):
     job = RunRequest(
         scenes=[],
-        to=Path("my out"),
         options=RenderOptions(),
         backend=FakeCloud().backend,
         tier=Tier.STANDARD,
         limits=Limits(),
-        **{"overwrite": False} | facts,
+        **{"overwrite": False, "to": Path("my out")} | facts,
     )
     assert job.resume_command("r1") == expected
 

@@ -14,8 +14,9 @@ from cyclopts import App
 
 from cloudburst.cli import main
 from cloudburst.cli.runs import runs_command
-from cloudburst.journal import open_journal
+from cloudburst.journal import journal_folder, open_journal
 from cloudburst.models.billing import usd_billed
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.report import Status
 from cloudburst.outputs import claim_outputs
 from support.journal_entries import end, failure, inline, process, result, scene, task
@@ -104,6 +105,26 @@ def test_a_run_whose_videos_a_later_run_made_is_not_proposed(tmp_path, capsys):
     assert cloudburst("runs", "--json") == 0
     listed = {run["run"]: run["successor"] for run in json.loads(capsys.readouterr().out)}
     assert listed == {"old": "new", "other": "", "new": ""}
+
+
+def test_runs_whose_videos_are_in_s3(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    films, batch = S3Prefix("films", "out/"), S3Prefix("films", "out/batch_1/")
+    journal(journal_folder(films), "night", *scenes(2), *results(1))
+    journal(journal_folder(batch), "old", *scenes(1), *results(1), end(Status.COMPLETE))
+    assert cloudburst("runs", "--to", "s3://films/out") == 0
+    told = shown(capsys)
+    assert "in s3://films/out/\nnight" in told
+    assert "in s3://films/out/batch_1/\nold" in told
+    assert told.endswith("resume with: cloudburst resume night --to s3://films/out/")
+    monkeypatch.setenv("RESULTS_DIR", "s3://films/out/")
+    assert cloudburst("runs") == 0
+    assert shown(capsys).endswith("resume with: cloudburst resume night")
+    assert cloudburst("runs", "--to", "s3://films/out/", "--json") == 0
+    folders = [run["folder"] for run in json.loads(capsys.readouterr().out)]
+    assert folders == ["s3://films/out/", "s3://films/out/batch_1/"]
+    assert cloudburst("runs", "--to", "s3://films/other/") == 0
+    assert shown(capsys) == "No runs of this machine in s3://films/other/."
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

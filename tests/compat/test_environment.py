@@ -20,6 +20,7 @@ from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.errors import CapacityError, ConfigurationError
 from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import new_key
@@ -291,16 +292,25 @@ async def test_results_dir(cloud, scenes, monkeypatch, tmp_path):
     monkeypatch.setenv("RESULTS_DIR", "results")
     assert await folder() == tmp_path / "results"
     assert await folder(saving_dir="here") == tmp_path / "here"
+    with pytest.raises(ConfigurationError, match="saving_dir: not the name of a bucket"):
+        await folder(saving_dir="s3://X/out/")
+    with pytest.raises(ConfigurationError, match=r"a URL: 'https://example\.com/out'; "):
+        await folder(saving_dir="https://example.com/out?key=secret")
+    monkeypatch.setenv("RESULTS_DIR", "s3://films/out")
+    assert read_settings().results == S3Prefix("films", "out/")
+    monkeypatch.setenv("RESULTS_DIR", "ftp://films/out")
+    with pytest.raises(ConfigurationError, match="expected a path or an S3 folder"):
+        await folder()
 
 
 async def test_client_reads_the_environment_and_not_env(monkeypatch, caplog):
     caplog.set_level("INFO", "cloudburst")
     write_env("AWS_SUBNET_ID=subnet-1\n")
-    Client()._backends()
+    Client()._openers()
     assert "no subnet is configured: rendering on this machine" in caplog.text
     caplog.clear()
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-2")
-    Client()._backends()
+    Client()._openers()
     assert "subnet subnet-2 is configured: rendering on Fargate" in caplog.text
 
 
@@ -325,12 +335,25 @@ async def test_cloudburst_lifetime(task_of, value, seconds):
     assert watchdog == {"name": "cloudburst-watchdog", "command": ["sleep", seconds]}
 
 
-async def test_cloudburst_idle_and_cloudburst_protocol(task_of):
+async def test_cloudburst_idle_and_cloudburst_protocol(emulated, monkeypatch):
     """The public image has no word for it; ours has."""
-    asked = await task_of(CLOUDBURST_IDLE="90", CLOUDBURST_PROTOCOL="native")
-    environment = asked["overrides"]["containerOverrides"][0]["environment"]
-    variables = {one["name"]: one["value"] for one in environment}
-    assert float(variables["CLOUDBURST_IDLE_SECONDS"]) == 90
+    monkeypatch.setenv("CLOUDBURST_IDLE", "90")
+
+    async def variables():
+        with emulated(protocol="native", **ONLY_THERE) as aws:
+            asked = await asked_for(aws)
+        environment = asked["overrides"]["containerOverrides"][0]["environment"]
+        return {one["name"]: one["value"] for one in environment}
+
+    assert float((await variables())["CLOUDBURST_IDLE_SECONDS"]) == 90
+    monkeypatch.setenv("CLOUDBURST_PROTOCOL", "onestep")
+    assert "CLOUDBURST_IDLE_SECONDS" not in await variables()
+
+
+def test_cloudburst_private_inputs():
+    assert not read_settings().private_inputs
+    write_env("CLOUDBURST_PRIVATE_INPUTS=1\n")
+    assert read_settings().private_inputs
 
 
 async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(task_of):

@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cloudburst.backends import local
-from cloudburst.cli.options import RUN, RunOptions, folder_only
+from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.render import RunRequest, run_and_report
+from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.tier import Tier
@@ -18,7 +19,7 @@ from cloudburst.scenes import read_scenes
 
 def demo_command(
     *,
-    to: Annotated[Path, Parameter(group=RUN, validator=folder_only)] = Path("cloudburst-demo"),
+    to: Annotated[FolderOption, Parameter(group=RUN)] = Path("cloudburst-demo"),
     run_options: RunOptions | None = None,
 ) -> int:
     """Render a picture-book story of six scenes on this machine.
@@ -38,6 +39,7 @@ def demo_command(
         limits=run_options.limits(),
         overwrite=True,
         custom_folder=True,
+        settings=read_settings(),
     )
     return run_and_report(request, run_options)
 

@@ -24,7 +24,13 @@ from cloudburst.cli.displays import (
 )
 from cloudburst.cli.output import short_path
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import absolute_location, parse_location
+from cloudburst.models.locations import (
+    OutputFolder,
+    S3Prefix,
+    absolute_location,
+    parse_location,
+    parse_output_folder,
+)
 from cloudburst.models.options import RenderOptions
 from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
@@ -76,9 +82,13 @@ def _convert_whole_number(_type: Any, tokens: Sequence[Token]) -> int:
         raise ValueError(f"{shorten(text, 40)}; expected a whole number") from None
 
 
-def folder_only(_type: object, to: Path | None) -> None:
+def _convert_folder(_type: Any, tokens: Sequence[Token]) -> OutputFolder:
+    return parse_output_folder(tokens[0].value)
+
+
+def _folder_only(_type: object, to: OutputFolder | None) -> None:
     """Raise `ValueError` if ``--to`` names an existing file that is not a folder."""
-    if to is not None and to.exists() and not to.is_dir():
+    if isinstance(to, Path) and to.exists() and not to.is_dir():
         raise ValueError(f"{to} is a file; --to names a folder")
 
 
@@ -105,6 +115,11 @@ def scenes_of(
     return scenes
 
 
+FolderOption: TypeAlias = Annotated[
+    Path | S3Prefix,
+    Parameter(name="--to", converter=_convert_folder, n_tokens=1, validator=_folder_only),
+]
+"""Folder of the videos: a path, or ``s3://bucket/folder/``."""
 Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, n_tokens=1)]
 """Number of seconds, written on the command line in a form such as ``90s`` or ``1h30m``."""
 Delay: TypeAlias = Annotated[float, Parameter(converter=_convert_delay, n_tokens=1)]

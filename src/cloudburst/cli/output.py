@@ -13,11 +13,17 @@ from pathlib import Path
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.errors import CloudburstError, InvalidScenesError, OutputExistsError, SceneFault
+from cloudburst.errors import (
+    CloudburstError,
+    InvalidScenesError,
+    OutputExistsError,
+    SceneFault,
+)
 from cloudburst.models.locations import AnyLocation, S3Prefix
 
 _REPLACEMENT = "�"
@@ -181,17 +187,16 @@ def describe_error(error: CloudburstError) -> RenderableType:
     match error:
         case InvalidScenesError(faults=faults) if faults:
             return _describe_faults(faults)
-        case OutputExistsError(paths=paths, reason=reason) if paths:
-            pronoun = "it" if len(paths) == 1 else "them"
-            videos = all(path.suffix == ".mp4" for path in paths)
-            number = pluralize(len(paths), "video" if videos else "file")
+        case OutputExistsError(paths=paths, objects=objects, reason=reason) if paths or objects:
+            files = [*map(short_path, paths), *objects]
+            pronoun = "it" if len(files) == 1 else "them"
+            videos = all(file.endswith(".mp4") for file in files)
+            number = pluralize(len(files), "video" if videos else "file")
             head = f"{number} there already; --overwrite replaces {pronoun}:"
-            listed = [
-                unwrapped(safe_text(f"  {short_path(path)}")) for path in paths[:_MAX_ERRORS_SHOWN]
-            ]
+            listed = [unwrapped(safe_text(f"  {file}")) for file in files[:_MAX_ERRORS_SHOWN]]
             reasons = [safe_text(f"Reason: {reason}.")] if reason else []
             notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
-            return Group(Text(head, "red"), *listed, *_more(len(paths)), *reasons, *notes)
+            return Group(Text(head, "red"), *listed, *_more(len(files)), *reasons, *notes)
         case _:
             return WordWrapped(safe_text(str(error), "red"))
 
@@ -199,19 +204,21 @@ def describe_error(error: CloudburstError) -> RenderableType:
 def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
     lines: list[RenderableType] = []
     for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
-        lines += [safe_text(scene, "bold"), _fault_table(group)]
+        if scene:
+            lines += [safe_text(scene, "bold"), Padding(_fault_table(group), (0, 0, 0, 2))]
+        else:  # a fault of the whole run
+            lines.append(_fault_table(group))
     total = f"{pluralize(len(faults), 'fault')}; nothing was started."
     return Group(*lines, *_more(len(faults)), Text(total, "red"))
 
 
 def _fault_table(faults: Iterable[SceneFault]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=0)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for fault in faults:
-        grid.add_row("", safe_text(fault.field, "cyan"), safe_text(fault.found, "red"))
-        grid.add_row("", "", Text.assemble(("expected ", "dim"), safe_text(fault.expected)))
+        grid.add_row(safe_text(fault.field, "cyan"), safe_text(fault.found, "red"))
+        grid.add_row("", Text.assemble(("expected ", "dim"), safe_text(fault.expected)))
     return grid
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
@@ -36,9 +36,16 @@ from cloudburst.earlier_runs import unfinished_run_with
 from cloudburst.errors import OutputExistsError, Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, parse_location
+from cloudburst.models.locations import (
+    LOCATION_TYPES,
+    AnyLocation,
+    OutputFolder,
+    absolute_location,
+    parse_location,
+)
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report, Status
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 from cloudburst.signals import InterruptHandler
@@ -61,7 +68,7 @@ class RunRequest:
     """A run as requested on the command line."""
 
     scenes: Sequence[Mapping[str, Any]]
-    to: Path
+    to: OutputFolder
     """Folder of the videos."""
     options: RenderOptions
     backend: OpenBackend | Sequence[OpenBackend]
@@ -78,12 +85,14 @@ class RunRequest:
     timeouts: Timeouts = field(default_factory=Timeouts)
     spot: bool = False
     """True if ``--spot`` was given; the journal does not record this option."""
+    settings: Settings | None = None
+    """Settings with which files in S3 are accessed; ``None``: those of `Client`."""
 
     def resume_command(self, run: str) -> str:
         """Return the command that resumes the run."""
         words = ["cloudburst", "resume", run]
         if self.custom_folder:
-            words += ["--to", short_path(self.to.absolute())]
+            words += ["--to", short_path(absolute_location(self.to))]
         if self.overwrite:
             words.append("--overwrite")
         if self.spot:
@@ -109,9 +118,10 @@ def run_and_report(request: RunRequest, options: RunOptions) -> int:
         try:
             outcome = anyio.run(render, request, options.display(console), signals)
         except OutputExistsError as exc:
-            if request.run is None and (run := unfinished_run_with(request.to, exc.paths)):
+            names = [path.stem for path in (*exc.paths, *map(PurePosixPath, exc.objects))]
+            if request.run is None and (run := unfinished_run_with(request.to, names)):
                 command = request.resume_command(run)
-                made = "this video" if len(exc.paths) == 1 else "videos of these names"
+                made = "this video" if len(names) == 1 else "videos of these names"
                 note = f"Run {run} is not complete; it made {made}.\nResume it with: {command}"
                 exc.add_note(note)
             raise
@@ -165,12 +175,13 @@ async def _run(request: RunRequest, view: RunView, show: ShowEvent, outcome: Run
         tier=request.tier,
         limits=request.limits,
         timeouts=request.timeouts,
+        settings=request.settings,
     ) as client:
         run = None
         try:
             async with client.stream(
                 request.scenes,
-                to=request.to,
+                to=str(request.to),
                 overwrite=request.overwrite,
                 name=request.run,
                 resume=request.run is not None,

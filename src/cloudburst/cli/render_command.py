@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.look_options import LookOptions
-from cloudburst.cli.options import RUN, RunOptions, folder_only, scenes_of
+from cloudburst.cli.options import RUN, FolderOption, RunOptions, scenes_of
 from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
 from cloudburst.compat import read_settings, timeouts_of
 from cloudburst.remote_inputs import open_remote_inputs
@@ -21,7 +20,7 @@ def render_command(
     scenes: Annotated[list[str], Parameter(negative=())],
     /,
     *,
-    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
+    to: Annotated[FolderOption | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: BackendOptions | None = None,
     video: LookOptions | None = None,
@@ -39,7 +38,8 @@ def render_command(
     scenes
         Files or folders of scenes.
     to
-        Folder for the videos. Default: RESULTS_DIR, else ./cloudburst_results.
+        Folder for the videos, also in S3: s3://bucket/folder/. Default: RESULTS_DIR, else
+        ./cloudburst_results.
     overwrite
         Replace existing videos.
     """
@@ -60,6 +60,7 @@ def render_command(
         custom_folder=to is not None,
         timeouts=timeouts_of(settings),
         spot=backend.spot,
+        settings=settings,
     )
     if backend.deadline is not None or backend.budget is not None:
         from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import

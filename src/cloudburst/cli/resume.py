@@ -12,25 +12,29 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import RUN, RunOptions, folder_only
+from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
 from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
 from cloudburst.compat import read_settings, timeouts_of
-from cloudburst.earlier_runs import (
-    folders_to_search,
-    is_complete,
-    missing_videos,
-    runs_in,
-    successor,
-)
+from cloudburst.earlier_runs import is_complete, missing_videos, runs_in, successor
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.fingerprint import read_fingerprint
-from cloudburst.journal import JournalState, is_run_name, journal_path, read_journal
+from cloudburst.journal import (
+    JournalState,
+    folders_with_journals,
+    is_run_name,
+    journal_folder,
+    journal_path,
+    read_journal,
+)
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.outputs import active_runs
+from cloudburst.remote_inputs import open_remote_inputs
+from cloudburst.scene_folders import S3Folder
 
 _BACKENDS: dict[tuple[str, ...], str] = {
     ("local",): "local",
@@ -44,7 +48,7 @@ def resume_command(
     run: str | None = None,
     /,
     *,
-    to: Annotated[Path | None, Parameter(group=RUN, validator=folder_only)] = None,
+    to: Annotated[FolderOption | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: Annotated[str | None, Parameter(group=RUN)] = None,
     protocol: Annotated[Protocol, Parameter(group=RUN)] = Protocol.ONESTEP,
@@ -66,7 +70,7 @@ def resume_command(
     run
         Name of the run, as `cloudburst runs` lists it. Default: the newest incomplete run.
     to
-        Folder of the videos. Default: RESULTS_DIR, else ./cloudburst_results.
+        Folder of the videos, also in S3. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
         Replace files that have the names of the videos but are not from this run.
     backend
@@ -82,11 +86,11 @@ def resume_command(
     settings, run_options = read_settings(), run_options or RunOptions()
     folder = to or settings.results or RESULTS_FOLDER
     named = run is not None
-    run, folder, state = _find_run(run, folder.absolute(), custom_folder=to is not None)
+    run, folder, state = _find_run(run, absolute_location(folder), custom_folder=to is not None)
     custom_folder = to is not None or folder != _default_folder(settings)
     process = state.processes[-1]
     if is_complete(state):
-        missing = missing_videos(state, folder)
+        missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
         has_work = named if missing else _lacks_film(process.film)
         if not has_work:
@@ -113,6 +117,7 @@ def resume_command(
         custom_folder=custom_folder,
         timeouts=timeouts_of(settings),
         spot=spot,
+        settings=settings,
     )
     return run_and_report(request, run_options)
 
@@ -122,8 +127,24 @@ def _lacks_film(film: FilmRequest | None) -> bool:
     return film is not None and read_fingerprint(film.path) is None
 
 
+def _missing_videos(state: JournalState, folder: OutputFolder, settings: Settings) -> list[str]:
+    """Return the names of scenes whose videos are missing, or changed in a folder on this machine.
+
+    The cover of a video counts as a part of it.
+    """
+    if isinstance(folder, Path):
+        return missing_videos(state, folder)
+    with open_remote_inputs(settings) as remote:
+        there = set(S3Folder(folder, remote).names())
+    return [
+        name
+        for name, entry in state.results.items()
+        if not {at.name for at in (entry.video.path, entry.video.cover) if at} <= there
+    ]
+
+
 def _print_complete(
-    run: str, folder: Path, state: JournalState, *, missing: int, custom_folder: bool
+    run: str, folder: OutputFolder, state: JournalState, *, missing: int, custom_folder: bool
 ) -> None:
     videos = pluralize(len(state.results), "video")
     path = safe_text(short_path(folder))
@@ -136,8 +157,8 @@ def _print_complete(
         print_output(unwrapped("Render again with: ", command))
 
 
-def _default_folder(settings: Settings) -> Path:
-    return (settings.results or RESULTS_FOLDER).absolute()
+def _default_folder(settings: Settings) -> OutputFolder:
+    return absolute_location(settings.results or RESULTS_FOLDER)
 
 
 def _limits(limits: Limits, options: RunOptions, budget: Decimal | None) -> Limits:
@@ -157,8 +178,8 @@ def _backend_name(names: tuple[str, ...]) -> str:
 
 
 def _find_run(
-    run: str | None, folder: Path, *, custom_folder: bool
-) -> tuple[str, Path, JournalState]:
+    run: str | None, folder: OutputFolder, *, custom_folder: bool
+) -> tuple[str, OutputFolder, JournalState]:
     """Return name, folder and journal state of a run; find a run to resume if ``run`` is ``None``.
 
     Raises:
@@ -166,18 +187,34 @@ def _find_run(
     """
     if run is None:
         return _newest_run(folder)
-    for candidate in folders_to_search(folder) if is_run_name(run) else ():
-        path = journal_path(candidate, run)
+    for candidate in folders_with_journals(folder) if is_run_name(run) else ():
+        path = journal_path(journal_folder(candidate), run)
         if path.is_file():
             state = read_journal(path)
             if state.processes:
                 return run, candidate, state
     hint = "list the runs with: cloudburst runs"
     hint += "" if custom_folder else "; name the folder of the videos with --to"
-    raise ConfigurationError(f"there is no run {run} in {short_path(folder)}: {hint}")
+    raise ConfigurationError(f"there is no run {run} {_where(folder)}: {hint}{_elsewhere(folder)}")
 
 
-def _newest_run(folder: Path) -> tuple[str, Path, JournalState]:
+def _where(folder: OutputFolder) -> str:
+    """Return the part of a message that says where runs were looked for."""
+    if isinstance(folder, Path):
+        return f"in {short_path(folder)}"
+    return f"of this machine in {folder}"
+
+
+def _elsewhere(folder: OutputFolder) -> str:
+    """Return the hint for runs of a folder in S3 whose journals are on another machine."""
+    if isinstance(folder, Path):
+        return ""
+    return (
+        "; a run that another machine has started is resumed there, or by render_all(resume=True)"
+    )
+
+
+def _newest_run(folder: OutputFolder) -> tuple[str, OutputFolder, JournalState]:
     """Return the newest run that can be resumed, or the newest run if none needs to be resumed.
 
     A run need not be resumed if it is complete or a later run made its videos.
@@ -185,18 +222,19 @@ def _newest_run(folder: Path) -> tuple[str, Path, JournalState]:
     Raises:
         ConfigurationError: There is no run, or other processes continue all incomplete runs.
     """
-    found, superseded = list[tuple[str, Path, JournalState]](), set[tuple[str, Path]]()
-    for candidate in folders_to_search(folder):
-        runs = runs_in(candidate)
+    found = list[tuple[str, OutputFolder, JournalState]]()
+    superseded = set[tuple[str, OutputFolder]]()
+    for candidate in folders_with_journals(folder):
+        runs = runs_in(journal_folder(candidate))
         found += [(run, candidate, state) for run, state in runs]
         superseded |= {(run, candidate) for run, state in runs if successor(state, runs)}
     found.sort(key=lambda one: one[2].processes[0].started_at, reverse=True)
     if not found:
-        raise ConfigurationError(f"there is no run in {short_path(folder)}")
+        raise ConfigurationError(f"there is no run {_where(folder)}{_elsewhere(folder)}")
     incomplete = [one for one in found if not is_complete(one[2]) and one[:2] not in superseded]
     if not incomplete:
         return found[0]
-    active = {candidate: active_runs(candidate) for _, candidate, _ in incomplete}
+    active = {candidate: active_runs(journal_folder(candidate)) for _, candidate, _ in incomplete}
     for run, candidate, state in incomplete:
         if run not in active[candidate]:
             return run, candidate, state

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.options import folder_only
+from cloudburst.cli.options import FolderOption
 from cloudburst.cli.output import (
     format_usd,
     print_output,
@@ -28,11 +28,17 @@ from cloudburst.cli.output import (
 )
 from cloudburst.cli.render import RESULTS_FOLDER
 from cloudburst.compat import read_settings
-from cloudburst.earlier_runs import folders_to_search, successor
+from cloudburst.earlier_runs import successor
 from cloudburst.errors import JournalError
-from cloudburst.journal.reader import journal_paths, read_journal
+from cloudburst.journal import (
+    folders_with_journals,
+    journal_folder,
+    journal_paths,
+    read_journal,
+)
 from cloudburst.models.billing import usd_billed
 from cloudburst.models.journal_state import JournalState
+from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.report import Status
 from cloudburst.outputs import active_runs
 
@@ -56,7 +62,7 @@ class ListedRun:
     """A run, as its journal describes it."""
 
     run: str
-    folder: Path
+    folder: OutputFolder
     """Folder of the videos."""
     state: str
     """A value of `Status`, or ``running`` or ``unreadable``."""
@@ -84,7 +90,7 @@ class ListedRun:
 
 def runs_command(
     *,
-    to: Annotated[Path | None, Parameter(validator=folder_only)] = None,
+    to: FolderOption | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """List the runs of a folder, the newest one first.
@@ -93,29 +99,31 @@ def runs_command(
     ----------
     to
         Folder of the videos; the runs of its subfolders are listed too. Default: RESULTS_DIR, else
-        ./cloudburst_results.
+        ./cloudburst_results. For a folder in S3, runs that were started on this machine are listed.
     as_json
         Print one JSON list.
     """
     folder = to or read_settings().results or RESULTS_FOLDER
     runs = list_runs(folder)
     if as_json:
-        write_line(json.dumps([asdict(run) for run in runs], default=_to_json))
+        listed = [asdict(run) | {"folder": str(run.folder)} for run in runs]
+        write_line(json.dumps(listed, default=_to_json))
         return 0
     print_output(RunList(runs, folder, default=to is None))
     return 0
 
 
-def list_runs(folder: Path) -> list[ListedRun]:
+def list_runs(folder: OutputFolder) -> list[ListedRun]:
     """Return the runs with a journal in a folder or its subfolders, the newest first. Blocks."""
-    return [run for each in folders_to_search(folder) for run in _newest_first(each)]
+    folders = folders_with_journals(absolute_location(folder))
+    return [run for each in folders for run in _newest_first(each)]
 
 
-def _newest_first(folder: Path) -> list[ListedRun]:
-    paths = journal_paths(folder)
-    active = active_runs(folder) if paths else {}
+def _newest_first(folder: OutputFolder) -> list[ListedRun]:
+    journals_in = journal_folder(folder)
+    paths = journal_paths(journals_in)
+    active = active_runs(journals_in) if paths else {}
     journals, runs = list[tuple[str, JournalState]](), list[ListedRun]()
-    folder = folder.absolute()
     for path in paths:
         name, process = path.stem, active.get(path.stem, "")
         try:
@@ -131,7 +139,9 @@ def _newest_first(folder: Path) -> list[ListedRun]:
     return sorted(runs, key=_start_time, reverse=True)
 
 
-def _listed_run(name: str, folder: Path, journal: JournalState, *, process: str) -> ListedRun:
+def _listed_run(
+    name: str, folder: OutputFolder, journal: JournalState, *, process: str
+) -> ListedRun:
     usages = [task.usage for task in journal.tasks.values() if task.usage is not None]
     status = journal.end.status if journal.end else Status.INTERRUPTED
     return ListedRun(
@@ -161,7 +171,7 @@ def _count_videos(journal: JournalState) -> int:
 class RunList:
     """Printed list of runs by folder, with the command that resumes the newest incomplete run."""
 
-    def __init__(self, runs: Sequence[ListedRun], folder: Path, *, default: bool) -> None:
+    def __init__(self, runs: Sequence[ListedRun], folder: OutputFolder, *, default: bool) -> None:
         self._runs = runs
         self._folder = folder
         self._default = default
@@ -169,7 +179,8 @@ class RunList:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the tables of runs for the width of the terminal."""
         if not self._runs:
-            yield unwrapped("No runs in ", safe_text(short_path(self._folder)), ".")
+            where = "in" if isinstance(self._folder, Path) else "of this machine in"
+            yield unwrapped(f"No runs {where} ", safe_text(short_path(self._folder)), ".")
             return
         columns = _Columns(self._runs, width=options.max_width)
         yield columns.table((), header=True)
@@ -197,7 +208,7 @@ class RunList:
         ]
         if resumable:
             run = max(resumable, key=_start_time)
-            default = self._default and run.folder == self._folder.absolute()
+            default = self._default and run.folder == absolute_location(self._folder)
             to = [] if default else ["--to", short_path(run.folder)]
             command = shlex.join(["cloudburst", "resume", run.run, *to])
             yield unwrapped("resume with: ", safe_text(command, "bold"))

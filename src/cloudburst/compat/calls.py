@@ -35,6 +35,7 @@ from cloudburst.models.batches import (
     TaskInfo,
 )
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.locations import OutputFolder, parse_output_folder, subfolder
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
@@ -73,7 +74,7 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
 
     Args:
         scenes: Scenes, or dictionaries with ``scene_name``, ``image_path``, ``audio_path`` and
-            optionally ``subtitle_path``.
+            optionally ``subtitle_path``: paths, ``s3://bucket/key`` or ``https://…``.
         scenes_per_batch: Number of scenes per task to aim for.
         max_parallel_tasks: Maximum number of tasks at once.
         min_scenes_per_batch: Minimum number of scenes per task.
@@ -82,8 +83,9 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
         config_priority: Size of a task on Fargate, as the priority of a `Tier`, from 1 to 5.
         watermark_path: Picture for the top left corner.
         is_portrait: True for portrait videos (9:16), false for the orientation of each picture.
-        saving_dir: Parent of the new folder ``batch_<run>`` with the videos. The default is
-            ``RESULTS_DIR``, or ``cloudburst_fargate_results`` in the current folder.
+        saving_dir: Parent of the new folder ``batch_<run>`` with the videos, also in S3:
+            ``s3://bucket/folder/``. The default is ``RESULTS_DIR``, or
+            ``cloudburst_fargate_results`` in the current folder.
         background_box: True for a box behind the subtitles.
         background_opacity: *Transparency* of the box, despite the name: 0 is black, 1 is no box.
         options: Any other field of `RenderOptions`; ``effects`` replaces ``enable_zoom``.
@@ -283,6 +285,14 @@ def _eager(open_backend: OpenBackend) -> OpenBackend:
     return opened
 
 
+def _folder(saving_dir: Path | str | None) -> OutputFolder | None:
+    """Return the folder that a caller names; raise `ConfigurationError` if it cannot be one."""
+    try:
+        return parse_output_folder(str(saving_dir)) if saving_dir else None
+    except ValueError as exc:
+        raise ConfigurationError(f"saving_dir: {exc}") from exc
+
+
 async def _render(
     scenes: Sequence[AnyScene],
     options: RenderOptions,
@@ -293,6 +303,7 @@ async def _render(
     saving_dir: Path | str | None,
 ) -> BatchResult:
     settings = await anyio.to_thread.run_sync(_checked_settings)
+    folder = _folder(saving_dir) or settings.results or DEFAULT_RESULTS_FOLDER
     timeouts = timeouts_of(settings)
     limits, backend = Limits(workers=tasks), _eager(backend_of(settings))
     if message:  # logged after the choice of the backend
@@ -304,11 +315,11 @@ async def _render(
             *(tasks, tier.vcpu, tasks * tier.vcpu, NEW_ACCOUNT_VCPU, tasks, tier.priority),
         )
     name, progress = uuid4().hex[:12], Progress(len(scenes))
-    to = Path(saving_dir or settings.results or DEFAULT_RESULTS_FOLDER) / f"batch_{name}"
+    to = subfolder(folder, f"batch_{name}")
     async with Client(
-        backend, options=options, tier=tier, timeouts=timeouts, limits=limits
+        backend, options=options, tier=tier, timeouts=timeouts, limits=limits, settings=settings
     ) as client:
-        async with client.stream(scenes, to=to, name=name) as run:
+        async with client.stream(scenes, to=str(to), name=name) as run:
             async for event in run:
                 progress.log(event)
             await run.until_done()

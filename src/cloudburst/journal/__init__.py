@@ -6,6 +6,7 @@ are beside it in ``.cloudburst/<run>/``.
 
 from __future__ import annotations
 
+from cloudburst.journal.folders import folders_with_journals, journal_folder
 from cloudburst.journal.reader import is_run_name, journal_path, journal_paths, read_journal
 from cloudburst.journal.writer import SqliteJournal, open_journal
 from cloudburst.models.journal_state import JournalState
@@ -13,7 +14,9 @@ from cloudburst.models.journal_state import JournalState
 __all__ = [
     "JournalState",
     "SqliteJournal",
+    "folders_with_journals",
     "is_run_name",
+    "journal_folder",
     "journal_path",
     "journal_paths",
     "open_journal",

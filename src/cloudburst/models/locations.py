@@ -16,6 +16,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.text import short_repr
 
 _L = TypeVar("_L")
+_A = TypeVar("_A")
 
 MAX_KEY_BYTES = 1024
 """Maximum length of the key of an S3 object, in bytes of UTF-8 ("Naming Amazon S3 objects", Amazon
@@ -109,6 +110,8 @@ AnyLocation: TypeAlias = Path | S3Object | HttpsUrl
 """Location of an input file."""
 OutputLocation: TypeAlias = Path | S3Object
 """Location of an output file."""
+OutputFolder: TypeAlias = Path | S3Prefix
+"""Folder for output files."""
 LOCATION_TYPES = (Path, S3Object, HttpsUrl)
 """Types of `AnyLocation`, for ``isinstance``."""
 
@@ -151,6 +154,27 @@ def parse_s3_prefix(text: str) -> S3Prefix:
     """
     bucket, key = _parse_s3(text, EXPECTED_S3_PREFIX)
     return S3Prefix(bucket, f"{key}/" if key and not key.endswith("/") else key)
+
+
+def parse_output_folder(text: str) -> OutputFolder:
+    """Return the folder for output files that a text names: a folder in S3, otherwise a path.
+
+    Raises ``ValueError`` with the found and the expected value for an invalid URL, and for a URL of
+    another scheme.
+    """
+    if is_s3(text):
+        return parse_s3_prefix(text)
+    if is_url(text):
+        msg = f"a URL: {_without_secrets(text)}; expected a path or {EXPECTED_S3_PREFIX}"
+        raise ValueError(msg)
+    return Path(text)
+
+
+def subfolder(folder: OutputFolder, name: str) -> OutputFolder:
+    """Return the subfolder of this name."""
+    if isinstance(folder, Path):
+        return folder / name
+    return S3Prefix(folder.bucket, f"{folder.prefix}{name}/")
 
 
 def is_s3(text: object) -> bool:
@@ -208,7 +232,7 @@ def _without_secrets(url: str) -> str:
     return short_repr(re.sub(r"(?<=://)[^/]*@", "", shown))
 
 
-def location_text(location: AnyLocation) -> str:
+def location_text(location: AnyLocation | S3Prefix) -> str:
     """Return the text from which `parse_location` makes the same location.
 
     The text of an HTTPS URL includes its query: it is for journals, not for messages.
@@ -226,6 +250,12 @@ def _validate_output(value: Any) -> OutputLocation:
     if isinstance(value, S3Object | Path):
         return value
     return _parse_text(value, lambda text: parse_s3_object(text) if is_s3(text) else Path(text))
+
+
+def _validate_folder(value: Any) -> OutputFolder:
+    if isinstance(value, S3Prefix | Path):
+        return value
+    return _parse_text(value, parse_output_folder)
 
 
 def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
@@ -249,11 +279,13 @@ _AS_TEXT = (
 Location: TypeAlias = Annotated[Path | S3Object | HttpsUrl, PlainValidator(_validate), *_AS_TEXT]
 """Type of a field with the location of an input file; as text: a path, ``s3://…`` or
 ``https://…``."""
+WrittenFolder: TypeAlias = Annotated[Path | S3Prefix, PlainValidator(_validate_folder), *_AS_TEXT]
+"""Type of a field with a folder for output files; as text: a path or ``s3://bucket/folder/``."""
 WrittenLocation: TypeAlias = Annotated[Path | S3Object, PlainValidator(_validate_output), *_AS_TEXT]
 """Type of a field with the location of an output file; as text: a path or ``s3://…``."""
 
 
-def absolute_location(location: AnyLocation) -> AnyLocation:
+def absolute_location(location: _A) -> _A | Path:
     """Return a location that does not depend on the current folder."""
     return location.absolute() if isinstance(location, Path) else location
 

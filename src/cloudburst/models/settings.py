@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cloudburst.env_file import read_env_file
+from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.task import Protocol
 
 
@@ -134,8 +135,9 @@ class Settings(BaseSettings):
     private_inputs: bool = _named("CLOUDBURST_PRIVATE_INPUTS", "private_inputs", False)
     """True if ``https://`` inputs may be on servers with private and loopback addresses, for
     example in an intranet."""
-    results: Path | None = _named("RESULTS_DIR", "results")
-    """Output folder for calls that do not name one; ``None``: the default folder of the call."""
+    results: WrittenFolder | None = _named("RESULTS_DIR", "results")
+    """Folder for the videos of calls that do not name one: a path, or ``s3://bucket/folder/``;
+    ``None``: the default folder of the call."""
 
     @property
     def names_task_definition(self) -> bool:

@@ -301,7 +301,7 @@ class _ClaimKeeper:
                 break
         if there:
             msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
-            raise OutputExistsError(msg)
+            raise OutputExistsError(msg, objects=[*map(str, there)])
 
     async def _read(self, location: S3Object) -> _FoundClaim | None:
         """Read a claim; return ``None`` if there is none, or the object is not a claim."""
