@@ -129,21 +129,22 @@ def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | Upload
     Raises:
         InvalidAnswerError: It has more bytes than the file, or not one ETag for each part.
     """
-    if isinstance(request, UploadRequest):
-        size: int | None = sum(part.size for part in request.parts)
-        largest = size
-    else:
-        size, largest = request.size, request.max_bytes
-    found = _size(event)
-    if largest is not None and found > largest:
+    found, largest = _size(event), _max_size(request)
+    if found > largest:
         raise InvalidAnswerError(f"{found} bytes of a file of at most {largest}")
-    if isinstance(event, FetchEvent):
-        if event.sha256 is not None and size not in {None, found}:
-            raise InvalidAnswerError(f"the hash of {found} bytes of a file of {size}")
-    elif isinstance(request, UploadRequest) and event.etags is not None:
+    if isinstance(event, FetchEvent) and isinstance(request, FetchRequest):
+        if event.sha256 is not None and request.size not in {None, found}:
+            raise InvalidAnswerError(f"the hash of {found} bytes of a file of {request.size}")
+    elif isinstance(event, UploadEvent) and isinstance(request, UploadRequest):
         count = len(request.parts)
-        if len(event.etags) != count:
+        if event.etags is not None and len(event.etags) != count:
             raise InvalidAnswerError(f"{len(event.etags)} ETags of {count} parts")
+
+
+def _max_size(request: FetchRequest | UploadRequest) -> int:
+    if isinstance(request, UploadRequest):
+        return sum(part.size for part in request.parts)
+    return request.max_bytes
 
 
 def _size(event: FetchEvent | UploadEvent) -> int:
