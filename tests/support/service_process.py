@@ -55,5 +55,4 @@ def service_process(folder: Path, **env: str) -> Generator[ServiceProcess]:
             assert line.startswith("listening on http://127.0.0.1:"), line
             yield ServiceProcess(line.split()[-1], folder)
         finally:
-            process.terminate()
-            process.wait(10)
+            process.kill()
