@@ -35,6 +35,7 @@ from support.s3_account import (
     operations,
     put,
     sha256,
+    uploads,
 )
 from support.service_caller import KEY
 from support.service_process import service_process
@@ -201,6 +202,18 @@ class TestFaults:
         video = await run.renderer.download(encoded, to, remote=run.remote)
         assert sha256(content(emulator, video.cover)) == video.cover_sha256
         assert sha256(content(emulator, video.path)) == video.sha256
+
+    @pytest.mark.parametrize("name", ["slow down", "lost", "url expired"])
+    async def test_of_parts_are_survived(self, run, emulator, monkeypatch, name):
+        monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 10)
+        encoded = await run.encode(await run.scene())
+        to, since = run.folder.object("one.mp4"), len(emulator.calls)
+        emulator.add_fault(s3_fault(name, "UploadPart"))
+        video = await run.renderer.download(encoded, to, remote=run.remote)
+        assert sha256(content(emulator, to)) == video.sha256
+        assert operations(emulator, since).count("CompleteMultipartUpload") == 1
+        assert operations(emulator, since).count("PutObject") == 1, "the cover, of 9 bytes"
+        assert uploads(emulator) == []
 
     async def test_a_changed_object_is_not_rendered(self, run, emulator):
         scene = await run.scene(picture=uuid.uuid4().hex.encode())

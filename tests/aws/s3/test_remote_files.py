@@ -361,6 +361,30 @@ class TestParts:
                 await anyio.sleep_forever()
         assert uploads(emulator) == []
 
+    async def test_the_object_of_an_earlier_attempt_is_replaced(
+        self, emulator, store, folder, monkeypatch
+    ):
+        to = folder.object("v.mp4")
+        with small_parts(monkeypatch):
+            async with delivery(files(store), to, self.BIG) as running:
+                sent = [await send(part, self.BIG) for part in await running.parts()]
+                await deliver(files(store), to, VIDEO)
+                await running.finish([etag for _, _, etag in sent])
+        assert content(emulator, to) == self.BIG
+        assert uploads(emulator) == []
+
+    async def test_parts_have_nothing_in_their_way(self, store, folder, monkeypatch):
+        """A worker that says so is wrong, unless the object is complete."""
+        to = folder.object("v.mp4")
+        with small_parts(monkeypatch):
+            async with delivery(files(store), to, self.BIG) as running:
+                await running.parts()
+                with pytest.raises(DownloadError, match="missing after it was written"):
+                    await running.is_written()
+            await deliver(files(store), to, self.BIG)
+            async with delivery(files(store), to, self.BIG) as running:
+                assert await running.is_written()
+
     async def test_an_existing_object_is_kept(self, emulator, store, folder, monkeypatch):
         to = folder.object("v.mp4")
         with small_parts(monkeypatch):

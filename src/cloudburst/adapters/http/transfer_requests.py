@@ -129,22 +129,20 @@ def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | Upload
     Raises:
         InvalidAnswerError: It has more bytes than the file, or not one ETag for each part.
     """
-    found, largest = _size(event), _max_size(request)
+    if isinstance(request, FetchRequest):
+        largest = request.max_bytes if request.size is None else request.size
+    else:
+        largest = sum(part.size for part in request.parts)
+    found = _size(event)
     if found > largest:
         raise InvalidAnswerError(f"{found} bytes of a file of at most {largest}")
-    if isinstance(event, FetchEvent) and isinstance(request, FetchRequest):
-        if event.sha256 is not None and request.size not in {None, found}:
+    if isinstance(request, FetchRequest):
+        if _result(event) is not None and request.size not in {None, found}:
             raise InvalidAnswerError(f"the hash of {found} bytes of a file of {request.size}")
-    elif isinstance(event, UploadEvent) and isinstance(request, UploadRequest):
+    elif isinstance(event, UploadEvent) and event.etags is not None:
         count = len(request.parts)
-        if event.etags is not None and len(event.etags) != count:
+        if len(event.etags) != count:
             raise InvalidAnswerError(f"{len(event.etags)} ETags of {count} parts")
-
-
-def _max_size(request: FetchRequest | UploadRequest) -> int:
-    if isinstance(request, UploadRequest):
-        return sum(part.size for part in request.parts)
-    return request.max_bytes
 
 
 def _size(event: FetchEvent | UploadEvent) -> int:
