@@ -13,6 +13,7 @@ import httpx
 from rich.console import Console
 
 from cloudburst.errors import CloudburstError
+from cloudburst.transfers.errors import TransferError
 
 MAX_TASK_SECONDS = 420.0
 """Seconds that a task may take, from its request to its end; the estimate counts all of them."""
@@ -42,7 +43,7 @@ class Findings:
         try:
             with anyio.fail_after(MAX_TASK_SECONDS):
                 yield
-        except (CloudburstError, TimeoutError, httpx.HTTPError) as exc:
+        except (CloudburstError, TransferError, TimeoutError, httpx.HTTPError) as exc:
             self.report(name, kept=False, seen=f"{type(exc).__name__}: {exc}")
 
 

@@ -1,12 +1,15 @@
 """Checks of an AWS account that an emulator cannot make, for less than ten cents.
 
     python docs/check_aws.py [--yes] [--no-spot] [--quick] [--cloudtrail MINUTES]
-                             [--lifetime SECONDS]
+                             [--lifetime SECONDS] [--s3 BUCKET/PREFIX]
 
 The program reads .env in the current folder, as ``cloudburst init`` writes it, prints what each
 check starts and its maximum cost, and asks for confirmation. Then it starts small tasks, and prints
 for each promise whether AWS keeps it. At its end every task is stopped, also after an error. The
 exit code is 1 if a promise is broken.
+
+``--s3 BUCKET/PREFIX`` also checks the requests of runs with files in S3, with small objects in the
+subfolder ``.cloudburst/`` of this folder, which are deleted at the end.
 
 ``--quick`` omits the image, the burst, the subnets, ARM64 and the processor. ``--cloudtrail 20``
 waits up to 20 minutes for the record of a task, to check whether it contains the key of the task.
@@ -22,6 +25,7 @@ import wave
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +34,7 @@ import anyio.to_thread
 from aws_checks import BURST, SMALL, Checker
 from aws_findings import MAX_TASK_SECONDS, Findings
 from aws_image_check import check_image
+from aws_s3_check import check_s3
 from PIL import Image
 from rich.console import Console
 
@@ -44,6 +49,7 @@ from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.errors import CloudburstError
 from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import S3Prefix, parse_s3_prefix
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.tier import Tier
 
@@ -67,6 +73,8 @@ class Options:
     """True to omit the image, the burst, the subnets, ARM64 and the processor."""
     cloudtrail: float = 0.0
     """Minutes to wait for the record of a task; 0 to omit this check."""
+    s3: S3Prefix | None = None
+    """Folder for the check of S3; ``None`` to omit it."""
 
 
 class Part(NamedTuple):
@@ -138,6 +146,7 @@ async def parts_of(
         await checker.arm64(arm)
 
     none = Decimal(0)
+
     parts = [
         Part("The role", "", none, checker.role_age),
         Part("One task, asked for twice", "1 small", small, checker.token_and_address),
@@ -156,6 +165,7 @@ async def parts_of(
         if await _exists(aws, arm):
             parts.append(Part("ARM64", "1 small", small, arm64))
     parts.append(Part("A scene", "1 STANDARD", usual, scene))
+    parts += _s3_parts(aws, findings, options.s3)
     if options.cloudtrail:
         parts.append(Part("CloudTrail", "", none, trail))
     return parts
@@ -171,6 +181,14 @@ def _image_parts(aws: AWSClient, findings: Findings, settings: Settings) -> list
 
     # A GB costs $0.10 a month, so that some minutes cost nothing.
     return [Part("The image", "", Decimal(0), run)]
+
+
+def _s3_parts(aws: AWSClient, findings: Findings, folder: S3Prefix | None) -> list[Part]:
+    """Return the check of S3, if a folder for it was named."""
+    if folder is None:
+        return []
+    # About 40 requests cost $0.0002.
+    return [Part("S3", "", Decimal(0), partial(check_s3, aws, findings, folder))]
 
 
 async def _exists(aws: AWSClient, reference: str) -> bool:
@@ -240,6 +258,7 @@ def read_options(arguments: list[str]) -> Options:
     parser.add_argument("--quick", action="store_true", help="the most important checks only")
     parser.add_argument("--cloudtrail", type=float, default=0.0, metavar="MINUTES")
     parser.add_argument("--lifetime", type=float, default=LIFETIME, metavar="SECONDS")
+    parser.add_argument("--s3", type=_s3_folder, metavar="BUCKET/PREFIX")
     given = parser.parse_args(arguments)
     return Options(
         yes=given.yes,
@@ -247,7 +266,12 @@ def read_options(arguments: list[str]) -> Options:
         lifetime=given.lifetime,
         quick=given.quick,
         cloudtrail=given.cloudtrail,
+        s3=given.s3,
     )
+
+
+def _s3_folder(text: str) -> S3Prefix:
+    return parse_s3_prefix(f"s3://{text.removeprefix('s3://')}")
 
 
 if __name__ == "__main__":

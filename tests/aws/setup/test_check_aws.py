@@ -12,10 +12,12 @@ from rich.console import Console
 
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.setup.env_file import write_settings
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from support.own_images import Builder, account_with_registry
 from support.project import DOCS
+from support.s3_account import FOLDER, account, keys, open_store, uploads
 from support.setup_accounts import bare, client, session, set_up, settings_of, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -33,7 +35,7 @@ def script(monkeypatch):
     monkeypatch.setattr(sys.modules["aws_checks"], "POLL_INTERVAL", 0.1)
     monkeypatch.setattr(sys.modules["aws_checks"], "LOG_DELAY", 0.5)
     yield module
-    for name in ("check_aws", "aws_checks", "aws_findings", "aws_image_check"):
+    for name in ("check_aws", "aws_checks", "aws_findings", "aws_image_check", "aws_s3_check"):
         sys.modules.pop(name, None)
 
 
@@ -149,9 +151,11 @@ def test_its_estimate_is_below_what_its_first_line_promises(script):
     assert "ten cents" in script.__doc__
     assert script.Decimal("0.10") == script.MAX_USD
     options = script.read_options(
-        ["--no-spot", "--lifetime", "30", "--quick", "--cloudtrail", "20"]
+        ["--no-spot", "--lifetime", "30", "--quick", "--cloudtrail", "20", "--s3", "films/out"]
     )
-    assert options == script.Options(spot=False, lifetime=30.0, quick=True, cloudtrail=20.0)
+    assert options == script.Options(
+        spot=False, lifetime=30.0, quick=True, cloudtrail=20.0, s3=S3Prefix("films", "out/")
+    )
 
 
 def test_a_record_of_cloudtrail_is_searched_for_the_key(script):
@@ -167,6 +171,22 @@ def test_a_record_of_cloudtrail_is_searched_for_the_key(script):
     assert shown([record(task, "HIDDEN_DUE_TO_SECURITY_REASONS")], keys) is False
     assert shown([record(task, "secret-key")], keys) is True
     assert shown([], keys) is None
+
+
+async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(
+    script, told, monkeypatch
+):
+    module = sys.modules["aws_s3_check"]
+    monkeypatch.setattr(module, "EXPIRY_DELAY", 2.1)
+    findings = sys.modules["aws_findings"].Findings(told)
+    with account() as emulator:
+        async with open_store(emulator) as store:
+            await module.check_s3(store.aws, findings, FOLDER)
+        text = told.file.getvalue()
+        assert "BROKEN" not in text, text
+        assert text.count("kept ") == 15, text
+        assert keys(emulator) == []
+        assert uploads(emulator) == []
 
 
 async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
