@@ -62,9 +62,12 @@ async def set_up(emulator, folder, own):
     )
 
 
-@pytest.fixture(autouse=True)
-def own_sources(monkeypatch):
-    monkeypatch.setattr(own_image, "sources_hash", own_image.sources_hash)  # undone at the end
+@pytest.fixture(scope="module", autouse=True)
+def own_sources():
+    """Restore at the end what `set_up` replaces, also in the account of all these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_image, "sources_hash", own_image.sources_hash)
+        yield
 
 
 def found_in(emulator):
