@@ -59,7 +59,10 @@ async def image_in_use(image: BuiltImage) -> AsyncGenerator[None]:
         await _acquire_soon(lock)
         try:
             if not (folder / "index.json").is_file():
-                raise ImageError("other builds have removed it from the cache: build it again")
+                raise ImageError(
+                    f"the image {folder} is not in the cache any more, because other builds have "
+                    "removed it: run the command again"
+                )
             use = file_lock(folder.with_name(f"{folder.name}.{secrets.token_hex(8)}{_USE}"))
             acquire_at_once(use)
         finally:
@@ -105,7 +108,10 @@ async def _acquire_soon(lock: BaseFileLock) -> None:
         while not _try_lock(lock):  # noqa: ASYNC110 - another process releases it
             await anyio.sleep(_USES_DELAY)
     if not lock.is_locked:
-        raise ImageError(f"another process has locked {lock.lock_file} for {USES_TIMEOUT:.0f} s")
+        raise ImageError(
+            f"another process has locked {lock.lock_file} for {USES_TIMEOUT:.0f} s: end it, and "
+            "run the command again"
+        )
 
 
 def _try_lock(lock: BaseFileLock) -> bool:
