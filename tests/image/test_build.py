@@ -367,6 +367,10 @@ def test_the_record_of_an_image_can_be_read(tiny, tmp_path):
     assert (found.digest, found.platforms) == (tiny.image.digest, tiny.image.platforms)
     newest = last_image(tiny.options)
     assert newest is not None
+    incomplete = tmp_path / "images" / "0123.part"
+    incomplete.mkdir(parents=True)
+    shutil.copy(tiny.image.folder / "cloudburst.json", incomplete)
+    assert last_image(replace(tiny.options, cache_folder=tmp_path)) is None
     with pytest.raises(ImageError, match="no image that cloudburst has built"):
         read_image(tmp_path)
     (tmp_path / "cloudburst.json").write_text('{"platforms": 3}')

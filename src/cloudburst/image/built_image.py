@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloudburst.errors import ImageError
-from cloudburst.image.cache import MAX_RECORD_BYTES, ImageCache
+from cloudburst.image.cache import MAX_RECORD_BYTES, PART, ImageCache
 from cloudburst.image.options import Architecture, ImageOptions
 from cloudburst.safe_files import read_regular_file
 
@@ -74,8 +75,12 @@ def last_image(options: ImageOptions) -> BuiltImage | None:
         ImageError: its record is damaged.
     """
     images = ImageCache(options.cache_folder).images
-    found = [path for path in images.glob("*") if (path / RECORD).is_file()]
-    folder = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    found = dict[Path, float]()
+    for path in images.glob("*"):
+        with suppress(OSError):  # a build removes old images at its end
+            if path.suffix != PART and (path / RECORD).is_file():
+                found[path] = path.stat().st_mtime
+    folder = max(found, key=found.__getitem__, default=None)
     return read_image(folder) if folder else None
 
 
