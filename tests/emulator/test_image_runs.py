@@ -42,6 +42,15 @@ with socket.create_connection(("127.0.0.1", 5000)) as line:
     answer = line.recv(100)
 raise SystemExit(b" 200 " not in answer)
 """
+MEMORY_SCORES = """
+import confinement
+from pathlib import Path
+score = Path("/proc/self/oom_score_adj")
+for before in (score.read_text(), "700"):
+    score.write_text(before)
+    confinement.raise_memory_score()
+    print(score.read_text())
+"""
 REJECTED = """
 import ctypes, os, system_calls
 libc = ctypes.CDLL(None, use_errno=True)
@@ -207,6 +216,17 @@ class TestConfinement:
         with ThreadPoolExecutor(1) as threads:
             _, lines = threads.submit(launch).result()
         assert lines == ["end"]
+
+    def test_the_memory_score_is_raised_and_never_lowered(self):
+        """Containers of Kubernetes have up to 1,000, which only root on the machine may lower."""
+        found = subprocess.run(
+            [sys.executable, "-S", "-E", "-c", MEMORY_SCORES],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROGRAMS,
+        )
+        assert found.stdout.split() == ["500", "700"], found.stderr
 
     def test_calls_for_keys_are_rejected(self):
         """A user's keys are otherwise in reach of all processes of the user, with their content."""

@@ -49,7 +49,7 @@ SHARED_MEMORY = "size=64m,mode=1777"
 MAX_PROCESSES = 4096
 """Maximum number of processes and threads of a container. It keeps a fork bomb from the 32,768
 process ids of this machine; before Linux 5.14, all processes of the user count."""
-MEMORY_SCORE = "500"
+MEMORY_SCORE = 500
 """Value by which Linux prefers processes of containers, from -1000 to 1000, when it ends processes
 because memory is short: the task ends then, as on Fargate, and not the emulator."""
 HIDDEN_FILES = ("proc/keys",)
@@ -105,7 +105,7 @@ def enter(spec: Mapping[str, Any]) -> None:
         raise StartError(f"map user {spec['uid']}: {_reason(exc)}") from exc
     with suppress(OSError):  # further user namespaces would only enlarge what Linux has to check
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
-    Path("/proc/self/oom_score_adj").write_text(MEMORY_SCORE)
+    raise_memory_score()
     if child := os.fork():
         os.write(STATUS_FD, f"{child}\n".encode())
         os._exit(0)
@@ -121,6 +121,13 @@ def _become(user: int) -> None:
         raise StartError(f"become user {user}: {_reason(exc)}") from exc
     # Linux cleared this with the change of the user. Without it, /proc/self belongs to root.
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def raise_memory_score() -> None:
+    """Give this process at least `MEMORY_SCORE`. Only root may lower a value that root has set."""
+    score = Path("/proc/self/oom_score_adj")
+    if int(score.read_text()) < MEMORY_SCORE:
+        score.write_text(str(MEMORY_SCORE))
 
 
 def wait_for_parent() -> None:
