@@ -10,6 +10,9 @@ import pytest
 
 from cloudburst.errors import ImageError
 from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
+from cloudburst.image.cache import ImageCache
+from cloudburst.registry import ImageReference, TransferPolicy, open_registry
+from support.hostile_registry import hostile_registry, whole
 
 pytestmark = pytest.mark.real
 
@@ -46,6 +49,24 @@ def test_a_registry_that_does_not_answer_is_an_error_within_seconds(server, tmp_
     monkeypatch.setattr(base_image, "LOOKUP_TIMEOUT", 0.3)
     with pytest.raises(ImageError, match="cannot be reached: no answer within"):
         anyio.run(build_image, options(server.getsockname()[1], tmp_path))
+
+
+def test_a_download_that_breaks_does_not_ask_for_another_base(tmp_path):
+    reference = ImageReference.parse("registry.example/python:3.13")
+
+    async def pull():
+        policy = TransferPolicy(attempts=1)
+        async with (
+            hostile_registry(whole("503 No")) as registry,
+            open_registry(registry.url, policy=policy) as client,
+        ):
+            await base_image.pull_base(client, reference, "amd64", ImageCache(tmp_path))
+
+    message = (
+        rf"base image {reference} cannot be downloaded: .* HTTP 503\. .* run the command again"
+    )
+    with pytest.raises(ImageError, match=message):
+        anyio.run(pull)
 
 
 def test_a_missing_kernel_is_an_error_before_any_connection(server, tmp_path, monkeypatch):

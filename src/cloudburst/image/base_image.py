@@ -114,6 +114,12 @@ async def pull_base(
         pulled = await pull_image(
             client, reference.repository, reference.reference, platform, cache.blobs
         )
+    except RegistryUnavailableError as exc:
+        msg = (
+            f"the base image {reference} cannot be downloaded: {exc}. Check the network and the "
+            "proxy, and run the command again: complete layers are kept"
+        )
+        raise ImageError(msg) from exc
     except RegistryError as exc:
         raise unusable(reference, exc) from exc
     for digest in (pulled.manifest.config.digest, *(one.digest for one in pulled.manifest.layers)):
