@@ -13,7 +13,7 @@ class BuildProgress:
     """State of a build, for a display."""
 
     step: str
-    """Description of the current step, for example ``compress the packages (amd64)``."""
+    """Description of the current step, for example ``download the packages (amd64)``."""
     done: int = 0
     """Number of steps that are finished."""
     total: int = 0
