@@ -16,8 +16,6 @@ Logs API reference (2026-11)."""
 MAX_GROUPS_PER_PAGE = 50
 """Maximum number of log groups or log streams in a response: DescribeLogGroups and
 DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
-
-
 MAX_STREAM_BYTES = 16 * 1024**2
 """Maximum size of a log stream in memory, in bytes. AWS keeps more."""
 EVENT_BYTES = 200
