@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from cloudburst.errors import ImageError
 from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
 from cloudburst.image.cache import ImageCache
 from cloudburst.registry import ImageReference, TransferPolicy, open_registry
-from support.hostile_registry import hostile_registry, whole
+from support.hostile_registry import hostile_registry, silent, whole
 
 pytestmark = pytest.mark.real
 
@@ -44,11 +45,24 @@ def test_a_base_that_cannot_be_reached_is_an_error_within_seconds(server, tmp_pa
     assert time.monotonic() - began < 5  # with the patience of downloads, 14 seconds
 
 
-@pytest.mark.usefixtures("no_kernel_needed")
-def test_a_registry_that_does_not_answer_is_an_error_within_seconds(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(base_image, "LOOKUP_TIMEOUT", 0.3)
-    with pytest.raises(ImageError, match="cannot be reached: no answer within"):
-        anyio.run(build_image, options(server.getsockname()[1], tmp_path))
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(silent(), "none"), (whole("429 Slow", Retry_After=60), "HTTP 429")],
+    ids=["no answer", "wait"],
+)
+def test_a_registry_that_lets_the_build_wait_is_an_error_within_seconds(
+    monkeypatch, answer, reason
+):
+    hurried = replace(base_image.LOOKUP_POLICY, max_time=0.5)
+    monkeypatch.setattr(base_image, "LOOKUP_POLICY", hurried)
+
+    async def find():
+        async with hostile_registry(answer) as registry:
+            reference = f"127.0.0.1:{registry.port}/library/python:3.13"
+            await base_image.find_base(ImageReference.parse(reference), None)
+
+    with pytest.raises(ImageError, match=f"cannot be reached: .* last failure: {reason}. Check"):
+        anyio.run(find)
 
 
 def test_a_download_that_breaks_does_not_ask_for_another_base(tmp_path):

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import anyio
 from anyio import from_thread, to_thread
 
 from cloudburst.errors import ImageError
@@ -31,10 +30,9 @@ from cloudburst.registry import (
     pull_image,
 )
 
-LOOKUP_TIMEOUT = 10.0
-"""Maximum time in seconds to look up the base image."""
-_IMPATIENT = TransferPolicy(connect_timeout=2.0, attempts=3, first_delay=0.3)
-"""Limits of the attempts to look it up: without a connection, they fail after 7 seconds at most."""
+LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, attempts=3, first_delay=0.3, max_time=10.0)
+"""Limits of the attempts to look up the base image: without a connection, they fail after 7 seconds
+at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +75,11 @@ async def find_base(reference: ImageReference, credentials: Credentials | None) 
         ImageError: the registry does not answer, or has no such image.
     """
     try:
-        with anyio.fail_after(LOOKUP_TIMEOUT):
-            async with open_registry(reference.url, credentials, policy=_IMPATIENT) as client:
-                root, _ = await client.resolve(reference.repository, reference.reference)
-    except (RegistryUnavailableError, TimeoutError) as exc:
-        reason = str(exc) or f"no answer within {LOOKUP_TIMEOUT:.0f} seconds"
+        async with open_registry(reference.url, credentials, policy=LOOKUP_POLICY) as client:
+            root, _ = await client.resolve(reference.repository, reference.reference)
+    except RegistryUnavailableError as exc:
         msg = (
-            f"the base image {reference} cannot be reached: {reason}. Check the network and the "
+            f"the base image {reference} cannot be reached: {exc}. Check the network and the "
             "proxy, or choose a base image in another registry with --base"
         )
         raise ImageError(msg) from exc
