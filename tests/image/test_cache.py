@@ -79,6 +79,18 @@ def test_files_that_were_not_used_for_the_longest_time_are_removed(cache):
     assert names(cache.wheels) == ["1"]
 
 
+def test_a_wheel_whose_name_begins_like_a_temporary_folder_is_not_removed(cache):
+    """There is a package with the name download."""
+    wheel = cache.wheels / "0" / "download-1-py3-none-any.whl"
+    folders = [cache.folder / name for name in ("download-x", "kernels/0/.compile-x")]
+    for path in (wheel, *(folder / "file" for folder in folders)):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    cache.remove_leftovers()
+    assert wheel.exists()
+    assert not any(folder.exists() for folder in folders)
+
+
 def test_an_image_that_another_process_pushes_is_not_removed_until_that_is_killed(cache):
     for number in range(KEPT_IMAGES + 1):
         add_image(cache, number)

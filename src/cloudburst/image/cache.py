@@ -107,9 +107,10 @@ class ImageCache:
     def remove_leftovers(self) -> None:
         """Remove what builds that were killed have left. No other build may be running."""
         for parent, folders, files in os.walk(self.folder):
-            for name in [*folders, *files]:
-                if name.endswith(PART) or name.startswith(TEMPORARY_PREFIXES):
-                    _remove(Path(parent, name))
+            left = [name for name in [*folders, *files] if name.endswith(PART)]
+            left += [name for name in folders if name.startswith(TEMPORARY_PREFIXES)]
+            for name in left:
+                _remove(Path(parent, name))
             folders[:] = [name for name in folders if Path(parent, name).exists()]
 
     def _record(self, kind: str, key: str) -> Path:
