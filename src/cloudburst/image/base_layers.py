@@ -18,9 +18,9 @@ from cloudburst.errors import ImageError
 from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.trim import needs_bytecode
 from cloudburst.registry import InvalidImageError
-from cloudburst.registry.errors import printable
 from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
 from cloudburst.registry.layer_reader import READ_BYTES, LayerReader
+from cloudburst.text import printable_line
 
 MAX_ENTRIES = 200_000
 """Maximum number of files in the layers. ``python:3.13`` with all compilers has 30,000."""
@@ -231,7 +231,7 @@ class _Reader:
     ) -> BaseFile | None:
         mode, owner, group = entry.mode & 0o7777, entry.uid, entry.gid
         if not (0 <= owner <= MAX_ID and 0 <= group <= MAX_ID):
-            raise ImageError(f"{printable(path)} in the base image has no valid owner")
+            raise ImageError(f"{printable_line(path)} in the base image has no valid owner")
         if entry.isdir():
             return BaseFile("folder", mode, owner, group)
         if entry.islnk():  # the same file under another name, with its setuid bit
@@ -248,7 +248,7 @@ class _Reader:
     def _content(self, reader: LayerReader, entry: tarfile.TarInfo) -> bytes:
         self._kept += entry.size
         if entry.size > MAX_KEPT_FILE_BYTES or self._kept > MAX_KEPT_BYTES:
-            raise ImageError(f"{printable(entry.name)} in the base image is too large")
+            raise ImageError(f"{printable_line(entry.name)} in the base image is too large")
         content, left = bytearray(), entry.size
         while left > 0 and (block := reader.read_some(min(left, READ_BYTES))):
             content += block
