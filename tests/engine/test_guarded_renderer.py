@@ -35,8 +35,8 @@ class Bad(FakeRenderer):
     async def is_healthy(self):
         return await self._call("is_healthy")
 
-    async def upload(self, *args):
-        return await self._call("upload", *args)
+    async def upload(self, *args, **more):
+        return await self._call("upload", *args, **more)
 
     async def encode(self, *args, **more):
         return await self._call("encode", *args, **more)

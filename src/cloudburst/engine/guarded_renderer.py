@@ -73,8 +73,10 @@ class _GuardedRenderer:
             return await self._renderer.upload(scene, options, remote=remote)
 
     def discard(self, upload: UploadedScene) -> None:
-        with _translated():
+        try:
             self._renderer.discard(upload)
+        except Exception as exc:  # noqa: BLE001 - it would replace a cancellation
+            log_defect(exc, "a worker")
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with _translated():
