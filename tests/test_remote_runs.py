@@ -1,0 +1,146 @@
+"""Whole runs with files in S3, on a web server and on this machine, with workers of both kinds.
+
+S3 is emulated; the web server and the workers answer on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import tempfile
+
+import anyio
+import pytest
+
+from cloudburst import Client, Limits, Status, Timeouts, endpoints
+from cloudburst.models.locations import S3Object
+from cloudburst.models.transfers import FetchRequest, PutPart
+from support.bad_workers import KEY, SHA256, VIDEO, Reply, Request, Worker, http, serving
+from support.hostile_servers import Authority, Peer
+from support.hostile_servers import serving as serving_files
+from support.s3_account import (
+    BUCKET,
+    account,
+    content,
+    fetch,
+    keys,
+    obj,
+    put,
+    send,
+    settings_of,
+    sha256,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
+
+SCENES = ("one", "two", "three")
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with account() as running:
+        put(running, S3Object(BUCKET, "first"))  # makes the folder of the emulator
+        yield running
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def temporary(authority, tmp_path, monkeypatch):
+    """Return the folder for temporary files. The certificate of the web server is trusted."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return folder
+
+
+@pytest.fixture
+def run(emulator, authority, make_scene, temporary, caplog):
+    return emulator, authority, make_scene, temporary, caplog
+
+
+class HonestWorker(Worker):
+    """A worker that makes the transfers it is asked for."""
+
+    async def behave(self, request: Request) -> Reply:
+        if request.route == "POST fetches":
+            asked = FetchRequest.model_validate_json(request.body)
+            assert asked.url.get_secret_value().startswith("http://127.0.0.1"), "an object in S3"
+            _, _, data = await fetch(asked)
+            return line(received=len(data), sha256=sha256(data))
+        if request.route == "POST uploads":
+            (part,) = json.loads(request.body)["parts"]
+            status, code, etag = await send(PutPart.model_validate(part), VIDEO)
+            assert status == 200, code
+            return line(sent=len(VIDEO), etags=[etag])
+        return await super().behave(request)
+
+
+def line(**values: object) -> Reply:
+    return http(json.dumps(values).encode() + b"\n")
+
+
+async def web_server(peer: Peer, data: bytes) -> None:
+    """Serve one file, with ranges and an ETag."""
+    size = len(data)
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\n'
+    if asked := re.search(rb"range: bytes=(\d+)-(\d+)", peer.head.lower()):
+        start, end = int(asked[1]), min(int(asked[2]) + 1, size)
+        data = data[start:end]
+        head = b'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\n'
+        head += b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, size)
+    await peer.send(head + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+
+
+@pytest.mark.parametrize("protocol", ["onestep", "native"])
+async def test_a_run(run, protocol):
+    emulator, authority, make_scene, temporary, caplog = run
+    caplog.set_level(logging.DEBUG)
+    folder, scenes = f"{protocol}/", []
+    for name in SCENES:
+        files = make_scene(name, seconds=0.1)
+        await anyio.to_thread.run_sync(
+            put, emulator, obj(f"{folder}{name}.png"), await read(files["image_path"])
+        )
+        files["image_path"] = f"s3://{BUCKET}/{folder}{name}.png"
+        scenes.append(files)
+    sound = await read(scenes[0]["audio_path"])
+    async with (
+        serving(HonestWorker()) as worker,
+        serving_files(lambda peer: web_server(peer, sound), authority.server("localhost")) as web,
+    ):
+        if protocol == "onestep":  # the stand-in of a native worker fetches from S3 only
+            scenes[1]["audio_path"] = f"https://localhost:{web.port}/a.wav?sig=do-not-show"
+        async with Client(
+            endpoints(worker.url, key=KEY, protocol=protocol),
+            settings=settings_of(emulator, private_inputs=True),
+            timeouts=Timeouts(settle=0.0),
+            limits=Limits(workers=1),
+        ) as client:
+            report = await client.render_all(scenes, to=f"s3://{BUCKET}/{folder}out/")
+    report.raise_for_failures()
+    assert report.status is Status.COMPLETE
+    for name, video in zip(SCENES, report.videos, strict=True):
+        assert video.path == obj(f"{folder}out/{name}.mp4")
+        assert (video.sha256, content(emulator, video.path)) == (SHA256, VIDEO)
+    assert {key for key in keys(emulator) if key.startswith(f"{folder}out/")} == {
+        f"{folder}out/{name}.mp4" for name in SCENES
+    }, "no claim is left"
+    assert list(temporary.iterdir()) == []
+    shown = caplog.text + report.model_dump_json()
+    assert not re.search("X-Amz-Signature=[0-9a-f]|do-not-show", shown)
+
+
+async def read(path: str) -> bytes:
+    return await anyio.Path(path).read_bytes()
