@@ -117,7 +117,7 @@ class OutputFolder:
     def _abort(self, cause: OutputWriteError) -> OutputWriteError:
         self._aborted = OutputWriteError(
             f"{cause}; no video could be written for {WRITE_TIMEOUT:g} s: "
-            "make room or restore the folder, then resume the run"
+            "make room, restore the folder or the permission to write to it, then resume the run"
         )
         self._aborted.__cause__ = cause
         self._pool.abort(self._run, self._aborted)

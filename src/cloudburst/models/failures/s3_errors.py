@@ -17,6 +17,17 @@ from cloudburst.models.failures.failure import Evidence, Failure
 
 _SOURCE = "Error responses, Amazon S3 API reference (2026-11)"
 _HEAD = ("head_bucket", "head_object")
+_CALLS = (
+    *_HEAD,
+    "abort_multipart_upload",
+    "complete_multipart_upload",
+    "create_multipart_upload",
+    "delete_object",
+    "get_object",
+    "list_objects_v2",
+    "put_object",
+)
+"""Calls of a run."""
 
 S3_ERRORS: tuple[Failure, ...] = (
     Failure(
@@ -59,8 +70,8 @@ S3_ERRORS: tuple[Failure, ...] = (
     ),
     Failure(
         evidence=Evidence.ERROR_CODE,
-        patterns=("403",),
-        contexts=_HEAD,
+        patterns=("403", "AccessDenied"),
+        contexts=_CALLS,
         error=AccessDeniedError,
         remedy=Remedy.FIX_SETUP,
         meaning="the credentials do not have permission for this bucket or object",
