@@ -21,6 +21,8 @@ class Call:
     """Error code that the emulator returned, or kind of the injected fault; otherwise empty."""
     key: str = ""
     """Id of the access key with which the call was signed."""
+    resource: str = ""
+    """Name of the object, as ``bucket/key``, or of the bucket (S3 only)."""
     presigned: bool = False
     """True if the signature is in the URL (S3 only)."""
     received: int = 0

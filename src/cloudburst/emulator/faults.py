@@ -49,6 +49,9 @@ class Fault:
     """Number of matching calls that remain unaffected before the fault applies."""
     times: int | None = 1
     """Number of calls to which the fault applies; ``None``: no limit."""
+    presigned: bool | None = None
+    """True if only calls with a presigned URL match, false if only other calls do (S3 only);
+    ``None``: both."""
 
 
 class PendingFaults:
@@ -61,9 +64,11 @@ class PendingFaults:
         """Add a fault; if several faults match a call, the fault added first applies."""
         self._pending.append(_Pending(fault))
 
-    def take(self, service: str, operation: str) -> Fault | None:
+    def take(self, service: str, operation: str, *, presigned: bool = False) -> Fault | None:
         """Count a call, and return the fault that applies to it; ``None`` if none applies."""
         for pending in self._pending:
+            if pending.fault.presigned not in {None, presigned}:
+                continue
             if pending.fault.operation in {"*", operation, f"{service}:{operation}"}:
                 if pending.skipped < pending.fault.skip:
                     pending.skipped += 1

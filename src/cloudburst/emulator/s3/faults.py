@@ -41,9 +41,22 @@ TEMPORARY_FAULTS = ("slow down", "internal error", "truncated", "slow", "lost", 
 """Names of the faults after which the same request may be repeated."""
 
 
-def s3_fault(name: str, operation: str, *, skip: int = 0, times: int | None = 1) -> Fault:
+def s3_fault(
+    name: str,
+    operation: str,
+    *,
+    skip: int = 0,
+    times: int | None = 1,
+    presigned: bool | None = None,
+) -> Fault:
     """Return a fault of `AWS_S3_FAULTS` for an operation such as ``GetObject``."""
-    return replace(AWS_S3_FAULTS[name], operation=f"s3:{operation}", skip=skip, times=times)
+    return replace(
+        AWS_S3_FAULTS[name],
+        operation=f"s3:{operation}",
+        skip=skip,
+        times=times,
+        presigned=presigned,
+    )
 
 
 def s3_fault_mix(

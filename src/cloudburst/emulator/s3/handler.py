@@ -102,8 +102,11 @@ class S3Handler:
             try:
                 self._identity.authenticate(signature, head, "s3")
                 request = parse_request(head, signature.region)
-                exchange.fault = self._faults.take("s3", request.operation)
-                record(operation=request.operation, note=exchange.kind)
+                exchange.fault = self._faults.take(
+                    "s3", request.operation, presigned=signature.lasts is not None
+                )
+                resource = f"{request.bucket}/{request.key}".rstrip("/")
+                record(operation=request.operation, resource=resource, note=exchange.kind)
                 response = await self._answered(request, exchange, signature.key)
             except ApiError as error:
                 response = error_response(error, head=http.method == "HEAD")
