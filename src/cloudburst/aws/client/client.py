@@ -63,6 +63,10 @@ _READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "
 has already carried them out."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
 """Pattern of the number of an AWS account, which becomes a part of names and addresses."""
+_IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
+"""Operations that change the same if AWS carries them out twice. With a condition such as
+``If-None-Match``, the second request is refused although the first one has succeeded: the caller
+has to read the object then."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
 """Response members that hold the token of the next page, mapped to the request parameters that take
 this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
@@ -106,7 +110,7 @@ class AWSClient:
         """Call an operation of a service and return the response.
 
         A call that AWS throttles is repeated a few times. A call without an answer is repeated only
-        if it changes nothing. RunTask and StopTask are sent only once.
+        if it changes nothing, or the same again. RunTask and StopTask are sent only once.
 
         Args:
             service: Name of the service in boto, such as ``ecs``.
@@ -164,7 +168,8 @@ class AWSClient:
                 if attempt >= attempts:
                     raise
             except NoAnswerError:
-                if attempt >= attempts or not operation.startswith(_READ_ONLY):
+                repeatable = operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT
+                if attempt >= attempts or not repeatable:
                     raise
             renewed = False
             delay = next(delays)

@@ -272,7 +272,10 @@ class ObjectStore:
     async def put_small(
         self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
     ) -> SmallObject:
-        """Write a small object. Without an answer, it may or may not have been written.
+        """Write a small object.
+
+        A request without an answer is repeated. With a condition, it may then be refused with
+        `PRECONDITION_FAILED` although the first request has written the object.
 
         Args:
             location: The object.
