@@ -94,6 +94,9 @@ class UploadedScene:
     sent: int
     """Number of bytes sent to the worker; files that the worker already had are not sent again, and
     files that the worker gets from a URL do not count."""
+    fetched: int = 0
+    """Number of bytes that the worker got from S3 and web servers; files that it already had are
+    not fetched again."""
     input_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
     """SHA-256 of each input file of the video, by the role of the file: ``image``, ``audio``,
     ``subtitle``, ``watermark``, ``music`` or ``font``; of a remote file, the version that
@@ -152,6 +155,8 @@ class DownloadedVideo:
     """Location of the cover, which was verified as well; ``None`` if there is none."""
     cover_sha256: str | None = None
     """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
+    by_worker: bool = False
+    """True if the worker wrote the video to S3, so that it did not pass through this machine."""
 
 
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]
@@ -250,7 +255,8 @@ class RemoteFiles(Protocol):
         """Return a request that gets the checked version of an input, with a freshly signed URL.
 
         Raises:
-            UploadError: The URL cannot be signed, for example because the credentials have expired.
+            CredentialsError: The credentials have expired, and there are no newer ones.
+            UploadError: The URL cannot be signed for another reason.
         """
         ...
 

@@ -20,7 +20,7 @@ from cloudburst.aws.s3.remote_files import (
     part_size,
     run_of,
 )
-from cloudburst.errors import DownloadError, OutputWriteError, UploadError
+from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
@@ -180,7 +180,7 @@ class TestCredentials:
                 assert (await fetch(request))[1] == "ExpiredToken"
 
                 async def sign_in():
-                    while "waiting up to 15 minutes" not in caplog.text:  # noqa: ASYNC110
+                    while "waiting up to 10 minutes" not in caplog.text:  # noqa: ASYNC110
                         await anyio.sleep(0.01)
                     fresh = emulator.new_key()
                     profile(fresh["AWS_ACCESS_KEY_ID"], fresh["AWS_SECRET_ACCESS_KEY"])
@@ -192,10 +192,10 @@ class TestCredentials:
                 status, _, etag = await send(part, VIDEO)
                 assert status == 200
                 await running.finish([etag])
-            assert caplog.text.count("waiting up to 15 minutes") == 1
+            assert caplog.text.count("waiting up to 10 minutes") == 1
             emulator.expire_credentials()
             monkeypatch.setattr(remote_files, "CREDENTIALS_TIMEOUT", 0.1)
-            with pytest.raises(UploadError, match="expired"):
+            with pytest.raises(CredentialsError, match="expired"):
                 await remote.fetch_request(where)
 
     async def test_that_cannot_be_renewed_are_not_waited_for(self, account_alone, folder):
@@ -205,7 +205,7 @@ class TestCredentials:
             remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
             await remote.fetch_request(where)
             account_alone.expire_credentials()
-            with anyio.fail_after(5), pytest.raises(UploadError, match="expired"):
+            with anyio.fail_after(5), pytest.raises(CredentialsError, match="expired"):
                 await remote.fetch_request(where)
 
 

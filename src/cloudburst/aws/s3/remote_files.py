@@ -55,9 +55,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CREDENTIALS_TIMEOUT = 900.0
+CREDENTIALS_TIMEOUT = 600.0
 """Seconds for which a run waits for new credentials after the old ones have expired: long enough to
-sign in again. The time is a choice."""
+sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice."""
 BUSY_TIMEOUT = 120.0
 """Seconds for which requests to S3 are repeated while it is busy or does not answer."""
 RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
@@ -185,7 +185,8 @@ class S3RemoteFiles:
         """Return a request that gets the checked version of an input.
 
         Raises:
-            UploadError: The URL cannot be signed.
+            CredentialsError: The credentials have expired, and there are no newer ones.
+            UploadError: The URL cannot be signed for another reason.
         """
         file = self._inputs[location]
         limit = MAX_UNKNOWN_BYTES if file.size is None else file.size
@@ -200,13 +201,15 @@ class S3RemoteFiles:
         store = self._open_store()
 
         async def sign() -> SignedRequest:
-            if location in self._signed:
+            if location in self._signed or self._waits.refused:
                 # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
                 await store.head(location)
             return await store.presign_get(file)
 
         try:
             signed = await self._waits.repeat(store, sign)
+        except CredentialsError:
+            raise  # no scene of the run can go on
         except CloudburstError as exc:
             raise UploadError(f"no URL can be signed: {exc}") from exc
         self._signed.add(location)
@@ -294,7 +297,7 @@ class _WholeDelivery:
         output = self._output
 
         async def sign() -> SignedRequest:
-            if self._signed:
+            if self._signed or self._waits.refused:
                 # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
                 await self._store.find(output.location)
             return await self._store.presign_put(
@@ -440,10 +443,18 @@ class _Waits:
     """Waits of one run for credentials, and for S3 when it is busy."""
 
     def __init__(self) -> None:
-        self._warned = False
+        self._refused_at: float | None = None
+
+    @property
+    def refused(self) -> bool:
+        """True if S3 has refused the credentials, and has not accepted any since."""
+        return self._refused_at is not None
 
     async def repeat(self, store: ObjectStore, call: Callable[[], Awaitable[T]]) -> T:
         """Call a function again while credentials have expired, or S3 is busy, for a limited time.
+
+        All functions of the run share the time for the credentials. While they are refused, the
+        function must make a request to S3, so that its success shows that they are accepted.
 
         Raises:
             CloudburstError: The last error of the function.
@@ -453,25 +464,31 @@ class _Waits:
             try:
                 result = await call()
             except CredentialsError as exc:
-                timeout = CREDENTIALS_TIMEOUT if store.waits_for_credentials else 0.0
+                end = self._end_of_wait(store, exc)
                 error: CloudburstError = exc
             except (ThrottledError, NoAnswerError) as exc:
-                timeout, error = BUSY_TIMEOUT, exc
+                end, error = start + BUSY_TIMEOUT, exc
             else:
-                self._warned = False
+                self._refused_at = None
                 return result
             delay = next(delays)
-            if anyio.current_time() + delay > start + timeout:
+            if anyio.current_time() + delay > end:
                 raise error
-            if isinstance(error, CredentialsError) and not self._warned:
-                self._warned = True
-                logger.warning(
-                    "the credentials for S3 are no longer valid: waiting up to %.0f minutes for "
-                    "new ones (%s)",
-                    CREDENTIALS_TIMEOUT / 60,
-                    error,
-                )
             await anyio.sleep(delay)
+
+    def _end_of_wait(self, store: ObjectStore, error: CredentialsError) -> float:
+        """Return the time until which the run waits for newer credentials."""
+        if not store.waits_for_credentials:
+            return -math.inf
+        if self._refused_at is None:
+            self._refused_at = anyio.current_time()
+            logger.warning(
+                "the credentials for S3 are no longer valid: waiting up to %.0f minutes for new "
+                "ones (%s)",
+                CREDENTIALS_TIMEOUT / 60,
+                error,
+            )
+        return self._refused_at + CREDENTIALS_TIMEOUT
 
 
 @contextmanager
