@@ -21,8 +21,14 @@ from cloudburst.ports import Delivery, DownloadedVideo, EncodedVideo, OnVerified
 from cloudburst.text import printable_line
 
 _VIDEO_TYPE, _COVER_TYPE = "video/mp4", "image/jpeg"
-_OF_THE_BUCKET = {TransferProblem.REFUSED, TransferProblem.MISSING, TransferProblem.EXPIRED}
-"""Problems that lie in the bucket or in the permissions, so that every video has them."""
+_OF_THE_BUCKET = {
+    TransferProblem.REFUSED,
+    TransferProblem.MISSING,
+    TransferProblem.EXPIRED,
+    TransferProblem.BUSY,
+}
+"""Problems that lie in the bucket or in the permissions, so that every video has them, and no other
+worker helps. The run is paused, and the worker keeps the video."""
 
 
 async def deliver_video(
@@ -52,6 +58,7 @@ async def deliver_video(
         seconds=video.seconds,
         cover=None if video.cover is None else cover,
         cover_sha256=None if video.cover is None else video.cover.sha256,
+        by_worker=True,
     )
     if on_verified is not None:
         await on_verified(delivered)
