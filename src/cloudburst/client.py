@@ -305,6 +305,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         fingerprints={one.scene.name: one.fingerprint for one in checked},
                         overwrite=overwrite,
                     ),
+                    bytes_checked=inputs.remote_bytes,
                 ) as run_journal.run:
                     yield run_journal.run
             await save_history(client.pool.take_samples())

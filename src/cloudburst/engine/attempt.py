@@ -225,6 +225,8 @@ async def _attempt_copy(
         raise
     finally:
         context.record.bytes_sent += record.bytes_sent
+        context.record.bytes_fetched += record.bytes_fetched
+        context.record.written_by_worker |= record.written_by_worker
         if assignment.state is AssignmentState.DOWNLOADING and not record.encode_unfinished:
             context.record.copy_from(record)
     return video
@@ -335,6 +337,7 @@ class _Phases:
                 context.scene, context.options, remote=context.remote
             )
         record.bytes_sent += uploaded.sent
+        record.bytes_fetched += uploaded.fetched
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
         return replace(uploaded, audio_seconds=context.max_audio_seconds)
 
@@ -390,7 +393,9 @@ class _Phases:
                 self._timeout.suspend()
 
         self._timeout.suspend()  # the output folder may not be writable for a while
-        return self._video(await context.output.fetch(download), encoded)
+        file = await context.output.fetch(download)
+        self._record.written_by_worker = file.by_worker
+        return self._video(file, encoded)
 
     def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
         return Video(

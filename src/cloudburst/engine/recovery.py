@@ -25,6 +25,7 @@ from cloudburst.models.journal_entries import (
     TaskEntry,
 )
 from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
+from cloudburst.models.locations import S3Object
 from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports import Backend
 
@@ -122,6 +123,7 @@ def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
     if result is not None:
         record.attempts = result.attempts
         record.task, record.video, record.skipped = result.video.task, result.video, True
+        record.written_by_worker = isinstance(result.video.path, S3Object)
         for phase, started_at, ended_at in result.phases:
             record.phase_seconds[phase] = ended_at - started_at
 

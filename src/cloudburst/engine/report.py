@@ -28,6 +28,7 @@ class ReportBuilder:
         started_at: Time at which the run started, on anyio's clock.
         seconds: Wall time of the run, in seconds.
         predicted: Prediction that was made when the run started.
+        bytes_checked: Number of bytes of remote files that were read before the run started.
         film: Step that makes the film of the run; ``None`` if no film was requested.
     """
 
@@ -40,6 +41,7 @@ class ReportBuilder:
         started_at: float,
         seconds: float,
         predicted: Prediction | None,
+        bytes_checked: int = 0,
         film: FilmStep | None = None,
     ) -> None:
         self._run = run
@@ -48,6 +50,7 @@ class ReportBuilder:
         self._started_at = started_at
         self._seconds = seconds
         self._predicted = predicted
+        self._bytes_checked = bytes_checked
         self._film = film
         self._scene_reports: list[SceneReport] = []
         self._worker_reports: list[WorkerReport] = []
@@ -76,6 +79,7 @@ class ReportBuilder:
             cost=total_cost(self._costs),
             problem=_problem(self._scenes),
             predicted=self._predicted,
+            bytes_checked=self._bytes_checked,
             film=None if self._film is None else self._film.path,
             film_error=None if self._film is None else self._film.error,
             errors=tuple(scene.error for scene in self._scenes if scene.error is not None),
@@ -113,6 +117,7 @@ class ReportBuilder:
         )
 
     def _scene_report(self, scene: SceneRecord) -> SceneReport:
+        size = scene.video.size if scene.video else 0
         return SceneReport(
             scene=scene.name,
             video=scene.video,
@@ -125,7 +130,9 @@ class ReportBuilder:
             encode_seconds=scene.phase_seconds.get("encode", 0.0),
             download_seconds=scene.phase_seconds.get("download", 0.0),
             bytes_sent=scene.bytes_sent,
-            bytes_received=scene.video.size if scene.video else 0,
+            bytes_received=0 if scene.written_by_worker else size,
+            bytes_fetched=scene.bytes_fetched,
+            bytes_delivered=size if scene.written_by_worker else 0,
             usd=self._scene_usd.get(scene.name),
             skipped=scene.skipped,
         )

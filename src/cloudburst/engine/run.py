@@ -61,6 +61,8 @@ class Run:
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
         """Time and cost that were predicted when the run started."""
+        self.bytes_checked = 0
+        """Number of bytes of remote files that were read before the run started."""
         self.film: FilmStep | None = None
         """Step that makes the film of the run; ``None`` if no film was requested."""
         self._pool = pool
@@ -117,6 +119,7 @@ class Run:
             started_at=self._started_at,
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
+            bytes_checked=self.bytes_checked,
             film=self.film,
         )
 
@@ -176,6 +179,7 @@ async def open_run(
     earlier: RecoveredState | None = None,
     make_film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
+    bytes_checked: int = 0,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -195,6 +199,7 @@ async def open_run(
             they finished are kept, and their tasks are used or stopped.
         make_film: Function that makes the film of the run; ``None`` if no film was requested.
         remote: Access to the remote files of the run; ``None`` if all files are on this machine.
+        bytes_checked: Number of bytes of remote files that were read for the checks.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
@@ -204,6 +209,7 @@ async def open_run(
     records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
     checked = {scene.scene.name: scene for scene in scenes}
     run = Run(name, tuple(records.values()), pool)
+    run.bytes_checked = bytes_checked
     run.film = None if make_film is None else FilmStep(make_film, run.emit)
     output = OutputFolder(name, pool)
     recovery: TaskRecovery | None = None

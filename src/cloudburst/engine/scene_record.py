@@ -46,6 +46,8 @@ class SceneRecord:
     """Seconds that the last attempt spent in each phase."""
     bytes_sent: int = 0
     """Number of bytes uploaded, summed over all attempts."""
+    bytes_fetched: int = 0
+    """Number of bytes that workers got from S3 and web servers, summed over all attempts."""
     failures: int = 0
     """Number of attempts that failed for a reason that may lie in the scene."""
     worker_failures: int = 0
@@ -62,6 +64,8 @@ class SceneRecord:
     """True while the current attempt encodes, and after the attempt if it ended during the
     encode."""
     video: Video | None = None
+    written_by_worker: bool = False
+    """True if a worker wrote the video to S3, so that it did not pass through this machine."""
     skipped: bool = False
     """True if an earlier process of the run made the video."""
     error: CloudburstError | None = None

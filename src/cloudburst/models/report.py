@@ -96,8 +96,14 @@ class SceneReport(_ReportModel):
     download_seconds: float = 0.0
     bytes_sent: int = 0
     """Bytes sent to workers, over all attempts."""
+    bytes_fetched: int = 0
+    """Bytes that workers got from S3 and web servers, over all attempts. They did not pass through
+    this machine."""
     bytes_received: int = 0
-    """Size of the received video, in bytes; 0 if there is none."""
+    """Size of the received video, in bytes; 0 if there is none, or if its worker wrote it to S3."""
+    bytes_delivered: int = 0
+    """Size of the video that its worker wrote to S3, in bytes; otherwise 0. It did not pass through
+    this machine. Videos in S3 of earlier processes of the run count as written by a worker."""
     usd: Decimal | None = None
     """Cost of the scene in USD: its share of the task's bill, in proportion to the time spent on
     it. ``None`` if nothing is billed for it."""
@@ -164,6 +170,9 @@ class Report(_ReportModel):
     predicted: Prediction | None = None
     """Forecast made when the run began, based on earlier runs and assumptions; ``None`` if none was
     made."""
+    bytes_checked: int = 0
+    """Bytes of files in S3 and on web servers that this process read to check the inputs before the
+    run: at most 64 KiB of each file, and subtitles whole."""
     film: Path | None = None
     """Absolute path of the film; ``None`` if none was requested, or it was not made."""
     film_error: str | None = None

@@ -268,6 +268,8 @@ def _connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: Timeouts)
             try:
                 yield observed
             finally:
+                if isinstance(renderer, NativeRenderer):
+                    await renderer.delete_jobs()
                 if renderer.has_abandoned_encode and not observed.failure:
                     observed.failure = "it still encodes an abandoned scene"
                 if observed.failure:

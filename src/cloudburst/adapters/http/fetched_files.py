@@ -55,8 +55,10 @@ class FetchedFiles:
         self._sources: dict[str, tuple[RemoteSceneFile, RemoteFiles]] = {}
         """File and access from which the content with each hash was fetched."""
 
-    async def fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> str:
-        """Let the worker get a file unless it has it; return the SHA-256 of its content.
+    async def fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> tuple[str, int]:
+        """Let the worker get a file unless it has it.
+
+        Return the SHA-256 of its content, and the number of bytes that the worker has got.
 
         Raises:
             UploadError: The file cannot be got.
@@ -64,10 +66,11 @@ class FetchedFiles:
         """
         key = file.location, remote.version(file.location)
         async with self._locks[key]:
+            size = 0
             if (sha256 := self._hashes.get(key)) is None:
-                sha256 = self._hashes[key] = await self._fetch(file, remote)
-                self._sources[sha256] = file, remote
-            return sha256
+                sha256, size = await self._fetch(file, remote)
+                self._hashes[key], self._sources[sha256] = sha256, (file, remote)
+            return sha256, size
 
     async def fetch_again(self, sha256: str, *, scene: str) -> bool:
         """Let the worker get a file that it has lost; return false if `fetch` never got it.
@@ -81,12 +84,13 @@ class FetchedFiles:
         if (source := self._sources.get(sha256)) is None:
             return False
         file, remote = replace(source[0], scene=scene), source[1]
-        if await self._fetch(file, remote) != sha256:
+        found, _ = await self._fetch(file, remote)
+        if found != sha256:
             reason = "the server sends another content under the same version"
             raise file.error(TransferFailure(problem=TransferProblem.CHANGED, reason=reason))
         return True
 
-    async def _fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> str:
+    async def _fetch(self, file: RemoteSceneFile, remote: RemoteFiles) -> tuple[str, int]:
         sign = partial(remote.fetch_request, file.location)
         try:
             event = await request_transfer(self._connection, "/fetches", sign, FetchEvent)
@@ -98,4 +102,4 @@ class FetchedFiles:
         except UploadError as exc:
             raise file.error_because(str(exc)) from exc
         assert event.sha256 is not None, "an event without a failure is the last one by its hash"
-        return event.sha256
+        return event.sha256, event.received

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+from anyio import create_task_group
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
 from cloudburst.adapters.http.fetched_files import FetchedFiles, RemoteSceneFile
 from cloudburst.adapters.http.job import (
+    DELETE_JOB_TIMEOUT,
     JobPayload,
     MissingFilesError,
     WorkerJob,
@@ -29,7 +31,7 @@ from cloudburst.adapters.http.video_download import (
 )
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.locations import AnyLocation, OutputLocation
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
@@ -99,6 +101,8 @@ class NativeRenderer:
         self._connection = connection
         self._uploader = FileUploader(connection, hashes)
         self._fetched = FetchedFiles(connection)
+        self._jobs: set[WorkerJob] = set()
+        """Jobs that were started and are not deleted yet."""
 
     @property
     def has_abandoned_encode(self) -> bool:
@@ -146,6 +150,16 @@ class NativeRenderer:
         """
         await cancel_all_jobs(self._connection)
 
+    async def delete_jobs(self) -> None:
+        """Cancel and delete the jobs of this client that still exist, despite a cancellation.
+
+        This is for workers that continue to run, just before their connection is closed.
+        """
+        async with create_task_group() as tasks:
+            for job in self._jobs:
+                tasks.start_soon(delete_job, self._connection, job.id_at_worker)
+        self._jobs.clear()
+
     async def upload(
         self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
     ) -> UploadedScene:
@@ -159,12 +173,19 @@ class NativeRenderer:
         """
         hashes: dict[str, str] = {}
         versions: dict[str, str] = {}
-        bytes_sent = 0
+        bytes_sent = bytes_fetched = 0
         for field, location in (scene.files() | options.files()).items():
-            hashes[field], versions[field], size = await self._give_file(
-                scene.name, field, location, remote
-            )
-            bytes_sent += size
+            if isinstance(location, Path):
+                file = SceneFile(scene=scene.name, field=field, path=location)
+                hashes[field], size = await self._uploader.upload(file)
+                versions[field] = hashes[field]
+                bytes_sent += size
+            else:
+                assert remote is not None, "a run with remote files has access to them"
+                remote_file = RemoteSceneFile(scene=scene.name, field=field, location=location)
+                hashes[field], size = await self._fetched.fetch(remote_file, remote)
+                versions[field] = remote.version(location)
+                bytes_fetched += size
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
             exclude={"options": set(options.files())}, exclude_defaults=True
@@ -173,22 +194,10 @@ class NativeRenderer:
             scene=scene.name,
             reference=reference,
             sent=bytes_sent,
+            fetched=bytes_fetched,
             input_hashes=versions,
             needs_cover=options.cover,
         )
-
-    async def _give_file(
-        self, scene: str, field: str, location: AnyLocation, remote: RemoteFiles | None
-    ) -> tuple[str, str, int]:
-        """Give the worker a file; return its hash, its version, and the number of sent bytes."""
-        if isinstance(location, Path):
-            file = SceneFile(scene=scene, field=field, path=location)
-            sha256, bytes_sent = await self._uploader.upload(file)
-            return sha256, sha256, bytes_sent
-        assert remote is not None, "a run with remote files has access to them"
-        remote_file = RemoteSceneFile(scene=scene, field=field, location=location)
-        sha256 = await self._fetched.fetch(remote_file, remote)
-        return sha256, remote.version(location), 0
 
     def discard(self, upload: UploadedScene) -> None:
         """Do nothing: the worker deletes files that no job uses after a while."""
@@ -203,6 +212,7 @@ class NativeRenderer:
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         job = WorkerJob(self._connection, upload.scene, upload.reference)
+        self._jobs.add(job)
         try:
             try:
                 await job.start()
@@ -215,7 +225,9 @@ class NativeRenderer:
         except BaseException as exc:
             if job.id is not None or not isinstance(exc, WorkerStoppedError):
                 # A worker that is lost before it answers is asked for nothing more.
-                await delete_job(self._connection, job.id_at_worker)
+                await self._delete(job.id_at_worker)
+            if job.id_at_worker is None:
+                self._jobs.discard(job)
             if isinstance(exc, MissingFilesError):
                 msg = "the worker loses the scene's files immediately after their upload"
                 raise RenderFailedError(msg, scene=upload.scene) from exc
@@ -270,4 +282,9 @@ class NativeRenderer:
             raise
         finally:
             if not keep:
-                await delete_job(self._connection, output.reference, seconds=DELETE_VIDEO_TIMEOUT)
+                await self._delete(output.reference, seconds=DELETE_VIDEO_TIMEOUT)
+
+    async def _delete(self, job: str | None, *, seconds: float = DELETE_JOB_TIMEOUT) -> None:
+        if job is not None and not self._connection.closed:
+            await delete_job(self._connection, job, seconds=seconds)
+            self._jobs = {other for other in self._jobs if other.id_at_worker != job}
