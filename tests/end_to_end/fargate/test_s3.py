@@ -1,0 +1,122 @@
+"""From S3 to S3 on Fargate: the client carries no file, only what it reads for its checks."""
+
+from __future__ import annotations
+
+import os
+import random
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from cloudburst import Client, Limits, RenderOptions, Status, fargate
+from cloudburst.remote_inputs import MAX_CHECKED_BYTES
+from support.counted_sockets import counted_sockets
+from support.emulator_calls import client
+from support.emulator_settings import settings_of
+from support.s3_runs import LONG_RUN, SECRETS
+from support.service_inputs import tone
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(300)]
+
+SCENES = 40 if int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN else 3
+BUCKET = "films"
+SMALL = RenderOptions(effects=(), size="640x360", fps=24)
+SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
+ANSWER_BYTES = 4000
+"""Headers and XML of a call of S3, in both directions, at most."""
+JOB_BYTES = 40_000
+"""JSON and events between client and worker for one scene, at most. A video is larger."""
+
+
+def lay_inputs(s3, folder):
+    """Pictures of noise, which no encoder makes small."""
+    rng = random.Random(7)
+    Image.frombytes("RGB", (640, 360), rng.randbytes(640 * 360 * 3)).save(folder / "a.png")
+    tone(folder / "a.wav", 1.0)
+    files = {
+        "png": (folder / "a.png").read_bytes(),
+        "wav": (folder / "a.wav").read_bytes(),
+        "srt": SUBTITLE,
+    }
+    for number in range(SCENES):
+        for kind, data in files.items():
+            body = data + str(number).encode() if kind == "png" else data
+            s3.put_object(Bucket=BUCKET, Key=f"in/scene {number}.{kind}", Body=body)
+    scenes = [
+        {
+            "scene_name": f"scene {number}",
+            "image_path": f"s3://{BUCKET}/in/scene {number}.png",
+            "audio_path": f"s3://{BUCKET}/in/scene {number}.wav",
+            "subtitle": f"s3://{BUCKET}/in/scene {number}.srt",
+        }
+        for number in range(SCENES)
+    ]
+    return scenes, sum(map(len, files.values()))
+
+
+@pytest.mark.long(15)
+async def test_no_scene_byte_passes_through_the_client(our_account, tmp_path, caplog):
+    caplog.set_level("DEBUG")
+    with our_account(moto=False) as aws:
+        s3 = client(aws, "s3")
+        s3.create_bucket(Bucket=BUCKET)
+        scenes, scene_bytes = lay_inputs(s3, tmp_path)
+        before = len(aws.calls)
+        backend = fargate(settings_of(aws))
+        with counted_sockets() as traffic:
+            async with (
+                Client(backend, options=SMALL, limits=Limits(workers=2)) as opened,
+                opened.stream(scenes, to=f"s3://{BUCKET}/out/") as run,
+            ):
+                report = await run.until_done()
+        calls = [call for call in aws.calls[before:] if call.service == "s3"]
+        hosts = {task.address for task in aws.tasks}
+        hold_report(report, s3, scene_bytes)
+        hold_calls(calls, report, scene_bytes)
+        hold_traffic(traffic, aws, hosts, calls, report)
+    text = caplog.text + report.model_dump_json()
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+def hold_report(report, s3, scene_bytes):
+    assert report.status is Status.COMPLETE
+    assert len(report.videos) == SCENES
+    assert min(video.size for video in report.videos) > JOB_BYTES
+    for entry in report.scenes:
+        assert (entry.bytes_sent, entry.bytes_received) == (0, 0)
+        assert entry.bytes_delivered == entry.video.size
+        head = s3.head_object(Bucket=BUCKET, Key=entry.video.path.key)
+        assert head["ContentLength"] == entry.video.size
+    # Files with the same content are fetched by each worker, but no file twice by one worker.
+    fetched = sum(entry.bytes_fetched for entry in report.scenes)
+    assert fetched == SCENES * scene_bytes + sum(len(str(n)) for n in range(SCENES))
+
+
+def hold_calls(calls, report, scene_bytes):
+    """What S3 has counted is what the report says."""
+    reads = [call for call in calls if call.operation == "GetObject"]
+    inputs = [call for call in reads if "/in/" in call.resource]
+    own = [call for call in inputs if not call.presigned]
+    assert sum(call.sent for call in own) == report.bytes_checked
+    assert report.bytes_checked <= SCENES * (2 * MAX_CHECKED_BYTES + len(SUBTITLE))
+    assert report.bytes_checked < SCENES * scene_bytes / 4
+    by_worker = [call for call in inputs if call.presigned]
+    fetched = sum(entry.bytes_fetched for entry in report.scenes)
+    assert sum(call.sent for call in by_worker) == fetched
+    written = [call for call in calls if call.operation == "PutObject" and call.presigned]
+    assert sum(call.received for call in written) == sum(video.size for video in report.videos)
+    assert len(written) == SCENES
+
+
+def hold_traffic(traffic, aws, hosts, calls, report):
+    """The client's own sockets carried no more than that."""
+    port = urlsplit(aws.url).port
+    of_client = sum(not call.presigned for call in calls)
+    other_calls = len(aws.calls) - len(calls)
+    from_aws = sum(n for (_, at), n in traffic.received.items() if at == port)
+    assert from_aws <= report.bytes_checked + (of_client + other_calls) * ANSWER_BYTES
+    from_workers = sum(n for (host, at), n in traffic.received.items() if host in hosts)
+    to_workers = sum(n for (host, at), n in traffic.sent.items() if host in hosts)
+    assert 0 < from_workers <= SCENES * JOB_BYTES
+    assert 0 < to_workers <= SCENES * JOB_BYTES

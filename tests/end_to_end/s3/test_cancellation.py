@@ -1,0 +1,93 @@
+"""Runs from S3 to S3 that are cancelled after any call of S3: nothing is left anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from cloudburst.aws.s3 import remote_files
+from support.s3_runs import Told
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real,
+    pytest.mark.timeout(60),
+    # anyio 4.16 may leave a socket that is connected in the very moment of a cancellation.
+    pytest.mark.filterwarnings(
+        "ignore:.*(_SelectorTransport.__del__|socket.socket):pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+
+MAX_CALLS = 50
+"""Number of calls of S3 of a whole run, roughly."""
+COUNT = max(2, int(os.environ.get("CLOUDBURST_SEEDS", "2")))
+STEP = max(1, MAX_CALLS // COUNT)
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Videos of more than 5 MB are written in parts."""
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 5 * MEGABYTE)
+    monkeypatch.setattr(remote_files, "MIN_PART_BYTES", 5 * MEGABYTE)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("count", range(STEP // 2, MAX_CALLS, STEP))
+async def test_cancelled_after_any_call(world, service, count):
+    rng = random.Random(count)
+    native, checkpoints = rng.random() < 0.5, rng.randrange(300)
+    scenes = world.scenes(0, "scene 11MB", "late 0", "scene 1")
+    told = Told()
+    task = None
+
+    async def cancel(scope):
+        while len(world.calls) < count:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        for _ in range(checkpoints):
+            await checkpoint()
+        if native:
+            task.cancel()
+        else:
+            scope.cancel()
+
+    async def render():
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(cancel, scope)
+                await world.run(scenes, told=told)
+                tasks.cancel_scope.cancel()
+
+    task = asyncio.create_task(render())
+    with anyio.fail_after(20):
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+    hold_bucket(world)
+    await hold_worker(service[1].parent / "service")
+
+
+def hold_bucket(world):
+    """There are whole videos only: no claim, no lock, no part."""
+    assert not [key for key in world.listed() if not key.endswith(".mp4")], world.listed()
+    assert not world.s3.list_multipart_uploads(Bucket=world.bucket).get("Uploads")
+    for key in world.listed():
+        found = world.s3.head_object(Bucket=world.bucket, Key=world.folder + key)
+        assert found["Metadata"]["cloudburst-sha256"]
+
+
+async def hold_worker(folder):
+    """No job is left, and no file is half received."""
+
+    def left():
+        jobs = [path for path in folder.glob("*/jobs/*") if path.is_dir()]
+        return [*jobs, *folder.glob("*/files/*.part")]
+
+    with anyio.fail_after(5):
+        while left():  # noqa: ASYNC110
+            await anyio.sleep(0.02)

@@ -1,0 +1,135 @@
+"""Each fault of S3 once in a whole run: nothing is lost, nothing is rendered twice."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import product
+
+import pytest
+
+from cloudburst import InvalidScenesError, Status
+from cloudburst.adapters.http import transfer_retries
+from cloudburst.engine import output_folder
+from cloudburst.testing import s3_fault
+from support.s3_account import ABROAD
+from support.s3_runs import few
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
+
+TRANSIENT = ["slow down", "internal error", "truncated", "slow", "lost", "dropped", "conflict"]
+EXPIRED = ["url expired", "token expired", "clock skew"]
+NAMES = ["scene 0", "scene 1"]
+PLACES = {
+    "input check": {"operation": "GetObject", "skip": 1, "presigned": False},
+    "input fetch": {"operation": "GetObject", "skip": 1, "presigned": True},
+    "output": {"operation": "PutObject", "skip": 0, "presigned": True},
+    "verification": {"operation": "HeadObject"},
+    "bucket": {"operation": "HeadBucket"},
+    "check of the folder": {"operation": "PutObject", "skip": 0, "presigned": False},
+    "lock": {"operation": "PutObject", "skip": 1, "presigned": False},
+    "check of the lock": {"operation": "PutObject", "skip": 2, "presigned": False},
+    "claim": {"operation": "PutObject", "skip": 3, "presigned": False},
+    "list of claims": {"operation": "ListObjectsV2", "skip": 0},
+    "list of videos": {"operation": "ListObjectsV2", "skip": 1},
+    "second list of claims": {"operation": "ListObjectsV2", "skip": 2},
+    "end of the check": {"operation": "DeleteObject", "skip": 0},
+    "end of the lock": {"operation": "DeleteObject", "skip": 1},
+    "end of the claim": {"operation": "DeleteObject", "skip": 2},
+}
+
+
+CASES = list(product(TRANSIENT, PLACES))
+random.Random(14).shuffle(CASES)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("name", "place"), few(CASES, 2))
+async def test_a_fault_that_passes(world, name, place, told_at_debug):
+    scenes = world.scenes(2)
+    world.emulator.add_fault(s3_fault(name, **PLACES[place]))
+    told = await world.run(scenes)
+    world.hold(told, NAMES)
+    world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    few([("url expired", "output"), *product(EXPIRED, ["input fetch", "output"])]),
+)
+async def test_a_url_that_has_expired(world, name, place, told_at_debug):
+    scenes = world.scenes(2)
+    world.emulator.add_fault(s3_fault(name, **PLACES[place], times=2))
+    told = await world.run(scenes)
+    world.hold(told, NAMES)
+    world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+@pytest.mark.parametrize("name", few(["url expired", "access denied", "no such key"]))
+async def test_an_input_that_cannot_be_read(world, name, told_at_debug):
+    """The scene fails with the field and the object."""
+    scenes = world.scenes(1)
+    world.emulator.add_fault(s3_fault(name, "GetObject", presigned=True, times=3))
+    told = await world.run(scenes)
+    world.hold(told, NAMES[:1], failed=NAMES[:1])
+    error = told.errors["scene 0"]
+    assert error.startswith("UploadError: image: s3://videos/")
+    assert "/in/0.png: " in error
+    world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+async def test_inputs_and_outputs_in_another_region(world):
+    world.bucket = ABROAD
+    told = await world.run(world.scenes(2))
+    world.hold(told, NAMES)
+
+
+async def test_an_output_that_is_refused_for_a_moment(world):
+    scenes = world.scenes(2)
+    world.emulator.add_fault(s3_fault("access denied", "PutObject", presigned=True, times=3))
+    told = await world.run(scenes)
+    world.hold(told, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    few(
+        [
+            ("slow down", "HTTP 503 SlowDown"),
+            ("access denied", "HTTP 403 AccessDenied"),
+            ("token expired", "HTTP 400 ExpiredToken"),
+        ]
+    ),
+)
+async def test_an_output_that_is_always_refused(world, name, error, told_at_debug, monkeypatch):
+    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)
+    scenes = world.scenes(3)
+    world.emulator.add_fault(s3_fault(name, "PutObject", presigned=True, times=None))
+    told = await world.run(scenes)
+    assert told.report.status is Status.FAILED
+    assert len(told.errors) == 3
+    for text in told.errors.values():
+        assert re.match(f"OutputWriteError: .* cannot be written to S3: {error}", text), text
+    world.hold_clean([])
+    world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    few(
+        [
+            ("token expired", "sign in again"),
+            ("access denied", "grant the permissions"),
+            ("clock skew", "set the clock"),
+            ("slow down", "SlowDown"),
+        ]
+    ),
+)
+async def test_a_folder_that_cannot_be_written_to(world, name, action):
+    scenes = world.scenes(1)
+    world.emulator.add_fault(s3_fault(name, "PutObject", times=None))
+    with pytest.raises(InvalidScenesError, match=f"^to: {world.to}.*{action}"):
+        await world.run(scenes)
+    world.clear_faults()
+    world.hold_clean([])

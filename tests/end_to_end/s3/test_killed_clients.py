@@ -1,0 +1,218 @@
+"""Clients that are killed: the run is resumed, here or on another machine, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from cloudburst import OutputClaimedError, Status
+from cloudburst.models.events import SceneCompleted, SceneEncoding
+from cloudburst.paths import state_folder
+from support.killable_render import Child
+from support.project import TESTS
+from support.s3_runs import KEY
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
+
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+NAMES = [f"{kind} {number}" for number in range(4) for kind in ("scene", "late")]
+SPAN = 5.0
+"""Seconds from the start of a client to the end of its run, roughly."""
+SCRIPT = """
+import json, sys, anyio
+from cloudburst import Client, Limits, Settings, Timeouts, endpoints
+from support.s3_runs import HURRIED, STILL
+
+facts = json.loads(sys.argv[1])
+
+async def main():
+    backend = endpoints(facts["address"], key=facts["key"], protocol="native", encoders=2)
+    settings, limits = Settings(**facts["settings"]), Limits(workers=1)
+    options = {"options": STILL, "limits": limits, "timeouts": HURRIED, "settings": settings}
+    async with Client(backend, **options) as client:
+        async with client.stream(facts["scenes"], to=facts["to"], resume=True) as run:
+            async for event in run:
+                print(event.model_dump_json(), flush=True)
+
+anyio.run(main)
+"""
+
+
+@contextmanager
+def rendering(world, scenes):
+    """A client in a process of its own."""
+    facts = {
+        "address": world.address,
+        "key": KEY,
+        "settings": dict(world.emulator.environment),
+        "scenes": scenes,
+        "to": world.to,
+    }
+    code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{SCRIPT}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(facts)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    with process:
+        child = Child(process)
+        try:
+            yield child
+        finally:
+            child.send(signal.SIGKILL)
+            child.end()
+
+
+def completed(child):
+    return {event["scene"] for event in child.events if event["type"] == "scene.completed"}
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_killed_at_any_moment(world, seed):
+    rng = random.Random(f"killed {seed}")
+    moments = [rng.uniform(0, SPAN) for _ in range(rng.choice([1, 1, 2]))]
+    elsewhere = seed % 2 == 1
+    scenes = world.scenes(0, *NAMES)
+    done = set[str]()
+    for moment in moments:
+        with rendering(world, scenes) as child:
+            await anyio.sleep(moment)
+        done |= completed(child)
+        if elsewhere:
+            shutil.rmtree(state_folder() / "s3", ignore_errors=True)
+    told = await world.run(scenes, resume=True)
+    assert told.report.status is Status.COMPLETE
+    skipped = {event.scene for event in told.of(SceneCompleted) if event.skipped}
+    assert done <= skipped
+    hold(world, told, done)
+
+
+def hold(world, told, done):
+    """Everything is there, and nothing that was finished was written again."""
+    world.hold_objects(told.report)
+    world.hold_clean({f"{name}.mp4" for name in NAMES})
+    written = world.written()
+    for name in NAMES:
+        # A client may be killed when S3 has an object that it does not know of yet.
+        assert written[f"{name}.mp4"] <= (1 if name in done else 2)
+
+
+async def test_an_object_that_appears_late(world):
+    """The worker of a client that was killed may write its video after the run was resumed."""
+    scenes = world.scenes(0, "late 0")
+
+    def watch(event):
+        if isinstance(event, SceneEncoding):
+            about = {"cloudburst-run": "shared", "cloudburst-scene": "late%200"}
+            about |= {"cloudburst-sha256": "0" * 64}
+            key = f"{world.folder}late 0.mp4"
+            world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"late", Metadata=about)
+
+    told = await world.run(scenes, name="shared", watch=watch)
+    assert told.report.status is Status.COMPLETE, told.errors
+    world.hold_objects(told.report)
+
+
+async def test_an_object_of_another_program_that_appears_late(world):
+    scenes = world.scenes(0, "late 0")
+    key = f"{world.folder}late 0.mp4"
+
+    def watch(event):
+        if isinstance(event, SceneEncoding):
+            world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"foreign")
+
+    told = await world.run(scenes, watch=watch)
+    assert "another program has written an object of this name" in told.errors["late 0"]
+    assert world.s3.get_object(Bucket=world.bucket, Key=key)["Body"].read() == b"foreign"
+
+
+async def test_killed_while_it_renders(world):
+    """What was finished is not rendered again, with or without the journal of the first client."""
+    scenes = world.scenes(0, *NAMES)
+    with rendering(world, scenes) as child:
+        await anyio.to_thread.run_sync(lambda: child.until("scene.completed", count=3))
+    claims = [key for key in world.listed() if "/claims/" in key]
+    assert len(claims) == 1
+    shutil.rmtree(state_folder() / "s3")
+    told = await world.run(scenes, resume=True)
+    assert told.report.status is Status.COMPLETE
+    assert completed(child) <= set(told.report.skipped)
+    assert claims == [f".cloudburst/claims/{told.report.run}.json"]
+    hold(world, told, completed(child))
+
+
+async def test_two_runs_that_want_one_video(world):
+    """The second is refused, with the name of the first; other videos are not refused."""
+    scenes = world.scenes(0, "late 0", "late 1", "late 2")
+    refused, started = [], []
+
+    async def second():
+        with pytest.raises(OutputClaimedError) as caught:
+            await world.run(scenes[1:], name="second", overwrite=True)
+        refused.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+
+        def watch(event):
+            if isinstance(event, SceneEncoding) and not started:
+                started.append(event)
+                tasks.start_soon(second)
+
+        told = await world.run(scenes[:2], name="first", watch=watch)
+    assert "run first" in str(refused[0])
+    world.hold(told, ["late 0", "late 1"])
+
+
+async def test_many_runs_that_want_one_video_at_once(world):
+    scenes, ends, winners = world.scenes(1), Counter(), []
+
+    async def one(number):
+        try:
+            winners.append(await world.run(scenes, name=f"run{number}"))
+            ends["done"] += 1
+        except (OutputClaimedError, FileExistsError) as exc:
+            ends[type(exc).__name__] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(4):
+            tasks.start_soon(one, number)
+    assert ends["done"] == 1, ends
+    world.hold(winners[0], ["scene 0"])
+
+
+async def test_a_run_that_is_taken_over_elsewhere(world, monkeypatch, tmp_path):
+    """The first client ends with the reason, and the second one finishes the run."""
+    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.3)
+    scenes = world.scenes(0, *[f"late {number}" for number in range(12)])
+    first, second = {}, {}
+
+    async def take_over():
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+        second["told"] = await world.run(scenes, name="shared", resume=True)
+
+    async with anyio.create_task_group() as tasks:
+        met = []
+
+        def watch(event):
+            if isinstance(event, SceneCompleted) and not met:
+                met.append(event)
+                tasks.start_soon(take_over)
+
+        first["told"] = await world.run(scenes, name="shared", watch=watch)
+    assert any("OutputClaimedError" in error for error in first["told"].errors.values())
+    assert second["told"].report.status is Status.COMPLETE
+    world.hold_objects(second["told"].report)
+    world.hold_clean({f"{scene['scene_name']}.mp4" for scene in scenes})

@@ -1,0 +1,267 @@
+"""Whole runs from S3 to S3 in an emulated account, and what must hold after each of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
+from cloudburst.adapters.http import transfer_retries
+from cloudburst.aws.client import client as aws_client
+from cloudburst.aws.s3 import claims, remote_files
+from cloudburst.emulator import Call
+from cloudburst.engine import output_folder
+from cloudburst.models.events import Event
+from cloudburst.models.limits import Backoff
+from cloudburst.paths import state_folder
+from support.emulator_calls import client, new_client
+from support.s3_account import BUCKET, settings_of
+from support.service_inputs import tone
+
+KEY = "k-3f7"
+STILL = RenderOptions(effects=(), size="240x240", fps=24)
+HURRIED = Timeouts(call=5, scene=60, silence=10)
+SECRETS = ("X-Amz-Signature", "x-amz-signature")
+"""Part of every presigned URL, which nothing may show."""
+LONG_RUN = 20
+"""Number of seeds from which on a test run may take long."""
+QUICK = (sys.executable, str(Path(__file__).parent / "serve_quick.py"))
+"""Service whose render process is `quick_render`."""
+
+
+@contextmanager
+def running_service(folder: Path, *command: str) -> Iterator[str]:
+    """Run a render service in a process of its own, and yield its address.
+
+    Its log is in the file ``service.log``.
+    """
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AUTHENTICATION_KEY": KEY,
+        "CLOUDBURST_HOST": "127.0.0.1",
+        "CLOUDBURST_PORT": "0",
+        "CLOUDBURST_ENCODERS": "4",
+        "CLOUDBURST_FOLDER": str(folder / "service"),
+        "CLOUDBURST_PARENT_FD": "0",
+        "CLOUDBURST_RESERVE_BYTES": "0",
+    }
+    (folder / "service").mkdir()
+    with (
+        (folder / "service.log").open("wb") as log,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def impatient(monkeypatch: Any) -> None:
+    """Let runs repeat requests after hundredths of a second, and give up after seconds."""
+    short = Backoff(first=0.02, factor=2.0, cap=0.1)
+    for module, name in (
+        (transfer_retries, "TRANSFER_BACKOFF"),
+        (remote_files, "RETRY_BACKOFF"),
+        (aws_client, "CALL_BACKOFF"),
+        (claims, "LOCK_BACKOFF"),
+        (output_folder, "WRITE_BACKOFF"),
+    ):
+        monkeypatch.setattr(module, name, short)
+    for module, name in (
+        (transfer_retries, "TRANSFER_TIMEOUT"),
+        (remote_files, "BUSY_TIMEOUT"),
+        (remote_files, "CREDENTIALS_TIMEOUT"),
+        (output_folder, "WRITE_TIMEOUT"),
+    ):
+        monkeypatch.setattr(module, name, 3.0)
+    monkeypatch.setattr(aws_client, "RENEWAL_INTERVAL", 0.05)
+
+
+def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
+    """Return all cases in a long test run, otherwise the first ones."""
+    long = int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN
+    return list(cases) if long else list(cases)[:count]
+
+
+def small_media() -> tuple[bytes, bytes]:
+    """Return a picture and a sound."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder, "sound.wav")
+        tone(sound, 0.3)
+        picture = io.BytesIO()
+        Image.new("RGB", (64, 36), "teal").save(picture, "PNG")
+        return picture.getvalue(), sound.read_bytes()
+
+
+@dataclass
+class Told:
+    """Everything that a run has told."""
+
+    events: list[Event] = field(default_factory=list)
+    report: Report | None = None
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def errors(self) -> dict[str, str]:
+        return {entry.scene: entry.error for entry in self.report.scenes if entry.error}
+
+
+@dataclass
+class World:
+    """An account, a worker, and folders of one test in the bucket."""
+
+    emulator: Any
+    address: str
+    name: str
+    media: tuple[bytes, bytes] = field(default_factory=small_media)
+    bucket: str = BUCKET
+    s3: Any = None
+    """Client of S3 with which the test looks at the bucket."""
+
+    def __post_init__(self) -> None:
+        self.s3 = self.s3 or client(self.emulator, "s3")
+        self.clear_faults()
+        self._first = len(self.emulator.calls)
+
+    def clear_faults(self) -> None:
+        self.emulator._inside.api.faults._pending.clear()
+
+    @property
+    def calls(self) -> list[Call]:
+        """Calls of S3 since the scenes were written."""
+        return [call for call in self.emulator.calls[self._first :] if call.service == "s3"]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}/out/"
+
+    @property
+    def to(self) -> str:
+        return f"s3://{self.bucket}/{self.folder}"
+
+    def scenes(self, count: int, *names: str, **more: Any) -> list[dict[str, Any]]:
+        """Write the inputs of scenes to the bucket; no two files have the same content."""
+        image, audio = self.media
+        made = []
+        for number, name in enumerate(names or [f"scene {n}" for n in range(count)]):
+            key = f"{self.name}/in/{number}"
+            self.s3.put_object(Bucket=self.bucket, Key=f"{key}.png", Body=image + b"\0" * number)
+            self.s3.put_object(
+                Bucket=self.bucket, Key=f"{key}.wav", Body=audio + b"\0" * 2 * number
+            )
+            files = {
+                "image_path": f"s3://{self.bucket}/{key}.png",
+                "audio_path": f"s3://{self.bucket}/{key}.wav",
+            }
+            made.append({"scene_name": name, **files, **more})
+        self._first = len(self.emulator.calls)
+        return made
+
+    def expire_credentials(self) -> dict[str, str]:
+        """End all keys, and return a new one, which only the test uses."""
+        self.emulator.expire_credentials()
+        key = self.emulator.new_key()
+        pair = {"key": key["AWS_ACCESS_KEY_ID"], "secret": key["AWS_SECRET_ACCESS_KEY"]}
+        self.s3 = new_client(self.emulator, "s3", **pair)
+        return key
+
+    def open_client(self, *, settings: Settings | None = None, **more: Any) -> Client:
+        return Client(
+            endpoints(self.address, key=KEY, protocol="native", encoders=4),
+            options=more.pop("options", STILL),
+            settings=settings or settings_of(self.emulator),
+            timeouts=more.pop("timeouts", HURRIED),
+            limits=Limits(workers=1),
+        )
+
+    async def run(
+        self,
+        scenes: list[dict[str, Any]],
+        *,
+        watch: Callable[[Event], object] = lambda _: None,
+        told: Told | None = None,
+        settings: Settings | None = None,
+        **more: Any,
+    ) -> Told:
+        told = told or Told()
+        async with (
+            self.open_client(settings=settings) as opened,
+            opened.stream(scenes, to=self.to, **more) as run,
+        ):
+            async for event in run:
+                told.events.append(event)
+                watch(event)
+            told.report = run.report
+        return told
+
+    def listed(self) -> list[str]:
+        """Keys in the folder of the videos, also those of claims."""
+        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=self.folder)
+        return [entry["Key"].removeprefix(self.folder) for entry in found.get("Contents", ())]
+
+    def written(self) -> Counter[str]:
+        """Number of times that workers have written each object, also without an answer."""
+        return Counter(
+            call.resource.removeprefix(f"{self.bucket}/{self.folder}")
+            for call in self.calls
+            if call.operation == "PutObject"
+            and call.presigned
+            and (call.status == 200 or call.note == "lost")
+        )
+
+    def hold(self, told: Told, names: Iterable[str], *, failed: Iterable[str] = ()) -> None:
+        """Every video is there once and whole, and nothing else is there."""
+        done = sorted(set(names) - set(failed))
+        assert sorted(told.errors) == sorted(failed), told.errors
+        assert sorted(video.scene for video in told.report.videos) == done
+        self.hold_objects(told.report)
+        self.hold_clean({f"{name}.mp4" for name in done})
+        assert max(self.written().values(), default=1) == 1, self.written()
+        pending = self.emulator._inside.api.faults._pending
+        assert not [one.fault for one in pending if not one.hit], "a fault was not met"
+
+    def hold_objects(self, report: Report) -> None:
+        for video in report.videos:
+            got = self.s3.get_object(Bucket=self.bucket, Key=video.path.key)
+            data = got["Body"].read()
+            assert len(data) == video.size
+            assert hashlib.sha256(data).hexdigest() == video.sha256
+            assert got["Metadata"]["cloudburst-sha256"] == video.sha256
+
+    def hold_clean(self, keys: Iterable[str]) -> None:
+        """Nothing but these objects is left: no claim, no lock, no multipart upload."""
+        assert set(self.listed()) == set(keys)
+        parts = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ())
+        assert not [one["Key"] for one in parts if one["Key"].startswith(self.folder)]
+
+    def hold_secrets(self, *texts: str) -> None:
+        """No presigned URL is in the texts, or in a file that runs have left on this machine."""
+        for text in texts:
+            for secret in SECRETS:
+                assert secret not in text, text[max(0, text.find(secret) - 500) :][:1000]
+        for path in state_folder().rglob("*"):
+            if path.is_file():
+                data = path.read_bytes()
+                assert not [secret for secret in SECRETS if secret.encode() in data], path
