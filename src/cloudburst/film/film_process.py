@@ -11,11 +11,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.parent_watch import own_group, watch_parent
 from cloudburst.renderer.render_process import ProgressReporter, write_line
+
+if TYPE_CHECKING:
+    from cloudburst.film.make import MadeFilm
 
 MEMORY_BYTES = 1_500_000_000
 """Memory limit in bytes. Cuts take 150 MB and crossfades 300 MB; the index of a film takes 20 MB
@@ -31,6 +35,21 @@ def main() -> int:
     own_group()
     plan = FilmPlan.from_json(_first_line())
     watch_parent()
+    try:
+        done = make_limited(plan)
+    except FilmFaultError as exc:
+        write_line(fault=str(exc))
+        return FAULT_EXIT_CODE
+    write_line(done=done._asdict())
+    return 0
+
+
+def make_limited(plan: FilmPlan) -> MadeFilm:
+    """Write the partial files of a film and lines of progress, with limited memory and CPU time.
+
+    Raises:
+        FilmFaultError: No film can be made of the videos.
+    """
     from cloudburst.film.make import make_film  # noqa: PLC0415 - slow: the thread comes first
 
     process_limits.limit_memory(MEMORY_BYTES)
@@ -41,15 +60,9 @@ def main() -> int:
 
     allow(0)
     try:
-        done = make_film(plan, ProgressReporter(), allow)
-    except FilmFaultError as exc:
-        write_line(fault=str(exc))
-        return FAULT_EXIT_CODE
+        return make_film(plan, ProgressReporter(), allow)
     except MemoryError:
-        write_line(fault="videos that take too much memory to read")
-        return FAULT_EXIT_CODE
-    write_line(done=done._asdict())
-    return 0
+        raise FilmFaultError("videos that take too much memory to read") from None
 
 
 def _first_line() -> bytes:

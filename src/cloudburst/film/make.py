@@ -34,10 +34,12 @@ _BLACK = 24
 
 
 class MadeFilm(NamedTuple):
-    """Length of a film whose partial files are complete."""
+    """Properties of a film whose partial files are complete."""
 
     seconds: float
     frames: int
+    width: int
+    height: int
 
 
 def make_film(
@@ -55,7 +57,7 @@ def make_film(
     Raises:
         FilmFaultError: No film can be made of the videos.
     """
-    timeline = _measure(plan)
+    timeline, size = _measure(plan)
     allow(timeline.seconds(timeline.frames))
     film = Path(plan.path)
     partial = {path: part for part, path in partial_files(film).items()}
@@ -63,7 +65,7 @@ def make_film(
         for path in partial.values():
             path.unlink(missing_ok=True)  # a symbolic link in its place is not followed
         _write(plan, timeline, partial, progress)
-    return MadeFilm(timeline.seconds(timeline.frames), timeline.frames)
+    return MadeFilm(timeline.seconds(timeline.frames), timeline.frames, *size)
 
 
 @contextmanager
@@ -100,8 +102,8 @@ def _write(
         )
 
 
-def _measure(plan: FilmPlan) -> Timeline:
-    """Return the timeline of a film, after a check that its videos can be joined."""
+def _measure(plan: FilmPlan) -> tuple[Timeline, tuple[int, int]]:
+    """Return the timeline and the size of a film, after a check that its videos can be joined."""
     lengths: list[int] = []
     with open_video(plan.scenes[0]) as first:
         first.check_ours()
@@ -111,7 +113,7 @@ def _measure(plan: FilmPlan) -> Timeline:
                 lengths.append(video.frames)
     timeline = Timeline(lengths, first.fps, plan.transition, plan.transition_seconds)
     _check_lengths(plan.scenes, timeline)
-    return timeline
+    return timeline, first.size
 
 
 def _check_same(first: SceneVideo, video: SceneVideo) -> None:

@@ -124,7 +124,8 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: Literal["video", "cover"]
+    file: Literal["video", "cover", "subtitles"]
+    """Result of the job; only films have subtitles of their own."""
     parts: Annotated[tuple[PutPart, ...], Field(min_length=1, max_length=MAX_PARTS)]
     """Parts of the file; one for a file that is written by a single request."""
 

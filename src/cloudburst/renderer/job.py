@@ -41,13 +41,15 @@ JOB_FILE = "job.json"
 VIDEO_FILE = "video.mp4"
 """Name of the video in a job's folder; the file exists only once the video is complete."""
 COVER_FILE = "cover.jpg"
-"""Name of the video's cover in a job's folder, for jobs with the option ``cover``."""
+"""Name of the video's cover in a job's folder, for jobs with the option ``cover`` and films."""
+SUBTITLES_FILE = "subtitles.srt"
+"""Name of a film's subtitles in a job's folder."""
 
 INPUT_FAULT_EXIT_CODE = 2
 """Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
 that the service failed."""
 
-Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "full_featured"]
+Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "full_featured", "film"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,15 @@ class RenderedCover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedSubtitles:
+    """Properties of the subtitles of a finished film."""
+
+    size: int
+    """Size of the file, in bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedVideo:
     """Properties of a finished video."""
 
@@ -178,6 +189,8 @@ class RenderedVideo:
     """What differs from the inputs in the video, such as characters that the font lacks."""
     cover: RenderedCover | None = None
     """Cover of the video; ``None`` for a job without the option ``cover``."""
+    subtitles: RenderedSubtitles | None = None
+    """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

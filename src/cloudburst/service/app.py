@@ -41,6 +41,7 @@ AVAILABLE_ENDPOINTS = (
     "/files/<sha256>",
     "/fetches",
     "/jobs",
+    "/films",
 )
 
 
@@ -68,6 +69,7 @@ def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND)
             Route(sha, native.put_file, methods=["PUT"], middleware=key_required),
             Route("/fetches", native.post_fetch, methods=["POST"], middleware=key_required),
             Route("/jobs", native.post_job, methods=["POST"], middleware=key_required),
+            Route("/films", native.post_film, methods=["POST"], middleware=key_required),
             Route("/jobs", native.delete_jobs, methods=["DELETE"], middleware=key_required),
             Route(job, native.get_job, methods=["GET"], middleware=key_required),
             Route(job, native.delete_job, methods=["DELETE"], middleware=key_required),

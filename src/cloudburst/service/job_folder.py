@@ -9,15 +9,19 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from cloudburst.renderer.job import COVER_FILE, VIDEO_FILE, RenderedVideo
+from cloudburst.renderer.job import COVER_FILE, SUBTITLES_FILE, VIDEO_FILE, RenderedVideo
 
-RESULT_FILES = (VIDEO_FILE, COVER_FILE)
+RESULT_FILES = (VIDEO_FILE, COVER_FILE, SUBTITLES_FILE)
 """Files that are kept until the job is deleted."""
 
 
 async def has_results(folder: Path, done: RenderedVideo) -> bool:
     """Return whether the folder has the files that the render process reports, by their sizes."""
-    sizes = {VIDEO_FILE: done.size} | ({COVER_FILE: done.cover.size} if done.cover else {})
+    sizes = {VIDEO_FILE: done.size}
+    if done.cover is not None:
+        sizes[COVER_FILE] = done.cover.size
+    if done.subtitles is not None:
+        sizes[SUBTITLES_FILE] = done.subtitles.size
 
     def found() -> bool:
         files = ((folder / name, size) for name, size in sizes.items())

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from cloudburst.renderer.job import (
     COVER_FILE,
     INPUT_FAULT_EXIT_CODE,
+    SUBTITLES_FILE,
     VIDEO_FILE,
     InputFault,
     RenderedVideo,
@@ -33,6 +34,9 @@ log = logging.getLogger("cloudburst.service")
 
 RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
 """Command that renders a job; the job's folder is appended as the last argument."""
+
+FILM_COMMAND = (sys.executable, "-m", "cloudburst.film.film_job")
+"""Command that makes a film; the job's folder is appended as the last argument."""
 
 MAX_REASON_CHARS = 300
 """Maximum number of characters reported from the last line of a render process's error output.
@@ -59,11 +63,15 @@ class JobOutcome(NamedTuple):
 
 
 class Job:
-    """Job: one scene at the render service, with its state and result."""
+    """Job: one scene or film at the render service, with its state and result."""
 
-    def __init__(self, ident: str, folder: Path, *, attachment: str | None = None) -> None:
+    def __init__(
+        self, ident: str, folder: Path, *, attachment: str | None = None, is_film: bool = False
+    ) -> None:
         self.id = ident
         self.folder = folder
+        self.is_film = is_film
+        """True if the job makes a film of finished videos."""
         self.attachment = attachment
         """File name that the onestep protocol gives to a downloaded video; ``None`` for jobs of
         the native protocol."""
@@ -94,6 +102,11 @@ class Job:
     def cover(self) -> Path:
         """Path of the cover of the finished video."""
         return self.folder / COVER_FILE
+
+    @property
+    def subtitles(self) -> Path:
+        """Path of the subtitles of the finished film."""
+        return self.folder / SUBTITLES_FILE
 
     def snapshot(self) -> dict[str, Any]:
         """Return the job's present state as JSON values."""
@@ -160,12 +173,14 @@ class Jobs:
         settings: ServiceSettings,
         *,
         render: Sequence[str] = RENDER_COMMAND,
+        film: Sequence[str] = FILM_COMMAND,
         gop_command: Sequence[str] = GOP_COMMAND,
     ) -> None:
         self._tasks = tasks
         self._subprocesses = subprocesses
         self._settings = settings
         self._render = render
+        self._film = film
         self._slots = EncoderSlots(settings.encoders)
         self._gop_processes = GopProcesses(self._slots, subprocesses, gop_command)
         self._jobs: dict[str, Job] = {}
@@ -314,7 +329,8 @@ class Jobs:
         ended = None
         async with anyio.create_task_group() as sharing:
             with timeout:
-                ended = await self._subprocesses.run([*self._render, str(job.folder)], on_line)
+                command = self._film if job.is_film else self._render
+                ended = await self._subprocesses.run([*command, str(job.folder)], on_line)
             sharing.cancel_scope.cancel()
         if ended is None:
             return JobOutcome("failed", f"the render made no progress for {limit:g} s")

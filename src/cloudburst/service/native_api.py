@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Self
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from cloudburst.models.film_jobs import FilmJobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
 from cloudburst.models.transfers import FetchRequest, UploadRequest
@@ -28,6 +30,11 @@ from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.fetches import MAX_FETCH_REQUEST_BYTES, Fetch
 from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
+from cloudburst.service.film_jobs import (
+    MAX_FILM_REQUEST_BYTES,
+    film_contents,
+    film_description,
+)
 from cloudburst.service.http_errors import RejectedRequestError, display_value
 from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
@@ -123,26 +130,61 @@ class NativeApi:
         asked = await request_body.read_model(
             request, JobRequest, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
         )
+
+        async def submitted(ident: str) -> Job:
+            self._service.check_queue()
+            self._check_duration(asked)
+            async with self._drafted(ident, asked.contents()) as job:
+                await self._service.submit(
+                    job, name=asked.name, options=asked.options, duration=asked.duration
+                )
+            return job
+
+        return await self._accepted(request, submitted)
+
+    async def post_film(self, request: Request) -> Response:
+        """Create a job for a film of stored videos and add it to the queue."""
+        asked = await request_body.read_model(
+            request,
+            FilmJobRequest,
+            limit=MAX_FILM_REQUEST_BYTES,
+            stall=self._settings.stall_seconds,
+        )
+
+        async def submitted(ident: str) -> Job:
+            self._service.check_queue()
+            async with self._drafted(ident, film_contents(asked), is_film=True) as job:
+                await self._service.submit_text(job, film_description(asked))
+            return job
+
+        return await self._accepted(request, submitted)
+
+    async def _accepted(
+        self, request: Request, submitted: Callable[[str], Awaitable[Job]]
+    ) -> Response:
+        """Return the job of a repeated request; otherwise submit a new one."""
         ident = _idempotency_key(request) or uuid4().hex
         async with self._posting:  # a repeated request must find the job of the first one
             if (job := self._service.jobs.get(ident)) is not None:
                 return _named(job, 200)
-            return _named(await self._submitted(ident, asked), 201)
+            return _named(await submitted(ident), 201)
 
-    async def _submitted(self, ident: str, asked: JobRequest) -> Job:
-        self._service.check_queue()
-        self._check_duration(asked)
-        async with self._service.reserve_disk(0), self._service.draft_job(ident) as job:
+    @asynccontextmanager
+    async def _drafted(
+        self, ident: str, contents: Mapping[str, str], *, is_film: bool = False
+    ) -> AsyncGenerator[Job]:
+        """Yield a job with its input files, which the block submits."""
+        async with (
+            self._service.reserve_disk(0),
+            self._service.draft_job(ident, is_film=is_film) as job,
+        ):
             try:
-                await self._service.store.link(asked.contents(), job.folder)
+                await self._service.store.link(contents, job.folder)
             except MissingContentError as error:
                 raise RejectedRequestError(
                     409, "upload these contents first", missing=error.missing
                 ) from None
-            await self._service.submit(
-                job, name=asked.name, options=asked.options, duration=asked.duration
-            )
-        return job
+            yield job
 
     def _check_duration(self, asked: JobRequest) -> None:
         limit = self._settings.audio_seconds
@@ -199,7 +241,7 @@ class NativeApi:
         return TransferStream(fetch.run, fetch.progress, heartbeat=heartbeat, stall=stall)
 
     async def post_upload(self, request: Request) -> Response:
-        """Write the video or cover of a job to S3, with a stream of its progress."""
+        """Write a result of a job to S3, with a stream of its progress."""
         job, stall = self._job(request), self._settings.stall_seconds
         asked = await request_body.read_model(
             request, UploadRequest, limit=MAX_UPLOAD_REQUEST_BYTES, stall=stall, secret=True

@@ -91,11 +91,13 @@ class RenderService:
             raise RejectedRequestError(507, "not enough free disk space at the moment") from None
 
     @asynccontextmanager
-    async def draft_job(self, ident: str, *, attachment: str | None = None) -> AsyncGenerator[Job]:
+    async def draft_job(
+        self, ident: str, *, attachment: str | None = None, is_film: bool = False
+    ) -> AsyncGenerator[Job]:
         """Yield a job with an empty folder; delete the folder unless the job is submitted."""
         # The folder of a deleted job of the same id may still be there.
         folder = self.folder / "jobs" / f"{ident}-{token_hex(4)}"
-        job = Job(ident, folder, attachment=attachment)
+        job = Job(ident, folder, attachment=attachment, is_film=is_film)
         await to_thread.run_sync(job.folder.mkdir)
         try:
             yield job
@@ -125,7 +127,14 @@ class RenderService:
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )
-        text = description.to_json()
+        await self.submit_text(job, description.to_json())
+
+    async def submit_text(self, job: Job, text: str) -> None:
+        """Add a drafted job to the queue with the content of its ``job.json``.
+
+        Raises:
+            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
+        """
         await to_thread.run_sync(lambda: (job.folder / JOB_FILE).write_text(text, encoding="utf-8"))
         with _refusing():
             self.jobs.submit(job)

@@ -1,4 +1,4 @@
-"""Videos and covers that the service writes to S3."""
+"""Videos, films and their other files that the service writes to S3."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class Upload:
             if done.cover is None:
                 raise RejectedRequestError(404, "there is no cover: the job has no option cover")
             path, size = job.cover, done.cover.size
+        elif request.file == "subtitles":
+            if done.subtitles is None:
+                raise RejectedRequestError(404, "there are no subtitles: only films have them")
+            path, size = job.subtitles, done.subtitles.size
         check_parts(request.parts, size)
         self._transfers = transfers
         self._job = job

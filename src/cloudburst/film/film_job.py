@@ -1,0 +1,77 @@
+"""Film process of the render service: ``python -m cloudburst.film.film_job FOLDER``.
+
+The folder has the videos, the subtitles, and a `FilmPlan` with paths relative to the folder. The
+process writes the lines of a render process, and exits with the same codes: see
+`cloudburst.renderer.render_process`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from cloudburst.film.film_process import make_limited
+from cloudburst.film.plan import FilmFaultError, FilmPlan, film_files, partial_files
+from cloudburst.renderer.job import (
+    COVER_FILE,
+    INPUT_FAULT_EXIT_CODE,
+    JOB_FILE,
+    SUBTITLES_FILE,
+    VIDEO_FILE,
+    InputFault,
+    RenderedCover,
+    RenderedSubtitles,
+    RenderedVideo,
+)
+from cloudburst.renderer.parent_watch import start_child
+from cloudburst.renderer.render_process import write_line
+
+
+def main(folder: Path) -> int:
+    """Make the film of the job in the folder, and return the exit code."""
+    start_child()
+    os.chdir(folder)  # the paths in the plan, and in errors, are relative
+    plan = FilmPlan.from_json(Path(JOB_FILE).read_bytes())
+    try:
+        made = make_limited(plan)
+    except FilmFaultError as exc:
+        fault = InputFault(field="film", found=str(exc), expected="videos that can be joined")
+        write_line(fault=asdict(fault))
+        return INPUT_FAULT_EXIT_CODE
+    _rename(Path(plan.path))
+    film, cover = _measured(VIDEO_FILE), _measured(COVER_FILE)
+    done = RenderedVideo(
+        seconds=made.seconds,
+        frames=made.frames,
+        width=made.width,
+        height=made.height,
+        size=film.size,
+        sha256=film.sha256,
+        scenario="film",
+        cover=RenderedCover(size=cover.size, sha256=cover.sha256),
+        subtitles=_measured(SUBTITLES_FILE) if Path(SUBTITLES_FILE).exists() else None,
+    )
+    write_line(done=asdict(done))
+    return 0
+
+
+def _rename(film: Path) -> None:
+    """Give the partial files the names that the service expects."""
+    names = dict(zip(film_files(film), (SUBTITLES_FILE, COVER_FILE, VIDEO_FILE), strict=True))
+    for partial, path in partial_files(film).items():
+        if partial.exists():
+            partial.replace(names[path])
+
+
+def _measured(name: str) -> RenderedSubtitles:
+    """Return the size and the SHA-256 of a file."""
+    with Path(name).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return RenderedSubtitles(size=file.tell(), sha256=sha256)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
