@@ -25,7 +25,7 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
-from cloudburst.film.request import claimed_film, film_request
+from cloudburst.film.request import film_request
 from cloudburst.history import load_history, save_history
 from cloudburst.journal import is_run_name
 from cloudburst.models.film import Transition
@@ -227,11 +227,12 @@ class Client(anyio.AsyncContextManagerMixin):
         inputs have changed. Running tasks of earlier processes are adopted or stopped, and are part
         of the bill.
 
-        ``film`` is the path of an MP4 file in which the videos are joined in the order of the
-        scenes, once all of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``)
-        are beside it. From scene to scene there is a ``transition`` of ``transition_seconds``. A
-        film that cannot be made is not an error of a scene: see `Report.film` and
-        `Report.film_error`.
+        ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
+        of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
+        is a path on this machine or, for videos in S3, an object such as ``s3://bucket/film.mp4``,
+        which a worker makes. From scene to scene there is a ``transition`` of
+        ``transition_seconds``. A film that cannot be made is not an error of a scene: see
+        `Report.film` and `Report.film_error`.
 
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.
@@ -269,14 +270,16 @@ class Client(anyio.AsyncContextManagerMixin):
                 client.open_run_journal(
                     destination.folder, run_name, resume=resume, reclaim=claimed.renew
                 ) as run_journal,
-                claimed_film(
+                client.remote.claimed_film(
                     inputs.film,
                     inputs.chapters,
+                    inputs.remote_files,
                     run=run_name,
                     overwrite=overwrite,
-                    replace_film=resume,
+                    resume=resume,
                     replace_rest=run_journal.has_requested(inputs.film),
-                ) as make_film,
+                    on_lost=partial(client.pool.abort, run_name),
+                ) as maker,
             ):
                 earlier = None
                 if resume:
@@ -297,7 +300,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     journal=run_journal.journal,
                     first=self._first(client.pool, run_name, inputs, now=run_journal.journal.now()),
                     earlier=earlier,
-                    make_film=make_film,
+                    film=maker,
                     remote=await client.remote.files(
                         run_name,
                         inputs.remote_files,

@@ -46,6 +46,10 @@ class Destination(Protocol):
         """Outdated objects of the run itself, which `recover` has found and the run replaces."""
         ...
 
+    def video(self, scene: str) -> OutputLocation:
+        """Return the location of the video of a scene."""
+        ...
+
     async def find_faults(self) -> Sequence[SceneFault]:
         """Return why no video can be written, as far as the destination shows that before a run.
 
@@ -116,6 +120,10 @@ class FolderDestination:
     """Absolute path of the folder."""
     replaceable: Collection[S3Object] = ()
     """None: files are replaced by a rename."""
+
+    def video(self, scene: str) -> Path:
+        """Return the path of the video of a scene."""
+        return self.folder / f"{scene}.mp4"
 
     async def find_faults(self) -> Sequence[SceneFault]:
         """Return no faults: the folder is checked when its videos are claimed."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from cloudburst.errors import SceneFault
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation, RemoteLocation, S3Object, S3Prefix
@@ -28,16 +29,42 @@ OnProgress: TypeAlias = Callable[[float], None]
 raise."""
 
 
-class FilmMaker(Protocol):
-    """Function that makes the film of a run."""
+class OnWorker(Protocol):
+    """Function that makes a film on a worker of the run."""
 
     async def __call__(
-        self, videos: Sequence[Video], on_progress: OnProgress, /
-    ) -> tuple[Path, bool]:
+        self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress, /
+    ) -> None:
+        """Make a film on a worker, which gets its videos and writes it to S3.
+
+        ``remote`` is the access to the files of the film. Raises `FilmError` if the film cannot be
+        made.
+        """
+        ...
+
+
+class FilmMaker(Protocol):
+    """Maker of the film of a run."""
+
+    @property
+    def needs_worker(self) -> bool:
+        """True if a worker makes the film, so that the last worker of the run is kept for it."""
+        ...
+
+    async def make(
+        self, videos: Sequence[Video], on_progress: OnProgress, on_worker: OnWorker
+    ) -> tuple[OutputLocation, bool]:
         """Make the film of the finished videos, in their order.
 
-        Return its path, and true if it was made earlier from the same videos. Raises `FilmError`
-        if no film can be made of the videos.
+        Return its location, and true if it was made earlier from the same videos.
+
+        Args:
+            videos: Finished videos.
+            on_progress: Function that is called with the finished share of the film.
+            on_worker: Function that makes the film if a worker makes it.
+
+        Raises:
+            FilmError: No film can be made of the videos.
         """
         ...
 
@@ -106,6 +133,8 @@ class UploadedScene:
     computed; infinite if it is not known."""
     needs_cover: bool = False
     """True if the worker must make a cover of the video."""
+    is_film: bool = False
+    """True for the files of a film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +145,16 @@ class EncodedCover:
     """Size of the cover, in bytes."""
     sha256: str
     """SHA-256 of the cover, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedSubtitles:
+    """Subtitles of a film that are ready on a worker."""
+
+    size: int
+    """Size of the file, in bytes."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +177,8 @@ class EncodedVideo:
     of these slots."""
     cover: EncodedCover | None = None
     """Cover of the video; ``None`` if none was requested."""
+    subtitles: EncodedSubtitles | None = None
+    """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,12 +355,24 @@ class Renderer(Protocol):
         """
         ...
 
+    async def upload_film(
+        self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]
+    ) -> UploadedScene:
+        """Let the worker get the files of a film; `encode` and `download` then make and write it.
+
+        Args:
+            film: The film.
+            remote: Access to the files of the film.
+            on_file: Function that is called after each file.
+        """
+        ...
+
     def discard(self, upload: UploadedScene) -> None:
         """Discard an uploaded scene that will not be encoded. It does not wait or raise."""
         ...
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
-        """Encode an uploaded scene, and return when the video is ready on the worker."""
+        """Encode an uploaded scene or film, and return when the video is ready on the worker."""
         ...
 
     async def download(

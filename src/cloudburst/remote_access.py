@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from cloudburst.destinations import Destination, FolderDestination
+from cloudburst.destinations import Destination, FolderDestination, OnLost
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.locations import RemoteLocation, S3Object, is_s3, parse_s3_prefix
+from cloudburst.film.request import ChapterSource, claimed_film
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.locations import (
+    RemoteLocation,
+    S3Object,
+    is_path_of_s3,
+    is_s3,
+    parse_s3_prefix,
+)
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.ports import RemoteFiles
+from cloudburst.ports import FilmMaker, RemoteFiles
 
 if TYPE_CHECKING:
     from cloudburst.aws.s3.object_store import ObjectStore
-
-_S3_PATH = re.compile(r"s3:[/\\]")
-"""Pattern of a path that was made of the URL of a folder in S3."""
 
 
 class RemoteAccess:
@@ -50,7 +54,7 @@ class RemoteAccess:
             ConfigurationError: It is neither a path nor a folder in S3.
             CredentialsError: The profile does not exist, or the configuration of boto is wrong.
         """
-        if _S3_PATH.match(str(to)) and not is_s3(to):
+        if is_path_of_s3(to):
             msg = f"to: the path {to}; expected the text s3://bucket/folder/, which is not a path"
             raise ConfigurationError(msg)
         if not isinstance(to, str) or not is_s3(to):
@@ -98,6 +102,64 @@ class RemoteAccess:
             private_inputs=self.settings.private_inputs,
         )
         return files
+
+    @asynccontextmanager
+    async def claimed_film(
+        self,
+        film: FilmRequest | None,
+        sources: Sequence[ChapterSource],
+        inputs: Mapping[RemoteLocation, RemoteFile],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
+        replace_rest: bool,
+        on_lost: OnLost,
+    ) -> AsyncGenerator[FilmMaker | None]:
+        """Claim the files of a film, and yield its maker; ``None`` if no film is requested.
+
+        Args:
+            film: The film.
+            sources: Scenes of the film in order.
+            inputs: Remote input files, as the check before the run has found them.
+            run: Name of the run that makes the film.
+            overwrite: True to replace existing files.
+            resume: True to replace a film that was made before, with its other files.
+            replace_rest: True to replace the other files of a film that was removed from this
+                machine.
+            on_lost: Function that is called if another process takes the film over.
+
+        Raises:
+            OutputExistsError: A file of the film exists and must not be replaced.
+            OutputClaimedError: Another process writes this film, or a video of this name.
+            ConfigurationError: The film cannot be written to its place.
+        """
+        if film is None or isinstance(film.path, Path):
+            async with claimed_film(
+                film,
+                sources,
+                run=run,
+                overwrite=overwrite,
+                replace_film=resume,
+                replace_rest=replace_rest,
+            ) as maker:
+                yield maker
+            return
+        store = await self._object_store()
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.s3_film")
+        claim: AbstractAsyncContextManager[FilmMaker] = module.claimed_s3_film(
+            store,
+            film,
+            sources,
+            inputs,
+            run=run,
+            overwrite=overwrite,
+            resume=resume,
+            private_inputs=self.settings.private_inputs,
+            on_lost=on_lost,
+        )
+        async with claim as maker:
+            yield maker
 
     async def _object_store(self) -> ObjectStore:
         async with self._opening:

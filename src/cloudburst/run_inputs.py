@@ -12,8 +12,12 @@ from anyio.lowlevel import checkpoint
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import Destination, FolderDestination
-from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
-from cloudburst.film.request import ChapterSource, check_scenes_of_film
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.film.request import (
+    ChapterSource,
+    check_place_of_film,
+    check_scenes_of_film,
+)
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
@@ -48,10 +52,7 @@ class RunInputs(NamedTuple):
 
     @property
     def chapters(self) -> list[ChapterSource]:
-        """What the film takes from the scenes besides their videos; nothing without a film.
-
-        Raises `ConfigurationError` for subtitles that are not on this machine.
-        """
+        """What the film takes from the scenes besides their videos; nothing without a film."""
         return [] if self.film is None else [ChapterSource.of(one.scene) for one in self.scenes]
 
     @property
@@ -79,15 +80,13 @@ async def check_inputs(
     A cancellation ends the requests for remote files at once.
 
     Raises:
-        ConfigurationError: A file of the film would replace a video or a file of a scene.
+        ConfigurationError: The film is not where the videos are, or would replace a video or a file
+            of a scene.
         InvalidScenesError: Scenes or their files have problems; the error lists all of them.
     """
-    if film is not None and not isinstance(destination, FolderDestination):
-        msg = (
-            f"film: {film.path}; expected no film for videos in S3: render to a folder of this "
-            "machine, or join the downloaded videos with `cloudburst film`"
-        )
-        raise ConfigurationError(msg)
+    if film is not None:
+        in_s3 = not isinstance(destination, FolderDestination)
+        check_place_of_film(film.path, videos_in_s3=in_s3)
     check = partial(
         _check,
         scene_list(scenes),
@@ -159,7 +158,7 @@ def _check(
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     if film is not None:
-        check_scenes_of_film(film, checked, destination.folder)
+        check_scenes_of_film(film, checked, destination.video)
     return RunInputs(
         add_fingerprints(checked, remote.files),
         options,

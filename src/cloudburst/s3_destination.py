@@ -98,7 +98,7 @@ class S3Destination:
         if run := await anyio.to_thread.run_sync(newest_run_with, self.folder, names):
             return run
         there = await self._existing()
-        videos = [video for name in names if (video := self._video(name)) in there]
+        videos = [video for name in names if (video := self.video(name)) in there]
         for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
             if run := await run_of(self._store, video):
                 return run
@@ -165,11 +165,12 @@ class S3Destination:
                 tasks.start_soon(find, location, scene)
         return found
 
-    def _video(self, scene: str) -> S3Object:
+    def video(self, scene: str) -> S3Object:
+        """Return the location of the video of a scene."""
         return self._prefix.object(f"{scene}.mp4")
 
     def _outputs(self, scene: CheckedScene) -> list[S3Object]:
-        video = self._video(scene.scene.name)
+        video = self.video(scene.scene.name)
         return [video, cover_path(video)] if scene.options.cover else [video]
 
     def _result(
@@ -186,7 +187,7 @@ class S3Destination:
         if any(info.fingerprint != scene.fingerprint for info in there):
             return None
         video, cover = there[0], there[1] if len(there) > 1 else None
-        location = self._video(scene.scene.name)
+        location = self.video(scene.scene.name)
         if entry is not None and entry.video.sha256 == video.sha256:
             return replace(entry, video=entry.video.moved_to(location))
         return ResultEntry(

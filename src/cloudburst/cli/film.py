@@ -99,15 +99,17 @@ async def _make(
 ) -> tuple[list[FolderVideo], bool] | None:
     """Return the videos of the film, and true if it was made before; ``None`` after a signal."""
     with collapse_single(), anyio.CancelScope() as work, signals.call_on_first_signal(work.cancel):
-        videos = await to_thread.run_sync(videos_in, folder, request.path, abandon_on_cancel=True)
+        film = request.path
+        assert isinstance(film, Path), "the command takes a path"
+        videos = await to_thread.run_sync(videos_in, folder, film, abandon_on_cancel=True)
         sources = [video.source for video in videos]
         run = uuid4().hex[:12]
         async with claimed_film(
             request, sources, run=run, overwrite=overwrite, replace_film=True
-        ) as make_film:
-            assert make_film is not None, "a film is requested"
+        ) as maker:
+            assert maker is not None, "a film is requested"
             with _progress(console) as show:
-                _, skipped = await make_film([video.video for video in videos], show)
+                _, skipped = await maker.make([video.video for video in videos], show)
         return videos, skipped
     return None
 

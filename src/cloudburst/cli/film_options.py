@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
@@ -34,8 +33,11 @@ class FilmFlags(TransitionFlags):
     """Command-line options for the film of a run."""
 
     film: Annotated[
-        Path | None,
-        Parameter(help="Join all videos to this file (.mp4), with chapters and subtitles."),
+        str | None,
+        Parameter(
+            help="Join all videos to this file (.mp4), with chapters and subtitles: a path, or "
+            "s3://bucket/film.mp4 for videos in S3."
+        ),
     ] = None
 
     def request(self) -> FilmRequest | None:

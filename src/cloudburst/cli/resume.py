@@ -123,8 +123,10 @@ def resume_command(
 
 
 def _lacks_film(film: FilmRequest | None) -> bool:
-    """Return whether a film was requested that does not exist."""
-    return film is not None and read_fingerprint(film.path) is None
+    """Return whether a film was requested that does not exist, or is in S3, where the run looks."""
+    if film is None:
+        return False
+    return not isinstance(film.path, Path) or read_fingerprint(film.path) is None
 
 
 def _missing_videos(state: JournalState, folder: OutputFolder, settings: Settings) -> list[str]:

@@ -1,27 +1,24 @@
-"""Attempts at one scene: upload, encode and download, with retries and speculative copies."""
+"""Attempts at one scene or film: upload, encode and download, with retries and copies."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.engine.journal_writer import JournalWriter
-from cloudburst.engine.output_folder import OutputFolder
+from cloudburst.engine.attempt_context import AttemptContext
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Assignment, AssignmentState, Ticket
 from cloudburst.engine.progress_timeout import ProgressTimeout, progress_timeout
 from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.engine.worker_record import Attempt, PhaseSpan
 from cloudburst.errors import CloudburstError
-from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.events import (
     SceneCopied,
     SceneEncoded,
@@ -32,96 +29,13 @@ from cloudburst.models.events import (
     SceneStarted,
     SceneUploaded,
 )
-from cloudburst.models.fingerprint import fingerprint
-from cloudburst.models.journal_entries import SceneFailureEntry
-from cloudburst.models.locations import OutputLocation
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene, Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, RemoteFiles, UploadedScene
+from cloudburst.models.scene import Video
+from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene
 
 logger = logging.getLogger(__name__)
 
-Emit: TypeAlias = Callable[..., None]
-"""Function that emits an event of one scene; called with the event's class and fields."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneContext:
-    """Inputs, settings and shared objects that all attempts at one scene use."""
-
-    scene: Scene
-    ticket: Ticket
-    to: OutputLocation
-    """Final location of the scene's video."""
-    options: RenderOptions
-    record: SceneRecord
-    emit: Emit
-    timeout: float | None
-    """Seconds that an attempt may take without progress; ``None``: no limit. See
-    `Timeouts.scene`."""
-    max_attempts: int
-    max_audio_seconds: float
-    """Length of the audio in seconds, or the limit for it if the length is not known."""
-    output: OutputFolder
-    """Output folder of the run, through which videos are downloaded."""
-    remote: RemoteFiles | None = None
-    """Access to the remote files of the run; ``None`` if all files are on this machine."""
-    fingerprint: str = ""
-    """Fingerprint of the scene's files and options when the run began; empty if it was not
-    computed."""
-    writer: JournalWriter | None = None
-
-    def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
-        """Add a failed attempt to the journal, without waiting until it is written.
-
-        Args:
-            error: Error of the attempt.
-            final: True if no other attempt follows.
-        """
-        if self.writer is not None:
-            # Not awaited: the scene must be back in the queue before the next scheduling decision.
-            self.writer.add(
-                SceneFailureEntry(
-                    scene=self.record.name,
-                    failures=self.record.failures,
-                    worker_failures=self.record.worker_failures,
-                    worker_losses=self.record.worker_losses,
-                    error=ErrorEntry.of(error),
-                    given_up=final,
-                )
-            )
-
-    async def write_result(
-        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
-    ) -> None:
-        """Write the result of an attempt to the journal, before the video gets its final name.
-
-        Args:
-            video: The video, with its final path.
-            attempt: Attempt that made the video.
-            inputs: Hashes of the files of which the video is made, by role, such as image or
-                audio. If a file has changed since the run began, the journal gets the fingerprint
-                of the changed files, and a warning is logged.
-            download_began: Time at which the download began, on anyio's clock.
-        """
-        made_of = self.fingerprint
-        if inputs and self.fingerprint:
-            made_of = fingerprint(
-                self.scene.name, self.options, inputs, duration=self.scene.duration
-            )
-        if made_of != self.fingerprint:
-            logger.warning(
-                "scene %s: its files have changed since the run began; its video is made of what "
-                "they were when they were sent",
-                self.scene.name,
-            )
-        if self.writer is not None:
-            download = PhaseSpan("download", download_began, anyio.current_time())
-            spans = [*attempt.spans, download]
-            await self.writer.result(video, made_of, self.record.attempts, spans)
-
-
-async def render_scene(context: SceneContext, pool: WorkerPool) -> Video:
+async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
     """Make attempts at a scene until one of them succeeds, and return the video.
 
     Raises:
@@ -150,7 +64,7 @@ async def render_scene(context: SceneContext, pool: WorkerPool) -> Video:
             record.attempts -= 1  # the scheduler took the scene off its worker: not a failure
 
 
-async def _attempt(context: SceneContext, pool: WorkerPool) -> Video | None:
+async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
     """Make one attempt, and a speculative copy of it if the scheduler starts one.
 
     Returns:
@@ -179,7 +93,7 @@ async def _attempt(context: SceneContext, pool: WorkerPool) -> Video | None:
     raise AssertionError("unreachable: that scope is cancelled after its last await")
 
 
-async def _attempt_first(context: SceneContext, pool: WorkerPool) -> Video | None:
+async def _attempt_first(context: AttemptContext, pool: WorkerPool) -> Video | None:
     record, video = context.record, None
     waiting_since, queued_before = context.ticket.take_waiting_since(), record.queued_seconds
     try:
@@ -197,7 +111,7 @@ async def _attempt_first(context: SceneContext, pool: WorkerPool) -> Video | Non
 
 
 async def _attempt_copy(
-    assignment: Assignment, *, context: SceneContext, pool: WorkerPool
+    assignment: Assignment, *, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
     """Make a speculative copy of an attempt: render the scene on a second worker.
 
@@ -280,7 +194,7 @@ async def _speculative_copy(
     with collapse_single():
         async with anyio.create_task_group() as tasks:
             copy = SpeculativeCopy(tasks, render)
-            ticket.on_copy = copy.start
+            ticket.on_copy = None if ticket.is_film else copy.start
             try:
                 yield copy
             finally:
@@ -289,7 +203,7 @@ async def _speculative_copy(
 
 
 async def _attempt_on(
-    assignment: Assignment, context: SceneContext, pool: WorkerPool
+    assignment: Assignment, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
     """Upload, encode and download a scene on one worker, and return its video.
 
@@ -318,7 +232,7 @@ class _Phases:
     """The three phases of one attempt on one worker."""
 
     def __init__(
-        self, assignment: Assignment, context: SceneContext, timeout: ProgressTimeout
+        self, assignment: Assignment, context: AttemptContext, timeout: ProgressTimeout
     ) -> None:
         self._assignment = assignment
         self._context = context
@@ -333,9 +247,7 @@ class _Phases:
         context, record = self._context, self._record
         context.emit(SceneStarted, task=self._task, attempt=record.attempts)
         with record.measure("upload", self.attempt):
-            uploaded = await self._renderer.upload(
-                context.scene, context.options, remote=context.remote
-            )
+            uploaded = await context.upload(self._renderer, self._timeout.renew)
         record.bytes_sent += uploaded.sent
         record.bytes_fetched += uploaded.fetched
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
@@ -399,7 +311,7 @@ class _Phases:
 
     def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
         return Video(
-            scene=self._context.scene.name,
+            scene=self._record.name,
             path=file.path,
             task=self._task,
             size=file.size,

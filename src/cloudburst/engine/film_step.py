@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import FilmError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
-from cloudburst.ports import FilmMaker
+from cloudburst.models.locations import OutputLocation
+from cloudburst.ports import FilmMaker, OnWorker
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
@@ -19,18 +19,25 @@ class FilmStep:
     """Step that makes the film of a run when all of its scenes have their videos.
 
     Args:
-        make: Function that makes the film.
+        maker: Maker of the film.
+        on_worker: Function that makes the film on a worker.
         emit: Function that adds an event to the stream of the run: its class, and its fields.
     """
 
-    def __init__(self, make: FilmMaker, emit: Callable[..., None]) -> None:
-        self._make = make
+    def __init__(self, maker: FilmMaker, on_worker: OnWorker, emit: Callable[..., None]) -> None:
+        self._maker = maker
+        self._on_worker = on_worker
         self._emit = emit
         self._percent = -1
-        self.path: Path | None = None
-        """Path of the film; ``None`` if it is not made."""
+        self.path: OutputLocation | None = None
+        """Location of the film; ``None`` if it is not made."""
         self.error: str | None = None
         """Reason why no film was made; ``None`` if there is none."""
+
+    @property
+    def needs_worker(self) -> bool:
+        """True if a worker makes the film."""
+        return self._maker.needs_worker
 
     async def run(self, scenes: Sequence[SceneRecord]) -> None:
         """Make the film of these scenes, or record why there is none."""
@@ -39,7 +46,7 @@ class FilmStep:
             self._fail(_incomplete([scene.name for scene in scenes if scene.video is None]))
             return
         try:
-            self.path, skipped = await self._make(videos, self._on_progress)
+            self.path, skipped = await self._maker.make(videos, self._on_progress, self._on_worker)
         except FilmError as exc:
             self._fail(str(exc))
         except Exception:  # the videos are finished and paid

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from cloudburst.engine.defects import log_defect
 from cloudburst.errors import CloudburstError, WorkerProtocolError
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
@@ -71,6 +72,12 @@ class _GuardedRenderer:
     ) -> UploadedScene:
         with _translated():
             return await self._renderer.upload(scene, options, remote=remote)
+
+    async def upload_film(
+        self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]
+    ) -> UploadedScene:
+        with _translated():
+            return await self._renderer.upload_film(film, remote=remote, on_file=on_file)
 
     def discard(self, upload: UploadedScene) -> None:
         try:

@@ -127,6 +127,10 @@ class WorkerPool:
                 if ticket.assignment is not None:  # assigned, and never used
                     self._scheduler.release(ticket.assignment)
 
+    def expecting_film(self) -> AbstractContextManager[None]:
+        """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
+        return self._scheduler.expecting_film()
+
     def pause(self, run: str) -> None:
         """Start no scene of a run until it is resumed; running encodes and downloads continue."""
         self._scheduler.pause(run)

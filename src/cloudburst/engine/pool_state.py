@@ -43,6 +43,9 @@ class Ticket:
     suspect: bool = False
     """True if a worker ended while it encoded the scene. The scene is encoded alone from then
     on."""
+    is_film: bool = False
+    """True for the film of the run, which has no speculative copy, and from whose times nothing is
+    learned about scenes."""
     queued: bool = False
     """True while the scene is in the queue."""
     waiting_since: float | None = None

@@ -46,6 +46,7 @@ class ReportBuilder:
     ) -> None:
         self._run = run
         self._scenes = scenes
+        self._names = {scene.name for scene in scenes}
         self._workers = workers
         self._started_at = started_at
         self._seconds = seconds
@@ -109,7 +110,7 @@ class ReportBuilder:
             ready_at=on_run_clock(worker.ready),
             stopped_at=on_run_clock(worker.stopped),
             encode_seconds=covered_seconds((span.started_at, span.ended_at) for span in spans),
-            scenes=sum(attempt.finished for attempt in attempts),
+            scenes=sum(attempt.finished for attempt in attempts if attempt.scene in self._names),
             cost=cost,
             possibly_running=worker.possibly_running,
             error=_text(worker.error),

@@ -10,7 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.engine.attempt import SceneContext, render_scene
+from cloudburst.engine.attempt import render_scene
+from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.event_stream import EventStream
 from cloudburst.engine.film_step import FilmStep
@@ -37,6 +38,7 @@ from cloudburst.engine.recovery import (
 from cloudburst.engine.report import ReportBuilder, status
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.supported_options import check_supported
+from cloudburst.engine.worker_film import FilmOnWorker
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import ClosedError, CloudburstError
 from cloudburst.models.events import Event, SceneCompleted, SceneFailed, SceneQueued
@@ -177,7 +179,7 @@ async def open_run(
     journal: Journal | None = None,
     first: Sequence[Entry] = (),
     earlier: RecoveredState | None = None,
-    make_film: FilmMaker | None = None,
+    film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
     bytes_checked: int = 0,
 ) -> AsyncGenerator[Run]:
@@ -197,7 +199,7 @@ async def open_run(
         first: Journal entries to write before anything starts.
         earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
             they finished are kept, and their tasks are used or stopped.
-        make_film: Function that makes the film of the run; ``None`` if no film was requested.
+        film: Maker of the film of the run; ``None`` if no film was requested.
         remote: Access to the remote files of the run; ``None`` if all files are on this machine.
         bytes_checked: Number of bytes of remote files that were read for the checks.
 
@@ -210,8 +212,17 @@ async def open_run(
     checked = {scene.scene.name: scene for scene in scenes}
     run = Run(name, tuple(records.values()), pool)
     run.bytes_checked = bytes_checked
-    run.film = None if make_film is None else FilmStep(make_film, run.emit)
     output = OutputFolder(name, pool)
+    if film is not None:
+        on_worker = FilmOnWorker(
+            run=name,
+            pool=pool,
+            language=scenes[0].options.language,
+            timeout=timeouts.scene,
+            max_attempts=limits.attempts,
+            output=output,
+        )
+        run.film = FilmStep(film, on_worker, run.emit)
     recovery: TaskRecovery | None = None
     if earlier is not None:
         for record in records.values():
@@ -315,13 +326,23 @@ class _RunProgress:
     async def run(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """Recover earlier tasks, render all scenes, and wait for the end of the run.
+        """Recover earlier tasks, render all scenes, make the film, and end the run.
 
         Args:
             tasks: Task group in which the scenes are rendered.
             queued: Function that queues the scenes: see `WorkerPool.admit`.
         """
         self._tasks = tasks
+        needs_worker = self._run.film is not None and self._run.film.needs_worker
+        with self._pool.expecting_film() if needs_worker else nullcontext():
+            await self._make_videos(tasks, queued)
+            await self._run.make_film()
+        await self._pool.wait_drained(self._run.name)
+        self._run.end()
+
+    async def _make_videos(
+        self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         for number, record in enumerate(self._records.values(), 1):
             self._emit_start(record)
             if not number % EVENTS_PER_CHECKPOINT:
@@ -335,9 +356,6 @@ class _RunProgress:
                 await self._finished.wait()
         if self._recovery is not None:
             await self._recovered.wait()
-        await self._run.make_film()
-        await self._pool.wait_drained(self._run.name)
-        self._run.end()
 
     async def _keep_looking(self, recovery: TaskRecovery) -> None:
         while await recovery.look_again():

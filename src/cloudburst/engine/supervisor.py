@@ -195,6 +195,8 @@ class Supervisor:
         while not worker.stopping:
             closing = worker.state in {WorkerState.CLOSING, WorkerState.DRAINING}
             left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle)
+            if left <= 0 and not closing and self._scheduler.keeps(worker):
+                left = WATCH_SECONDS
             if left <= 0:
                 return
             worker.changed = anyio.Event()

@@ -13,6 +13,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.request import ChapterSource
 from cloudburst.models.journal_state import JournalState
+from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video
 from cloudburst.safe_files import open_regular_file
 from cloudburst.scenes import SUBTITLE_SUFFIXES, natural_key
@@ -78,7 +79,9 @@ def _source(video: Path, run: JournalState | None) -> ChapterSource:
     """Return what the film takes from a scene besides its video."""
     if run is not None:
         source = ChapterSource.of(run.scenes[video.stem].scene)
-        exists = source.subtitle is not None and source.subtitle.is_file()
+        if source.subtitle is None:
+            return source
+        exists = require_path(source.subtitle, f"film: subtitles of {source.name}").is_file()
         return source if exists else source._replace(subtitle=None)
     beside = (video.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
     subtitle = next((path for path in beside if path.is_file()), None)

@@ -16,7 +16,6 @@ from PIL import Image
 from cloudburst.film.film_file import write_film
 from cloudburst.film.pictures import film_pictures
 from cloudburst.film.plan import (
-    MAX_FILM_SECONDS,
     FilmFaultError,
     FilmPlan,
     FilmScene,
@@ -27,6 +26,7 @@ from cloudburst.film.scene_video import SceneVideo, open_video
 from cloudburst.film.sound import film_sound
 from cloudburst.film.subtitles import film_subtitles
 from cloudburst.film.timeline import Timeline
+from cloudburst.models.film import MAX_FILM_SECONDS
 from cloudburst.renderer.cover import JPEG_QUALITY
 
 _BLACK = 24

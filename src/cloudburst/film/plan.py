@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from cloudburst.models.film import Transition
+from cloudburst.models.locations import S3Object
 
 FAULT_EXIT_CODE = 2
 """Exit code of the film process for videos of which no film can be made; other codes except 0 mean
 a defect."""
-MAX_FILM_SECONDS = 12 * 3600.0
-"""Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour."""
 _VERSION = 1
 """Number that changes if the same videos make another film with a new version of the package."""
 
@@ -79,6 +78,11 @@ class FilmFaultError(Exception):
 def partial_files(film: Path) -> dict[Path, Path]:
     """Return the final path of each partial file of a film; the film itself is the last one."""
     return {path.with_name(f"{path.name}.part"): path for path in film_files(film)}
+
+
+def film_objects(film: S3Object) -> tuple[S3Object, S3Object, S3Object]:
+    """Return the objects of a film in S3: its subtitles, its cover picture, and the film itself."""
+    return film.with_suffix(".srt"), film.with_suffix(".jpg"), film
 
 
 def film_files(film: Path) -> tuple[Path, Path, Path]:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Self
 
 from anyio import to_thread
@@ -20,21 +28,30 @@ from cloudburst.errors import (
 )
 from cloudburst.film.film_client import check_modules, is_up_to_date, make_film
 from cloudburst.film.fingerprint import read_fingerprint
-from cloudburst.film.plan import FilmPlan, FilmScene, film_files
+from cloudburst.film.plan import FilmPlan, FilmScene, film_files, film_objects
 from cloudburst.models.film import FilmRequest, Transition
-from cloudburst.models.locations import local_paths, require_path
+from cloudburst.models.locations import (
+    AnyLocation,
+    OutputLocation,
+    S3Object,
+    is_path_of_s3,
+    is_s3,
+    local_paths,
+    parse_s3_object,
+    require_path,
+)
 from cloudburst.models.scene import (
+    COVER_SUFFIX,
     CheckedScene,
     Scene,
     Video,
-    cover_path,
     fold_name,
     validate_scene_name,
 )
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.video_format import VideoSize, video_size
 from cloudburst.outputs import claim_outputs, file_identity
-from cloudburst.ports import FilmMaker, OnProgress
+from cloudburst.ports import OnProgress, OnWorker
 from cloudburst.safe_files import read_regular_file
 
 _LENGTH_TOLERANCE = 0.05
@@ -47,78 +64,132 @@ class ChapterSource(NamedTuple):
 
     name: str
     title: str
-    subtitle: Path | None
+    subtitle: AnyLocation | None
 
     @classmethod
     def of(cls, scene: Scene) -> Self:
-        """Return what the film takes from a scene; the title is its own one, else its name.
-
-        Raises `ConfigurationError` for subtitles that are not on this machine.
-        """
-        subtitle = scene.subtitle
-        if subtitle is not None:
-            subtitle = require_path(subtitle, f"film: subtitles of {scene.name}")
-        return cls(scene.name, scene.options.title or scene.name, subtitle)
+        """Return what the film takes from a scene; the title is its own one, else its name."""
+        return cls(scene.name, scene.options.title or scene.name, scene.subtitle)
 
 
 def film_request(
-    film: Path | str | None, transition: Transition, seconds: float
+    film: OutputLocation | str | None, transition: Transition, seconds: float
 ) -> FilmRequest | None:
-    """Return the request for a film with an absolute path; ``None`` if no film is requested.
+    """Return the request for a film at an absolute location; ``None`` if no film is requested.
 
-    Raises `ConfigurationError` for invalid values, for a transition without a film, and if the
-    extra ``[film]`` is not installed.
+    Raises `ConfigurationError` for invalid values, for a transition without a film, and if this
+    machine makes the film and the extra ``[film]`` is not installed.
     """
     if film is None:
         if transition != "cut":
             msg = f"transition: {transition!r}; expected a film, whose scenes it joins"
             raise ConfigurationError(msg)
         return None
-    path = Path(film).absolute()
+    path = _location(film)
     request = FilmRequest(path=path, transition=transition, transition_seconds=seconds)
     faults = list(request.faults())
     try:
-        validate_scene_name(path.stem)
+        validate_scene_name(PurePosixPath(path.name).stem)
     except ValueError as exc:
         faults.append(f"film: {path.name!r}; expected {exc}")
     if faults:
         raise ConfigurationError("\n".join(faults))
-    check_modules()
+    if isinstance(path, Path):
+        check_modules()
     return request
 
 
+def _location(film: OutputLocation | str) -> OutputLocation:
+    """Return the absolute location of a film. Raises `ConfigurationError` if it is invalid."""
+    if isinstance(film, S3Object):
+        return film
+    if is_s3(film):
+        try:
+            return parse_s3_object(str(film))
+        except ValueError as exc:
+            raise ConfigurationError(f"film: {exc}") from exc
+    if is_path_of_s3(film):
+        msg = f"film: the path {film}; expected the text s3://bucket/film.mp4, which is not a path"
+        raise ConfigurationError(msg)
+    return Path(film).absolute()
+
+
+def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
+    """Raise `ConfigurationError` unless a film is where its videos are: on this machine, or in S3.
+
+    A worker makes the film of videos in S3. It cannot write to this machine.
+    """
+    if videos_in_s3 == isinstance(film, S3Object):
+        return
+    if videos_in_s3:
+        expected = "an object in S3 such as s3://bucket/film.mp4, because the videos are in S3"
+    else:
+        expected = "a path on this machine, because the videos are there"
+    raise ConfigurationError(f"film: {film}; expected {expected}")
+
+
 def check_scenes_of_film(
-    request: FilmRequest, scenes: Sequence[CheckedScene], folder: Path
+    request: FilmRequest, scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
+    Args:
+        request: The film.
+        scenes: Scenes of the run.
+        video: Function that returns the location of a scene's video.
+
     Raises:
-        ConfigurationError: A file of the film would replace a video or a file of a scene.
+        ConfigurationError: A file of the film would replace a video or a file of a scene; or this
+            machine makes the film, and subtitles are not on it.
         InvalidScenesError: A scene is shorter than its transitions, or scenes have another size or
             frame rate than the first one.
     """
-    _check_paths(request.path, scenes, folder)
+    outputs = [video(scene.scene.name) for scene in scenes]
+    outputs += [
+        path.with_suffix(COVER_SUFFIX)
+        for path, scene in zip(outputs, scenes, strict=True)
+        if scene.options.cover
+    ]
+    if isinstance(request.path, S3Object):
+        _check_objects(request.path, scenes, outputs)
+    else:
+        _check_paths(request.path, scenes, [path for path in outputs if isinstance(path, Path)])
     faults = [*_short_scenes(request, scenes), *_other_formats(scenes)]
     if faults:
         raise InvalidScenesError(faults=faults)
 
 
-def _check_paths(film: Path, scenes: Sequence[CheckedScene], folder: Path) -> None:
+def _check_objects(
+    film: S3Object, scenes: Sequence[CheckedScene], outputs: Collection[OutputLocation]
+) -> None:
+    inputs = {
+        location
+        for scene in scenes
+        for location in (scene.scene.files() | scene.options.files()).values()
+    }
+    for location in film_objects(film):
+        if location in outputs:
+            raise _used(location, "the video or the cover of a scene")
+        if location in inputs:
+            raise _used(location, "an input of a scene")
+
+
+def _check_paths(film: Path, scenes: Sequence[CheckedScene], outputs: Iterable[Path]) -> None:
+    for scene in scenes:
+        if (subtitle := scene.scene.subtitle) is not None:
+            require_path(subtitle, f"film: subtitles of {scene.scene.name}")
     # The same folder may have several paths, because of links and letter case.
-    film, folder = film.parent.resolve() / film.name, folder.resolve()
-    outputs = [folder / f"{scene.scene.name}.mp4" for scene in scenes]
-    outputs += [
-        cover_path(path) for path, scene in zip(outputs, scenes, strict=True) if scene.options.cover
-    ]
-    names = {fold_name(str(path)) for path in outputs}
+    film = film.parent.resolve() / film.name
+    names = {fold_name(str(path.parent.resolve() / path.name)) for path in outputs}
     for path in film_files(film):
         if fold_name(str(path)) in names:
-            used = "the video or the cover of a scene"
-        elif _is_input(path, scenes):
-            used = "an input of a scene"
-        else:
-            continue
-        raise ConfigurationError(f"film: {path} is {used}; expected another name for the film")
+            raise _used(path, "the video or the cover of a scene")
+        if _is_input(path, scenes):
+            raise _used(path, "an input of a scene")
+
+
+def _used(file: OutputLocation, used: str) -> ConfigurationError:
+    return ConfigurationError(f"film: {file} is {used}; expected another name for the film")
 
 
 def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
@@ -181,8 +252,8 @@ async def claimed_film(
     overwrite: bool,
     replace_film: bool = False,
     replace_rest: bool = False,
-) -> AsyncGenerator[FilmMaker | None]:
-    """Claim the files of a film, and yield the function that makes it; ``None`` for no request.
+) -> AsyncGenerator[FolderFilm | None]:
+    """Claim the files of a film on this machine, and yield its maker; ``None`` for no request.
 
     Args:
         request: The film.
@@ -201,6 +272,7 @@ async def claimed_film(
         yield None
         return
     film = request.path
+    assert isinstance(film, Path), "films in S3 are claimed in S3"
     # No run has such a name, because it has a dot. With `resume`, existing files are left to the
     # check that follows, which knows films.
     async with claim_outputs(
@@ -210,14 +282,34 @@ async def claimed_film(
         if not overwrite:
             await to_thread.run_sync(_refuse_existing, film, replace_film, replace_rest)
 
-        async def make(videos: Sequence[Video], on_progress: OnProgress, /) -> tuple[Path, bool]:
-            plan = await to_thread.run_sync(film_plan, request, videos, sources)
-            if await to_thread.run_sync(is_up_to_date, plan):
-                return film, True
-            await make_film(plan, on_progress)
-            return film, False
+        yield FolderFilm(request, film, sources)
 
-        yield make
+
+@dataclass(frozen=True, slots=True)
+class FolderFilm:
+    """Maker of a film on this machine: `cloudburst.ports.FilmMaker`."""
+
+    request: FilmRequest
+    path: Path
+    sources: Sequence[ChapterSource]
+
+    @property
+    def needs_worker(self) -> bool:
+        """Always false: a process on this machine makes the film."""
+        return False
+
+    async def make(
+        self,
+        videos: Sequence[Video],
+        on_progress: OnProgress,
+        on_worker: OnWorker | None = None,  # noqa: ARG002
+    ) -> tuple[Path, bool]:
+        """Make the film unless it is up to date: see `cloudburst.ports.FilmMaker.make`."""
+        plan = await to_thread.run_sync(film_plan, self.request, videos, self.sources)
+        if await to_thread.run_sync(is_up_to_date, plan):
+            return self.path, True
+        await make_film(plan, on_progress)
+        return self.path, False
 
 
 def _refuse_existing(film: Path, replace_film: bool, replace_rest: bool) -> None:
@@ -257,12 +349,8 @@ def film_plan(
 def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
     digest = ""
     if source.subtitle is not None:
-        try:
-            data = read_regular_file(source.subtitle, limit=MAX_SUBTITLE_BYTES)
-        except OSError as exc:
-            text = f"{source.name}: {source.subtitle}: {exc.strerror or exc}"
-            raise FilmError(text) from exc
-        digest = hashlib.sha256(data).hexdigest()
+        assert isinstance(source.subtitle, Path), "checked before the run"
+        digest = subtitle_digest(source.name, source.subtitle)
     return FilmScene(
         name=source.name,
         title=source.title,
@@ -271,3 +359,15 @@ def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
         subtitle=None if source.subtitle is None else str(source.subtitle),
         subtitle_sha256=digest,
     )
+
+
+def subtitle_digest(scene: str, path: Path) -> str:
+    """Return the SHA-256 of the subtitles of a scene, in hexadecimal.
+
+    Blocks. Raises `FilmError` if they cannot be read.
+    """
+    try:
+        data = read_regular_file(path, limit=MAX_SUBTITLE_BYTES)
+    except OSError as exc:
+        raise FilmError(f"{scene}: {path}: {exc.strerror or exc}") from exc
+    return hashlib.sha256(data).hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cloudburst.models.locations import WrittenLocation
 from cloudburst.models.scene import Video
 
 
@@ -177,8 +177,8 @@ class FilmCompleted(_Event):
     """Event: the film is complete and has its final name."""
 
     type: Literal["film.completed"] = "film.completed"
-    path: Path
-    """Absolute path of the film."""
+    path: WrittenLocation
+    """Location of the film: an absolute path, or an object in S3."""
     skipped: bool = False
     """True if the film was made earlier from the same videos."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias, get_args
+
+from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
 
 Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 """How one scene of a film changes to the next: ``cut``, at once; ``fade``, through black;
@@ -13,14 +14,16 @@ Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
 """Limits for the length of a transition, in seconds."""
+MAX_FILM_SECONDS = 12 * 3600.0
+"""Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmRequest:
     """Film that a caller requests in addition to the videos of the scenes."""
 
-    path: Path
-    """Absolute path of the film."""
+    path: WrittenLocation
+    """Location of the film: an absolute path, or an object in S3."""
     transition: Transition = "cut"
     transition_seconds: float = 0.5
     """Length of a transition, in seconds; ignored for cuts."""
@@ -40,6 +43,41 @@ class FilmRequest:
     def least_seconds(self, ends: int) -> float:
         """Return the shortest length in seconds of a scene with transitions at ``ends`` ends."""
         return ends * changed_seconds(self.transition, self.transition_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmPart:
+    """Scene of a film that a worker makes."""
+
+    name: str
+    """Name of the scene."""
+    title: str
+    """Title of the scene's chapter."""
+    video: S3Object
+    """Finished video of the scene."""
+    sha256: str
+    """SHA-256 of the finished video, in hexadecimal."""
+    subtitle: AnyLocation | None
+    """Subtitles of the scene; ``None`` if it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFilm:
+    """Film that a worker makes of videos in S3, and writes to S3."""
+
+    path: S3Object
+    parts: tuple[FilmPart, ...]
+    """Scenes in the order of the film."""
+    transition: Transition
+    transition_seconds: float
+    """Length of a transition, in seconds."""
+    seconds: float
+    """Expected length of all videos together, in seconds."""
+
+    @property
+    def name(self) -> str:
+        """Name of the film where scenes have theirs. No scene has such a name, with its slashes."""
+        return str(self.path)
 
 
 def changed_seconds(transition: Transition, seconds: float) -> float:

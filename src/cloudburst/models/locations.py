@@ -32,6 +32,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 creation ("General purpose bucket naming rules", Amazon S3 User Guide, 2026-11)."""
 _S3_SCHEME = "s3://"
 _HTTPS_SCHEME = "https://"
+_S3_PATH = re.compile(r"s3:[/\\]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
@@ -180,6 +181,11 @@ def subfolder(folder: OutputFolder, name: str) -> OutputFolder:
 def is_s3(text: object) -> bool:
     """Return whether a value is a text that starts with ``s3://``."""
     return isinstance(text, str) and text.startswith(_S3_SCHEME)
+
+
+def is_path_of_s3(path: object) -> bool:
+    """Return whether a path was made of the URL of an S3 object, so that it is ``s3:/bucket/…``."""
+    return not is_s3(path) and _S3_PATH.match(str(path)) is not None
 
 
 def _parse_s3(text: str, expected: str) -> tuple[str, str]:

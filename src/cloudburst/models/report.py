@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
 
 from cloudburst.errors import CloudburstError, FilmError
+from cloudburst.models.locations import WrittenLocation
 from cloudburst.models.scene import Video
 
 
@@ -173,8 +174,9 @@ class Report(_ReportModel):
     bytes_checked: int = 0
     """Bytes of files in S3 and on web servers that this process read to check the inputs before the
     run: at most 64 KiB of each file, and subtitles whole."""
-    film: Path | None = None
-    """Absolute path of the film; ``None`` if none was requested, or it was not made."""
+    film: WrittenLocation | None = None
+    """Location of the film: an absolute path, or an object in S3; ``None`` if none was requested,
+    or it was not made."""
     film_error: str | None = None
     """Reason why the requested film was not made; ``None`` if there is none."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)

@@ -28,7 +28,8 @@ from cloudburst.models.locations import (
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation, none_if_blank
 
-_COVER_SUFFIX = ".jpg"
+COVER_SUFFIX = ".jpg"
+"""File name extension of covers."""
 _O = TypeVar("_O", Path, S3Object)
 
 MAX_NAME_BYTES = 200
@@ -217,7 +218,7 @@ MAX_COVER_BYTES = 64 * 1024 * 1024
 
 def cover_path(video: _O) -> _O:
     """Return the location of the cover of a video, which is beside it."""
-    return video.with_suffix(_COVER_SUFFIX)
+    return video.with_suffix(COVER_SUFFIX)
 
 
 class Video(BaseModel):
@@ -247,5 +248,5 @@ class Video(BaseModel):
 
     def moved_to(self, path: OutputLocation) -> Video:
         """Return the video at another location, with its cover beside it."""
-        cover = None if self.cover is None else path.with_suffix(_COVER_SUFFIX)
+        cover = None if self.cover is None else path.with_suffix(COVER_SUFFIX)
         return self.model_copy(update={"path": path, "cover": cover})

@@ -18,6 +18,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.failures import classify_stop
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
@@ -300,6 +301,17 @@ class FakeRenderer:
         """Simulate an upload, which takes the configured time."""
         await self._busy(self.cloud.upload)
         return UploadedScene(scene=scene.name, reference=scene.name, sent=SIZE)
+
+    async def upload_film(
+        self,
+        film: WorkerFilm,
+        *,
+        remote: RemoteFiles,  # noqa: ARG002
+        on_file: Callable[[], None],  # noqa: ARG002
+    ) -> UploadedScene:
+        """Simulate the fetch of a film's videos, which takes the time of one upload."""
+        await self._busy(self.cloud.upload)
+        return UploadedScene(scene=film.name, reference=film.name, sent=0, is_film=True)
 
     def discard(self, upload: UploadedScene) -> None:
         """Do nothing: an upload leaves nothing on a fake worker."""

@@ -29,6 +29,7 @@ from cloudburst.errors import (
     WorkerUnfitError,
 )
 from cloudburst.models.default_performance import endpoints_kind, endpoints_performance
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
@@ -340,6 +341,12 @@ class _ObservedRenderer:
     ) -> UploadedScene:
         with self._observe():
             return await self._renderer.upload(scene, options, remote=remote)
+
+    async def upload_film(
+        self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]
+    ) -> UploadedScene:
+        with self._observe():
+            return await self._renderer.upload_film(film, remote=remote, on_file=on_file)
 
     def discard(self, upload: UploadedScene) -> None:
         self._renderer.discard(upload)

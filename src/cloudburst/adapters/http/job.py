@@ -38,7 +38,7 @@ from cloudburst.errors import (
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import MAX_COVER_BYTES
-from cloudburst.ports import EncodedCover, EncodedVideo, OnProgress
+from cloudburst.ports import EncodedCover, EncodedSubtitles, EncodedVideo, OnProgress
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ STREAM_END_TIMEOUT = 1.0
 connection can be used again."""
 DELETE_JOB_TIMEOUT = 5.0
 """Seconds to cancel a job; the worker kills the job's render process before it answers."""
+
+MAX_FILM_SUBTITLE_BYTES = 256 * 1024 * 1024
+"""Maximum size of the subtitles of a film, in bytes."""
 
 
 class JobPayload(BaseModel):
@@ -89,6 +92,14 @@ class FinishedVideo(BaseModel):
     sha256: Sha256
     warnings: Annotated[tuple[PrintableText, ...], Field(max_length=16)] = ()
     cover: FinishedCover | None = None
+    subtitles: FinishedSubtitles | None = None
+
+
+class FinishedSubtitles(BaseModel):
+    """Properties of the subtitles of a finished film."""
+
+    size: Annotated[int, Field(ge=1, le=MAX_FILM_SUBTITLE_BYTES)]
+    sha256: Sha256
 
 
 class JobEvent(BaseModel):
@@ -117,10 +128,13 @@ class _JobLimitError(Exception):
 class WorkerJob:
     """Client of one job at a worker: starts the job and waits for its end."""
 
-    def __init__(self, connection: HttpConnection, scene: str, payload: str) -> None:
+    def __init__(
+        self, connection: HttpConnection, scene: str, payload: str, *, path: str = "/jobs"
+    ) -> None:
         self._connection = connection
         self._scene = scene
         self._payload = payload
+        self._path = path
         # The same for each attempt, so that the worker recognizes a repeated request.
         self._idempotency_key = uuid4().hex
         self.id: str | None = None
@@ -160,7 +174,7 @@ class WorkerJob:
         could_exist, self._may_exist = self._may_exist, True
         try:
             response = await self._connection.request(
-                "POST", "/jobs", content=self._payload, headers=headers
+                "POST", self._path, content=self._payload, headers=headers
             )
         except (httpx.ConnectError, httpx.ConnectTimeout):
             self._may_exist = could_exist  # nothing was sent
@@ -266,6 +280,9 @@ class WorkerJob:
             warnings=done.warnings,
             shared_seconds=shared_seconds,
             cover=None if done.cover is None else EncodedCover(**done.cover.model_dump()),
+            subtitles=(
+                None if done.subtitles is None else EncodedSubtitles(**done.subtitles.model_dump())
+            ),
         )
 
     def _encode_error(self, reason: ErrorBody) -> SceneError:

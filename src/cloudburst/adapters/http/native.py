@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from anyio import create_task_group
@@ -12,6 +13,7 @@ from anyio import create_task_group
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
 from cloudburst.adapters.http.fetched_files import FetchedFiles, RemoteSceneFile
+from cloudburst.adapters.http.film_files import give_film
 from cloudburst.adapters.http.job import (
     DELETE_JOB_TIMEOUT,
     JobPayload,
@@ -30,8 +32,9 @@ from cloudburst.adapters.http.video_download import (
     download_video,
 )
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.locations import OutputLocation
+from cloudburst.models.locations import AnyLocation, OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
@@ -88,6 +91,18 @@ async def connect(
         address, secrets=secrets, timeouts=timeouts, transport=transport
     ) as connection:
         yield NativeRenderer(connection, hashes or FileHashCache())
+
+
+class _GivenFile(NamedTuple):
+    """Input file that a worker has."""
+
+    sha256: str
+    version: str
+    """Text that stands for the content in fingerprints: the hash, or the version in S3."""
+    sent: int = 0
+    """Number of bytes that the client has sent."""
+    fetched: int = 0
+    """Number of bytes that the worker has fetched."""
 
 
 class NativeRenderer:
@@ -171,21 +186,11 @@ class NativeRenderer:
             UploadError: A file cannot be read, was changed, or was refused.
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        hashes: dict[str, str] = {}
-        versions: dict[str, str] = {}
-        bytes_sent = bytes_fetched = 0
-        for field, location in (scene.files() | options.files()).items():
-            if isinstance(location, Path):
-                file = SceneFile(scene=scene.name, field=field, path=location)
-                hashes[field], size = await self._uploader.upload(file)
-                versions[field] = hashes[field]
-                bytes_sent += size
-            else:
-                assert remote is not None, "a run with remote files has access to them"
-                remote_file = RemoteSceneFile(scene=scene.name, field=field, location=location)
-                hashes[field], size = await self._fetched.fetch(remote_file, remote)
-                versions[field] = remote.version(location)
-                bytes_fetched += size
+        given = {
+            field: await self._give_file(scene.name, field, location, remote)
+            for field, location in (scene.files() | options.files()).items()
+        }
+        hashes = {field: file.sha256 for field, file in given.items()}
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
             exclude={"options": set(options.files())}, exclude_defaults=True
@@ -193,17 +198,46 @@ class NativeRenderer:
         return UploadedScene(
             scene=scene.name,
             reference=reference,
-            sent=bytes_sent,
-            fetched=bytes_fetched,
-            input_hashes=versions,
+            sent=sum(file.sent for file in given.values()),
+            fetched=sum(file.fetched for file in given.values()),
+            input_hashes={field: file.version for field, file in given.items()},
             needs_cover=options.cover,
         )
+
+    async def upload_film(
+        self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]
+    ) -> UploadedScene:
+        """Let the worker get the files of a film; see `upload`.
+
+        Raises:
+            UploadError: A file cannot be read or got, or a video is not the one that was rendered.
+            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
+        """
+
+        async def give_file(field: str, location: AnyLocation) -> tuple[str, int]:
+            file = await self._give_file(film.name, field, location, remote)
+            return file.sha256, file.sent
+
+        return await give_film(film, give_file, on_file)
+
+    async def _give_file(
+        self, scene: str, field: str, location: AnyLocation, remote: RemoteFiles | None
+    ) -> _GivenFile:
+        """Send a file to the worker unless the worker has it, or let the worker get it."""
+        if isinstance(location, Path):
+            file = SceneFile(scene=scene, field=field, path=location)
+            sha256, size = await self._uploader.upload(file)
+            return _GivenFile(sha256, version=sha256, sent=size)
+        assert remote is not None, "a run with remote files has access to them"
+        remote_file = RemoteSceneFile(scene=scene, field=field, location=location)
+        sha256, size = await self._fetched.fetch(remote_file, remote)
+        return _GivenFile(sha256, version=remote.version(location), fetched=size)
 
     def discard(self, upload: UploadedScene) -> None:
         """Do nothing: the worker deletes files that no job uses after a while."""
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
-        """Make the video of an uploaded scene; if this fails or is cancelled, cancel the job.
+        """Make the video of an uploaded scene or film; if this fails or is cancelled, end the job.
 
         Raises:
             EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`,
@@ -211,7 +245,8 @@ class NativeRenderer:
             UploadError: A file that the worker has lost cannot be sent again.
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        job = WorkerJob(self._connection, upload.scene, upload.reference)
+        path = "/films" if upload.is_film else "/jobs"
+        job = WorkerJob(self._connection, upload.scene, upload.reference, path=path)
         self._jobs.add(job)
         try:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +53,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models import failures
+from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
@@ -248,6 +249,21 @@ class OnestepRenderer:
             "" if self._key_accepted else f"POST {VIDEO_PATH}: HTTP {response.status}"
         )
         return self._key_accepted
+
+    async def upload_film(
+        self,
+        film: WorkerFilm,
+        *,
+        remote: RemoteFiles,  # noqa: ARG002
+        on_file: Callable[[], None],  # noqa: ARG002
+    ) -> UploadedScene:
+        """Refuse a film.
+
+        Raises:
+            EncodeError: Always: the public image makes no films.
+        """
+        msg = "the public image makes no films: use the image of this package"
+        raise EncodeError(msg, scene=film.name)
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         """Make the video of an uploaded scene.

@@ -1,4 +1,4 @@
-"""Delivery of a finished video and its cover from a native worker to S3."""
+"""Delivery of a finished video or film, with its other files, from a native worker to S3."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cloudburst.models.transfers import (
 from cloudburst.ports import Delivery, DownloadedVideo, EncodedVideo, OnVerified, RemoteFiles
 from cloudburst.text import printable_line
 
-_VIDEO_TYPE, _COVER_TYPE = "video/mp4", "image/jpeg"
+_VIDEO_TYPE, _COVER_TYPE, _SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
 _OF_THE_BUCKET = {
     TransferProblem.REFUSED,
     TransferProblem.MISSING,
@@ -41,7 +41,8 @@ async def deliver_video(
 ) -> DownloadedVideo:
     """Let the worker write a video and its cover to S3, verify both, and return the video.
 
-    ``on_verified`` is awaited before the first object is written.
+    ``on_verified`` is awaited before the first object is written. The video is the last object; a
+    film has subtitles as well.
 
     Raises:
         DownloadError: An object cannot be written, or is not what the worker has sent.
@@ -62,6 +63,15 @@ async def deliver_video(
     )
     if on_verified is not None:
         await on_verified(delivered)
+    if video.subtitles is not None:
+        async with remote.delivery(
+            video.scene,
+            to.with_suffix(".srt"),
+            size=video.subtitles.size,
+            sha256=video.subtitles.sha256,
+            content_type=_SUBTITLES_TYPE,
+        ) as delivery:
+            await _write(connection, video, "subtitles", delivery)
     if video.cover is not None:
         async with remote.delivery(
             video.scene,
@@ -81,7 +91,7 @@ async def deliver_video(
 async def _write(
     connection: HttpConnection,
     video: EncodedVideo,
-    file: Literal["video", "cover"],
+    file: Literal["video", "cover", "subtitles"],
     delivery: Delivery,
 ) -> None:
     async def sign() -> UploadRequest:

@@ -116,8 +116,11 @@ async def find_finished(
         CloudburstError: S3 refuses the request.
     """
     info = await store.find(location)
-    if info is None:
-        return None
+    return None if info is None else as_finished(info, run=run, scene=scene)
+
+
+def as_finished(info: ObjectInfo, *, run: str, scene: str) -> FinishedObject | None:
+    """Return an object that a run has written for a scene or film; ``None`` for any other one."""
     metadata = info.metadata
     if (metadata.get(RUN), metadata.get(SCENE)) != (quote(run, safe=""), quote(scene, safe="")):
         return None

@@ -48,6 +48,22 @@ SHORTEST_SHARED_WORK = 3 * BASE_WORK + MOTION_WORK + 5
 the start of shared encoding, and one GOP of 5 s."""
 
 
+FILM_WORK_PER_SECOND = 0.06
+"""Work for each second of a film, nearly all for its sound: 0.014 CPU seconds."""
+TRANSITION_WORK = 8.5
+"""Work for each transition of a film: 2 CPU seconds."""
+
+
+def film_work(seconds: float, transitions: int) -> float:
+    """Return the work of a film, in seconds.
+
+    Args:
+        seconds: Length of the film, in seconds.
+        transitions: Number of transitions other than cuts.
+    """
+    return BASE_WORK + FILM_WORK_PER_SECOND * seconds + TRANSITION_WORK * transitions
+
+
 def scene_work(scene: CheckedScene) -> float:
     """Return the work of a scene, in seconds.
 

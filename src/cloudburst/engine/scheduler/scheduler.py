@@ -86,6 +86,7 @@ class Scheduler:
         unassign, decide = self._assigner.unassign, self._reconsider
         self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
         self._active_runs = 0
+        self._expected_films = 0
         self._last_tick = 0.0
         self.decision_made = anyio.Event()
         """Event that is set after every decision, and is then replaced by a new event."""
@@ -183,6 +184,22 @@ class Scheduler:
             self._active_runs -= 1
             self._paused_runs.forget(run)
 
+    @contextmanager
+    def expecting_film(self) -> Generator[None]:
+        """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
+        self._expected_films += 1
+        try:
+            yield
+        finally:
+            self._expected_films -= 1
+            for worker in self._workers:
+                worker.changed.set()
+
+    def keeps(self, worker: PoolWorker) -> bool:
+        """Return whether an idle worker is kept for a film, because it is the last one."""
+        others = (each for each in self._workers if each is not worker)
+        return bool(self._expected_films) and not any(each.usable for each in others)
+
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
         if self._paused_runs.fail_aborted(tickets):
@@ -230,7 +247,8 @@ class Scheduler:
         """Record that an attempt has made the video of a scene, and learn from its times."""
         attempt.finished = True
         self._health.on_scene_finished(worker.backend)
-        self._estimator.learn_scene(worker.backend, attempt, ticket)
+        if not ticket.is_film:
+            self._estimator.learn_scene(worker.backend, attempt, ticket)
         self._autoscaler.reconsider()
 
     def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:

@@ -1,0 +1,118 @@
+"""Film that a worker of the run makes, with the attempts and retries of a scene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.engine.attempt import render_scene
+from cloudburst.engine.attempt_context import AttemptContext
+from cloudburst.engine.forecast.scene_work import film_work
+from cloudburst.engine.output_folder import OutputFolder
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.worker_record import Attempt
+from cloudburst.errors import CloudburstError, FilmError
+from cloudburst.models.events import SceneProgress
+from cloudburst.models.film import MAX_FILM_SECONDS, WorkerFilm
+from cloudburst.models.options import Language
+from cloudburst.models.scene import Video
+from cloudburst.ports import OnProgress, RemoteFiles, Renderer, UploadedScene
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmContext(AttemptContext):
+    """Inputs, settings and shared objects that all attempts at a film use.
+
+    The journal has no entries of films: an object in S3 shows that it is up to date.
+    """
+
+    film: WorkerFilm
+    files: RemoteFiles
+    """Access to the files of the film."""
+
+    async def upload(self, renderer: Renderer, on_file: Callable[[], None]) -> UploadedScene:
+        """Let a worker get the files of the film."""
+        return await renderer.upload_film(self.film, remote=self.files, on_file=on_file)
+
+    def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:  # noqa: ARG002
+        """Log a failed attempt."""
+        logger.warning("the film %s is made again: %s", self.film.path, error)
+
+    async def write_result(
+        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
+    ) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmOnWorker:
+    """Function that makes the film of a run on a worker: `cloudburst.ports.OnWorker`."""
+
+    run: str
+    """Name of the run."""
+    pool: WorkerPool
+    language: Language
+    """Subtitle language of the run."""
+    timeout: float | None
+    """Seconds that an attempt may take without progress; ``None``: no limit."""
+    max_attempts: int
+    output: OutputFolder
+
+    async def __call__(
+        self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress, /
+    ) -> None:
+        """Make a film on a worker that is still there, or on a new one.
+
+        Raises:
+            FilmError: The film cannot be made.
+        """
+        transitions = 0 if film.transition == "cut" else len(film.parts) - 1
+        work = film_work(film.seconds, transitions)
+        ticket = Ticket(
+            run=self.run,
+            scene=film.name,
+            language=self.language,
+            audio_seconds=work,  # by which the budget foresees the cost: a film takes less
+            work=work,
+            is_film=True,
+            start=_do_nothing,
+            started=True,
+        )
+        context = FilmContext(
+            ticket=ticket,
+            to=film.path,
+            record=SceneRecord(name=film.name),
+            emit=_progress_for(on_progress),
+            timeout=self.timeout,
+            max_attempts=self.max_attempts,
+            max_audio_seconds=MAX_FILM_SECONDS,
+            output=self.output,
+            remote=remote,
+            film=film,
+            files=remote,
+        )
+        try:
+            with self.pool.admit(self.run, [ticket]):
+                await render_scene(context, self.pool)
+        except CloudburstError as exc:
+            raise FilmError(f"no film was made: {exc}") from exc
+
+
+def _do_nothing(_: Ticket) -> None:
+    """Do nothing: `FilmOnWorker` itself waits for the worker."""
+
+
+def _progress_for(on_progress: OnProgress) -> Callable[..., None]:
+    """Return a function that takes the events of an attempt, and passes on the progress."""
+
+    def emit(event: type[Any], **fields: Any) -> None:
+        if event is SceneProgress:
+            on_progress(fields["progress"])
+
+    return emit

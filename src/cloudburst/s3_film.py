@@ -1,0 +1,245 @@
+"""Film in S3: its claim, its earlier objects, and what a worker needs to make it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+import anyio
+from anyio import to_thread
+
+from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.remote_files import FinishedObject, S3RemoteFiles, as_finished
+from cloudburst.concurrency import collapse_single
+from cloudburst.destinations import OnLost
+from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
+from cloudburst.film.plan import FilmPlan, FilmScene, film_objects
+from cloudburst.film.request import ChapterSource, subtitle_digest
+from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
+from cloudburst.models.locations import RemoteLocation, S3Object
+from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.scene import Video
+from cloudburst.ports import FilmMaker, OnProgress, OnWorker
+from cloudburst.text import list_some
+
+logger = logging.getLogger(__name__)
+
+_MAX_REQUESTS = 32
+"""Number of videos that are asked about at once."""
+
+
+@asynccontextmanager
+async def claimed_s3_film(
+    store: ObjectStore,
+    request: FilmRequest,
+    sources: Sequence[ChapterSource],
+    inputs: Mapping[RemoteLocation, RemoteFile],
+    *,
+    run: str,
+    overwrite: bool,
+    resume: bool,
+    private_inputs: bool,
+    on_lost: OnLost,
+) -> AsyncGenerator[FilmMaker]:
+    """Claim the objects of a film, and yield its maker.
+
+    Args:
+        store: Objects in S3.
+        request: The film.
+        sources: Scenes of the film in order.
+        inputs: Remote input files, as the check before the run has found them.
+        run: Name of the run that makes the film.
+        overwrite: True to replace existing objects.
+        resume: True to replace a film that the run has made before.
+        private_inputs: True if URLs of inputs may lead to addresses that are not public.
+        on_lost: Function that is called if another process takes the film over.
+
+    Raises:
+        OutputExistsError: An object of the film exists and must not be replaced.
+        OutputClaimedError: Another process writes this film, or a video of this name.
+        CloudburstError: S3 refuses a request.
+    """
+    film = request.path
+    assert isinstance(film, S3Object), "films on this machine are claimed on this machine"
+    stem = PurePosixPath(film.name).stem
+    # No run has such a name, because it has a dot.
+    async with claim_objects(
+        store,
+        film.folder,
+        [stem],
+        run=f"{run}.film",
+        overwrite=overwrite,
+        resume=resume,
+        covers=[stem],
+        on_lost=on_lost,
+    ):
+        ours: dict[S3Object, FinishedObject] = {}
+        foreign: list[S3Object] = []
+        for location in film_objects(film):
+            if (info := await store.find(location)) is not None:
+                if (found := as_finished(info, run=run, scene=str(film))) is not None:
+                    ours[location] = found
+                else:
+                    foreign.append(location)
+        if not overwrite and (there := foreign if resume else [*foreign, *ours]):
+            msg = f"files of the film exist: {list_some(there)}; overwrite=True replaces them"
+            raise OutputExistsError(msg)
+        yield S3Film(
+            store,
+            request,
+            film,
+            sources,
+            inputs,
+            run=run,
+            overwrite=overwrite,
+            earlier=ours,
+            private_inputs=private_inputs,
+        )
+
+
+class S3Film:
+    """Maker of a film in S3: `cloudburst.ports.FilmMaker`."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        request: FilmRequest,
+        film: S3Object,
+        sources: Sequence[ChapterSource],
+        inputs: Mapping[RemoteLocation, RemoteFile],
+        *,
+        run: str,
+        overwrite: bool,
+        earlier: Mapping[S3Object, FinishedObject],
+        private_inputs: bool,
+    ) -> None:
+        self._store = store
+        self._request = request
+        self._film = film
+        self._sources = sources
+        self._inputs = inputs
+        self._run = run
+        self._overwrite = overwrite
+        self._earlier = earlier  # objects of an earlier film of the run
+        self._private_inputs = private_inputs
+
+    @property
+    def needs_worker(self) -> bool:
+        """Always true: a worker makes the film, so that no video passes through this machine."""
+        return True
+
+    async def make(
+        self, videos: Sequence[Video], on_progress: OnProgress, on_worker: OnWorker
+    ) -> tuple[S3Object, bool]:
+        """Make the film unless it is up to date: see `cloudburst.ports.FilmMaker.make`."""
+        fingerprint = await to_thread.run_sync(self._fingerprint, videos)
+        if self._is_up_to_date(fingerprint):
+            return self._film, True
+        parts = [
+            FilmPart(
+                name=source.name,
+                title=source.title,
+                video=_in_s3(video),
+                sha256=video.sha256,
+                subtitle=source.subtitle,
+            )
+            for video, source in zip(videos, self._sources, strict=True)
+        ]
+        film = WorkerFilm(
+            path=self._film,
+            parts=tuple(parts),
+            transition=self._request.transition,
+            transition_seconds=self._request.transition_seconds,
+            seconds=sum(video.seconds for video in videos),
+        )
+        try:
+            found = await self._find([part.video for part in parts])
+        except CloudburstError as exc:
+            raise FilmError(f"no film was made: {exc}") from exc
+        remote = S3RemoteFiles(
+            self._store,
+            run=self._run,
+            inputs={**self._inputs, **found},
+            fingerprints={film.name: fingerprint},
+            overwrite=self._overwrite,
+            replaceable=self._earlier,
+            private_inputs=self._private_inputs,
+        )
+        await on_worker(film, remote, on_progress)
+        await self._remove_old_subtitles()
+        return self._film, False
+
+    def _fingerprint(self, videos: Sequence[Video]) -> str:
+        """Return the fingerprint of the film. Blocks.
+
+        Subtitles that are not on this machine are in it by their version.
+        """
+        scenes = [
+            FilmScene(
+                name=source.name,
+                title=source.title,
+                video=str(video.path),
+                sha256=video.sha256,
+                subtitle_sha256=self._version_of_subtitles(source),
+            )
+            for video, source in zip(videos, self._sources, strict=True)
+        ]
+        how = self._request.transition, self._request.transition_seconds
+        return FilmPlan(
+            path=str(self._film), scenes=tuple(scenes), transition=how[0], transition_seconds=how[1]
+        ).fingerprint
+
+    def _version_of_subtitles(self, source: ChapterSource) -> str:
+        match source.subtitle:
+            case None:
+                return ""
+            case Path() as path:
+                return subtitle_digest(source.name, path)
+            case location:
+                return self._inputs[location].version
+
+    def _is_up_to_date(self, fingerprint: str) -> bool:
+        """Return whether the film is there with its other objects, made of the same videos."""
+        subtitles, cover, film = film_objects(self._film)
+        needed = {film, cover}
+        if any(source.subtitle is not None for source in self._sources):
+            needed.add(subtitles)
+        there = {at for at, found in self._earlier.items() if found.fingerprint == fingerprint}
+        return needed == there
+
+    async def _find(self, videos: Sequence[S3Object]) -> dict[RemoteLocation, RemoteFile]:
+        """Return the versions of the videos that the worker gets.
+
+        Raises:
+            CloudburstError: A video is missing, or S3 refuses a request.
+        """
+        found: dict[RemoteLocation, RemoteFile] = {}
+        limiter = anyio.CapacityLimiter(_MAX_REQUESTS)
+
+        async def find(video: S3Object) -> None:
+            async with limiter:
+                found[video] = (await self._store.head(video)).remote_file(video)
+
+        with collapse_single():
+            async with anyio.create_task_group() as tasks:
+                for video in videos:
+                    tasks.start_soon(find, video)
+        return found
+
+    async def _remove_old_subtitles(self) -> None:
+        """Delete the subtitles of an earlier film if no scene has subtitles any more."""
+        subtitles = film_objects(self._film)[0]
+        if subtitles not in self._earlier or any(one.subtitle for one in self._sources):
+            return
+        try:
+            await self._store.delete(subtitles)
+        except CloudburstError as exc:
+            logger.warning("%s: subtitles of an earlier film stay: %s", subtitles, exc)
+
+
+def _in_s3(video: Video) -> S3Object:
+    assert isinstance(video.path, S3Object), "checked before the run"
+    return video.path
