@@ -283,11 +283,14 @@ async def test_no_task_is_billed_while_the_film_is_made():
     cloud = FakeCloud(boot=1.0)
     left: list[int] = []
 
-    async def make_film(videos, _on_progress, /):
-        assert [video.scene for video in videos] == ["a", "b"]
-        await anyio.sleep(60)
-        left.append(len(cloud.running))
-        return Path("film.mp4"), False
+    class Maker:
+        needs_worker = False
+
+        async def make(self, videos, _on_progress, _on_worker):
+            assert [video.scene for video in videos] == ["a", "b"]
+            await anyio.sleep(60)
+            left.append(len(cloud.running))
+            return Path("film.mp4"), False
 
     scenes = [checked(name) for name in "ab"]
     async with (
@@ -299,7 +302,7 @@ async def test_no_task_is_billed_while_the_film_is_made():
             to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
             timeouts=e.timeouts,
             limits=e.limits,
-            make_film=make_film,
+            film=Maker(),
         ) as run,
     ):
         report = await run.until_done()

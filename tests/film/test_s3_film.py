@@ -1,0 +1,133 @@
+"""Films of runs on S3, which a local worker makes, on the emulator's S3."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from cloudburst import Client, ConfigurationError, OutputExistsError, RenderOptions, Status, local
+from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.request import check_place_of_film, film_request
+from cloudburst.models.locations import S3Object
+from support.emulator_calls import client as aws
+from support.film_scenes import sine, write_sound
+from support.s3_account import BUCKET, account, content, keys, obj, operations, put, settings_of
+from support.video_probe import probe
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+SMALL = RenderOptions(size="320x240", fps=24)
+FILM = f"s3://{BUCKET}/out/film.mp4"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with account() as running:
+        yield running
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def scenes(emulator, tmp_path):
+    """Two scenes: one has its files in S3, the other on this machine."""
+    Image.new("RGB", (32, 18), "teal").save(tmp_path / "picture.png")
+    write_sound(tmp_path / "sound.wav", sine(0, 24_000))
+    (tmp_path / "two.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\ntwo\n")
+    for name in ("picture.png", "sound.wav"):
+        put(emulator, obj(f"in/{name}"), (tmp_path / name).read_bytes())
+    put(emulator, obj("in/one.srt"), b"1\n00:00:00,100 --> 00:00:00,300\none\n")
+    remote = {field: f"s3://{BUCKET}/in/{name}" for field, name in FILES.items()}
+    here = {field: str(tmp_path / name) for field, name in FILES.items()}
+    return [
+        {"name": "one", "subtitle": f"s3://{BUCKET}/in/one.srt", **remote},
+        {"name": "two", "subtitle": str(tmp_path / "two.srt"), **here},
+    ]
+
+
+FILES = {"image": "picture.png", "audio": "sound.wav"}
+
+
+def film_keys(emulator):
+    return [key for key in keys(emulator) if key.startswith("out/film.")]
+
+
+async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
+    emulator, scenes, state, tmp_path
+):
+    out = f"s3://{BUCKET}/out/"
+
+    async def render(given=scenes, **more):
+        async with Client(
+            local(workers=1), settings=settings_of(emulator), options=SMALL
+        ) as client:
+            return await client.render_all(given, to=out, film=FILM, **more)
+
+    report = await render(name="first")
+    film = S3Object(BUCKET, "out/film.mp4")
+    assert (report.status, report.film, report.film_error) == (Status.COMPLETE, film, None)
+    assert sum(scene.bytes_sent for scene in report.scenes) < 100_000, (
+        "no video passes through this machine"
+    )
+    assert json.loads(report.model_dump_json())["film"] == FILM
+    assert len(report.workers) == 1
+    assert film_keys(emulator) == ["out/film.jpg", "out/film.mp4", "out/film.srt"]
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(content(emulator, film))
+    assert read_fingerprint(copy) is not None
+    assert probe(copy).seconds == pytest.approx(1.0, abs=0.1)
+    assert [line for line in content(emulator, obj("out/film.srt")).split(b"\n") if line.isalpha()]
+    assert not [key for key in keys(emulator) if ".cloudburst" in key], "the claims are gone"
+
+    first = report
+    since = len(emulator.calls)
+    with pytest.raises(OutputExistsError, match=r"film\.mp4"):
+        await render([s | {"name": f"{s['name']}_"} for s in scenes])
+    again = await render(resume=True)
+    assert (again.run, again.film, again.skipped) == (first.run, film, ("one", "two"))
+    assert "CompleteMultipartUpload" not in operations(emulator, since)
+    before = aws(emulator, "s3").head_object(Bucket=BUCKET, Key=film.key)
+
+    bare = [{key: value for key, value in s.items() if key != "subtitle"} for s in scenes]
+    bare = await render(bare, resume=True, transition="fade", transition_seconds=0.2)
+    assert (bare.film, bare.film_error) == (film, None)
+    assert film_keys(emulator) == ["out/film.jpg", "out/film.mp4"], "there are no subtitles now"
+    after = aws(emulator, "s3").head_object(Bucket=BUCKET, Key=film.key)
+    assert after["ETag"] != before["ETag"]
+
+    put(emulator, film, b"of another program")
+    with pytest.raises(OutputExistsError, match=r"film\.mp4"):
+        await render(resume=True)
+
+
+def test_a_film_is_where_its_videos_are(tmp_path):
+    film = film_request(FILM, "cut", 0.5)
+    assert film is not None
+    assert film.path == S3Object(BUCKET, "out/film.mp4")
+    check_place_of_film(film.path, videos_in_s3=True)
+    with pytest.raises(ConfigurationError, match="expected a path on this machine"):
+        check_place_of_film(film.path, videos_in_s3=False)
+    with pytest.raises(ConfigurationError, match="expected an object in S3"):
+        check_place_of_film(tmp_path / "film.mp4", videos_in_s3=True)
+    for wrong in (f"s3://{BUCKET}/", f"s3://{BUCKET}/film.avi", "s3:/videos/film.mp4"):
+        with pytest.raises(ConfigurationError, match="film: "):
+            film_request(wrong, "cut", 0.5)
+
+
+async def test_a_film_in_s3_does_not_replace_a_file_of_a_scene(emulator, scenes, state):
+    async with Client(local(workers=1), settings=settings_of(emulator), options=SMALL) as client:
+        for film, used in (("out/two.mp4", "the video"), ("in/one.mp4", "an input")):
+            with pytest.raises(ConfigurationError, match=f"is {used}"):
+                await client.render_all(
+                    scenes, to=f"s3://{BUCKET}/out/", film=f"s3://{BUCKET}/{film}"
+                )
