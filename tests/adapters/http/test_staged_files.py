@@ -150,14 +150,21 @@ async def test_a_scene_goes_from_s3_to_s3(run, emulator, temporary):
     assert (video.path, video.sha256) == (to, sha256(run.image.video))
 
 
-async def test_a_file_of_several_scenes_is_fetched_once(run, emulator):
+async def test_a_file_of_scenes_that_are_staged_together_is_fetched_once(run, emulator):
     options = RenderOptions(watermark=await run.add("logo.png", b"logo"))
     scenes = [await run.scene(name) for name in ("one", "two", "three")]
-    since = len(emulator.calls)
-    async with to_image(run.image) as renderer, anyio.create_task_group() as tasks:
-        for scene in scenes:
-            tasks.start_soon(run.render, renderer, scene, options)
-    assert operations(emulator, since).count("GetObject") == 3 * 2 + 1
+    since, uploaded = len(emulator.calls), []
+
+    async def upload(scene):
+        uploaded.append(await renderer.upload(scene, options, remote=run.remote))
+
+    async with to_image(run.image) as renderer:
+        async with anyio.create_task_group() as tasks:
+            for scene in scenes:
+                tasks.start_soon(upload, scene)
+        assert operations(emulator, since).count("GetObject") == 3 * 2 + 1
+        for one in uploaded:
+            await renderer.encode(one, progress=ignore)
     assert sum(run.image.encoded.values()) == 3
 
 
