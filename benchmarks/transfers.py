@@ -222,7 +222,7 @@ async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]
 
 async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     size, files = arguments.megabytes * 1_000_000, arguments.files
-    met = []
+    met: list[bool] = []
     with process(sys.executable, __file__, "--serve") as (store, _):
         async with ways(folder, store) as (native, temporary, _):
             for way in (native, temporary):
