@@ -25,6 +25,7 @@ if _typing.TYPE_CHECKING:
         calculate_optimal_batch_distribution,
         execute_parallel_batches,
         scan_and_test_folder,
+        scan_scenes_from_folder,
     )
     from cloudburst.engine.run import (
         Run,
@@ -135,7 +136,6 @@ if _typing.TYPE_CHECKING:
     )
     from cloudburst.scenes import (
         read_scenes,
-        scan_scenes_from_folder,
     )
 
 __all__ = [
@@ -248,6 +248,7 @@ _NAMES = {
         "calculate_optimal_batch_distribution",
         "execute_parallel_batches",
         "scan_and_test_folder",
+        "scan_scenes_from_folder",
     ),
     "cloudburst.engine.run": ("Run",),
     "cloudburst.errors": (
@@ -338,10 +339,7 @@ _NAMES = {
     ),
     "cloudburst.preview": ("render_frame",),
     "cloudburst.run_inputs": ("AnyScene",),
-    "cloudburst.scenes": (
-        "read_scenes",
-        "scan_scenes_from_folder",
-    ),
+    "cloudburst.scenes": ("read_scenes",),
 }
 """Public names of the package, grouped by the module that defines them. A test checks that they
 match the imports above."""

@@ -31,11 +31,11 @@ from cloudburst.compat import (
     TaskInfo,
     calculate_fargate_cost,
     calculate_optimal_batch_distribution,
+    scan_scenes_from_folder,
 )
 from cloudburst.compat.progress import log_to_terminal
 from cloudburst.errors import ConfigurationError
 from cloudburst.run_inputs import AnyScene
-from cloudburst.scenes import scan_scenes_from_folder
 from cloudburst.signals import InterruptHandler
 
 __all__ = [

@@ -110,15 +110,18 @@ def pictures_without_audio(path: Path | str, *, remote: RemoteInputs | None = No
         return [folder.locate(file) for file in _sorted(lone)]
 
 
-def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
+def scan_scenes_from_folder(
+    path: Path | str, *, remote: RemoteInputs | None = None
+) -> list[SceneDict]:
     """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
 
     The folder may be in S3: ``s3://bucket/folder/``. The dictionaries have the keys of
     ``cloudburst-fargate``; ``subtitle_path`` is ``None`` without a file ``audio/scene_*.srt`` (or
-    another of `SUBTITLE_SUFFIXES`). Raises `ConfigurationError` if there are no scenes, or a scene
-    has no audio, no picture, or subtitles in another format.
+    another of `SUBTITLE_SUFFIXES`). ``remote`` is the access to S3; ``None``: access with the
+    settings in the environment variables. Raises `ConfigurationError` if there are no scenes, or a
+    scene has no audio, no picture, or subtitles in another format.
     """
-    with _opened(path, None) as (folder, _):
+    with _opened(path, remote) as (folder, _):
         return _scan(folder)
 
 

@@ -42,6 +42,7 @@ from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
 from cloudburst.testing import FakeCloud
 from support.doc_pages import quoted, tables
 from support.old_calls import KEYS, Account, account, write_env
+from support.remote_store import BUCKET, RemoteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -422,6 +423,21 @@ def test_a_folder_of_scenes(tmp_path):
     found = FargateOperationV1().scan_scenes_from_folder(tmp_path)
     assert found == cloudburst.scan_scenes_from_folder(tmp_path)
     assert found[0]["subtitle_path"] == str(tmp_path / "audio/scene_1.srt")
+
+
+def test_a_folder_of_scenes_in_s3_is_read_with_the_settings_of_env(monkeypatch):
+    store = RemoteStore()
+    store.put("in/images/scene_1.png", b"")
+    store.put("in/audio/scene_1.mp3", b"")
+    asked = []
+    monkeypatch.setattr(
+        "cloudburst.compat.parameters.open_remote_inputs",
+        lambda settings: asked.append(settings.region) or store.inputs(),
+    )
+    write_env("AWS_REGION=eu-west-3\n")
+    (found,) = cloudburst.scan_scenes_from_folder(f"s3://{BUCKET}/in")
+    assert found["image_path"] == f"s3://{BUCKET}/in/images/scene_1.png"
+    assert asked == ["eu-west-3"]
 
 
 async def test_a_run_has_the_name_that_it_was_given(make_scene, tmp_path):

@@ -15,6 +15,7 @@ from cloudburst.compat.calls import (
 from cloudburst.compat.parameters import (
     calculate_optimal_batch_distribution,
     read_settings,
+    scan_scenes_from_folder,
     timeouts_of,
 )
 from cloudburst.compat.results import calculate_fargate_cost
@@ -27,7 +28,6 @@ from cloudburst.models.batches import (
     TaskInfo,
     TaskResult,
 )
-from cloudburst.scenes import scan_scenes_from_folder
 
 __all__ = [
     "AccountValidity",

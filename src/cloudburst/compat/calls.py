@@ -20,6 +20,7 @@ from cloudburst.compat.parameters import (
     options_of,
     read_settings,
     require_subnet,
+    scan_scenes_from_folder,
     tier_of,
     timeouts_of,
 )
@@ -41,7 +42,6 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
 from cloudburst.ports import Backend, OpenBackend
 from cloudburst.run_inputs import AnyScene, scene_list
-from cloudburst.scenes import scan_scenes_from_folder
 
 logger = logging.getLogger(__name__)
 

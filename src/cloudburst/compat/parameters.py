@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from pathlib import Path
 from traceback import walk_stack
 from typing import Any
 
 from pydantic import ValidationError
 
+from cloudburst import scenes
 from cloudburst.backends import default_backend
 from cloudburst.compat.batch_distribution import distribute_scenes
 from cloudburst.env_file import ENV_FILE, read_env_file
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Distribution
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.locations import is_s3
 from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
+from cloudburst.remote_inputs import open_remote_inputs
+from cloudburst.scenes import SceneDict
 
 _FARGATE_FIELDS = {
     "cluster": "ECS_CLUSTER_NAME",
@@ -118,6 +123,18 @@ def calculate_optimal_batch_distribution(
         max_parallel_tasks=max_parallel_tasks,
         min_scenes_per_batch=min_scenes_per_batch,
     )
+
+
+def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
+    """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
+
+    The folder may be in S3: ``s3://bucket/folder/``. The dictionaries have the keys of
+    ``cloudburst-fargate``. Raises `ConfigurationError` as `cloudburst.read_scenes` does.
+    """
+    if not is_s3(path):
+        return scenes.scan_scenes_from_folder(path)
+    with open_remote_inputs(read_settings()) as remote:
+        return scenes.scan_scenes_from_folder(path, remote=remote)
 
 
 def options_of(**look: Any) -> RenderOptions:
