@@ -19,6 +19,9 @@ from support.old_calls import without_settings, write_env
 from support.s3_account import account, content, keys
 
 FILMS = "films"
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+PLACE = ("AWS_REGION", "AWS_ENDPOINT_URL")
+"""Variables that name the emulator."""
 SCENES = {
     "one": {"image": "one.png", "audio": "one.mp3", "subtitle": "one.srt"},
     "two": {"image": "two.jpg", "audio": "two.wav"},
@@ -40,8 +43,7 @@ def films(make_scene, tmp_path, monkeypatch):
             for field, file in files.items():
                 body = Path(sources[field]).read_bytes() if field in sources else subtitles
                 s3.put_object(Bucket=FILMS, Key=f"in/{file}", Body=body)
-        credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
-        names = (*credentials, "AWS_ENDPOINT_URL")
+        names = (*CREDENTIALS, *PLACE)
         write_env("".join(f"{name}={emulator.environment[name]}\n" for name in names))
         yield emulator
 
@@ -75,10 +77,10 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     assert run([*first, "--backend", "local"]) == 2
     assert "2 videos there already; --overwrite replaces them" in capsys.readouterr().err
 
-    # The calls of cloudburst-fargate refuse credentials in .env without a subnet.
-    for name in re.findall(r"(?m)^(\w+)=", Path(".env").read_text("utf-8")):
+    # The calls of cloudburst-fargate read .env, but refuse credentials in it without a subnet.
+    for name in CREDENTIALS:
         monkeypatch.setenv(name, films.environment[name])
-    Path(".env").unlink()
+    write_env("".join(f"{name}={films.environment[name]}\n" for name in PLACE))
     program, old = blocks("docs/s3.md", "python")
     exec(compile(old, "docs/s3.md", "exec"), {})
     (batch,) = {key.partition("/")[0] for key in videos(films, "batches/")}
@@ -87,6 +89,9 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     (in_batch,) = json.loads(capsys.readouterr().out)
     assert in_batch["folder"] == f"s3://films/batches/batch_{in_batch['run']}/"
 
+    Path(".env").unlink()
+    for name in PLACE:
+        monkeypatch.setenv(name, films.environment[name])
     exec(compile(program, "docs/s3.md", "exec"), {"__name__": "__main__"})
     assert "s3://films/program/one.mp4 " in capsys.readouterr().out
     assert not [key for key in keys(films, FILMS) if ".cloudburst" in key]
