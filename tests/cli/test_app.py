@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["render", "--help"], ["demo", "--help"], []])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
-    assert "Usage: cloudburst" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Usage: cloudburst" in printed
+    assert re.search(r"--[a-z0-9-]+\.", printed) is None, "fields of a class are no options"
 
 
 @pytest.mark.parametrize(

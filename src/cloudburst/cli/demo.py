@@ -27,7 +27,8 @@ def demo_command(
     Parameters
     ----------
     to
-        Folder for the videos. Default: ./cloudburst-demo. Videos of an earlier demo are replaced.
+        Folder for the videos, also in S3. Default: ./cloudburst-demo. Videos of an earlier demo are
+        replaced.
     """
     run_options, story = run_options or RunOptions(), _story_folder()
     request = RunRequest(

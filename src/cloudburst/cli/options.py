@@ -117,7 +117,13 @@ def scenes_of(
 
 FolderOption: TypeAlias = Annotated[
     Path | S3Prefix,
-    Parameter(name="--to", converter=_convert_folder, n_tokens=1, validator=_folder_only),
+    Parameter(
+        name="--to",
+        converter=_convert_folder,
+        n_tokens=1,
+        accepts_keys=False,  # otherwise each field of `S3Prefix` would be an option
+        validator=_folder_only,
+    ),
 ]
 """Folder of the videos: a path, or ``s3://bucket/folder/``."""
 Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, n_tokens=1)]
