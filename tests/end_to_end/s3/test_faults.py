@@ -44,7 +44,7 @@ random.Random(14).shuffle(CASES)
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("name", "place"), few(CASES, 2))
+@pytest.mark.parametrize(("name", "place"), few([("internal error", "claim"), *CASES], 2))
 async def test_a_fault_that_passes(world, name, place, told_at_debug):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault(name, **PLACES[place]))
