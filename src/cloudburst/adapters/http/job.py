@@ -140,6 +140,8 @@ class WorkerJob:
         self.id: str | None = None
         self._may_exist = False
         """True if a start request was sent and no answer has ruled out that the job exists."""
+        self.is_starting = False
+        """True while a start request has no answer."""
 
     @property
     def id_at_worker(self) -> str | None:
@@ -172,6 +174,7 @@ class WorkerJob:
     async def _request_start(self) -> None:
         headers = {"Content-Type": "application/json", "Idempotency-Key": self._idempotency_key}
         could_exist, self._may_exist = self._may_exist, True
+        self.is_starting = True
         try:
             response = await self._connection.request(
                 "POST", self._path, content=self._payload, headers=headers
@@ -179,6 +182,8 @@ class WorkerJob:
         except (httpx.ConnectError, httpx.ConnectTimeout):
             self._may_exist = could_exist  # nothing was sent
             raise
+        finally:
+            self.is_starting = False
         response = raise_for_worker_status(response)
         if not response.is_success and ErrorBody.parse(response) is not None:
             self._may_exist = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-from anyio import create_task_group
+from anyio import create_task_group, move_on_after, sleep
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
@@ -50,6 +50,8 @@ from cloudburst.text import describe_error
 
 DELETE_VIDEO_TIMEOUT = 2.0
 """Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
+START_POLL_INTERVAL = 0.02
+"""Seconds between two looks at a job that is being started while the connection is closed."""
 
 
 def service_limits(limits: Limits) -> dict[str, object]:
@@ -172,8 +174,14 @@ class NativeRenderer:
         """
         async with create_task_group() as tasks:
             for job in self._jobs:
-                tasks.start_soon(delete_job, self._connection, job.id_at_worker)
+                tasks.start_soon(self._delete_when_started, job)
         self._jobs.clear()
+
+    async def _delete_when_started(self, job: WorkerJob) -> None:
+        with move_on_after(self._connection.timeouts.call, shield=True):
+            while job.is_starting:  # noqa: ASYNC110 - rare, and short
+                await sleep(START_POLL_INTERVAL)
+        await delete_job(self._connection, job.id_at_worker)
 
     async def upload(
         self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None

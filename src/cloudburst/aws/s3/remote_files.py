@@ -62,6 +62,8 @@ BUSY_TIMEOUT = 120.0
 """Seconds for which requests to S3 are repeated while it is busy or does not answer."""
 RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
 """Delays between these requests."""
+CREATE_TIMEOUT = 20.0
+"""Maximum seconds to start the upload of a video in parts."""
 ABORT_TIMEOUT = 20.0
 """Maximum seconds to delete the parts of a video that is not delivered."""
 MIN_PART_BYTES = 16 * 1024**2
@@ -357,11 +359,15 @@ class _PartsDelivery:
         part_bytes = part_size(output.size)
         count = math.ceil(output.size / part_bytes)
 
+        async def create() -> None:
+            self._upload_id = await store.create_upload(
+                output.location, content_type=output.content_type, metadata=output.metadata
+            )
+
         async def sign() -> list[SignedRequest]:
             if not self._upload_id:
-                self._upload_id = await store.create_upload(
-                    output.location, content_type=output.content_type, metadata=output.metadata
-                )
+                # Cancelled before its id is known, the upload could not be aborted.
+                await _finish(create, output.location)
             else:
                 await store.find(output.location)  # renews credentials that have expired
             return [
@@ -492,6 +498,13 @@ class _Waits:
                 error,
             )
         return self._refused_at + CREDENTIALS_TIMEOUT
+
+
+async def _finish(create: Callable[[], Awaitable[None]], location: S3Object) -> None:
+    try:
+        await finish_despite_cancel(create, seconds=CREATE_TIMEOUT)
+    except TimeoutError:
+        raise NoAnswerError(f"{location}: no answer within {CREATE_TIMEOUT:g} s") from None
 
 
 @contextmanager
