@@ -30,6 +30,40 @@ async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[flo
     raise AssertionError("unreachable: delays never end")
 
 
+async def for_each(
+    items: Iterable[T], call: Callable[[T], Awaitable[object]], *, at_once: int
+) -> None:
+    """Call a function for each item, for some of them at once.
+
+    After an error, the calls for the other items are cancelled.
+
+    Args:
+        items: The items.
+        call: The function.
+        at_once: Maximum number of concurrent calls.
+
+    Raises:
+        Exception: The first error of a call, not in an exception group.
+    """
+    errors: list[Exception] = []
+    limiter = anyio.CapacityLimiter(at_once)
+
+    async def call_for(item: T) -> None:
+        async with limiter:
+            try:
+                await call(item)
+            except Exception as exc:  # noqa: BLE001 - it is raised below
+                errors.append(exc)
+                tasks.cancel_scope.cancel()
+
+    with collapse_single():
+        async with anyio.create_task_group() as tasks:
+            for item in items:
+                tasks.start_soon(call_for, item)
+    if errors:
+        raise errors[0]
+
+
 def despite_cancel(seconds: float) -> Generator[AbstractContextManager[object]]:
     """Yield context managers in which an idempotent call finishes despite a cancellation.
 

@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import anyio.to_thread
 
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import FinishedObject, find_finished, run_of
+from cloudburst.concurrency import for_each
 from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state
 from cloudburst.engine.recovery import RecoveredState
@@ -154,15 +154,12 @@ class S3Destination:
     ) -> dict[S3Object, FinishedObject | None]:
         """Return what the run has written to each location; ``None`` for objects of others."""
         found = dict[S3Object, FinishedObject | None]()
-        limiter = anyio.CapacityLimiter(_MAX_REQUESTS)
 
-        async def find(location: S3Object, scene: str) -> None:
-            async with limiter:
-                found[location] = await find_finished(self._store, location, run=run, scene=scene)
+        async def find(output: tuple[S3Object, str]) -> None:
+            location, scene = output
+            found[location] = await find_finished(self._store, location, run=run, scene=scene)
 
-        async with anyio.create_task_group() as tasks:
-            for location, scene in outputs.items():
-                tasks.start_soon(find, location, scene)
+        await for_each(outputs.items(), find, at_once=_MAX_REQUESTS)
         return found
 
     def video(self, scene: str) -> S3Object:

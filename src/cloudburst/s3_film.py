@@ -7,13 +7,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
-import anyio
 from anyio import to_thread
 
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import FinishedObject, S3RemoteFiles, as_finished
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import for_each
 from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
 from cloudburst.film.plan import FilmPlan, FilmScene, film_objects
@@ -217,16 +216,11 @@ class S3Film:
             CloudburstError: A video is missing, or S3 refuses a request.
         """
         found: dict[RemoteLocation, RemoteFile] = {}
-        limiter = anyio.CapacityLimiter(_MAX_REQUESTS)
 
         async def find(video: S3Object) -> None:
-            async with limiter:
-                found[video] = (await self._store.head(video)).remote_file(video)
+            found[video] = (await self._store.head(video)).remote_file(video)
 
-        with collapse_single():
-            async with anyio.create_task_group() as tasks:
-                for video in videos:
-                    tasks.start_soon(find, video)
+        await for_each(videos, find, at_once=_MAX_REQUESTS)
         return found
 
     async def _remove_old_subtitles(self) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
-import anyio
-
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import for_each
 from cloudburst.errors import UploadError
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.film_jobs import FilmJobRequest, FilmJobScene
@@ -15,6 +13,8 @@ from cloudburst.ports import UploadedScene
 
 MAX_FILES = 8
 """Number of files that a worker gets at once, as many as the render service fetches."""
+
+_VIDEO, _SUBTITLES = "video", "subtitles"
 
 GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
 """Function that gives the worker a file: called with the use of the file and its location, it
@@ -35,36 +35,32 @@ async def give_film(
         UploadError: A file cannot be read or got, or a video is not the one that was rendered.
         WorkerError: The worker has stopped, refuses the key, or its disk is full.
     """
-    scenes: dict[int, FilmJobScene] = {}
+    hashes: dict[tuple[str, str], str] = {}
     bytes_sent = 0
-    limiter = anyio.CapacityLimiter(MAX_FILES)
 
-    async def give(field: str, location: AnyLocation) -> str:
+    async def give(file: tuple[FilmPart, str, AnyLocation]) -> None:
         nonlocal bytes_sent
-        async with limiter:
-            sha256, sent = await give_file(field, location)
+        part, field, location = file
+        sha256, sent = await give_file(f"{field} of {part.name}", location)
+        if field == _VIDEO and sha256 != part.sha256:
+            msg = f"{location} is not the video that was rendered; resume the run to render it"
+            raise UploadError(msg, scene=film.name)
+        hashes[part.name, field] = sha256
         bytes_sent += sent
         on_file()
-        return sha256
 
-    async def give_part(number: int, part: FilmPart) -> None:
-        video = await give(f"video of {part.name}", part.video)
-        if video != part.sha256:
-            msg = f"{part.video} is not the video that was rendered; resume the run to render it"
-            raise UploadError(msg, scene=film.name)
-        subtitle = None
-        if part.subtitle is not None:
-            subtitle = await give(f"subtitles of {part.name}", part.subtitle)
-        scenes[number] = FilmJobScene(
-            name=part.name, title=part.title, video=video, subtitle=subtitle
+    await for_each(_files(film), give, at_once=MAX_FILES)
+    scenes = [
+        FilmJobScene(
+            name=part.name,
+            title=part.title,
+            video=hashes[part.name, _VIDEO],
+            subtitle=hashes.get((part.name, _SUBTITLES)),
         )
-
-    with collapse_single():
-        async with anyio.create_task_group() as tasks:
-            for number, part in enumerate(film.parts):
-                tasks.start_soon(give_part, number, part)
+        for part in film.parts
+    ]
     request = FilmJobRequest(
-        scenes=tuple(scenes[number] for number in range(len(film.parts))),
+        scenes=tuple(scenes),
         transition=film.transition,
         transition_seconds=film.transition_seconds,
     )
@@ -75,3 +71,11 @@ async def give_film(
         needs_cover=True,
         is_film=True,
     )
+
+
+def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart, str, AnyLocation]]:
+    """Yield each file of a film with its scene and use."""
+    for part in film.parts:
+        yield part, _VIDEO, part.video
+        if part.subtitle is not None:
+            yield part, _SUBTITLES, part.subtitle
