@@ -26,6 +26,7 @@ FACTS = {
     "path": Path("/out/.cloudburst/r1.sqlite"),
     "tasks": ("t1", "t2"),
     "crashed": True,
+    "error_exit": True,
 }
 """Facts that are no strings, by the name of their keyword."""
 

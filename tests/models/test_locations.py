@@ -9,7 +9,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.film.request import ChapterSource
+from cloudburst.film.request import check_scenes_of_film
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.journal_entries import ProcessEntry, SceneEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
@@ -21,7 +22,7 @@ from cloudburst.models.locations import (
     parse_s3_prefix,
 )
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene, Video
+from cloudburst.models.scene import CheckedScene, Scene, Video
 from cloudburst.models.tier import Tier
 
 SECRET = "token=do-not-show"
@@ -142,11 +143,12 @@ def test_folders_in_s3() -> None:
     assert (file.folder, file.name, file.suffix) == (S3Prefix("b-b", "x/"), "a.mp4", ".mp4")
 
 
-def test_a_film_needs_subtitles_on_this_machine() -> None:
+def test_a_film_on_this_machine_needs_subtitles_on_this_machine(tmp_path: Path) -> None:
     scene = Scene.model_validate(
         {"name": "a", "image": "a.png", "duration": 1, "subtitle": f"https://a.b/a.srt?{SECRET}"}
     )
+    checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1)
     with pytest.raises(ConfigurationError) as caught:
-        ChapterSource.of(scene)
+        check_scenes_of_film(FilmRequest(path=tmp_path / "f.mp4"), [checked], tmp_path.joinpath)
     text = "film: subtitles of a: https://a.b/a.srt?…; expected a file on this machine"
     assert str(caught.value) == text

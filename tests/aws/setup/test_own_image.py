@@ -23,7 +23,7 @@ from cloudburst.errors import (
     ThrottledError,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.task import Protocol
+from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.registry import PushProgress, open_registry
 from cloudburst.testing import Fault
 from cloudburst.version import PACKAGE_VERSION
@@ -132,7 +132,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
     told = {check.name: (str(check.status), check.found) for check in diagnosis.checks}
     assert told["platforms"] == ("passed", "the image is for amd64, arm64")
     assert told["image"] == ("passed", f"our own, cloudburst@{built.digest[:19]}")
-    assert told["version"] == ("passed", f"{PACKAGE_VERSION}, protocol version 1")
+    assert told["version"] == ("passed", f"{PACKAGE_VERSION}, protocol version {PROTOCOL_VERSION}")
     assert told["registry"][0] == "passed"
 
 
