@@ -98,8 +98,8 @@ class SceneReport(_ReportModel):
     bytes_sent: int = 0
     """Bytes sent to workers, over all attempts."""
     bytes_fetched: int = 0
-    """Bytes that workers got from S3 and web servers, over all attempts. They did not pass through
-    this machine."""
+    """Bytes that workers got from S3 and web servers, over all attempts that got all their files.
+    They did not pass through this machine."""
     bytes_received: int = 0
     """Size of the received video, in bytes; 0 if there is none, or if its worker wrote it to S3."""
     bytes_delivered: int = 0
