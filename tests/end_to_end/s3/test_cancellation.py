@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 
 import anyio
@@ -11,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from cloudburst.aws.s3 import remote_files
-from support.s3_runs import Told
+from support.s3_runs import Told, few
 
 pytestmark = [
     pytest.mark.anyio,
@@ -25,8 +24,6 @@ pytestmark = [
 
 MAX_CALLS = 50
 """Number of calls of S3 of a whole run, roughly."""
-COUNT = max(2, int(os.environ.get("CLOUDBURST_SEEDS", "2")))
-STEP = max(1, MAX_CALLS // COUNT)
 MEGABYTE = 1 << 20
 
 
@@ -38,7 +35,7 @@ def small_parts(monkeypatch):
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("count", range(STEP // 2, MAX_CALLS, STEP))
+@pytest.mark.parametrize("count", few([27, 31, *range(MAX_CALLS)], 2))
 async def test_cancelled_after_any_call(world, service, count):
     rng = random.Random(count)
     native, checkpoints = rng.random() < 0.5, rng.randrange(300)
