@@ -36,8 +36,9 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_the_image_has_every_module_that_the_service_and_the_renderer_import():
+def test_the_image_has_every_module_that_the_service_and_its_processes_import():
     waiting = [p for name in ("service", "renderer") for p in (PACKAGE / name).rglob("*.py")]
+    waiting.append(PACKAGE / "film" / "film_job.py")
     seen = set(waiting)
     while waiting:
         for name in imported(waiting.pop()):

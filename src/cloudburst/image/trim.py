@@ -13,9 +13,10 @@ import sys
 import sysconfig
 from pathlib import Path, PurePosixPath
 
-OWN_PACKAGES = ("models", "renderer", "service", "transfers")
-OWN_MODULES = ("__init__.py", "concurrency.py", "errors.py", "text.py")
-"""Parts of this package that the render service imports. A test compares them with its imports."""
+OWN_PACKAGES = ("film", "models", "renderer", "service", "transfers")
+OWN_MODULES = ("__init__.py", "concurrency.py", "errors.py", "safe_files.py", "text.py")
+"""Parts of this package that the render service and its processes import. A test compares them with
+the imports."""
 OWN_NAME = "cloudburst"
 
 UNUSED_PACKAGES = ("pip", "pip-*.dist-info", "_virtualenv.py", "_virtualenv.pth")
