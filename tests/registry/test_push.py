@@ -274,7 +274,8 @@ async def test_docker_registry_2_gets_a_cut_layer_again(registry_server, tmp_pat
             assert (await client.resolve(name, "1"))[0].digest == report.digest == digest
         tasks.cancel_scope.cancel()
     total = total_size(folder)
-    assert total < report.bytes_sent < total + 310_000
+    largest = max(path.stat().st_size for path in (folder / "blobs" / "sha256").iterdir())
+    assert total < report.bytes_sent <= total + largest
     check_stored(registry_server, folder)
 
 

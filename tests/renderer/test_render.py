@@ -58,6 +58,7 @@ def test_a_video_is_what_was_promised(  # noqa: PLR0917
         "scenario": scenario,
         "warnings": [],
         "cover": None,
+        "subtitles": None,
     }
     assert data.index(b"moov") < data.index(b"mdat")
     found = probe(folder / "video.mp4")
