@@ -153,6 +153,28 @@ async def test_the_run_that_lost_its_claim_is_told(emulator, store, folder, monk
     assert in_folder(emulator, folder) == []
 
 
+async def test_a_run_whose_claim_expired_ends_if_another_run_has_its_videos(
+    emulator, store, folder, monkeypatch
+):
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
+    lost, errors = anyio.Event(), []
+
+    def on_lost(error):
+        errors.append(error)
+        lost.set()
+
+    async with claim(store, folder, on_lost=on_lost):
+        abandon(emulator, folder, "faster", names=("b",))
+        await store.delete(folder.object(".cloudburst/claims/r.json"))
+        with anyio.fail_after(5):
+            await lost.wait()
+        await anyio.sleep(0.2)
+        assert in_folder(emulator, folder) == [".cloudburst/claims/faster.json"]
+    [error] = errors
+    assert "b.mp4" in str(error)
+    assert error.holder.startswith("run faster")
+
+
 @pytest.mark.parametrize("name", ["lost", "slow down", "dropped"])
 async def test_renewals_survive_faults_and_a_deleted_claim(
     emulator, store, folder, monkeypatch, name

@@ -132,8 +132,8 @@ async def claim_objects(
         resume: True if the run continues one of the same name, whose claim is taken over at once;
             existing videos are left to the caller.
         covers: Names of the scenes whose videos have a cover, which is claimed as well.
-        on_lost: Function that is called once if another process has taken the claim over; the run
-            has to end with the error.
+        on_lost: Function that is called once if another process has taken the claim over, or has
+            claimed the videos after this claim had expired; the run has to end with the error.
 
     Raises:
         OutputClaimedError: Another process writes one of the videos, or works on this run.
@@ -171,6 +171,8 @@ class _ClaimKeeper:
         self._prefix = prefix
         self._on_lost = on_lost
         self._lost = False
+        self._was_deleted = False
+        """True if the claim was deleted, and those of other runs were not checked since."""
         self._folder = S3Prefix(prefix.bucket, f"{prefix.prefix}{METADATA_FOLDER}claims/")
         self._lock = prefix.object(f"{METADATA_FOLDER}lock")
         self._object = self._folder.object(f"{run}.json")
@@ -229,7 +231,9 @@ class _ClaimKeeper:
             if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
                 raise
             found = await self._read(self._object)
-            if found is None:  # another program has deleted it
+            if found is None:
+                # Perhaps it had expired while this machine slept, and another run has deleted it.
+                self._was_deleted = True
                 await self._put_claim("")
             elif found.claim.owner == self._claim.owner:  # the answer to a renewal was lost
                 self._etag = found.etag
@@ -238,8 +242,18 @@ class _ClaimKeeper:
                     f"{found.holder} has taken over the videos of this run in {self._prefix}: "
                     "wait for its end, or write to another folder"
                 )
-                self._lost = True
-                self._on_lost(OutputClaimedError(msg, holder=found.holder))
+                return self._lose(OutputClaimedError(msg, holder=found.holder))
+        if self._was_deleted:
+            try:
+                await self._refuse_claimed(resume=True)
+            except OutputClaimedError as exc:
+                return self._lose(exc)
+            self._was_deleted = False
+        return None
+
+    def _lose(self, error: OutputClaimedError) -> None:
+        self._lost = True
+        self._on_lost(error)
 
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
