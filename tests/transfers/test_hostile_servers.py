@@ -19,7 +19,8 @@ from support.hostile_servers import CONTENT, HOST, OK, Authority, Handler, servi
 
 pytestmark = pytest.mark.anyio
 
-SECRET = "X-Amz-Signature=0123456789abcdef"
+SECRET = "X-Amz-Signature=0123456789abcdef&token=ab%2Fcd%2Fefgh"
+DECODED = "ab/cd/efgh"
 POLICY = TransferPolicy(
     connect_timeout=0.3, answer_timeout=0.3, pace_window=0.3, pace_bytes=4096, total_timeout=2.0
 )
@@ -132,6 +133,14 @@ CASES = {
     "status line that repeats the URL": Case(
         "invalid", servers.answer(f"HTTP/1.1 {SECRET}\r\n".encode()), "RemoteProtocolError"
     ),
+    "long status line that repeats the URL": Case(
+        "invalid",
+        servers.answer(f"HTTP/1.1 {'x' * 1000} {SECRET}\r\n".encode()),
+        "RemoteProtocolError",
+    ),
+    "error that repeats the decoded URL": Case(
+        "refused", servers.error(403, "AccessDenied", DECODED), "AccessDenied"
+    ),
 }
 
 
@@ -188,7 +197,9 @@ async def test_a_hostile_server_is_given_up(
     assert error.failure.problem == case.problem, error
     assert case.reason in error.failure.reason
     assert SECRET not in str(error)
-    assert SECRET not in repr(error.__cause__)
+    for secret in (*SECRET.split("&"), DECODED):
+        assert secret not in str(error)
+        assert secret not in repr(error.__cause__)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,8 @@ def _translated(query: str, connection: object = None) -> Generator[None]:
         raise
     except Exception as exc:
         problem, reason = _explained(exc, connection)
-        if repeats_secret(reason, query):  # errors of the parser may contain what the server sent
+        # Errors of the parser may contain what the server sent, also behind the end of the reason.
+        if repeats_secret(str(exc), query):
             raise transfer_error(problem, type(exc).__name__) from None
         raise transfer_error(problem, reason) from exc
 

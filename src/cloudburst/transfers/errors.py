@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from cloudburst.models.transfers import TransferFailure, TransferProblem
 from cloudburst.text import printable_line, shorten
@@ -121,9 +122,10 @@ def error_from_answer(
 
 
 def repeats_secret(text: str, query: str) -> bool:
-    """Return whether a text of a server has a part of a URL's query in it."""
+    """Return whether a text of a server has a part of a URL's query in it, as it is or decoded."""
     values = (part.partition("=")[2] or part for part in query.split("&"))
-    return any(len(value) >= 8 and value in text for value in values)
+    forms = (form for value in values for form in (value, unquote(value)))
+    return any(len(form) >= 8 and form in text for form in forms)
 
 
 def _problem(status: int, code: str, message: str, *, writing: bool) -> TransferProblem:
