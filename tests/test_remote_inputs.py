@@ -402,7 +402,8 @@ def test_versions_of_files_are_in_fingerprints(store: RemoteStore) -> None:
     copy = store.put("b.png", store.files[S3Object(BUCKET, "a.png")])
     assert first == fingerprints(store, image=str(copy))
     url = store.put_url(f"https://example.com/b.png?{SECRET}", store.files[copy])
-    assert first == fingerprints(store, image=url)
+    newer = store.put_url("https://example.com/b.png?sig=newer", store.files[copy])
+    assert first != fingerprints(store, image=url) == fingerprints(store, image=newer)
     store.put("b.png", picture("PNG", 20, 30))
     assert first != fingerprints(store, image=str(copy))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from cloudburst.models.locations import RemoteLocation
+from cloudburst.models.locations import HttpsUrl, RemoteLocation, location_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,14 @@ class RemoteFile:
     def version(self) -> str:
         """Text that stands for the content of the file in fingerprints.
 
-        Two files with the same text have the same content, as far as their server's ETags identify
-        a content. Without an ETag, the text contains the location, time and size.
+        Two objects in S3 with the same text have the same content, as far as ETags identify a
+        content. ETags of web servers are often made of time and size only, so the text contains
+        the URL as well: without its query, which may be a new signature in each run. Without an
+        ETag, the query also counts, because it may name the file.
         """
         if self.etag is not None:
-            return f"etag {self.etag} {self.size} {self.version_id or ''}".rstrip()
-        return f"modified {self.modified} {self.size} {self.location!r}"
+            of_server = f" {self.location}" if isinstance(self.location, HttpsUrl) else ""
+            text = f"etag {self.etag} {self.size} {self.version_id or ''}".rstrip()
+            return f"{text}{of_server}"
+        whole = hashlib.sha256(location_text(self.location).encode()).hexdigest()
+        return f"modified {self.modified} {self.size} {self.location} {whole}"

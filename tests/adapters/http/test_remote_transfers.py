@@ -284,7 +284,7 @@ class TestWebServers:
             assert uploaded.sent == subtitle.stat().st_size
             assert uploaded.input_hashes == {
                 "image": run.inputs[scene.image].version,
-                "audio": f'etag "1" {len(sound)}',
+                "audio": f'etag "1" {len(sound)} {url}',
                 "subtitle": sha256(subtitle.read_bytes()),
             }
             await run.renderer.encode(uploaded, progress=lambda share: None)
