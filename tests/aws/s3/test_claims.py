@@ -29,7 +29,7 @@ from cloudburst.errors import (
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
 from cloudburst.testing import s3_fault, s3_fault_mix
-from support.s3_account import account, content, keys, open_store, put
+from support.s3_account import BUCKET, account, content, keys, open_store, put
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +111,14 @@ async def test_existing_videos_and_covers_are_refused(emulator, store, folder):
         async with claim(store, folder, **allowed):
             pass
     assert not any(name.startswith(".cloudburst") for name in in_folder(emulator, folder))
+
+
+async def test_keys_that_are_too_long_are_refused_before_anything_is_written(emulator, store):
+    folder = S3Prefix(BUCKET, f"{'f' * 900}/")
+    with pytest.raises(ConfigurationError, match=r"1024 bytes: s3://.*nnn\.mp4"):
+        async with claim(store, folder, "a", "n" * 150):
+            pass
+    assert in_folder(emulator, folder) == []
 
 
 async def test_a_claim_that_expired_is_removed(emulator, store, folder, no_inaccuracy):

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -33,7 +33,7 @@ from cloudburst.errors import (
     ThrottledError,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.models.locations import MAX_KEY_BYTES, S3Object, S3Prefix
 from cloudburst.text import list_some, printable_line
 
 logger = logging.getLogger(__name__)
@@ -138,9 +138,11 @@ async def claim_objects(
     Raises:
         OutputClaimedError: Another process writes one of the videos, or works on this run.
         OutputExistsError: A video or cover exists, and ``overwrite`` is false.
+        ConfigurationError: The key of a video would be too long.
         CloudburstError: S3 refuses a request.
     """
     keeper = _ClaimKeeper(store, prefix, names, covers, run=run, on_lost=on_lost)
+    _check_keys(keeper.videos.values())
     try:
         await keeper.take(overwrite=overwrite, resume=resume)
         with collapse_single():
@@ -152,6 +154,16 @@ async def claim_objects(
                     tasks.cancel_scope.cancel()
     finally:
         await keeper.release()
+
+
+def _check_keys(videos: Iterable[S3Object]) -> None:
+    """Check the length of keys, which S3 would otherwise refuse when the videos are encoded."""
+    if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
+        msg = (
+            f"keys of more than {MAX_KEY_BYTES} bytes: {list_some(too_long)}; choose a folder "
+            "with a shorter name"
+        )
+        raise ConfigurationError(msg)
 
 
 class _ClaimKeeper:

@@ -74,6 +74,11 @@ MAX_PARTS_OF_A_VIDEO = 64
 MAX_UNKNOWN_BYTES = 4 * 1024**3
 """Maximum size of an input whose server does not report its size, in bytes."""
 
+MAX_SCENE_CHARS = 1000
+"""Maximum length of a name in the metadata of an object, in characters. All metadata together may
+have 2 KB ("Working with object metadata", Amazon S3 User Guide, 2026-11), of which the rest takes
+less than 500 bytes."""
+
 _WRONG_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
 """Codes of S3's errors for parts that were not sent as the worker says."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -83,7 +88,8 @@ RUN, SCENE, FINGERPRINT, SHA256 = (
     "cloudburst-fingerprint",
     "cloudburst-sha256",
 )
-"""Names of the metadata of a video or cover in S3. The scene's name is percent-encoded."""
+"""Names of the metadata of a video or cover in S3. The scene's name is percent-encoded; in place of
+the location of a film that is too long, there is its hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +109,18 @@ def object_metadata(*, run: str, scene: str, fingerprint: str, sha256: str) -> d
     """Return the metadata of a video or cover."""
     return {
         RUN: quote(run, safe=""),
-        SCENE: quote(scene, safe=""),
+        SCENE: _in_metadata(scene),
         FINGERPRINT: fingerprint,
         SHA256: sha256,
     }
+
+
+def _in_metadata(scene: str) -> str:
+    """Return the name of a scene, or the location of a film, as it is in metadata."""
+    name = quote(scene, safe="")
+    if len(name) <= MAX_SCENE_CHARS:
+        return name
+    return f"sha256-{hashlib.sha256(scene.encode()).hexdigest()}"
 
 
 async def find_finished(
@@ -124,7 +138,7 @@ async def find_finished(
 def as_finished(info: ObjectInfo, *, run: str, scene: str) -> FinishedObject | None:
     """Return an object that a run has written for a scene or film; ``None`` for any other one."""
     metadata = info.metadata
-    if (metadata.get(RUN), metadata.get(SCENE)) != (quote(run, safe=""), quote(scene, safe="")):
+    if (metadata.get(RUN), metadata.get(SCENE)) != (quote(run, safe=""), _in_metadata(scene)):
         return None
     return FinishedObject(
         run=run,
