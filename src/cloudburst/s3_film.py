@@ -229,7 +229,10 @@ class S3Film:
         if subtitles not in self._earlier or any(one.subtitle for one in self._sources):
             return
         try:
-            await self._store.delete(subtitles)
+            info = await self._store.find(subtitles)
+            # Another program may have written its own subtitles while the film was made.
+            if info and as_finished(info, run=self._run, scene=str(self._film)):
+                await self._store.delete(subtitles, etag=info.etag)
         except CloudburstError as exc:
             logger.warning("%s: subtitles of an earlier film stay: %s", subtitles, exc)
 
