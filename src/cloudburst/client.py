@@ -307,6 +307,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         destination,
                         fingerprints={one.scene.name: one.fingerprint for one in checked},
                         overwrite=overwrite,
+                        max_input_bytes=self._limits.file_bytes,
                     ),
                     bytes_checked=inputs.remote_bytes,
                 ) as run_journal.run:

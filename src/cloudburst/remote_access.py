@@ -76,6 +76,7 @@ class RemoteAccess:
         *,
         fingerprints: Mapping[str, str],
         overwrite: bool,
+        max_input_bytes: int,
     ) -> RemoteFiles | None:
         """Return the access of a run to its remote files; ``None`` if it has none.
 
@@ -85,6 +86,8 @@ class RemoteAccess:
             destination: Place for the videos.
             fingerprints: Fingerprint of each scene, by its name.
             overwrite: True if existing videos may be replaced.
+            max_input_bytes: Maximum size of an input whose server did not report its size, in
+                bytes.
         """
         in_s3 = not isinstance(destination, FolderDestination)
         if not inputs and not in_s3:
@@ -100,6 +103,7 @@ class RemoteAccess:
             overwrite=overwrite,
             replaceable=destination.replaceable,
             private_inputs=self.settings.private_inputs,
+            max_input_bytes=max_input_bytes,
         )
         return files
 

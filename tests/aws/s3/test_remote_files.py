@@ -21,7 +21,7 @@ from cloudburst.aws.s3.remote_files import (
     run_of,
 )
 from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
-from cloudburst.models.limits import Backoff
+from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
@@ -118,6 +118,9 @@ class TestInputs:
         request = await files(None, inputs={where: file}).fetch_request(where)
         assert request.url.get_secret_value() == where.url
         assert (request.headers, request.public_only) == ({"if-match": '"e"'}, True)
+        assert request.max_bytes == Limits().file_bytes
+        limited = files(None, inputs={where: file}, max_input_bytes=9)
+        assert (await limited.fetch_request(where)).max_bytes == 9
         private = files(None, inputs={where: file}, private_inputs=True)
         assert not (await private.fetch_request(where)).public_only
 

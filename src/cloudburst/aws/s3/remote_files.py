@@ -45,7 +45,7 @@ from cloudburst.errors import (
     ThrottledError,
     UploadError,
 )
-from cloudburst.models.limits import Backoff
+from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest, PutPart
@@ -71,8 +71,6 @@ MIN_PART_BYTES = 16 * 1024**2
 seconds."""
 MAX_PARTS_OF_A_VIDEO = 64
 """Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
-MAX_UNKNOWN_BYTES = 4 * 1024**3
-"""Maximum size of an input whose server does not report its size, in bytes."""
 
 MAX_SCENE_CHARS = 1000
 """Maximum length of a name in the metadata of an object, in characters. All metadata together may
@@ -173,6 +171,7 @@ class S3RemoteFiles:
         overwrite: bool = False,
         replaceable: Collection[S3Object] = (),
         private_inputs: bool = False,
+        max_input_bytes: int = Limits().file_bytes,
     ) -> None:
         """Initialize the access.
 
@@ -185,6 +184,8 @@ class S3RemoteFiles:
             overwrite: True if the run may replace any object.
             replaceable: Objects that the run may replace even if ``overwrite`` is false.
             private_inputs: True if URLs of inputs may lead to addresses that are not public.
+            max_input_bytes: Maximum size of an input whose server did not report its size before
+                the run, in bytes.
         """
         self._store = store
         self._run = run
@@ -193,6 +194,7 @@ class S3RemoteFiles:
         self._overwrite = overwrite
         self._replaceable = frozenset(replaceable)
         self._private_inputs = private_inputs
+        self._max_input_bytes = max_input_bytes
         self._signed: set[S3Object] = set()
         self._waits = _Waits()
 
@@ -208,7 +210,7 @@ class S3RemoteFiles:
             UploadError: The URL cannot be signed for another reason.
         """
         file = self._inputs[location]
-        limit = MAX_UNKNOWN_BYTES if file.size is None else file.size
+        limit = self._max_input_bytes if file.size is None else file.size
         if isinstance(location, HttpsUrl):
             return FetchRequest(
                 url=SecretStr(location.url),
