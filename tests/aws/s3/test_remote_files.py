@@ -231,6 +231,18 @@ class TestDelivery:
         assert await find_finished(store, to, run="other", scene="scene ä") is None
         assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
 
+    async def test_a_film_may_have_a_long_key(self, store):
+        remote = files(store, fingerprints={})
+        film = obj(f"{'影' * 330}.mp4")
+        video = {"size": len(VIDEO), "sha256": sha256(VIDEO), "content_type": "video/mp4"}
+        async with remote.delivery(str(film), film, **video) as running:
+            [part] = await running.parts()
+            assert sum(map(len, [*part.headers, *part.headers.values()])) < 2048
+            await send(part, VIDEO)
+            await running.finish([])
+        assert await find_finished(store, film, run="r", scene=str(film))
+        assert await find_finished(store, film, run="r", scene=f"{film}x") is None
+
     async def test_another_content_is_refused_by_s3(self, emulator, store, folder):
         to = folder.object("v.mp4")
         async with delivery(files(store), to) as running:
@@ -254,8 +266,9 @@ class TestDelivery:
         async with delivery(files(store), to) as running:
             [part] = await running.parts()
             assert (await send(part, VIDEO))[:2] == (412, "PreconditionFailed")
-            with pytest.raises(DownloadError, match="another program"):
+            with pytest.raises(DownloadError, match="another program") as caught:
                 await running.finish([])
+        assert not caught.value.retryable
         assert content(emulator, to) == b"theirs"
         await deliver(files(store, overwrite=True), to)
         assert content(emulator, to) == VIDEO

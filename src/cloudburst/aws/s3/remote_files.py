@@ -42,6 +42,7 @@ from cloudburst.errors import (
     DownloadError,
     NoAnswerError,
     OutputWriteError,
+    Remedy,
     ThrottledError,
     UploadError,
 )
@@ -538,7 +539,10 @@ def _check_written(output: _Output, info: ObjectInfo | None) -> ObjectInfo:
     if info is None:
         raise output.error("the object is missing after it was written")
     if not output.is_described_by(info):
-        raise output.error("another program has written an object of this name")
+        error = output.error("another program has written an object of this name")
+        if output.new:  # it stays there, so that no other video could be written, either
+            error.remedy = Remedy.FIX_SETUP
+        raise error
     return info
 
 
