@@ -333,6 +333,19 @@ class TestWebServers:
         assert len(server.heads) == 1
         assert base64.b64decode(run.image.posts[0].asked["input_audio"]) == servers.CONTENT
 
+    async def test_a_name_that_no_file_can_have(self, run, authority):
+        handler = servers.answer(servers.OK + b'ETag: "1"\r\n')
+        async with (
+            self.server(authority, handler) as (server, _),
+            to_image(run.image) as renderer,
+        ):
+            url = HttpsUrl(f"https://localhost:{server.port}/a.m%00p3")
+            run.inputs[url] = RemoteFile(location=url, size=None, etag='"1"')
+            scene = (await run.scene()).model_copy(update={"audio": url})
+            uploaded = await renderer.upload(scene, PLAIN, remote=run.remote)
+            await renderer.encode(uploaded, progress=ignore)
+        assert base64.b64decode(run.image.posts[0].asked["input_audio"]) == servers.CONTENT
+
     @pytest.mark.parametrize(
         ("handler", "problem", "private"),
         [

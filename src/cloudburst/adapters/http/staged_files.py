@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -46,6 +47,9 @@ REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of temporary files; a disk may be slow."""
 VIDEO_TYPE = "video/mp4"
 _ADVICE = "make room there, or set TMPDIR to another folder"
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}\Z")
+"""Pattern of the file name extensions that temporary files keep. The name in a URL may have any
+character, such as a NUL, with which no file can be opened."""
 
 T = TypeVar("T")
 
@@ -143,8 +147,9 @@ class StagedFiles:
         key = file.location, remote.version(file.location)
         if (staged := self._files.get(key)) is None:
             self._number += 1
-            suffix = Path(file.location.name).suffix[:16]
-            staged = self._files[key] = _StagedFile(folder / f"{self._number}{suffix}")
+            found = _SUFFIX.search(file.location.name)
+            name = f"{self._number}{found.group() if found else ''}"
+            staged = self._files[key] = _StagedFile(folder / name)
         self._users[staged.path] += 1
         used.append(staged)
         async with staged.lock:
