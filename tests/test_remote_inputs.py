@@ -25,6 +25,7 @@ from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.outputs import check_objects
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_inputs import (
     FIRST_BLOCK_BYTES,
@@ -387,6 +388,21 @@ async def test_inputs_of_a_run_know_their_remote_files(store: RemoteStore, tmp_p
     assert set(inputs.remote_files) == {S3Object(BUCKET, "a.png"), S3Object(BUCKET, "a.wav")}
     assert inputs.remote_bytes == sum(map(store.bytes_of, store.files))
     assert inputs.scenes[0].fingerprint
+
+
+def test_no_object_of_a_run_replaces_an_input(store: RemoteStore) -> None:
+    store.put("a.jpg", picture("JPEG"))
+    sound = store.put("in/b.mp4", wav())
+    scenes = [scene(name="a", image=f"s3://{BUCKET}/a.jpg"), scene(name="b", audio=sound)]
+    for folder, replaced in (("", "a.jpg"), ("in/", "in/b.mp4")):
+        with pytest.raises(InvalidScenesError) as caught:
+            check_objects(
+                check(store, *scenes, cover=True),
+                lambda name, folder=folder: S3Object(BUCKET, f"{folder}{name}.mp4"),
+            )
+        [fault] = caught.value.faults
+        assert fault.found == f"an input at its place: s3://{BUCKET}/{replaced}"
+    check_objects(check(store, *scenes), lambda name: S3Object(BUCKET, f"{name}.mp4"))
 
 
 def fingerprints(store: RemoteStore, **fields: Any) -> str:

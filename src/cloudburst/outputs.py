@@ -14,7 +14,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -41,7 +48,7 @@ from cloudburst.lock_files import (
     release_and_remove,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.locations import local_paths
+from cloudburst.models.locations import OutputLocation, local_paths
 from cloudburst.models.scene import CheckedScene, cover_path, fold_name
 from cloudburst.text import list_some
 
@@ -54,6 +61,7 @@ _NOT_RENEWED = (
     "(%s): do not start another run with scenes of the same names before this one has ended"
 )
 _NEW_FOLDER = "another folder for the videos, so that no cover replaces an input"
+_NEW_FOLDER_IN_S3 = "another folder for the videos, so that no input is replaced"
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
 
 
@@ -134,6 +142,36 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         for name, identity in files.items()
         if identity in inputs
     ]
+    if faults:
+        raise InvalidScenesError(faults=faults)
+
+
+def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]) -> None:
+    """Check that no video and no cover in S3 would replace an input of the run.
+
+    Args:
+        scenes: Scenes of the run.
+        video: Function that returns the location of a scene's video.
+
+    Raises:
+        InvalidScenesError: With each such video and cover.
+    """
+    inputs = {
+        location
+        for scene in scenes
+        for location in (scene.scene.files() | scene.options.files()).values()
+    }
+    faults: list[SceneFault] = []
+    for scene in scenes:
+        name = scene.scene.name
+        outputs = {"name": video(name)}
+        if scene.options.cover:
+            outputs["options.cover"] = cover_path(video(name))
+        faults += [
+            SceneFault(name, field, f"an input at its place: {location}", _NEW_FOLDER_IN_S3)
+            for field, location in outputs.items()
+            if location in inputs
+        ]
     if faults:
         raise InvalidScenesError(faults=faults)
 

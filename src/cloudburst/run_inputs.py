@@ -24,7 +24,7 @@ from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
-from cloudburst.outputs import check_covers
+from cloudburst.outputs import check_covers, check_objects
 from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.scene_fingerprints import add_fingerprints
 
@@ -157,6 +157,8 @@ def _check(
         checked = check_scenes(scenes, options, limits, remote=remote)
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
+    else:
+        check_objects(checked, destination.video)
     if film is not None:
         check_scenes_of_film(film, checked, destination.video)
     return RunInputs(
