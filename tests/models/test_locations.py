@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.request import check_scenes_of_film
@@ -97,6 +97,20 @@ def test_options_have_locations() -> None:
     assert RenderOptions(font="s3://b-b/f.otf").font == S3Object("b-b", "f.otf")
     assert RenderOptions(font="Noto Sans CJK JP").files() == {}
     assert RenderOptions(music="").music is None
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (Scene, {"name": "a", "image": f"https://a.b/a.png?{SECRET}"}),
+        (Scene, {"name": "a", "image": f"https://a.b/a b.png?{SECRET}", "duration": 1}),
+        (RenderOptions, {"music": f"https://a.b/a b.mp3?{SECRET}"}),
+    ],
+)
+def test_errors_of_models_hide_queries(model: type[BaseModel], fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(fields)
+    assert SECRET not in str(caught.value)
 
 
 def test_journal_entries_keep_locations() -> None:

@@ -130,7 +130,10 @@ class Scene(BaseModel):
     means no audio, no duration or no subtitles.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+    # Inputs may be URLs whose queries are secrets.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, hide_input_in_errors=True
+    )
 
     name: Annotated[
         str,

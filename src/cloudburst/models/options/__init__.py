@@ -50,7 +50,10 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
     ``"0.5"``, ``"zoom_in, pan_left"``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+    # Inputs may be URLs whose queries are secrets.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, hide_input_in_errors=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod
