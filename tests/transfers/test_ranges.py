@@ -104,6 +104,12 @@ async def test_a_server_that_ignores_ranges(reader: Reader) -> None:
         await reader.read(whole, 65_000, 65_537)
 
 
+@pytest.mark.parametrize("modified", [b"\xe9", b"\xc3\xa9", b"a\tb", b"a" * 65])
+async def test_a_date_that_cannot_be_sent_back_is_ignored(reader: Reader, modified: bytes) -> None:
+    found = await reader.read(servers.answer(OK + b"Last-Modified: %s\r\n" % modified), 0, 100)
+    assert (found.data, found.modified) == (CONTENT[:100], None)
+
+
 async def test_an_empty_file(reader: Reader) -> None:
     """No range of it exists, and servers answer so."""
     head = b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */0\r\n"

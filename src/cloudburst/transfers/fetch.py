@@ -188,11 +188,13 @@ async def _read_range(
             reason = f"{len(data) - skipped} bytes; expected {count}"
             raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)
         modified = response.headers.get("Last-Modified", "")
+        # It becomes a header of later requests.
+        sendable = 0 < len(modified) <= 64 and modified.isascii() and modified.isprintable()
         return RangeAnswer(
             data=data[skipped:],
             size=size,
             etag=entity_tag(response),
-            modified=modified if 0 < len(modified) <= 64 and modified.isprintable() else None,
+            modified=modified if sendable else None,
             seekable=seekable,
         )
 
