@@ -212,6 +212,22 @@ async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monk
         assert ".cloudburst/lock" not in in_folder(emulator, folder)
 
 
+@pytest.mark.parametrize("date", ["", "Fri, 31 Dec 9999 23:59:59 GMT", "1 Jan 2026 00:00:00 -0000"])
+async def test_claims_of_a_store_with_odd_dates_are_ignored(
+    emulator, store, folder, monkeypatch, date
+):
+    abandon(emulator, folder)
+    read = store.read
+
+    async def read_dated(*args, **more):
+        found = await read(*args, **more)
+        return replace(found, info=replace(found.info, modified=date))
+
+    monkeypatch.setattr(store, "read", read_dated)
+    async with claim(store, folder):
+        pass
+
+
 async def test_the_clock_of_s3_decides_about_expiry(emulator, store, folder, monkeypatch):
     abandon(emulator, folder)
     read = store.read

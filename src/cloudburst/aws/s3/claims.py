@@ -339,11 +339,12 @@ class _ClaimKeeper:
         try:
             claim = _Claim.model_validate_json(answer.data)
             modified = parsedate_to_datetime(info.modified or "")
-        except (ValidationError, ValueError, TypeError):
+            expires = modified + timedelta(seconds=claim.ttl) + DATE_RESOLUTION
+            return _FoundClaim(location, claim, info.etag, expires, info.answered)
+        except (ValidationError, ValueError, TypeError, OverflowError):
+            # A date without a time zone cannot be compared, and one in the year 9999 has no end.
             logger.warning("%s is not a claim and is ignored", location)
             return None
-        expires = modified + timedelta(seconds=claim.ttl) + DATE_RESOLUTION
-        return _FoundClaim(location, claim, info.etag, expires, info.answered)
 
     async def _finish(self, write: Callable[[], Awaitable[object]], location: S3Object) -> None:
         """Finish a write despite a cancellation: afterwards it must be known what was written."""

@@ -466,7 +466,7 @@ def _etag(response: Mapping[str, Any], operation: str) -> str:
 def _answered(response: Mapping[str, Any], operation: str) -> datetime:
     try:
         date = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise NoAnswerError(f"{operation}: the answer has no valid Date") from None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
