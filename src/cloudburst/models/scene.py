@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,7 @@ from cloudburst.models.options.values import OptionalLocation, none_if_blank
 
 COVER_SUFFIX = ".jpg"
 """File name extension of covers."""
-_O = TypeVar("_O", Path, S3Object)
+_O = TypeVar("_O", bound=Path | S3Object)
 
 MAX_NAME_BYTES = 200
 """Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
@@ -221,7 +221,7 @@ MAX_COVER_BYTES = 64 * 1024 * 1024
 
 def cover_path(video: _O) -> _O:
     """Return the location of the cover of a video, which is beside it."""
-    return video.with_suffix(COVER_SUFFIX)
+    return cast("_O", video.with_suffix(COVER_SUFFIX))
 
 
 class Video(BaseModel):
