@@ -199,6 +199,25 @@ async def test_renewals_survive_faults_and_a_deleted_claim(
     assert in_folder(emulator, folder) == []
 
 
+async def test_a_claim_is_deleted_although_the_answer_to_a_renewal_is_missing(
+    emulator, store, folder, monkeypatch
+):
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.01)
+    put_small, renewed = store.put_small, anyio.Event()
+
+    async def put_without_answer(location, data, **conditions):
+        # With keys of KMS, the same content gets another ETag each time.
+        await put_small(location, data + b" ", **conditions)
+        renewed.set()
+        await anyio.sleep_forever()
+
+    async with claim(store, folder):
+        monkeypatch.setattr(store, "put_small", put_without_answer)
+        with anyio.fail_after(5):
+            await renewed.wait()
+    assert in_folder(emulator, folder) == []
+
+
 async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monkeypatch):
     lock = abandon(emulator, folder, where=folder.object(".cloudburst/lock"))
     with monkeypatch.context() as short:

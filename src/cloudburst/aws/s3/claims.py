@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -199,6 +199,8 @@ class _ClaimKeeper:
         self._conditional = True
         self._etag = ""
         """ETag of our claim object; empty while there is none."""
+        self._renewing = False
+        """True from the start of a renewal until its answer, which may have another ETag."""
         self._lock_etag = ""
         """ETag of the lock if we hold it; otherwise empty."""
         self.videos = {name: prefix.object(f"{name}.mp4") for name in names}
@@ -221,17 +223,32 @@ class _ClaimKeeper:
 
     async def release(self) -> None:
         """Delete the claim object, unless another process has taken it over."""
-        if self._etag and not self._lost:
+        if not self._etag or self._lost:
+            return
+        try:
+            if self._renewing:
+                with suppress(TimeoutError):
+                    await finish_despite_cancel(self._read_etag, seconds=RELEASE_TIMEOUT)
+        finally:
             await _release(self._store, self._object, self._etag)
+
+    async def _read_etag(self) -> None:
+        """Read the ETag of our claim object, which a renewal without an answer may have changed."""
+        # No error leaves this function: it would replace a cancellation.
+        with suppress(CloudburstError):
+            found = await self._read(self._object)
+            if found is not None and found.claim.owner == self._claim.owner:
+                self._etag = found.etag
 
     async def renew_forever(self) -> None:
         """Renew the claim at intervals, until it is lost."""
         delay = RENEWAL_INTERVAL
         while not self._lost:
             await anyio.sleep(delay)
+            self._renewing = True
             try:
                 await self._renew()
-                delay = RENEWAL_INTERVAL
+                delay, self._renewing = RENEWAL_INTERVAL, False
             except CloudburstError as exc:
                 delay = RENEWAL_RETRY
                 logger.warning("the claim %s could not be renewed: %s", self._object, exc)
