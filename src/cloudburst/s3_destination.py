@@ -6,6 +6,7 @@ without its journal, because each object names its run and the fingerprint of it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -34,6 +35,8 @@ from cloudburst.models.scene import CheckedScene, Video, cover_path
 from cloudburst.outputs import claim_outputs
 from cloudburst.text import list_some
 
+logger = logging.getLogger(__name__)
+
 _MAX_REQUESTS = 32
 """Number of objects that are asked about at once."""
 _OBJECTS_THAT_NAME_RUNS = 3
@@ -53,11 +56,16 @@ class S3Destination:
         self._store = store
 
     async def find_faults(self) -> Sequence[SceneFault]:
-        """Return the fault of a bucket that is missing or does not accept objects."""
+        """Return the fault of a bucket that is missing or does not accept objects.
+
+        If objects cannot be deleted, a warning names the one that is left.
+        """
         try:
-            await check_destination(self._store, self._prefix)
+            check = await check_destination(self._store, self._prefix)
         except CloudburstError as exc:
             return [SceneFault("", "to", str(exc), "a folder in S3 that can be written to")]
+        if check.left:
+            logger.warning("%s: %s", self._prefix, check.detail)
         return []
 
     @asynccontextmanager

@@ -28,6 +28,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
+from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import s3_fault, s3_fault_mix
 from support.s3_account import BUCKET, account, content, keys, open_store, put
 
@@ -387,11 +388,14 @@ class TestDestination:
                 with pytest.raises(AccessDeniedError, match="s3://videos/a/"):
                     await check_destination(store, S3Prefix("videos", "a/"))
 
-    async def test_an_object_that_cannot_be_deleted_is_named(self, emulator, store, folder):
+    async def test_an_object_that_cannot_be_deleted_is_named(self, emulator, store, folder, caplog):
         emulator.add_fault(s3_fault("access denied", "DeleteObject"))
         found = await check_destination(store, folder)
         [left] = in_folder(emulator, folder)
         assert found.left == str(folder.object(left))
         assert found.left in found.detail
+        emulator.add_fault(s3_fault("access denied", "DeleteObject"))
+        assert await S3Destination(folder, store).find_faults() == []
+        assert f"{folder}: in us-east-1; it accepts objects, but" in caplog.text
         with contextlib.suppress(CloudburstError):
             await store.delete(folder.object(left))

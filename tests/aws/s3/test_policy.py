@@ -36,7 +36,9 @@ def test_folders_are_named_and_others_are_not():
     ]
     assert found["DeleteS3Claims"]["Resource"] == [
         "arn:aws-cn:s3:::in/a${*}/.cloudburst/*",
+        "arn:aws-cn:s3:::in/a${*}/*/.cloudburst/*",
         "arn:aws-cn:s3:::out/.cloudburst/*",
+        "arn:aws-cn:s3:::out/*/.cloudburst/*",
     ]
     assert found["ListS3Folder1"]["Condition"] == {"StringLike": {"s3:prefix": "a${*}/*"}}
     assert found["ListS3Folder2"]["Resource"] == "arn:aws-cn:s3:::out"

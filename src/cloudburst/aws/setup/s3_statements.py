@@ -60,11 +60,19 @@ def s3_init_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statem
 
 
 def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
-    return Statement(
-        sid="DeleteS3Claims",
-        actions=("s3:DeleteObject",),
-        resources=tuple(_metadata(folder, region) for folder in folders),
+    """Return the statement for claims in the folders, and in folders below them.
+
+    A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own.
+    """
+    resources = (
+        resource
+        for folder in folders
+        for resource in (
+            _metadata(folder, region),
+            f"{_objects(folder, region)}/{METADATA_FOLDER}*",
+        )
     )
+    return Statement(sid="DeleteS3Claims", actions=("s3:DeleteObject",), resources=tuple(resources))
 
 
 def _bucket(folder: S3Prefix, region: str) -> str:
