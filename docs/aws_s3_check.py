@@ -115,7 +115,7 @@ class _S3Check:
         ]
         kept = codes == [PRECONDITION_FAILED] * 2
         self._report("claims of other runs are not replaced", kept, ", ".join(codes))
-        await self._store.put_small(claim, b"3", etag=written.etag)
+        await self._store.put_small(claim, b"3", etag=written)
         kept = (await self._store.read(claim, max_bytes=10)).data == b"3"
         self._report("a claim is renewed by its ETag", kept)
 

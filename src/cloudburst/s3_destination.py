@@ -155,7 +155,7 @@ class S3Destination:
 
     async def _existing(self) -> set[S3Object]:
         pages = self._store.list_pages(self._prefix, flat=True)
-        return {entry.location async for page in pages for entry in page}
+        return {location async for page in pages for location in page}
 
     async def _find(
         self, run: str, outputs: Mapping[S3Object, str]

@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SmallObject
+from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import (
     AWSError,
@@ -287,10 +287,9 @@ class _ClaimKeeper:
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
         data = self._claim.model_dump_json().encode()
-        written = await _put(
+        self._etag = await _put(
             self._store, self._object, data, etag=etag, conditional=self._conditional
         )
-        self._etag = written.etag
 
     async def _write_claim(self, ours: _FoundClaim | None) -> None:
         """Write the claim for the first time, in place of an older one of the same run."""
@@ -308,8 +307,8 @@ class _ClaimKeeper:
         """Raise `OutputClaimedError` if a video is claimed; return an older claim of this run."""
         ours, names = None, set(self._claim.names)
         async for page in self._store.list_pages(self._folder):
-            for listed in page:
-                found = await self._read(listed.location)
+            for location in page:
+                found = await self._read(location)
                 if found is None or found.claim.owner == self._claim.owner:
                     continue
                 if found.location == self._object:
@@ -339,8 +338,8 @@ class _ClaimKeeper:
         # A list begins after a key; this one precedes the first.
         before = keys[0][:-1]
         async for page in self._store.list_pages(self._prefix, start_after=before, flat=True):
-            there += [listed.location for listed in page if listed.location in wanted]
-            if page and page[-1].location.key.encode() > keys[-1].encode():
+            there += [location for location in page if location in wanted]
+            if page and page[-1].key.encode() > keys[-1].encode():
                 break
         if there:
             msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
@@ -392,7 +391,7 @@ class _ClaimKeeper:
         replaced = ""
         for _ in range(2):
             try:
-                written = await _put(
+                self._lock_etag = await _put(
                     self._store, self._lock, data, etag=replaced, conditional=self._conditional
                 )
             except (AWSError, NoAnswerError, ThrottledError, ResourceMissingError) as exc:
@@ -402,7 +401,6 @@ class _ClaimKeeper:
                 if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
                     raise
             else:
-                self._lock_etag = written.etag
                 return
             found = await self._read(self._lock)
             if found is None:
@@ -433,8 +431,8 @@ class _ClaimKeeper:
 
 async def _put(
     store: ObjectStore, location: S3Object, data: bytes, *, etag: str, conditional: bool
-) -> SmallObject:
-    """Write an object in place of the one with an ETag; empty: of none."""
+) -> str:
+    """Write an object in place of the one with an ETag, empty: of none; return its new ETag."""
     if not conditional:
         return await store.put_small(location, data)
     if etag:

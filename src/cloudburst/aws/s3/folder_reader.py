@@ -46,10 +46,10 @@ class S3FolderReader:
         """
         with _translated(folder):
             return [
-                entry.location.name
+                location.name
                 async for page in self._store.list_pages(folder, flat=True)
-                for entry in page
-                if entry.location.name  # not the empty object that stands for a folder itself
+                for location in page
+                if location.name  # not the empty object that stands for a folder itself
             ]
 
 

@@ -88,24 +88,6 @@ class ObjectRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedObject:
-    """Object in a list."""
-
-    location: S3Object
-    size: int
-    etag: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmallObject:
-    """Result of writing a small object."""
-
-    etag: str
-    answered: datetime
-    """Time of the answer by the clock of S3."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
     """Presigned request."""
 
@@ -183,7 +165,7 @@ class ObjectStore:
             # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
             prefix = S3Prefix(location.bucket, location.key)
             async for page in self.list_pages(prefix, flat=True):
-                if any(found.location == location for found in page):
+                if location in page:
                     raise
                 break
             return None
@@ -230,7 +212,7 @@ class ObjectStore:
 
     async def list_pages(
         self, prefix: S3Prefix, *, start_after: str = "", flat: bool = False
-    ) -> AsyncGenerator[list[ListedObject]]:
+    ) -> AsyncGenerator[list[S3Object]]:
         """Yield the pages of the list of objects with a prefix, in the order of their keys.
 
         Args:
@@ -247,14 +229,7 @@ class ObjectStore:
         for _ in range(MAX_LIST_PAGES):
             with _named(prefix):
                 page = await self.aws.call("s3", "list_objects_v2", in_region=region, **parameters)
-            yield [
-                ListedObject(
-                    location=S3Object(prefix.bucket, entry["Key"]),
-                    size=entry.get("Size", 0),
-                    etag=entry.get("ETag", ""),
-                )
-                for entry in page.get("Contents", ())
-            ]
+            yield [S3Object(prefix.bucket, entry["Key"]) for entry in page.get("Contents", ())]
             token = page.get("NextContinuationToken")
             if not page.get("IsTruncated") or not token:
                 return
@@ -271,8 +246,8 @@ class ObjectStore:
 
     async def put_small(
         self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
-    ) -> SmallObject:
-        """Write a small object.
+    ) -> str:
+        """Write a small object, and return its ETag.
 
         A request without an answer is repeated. With a condition, it may then be refused with
         `PRECONDITION_FAILED` although the first request has written the object.
@@ -290,9 +265,7 @@ class ObjectStore:
             response = await self._call(
                 location, "put_object", Body=data, ContentType="application/json", **conditions
             )
-        return SmallObject(
-            etag=_etag(response, "put_object"), answered=_answered(response, "put_object")
-        )
+        return _etag(response, "put_object")
 
     async def delete(self, location: S3Object, *, etag: str | None = None) -> None:
         """Delete an object; if an ETag is given, only the object that still has it."""
