@@ -386,7 +386,7 @@ async def test_inputs_of_a_run_know_their_remote_files(store: RemoteStore, tmp_p
         await inputs_of([], store, tmp_path)
     inputs = await inputs_of([scene()], store, tmp_path)
     assert set(inputs.remote_files) == {S3Object(BUCKET, "a.png"), S3Object(BUCKET, "a.wav")}
-    assert inputs.remote_bytes == sum(map(store.bytes_of, store.files))
+    assert inputs.bytes_checked == sum(map(store.bytes_of, store.files))
     assert inputs.scenes[0].fingerprint
 
 

@@ -309,7 +309,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         overwrite=overwrite,
                         max_input_bytes=self._limits.file_bytes,
                     ),
-                    bytes_checked=inputs.remote_bytes,
+                    bytes_checked=inputs.bytes_checked,
                 ) as run_journal.run:
                     yield run_journal.run
             await save_history(client.pool.take_samples())

@@ -41,13 +41,11 @@ class RunInputs(NamedTuple):
     """Scenes in the order of the caller, with their fingerprints."""
     options: RenderOptions
     """Options of the run. Paths of files are absolute, so that other processes find the files."""
-    destination: Destination
-    """Place for the videos."""
     film: FilmRequest | None
     """Film to make of the videos; ``None`` for none."""
     remote_files: Mapping[RemoteLocation, RemoteFile]
     """Each input file in S3 or on a web server, as the check has found it."""
-    remote_bytes: int
+    bytes_checked: int
     """Number of bytes that the check has read of remote files."""
 
     @property
@@ -164,7 +162,6 @@ def _check(
     return RunInputs(
         add_fingerprints(checked, remote.files),
         options,
-        destination,
         film,
         remote.files,
         remote.bytes_read,

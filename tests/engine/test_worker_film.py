@@ -48,7 +48,7 @@ class Maker:
             transition_seconds=0.5,
             seconds=self.seconds,
         )
-        await on_worker(film, None, on_progress)
+        await on_worker(film, object(), on_progress)
         return FILM, False
 
 

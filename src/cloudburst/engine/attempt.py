@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,8 +30,6 @@ from cloudburst.models.events import (
 )
 from cloudburst.models.scene import Video
 from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene
-
-logger = logging.getLogger(__name__)
 
 
 async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:

@@ -33,12 +33,11 @@ class FilmContext(AttemptContext):
     """
 
     film: WorkerFilm
-    files: RemoteFiles
-    """Access to the files of the film."""
 
     async def upload(self, renderer: Renderer, on_file: Callable[[], None]) -> UploadedScene:
         """Let a worker get the files of the film."""
-        return await renderer.upload_film(self.film, remote=self.files, on_file=on_file)
+        assert self.remote is not None, "a film in S3 has access to its files"
+        return await renderer.upload_film(self.film, remote=self.remote, on_file=on_file)
 
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:  # noqa: ARG002
         """Log a failed attempt."""
@@ -95,7 +94,6 @@ class FilmOnWorker:
             output=self.output,
             remote=remote,
             film=film,
-            files=remote,
         )
         try:
             with self.pool.admit(self.run, [ticket]):

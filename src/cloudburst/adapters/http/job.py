@@ -51,7 +51,6 @@ STREAM_END_TIMEOUT = 1.0
 connection can be used again."""
 DELETE_JOB_TIMEOUT = 5.0
 """Seconds to cancel a job; the worker kills the job's render process before it answers."""
-
 MAX_FILM_SUBTITLE_BYTES = 256 * 1024 * 1024
 """Maximum size of the subtitles of a film, in bytes."""
 
@@ -84,6 +83,13 @@ class FinishedCover(BaseModel):
     sha256: Sha256
 
 
+class FinishedSubtitles(BaseModel):
+    """Properties of the subtitles of a finished film."""
+
+    size: Annotated[int, Field(ge=1, le=MAX_FILM_SUBTITLE_BYTES)]
+    sha256: Sha256
+
+
 class FinishedVideo(BaseModel):
     """Properties of the video of a finished job."""
 
@@ -93,13 +99,6 @@ class FinishedVideo(BaseModel):
     warnings: Annotated[tuple[PrintableText, ...], Field(max_length=16)] = ()
     cover: FinishedCover | None = None
     subtitles: FinishedSubtitles | None = None
-
-
-class FinishedSubtitles(BaseModel):
-    """Properties of the subtitles of a finished film."""
-
-    size: Annotated[int, Field(ge=1, le=MAX_FILM_SUBTITLE_BYTES)]
-    sha256: Sha256
 
 
 class JobEvent(BaseModel):

@@ -20,7 +20,8 @@ from cloudburst.models.transfers import (
 from cloudburst.ports import Delivery, DownloadedVideo, EncodedVideo, OnVerified, RemoteFiles
 from cloudburst.text import printable_line
 
-_VIDEO_TYPE, _COVER_TYPE, _SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
+VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
+"""Media types of objects in S3."""
 _OF_THE_BUCKET = {
     TransferProblem.REFUSED,
     TransferProblem.MISSING,
@@ -69,7 +70,7 @@ async def deliver_video(
             to.with_suffix(".srt"),
             size=video.subtitles.size,
             sha256=video.subtitles.sha256,
-            content_type=_SUBTITLES_TYPE,
+            content_type=SUBTITLES_TYPE,
         ) as delivery:
             await _write(connection, video, "subtitles", delivery)
     if video.cover is not None:
@@ -78,11 +79,11 @@ async def deliver_video(
             cover,
             size=video.cover.size,
             sha256=video.cover.sha256,
-            content_type=_COVER_TYPE,
+            content_type=COVER_TYPE,
         ) as delivery:
             await _write(connection, video, "cover", delivery)
     async with remote.delivery(
-        video.scene, to, size=video.size, sha256=video.sha256, content_type=_VIDEO_TYPE
+        video.scene, to, size=video.size, sha256=video.sha256, content_type=VIDEO_TYPE
     ) as delivery:
         await _write(connection, video, "video", delivery)
     return delivered

@@ -23,7 +23,7 @@ import anyio
 from anyio import to_thread
 
 from cloudburst.adapters.http.fetched_files import RemoteSceneFile
-from cloudburst.adapters.http.s3_delivery import write_object
+from cloudburst.adapters.http.s3_delivery import VIDEO_TYPE, write_object
 from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import OutputWriteError, UploadError
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of temporary files; a disk may be slow."""
-VIDEO_TYPE = "video/mp4"
 _ADVICE = "make room there, or set TMPDIR to another folder"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}\Z")
 """Pattern of the file name extensions that temporary files keep. The name in a URL may have any
