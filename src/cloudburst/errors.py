@@ -30,7 +30,7 @@
       * RenderFailedError   retryable               a fault of the render service
       * PoisonedSceneError                          two workers crashed while they encoded it
     * DownloadError         retryable               the video could not be downloaded
-      * OutputWriteError                            this machine cannot write the video
+      * OutputWriteError                            the video cannot be written to its folder
     * SceneTimeoutError     retryable               no progress in time (also TimeoutError)
   * FilmError                                       no film could be made of the videos
   * ImageError                                      the container image could not be built or pushed
@@ -324,7 +324,10 @@ class DownloadError(SceneError):
 
 
 class OutputWriteError(DownloadError):
-    """Error for a video that this machine cannot write: disk full, no permission or no folder."""
+    """Error for a video that cannot be written to its folder on this machine or in S3.
+
+    The disk is full, the folder or bucket is missing, or there is no permission to write to it.
+    """
 
     remedy = Remedy.FIX_SETUP
 

@@ -43,7 +43,7 @@ class TransferProblem(StrEnum):
     EXPIRED = "expired"
     """The URL is no longer valid: sign it again."""
     REFUSED = "refused"
-    """The server refuses the request (401, 403)."""
+    """The server refuses the request for another reason (401, 403 and other 4xx)."""
     MISSING = "missing"
     """The server does not have the file (404, 410)."""
     CHANGED = "changed"
