@@ -284,6 +284,7 @@ async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
         await set_up(emulator)
     policy = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
     iam.attach_role_policy(RoleName=EXECUTION_ROLE, PolicyArn=policy)
+    await anyio.sleep(emulator.config.role_passable)
     report, settings = await set_up(emulator)
     told = outcomes(report)
     # A cluster gets the capacity providers that it lacks, for they take nothing away.

@@ -42,6 +42,8 @@ async def test_cancelled_after_any_call(world, service, count):
     scenes = world.scenes(0, "scene 11MB", "late 0", "scene 1")
     told = Told()
     task = None
+    folder = service[1].parent / "service"
+    before = files_of_worker(folder)  # a client that was killed in another test has left jobs
 
     async def cancel(scope):
         while len(world.calls) < count:  # noqa: ASYNC110
@@ -66,7 +68,7 @@ async def test_cancelled_after_any_call(world, service, count):
     if not task.cancelled():
         task.result()
     hold_bucket(world)
-    await hold_worker(service[1].parent / "service")
+    await hold_worker(folder, before)
 
 
 def hold_bucket(world):
@@ -79,13 +81,14 @@ def hold_bucket(world):
         assert found["Metadata"]["cloudburst-sha256"]
 
 
-async def hold_worker(folder):
-    """No job is left, and no file is half received."""
+def files_of_worker(folder):
+    """Folders of jobs, and files that are being received."""
+    jobs = [path for path in folder.glob("*/jobs/*") if path.is_dir()]
+    return {*jobs, *folder.glob("*/files/*.part")}
 
-    def left():
-        jobs = [path for path in folder.glob("*/jobs/*") if path.is_dir()]
-        return [*jobs, *folder.glob("*/files/*.part")]
 
+async def hold_worker(folder, before):
+    """No new job is left, and no file is half received."""
     with anyio.fail_after(5):
-        while left():  # noqa: ASYNC110
+        while files_of_worker(folder) - before:  # noqa: ASYNC110
             await anyio.sleep(0.02)
