@@ -36,6 +36,8 @@ from cloudburst.errors import AWSError, CapacityError, CloudburstError, LaunchEr
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec
 from cloudburst.models.tier import Tier
 
+BURST_STOP_TIMEOUT = 120.0
+"""Maximum seconds to wait until the tasks of the burst have stopped."""
 POLL_INTERVAL = 1.0
 """Seconds between two calls that describe a task."""
 SMALL = Tier.ECONOMY
@@ -172,6 +174,9 @@ class Checker:
             async with anyio.create_task_group() as group:
                 for task in tasks:
                     group.start_soon(self._stop, task)
+        with anyio.move_on_after(BURST_STOP_TIMEOUT):
+            for task in tasks:  # until then they count against the quota of the next checks
+                await self._until(task, lambda shown: shown["lastStatus"] == "STOPPED")
         self._findings.report("tasks can be stopped as soon as they are started", bool(tasks))
 
     async def each_subnet(self) -> None:

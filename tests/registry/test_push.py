@@ -275,7 +275,8 @@ async def test_docker_registry_2_gets_a_cut_layer_again(registry_server, tmp_pat
         tasks.cancel_scope.cancel()
     total = total_size(folder)
     largest = max(path.stat().st_size for path in (folder / "blobs" / "sha256").iterdir())
-    assert total < report.bytes_sent <= total + largest
+    requests = 10_000  # manifests and configurations may be sent again, too
+    assert total < report.bytes_sent <= total + largest + requests
     check_stored(registry_server, folder)
 
 
