@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.s3.deliveries import joined_etag
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SignedRequest
-from cloudburst.aws.s3.remote_files import joined_etag
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile

@@ -21,7 +21,7 @@ from cloudburst.media_file import open_media_file
 from cloudburst.media_probe import check_picture, probe_audio_length
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import HttpsUrl, S3Object
+from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
@@ -356,6 +356,29 @@ def test_a_stopped_check_ends_at_once(store: RemoteStore) -> None:
         check_scenes([scene()], RenderOptions(), LIMITS, remote=remote)
     timer.join()
     assert (store.at_once["now"], +store.opened) == (0, {})
+
+
+def test_a_file_whose_check_was_stopped_is_not_broken(
+    store: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = store.files[S3Object(BUCKET, "a.wav")]
+    chunk = (
+        b"JUNK" + (40_000).to_bytes(4, "little") + bytes(40_000)
+    )  # the parser reads on behind it
+    store.put("a.wav", sound[:12] + chunk + sound[12:])
+    read = RemoteInputs.read
+
+    def read_until_stopped(
+        remote: RemoteInputs, location: RemoteLocation, start: int, end: int
+    ) -> Any:
+        if start and str(location).endswith(".wav"):
+            remote.stop()
+        return read(remote, location, start, end)
+
+    check(store, scene())
+    monkeypatch.setattr(RemoteInputs, "read", read_until_stopped)
+    with pytest.raises(CheckStoppedError):
+        check(store, scene())
 
 
 async def inputs_of(scenes: list[Any], store: RemoteStore, folder: Path) -> RunInputs:

@@ -329,6 +329,7 @@ def _check_files(
                     return _CHECKS[name](media, limits)
             return _check_remote(name, location, limits, remote)
         except InvalidInputError as exc:
+            remote.raise_if_stopped()
             return exc
 
     entries = list(entries)

@@ -102,6 +102,15 @@ class RemoteInputs:
         for call in calls:
             call.cancel()
 
+    def raise_if_stopped(self) -> None:
+        """Raise `CheckStoppedError` if `stop` was called.
+
+        Parsers turn that error into their own when they read a file, which then looks broken.
+        """
+        with self._lock:
+            if self._stopped:
+                raise CheckStoppedError
+
     @contextmanager
     def open(self, location: RemoteLocation, expected: str, limits: Limits) -> Generator[MediaFile]:
         """Open a file for a check that reads at most `MAX_CHECKED_BYTES` of it.

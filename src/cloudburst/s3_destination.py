@@ -16,8 +16,8 @@ import anyio.to_thread
 
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.finished_objects import FinishedObject, find_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.remote_files import FinishedObject, find_finished, run_of
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state

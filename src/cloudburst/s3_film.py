@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from anyio import to_thread
 
 from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.remote_files import FinishedObject, S3RemoteFiles, as_finished
+from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError

@@ -91,8 +91,6 @@ def hold(cloud, journal, events, report):
         assert {e.task for e in journal.of(TaskEntry)} == set(cloud.launched.values())
 
 
-# A task that is cancelled before its first step leaves a coroutine that is never awaited.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ticks", TICKS)
 async def test_killed_at_any_moment_it_goes_on(ticks):
     cloud, journal = FakeCloud(), MemoryJournal()

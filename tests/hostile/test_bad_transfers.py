@@ -19,7 +19,7 @@ import pytest
 
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.adapters.http.native import connect
-from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import (
@@ -105,7 +105,8 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
-    monkeypatch.setattr(remote_files, "RETRY_BACKOFF", QUICK)
+    for module in (deliveries, request_waits):
+        monkeypatch.setattr(module, "RETRY_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)
 
@@ -291,7 +292,7 @@ async def test_a_delivery(client, caplog, name):
 async def test_parts_that_were_not_sent(client, monkeypatch, etags):
     """Nothing stays in the bucket, and the run is not paused, as it is for faults of the bucket."""
     monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 5 * 1024**2)
-    monkeypatch.setattr(remote_files, "MIN_PART_BYTES", 5 * 1024**2)
+    monkeypatch.setattr(deliveries, "MIN_PART_BYTES", 5 * 1024**2)
     worker = TransferWorker(answer=always(line(etags=etags)))
     with pytest.raises(DownloadError, match="has not sent all parts") as caught:
         await client.deliver(worker)

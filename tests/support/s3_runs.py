@@ -20,7 +20,7 @@ from PIL import Image
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client as aws_client
-from cloudburst.aws.s3 import claims, remote_files
+from cloudburst.aws.s3 import claims, deliveries, request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
 from cloudburst.models.events import Event
@@ -81,7 +81,8 @@ def impatient(monkeypatch: Any) -> None:
     short = Backoff(first=0.02, factor=2.0, cap=0.1)
     for module, name in (
         (transfer_retries, "TRANSFER_BACKOFF"),
-        (remote_files, "RETRY_BACKOFF"),
+        (deliveries, "RETRY_BACKOFF"),
+        (request_waits, "RETRY_BACKOFF"),
         (aws_client, "CALL_BACKOFF"),
         (claims, "LOCK_BACKOFF"),
         (output_folder, "WRITE_BACKOFF"),
@@ -89,8 +90,8 @@ def impatient(monkeypatch: Any) -> None:
         monkeypatch.setattr(module, name, short)
     for module, name in (
         (transfer_retries, "TRANSFER_TIMEOUT"),
-        (remote_files, "BUSY_TIMEOUT"),
-        (remote_files, "CREDENTIALS_TIMEOUT"),
+        (request_waits, "BUSY_TIMEOUT"),
+        (request_waits, "CREDENTIALS_TIMEOUT"),
         (output_folder, "WRITE_TIMEOUT"),
     ):
         monkeypatch.setattr(module, name, 3.0)

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from cloudburst.adapters.http import transfer_retries
-from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3 import deliveries, request_waits
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.errors import DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff
@@ -58,7 +58,8 @@ def anyio_backend():
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(remote_files, "RETRY_BACKOFF", QUICK)
+    for module in (deliveries, request_waits):
+        monkeypatch.setattr(module, "RETRY_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
 
 

@@ -11,15 +11,11 @@ import anyio.to_thread
 import pytest
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3 import deliveries, remote_files, request_waits
+from cloudburst.aws.s3.deliveries import joined_etag, part_size
+from cloudburst.aws.s3.finished_objects import find_finished, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
-from cloudburst.aws.s3.remote_files import (
-    S3RemoteFiles,
-    find_finished,
-    joined_etag,
-    part_size,
-    run_of,
-)
+from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
@@ -55,7 +51,8 @@ ROLE = "arn:aws:iam::123456789012:role/renderer"
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(remote_files, "RETRY_BACKOFF", QUICK)
+    for module in (deliveries, request_waits):
+        monkeypatch.setattr(module, "RETRY_BACKOFF", QUICK)
 
 
 def files(store, **more):
@@ -80,7 +77,7 @@ async def deliver(remote, to, data=VIDEO):
 def small_parts(monkeypatch, size=5 * 1024**2):
     with monkeypatch.context() as patched:
         patched.setattr(remote_files, "MULTIPART_BYTES", size)
-        patched.setattr(remote_files, "MIN_PART_BYTES", size)
+        patched.setattr(deliveries, "MIN_PART_BYTES", size)
         yield
 
 
@@ -197,7 +194,7 @@ class TestCredentials:
                 await running.finish([etag])
             assert caplog.text.count("waiting up to 10 minutes") == 1
             emulator.expire_credentials()
-            monkeypatch.setattr(remote_files, "CREDENTIALS_TIMEOUT", 0.1)
+            monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.1)
             with pytest.raises(CredentialsError, match="expired"):
                 await remote.fetch_request(where)
 
@@ -307,7 +304,7 @@ class TestDelivery:
             await running.finish(['"e"'])
 
     async def test_a_busy_store_is_given_up(self, emulator, store, folder, monkeypatch):
-        monkeypatch.setattr(remote_files, "BUSY_TIMEOUT", 0.2)
+        monkeypatch.setattr(request_waits, "BUSY_TIMEOUT", 0.2)
         async with delivery(files(store), folder.object("v.mp4")) as running:
             await running.parts()
             with account() as other:  # its faults end with it
@@ -447,5 +444,5 @@ def test_sizes_of_parts():
     assert part_size(101 * 1024**2) == 16 * 1024**2
     assert part_size(5 * 1024**4) // 1024**3 == 80
     for size in (2**30, 2**30 + 1, 5 * 2**30 - 1):
-        assert -(-size // part_size(size)) <= remote_files.MAX_PARTS_OF_A_VIDEO
+        assert -(-size // part_size(size)) <= deliveries.MAX_PARTS_OF_A_VIDEO
     assert joined_etag(['"not an md5"']) is None

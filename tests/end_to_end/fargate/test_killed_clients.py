@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-COUNT = int(os.environ.get("CLOUDBURST_SEEDS", "1"))
+COUNT = int(os.environ.get("CLOUDBURST_SEEDS", "2"))
 """Number of seeds, each of which takes half a minute."""
 SEEDS = range(COUNT)
 TIMEOUTS = Timeouts(call=4, launch=90, ready=20, scene=60, silence=8, stop=30, settle=40)

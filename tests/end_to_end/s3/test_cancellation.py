@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3 import deliveries, remote_files
 from support.s3_runs import Told, few
 
 pytestmark = [
@@ -31,7 +31,7 @@ MEGABYTE = 1 << 20
 def small_parts(monkeypatch):
     """Videos of more than 5 MB are written in parts."""
     monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 5 * MEGABYTE)
-    monkeypatch.setattr(remote_files, "MIN_PART_BYTES", 5 * MEGABYTE)
+    monkeypatch.setattr(deliveries, "MIN_PART_BYTES", 5 * MEGABYTE)
 
 
 @pytest.mark.chaos

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from cloudburst import Settings, Status
-from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneStarted
 from support.s3_account import account
@@ -72,7 +72,7 @@ async def test_credentials_that_return(world, profile, moment, told_at_debug):
 @pytest.mark.parametrize("moment", few([SceneEncoded, SceneStarted]))
 async def test_credentials_that_do_not_return(world, profile, moment, monkeypatch):
     """The run ends with the reason; what is in S3 by then is whole."""
-    monkeypatch.setattr(remote_files, "CREDENTIALS_TIMEOUT", 0.5)
+    monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
     monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
     settings, _ = profile
     scenes = world.scenes(0, *NAMES)

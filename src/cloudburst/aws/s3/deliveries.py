@@ -1,0 +1,294 @@
+"""Deliveries of videos and covers to S3: signed requests for a worker, and the verification."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+from pydantic import SecretStr
+
+from cloudburst.aws.s3.finished_objects import RUN, SCENE
+from cloudburst.aws.s3.object_store import (
+    NO_SUCH_UPLOAD,
+    PRECONDITION_FAILED,
+    ObjectInfo,
+    ObjectStore,
+    SignedRequest,
+)
+from cloudburst.aws.s3.request_waits import RETRY_BACKOFF, RequestWaits
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import (
+    AWSError,
+    CloudburstError,
+    DownloadError,
+    NoAnswerError,
+    OutputWriteError,
+    Remedy,
+    ThrottledError,
+)
+from cloudburst.models.locations import S3Object
+from cloudburst.models.transfers import PutPart
+
+logger = logging.getLogger(__name__)
+
+CREATE_TIMEOUT = 20.0
+"""Maximum seconds to start the upload of a video in parts."""
+ABORT_TIMEOUT = 20.0
+"""Maximum seconds to delete the parts of a video that is not delivered."""
+MIN_PART_BYTES = 16 * 1024**2
+"""Minimum size of a part, in bytes; S3 needs 5 MiB. The size is a choice: a part takes about two
+seconds."""
+MAX_PARTS_OF_A_VIDEO = 64
+"""Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
+
+_WRONG_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
+"""Codes of S3's errors for parts that were not sent as the worker says."""
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputObject:
+    """Object that is to be written."""
+
+    location: S3Object
+    size: int
+    sha256: str
+    content_type: str
+    metadata: Mapping[str, str]
+    scene: str
+    new: bool
+    """True if the object must not exist yet."""
+
+    def is_described_by(self, info: ObjectInfo) -> bool:
+        """Return whether an object in S3 was written as this output."""
+        found = {name: info.metadata.get(name) for name in self.metadata}
+        return info.size == self.size and found == self.metadata
+
+    def is_of_same_scene(self, info: ObjectInfo) -> bool:
+        """Return whether an object is a video or cover of the same scene and run."""
+        return all(info.metadata.get(name) == self.metadata[name] for name in (RUN, SCENE))
+
+    def error(self, reason: str) -> DownloadError:
+        """Return the error for an object that is not this output."""
+        return DownloadError(f"{self.location}: {reason}", scene=self.scene)
+
+
+class WholeDelivery:
+    """Delivery by one request, whose SHA-256 S3 verifies."""
+
+    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
+        self._store = store
+        self._output = output
+        self._waits = waits
+        self._signed = False
+        self._new = output.new
+
+    async def parts(self) -> Sequence[PutPart]:
+        """Return the request that writes the object: see `ports.Delivery.parts`."""
+        output = self._output
+
+        async def sign() -> SignedRequest:
+            if self._signed or self._waits.refused:
+                # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
+                await self._store.find(output.location)
+            return await self._store.presign_put(
+                output.location,
+                sha256=output.sha256,
+                content_type=output.content_type,
+                metadata=output.metadata,
+                new=self._new,
+            )
+
+        with _write_errors(output):
+            signed = await self._waits.repeat(self._store, sign)
+        self._signed = True
+        return [_part(signed, 0, output.size)]
+
+    async def is_written(self) -> bool:
+        """Return whether the object is the output: see `ports.Delivery.is_written`."""
+        output = self._output
+        with _write_errors(output):
+            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+        if info is None:
+            return False  # it was deleted in the meantime
+        if output.is_of_same_scene(info) and not output.is_described_by(info):
+            self._new = False
+            return False
+        await self.finish(())
+        return True
+
+    async def finish(self, etags: Sequence[str]) -> None:  # noqa: ARG002 - of the port
+        """Verify size, SHA-256 and metadata of the object: see `ports.Delivery.finish`."""
+        output = self._output
+        with _write_errors(output):
+            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+        if _check_written(output, info).sha256 != output.sha256:
+            raise output.error("S3 does not confirm the SHA-256 of the object")
+
+
+class PartsDelivery:
+    """Delivery by a multipart upload.
+
+    Workers send the MD5 of each part, which S3 verifies; the object's ETag is the hash of these.
+    """
+
+    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
+        self._store = store
+        self._output = output
+        self._waits = waits
+        self._upload_id = ""
+        self._completed = False
+
+    async def parts(self) -> Sequence[PutPart]:
+        """Return the requests that write the parts: see `ports.Delivery.parts`."""
+        store, output = self._store, self._output
+        part_bytes = part_size(output.size)
+        count = math.ceil(output.size / part_bytes)
+
+        async def create() -> None:
+            self._upload_id = await store.create_upload(
+                output.location, content_type=output.content_type, metadata=output.metadata
+            )
+
+        async def sign() -> list[SignedRequest]:
+            if not self._upload_id:
+                # Cancelled before its id is known, the upload could not be aborted.
+                await _finish(create, output.location)
+            else:
+                await store.find(output.location)  # renews credentials that have expired
+            return [
+                await store.presign_part(output.location, self._upload_id, number)
+                for number in range(1, count + 1)
+            ]
+
+        with _write_errors(output):
+            signed = await self._waits.repeat(store, sign)
+        starts = range(0, output.size, part_bytes)
+        return [
+            _part(request, start, min(part_bytes, output.size - start))
+            for request, start in zip(signed, starts, strict=True)
+        ]
+
+    async def is_written(self) -> bool:
+        """Return whether the object is the output: see `ports.Delivery.is_written`."""
+        await self.finish(())  # parts are written under no condition, so nothing is in their way
+        return True
+
+    async def finish(self, etags: Sequence[str]) -> None:
+        """Complete the object and verify size, ETag and metadata: see `ports.Delivery.finish`."""
+        store, output = self._store, self._output
+
+        async def complete(*, new: bool) -> bool:
+            try:
+                await store.complete_upload(output.location, self._upload_id, etags, new=new)
+            except AWSError as exc:
+                if exc.code in _WRONG_PARTS:
+                    raise output.error(f"the worker has not sent all parts ({exc})") from exc
+                # The answer to an earlier request was perhaps lost, or another program was faster.
+                if exc.code not in {PRECONDITION_FAILED, NO_SUCH_UPLOAD}:
+                    raise
+                return False
+            self._completed = True
+            return True
+
+        with _write_errors(output):
+            if etags and not await self._waits.repeat(store, partial(complete, new=output.new)):
+                info = await self._waits.repeat(store, lambda: store.find(output.location))
+                if info and output.is_of_same_scene(info) and not output.is_described_by(info):
+                    await self._waits.repeat(store, partial(complete, new=False))
+            info = await self._waits.repeat(store, lambda: store.find(output.location))
+        info = _check_written(output, info)
+        expected = joined_etag(etags) if etags and info.plain_etags else None
+        if expected is not None and info.etag != expected:
+            raise output.error("the object does not consist of the parts that the worker has sent")
+
+    async def close(self) -> None:
+        """Delete the parts unless the object was completed."""
+        if not self._upload_id or self._completed:
+            return
+        try:
+            await finish_despite_cancel(self._abort, seconds=ABORT_TIMEOUT)
+        except TimeoutError:
+            self._warn(f"no answer within {ABORT_TIMEOUT:g} s")
+
+    async def _abort(self) -> None:
+        # No error leaves this function: it would replace a cancellation.
+        for delay in RETRY_BACKOFF.delays():
+            try:
+                await self._store.abort_upload(self._output.location, self._upload_id)
+            except (NoAnswerError, ThrottledError) as exc:
+                logger.debug("%s: repeating the request: %s", self._output.location, exc)
+            except CloudburstError as exc:
+                return self._warn(str(exc))
+            else:
+                return None
+            await anyio.sleep(delay)
+        return None
+
+    def _warn(self, reason: str) -> None:
+        logger.warning(
+            "%s: parts of a video that was not delivered stay in the bucket and are billed until "
+            "they are deleted, for example by a lifecycle rule: %s",
+            self._output.location,
+            reason,
+        )
+
+
+async def _finish(create: Callable[[], Awaitable[None]], location: S3Object) -> None:
+    try:
+        await finish_despite_cancel(create, seconds=CREATE_TIMEOUT)
+    except TimeoutError:
+        raise NoAnswerError(f"{location}: no answer within {CREATE_TIMEOUT:g} s") from None
+
+
+@contextmanager
+def _write_errors(output: OutputObject) -> Generator[None]:
+    """Raise `OutputWriteError` in place of the errors of S3."""
+    try:
+        yield
+    except DownloadError:
+        raise
+    except CloudburstError as exc:
+        raise OutputWriteError(str(exc), scene=output.scene) from exc
+
+
+def _check_written(output: OutputObject, info: ObjectInfo | None) -> ObjectInfo:
+    if info is None:
+        raise output.error("the object is missing after it was written")
+    if not output.is_described_by(info):
+        error = output.error("another program has written an object of this name")
+        if output.new:  # it stays there, so that no other video could be written, either
+            error.remedy = Remedy.FIX_SETUP
+        raise error
+    return info
+
+
+def _part(signed: SignedRequest, offset: int, size: int) -> PutPart:
+    return PutPart(
+        url=SecretStr(signed.url), headers=dict(signed.headers), offset=offset, size=size
+    )
+
+
+def part_size(size: int) -> int:
+    """Return the size of the parts of a video, in bytes; a multiple of 1 MiB."""
+    megabyte = 1024**2
+    return max(MIN_PART_BYTES, math.ceil(size / MAX_PARTS_OF_A_VIDEO / megabyte) * megabyte)
+
+
+def joined_etag(etags: Sequence[str]) -> str | None:
+    """Return the ETag of an object of these parts: the MD5 of their MD5 hashes, and their number.
+
+    Return ``None`` if an ETag is not an MD5 hash.
+    """
+    parts = [etag.strip('"') for etag in etags]
+    if not all(_MD5.fullmatch(part) for part in parts):
+        return None
+    digest = hashlib.md5(bytes.fromhex("".join(parts)), usedforsecurity=False).hexdigest()
+    return f'"{digest}-{len(parts)}"'

@@ -1,0 +1,78 @@
+"""Waits of a run while S3 is busy, and for newer credentials after the old ones have expired."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
+from cloudburst.models.limits import Backoff
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CREDENTIALS_TIMEOUT = 600.0
+"""Seconds for which a run waits for new credentials after the old ones have expired: long enough to
+sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice."""
+BUSY_TIMEOUT = 120.0
+"""Seconds for which requests to S3 are repeated while it is busy or does not answer."""
+RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
+"""Delays between these requests."""
+
+
+class RequestWaits:
+    """Waits of one run for credentials, and for S3 when it is busy."""
+
+    def __init__(self) -> None:
+        self._refused_at: float | None = None
+
+    @property
+    def refused(self) -> bool:
+        """True if S3 has refused the credentials, and has not accepted any since."""
+        return self._refused_at is not None
+
+    async def repeat(self, store: ObjectStore, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a function again while credentials have expired, or S3 is busy, for a limited time.
+
+        All functions of the run share the time for the credentials. While they are refused, the
+        function must make a request to S3, so that its success shows that they are accepted.
+
+        Raises:
+            CloudburstError: The last error of the function.
+        """
+        start, delays = anyio.current_time(), RETRY_BACKOFF.delays()
+        while True:
+            try:
+                result = await call()
+            except CredentialsError as exc:
+                end = self._end_of_wait(store, exc)
+                error: CloudburstError = exc
+            except (ThrottledError, NoAnswerError) as exc:
+                end, error = start + BUSY_TIMEOUT, exc
+            else:
+                self._refused_at = None
+                return result
+            delay = next(delays)
+            if anyio.current_time() + delay > end:
+                raise error
+            await anyio.sleep(delay)
+
+    def _end_of_wait(self, store: ObjectStore, error: CredentialsError) -> float:
+        """Return the time until which the run waits for newer credentials."""
+        if not store.waits_for_credentials:
+            return -math.inf
+        if self._refused_at is None:
+            self._refused_at = anyio.current_time()
+            logger.warning(
+                "the credentials for S3 are no longer valid: waiting up to %.0f minutes for new "
+                "ones (%s)",
+                CREDENTIALS_TIMEOUT / 60,
+                error,
+            )
+        return self._refused_at + CREDENTIALS_TIMEOUT
