@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -204,6 +205,19 @@ async def storing(peer: Peer) -> None:
 
 
 BODIES: list[tuple[str, bytes]] = []
+
+
+async def test_slow_web_servers_do_not_delay_fetches_from_s3(caller: OpenCaller) -> None:
+    async with (
+        caller() as to,
+        serving(servers.answer(OK), None) as server,
+        AsyncExitStack() as held,
+    ):
+        for _ in range(transfers.MAX_FETCHES):
+            await held.enter_async_context(to.service.transfers.fetch_slots(public_only=True))
+        with anyio.fail_after(5):
+            lines = await posted(to, "/fetches", fetch_of(server))
+        assert lines[-1]["sha256"] == CONTENT_SHA
 
 
 async def test_results_of_a_job_are_written_in_parts(caller: OpenCaller) -> None:

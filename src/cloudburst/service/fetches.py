@@ -63,7 +63,7 @@ class Fetch:
         # The size is what the caller says: more than the limit is not reserved for it.
         size = min(self._request.size or 0, self._request.max_bytes)
         async with (
-            transfers.fetch_slots,
+            transfers.fetch_slots(public_only=self._request.public_only),
             store.reserve_disk(size) as room,
             store.partial() as path,
         ):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_FETCHES = 8
-"""Maximum number of files that are fetched at the same time; further requests wait."""
+"""Maximum number of files that are fetched from S3 at the same time, and again from web servers;
+further requests wait."""
 MAX_UPLOADS = 8
 """Maximum number of results that are written to S3 at the same time; further requests wait."""
 
@@ -22,13 +23,19 @@ class Transfers:
     """HTTP clients of all transfers of a service, and limits of their number."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
-        self.fetch_slots = Semaphore(MAX_FETCHES)
-        """Semaphore that each fetch holds."""
+        self._fetch_slots = {True: Semaphore(MAX_FETCHES), False: Semaphore(MAX_FETCHES)}
         self.upload_slots = Semaphore(MAX_UPLOADS)
         """Semaphore that each upload holds. Fetches from slow servers must not delay uploads."""
         self._stack = stack
         self._opening = Lock()
         self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    def fetch_slots(self, *, public_only: bool) -> Semaphore:
+        """Return the semaphore for fetches from web servers (``public_only``) or from S3.
+
+        Slow web servers must not delay fetches from S3.
+        """
+        return self._fetch_slots[public_only]
 
     async def client(self, *, public_only: bool) -> httpx.AsyncClient:
         """Return the client for URLs that are not trusted, or the one for those that are.
