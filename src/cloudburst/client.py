@@ -221,11 +221,10 @@ class Client(anyio.AsyncContextManagerMixin):
         digits, dashes and underscores. With ``None`` the client generates a name.
 
         The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
-        in the state folder of this machine. ``resume=True`` resumes
-        the run with this ``name``, or without a name the newest run in ``to`` that has one of these
-        scenes; if no run matches, a new run begins. Finished videos are kept unless the file or its
-        inputs have changed. Running tasks of earlier processes are adopted or stopped, and are part
-        of the bill.
+        in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or
+        without a name the newest run in ``to`` that has one of these scenes; if no run matches, a
+        new run begins. Finished videos are kept unless the file or its inputs have changed. Running
+        tasks of earlier processes are adopted or stopped, and are part of the bill.
 
         ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
         of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
