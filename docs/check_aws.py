@@ -41,10 +41,9 @@ from rich.console import Console
 from cloudburst import Client, Limits, Settings, fargate
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
-from cloudburst.aws.fargate.task_definition import describe_task_definition
+from cloudburst.aws.fargate.task_definition import describe_task_definition, task_families
 from cloudburst.aws.setup.check_account import CheckStatus, doctor
 from cloudburst.aws.setup.prices import load_prices
-from cloudburst.aws.setup.resource_definitions import task_families
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.errors import CloudburstError
 from cloudburst.image import ImageOptions

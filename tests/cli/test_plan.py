@@ -393,3 +393,25 @@ def test_scenes_in_s3(
     assert json.loads(told.out)["chosen"]["tasks"] >= 1
     assert "s3://bucket/f/lone.png: a picture without an audio file" in told.err
     assert not +store.opened
+
+
+@pytest.mark.parametrize(
+    ("seconds", "setting", "chosen"),
+    [
+        (None, "auto", "X86_64"),
+        (1.2, "auto", "ARM64"),
+        (1.3, "auto", "X86_64"),
+        (1.2, "task-definition", "X86_64"),
+    ],
+)
+def test_the_plan_is_for_the_cheaper_processor(
+    seconds: float | None, setting: str, chosen: str
+) -> None:
+    cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="123456789012")
+    for architecture, measured in (("X86_64", 1.0), ("ARM64", seconds)):
+        if measured is not None:
+            kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, architecture, cloud)
+            write_history([Sample(kind=kind, measure="encode", seconds=measured, work=4)] * 8)
+    settings = Settings(protocol=Protocol.NATIVE, architecture=setting)  # type: ignore[arg-type]
+    (found,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
+    assert f" {chosen} " in found.kind_name

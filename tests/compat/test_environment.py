@@ -377,6 +377,15 @@ async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypa
     assert hour == pytest.approx(0.09874 * float(factor or "0.3184"), rel=0.001)
 
 
+async def test_cloudburst_architecture(emulated, monkeypatch):
+    monkeypatch.setenv("CLOUDBURST_ARCHITECTURE", "auto")
+    with emulated(**ONLY_THERE) as aws:
+        family = read_settings().task_definition
+        aws.register(family=f"{family}-arm64", architecture="ARM64")
+        async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
+            assert backend.architecture == "X86_64: to measure it: 0 of 8 encodes are known"
+
+
 @pytest.mark.parametrize(("ladder", "tasks"), [("on-demand", [False]), ("subnet,size", [])])
 async def test_cloudburst_fallbacks(emulated, monkeypatch, ladder, tasks):
     """Where there is no Spot, the next launch asks for what the ladder allows."""

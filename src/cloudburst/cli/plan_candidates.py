@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cloudburst.adapters.local.backend import choose_worker_counts
 from cloudburst.aws.client.price_list import read_prices
-from cloudburst.aws.fargate.placement import CapacityProviders
-from cloudburst.aws.fargate.task_definition import account_of_arn
+from cloudburst.aws.fargate.architecture import (
+    MeasuredEncodes,
+    choose_architecture,
+    highest_price,
+)
+from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture, task_families
 from cloudburst.backends import can_render_locally
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind
 from cloudburst.history import read_history
 from cloudburst.models import default_performance
 from cloudburst.models.performance import Performance
-from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
-from cloudburst.models.settings import Settings
+from cloudburst.models.prices import DEFAULT_REGION, PriceTable
+from cloudburst.models.settings import ArchitectureSetting, Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.service.cpu import usable_cores
@@ -43,7 +47,7 @@ class PlanData:
     """Measurements of earlier runs and prices, both read from this machine's files."""
 
     def __init__(self) -> None:
-        samples = read_history()
+        self._samples = samples = read_history()
         self.measurements = Measurements(samples)
         self.prices = read_prices()
         self._kinds = [sample.kind for sample in samples]
@@ -85,33 +89,59 @@ class PlanData:
         """
         region = settings.region or DEFAULT_REGION
         cloud = self._cloud(settings, region)
-        protocol, architecture = self._image(settings, cloud)
-        rates = [
-            self.prices.rates(
-                region,
-                architecture=architecture,
-                capacity=provider,
-                spot_factor=settings.spot_factor,
+        protocol, named = self._image(settings, cloud)
+        found = list[Candidate]()
+        for tier in tiers:
+            candidates: dict[str, Candidate] = {
+                architecture: self._fargate(
+                    settings, tier, protocol, architecture, cloud, workers=workers
+                )
+                for architecture in task_families(settings.task_definition)
+            }
+            chosen: str = named
+            if settings.architecture is ArchitectureSetting.AUTO:
+                chosen = self._cheaper(candidates, named)
+            found.append(candidates[chosen])
+        return found
+
+    def _fargate(
+        self,
+        settings: Settings,
+        tier: Tier,
+        protocol: Protocol,
+        architecture: str,
+        cloud: default_performance.Cloud,
+        *,
+        workers: int | None,
+    ) -> Candidate:
+        return self._candidate(
+            default_performance.fargate_kind(tier, protocol, architecture, cloud),
+            default_performance.fargate_performance(tier, protocol),
+            backend="fargate",
+            tier=tier,
+            encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
+            max_workers=workers or DEFAULT_MAX_TASKS,
+            usd_per_second=highest_price(
+                self.prices, settings, tier, region=cloud.region, architecture=architecture
+            ),
+        )
+
+    def _cheaper(self, candidates: Mapping[str, Candidate], named: str) -> str:
+        """Return the architecture that a run is expected to choose.
+
+        An architecture without any measurement is assumed to have no task definition.
+        """
+        measured = {
+            architecture: MeasuredEncodes.of(
+                self._samples,
+                kind=candidate.kind_name,
+                usd_per_second=candidate.worker_kind.usd_per_second,
+                encoder_slots=candidate.worker_kind.encoder_slots,
             )
-            for provider in CapacityProviders(settings.capacity).weights
-        ]
-        disk = extra_disk_gb(settings.ephemeral_storage)
-        return [
-            self._candidate(
-                default_performance.fargate_kind(tier, protocol, architecture, cloud),
-                default_performance.fargate_performance(tier, protocol),
-                backend="fargate",
-                tier=tier,
-                encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
-                max_workers=workers or DEFAULT_MAX_TASKS,
-                usd_per_second=max(
-                    rate.task_usd_per_second(tier, public_ipv4=settings.public_address)
-                    + disk * rate.disk_gb
-                    for rate in rates
-                ),
-            )
-            for tier in tiers
-        ]
+            for architecture, candidate in candidates.items()
+            if architecture == named or candidate.encodes
+        }
+        return choose_architecture(measured, named=named).architecture
 
     def _cloud(self, settings: Settings, region: str) -> default_performance.Cloud:
         """Return the configured account and region.
@@ -135,10 +165,9 @@ class PlanData:
 
         Only the task definition states both reliably, but reading it would need a call to AWS.
         """
-        from cloudburst.aws.setup.resource_definitions import ARM_SUFFIX, is_our_image  # noqa: PLC0415 - only plans need it
+        from cloudburst.aws.setup.resource_definitions import is_our_image  # noqa: PLC0415 - only plans need it
 
-        family = settings.task_definition.rpartition("/")[2].partition(":")[0]
-        architecture = "ARM64" if family.endswith(ARM_SUFFIX) else "X86_64"
+        architecture = named_architecture(settings.task_definition)
         if settings.protocol is not None:
             return settings.protocol, architecture
         for kind in reversed(self._kinds):

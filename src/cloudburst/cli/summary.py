@@ -191,7 +191,7 @@ def _task_name(worker: WorkerReport) -> str:
     return worker.task.rpartition("/")[2][:_TASK_ID_LENGTH] or "a task that was not accepted"
 
 
-def _totals(report: Report) -> Iterator[Text]:
+def _totals(report: Report) -> Iterator[RenderableType]:
     videos, skipped = report.videos, set(report.skipped)
     length = sum(video.seconds for video in videos if video.scene not in skipped)
     rendered = len(videos) > len(skipped)
@@ -206,6 +206,8 @@ def _totals(report: Report) -> Iterator[Text]:
     predictable = report.status is Status.COMPLETE and not _is_resumed(report)
     if report.predicted is not None and predictable:
         yield Text(_prediction_text(report.predicted, report), "dim")
+    if report.architecture is not None:
+        yield WordWrapped((f"Tasks on {report.architecture}", "dim"))
     if not rendered:
         return
     # Like the time, the estimate is for this process only.

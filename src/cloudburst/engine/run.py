@@ -63,6 +63,9 @@ class Run:
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
         """Time and cost that were predicted when the run started."""
+        self.architecture: str | None = None
+        """Architecture that was chosen for the tasks and the reason; ``None``: there was no
+        choice."""
         self.bytes_checked = 0
         """Number of bytes of remote files that were read before the run started."""
         self.film: FilmStep | None = None
@@ -122,6 +125,7 @@ class Run:
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
             bytes_checked=self.bytes_checked,
+            architecture=self.architecture,
             film=self.film,
         )
 
@@ -270,6 +274,7 @@ async def open_run(
     ]
     check_supported(scenes, pool.backends)
     pool.check_lifetimes(tickets)
+    run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
     run.predicted = pool.predict(ticket.work for ticket in tickets)
     with (
         collapse_single(),

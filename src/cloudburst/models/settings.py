@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Mapping
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,16 @@ PUBLIC_IMAGE_NAME = "betashow/video-generation-api:latest"
 """Name of the image of ``cloudburst-fargate``."""
 Names = Annotated[tuple[str, ...], NoDecode]
 """Tuple of names; in the environment, a comma-separated list."""
+
+
+class ArchitectureSetting(StrEnum):
+    """How the processor architecture of tasks is chosen."""
+
+    TASK_DEFINITION = "task-definition"
+    """The architecture of the task definition in the settings."""
+    AUTO = "auto"
+    """The cheaper one by measured USD per second of work, where there is a task definition for each
+    architecture. First, eight encodes are measured on each."""
 
 
 def full_image_name(image: str) -> str:
@@ -89,6 +100,11 @@ class Settings(BaseSettings):
     architecture, the image and the protocol of the tasks. The default is the family that
     ``cloudburst-fargate`` uses. ``cloudburst init`` does not give our image to that family, unless
     it is set explicitly, because the old client could not use it."""
+    architecture: ArchitectureSetting = _named(
+        "CLOUDBURST_ARCHITECTURE", "architecture", ArchitectureSetting.TASK_DEFINITION
+    )
+    """How the processor architecture of tasks is chosen. ``auto`` needs a task definition without a
+    revision."""
     capacity: str = _named("CLOUDBURST_CAPACITY", "capacity", "FARGATE")
     """Capacity provider of tasks: ``FARGATE``, ``FARGATE_SPOT``, or both with weights, as in
     ``FARGATE_SPOT:3,FARGATE:1``."""

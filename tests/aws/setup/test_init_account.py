@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 
+from cloudburst.aws.fargate.task_definition import task_families
 from cloudburst.aws.setup import destroy_account as destroying
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.destroy_account import destroy
@@ -24,7 +25,6 @@ from cloudburst.aws.setup.resource_definitions import (
     differences,
     is_our_image,
     task_definition,
-    task_families,
 )
 from cloudburst.errors import (
     AccessDeniedError,

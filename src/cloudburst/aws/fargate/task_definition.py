@@ -10,7 +10,14 @@ from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list, get_structure
-from cloudburst.errors import AccessDeniedError, CloudburstError, ConfigurationError
+from cloudburst.errors import (
+    AccessDeniedError,
+    CloudburstError,
+    ConfigurationError,
+    ResourceMissingError,
+)
+from cloudburst.models.prices import Architecture
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import (
     PROTOCOL_LABEL,
     PROTOCOL_VERSION,
@@ -31,6 +38,8 @@ VERSION_LABEL = "cloudburst.version"
 """Docker label with the version of the package that registered the task definition."""
 UNLABELLED_PROTOCOL_VERSION = 1
 """Version of the native protocol in task definitions from before the label was introduced."""
+ARM_SUFFIX = "-arm64"
+"""End of the name of the task definition for ARM64."""
 SERVICE_PORT = 5000
 """TCP port of the render service."""
 MAX_VERSION_LENGTH = 64
@@ -109,6 +118,43 @@ async def describe_task_definition(
     return parse_task_definition(response["taskDefinition"], protocol=protocol)
 
 
+async def describe_other_architectures(
+    aws: AWSClient, settings: Settings, named: TaskDefinition
+) -> Sequence[TaskDefinition]:
+    """Return the task definitions of a family for other architectures than that of ``named``.
+
+    Definitions that do not exist, may not be read, or that this client cannot use are left out.
+
+    Args:
+        aws: Client of the account.
+        settings: Settings that name the family.
+        named: Task definition that the settings name.
+
+    Raises:
+        ConfigurationError: The settings name a revision of the family.
+        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+    """
+    if ":" in settings.task_definition:
+        msg = (
+            f"CLOUDBURST_ARCHITECTURE is auto, and ECS_TASK_DEFINITION is "
+            f"{short_repr(settings.task_definition)}: name a family without account and revision"
+        )
+        raise ConfigurationError(msg)
+    found = list[TaskDefinition]()
+    families = set(task_families(settings.task_definition).values())
+    for family in families - {settings.task_definition}:
+        try:
+            response = await aws.call("ecs", "describe_task_definition", taskDefinition=family)
+            other = parse_task_definition(response["taskDefinition"], protocol=settings.protocol)
+            check_protocol_version(other)
+        except (AccessDeniedError, ConfigurationError, ResourceMissingError) as exc:
+            logger.info("the task definition %s is not used: %s", family, exc)
+            continue
+        if other.architecture != named.architecture:
+            found.append(other)
+    return found
+
+
 async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None) -> TaskDefinition:
     """Return the contents that ``cloudburst-fargate`` assumes every task definition to have."""
     account = account_of_arn(reference)
@@ -138,6 +184,26 @@ def account_of_arn(arn: str) -> str | None:
     parts = arn.split(":")
     named = parts[0] == "arn" and len(parts) > 5 and parts[4].isdecimal()
     return parts[4] if named else None
+
+
+def task_families(task_definition: str) -> dict[Architecture, str]:
+    """Return the name of the task definition's family for each architecture.
+
+    Args:
+        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
+    """
+    family = task_definition.rpartition("/")[2].partition(":")[0].removesuffix(ARM_SUFFIX)
+    return {"X86_64": family, "ARM64": family + ARM_SUFFIX}
+
+
+def named_architecture(task_definition: str) -> Architecture:
+    """Return the architecture that the name of a task definition implies.
+
+    Args:
+        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
+    """
+    family = task_definition.rpartition("/")[2].partition(":")[0]
+    return "ARM64" if family.endswith(ARM_SUFFIX) else "X86_64"
 
 
 def parse_task_definition(

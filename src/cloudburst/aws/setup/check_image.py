@@ -9,7 +9,11 @@ from typing import Any, cast
 import anyio
 import httpx
 
-from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
+from cloudburst.aws.fargate.task_definition import (
+    TaskDefinition,
+    parse_task_definition,
+    task_families,
+)
 from cloudburst.aws.setup.checks import (
     INIT,
     Check,
@@ -28,7 +32,7 @@ from cloudburst.aws.setup.images import (
     image_id,
     repository_of,
 )
-from cloudburst.aws.setup.resource_definitions import is_our_image, task_families
+from cloudburst.aws.setup.resource_definitions import is_our_image
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, ResourceMissingError
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE

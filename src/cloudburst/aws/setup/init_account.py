@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.fargate.task_definition import named_architecture, task_families
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup import resources, roles, security_groups
@@ -17,7 +18,6 @@ from cloudburst.aws.setup.env_steps import write_env_file
 from cloudburst.aws.setup.init_plan import (
     InitOptions,
     SetupPlan,
-    named_architecture,
     plan_setup,
 )
 from cloudburst.aws.setup.own_image import (
@@ -31,7 +31,6 @@ from cloudburst.aws.setup.own_image import (
 from cloudburst.aws.setup.resource_definitions import (
     reference_to_set_up,
     task_definition,
-    task_families,
 )
 from cloudburst.aws.setup.security_groups import SecurityGroup
 from cloudburst.aws.setup.subnets import DefaultRoute, has_fargate, zone_names
@@ -189,7 +188,7 @@ async def _apply(
         "AWS_SUBNET_ID": ",".join(subnet.id for subnet in plan.subnets),
         **({"AWS_SECURITY_GROUP_ID": ",".join(groups)} if groups else {}),
         "ECS_CLUSTER_NAME": settings.cluster,
-        "ECS_TASK_DEFINITION": families[named_architecture(settings)],
+        "ECS_TASK_DEFINITION": families[named_architecture(settings.task_definition)],
         "DOCKER_IMAGE": settings.image,
         **({"CLOUDBURST_BASE_IMAGE": settings.base_image} if settings.base_image else {}),
     }
@@ -233,7 +232,7 @@ def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan
         if settings.public_address
         else {DefaultRoute.NAT_GATEWAY, DefaultRoute.OTHER_NETWORK}
     )
-    architecture = named_architecture(settings)
+    architecture = named_architecture(settings.task_definition)
     fitting = [subnet for subnet in plan.subnets if subnet.default_route in usable]
     if fitting:
         name = fitting[0].id if len(fitting) == 1 else f"{len(fitting)} of {fitting[0].vpc}"

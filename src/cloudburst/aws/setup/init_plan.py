@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
+from cloudburst.aws.fargate.task_definition import (
+    TaskDefinition,
+    named_architecture,
+    parse_task_definition,
+    task_families,
+)
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.client_address import find_client_address
@@ -16,11 +21,9 @@ from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import OCI_ARCHITECTURES
 from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
-    ARM_SUFFIX,
     OUR_FAMILY,
     WorkerImage,
     is_our_image,
-    task_families,
 )
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
@@ -125,13 +128,13 @@ async def plan_setup(
     if options.base is not None and settings.image != OWN_IMAGE:
         msg = f"base (--base) is given for {settings.image}; expected it for our own image only"
         raise ConfigurationError(msg)
-    if options.arm64 is False and is_arm64(settings):
+    if options.arm64 is False and named_architecture(settings.task_definition) == "ARM64":
         arm64 = families["ARM64"]
         raise ConfigurationError(f"ECS_TASK_DEFINITION is {arm64}, which needs an ARM64 image")
     subnets = (
         await describe_subnets(aws, settings.subnets)
         if settings.subnets
-        else await default_subnets(aws, architecture=named_architecture(settings))
+        else await default_subnets(aws, architecture=named_architecture(settings.task_definition))
     )
     vpc = single_vpc(subnets)
     groups = await _existing_groups(aws, settings, vpc)
@@ -144,7 +147,8 @@ async def plan_setup(
     image = _worker_image(settings, options, newest["X86_64"], own_name)
     arm64_too = options.arm64
     if arm64_too is None:
-        arm64_too = image.runs_our_service or is_arm64(settings)
+        named = named_architecture(settings.task_definition)
+        arm64_too = image.runs_our_service or named == "ARM64"
     architectures: Sequence[Architecture] = ("X86_64", "ARM64") if arm64_too else ("X86_64",)
     if not options.replace:
         for architecture in architectures:
@@ -242,13 +246,3 @@ def _check_same_image(newest: Mapping[str, Any] | None, image: str) -> None:
         f"task definition: ECS_TASK_DEFINITION={other}"
     )
     raise ConfigurationError(msg)
-
-
-def is_arm64(settings: Settings) -> bool:
-    """Return whether the settings name the task definition for ARM64."""
-    return settings.task_definition.rpartition("/")[2].partition(":")[0].endswith(ARM_SUFFIX)
-
-
-def named_architecture(settings: Settings) -> Architecture:
-    """Return the architecture of the task definition that the settings name."""
-    return "ARM64" if is_arm64(settings) else "X86_64"

@@ -11,6 +11,7 @@ from cloudburst.aws.fargate.task_definition import (
     SERVICE_PORT,
     VERSION_LABEL,
     WATCHDOG_CONTAINER,
+    task_families,
 )
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
@@ -52,8 +53,6 @@ TAGS: Mapping[str, str] = {"CreatedBy": "animagent", "Project": "CloudBurst"}
 """Tags of every resource that ``init`` creates; ``destroy`` removes nothing without them."""
 OUR_FAMILY = "cloudburst-render"
 """Name of the task definition that ``init`` registers if the settings name none."""
-ARM_SUFFIX = "-arm64"
-"""End of the name of the task definition for ARM64."""
 
 WATCHDOG_ENTRY_POINT = ("env",)
 """Entry point of the watchdog, the container that limits the lifetime of a task. It replaces the
@@ -163,16 +162,6 @@ def all_families(settings: Settings) -> tuple[str, ...]:
     """
     references = dict.fromkeys((settings.task_definition, reference_to_set_up(settings)))
     return tuple(family for one in references for family in task_families(one).values())
-
-
-def task_families(task_definition: str) -> dict[Architecture, str]:
-    """Return the name of the task definition's family for each architecture.
-
-    Args:
-        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
-    """
-    family = task_definition.rpartition("/")[2].partition(":")[0].removesuffix(ARM_SUFFIX)
-    return {"X86_64": family, "ARM64": family + ARM_SUFFIX}
 
 
 def has_our_tags(tags: Mapping[str, str] | Sequence[Mapping[str, str]]) -> bool:
