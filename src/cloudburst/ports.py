@@ -138,18 +138,8 @@ class UploadedScene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedCover:
-    """Cover of a video that is ready on a worker."""
-
-    size: int
-    """Size of the cover, in bytes."""
-    sha256: str
-    """SHA-256 of the cover, in hexadecimal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedSubtitles:
-    """Subtitles of a film that are ready on a worker."""
+class EncodedFile:
+    """Cover of a video, or subtitles of a film, that are ready on a worker."""
 
     size: int
     """Size of the file, in bytes."""
@@ -175,9 +165,9 @@ class EncodedVideo:
     shared_seconds: float = 0.0
     """Seconds for which other encoder slots of the worker have encoded parts of the video, over all
     of these slots."""
-    cover: EncodedCover | None = None
+    cover: EncodedFile | None = None
     """Cover of the video; ``None`` if none was requested."""
-    subtitles: EncodedSubtitles | None = None
+    subtitles: EncodedFile | None = None
     """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
 
 

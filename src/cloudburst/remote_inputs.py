@@ -69,8 +69,6 @@ class RemoteInputs:
         default_factory=dict[RemoteLocation, RemoteFile]
     )
     """Each file that was read, as it was at the first request."""
-    requests: int = 0
-    """Number of requests for ranges of files."""
     bytes_read: int = 0
     """Number of bytes of files that were read."""
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -162,8 +160,6 @@ class RemoteInputs:
             InvalidInputError: The file cannot be read, or has changed.
         """
         reader = self._s3_reader() if isinstance(location, S3Object) else self._https_reader()
-        with self._lock:
-            self.requests += 1
         answer = self._call(lambda: reader.read(location, start, end))
         with self._lock:
             self.bytes_read += len(answer.data)

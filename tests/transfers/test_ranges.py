@@ -9,7 +9,7 @@ import pytest
 from cloudburst.models.transfers import FetchRequest, TransferProblem
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError
-from cloudburst.transfers.fetch import RangeAnswer, read_range
+from cloudburst.transfers.fetch import FetchedRange, read_range
 from cloudburst.transfers.policy import TransferPolicy
 from support import hostile_servers as servers
 from support.hostile_servers import CONTENT, HOST, OK, Authority, Handler, Peer, serving
@@ -35,7 +35,7 @@ class Reader:
 
     async def read(
         self, handler: Handler, start: int, end: int, headers: dict[str, str] | None = None
-    ) -> RangeAnswer:
+    ) -> FetchedRange:
         async with (
             serving(handler, self._context) as server,
             open_transfer_client(
@@ -79,7 +79,7 @@ def partial(content_range: str, body: bytes = CONTENT[:100]) -> Handler:
 
 async def test_a_server_with_ranges(reader: Reader) -> None:
     found = await reader.read(ranges, 0, 100)
-    assert found == RangeAnswer(
+    assert found == FetchedRange(
         data=CONTENT[:100], size=10240, etag='"1"', modified="Mon, 1 Jan 2024", seekable=True
     )
     assert (await reader.read(ranges, 5000, 5100)).data == CONTENT[5000:5100]

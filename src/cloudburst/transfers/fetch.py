@@ -44,7 +44,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RangeAnswer:
+class FetchedRange:
     """Range of a file."""
 
     data: bytes
@@ -129,7 +129,7 @@ async def read_range(
     *,
     client: httpx.AsyncClient,
     policy: TransferPolicy = DEFAULT_POLICY,
-) -> RangeAnswer:
+) -> FetchedRange:
     """Return the bytes of a file from ``start`` up to but not including ``end``.
 
     A server that ignores ranges sends the file from its start: then bytes before ``start`` are
@@ -156,7 +156,7 @@ async def _read_range(
     end: int,
     client: httpx.AsyncClient,
     policy: TransferPolicy,
-) -> RangeAnswer:
+) -> FetchedRange:
     async with open_answer(
         client,
         "GET",
@@ -190,7 +190,7 @@ async def _read_range(
         modified = response.headers.get("Last-Modified", "")
         # It becomes a header of later requests.
         sendable = 0 < len(modified) <= 64 and modified.isascii() and modified.isprintable()
-        return RangeAnswer(
+        return FetchedRange(
             data=data[skipped:],
             size=size,
             etag=entity_tag(response),

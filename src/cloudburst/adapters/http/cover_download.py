@@ -16,7 +16,7 @@ from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models.scene import cover_path
 from cloudburst.ports import (
     DownloadedVideo,
-    EncodedCover,
+    EncodedFile,
     EncodedVideo,
     OnVerified,
     UploadedScene,
@@ -30,7 +30,7 @@ class CoverSource:
     """Cover on a worker, and the URL path from which it is downloaded; a `FileSource`."""
 
     scene: str
-    cover: EncodedCover
+    cover: EncodedFile
     path: str
 
     @property

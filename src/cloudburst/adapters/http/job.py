@@ -38,7 +38,7 @@ from cloudburst.errors import (
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import MAX_COVER_BYTES
-from cloudburst.ports import EncodedCover, EncodedSubtitles, EncodedVideo, OnProgress
+from cloudburst.ports import EncodedFile, EncodedVideo, OnProgress
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -283,9 +283,9 @@ class WorkerJob:
             seconds=done.seconds,
             warnings=done.warnings,
             shared_seconds=shared_seconds,
-            cover=None if done.cover is None else EncodedCover(**done.cover.model_dump()),
+            cover=None if done.cover is None else EncodedFile(**done.cover.model_dump()),
             subtitles=(
-                None if done.subtitles is None else EncodedSubtitles(**done.subtitles.model_dump())
+                None if done.subtitles is None else EncodedFile(**done.subtitles.model_dump())
             ),
         )
 
