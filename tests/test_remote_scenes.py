@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Scene
@@ -67,7 +67,12 @@ def test_folders_have_the_layouts_of_this_machine(
 
 LIST = [
     {"name": "a", "image": "x.png", "audio": "../y.mp3", "options": {"music": "m/../n.mp3"}},
-    {"name": "b", "image": "/abs.png", "audio": "https://example.com/a.mp3?b", "subtitle": ""},
+    {
+        "name": "b",
+        "image": "s3://b-2/abs.png",
+        "audio": "https://example.com/a.mp3?b",
+        "subtitle": "",
+    },
     {"name": "c", "image": f"{ROOT}/other.png", "audio": "sub/./y.mp3"},
 ]
 READ = [
@@ -143,6 +148,34 @@ def test_what_is_no_scenes(
         return
     with pytest.raises(ConfigurationError, match=message):
         read_scenes(path, remote=remote)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "~/key.png", "~root/x", "file:/x"])
+def test_a_scene_file_in_s3_names_no_file_of_this_machine(
+    store: RemoteStore, remote: RemoteInputs, path: str
+) -> None:
+    """Whoever may write to the bucket would choose what is read and rendered."""
+    scenes = [
+        {"name": "a", "image": path, "duration": 1},
+        {"image": "b.png", "audio_path": path, "options": {"font": path, "watermark": path}},
+    ]
+    store.put("f/scenes.json", json.dumps(scenes).encode())
+    with pytest.raises(InvalidScenesError) as caught:
+        read_scenes(f"{ROOT}/f/", remote=remote)
+    assert [(fault.scene, fault.field) for fault in caught.value.faults] == [
+        *(("a", "image"), ("scenes[1]", "audio_path")),
+        *(("scenes[1]", "font"), ("scenes[1]", "watermark")),
+    ]
+    assert f"the path '{path}' on this machine" in str(caught.value)
+    assert "expected a path relative to the scene file" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "FILE://x/y"])
+def test_a_url_of_a_file_is_no_location(store: RemoteStore, remote: RemoteInputs, url: str) -> None:
+    store.put("f.json", json.dumps([{"name": "a", "image": url, "duration": 1}]).encode())
+    (scene,) = read_scenes(f"{ROOT}/f.json", remote=remote)
+    with pytest.raises(ValueError, match="expected a path, s3:// or https://"):
+        Scene.model_validate(scene)
 
 
 def test_a_folder_that_cannot_be_listed(store: RemoteStore, remote: RemoteInputs) -> None:

@@ -11,9 +11,12 @@ from typing import Protocol
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.locations import S3Prefix
+from cloudburst.models.locations import S3Prefix, is_url
 from cloudburst.remote_inputs import SCENE_FILE_RANGE_BYTES, RemoteInputs
 from cloudburst.safe_files import URL, read_regular_file
+from cloudburst.text import short_repr
+
+_EXPECTED_IN_S3 = "a path relative to the scene file, s3://bucket/key or https://"
 
 
 class SceneFolder(Protocol):
@@ -36,6 +39,9 @@ class SceneFolder(Protocol):
 
         Relative paths are relative to the folder. A URL is unchanged; a later check rejects one
         that is not valid.
+
+        Raises:
+            InvalidInputError: A scene file of this folder must not name this file.
         """
         ...
 
@@ -110,13 +116,17 @@ class S3Folder:
         return str(self._prefix.object(name))
 
     def resolve(self, text: str) -> str:
-        """Return the URL that a relative path names, or an absolute path on this machine."""
-        if URL.match(text):
+        """Return the URL that a relative path names.
+
+        Raises:
+            InvalidInputError: The path is absolute. Whoever can write to the bucket must not choose
+                files of this machine.
+        """
+        if is_url(text):
             return text
-        if text.startswith(("/", "~")):
-            with suppress(RuntimeError):  # ~NAME of an unknown user
-                return str(Path(text).expanduser())
-            return text
+        if text.startswith(("/", "~")) or URL.match(text):
+            found = f"the path {short_repr(text)} on this machine, in a scene file in S3"
+            raise InvalidInputError(found, _EXPECTED_IN_S3)
         key = posixpath.normpath(self._prefix.prefix + text)
         return str(S3Prefix(self._prefix.bucket, "").object(key))
 

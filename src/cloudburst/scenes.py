@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
     S3Prefix,
@@ -29,7 +30,7 @@ from cloudburst.models.options import OPTION_NAMES, RenderOptions, is_option_fil
 from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.safe_files import parse_json
 from cloudburst.scene_folders import LocalFolder, S3Folder, SceneFolder
-from cloudburst.text import short_repr
+from cloudburst.text import printable_line, short_repr
 
 SceneDict: TypeAlias = dict[str, Any]
 
@@ -216,7 +217,7 @@ def _from_file(folder: SceneFolder, name: str) -> list[SceneDict]:
         raise ConfigurationError(f"{path}: no scenes in it; expected at least one")
     if len(scenes) > MAX_SCENES:
         raise _too_many(file)
-    return [_with_locations(scene, folder) for scene in scenes]
+    return _with_locations(scenes, folder)
 
 
 def _from_folder(folder: SceneFolder) -> list[SceneDict]:
@@ -404,10 +405,9 @@ def _faults(file: _SceneFile, items: Sequence[object]) -> list[SceneFault]:
     """Return the faults of all scenes of a file in which some are not mappings."""
     from cloudburst.preflight import check_scenes  # noqa: PLC0415 - loads Pillow
 
-    scenes: list[Any] = [
-        _with_locations(cast("SceneDict", item), file.folder) if isinstance(item, dict) else item
-        for item in items
-    ]
+    mappings = [cast("SceneDict", item) for item in items if isinstance(item, dict)]
+    located = iter(_with_locations(mappings, file.folder))
+    scenes: list[Any] = [next(located) if isinstance(item, dict) else item for item in items]
     try:
         check_scenes(scenes, RenderOptions(), Limits())
     except InvalidScenesError as exc:
@@ -425,16 +425,42 @@ def _too_many(file: _SceneFile) -> ConfigurationError:
     return ConfigurationError(msg)
 
 
-def _with_locations(scene: SceneDict, folder: SceneFolder) -> SceneDict:
-    """Return the fields of a scene, or its options, with locations that need no folder."""
-    return {key: _with_location(key, value, folder) for key, value in scene.items()}
+def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[SceneDict]:
+    """Return scenes with locations that need no folder.
+
+    Raises:
+        InvalidScenesError: Scenes name files that a scene file of this folder must not name.
+    """
+    faults: list[SceneFault] = []
+
+    def locate(fields: SceneDict, scene: str) -> SceneDict:
+        located: SceneDict = {}
+        for key, value in fields.items():
+            if key == "options" and isinstance(value, dict):
+                located[key] = locate(cast("SceneDict", value), scene)
+            elif isinstance(value, str) and value and _is_file(key, value):
+                try:
+                    located[key] = folder.resolve(value)
+                except InvalidInputError as exc:
+                    faults.append(SceneFault(scene, key, exc.found, exc.expected))
+            else:
+                located[key] = value
+        return located
+
+    located = [locate(scene, _name_of(scene, number)) for number, scene in enumerate(scenes)]
+    if faults:
+        raise InvalidScenesError(faults=faults)
+    return located
 
 
-def _with_location(key: str, value: object, folder: SceneFolder) -> object:
-    if key == "options" and isinstance(value, dict):
-        return _with_locations(cast("SceneDict", value), folder)
-    is_file = key in _PATH_FIELDS or is_option_file(key, value)
-    return folder.resolve(value) if is_file and isinstance(value, str) and value else value
+def _is_file(key: str, value: str) -> bool:
+    return key in _PATH_FIELDS or is_option_file(key, value)
+
+
+def _name_of(scene: SceneDict, number: int) -> str:
+    """Return the name of a scene for messages."""
+    name: object = scene.get("name") or scene.get("scene_name")
+    return printable_line(name, 100) if isinstance(name, str) else f"scenes[{number}]"
 
 
 def _sorted(names: Iterable[str]) -> list[str]:
