@@ -16,9 +16,10 @@ import anyio
 import pytest
 
 from cloudburst import InvalidScenesError, OutputExistsError, RenderOptions
-from cloudburst.adapters.http.upload_files import FileHashCache, FileVersion, HashedFile
+from cloudburst.adapters.http.upload_files import FileHashCache, HashedFile
 from cloudburst.adapters.local import worker_process
 from cloudburst.earlier_runs import missing_videos, recover_outputs
+from cloudburst.file_versions import FileVersion
 from cloudburst.media_file import open_media_file
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.journal_state import JournalState

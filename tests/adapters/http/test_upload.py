@@ -8,10 +8,10 @@ import anyio
 import httpx
 import pytest
 
-from cloudburst.adapters.http import upload_files
 from cloudburst.adapters.http.native import connect
 from cloudburst.adapters.http.upload_files import FileHashCache
 from cloudburst.errors import UploadError, WorkerProtocolError
+from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
@@ -38,30 +38,27 @@ async def test_a_shared_file_is_sent_once(studio, make_scene, tmp_path):
     assert sum(sent) == sum(map(len, studio.files.values()))
 
 
-async def test_a_file_is_hashed_once_for_all_workers(tmp_path):
-    path, hashes = tmp_path / "a", FileHashCache()
+async def test_a_file_is_hashed_once_for_all_workers(tmp_path, monkeypatch):
+    computed = []
+
+    def compute(version):
+        computed.append(version)
+        return f"hash {len(computed)}"
+
+    monkeypatch.setattr(FileVersion, "compute_sha256", compute)
+    path, hashes = tmp_path / "a", FileHashCache(FileHashes())
     path.write_bytes(b"first")
-    os.utime(path, ns=(1, 1))
-    first = await hashes.hash_file(path)
-    path.write_bytes(b"other")
-    os.utime(path, ns=(1, 1))
-    assert await hashes.hash_file(path) == first, "read again though nothing said it had changed"
-    os.utime(path, ns=(1, 2))
-    assert (await hashes.hash_file(path)).sha256 != first.sha256
+    found = []
 
+    async def hash_file():
+        found.append(await hashes.hash_file(path))
 
-async def test_hashes_of_many_files_take_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(upload_files, "MAX_CACHED_HASHES", 3)
-    hashes = FileHashCache()
-    paths = [tmp_path / str(number) for number in range(5)]
-    for path in paths:
-        path.write_bytes(b"x")
     async with anyio.create_task_group() as tasks:
-        for path in paths * 3:
-            tasks.start_soon(hashes.hash_file, path)
-    for path in (paths[0], *paths[2:4], paths[0], paths[4]):  # the first is used again
-        await hashes.hash_file(path)
-    assert [version.path for version in hashes._hashes] == [paths[3], paths[0], paths[4]]
+        for _ in range(5):
+            tasks.start_soon(hash_file)
+    assert {each.sha256 for each in found} == {"hash 1"}
+    os.utime(path, ns=(1, 2))
+    assert (await hashes.hash_file(path)).sha256 == "hash 2"
     assert not hashes._locks
     assert not hashes._lock_users
 

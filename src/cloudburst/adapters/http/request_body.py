@@ -10,7 +10,8 @@ from typing import Self
 
 from anyio import to_thread
 
-from cloudburst.adapters.http.upload_files import FileHashCache, FileVersion, SceneFile
+from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
+from cloudburst.file_versions import FileVersion
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import require_path
 from cloudburst.models.options import RenderOptions
