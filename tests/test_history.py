@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import history
+from cloudburst import state_database
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.history import (
     history_file,
@@ -148,7 +148,7 @@ def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, ca
 
 
 def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr("cloudburst.history.HISTORY_LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("cloudburst.state_database.STATE_LOCK_TIMEOUT", 0.05)
     write_history(some(2))
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -160,15 +160,15 @@ def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog)
 
 
 def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, caplog):
-    real = history._schema
+    real = state_database.schema_of
 
     def and_then_another_comes(connection):
         found = real(connection)
-        monkeypatch.setattr(history, "_schema", real)
+        monkeypatch.setattr(state_database, "schema_of", real)
         write_history([sample(1.0)])
         return found
 
-    monkeypatch.setattr(history, "_schema", and_then_another_comes)
+    monkeypatch.setattr(state_database, "schema_of", and_then_another_comes)
     write_history([sample(2.0)])
     assert read_history() == (sample(1.0), sample(2.0))
     assert not caplog.records
@@ -176,9 +176,9 @@ def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, cap
 
 WRITER = """
 import sys
-from cloudburst import history
+from cloudburst import history, state_database
 from cloudburst.models.performance import Sample
-history.HISTORY_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
+state_database.STATE_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
 for n in range(10):
     history.write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
 """
@@ -211,7 +211,7 @@ except sqlite3.OperationalError as exc:
 
 def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
     """POSIX drops all locks that a process has on a file when it closes any descriptor of it."""
-    monkeypatch.setattr(history, "HISTORY_LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(state_database, "STATE_LOCK_TIMEOUT", 0.1)
     write_history(some(1))
     with closing(sqlite3.connect(history_file(), isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
