@@ -10,8 +10,14 @@ import pytest
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cloudburst.adapters.http.connection import KEEPALIVE_EXPIRY
+from cloudburst.service import http_protocol
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.http_protocol import BoundedProtocol
+from cloudburst.service.http_protocol import (
+    CONNECTION_KEY,
+    KEEP_ALIVE_TIMEOUT,
+    BoundedProtocol,
+)
 from cloudburst.service.lifecycle import _Server, listening_socket
 from support.service_caller import KEY
 
@@ -38,3 +44,49 @@ async def test_requests_are_parsed_by_h11(tmp_path: Path, monkeypatch: pytest.Mo
     assert type(protocol) is BoundedProtocol
     assert isinstance(protocol, H11Protocol)
     assert server.config.http_protocol_class is H11Protocol
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def keyed(scope, receive, send):
+    """Plays the application: a request with any key is authorised."""
+    if any(name == b"x-key" for name, _ in scope["headers"]):
+        scope["state"][CONNECTION_KEY].authorised()
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_only_connections_of_requests_with_the_key_stay_open(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(http_protocol, "STRANGER_KEEP_ALIVE_TIMEOUT", 0.1)
+    settings = ServiceSettings(key=KEY, folder=tmp_path, host="127.0.0.1", port=0, head_seconds=0.3)
+    server = _Server(keyed, None, settings)
+
+    async def closed_after(head, more=b""):
+        async with await anyio.connect_tcp(*listener.getsockname()) as connection:
+            await connection.send(head)
+            assert (await connection.receive()).startswith(b"HTTP/1.1 204")
+            began = anyio.current_time()
+            await connection.send(more)
+            with anyio.move_on_after(0.6):
+                try:
+                    await connection.receive()
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    return anyio.current_time() - began
+        return None
+
+    with listening_socket(settings) as listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            stranger = await closed_after(GET + b"\r\n")
+            assert await closed_after(GET + b"X-Key: 1\r\n\r\n") is None, "longer than a head"
+            slow = await closed_after(GET + b"X-Key: 1\r\n\r\n", GET)
+            server.should_exit = True
+    assert stranger is not None
+    assert stranger < 0.3
+    assert slow is not None
+    assert slow > 0.2, "the head has its own limit"
+
+
+def test_the_client_closes_idle_connections_before_the_service_does() -> None:
+    assert KEEPALIVE_EXPIRY <= KEEP_ALIVE_TIMEOUT - 5

@@ -60,6 +60,11 @@ class Connection:
         self._socket = sock
         self._connections = connections
 
+    @property
+    def is_authorised(self) -> bool:
+        """True during an authorised request."""
+        return self._connections.protects(self)
+
     def authorised(self) -> None:
         """Protect the connection during its present request, which is authorised.
 
@@ -124,6 +129,10 @@ class Connections:
         if connection in self._unauthorised:
             del self._unauthorised[connection]
             self._authorised.add(connection)
+
+    def protects(self, connection: Connection) -> bool:
+        """Return whether a connection is kept from being closed in favour of a newer one."""
+        return connection in self._authorised
 
     def unprotect(self, connection: Connection) -> None:
         """End the protection of a connection: it can be closed in favour of a newer one.

@@ -13,8 +13,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cloudburst.service.connections import Connection
 from cloudburst.service.http_parser import BoundedParser
 
-KEEP_ALIVE_TIMEOUT = 5
-"""Seconds after which an idle connection is closed; a client must close or use it earlier."""
+KEEP_ALIVE_TIMEOUT = 60
+"""Seconds after a request with the key after which an idle connection is closed; a client must
+close or use it earlier."""
+STRANGER_KEEP_ALIVE_TIMEOUT = 5
+"""Seconds after a request without the key after which an idle connection is closed."""
 MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 """Maximum number of bytes of a rejected chunked body that are read and discarded, so that the
 caller can read the response. After more bytes, the connection is closed."""
@@ -36,6 +39,7 @@ class BoundedProtocol(H11Protocol):
         self._connection = connection
         self._head = head
         self._stall = stall
+        self._had_request = False
         self._wait = 0.0
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -93,8 +97,12 @@ class BoundedProtocol(H11Protocol):
         await self._served(scope, resume_and_receive if self.conn.body_paused else receive, send)
 
     def on_response_complete(self) -> None:
-        """Note the end of the request, and start the time limit for the next request head."""
+        """Note the end of the request, and limit the time until the next one."""
+        self.timeout_keep_alive = (
+            KEEP_ALIVE_TIMEOUT if self._connection.is_authorised else STRANGER_KEEP_ALIVE_TIMEOUT
+        )
         self._connection.request_over()
+        self._had_request = True
         super().on_response_complete()
         self._watch()
 
@@ -125,7 +133,10 @@ class BoundedProtocol(H11Protocol):
     def _awaited(self) -> float:
         """Return the seconds that the peer may take for its next data; 0 for no limit."""
         if self.conn.their_state is h11.IDLE:
-            return self._head
+            # Between two requests, uvicorn's timer closes the connection, until the first byte of
+            # the next head stops that timer.
+            idle = self._had_request and not self.conn.trailing_data[0]
+            return 0.0 if idle else self._head
         if self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE:
             return self._stall  # the rest of a rejected body
         return 0.0  # the application reads the body with its own deadline

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.connections import Acceptor, Connection, Connections, connection_limit
-from cloudburst.service.http_protocol import KEEP_ALIVE_TIMEOUT, BoundedProtocol
+from cloudburst.service.http_protocol import BoundedProtocol
 from cloudburst.service.jobs import RENDER_COMMAND
 from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
@@ -190,7 +190,6 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 server_header=False,
                 timeout_graceful_shutdown=1,
-                timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
                 ws="none",
             )
         )

@@ -43,9 +43,9 @@ HEALTH_CHECK_TIMEOUT, HEALTH_CHECK_CONNECT_TIMEOUT = 2.0, 0.5
 are short because a worker that is still starting is soon checked again."""
 CLOSE_TIMEOUT = 2.0
 """Seconds to close the connections to a worker; the worker need not answer."""
-KEEPALIVE_EXPIRY = 2.0
-"""Seconds for which an idle connection is kept open. This is less than the 5 s of uvicorn, which
-might otherwise close the connection just as a request is sent."""
+KEEPALIVE_EXPIRY = 50.0
+"""Seconds for which an idle connection is kept open. This is less than the 60 s of the render
+service, which might otherwise close the connection just as a request is sent."""
 
 
 def _keepalive_options() -> list[tuple[int, int, int]]:
