@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import anyio
@@ -36,6 +37,23 @@ async def test_a_shared_file_is_sent_once(studio, make_scene, tmp_path):
             tasks.start_soon(upload, renderer, number)
     assert studio.calls.count("PUT file") == 8 + 3  # pictures; sound, subtitle and watermark once
     assert sum(sent) == sum(map(len, studio.files.values()))
+
+
+async def test_the_files_of_a_scene_are_sent_at_once(studio, make_scene):
+    studio.pause = 0.15  # a round trip
+    async with to_studio(studio) as renderer:
+        began = anyio.current_time()
+        await renderer.upload(make_scene(), OPTIONS)
+    assert studio.calls.count("PUT file") == 3
+    assert anyio.current_time() - began < 0.4
+
+
+async def test_a_file_that_cannot_be_sent_ends_the_uploads_of_its_scene(studio, make_scene):
+    studio.script["PUT file"] = [httpx.Response(413, json={"error": "too large"})]
+    studio.pause = 1.0
+    async with to_studio(studio) as renderer:
+        with pytest.raises(UploadError, match="too large"):
+            await renderer.upload(make_scene(), OPTIONS)
 
 
 async def test_a_file_is_hashed_once_for_all_workers(tmp_path, monkeypatch):
@@ -90,7 +108,7 @@ class Interfering(httpx.AsyncBaseTransport):
         self.deed = deed
 
     async def handle_async_request(self, request):
-        if request.method == "PUT":
+        if int(request.headers.get("Content-Length", 0)) == 1_000_000:  # the picture
             async for _ in request.stream:
                 await anyio.to_thread.run_sync(self.deed)
         return await self.studio.answer(request)
@@ -114,14 +132,22 @@ async def test_a_file_that_changes_while_it_is_sent(studio, make_scene, content)
         with pytest.raises(UploadError, match=message) as caught:
             await renderer.upload(scene, OPTIONS)
     assert caught.value.field == "image"
-    assert not studio.files
+    assert max(map(len, studio.files.values()), default=0) < 100_000, "the others may be there"
 
 
 async def test_a_refused_file_names_its_field(studio, make_scene):
-    studio.script["PUT file"] = [None, httpx.Response(413, json={"error": "more than 5 bytes"})]
+    scene = make_scene()
+    sha256 = hashlib.sha256(scene.audio.read_bytes()).hexdigest()
+
+    def refuse(request):
+        if request.url.path.endswith(sha256):
+            return httpx.Response(413, json={"error": "more than 5 bytes"})
+        return None
+
+    studio.script["PUT file"] = [refuse] * 3
     async with to_studio(studio) as renderer:
         with pytest.raises(UploadError, match="more than 5 bytes") as caught:
-            await renderer.upload(make_scene(), OPTIONS)
+            await renderer.upload(scene, OPTIONS)
     assert (caught.value.field, caught.value.retryable) == ("audio", False)
 
 

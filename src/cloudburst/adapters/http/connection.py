@@ -6,7 +6,7 @@ import importlib
 import math
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http.cookiejar import CookieJar
 
@@ -130,7 +130,7 @@ class HttpConnection:
         method: str,
         path: str,
         *,
-        content: str | bytes | AsyncIterable[bytes] | None = None,
+        content: str | bytes | httpx.AsyncByteStream | None = None,
         headers: Mapping[str, str] | None = None,
         answer_timeout: float | None = None,
         with_key: bool = True,
@@ -139,7 +139,7 @@ class HttpConnection:
 
         The complete response must arrive within ``Timeouts.silence`` seconds, or within
         ``answer_timeout`` seconds if that is less. The time begins with the request, or with the
-        end of the request body if the body comes from an iterator.
+        end of the request body if the body is a stream.
 
         Raises:
             httpx.RequestError, TimeoutError, UnavailableError: There is no useful answer
@@ -148,24 +148,33 @@ class HttpConnection:
         """
         silence = self.timeouts.silence
         limit = silence if answer_timeout is None else min(answer_timeout, silence)
-        streamed = not isinstance(content, (str, bytes, type(None)))
+        stream = content if isinstance(content, httpx.AsyncByteStream) else None
         connect = min(CONNECT_TIMEOUT, limit) if with_key else HEALTH_CHECK_CONNECT_TIMEOUT
         with translate_library_errors(), fail_after(limit, "no complete answer") as scope:
-            if streamed:
+            if stream is not None:
                 scope.deadline = math.inf
 
             async def start_deadline(event: str, _: object) -> None:
-                if streamed and event == "http11.receive_response_headers.started":
+                if stream is not None and event == "http11.receive_response_headers.started":
                     scope.deadline = anyio.current_time() + limit
 
             request = self.http_client.build_request(
                 method,
                 path,
-                content=content,
+                content=None if isinstance(content, httpx.AsyncByteStream) else content,
                 headers=headers,
                 timeout=httpx.Timeout(limit, connect=connect, pool=None),
                 extensions={"trace": start_deadline},
             )
+            if stream is not None:
+                # As ``content``, httpx would wrap it in a generator that nothing closes.
+                request = httpx.Request(
+                    method,
+                    request.url,
+                    headers=request.headers,
+                    stream=stream,
+                    extensions=request.extensions,
+                )
             auth = httpx.USE_CLIENT_DEFAULT if with_key else None
             response = await self.http_client.send(request, stream=True, auth=auth)
             try:
@@ -179,7 +188,7 @@ class HttpConnection:
         method: str,
         path: str,
         *,
-        content: Callable[[], AsyncIterable[bytes]] | None = None,
+        content: Callable[[], httpx.AsyncByteStream] | None = None,
         headers: Mapping[str, str] | None = None,
         answer_timeout: float | None = None,
     ) -> WorkerResponse:

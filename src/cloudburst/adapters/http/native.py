@@ -31,6 +31,7 @@ from cloudburst.adapters.http.video_download import (
     check_video_size,
     download_video,
 )
+from cloudburst.concurrency import for_each
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
@@ -50,6 +51,9 @@ from cloudburst.text import describe_error
 
 DELETE_VIDEO_TIMEOUT = 2.0
 """Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
+MAX_FILES_AT_ONCE = 4
+"""Number of files of one scene that are given to the worker at once. A scene has up to six files,
+most of them small, and each takes at least one round trip."""
 START_POLL_INTERVAL = 0.02
 """Seconds between two looks at a job that is being started while the connection is closed."""
 
@@ -194,10 +198,14 @@ class NativeRenderer:
             UploadError: A file cannot be read, was changed, or was refused.
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        given = {
-            field: await self._give_file(scene.name, field, location, remote)
-            for field, location in (scene.files() | options.files()).items()
-        }
+        given: dict[str, _GivenFile] = {}
+
+        async def give(file: tuple[str, AnyLocation]) -> None:
+            field, location = file
+            given[field] = await self._give_file(scene.name, field, location, remote)
+
+        files = scene.files() | options.files()
+        await for_each(files.items(), give, at_once=MAX_FILES_AT_ONCE)
         hashes = {field: file.sha256 for field, file in given.items()}
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Self
 
 import anyio
+import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import ErrorBody
@@ -95,7 +96,7 @@ class FileUploader:
         return sum(body.bytes_sent for body in bodies)
 
 
-class _FileBody:
+class _FileBody(httpx.AsyncByteStream):
     """Request body that reads a file in blocks and counts the bytes that were sent."""
 
     def __init__(self, file: SceneFile, content: HashedFile) -> None:
