@@ -14,7 +14,7 @@ from aws_findings import Findings
 from pydantic import SecretStr
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.deliveries import joined_etag
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SignedRequest

@@ -65,12 +65,12 @@ async def claimed_s3_film(
     film = request.path
     assert isinstance(film, S3Object), "films on this machine are claimed on this machine"
     stem = PurePosixPath(film.name).stem
-    # No run has such a name, because it has a dot.
     async with claim_objects(
         store,
         film.folder,
         [stem],
-        run=f"{run}.film",
+        run=run,
+        suffix=".film",  # no name of a run has a dot
         overwrite=overwrite,
         resume=resume,
         covers=[stem],

@@ -20,7 +20,7 @@ from PIL import Image
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client as aws_client
-from cloudburst.aws.s3 import claims, deliveries, request_waits
+from cloudburst.aws.s3 import claim_lock, claim_writes, deliveries, request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
 from cloudburst.models.events import Event
@@ -84,7 +84,8 @@ def impatient(monkeypatch: Any) -> None:
         (deliveries, "RETRY_BACKOFF"),
         (request_waits, "RETRY_BACKOFF"),
         (aws_client, "CALL_BACKOFF"),
-        (claims, "LOCK_BACKOFF"),
+        (claim_lock, "LOCK_BACKOFF"),
+        (claim_writes, "DELETE_BACKOFF"),
         (output_folder, "WRITE_BACKOFF"),
     ):
         monkeypatch.setattr(module, name, short)

@@ -13,15 +13,18 @@ from datetime import timedelta
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
-from cloudburst.aws.s3 import claims
+from cloudburst.aws.s3 import claim_file, claim_lock, claim_writes, claims
+from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
     ConfigurationError,
+    NoAnswerError,
     OutputClaimedError,
     OutputExistsError,
     ResourceMissingError,
@@ -41,7 +44,8 @@ SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(claims, "LOCK_BACKOFF", QUICK)
+    monkeypatch.setattr(claim_lock, "LOCK_BACKOFF", QUICK)
+    monkeypatch.setattr(claim_writes, "DELETE_BACKOFF", QUICK)
 
 
 def claim(store, folder, *names, run="r", **more):
@@ -70,7 +74,7 @@ def abandon(emulator, folder, run="old", names=("a",), *, ttl=600, where=None):
 @pytest.fixture
 def no_inaccuracy(monkeypatch):
     """A claim with a time to live of 0 s has expired at once."""
-    monkeypatch.setattr(claims, "DATE_RESOLUTION", timedelta(seconds=-1))
+    monkeypatch.setattr(claim_file, "DATE_RESOLUTION", timedelta(seconds=-1))
 
 
 async def test_a_claim_names_the_run_and_is_released(emulator, store, folder):
@@ -222,11 +226,11 @@ async def test_a_claim_is_deleted_although_the_answer_to_a_renewal_is_missing(
 async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monkeypatch):
     lock = abandon(emulator, folder, where=folder.object(".cloudburst/lock"))
     with monkeypatch.context() as short:
-        short.setattr(claims, "LOCK_TIMEOUT", 0.1)
+        short.setattr(claim_lock, "LOCK_TIMEOUT", 0.1)
         with pytest.raises(ConfigurationError, match="been locked"):
             async with claim(store, folder):
                 pass
-    monkeypatch.setattr(claims, "DATE_RESOLUTION", timedelta(seconds=-1))
+    monkeypatch.setattr(claim_file, "DATE_RESOLUTION", timedelta(seconds=-1))
     abandon(emulator, folder, where=lock, ttl=0)
     async with claim(store, folder):
         assert ".cloudburst/lock" not in in_folder(emulator, folder)
@@ -354,7 +358,7 @@ async def test_runs_that_ignore_the_lock_are_never_both_let_in(store, folder, se
     async def no_lock(_):
         pass
 
-    monkeypatch.setattr(claims._ClaimKeeper, "_take_lock", no_lock)
+    monkeypatch.setattr(claim_lock.ClaimLock, "take", no_lock)
     chance, inside, most = random.Random(seed), 0, 0
 
     async def run(name):
@@ -399,3 +403,131 @@ class TestDestination:
         assert f"{folder}: in us-east-1; it accepts objects, but" in caplog.text
         with contextlib.suppress(CloudburstError):
             await store.delete(folder.object(left))
+
+
+class TestObjectsOfOthers:
+    """Anyone who may write to the folder may put anything in the place of claims."""
+
+    async def test_objects_that_are_not_claims_are_ignored(self, emulator, store, folder, caplog):
+        caplog.set_level(logging.WARNING)
+        valid = {"run": "x", "owner": "o", "host": "h", "pid": 1, "names": ["a"], "ttl": 600}
+        odd = {
+            "text": b"not JSON",
+            "list": b"[]",
+            "deep": b"[" * 100_000,
+            "numbers": json.dumps(valid)
+            .encode()
+            .replace(b'["a"]', b"[%s]" % b",".join([b"1"] * 9)),
+            "many": json.dumps({**valid, "names": ["a"] * 200_001}).encode(),
+            "year": json.dumps({**valid, "ttl": 10**12}).encode(),
+            "pid": json.dumps(valid).encode().replace(b'"pid": 1', b'"pid": 1' + b"0" * 4000),
+            "host": json.dumps({**valid, "host": "h" * 5000}).encode(),
+            "large": b"[" + b" " * (8 * 1024**2),
+        }
+        for name, data in odd.items():
+            put(emulator, folder.object(f".cloudburst/claims/{name}.json"), data)
+        put(emulator, folder.object(".cloudburst/claims/r.json"), odd["large"])
+        put(emulator, folder.object(".cloudburst/lock"), odd["large"])
+        with anyio.fail_after(5):
+            async with claim(store, folder):
+                found = await read_claim(store, folder.object(".cloudburst/claims/r.json"))
+                assert isinstance(found, FoundClaim)
+        [first, *_] = [line for line in caplog.messages if "are ignored" in line]
+        assert "deep.json" in first
+        assert "and 5 more" in first
+        left = in_folder(emulator, folder)
+        assert left == [f".cloudburst/claims/{name}.json" for name in sorted(odd)]
+
+    async def test_long_names_and_texts_are_not_repeated(self, emulator, store, folder):
+        names = ("a", "n" * 5000, "\n")
+        abandon(emulator, folder, "x" * 200 + "\x1b[2J", names=names)
+        with pytest.raises(OutputClaimedError) as caught:
+            async with claim(store, folder):
+                pass
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500
+
+    async def test_a_claim_that_is_overwritten_is_written_again(
+        self, emulator, store, folder, monkeypatch
+    ):
+        monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
+        where = folder.object(".cloudburst/claims/r.json")
+        async with claim(store, folder):
+            put(emulator, where, b"overwritten")
+            with anyio.fail_after(5):
+                while not isinstance(await read_claim(store, where), FoundClaim):  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+        assert in_folder(emulator, folder) == []
+
+    async def test_too_many_claims(self, emulator, store, folder, monkeypatch):
+        monkeypatch.setattr(claims, "MAX_CLAIMS", 2)
+        for name in "xyz":
+            abandon(emulator, folder, name, names=("z",))
+        with pytest.raises(ConfigurationError, match=r"more than 2 objects are in .*/claims/"):
+            async with claim(store, folder):
+                pass
+        assert len(in_folder(emulator, folder)) == 3, "neither lock nor claim is left"
+
+    async def test_a_list_without_an_end_and_one_that_takes_too_long(
+        self, emulator, store, folder, monkeypatch
+    ):
+        call = store.aws.call
+
+        async def endless(service, operation, **parameters):
+            answer = await call(service, operation, **parameters)
+            if operation == "list_objects_v2":
+                answer |= {"IsTruncated": True, "NextContinuationToken": f"t{random.random()}"}
+            return answer
+
+        async def slow(service, operation, **parameters):
+            if operation == "list_objects_v2":
+                await anyio.sleep_forever()
+            return await call(service, operation, **parameters)
+
+        monkeypatch.setattr(claims, "CHECK_TIMEOUT", 0.2)
+        for answers in (endless, slow):
+            monkeypatch.setattr(store.aws, "call", answers)
+            with (
+                anyio.fail_after(5),
+                pytest.raises(NoAnswerError, match=r"/claims/: the claims were not read within"),
+            ):
+                async with claim(store, folder):
+                    pass
+        monkeypatch.setattr(store.aws, "call", call)
+        assert in_folder(emulator, folder) == []
+
+    async def test_names_that_other_runs_could_not_read(self, emulator, store, folder):
+        with pytest.raises(ConfigurationError, match="too long for a claim"):
+            async with claim(store, folder, *["," * 400 + str(n) for n in range(600)]):
+                pass
+        assert in_folder(emulator, folder) == []
+
+
+async def test_two_films_of_one_key(store, folder):
+    """The second run is refused with the name of the first; other films are not refused."""
+    async with claim(store, folder, "film", run="one", suffix=".film", covers=["film"]):
+        with pytest.raises(OutputClaimedError, match=r"run one \(.*is writing .*film\.mp4"):
+            async with claim(store, folder, "film", run="two", suffix=".film", overwrite=True):
+                pass
+        with pytest.raises(OutputClaimedError, match=r"run one \(.*is writing .*film\.mp4"):
+            async with claim(store, folder, "film", run="two"):  # a video of this name
+                pass
+        async with (
+            claim(store, folder, "other", run="one"),
+            claim(store, folder, "another", run="two", suffix=".film"),
+        ):
+            pass
+
+
+async def test_a_claim_that_appears_while_ours_is_written(emulator, store, folder, monkeypatch):
+    """Another process has taken the lock after it expired, and works on the same run."""
+    put_claim = claims._ClaimKeeper._put_claim
+
+    async def late(keeper, etag):
+        await anyio.to_thread.run_sync(abandon, emulator, folder, "r", ("z",))
+        await put_claim(keeper, etag)
+
+    monkeypatch.setattr(claims._ClaimKeeper, "_put_claim", late)
+    with pytest.raises(OutputClaimedError, match=r"process 7 on far.*already works on this run"):
+        async with claim(store, folder):
+            pass

@@ -19,6 +19,8 @@ from cloudburst.errors import AWSError, CloudburstError, NoAnswerError
 from cloudburst.registry.names import DIGEST
 from cloudburst.text import short_repr
 
+BODY_TOO_LARGE = "EntityTooLarge"
+"""Error code of a response whose body is larger than the caller permits."""
 MAX_DEFECT_CHARACTERS = 300
 """Maximum number of characters of a parser's error that an error message quotes."""
 REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
@@ -155,7 +157,7 @@ async def read_body(operation: str, response: dict[str, Any], max_bytes: int) ->
             data += chunk
             if len(data) > max_bytes:
                 msg = f"{operation}: the body has more than {max_bytes} bytes"
-                raise AWSError(msg, code="EntityTooLarge")
+                raise AWSError(msg, code=BODY_TOO_LARGE)
     finally:
         body.close()  # a body that was not read completely must not keep its connection
     if len(data) != response.get("ContentLength", len(data)):

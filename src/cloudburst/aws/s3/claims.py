@@ -1,9 +1,7 @@
 """Claims of the videos that a run writes to S3, so that no other run writes the same ones.
 
 Each run has a claim object with its names, which it renews while it runs. A claim that was not
-renewed for its time to live counts as abandoned. All times are by the clock of S3. A lock object
-serializes checks and claims of several runs; for correctness it is not needed, because a run checks
-the other claims again after it has written its own.
+renewed for its time to live counts as abandoned. All times are by the clock of S3.
 """
 
 from __future__ import annotations
@@ -12,15 +10,25 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from typing import TypeGuard
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore
+from cloudburst.aws.s3.claim_file import (
+    MAX_CLAIM_BYTES,
+    MAX_CLAIM_COMMAS,
+    METADATA_FOLDER,
+    Claim,
+    FoundClaim,
+    UnreadableClaim,
+    is_within_limits,
+    read_claim,
+)
+from cloudburst.aws.s3.claim_lock import ClaimLock
+from cloudburst.aws.s3.claim_writes import ClaimWriter, finish_write, is_precondition_failed
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import (
     AWSError,
@@ -30,83 +38,26 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
     ResourceMissingError,
-    ThrottledError,
 )
-from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import MAX_KEY_BYTES, S3Object, S3Prefix
 from cloudburst.text import list_some, printable_line
 
 logger = logging.getLogger(__name__)
 
-METADATA_FOLDER = ".cloudburst/"
-"""Folder in the folder of the videos that contains the claims and the lock."""
 CLAIM_SECONDS = 600
 """Time to live of a claim, in seconds."""
 RENEWAL_INTERVAL = 150.0
 """Seconds between two renewals of a claim: three of them may fail."""
 RENEWAL_RETRY = 15.0
 """Seconds after which a renewal is repeated that got no answer."""
-LOCK_SECONDS = 30
-"""Time to live of the lock, in seconds."""
-LOCK_TIMEOUT = 90.0
-"""Maximum seconds to wait for the lock."""
-LOCK_BACKOFF = Backoff(first=0.2, factor=2.0, cap=3.0)
-WRITE_TIMEOUT = 60.0
-"""Maximum seconds to write a claim or the lock."""
-RELEASE_TIMEOUT = 20.0
-"""Maximum seconds to delete a claim or the lock."""
-MAX_CLAIM_BYTES = 8 * 1024**2
-"""Maximum size of a claim, in bytes: the names of some 40,000 scenes."""
-DATE_RESOLUTION = timedelta(seconds=2)
-"""Inaccuracy of the difference between two times of S3, which have whole seconds."""
-
-_NO_CONDITIONS = (
-    "%s: this store does not support conditional writes (If-None-Match), so that nothing prevents "
-    "two runs from writing the same video at the same time"
-)
-_NOT_IMPLEMENTED = "NotImplemented"
-_NOT_DELETED = "%s could not be deleted; it expires by itself: %s"
-
-
-class _Claim(BaseModel):
-    """Content of a claim object, or of the lock."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    run: str = Field(max_length=300)
-    owner: str = Field(max_length=100)
-    """Random text that identifies the process."""
-    host: str = Field(max_length=300)
-    pid: int
-    names: tuple[str, ...] = ()
-    """Names of the scenes whose videos and covers are claimed."""
-    ttl: int = Field(ge=0, le=86_400)
-    """Seconds after the last renewal for which the claim is valid."""
-
-
-class _FoundClaim:
-    """Claim object as it was read."""
-
-    def __init__(
-        self, location: S3Object, claim: _Claim, etag: str, expires: datetime, now: datetime
-    ) -> None:
-        self.location = location
-        self.claim = claim
-        self.etag = etag
-        self.expires = expires
-        self.expired = now > expires
-
-    @property
-    def holder(self) -> str:
-        """Description of the process that holds the claim."""
-        claim = self.claim
-        host = printable_line(claim.host)
-        return f"run {printable_line(claim.run)} (process {claim.pid} on {host})"
-
-    @property
-    def until(self) -> str:
-        """Time at which the claim expires, as text."""
-        return f"{self.expires:%Y-%m-%d %H:%M:%S} UTC"
+READ_TIMEOUT = 20.0
+"""Maximum seconds to read the ETag of our claim before it is deleted."""
+CHECK_TIMEOUT = 300.0
+"""Maximum seconds to read the claims of all other runs. 1,000 of usual size take a minute."""
+MAX_CLAIMS = 1000
+"""Maximum number of objects in the folder of the claims. Claims of runs that were killed are
+deleted by the next run, so that only many runs at the same time, or other programs, could leave
+more of them."""
 
 
 @asynccontextmanager
@@ -116,6 +67,7 @@ async def claim_objects(
     names: Sequence[str],
     *,
     run: str,
+    suffix: str = "",
     overwrite: bool,
     resume: bool = False,
     covers: Collection[str] = (),
@@ -128,6 +80,7 @@ async def claim_objects(
         prefix: Folder of the videos.
         names: Names of the scenes.
         run: Name of the run.
+        suffix: End of the claim object's name, if the run has another claim in the same folder.
         overwrite: True if existing videos may be replaced.
         resume: True if the run continues one of the same name, whose claim is taken over at once;
             existing videos are left to the caller.
@@ -138,11 +91,11 @@ async def claim_objects(
     Raises:
         OutputClaimedError: Another process writes one of the videos, or works on this run.
         OutputExistsError: A video or cover exists, and ``overwrite`` is false.
-        ConfigurationError: The key of a video would be too long.
+        ConfigurationError: The key of a video or the list of all names would be too long, or there
+            are too many claims.
         CloudburstError: S3 refuses a request.
     """
-    keeper = _ClaimKeeper(store, prefix, names, covers, run=run, on_lost=on_lost)
-    _check_keys(keeper.videos.values())
+    keeper = _ClaimKeeper(store, prefix, names, covers, run=run, suffix=suffix, on_lost=on_lost)
     try:
         await keeper.take(overwrite=overwrite, resume=resume)
         with collapse_single():
@@ -177,6 +130,7 @@ class _ClaimKeeper:
         covers: Collection[str],
         *,
         run: str,
+        suffix: str,
         on_lost: Callable[[OutputClaimedError], None],
     ) -> None:
         self._store = store
@@ -184,11 +138,12 @@ class _ClaimKeeper:
         self._on_lost = on_lost
         self._lost = False
         self._was_deleted = False
-        """True if the claim was deleted, and those of other runs were not checked since."""
+        """True if the claim was deleted or overwritten, and those of other runs were not checked
+        since."""
         self._folder = S3Prefix(prefix.bucket, f"{prefix.prefix}{METADATA_FOLDER}claims/")
-        self._lock = prefix.object(f"{METADATA_FOLDER}lock")
-        self._object = self._folder.object(f"{run}.json")
-        self._claim = _Claim(
+        self._object = self._folder.object(f"{run}{suffix}.json")
+        self._names = frozenset(names)
+        claim = Claim(
             run=run,
             owner=secrets.token_hex(16),
             host=socket.gethostname(),
@@ -196,30 +151,38 @@ class _ClaimKeeper:
             names=tuple(names),
             ttl=CLAIM_SECONDS,
         )
-        self._conditional = True
+        self._owner = claim.owner
+        self._data = claim.model_dump_json().encode()
+        self._writer = ClaimWriter(store, prefix)
+        self._lock = ClaimLock(store, self._writer, prefix, claim)
         self._etag = ""
         """ETag of our claim object; empty while there is none."""
         self._renewing = False
         """True from the start of a renewal until its answer, which may have another ETag."""
-        self._lock_etag = ""
-        """ETag of the lock if we hold it; otherwise empty."""
         self.videos = {name: prefix.object(f"{name}.mp4") for name in names}
         covers_of = (self.videos[name].with_suffix(".jpg") for name in covers)
         self._outputs = [*self.videos.values(), *covers_of]
 
     async def take(self, *, overwrite: bool, resume: bool) -> None:
         """Check the claims of other runs and the existing videos, and write the claim."""
+        _check_keys(self.videos.values())
+        if not is_within_limits(self._data):
+            msg = (
+                f"the names of {len(self.videos):,} scenes are too long for a claim in "
+                f"{self._prefix}, which may have {MAX_CLAIM_BYTES:,} bytes and "
+                f"{MAX_CLAIM_COMMAS:,} commas: divide the scenes among several runs"
+            )
+            raise ConfigurationError(msg)
         try:
-            await self._take_lock()
+            await self._lock.take()
             ours = await self._refuse_claimed(resume=resume)
             if not resume and not overwrite:
                 await self._refuse_existing()
-            await self._finish(lambda: self._write_claim(ours), self._object)
+            await finish_write(lambda: self._write_claim(ours), self._object)
             # Another run may have taken an expired lock over, and claimed the same names meanwhile.
             await self._refuse_claimed(resume=True)
         finally:
-            if self._lock_etag:
-                await _release(self._store, self._lock, self._lock_etag)
+            await self._lock.release()
 
     async def release(self) -> None:
         """Delete the claim object, unless another process has taken it over."""
@@ -228,16 +191,16 @@ class _ClaimKeeper:
         try:
             if self._renewing:
                 with suppress(TimeoutError):
-                    await finish_despite_cancel(self._read_etag, seconds=RELEASE_TIMEOUT)
+                    await finish_despite_cancel(self._read_etag, seconds=READ_TIMEOUT)
         finally:
-            await _release(self._store, self._object, self._etag)
+            await self._writer.delete(self._object, self._etag)
 
     async def _read_etag(self) -> None:
         """Read the ETag of our claim object, which a renewal without an answer may have changed."""
         # No error leaves this function: it would replace a cancellation.
         with suppress(CloudburstError):
-            found = await self._read(self._object)
-            if found is not None and found.claim.owner == self._claim.owner:
+            found = await read_claim(self._store, self._object)
+            if self._is_ours(found):
                 self._etag = found.etag
 
     async def renew_forever(self) -> None:
@@ -257,21 +220,21 @@ class _ClaimKeeper:
         try:
             await self._put_claim(self._etag)
         except (AWSError, ResourceMissingError) as exc:
-            if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
+            if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
-            found = await self._read(self._object)
-            if found is None:
-                # Perhaps it had expired while this machine slept, and another run has deleted it.
-                self._was_deleted = True
-                await self._put_claim("")
-            elif found.claim.owner == self._claim.owner:  # the answer to a renewal was lost
-                self._etag = found.etag
-            else:
+            found = await read_claim(self._store, self._object)
+            if isinstance(found, FoundClaim) and not self._is_ours(found):
                 msg = (
                     f"{found.holder} has taken over the videos of this run in {self._prefix}: "
                     "wait for its end, or write to another folder"
                 )
                 return self._lose(OutputClaimedError(msg, holder=found.holder))
+            if self._is_ours(found):  # the answer to a renewal was lost
+                self._etag = found.etag
+            else:
+                # Perhaps it had expired while this machine slept, and another run has deleted it.
+                self._was_deleted = True
+                await self._put_claim(found.etag if found else "")
         if self._was_deleted:
             try:
                 await self._refuse_claimed(resume=True)
@@ -284,52 +247,88 @@ class _ClaimKeeper:
         self._lost = True
         self._on_lost(error)
 
+    def _is_ours(self, found: FoundClaim | UnreadableClaim | None) -> TypeGuard[FoundClaim]:
+        return isinstance(found, FoundClaim) and found.claim.owner == self._owner
+
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
-        data = self._claim.model_dump_json().encode()
-        self._etag = await _put(
-            self._store, self._object, data, etag=etag, conditional=self._conditional
-        )
+        self._etag = await self._writer.put(self._object, self._data, etag=etag)
 
-    async def _write_claim(self, ours: _FoundClaim | None) -> None:
-        """Write the claim for the first time, in place of an older one of the same run."""
+    async def _write_claim(self, replaced: FoundClaim | UnreadableClaim | None) -> None:
+        """Write the claim for the first time, in place of what was found there."""
         try:
-            await self._put_claim(ours.etag if ours else "")
+            await self._put_claim(replaced.etag if replaced else "")
         except (AWSError, NoAnswerError) as exc:
-            if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
+            if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
-            found = await self._read(self._object)
-            if found is None or found.claim.owner != self._claim.owner:
+            found = await read_claim(self._store, self._object)
+            if self._is_ours(found):
+                self._etag = found.etag
+            elif isinstance(found, FoundClaim):
+                raise self._already_works(found) from exc
+            else:
                 raise
-            self._etag = found.etag
 
-    async def _refuse_claimed(self, *, resume: bool) -> _FoundClaim | None:
-        """Raise `OutputClaimedError` if a video is claimed; return an older claim of this run."""
-        ours, names = None, set(self._claim.names)
+    def _already_works(self, found: FoundClaim) -> OutputClaimedError:
+        msg = (
+            f"{found.holder} already works on this run in {self._prefix}; its claim expires at "
+            f"{found.until} unless it is renewed"
+        )
+        return OutputClaimedError(msg, holder=found.holder)
+
+    async def _refuse_claimed(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
+        """Raise `OutputClaimedError` if a video is claimed.
+
+        Return what is in the place of our claim: an older claim of this run, an object that is not
+        a claim, or ``None``.
+        """
+        try:
+            with anyio.fail_after(CHECK_TIMEOUT):
+                return await self._check_claims(resume=resume)
+        except TimeoutError:
+            msg = f"{self._folder}: the claims were not read within {CHECK_TIMEOUT:g} s"
+            raise NoAnswerError(msg) from None
+
+    async def _check_claims(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
+        ours: FoundClaim | UnreadableClaim | None = None
+        count, unreadable = 0, list[S3Object]()
         async for page in self._store.list_pages(self._folder):
+            count += len(page)
+            if count > MAX_CLAIMS:
+                msg = (
+                    f"more than {MAX_CLAIMS:,} objects are in {self._folder}: delete those of runs "
+                    "that have ended and those of other programs, or choose another folder"
+                )
+                raise ConfigurationError(msg)
             for location in page:
-                found = await self._read(location)
-                if found is None or found.claim.owner == self._claim.owner:
+                found = await read_claim(self._store, location)
+                if found is None or self._is_ours(found):
                     continue
-                if found.location == self._object:
-                    if not found.expired and not resume:
-                        msg = (
-                            f"{found.holder} already works on this run in {self._prefix}; its "
-                            f"claim expires at {found.until} unless it is renewed"
-                        )
-                        raise OutputClaimedError(msg, holder=found.holder)
+                if isinstance(found, UnreadableClaim):
+                    unreadable.append(location)
+                else:
+                    await self._check_claim(found, resume=resume)
+                if location == self._object:
                     ours = found
-                elif found.expired:
-                    await _release(self._store, found.location, found.etag)
-                elif shared := sorted(names.intersection(found.claim.names)):
-                    await self.release()
-                    videos = list_some([self.videos[name] for name in shared])
-                    msg = (
-                        f"{found.holder} is writing {videos}; its claim expires at {found.until} "
-                        "unless it is renewed"
-                    )
-                    raise OutputClaimedError(msg, holder=found.holder)
+        if unreadable:
+            msg = "objects that are not claims are ignored: %s"
+            logger.warning(msg, printable_line(list_some(unreadable)))
         return ours
+
+    async def _check_claim(self, found: FoundClaim, *, resume: bool) -> None:
+        if found.location == self._object:
+            if not found.expired and not resume:
+                raise self._already_works(found)
+        elif found.expired:
+            await self._writer.delete(found.location, found.etag)
+        elif shared := sorted(self._names.intersection(found.claim.names)):
+            await self.release()
+            videos = list_some([self.videos[name] for name in shared])
+            msg = (
+                f"{found.holder} is writing {videos}; its claim expires at {found.until} unless "
+                "it is renewed"
+            )
+            raise OutputClaimedError(msg, holder=found.holder)
 
     async def _refuse_existing(self) -> None:
         wanted = set(self._outputs)
@@ -344,123 +343,3 @@ class _ClaimKeeper:
         if there:
             msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, objects=[*map(str, there)])
-
-    async def _read(self, location: S3Object) -> _FoundClaim | None:
-        """Read a claim; return ``None`` if there is none, or the object is not a claim."""
-        try:
-            answer = await self._store.read(location, max_bytes=MAX_CLAIM_BYTES)
-        except ResourceMissingError:
-            return None
-        info = answer.info
-        try:
-            claim = _Claim.model_validate_json(answer.data)
-            modified = parsedate_to_datetime(info.modified or "")
-            expires = modified + timedelta(seconds=claim.ttl) + DATE_RESOLUTION
-            return _FoundClaim(location, claim, info.etag, expires, info.answered)
-        except (ValidationError, ValueError, TypeError, OverflowError):
-            # A date without a time zone cannot be compared, and one in the year 9999 has no end.
-            logger.warning("%s is not a claim and is ignored", location)
-            return None
-
-    async def _finish(self, write: Callable[[], Awaitable[object]], location: S3Object) -> None:
-        """Finish a write despite a cancellation: afterwards it must be known what was written."""
-        try:
-            await finish_despite_cancel(write, seconds=WRITE_TIMEOUT)
-        except TimeoutError:
-            msg = f"{location}: no answer within {WRITE_TIMEOUT:g} s"
-            raise NoAnswerError(msg) from None
-
-    async def _take_lock(self) -> None:
-        """Wait for the lock and take it."""
-        lock = self._claim.model_copy(update={"names": (), "ttl": LOCK_SECONDS})
-        data = lock.model_dump_json().encode()
-        with anyio.move_on_after(LOCK_TIMEOUT):
-            for delay in LOCK_BACKOFF.delays():
-                await self._finish(lambda: self._try_lock(data), self._lock)
-                if self._lock_etag:
-                    return await self._check_conditions(data)
-                await anyio.sleep(delay)
-        msg = (
-            f"{self._lock} has been locked by other processes for {LOCK_TIMEOUT:g} s: end them, or "
-            "choose another folder"
-        )
-        raise ConfigurationError(msg)
-
-    async def _try_lock(self, data: bytes) -> None:
-        """Take the lock if it is free or has expired."""
-        replaced = ""
-        for _ in range(2):
-            try:
-                self._lock_etag = await _put(
-                    self._store, self._lock, data, etag=replaced, conditional=self._conditional
-                )
-            except (AWSError, NoAnswerError, ThrottledError, ResourceMissingError) as exc:
-                if isinstance(exc, AWSError) and exc.code == _NOT_IMPLEMENTED:
-                    self._give_up_conditions()
-                    continue
-                if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
-                    raise
-            else:
-                return
-            found = await self._read(self._lock)
-            if found is None:
-                return
-            if found.claim.owner == self._claim.owner:  # the answer was lost
-                self._lock_etag = found.etag
-                return
-            if not found.expired:
-                return
-            replaced = found.etag
-
-    async def _check_conditions(self, data: bytes) -> None:
-        """Find out whether the store supports conditional writes: this one must be refused."""
-        if not self._conditional:
-            return
-        try:
-            await self._store.put_small(self._lock, data, new=True)
-        except (AWSError, NoAnswerError, ThrottledError) as exc:
-            if isinstance(exc, AWSError) and exc.code != PRECONDITION_FAILED:
-                raise
-        else:
-            self._give_up_conditions()
-
-    def _give_up_conditions(self) -> None:
-        self._conditional = False
-        logger.warning(_NO_CONDITIONS, self._prefix)
-
-
-async def _put(
-    store: ObjectStore, location: S3Object, data: bytes, *, etag: str, conditional: bool
-) -> str:
-    """Write an object in place of the one with an ETag, empty: of none; return its new ETag."""
-    if not conditional:
-        return await store.put_small(location, data)
-    if etag:
-        return await store.put_small(location, data, etag=etag)
-    return await store.put_small(location, data, new=True)
-
-
-async def _release(store: ObjectStore, location: S3Object, etag: str) -> None:
-    """Delete a claim or lock if it has this ETag; otherwise it belongs to another process."""
-
-    async def delete() -> None:
-        # No error leaves this function: it would replace a cancellation.
-        for delay in LOCK_BACKOFF.delays():
-            try:
-                await store.delete(location, etag=etag)
-            except (NoAnswerError, ThrottledError) as exc:
-                logger.debug("%s: repeating the deletion: %s", location, exc)
-            except ResourceMissingError:
-                return
-            except CloudburstError as exc:
-                if not (isinstance(exc, AWSError) and exc.code == PRECONDITION_FAILED):
-                    logger.warning(_NOT_DELETED, location, exc)
-                return
-            else:
-                return
-            await anyio.sleep(delay)
-
-    try:
-        await finish_despite_cancel(delete, seconds=RELEASE_TIMEOUT)
-    except TimeoutError:
-        logger.warning(_NOT_DELETED, location, f"no answer within {RELEASE_TIMEOUT:g} s")

@@ -6,7 +6,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import CloudburstError

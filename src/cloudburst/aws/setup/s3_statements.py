@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloudburst.aws.s3.claims import METADATA_FOLDER
+from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.aws.setup.statements import Statement
 from cloudburst.models.locations import S3Prefix
