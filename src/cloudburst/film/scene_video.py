@@ -92,7 +92,8 @@ class SceneVideo:
         self.stream = container.streams.video[0]
         context = self.stream.codec_context
         self.size = VideoSize(context.width, context.height)
-        self.fps = self.stream.average_rate or Fraction(0)
+        # PyAV 19, which Python 3.12 and later install, returns a type of its own without ``int()``.
+        self.fps = Fraction(self.stream.average_rate or 0)
         self.frames = self.stream.frames
         """Length of the video, in frames."""
         if context.name != "h264" or self.fps <= 0 or self.frames <= 0:
