@@ -57,6 +57,7 @@ _OPTIONS = {
     "format_whitelist": DEMUXERS,
     "codec_whitelist": DECODERS,
 }
+_WAV_HEAD_BYTES = 12
 _NO_SOUND = (
     "no sound, or none that can be decoded in"
     f" {process_limits.DECODE_MEMORY_BYTES // 10**6} MB of memory"
@@ -231,7 +232,7 @@ class AudioSource:
     def _claims_too_much(self) -> bool:
         claimed = 0.0
         # An index may fit into the memory only once. Packets end at an error, see `_demuxed`.
-        with suppress(MemoryError, FFmpegError), _open(f"file:{self._path}") as container:
+        with suppress(MemoryError, FFmpegError), _open(self._path) as container:
             stream = container.streams.audio[0]
             _discard_others(container, stream)
             time_base = float(stream.time_base or 0)
@@ -260,16 +261,21 @@ def open_source(
         InputFaultError: the file is not audio in one of `DEMUXERS`.
     """
     with reporting_faults(expected_audio(limit), field):
-        container = _open(f"file:{path}")
+        container = _open(path)
     with container:
         yield AudioSource(path, container, limit, budget, field)
 
 
-def _open(name: str) -> InputContainer:
+def _open(path: Path) -> InputContainer:
+    name = f"file:{path}"
+    with path.open("rb") as file:
+        head = file.read(_WAV_HEAD_BYTES)
+    # FFmpeg 9 takes a wav file with a steady tone for MPEG-TS if it guesses the format.
+    file_format = "wav" if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
     if IS_PYAV_18:
         # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
-        return av.open(name, "r", options=_OPTIONS, metadata_errors="replace")
-    return av.open(name, "r", options=_OPTIONS)
+        return av.open(name, "r", format=file_format, options=_OPTIONS, metadata_errors="replace")
+    return av.open(name, "r", format=file_format, options=_OPTIONS)
 
 
 @contextmanager
