@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 
 from cloudburst.engine.run import open_run
@@ -113,6 +114,29 @@ async def test_a_film_counts_against_the_budget():
     assert report.status is Status.COMPLETE
     assert report.film_error is not None
     assert "Limits.max_usd" in report.film_error
+
+
+async def test_a_film_waits_in_a_full_queue():
+    """Its run was admitted: that other runs fill the queue is no reason to refuse the film."""
+    cloud = FakeCloud(boot=1.0, encode=10.0)
+    maker = Maker(cloud)
+
+    async with (
+        engine(cloud, limits=Limits(workers=1, scenes_per_worker=1, queued_scenes=2)) as e,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def make(videos, on_progress, on_worker):
+            for waiting, scenes in enumerate(("cd", "e"), 1):
+                tasks.start_soon(e.render, scenes, f"run of {scenes}")
+                while e.pool._scheduler.queue_length != waiting:  # noqa: ASYNC110
+                    await anyio.sleep(0.1)
+            return await Maker.make(maker, videos, on_progress, on_worker)
+
+        maker.make = make
+        async with running(e, maker, "ab") as run:
+            report = await run.until_done()
+    assert (report.film_error, report.film) == (None, FILM)
 
 
 async def test_no_worker_is_kept_for_a_film_without_all_videos():

@@ -99,15 +99,15 @@ class WorkerPool:
         longest one comes first; on exit it removes the scenes that still wait. When the block of
         `admit` has ended, no scene of the run is queued or has a worker.
 
+        A film is always admitted: it is the last step of a run that was admitted.
+
         Raises:
             BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows.
         """
         waiting, limit = self._scheduler.queue_length, self._limits.queued_scenes
-        if limit is not None and waiting + len(tickets) > limit:
-            msg = (
-                f"{waiting} scenes wait; {len(tickets)} more would pass "
-                f"Limits.queued_scenes={limit}"
-            )
+        scenes = sum(not ticket.is_film for ticket in tickets)
+        if limit is not None and scenes and waiting + scenes > limit:
+            msg = f"{waiting} scenes wait; {scenes} more would pass Limits.queued_scenes={limit}"
             raise BusyError(msg)
 
         @contextmanager
