@@ -19,6 +19,7 @@ import pytest
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.s3 import deliveries, request_waits
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.engine.guarded_renderer import guarded
 from cloudburst.errors import DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import HttpsUrl, S3Object, S3Prefix
@@ -292,6 +293,22 @@ class TestTemporaryFolder:
             with self.small_files(5000), pytest.raises(OutputWriteError):
                 await renderer.download(encoded, to, remote=run.remote)
             await renderer.download(encoded, to, remote=run.remote)
+
+    async def test_whose_video_cannot_be_read(self, run, temporary):
+        """It is a fault of this machine: the worker keeps the video, and is not given up."""
+        to, scene = run.folder.object("v.mp4"), await run.scene()
+
+        async def remove(_):
+            (video,) = await anyio.to_thread.run_sync(list, temporary.rglob("video.mp4"))
+            await anyio.Path(video).unlink()
+
+        async with guarded(to_image(run.image)) as renderer:
+            uploaded = await renderer.upload(scene, PLAIN, remote=run.remote)
+            encoded = await renderer.encode(uploaded, progress=ignore)
+            with pytest.raises(OutputWriteError, match=r"cannot be read: .*video\.mp4: No such"):
+                await renderer.download(encoded, to, remote=run.remote, on_verified=remove)
+            await renderer.download(encoded, to, remote=run.remote)
+        assert content(run.emulator, to) == run.image.video
 
     async def test_that_does_not_exist(self, run, monkeypatch):
         scene = await run.scene()

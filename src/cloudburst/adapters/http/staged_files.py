@@ -212,7 +212,8 @@ class StagedFiles:
 
         Raises:
             DownloadError: The object cannot be written, or is not what was sent.
-            OutputWriteError: The bucket does not accept objects at present.
+            OutputWriteError: The bucket does not accept objects at present, or the file cannot be
+                read.
         """
         client = await self._client(public_only=False)
         async with remote.delivery(
@@ -221,7 +222,15 @@ class StagedFiles:
 
             async def write() -> Sequence[str]:
                 async def attempt(retries: TransferRetries) -> Sequence[str]:
-                    return await _put(path, await delivery.parts(), retries, client)
+                    parts = await delivery.parts()
+                    try:
+                        return await _put(path, parts, retries, client)
+                    except OSError as exc:
+                        msg = (
+                            f"the temporary file of the video cannot be read: {describe_error(exc)}"
+                        )
+                        msg += "; check the disk, or set TMPDIR to another folder"
+                        raise OutputWriteError(msg, scene=scene) from exc
 
                 return await _repeat(attempt)
 
