@@ -276,6 +276,23 @@ async def test_a_fetch(client, caplog, name):
         assert (caught.value.scene, caught.value.field) == ("one", "image")
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "413 Content Too Large"])
+async def test_a_fetch_that_is_refused_for_good(client, status):
+    """It is not repeated, and the error has the worker's reason."""
+    worker = TransferWorker(answer=always(as_json({"error": "no such endpoint"}, status)))
+    reason = rf"refuses POST /fetches: HTTP {status[:3]}: no such endpoint"
+    with pytest.raises(WorkerProtocolError, match=reason):
+        await client.fetch(worker)
+    assert len(worker.asked) == 1
+
+
+async def test_a_delivery_that_is_refused_for_good(client):
+    worker = TransferWorker(answer=always(as_json({"error": "no video"}, "409 Conflict")))
+    with pytest.raises(WorkerProtocolError, match="HTTP 409: no video"):
+        await client.deliver(worker)
+    assert len(worker.asked) == 1
+
+
 @pytest.mark.parametrize("name", DELIVERIES)
 async def test_a_delivery(client, caplog, name):
     caplog.set_level(logging.DEBUG)

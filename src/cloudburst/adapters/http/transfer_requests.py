@@ -14,11 +14,12 @@ from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
     ErrorBody,
     InvalidAnswerError,
+    WorkerResponse,
     iter_lines,
     parse_json_as,
 )
 from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
-from cloudburst.errors import WorkerError
+from cloudburst.errors import WorkerError, WorkerProtocolError
 from cloudburst.models.transfers import (
     FetchEvent,
     FetchRequest,
@@ -105,14 +106,7 @@ async def _read_events(
         read_timeout=read_timeout,
     ) as (response, failed):
         if failed is not None:
-            reason = ErrorBody.from_response(failed)
-            if failed.status == 404 and path.startswith("/jobs/"):
-                gone = f"the worker no longer has the job ({reason})"
-                failure = TransferFailure(
-                    problem=TransferProblem.INVALID, reason=printable_line(gone, 400), status=404
-                )
-                raise TransferFailedError(_printable(failure, request))
-            raise InvalidAnswerError(f"HTTP {failed.status}: {reason}")
+            raise _refusal(failed, path, request)
         async with aclosing(iter_lines(response, read_timeout=read_timeout)) as lines:
             async for line in lines:
                 found = parse_json_as(event, line)
@@ -121,6 +115,20 @@ async def _read_events(
                 if found.failure is not None or _result(found) is not None:
                     return found
     raise InvalidAnswerError("the answer ended before the transfer")
+
+
+def _refusal(
+    response: WorkerResponse, path: str, request: FetchRequest | UploadRequest
+) -> Exception:
+    """Return the error for a response that refuses a transfer."""
+    status, reason = response.status, ErrorBody.from_response(response)
+    if status == 404 and path.startswith("/jobs/"):
+        gone = printable_line(f"the worker no longer has the job ({reason})", 400)
+        failure = TransferFailure(problem=TransferProblem.INVALID, reason=gone, status=404)
+        return TransferFailedError(_printable(failure, request))
+    if 400 <= status < 500 and ErrorBody.parse(response) is not None:
+        return WorkerProtocolError(f"the worker refuses POST {path}: HTTP {status}: {reason}")
+    return InvalidAnswerError(f"HTTP {status}: {reason}")  # perhaps of a proxy, so it is repeated
 
 
 def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | UploadRequest) -> None:
