@@ -1,5 +1,7 @@
 """Our own image from its build to the bill, without Docker: init, push, pull, and a run in it.
 
+The run is one from S3 to S3 with a film, so that the image must have all that this needs.
+
 The image is that of the lock file, on a stand-in for the official base. What was downloaded and
 packed is kept in ``~/.cache``; the first run takes a minute.
 """
@@ -11,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import Limits, Status, Timeouts
+from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.setup import init_account
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.image import build_image
 from cloudburst.models.events import SceneStarted
+from support import emulator_settings
 from support.image_account import require_namespaces, status_of
 from support.project import ROOT
-from support.run_invariants import first, tried
-from support.setup_accounts import bare, here, session, settings_of
+from support.setup_accounts import bare, client, here, session, settings_of
 from support.stand_in_base import CACHE, missing_programs, push_base, stand_in_layers
 
 pytestmark = [
@@ -30,7 +32,7 @@ pytestmark = [
     pytest.mark.usefixtures("by_the_second"),
 ]
 STORY = ROOT / "examples" / "story"
-HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+BUCKET = "films"
 
 
 @pytest.fixture
@@ -60,24 +62,44 @@ async def set_up(emulator, base, login):
     return report.environment
 
 
-def story(name):
-    """One scene of the example, without its options."""
+def story(s3, name):
+    """One scene of the example, without its options: the sound is here, the rest in S3."""
     (picture,) = [path for path in STORY.glob(f"{name}.*") if path.suffix in {".jpg", ".png"}]
+    subtitle = STORY / f"{name}.srt"
+    for path in (picture, subtitle):
+        s3.put_object(Bucket=BUCKET, Key=f"in/{path.name}", Body=path.read_bytes())
     return {
         "scene_name": name,
-        "image_path": str(picture),
+        "image_path": f"s3://{BUCKET}/in/{picture.name}",
         "audio_path": str(STORY / f"{name}.mp3"),
-        "subtitle_path": str(STORY / f"{name}.srt"),
+        "subtitle_path": f"s3://{BUCKET}/in/{subtitle.name}",
     }
 
 
+async def rendered(settings, scenes, watch):
+    """Render scenes and their film to S3, with covers; returns the report with the final bill."""
+    limits, timeouts = Limits(workers=1), Timeouts(settle=60)
+    options = RenderOptions(cover=True)
+    async with (
+        Client(fargate(settings), options=options, limits=limits, timeouts=timeouts) as opened,
+        opened.stream(
+            scenes, to=f"s3://{BUCKET}/out/", film=f"s3://{BUCKET}/story.mp4", transition="fade"
+        ) as run,
+    ):
+        async for event in run:
+            watch(event)
+        return await run.settled()
+
+
 async def test_init_builds_and_pushes_an_image_in_which_tasks_render(
-    base, registry_server, monkeypatch, out
+    base, registry_server, monkeypatch
 ):
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 0.0)
     seen = {}
 
     def look(event):
+        if not isinstance(event, SceneStarted) or seen:
+            return
         (task,) = [task for task in emulator.tasks if task.arn == event.task]
         seen.update(status_of(task.pid))
         seen["map"] = Path(f"/proc/{task.pid}/uid_map").read_text().split()
@@ -89,21 +111,22 @@ async def test_init_builds_and_pushes_an_image_in_which_tasks_render(
 
     with bare(registry="start", confined=True, moto=True) as emulator:
         settings = await set_up(emulator, base, registry_server.credentials)
-        scenes = [story("01-harbour"), story("02-cloud")]
-        trial = await tried(
-            emulator,
-            scenes,
-            out,
-            watch=first(SceneStarted, look),
-            limits=Limits(workers=1),
-            timeouts=Timeouts(settle=60),
-            settings=settings,
-            own_session=False,
-        )
-    assert trial.report.status is Status.COMPLETE, [one.error for one in trial.final.scenes]
-    assert trial.final.cost.final
-    assert trial.final.cost.usd > 0
-    (task,) = trial.tasks
+        s3 = client(emulator, "s3")
+        s3.create_bucket(Bucket=BUCKET)
+        scenes = [story(s3, "01-harbour"), story(s3, "02-cloud")]
+        settings = emulator_settings.settings_of(emulator, **settings)
+        report = await rendered(settings, scenes, look)
+        listed = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+        tasks = emulator.tasks
+    assert report.status is Status.COMPLETE, [one.error for one in report.scenes]
+    assert report.film_error is None
+    assert {key for entry in listed if not (key := entry["Key"]).startswith("in/")} == {
+        *(f"out/{scene['scene_name']}{kind}" for scene in scenes for kind in (".mp4", ".jpg")),
+        *(f"story{kind}" for kind in (".mp4", ".jpg", ".srt")),
+    }
+    assert report.cost.final
+    assert report.cost.usd > 0
+    (task,) = tasks
     (image,) = task.images.values()
     assert 50_000_000 < image.compressed_bytes < 110_000_000
     assert image.downloaded_bytes >= image.compressed_bytes
