@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -137,7 +138,7 @@ class StuckRenderer:
 
 async def test_a_worker_that_cannot_cancel_is_given_back():
     slow = {"a": [900.0, 5.0], "b": [5.0]}
-    cloud = Stuck(boot=10, encode=lambda scene: slow[scene].pop(0))
+    cloud = Stuck(boot=10, encode=lambda scene: slow[scene].pop(0), progress_every=math.inf)
     events, report = await events_of(
         cloud, "ab", limits=Limits(workers=1), timeouts=Timeouts(scene=60)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 import pytest
 
@@ -146,7 +148,7 @@ async def test_a_worker_that_dies_while_it_is_silent_is_noticed():
 
 
 async def test_attempts_are_bounded():
-    cloud = FakeCloud(encode=lambda _: 10_000)
+    cloud = FakeCloud(encode=lambda _: 10_000, progress_every=math.inf)
     async with engine(
         cloud, timeouts=Timeouts(scene=60), limits=Limits(workers=1, attempts=3)
     ) as eng:
@@ -159,7 +161,7 @@ async def test_attempts_are_bounded():
 
 async def test_a_scene_that_takes_too_long_is_tried_elsewhere():
     slow = iter([10_000])
-    cloud = FakeCloud(encode=lambda _: next(slow, 5))
+    cloud = FakeCloud(encode=lambda _: next(slow, 5), progress_every=math.inf)
     async with engine(cloud, timeouts=Timeouts(scene=60), limits=Limits(workers=2)) as eng:
         report = await eng.render(["a"])
     assert report.status is Status.COMPLETE

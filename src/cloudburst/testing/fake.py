@@ -22,6 +22,7 @@ from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
 from cloudburst.models.post_mortem_page import build_page
 from cloudburst.models.prices import Rates
 from cloudburst.models.scene import Scene
@@ -47,6 +48,8 @@ from cloudburst.ports import (
 
 SIZE = 1000
 """Size of every fake upload and video, in bytes."""
+_ROUNDING = 1e-9
+"""Seconds by which sums of seconds may be wrong."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -56,7 +59,8 @@ class FakeCloud:
     It behaves as the protocols in `cloudburst.ports` require: launches with the same token start
     one task, and a cancelled call leaves nothing running on a worker. It raises ``AssertionError``
     if the client starts more encodes on a worker than the worker has encoder slots, or connects
-    with a wrong key. Times are seconds of anyio's clock, which may be virtual.
+    with a wrong key. Times are seconds of anyio's clock, which may be virtual. The ids of tasks are
+    numbered in the order of their launches: ``fake-1``, ``fake-2``…
     """
 
     name: str = "fake"
@@ -66,12 +70,19 @@ class FakeCloud:
     """Number of encoder slots of each worker."""
     cancels_encodes: bool = True
     """True if workers can stop an encode on request."""
-    boot: float = 0.0
-    """Seconds from a launch until the worker answers."""
+    boot: float | Callable[[str], float] = 0.0
+    """Seconds from a launch until the worker answers, or a function that returns the seconds for a
+    task's id."""
     upload: float = 0.0
     """Seconds that an upload takes."""
     encode: float | Callable[[str], float] = 0.0
     """Seconds that an encode takes, or a function that returns the seconds for a scene's name."""
+    progress_every: float = 2.0
+    """Seconds between two reports of the progress of an encode; infinite: only its end is
+    reported."""
+    shared_from: float = math.inf
+    """Shortest encode that is shared, in seconds: idle encoder slots of its worker take part in it.
+    Infinite: no encode is shared."""
     download: float = 0.0
     """Seconds that a download takes."""
     stop_takes: float = 0.0
@@ -81,6 +92,8 @@ class FakeCloud:
     ends_after: float = 0.0
     """Seconds from the stop of a task until the task is reported as stopped. The worker itself ends
     immediately."""
+    performance: Performance = UNKNOWN_PERFORMANCE
+    """Performance that the client assumes until it is measured."""
     rates: Rates | None = None
     """Prices of a task; ``None``: nothing is billed."""
     pull_after: float = 0.0
@@ -106,6 +119,8 @@ class FakeCloud:
     """True if another process can adopt the tasks."""
     silent_tasks: set[str] = field(default_factory=set[str])
     """Ids of the tasks that run but whose workers never become healthy."""
+    slow_tasks: dict[str, float] = field(default_factory=dict[str, float])
+    """Factors by which encodes take longer, by id of the task."""
 
     launched: dict[str, TaskId] = field(default_factory=dict[str, TaskId])
     """Ids of all tasks, by the token of their launch."""
@@ -136,6 +151,7 @@ class FakeCloud:
             capacity=self.capacity,
             encoder_slots=self.encoders,
             cancels_encodes=self.cancels_encodes,
+            performance=self.performance,
             usd_per_second=self.rates.task_usd_per_second(tier, public_ipv4=False)
             if self.rates
             else Decimal(),
@@ -179,12 +195,15 @@ class FakeCloud:
                 usage=self._usage(task, over=True),
             )
         usage = self._usage(task, over=False)
-        if not running or now < self.running[task] + self.boot:
+        if not running or now < self.running[task] + self._boot_seconds(task):
             return TaskStatus(state=TaskState.STARTING, usage=usage)
         leaving = self._stop_announced(task, now)
         return TaskStatus(
             state=TaskState.RUNNING, address=task, stop_announced=leaving, usage=usage
         )
+
+    def _boot_seconds(self, task: TaskId) -> float:
+        return self.boot(task) if callable(self.boot) else self.boot
 
     def _stop_code(self, task: TaskId) -> str:
         if task in self._stop_requests:
@@ -317,7 +336,7 @@ class FakeRenderer:
         """Do nothing: an upload leaves nothing on a fake worker."""
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
-        """Simulate an encode, which takes the configured time and reports progress ten times.
+        """Simulate an encode, which takes the configured time and reports its progress.
 
         Raises:
             EncodeError: the scene is one of ``broken_scenes``.
@@ -327,18 +346,47 @@ class FakeRenderer:
         if scene in cloud.broken_scenes:
             raise EncodeError("the encoder said no", scene=scene)
         seconds = cloud.encode(scene) if callable(cloud.encode) else cloud.encode
+        seconds *= cloud.slow_tasks.get(self.task, 1.0)
         if scene in cloud.crashing_scenes:
             self._crash_in(cloud.crashing_scenes[scene])
         cloud.encoding[self.task] = cloud.encoding.get(self.task, 0) + 1
         assert cloud.encoding[self.task] <= cloud.encoders, "more encodes than encoder slots"
         try:
-            for step in range(10):
-                await self._busy(seconds / 10)
-                progress((step + 1) / 10)
+            shared_seconds = await self._encode(seconds, progress)
         finally:
             cloud.encoding[self.task] -= 1
         cloud.log.append(f"encoded {scene} on {self.task}")
-        return EncodedVideo(scene=scene, reference=scene, size=SIZE, sha256=None, seconds=seconds)
+        return EncodedVideo(
+            scene=scene,
+            reference=scene,
+            size=SIZE,
+            sha256=None,
+            seconds=seconds,
+            shared_seconds=shared_seconds,
+        )
+
+    async def _encode(self, seconds: float, progress: OnProgress) -> float:
+        """Take the time of an encode, and return the seconds for which other slots took part.
+
+        Between two reports of the progress, the slots that were idle before the first of them, too,
+        take part. All encodes on the worker divide them equally.
+        """
+        done = shared = idle_before = 0.0
+        while True:
+            idle = self._idle_share() if seconds >= self.cloud.shared_from else 0.0
+            others, idle_before = min(idle, idle_before), idle
+            step = min(self.cloud.progress_every, (seconds - done) / (1 + others))
+            await self._busy(step)
+            shared += step * others
+            done += step * (1 + others)
+            if done > seconds - _ROUNDING:
+                progress(1.0)
+                return shared
+            progress(done / seconds)
+
+    def _idle_share(self) -> float:
+        encoding = self.cloud.encoding[self.task]
+        return (self.cloud.encoders - encoding) / encoding
 
     async def download(
         self,

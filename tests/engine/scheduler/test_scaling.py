@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -171,7 +172,12 @@ async def test_a_lost_worker_is_replaced_although_a_second_one_did_not_pay():
 async def test_a_scene_that_failed_on_the_only_warm_worker_gets_another_one():
     """It may not go there again, whatever another worker saves."""
     slow = iter([1000.0])
-    one = FakeCloud(boot=40, rates=US_EAST_1_RATES, encode=lambda _: next(slow, 5.0))
+    one = FakeCloud(
+        boot=40,
+        rates=US_EAST_1_RATES,
+        encode=lambda _: next(slow, 5.0),
+        progress_every=math.inf,
+    )
     limits = Limits(workers=2, idle=10_000)
     async with engine(one, measurements=known(one), limits=limits) as e:
         e.timeouts = type(e.timeouts)(scene=100)
@@ -223,7 +229,13 @@ async def test_a_budget_that_a_paid_worker_would_pass_leaves_the_work_to_a_free_
 async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
     """It saves no time, as far as can be told: the worker that is there could do all of it."""
     slow = iter([1000.0])
-    one = FakeCloud(boot=40, rates=US_EAST_1_RATES, encoders=2, encode=lambda _: next(slow, 60.0))
+    one = FakeCloud(
+        boot=40,
+        rates=US_EAST_1_RATES,
+        encoders=2,
+        encode=lambda _: next(slow, 60.0),
+        progress_every=math.inf,
+    )
     async with engine(one, measurements=known(one), limits=Limits(workers=2)) as e:
         e.timeouts = type(e.timeouts)(scene=100)
         report = await e.render(scenes(60, 59, 20))
