@@ -72,21 +72,46 @@ async def render_scenes(
     measurements: Measurements | None = None,
 ) -> Report:
     """Return the settled report of a run of scenes with these lengths of audio, by name."""
-    scenes = [scene(name, seconds) for name, seconds in audio_seconds.items()]
-    async with (
-        open_pool(clouds, limits, measurements or Measurements()) as pool,
-        open_run(
-            "bench",
-            scenes,
+    (report,) = await render_runs(clouds, [audio_seconds], limits=limits, measurements=measurements)
+    return report
+
+
+async def render_runs(
+    clouds: Sequence[FakeCloud],
+    runs: Sequence[Mapping[str, float]],
+    *,
+    limits: Limits,
+    measurements: Measurements | None = None,
+) -> list[Report]:
+    """Return the settled reports of runs that one client makes at the same time.
+
+    Args:
+        clouds: Backends of the client.
+        runs: Audio lengths of the scenes of each run in seconds, by name of the scene.
+        limits: Limits of the client.
+        measurements: Measurements of earlier runs, to which those of these runs are added.
+    """
+    reports = dict[int, Report]()
+
+    async def render(number: int, audio_seconds: Mapping[str, float], pool: WorkerPool) -> None:
+        async with open_run(
+            f"bench-{number}",
+            [scene(name, seconds) for name, seconds in audio_seconds.items()],
             pool,
             to={name: Path(f"{name}.mp4") for name in audio_seconds},
             timeouts=TIMEOUTS,
             limits=limits,
-        ) as run,
+        ) as run:
+            await run.until_done()
+            reports[number] = await run.settled()
+
+    async with (
+        open_pool(clouds, limits, measurements or Measurements()) as pool,
+        anyio.create_task_group() as tasks,
     ):
-        await run.until_done()
-        return await run.settled()
-    raise AssertionError("unreachable: the scope of the run is not cancelled")
+        for number, audio_seconds in enumerate(runs):
+            tasks.start_soon(render, number, audio_seconds, pool)
+    return [reports[number] for number in range(len(runs))]
 
 
 def run_in_virtual_time(function: Callable[[], Awaitable[T]]) -> T:

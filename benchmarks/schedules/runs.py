@@ -1,0 +1,89 @@
+"""Runs of a case: a first run without measurements, and a later run with those of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from cloud.virtual import render_scenes, run_in_virtual_time
+
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.models.limits import Limits
+from cloudburst.models.report import Report, Status
+from schedules.scenarios import Case, Scenario
+from schedules.task_model import TaskModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Result of one run, beside its bounds."""
+
+    wall: float
+    """Wall time, in seconds."""
+    ratio: float
+    """Wall time over its lower bound."""
+    usd: float
+    """Bill, in USD."""
+    bill_ratio: float
+    """Bill over that of one usual task."""
+    tasks: int
+    """Number of tasks that were launched."""
+    saved: float
+    """Seconds by which the run was shorter than the lower bound on one usual task."""
+    added: float
+    """USD by which the bill was higher than that of one usual task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """First and later run of one seed."""
+
+    first: Outcome
+    later: Outcome
+
+
+def limits(workers: int, hour_usd: Decimal | None) -> Limits:
+    """Return the limits of a client; without ``hour_usd``, the default value of its time."""
+    fields: dict[str, Any] = {} if hour_usd is None else {"hour_usd": hour_usd}
+    return Limits(workers=workers, **fields)
+
+
+def run_case(case: Case, hour_usd: Decimal | None) -> Pair:
+    """Run a case twice in virtual time."""
+    measurements = Measurements()
+    render = partial(
+        render_scenes,
+        audio_seconds=case.audio_seconds,
+        limits=limits(case.workers, hour_usd),
+        measurements=measurements,
+    )
+    first, later = (
+        _outcome(case, run_in_virtual_time(partial(render, [case.cloud()]))) for _ in range(2)
+    )
+    return Pair(first=first, later=later)
+
+
+def run_scenario(
+    scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal | None
+) -> Sequence[Pair]:
+    """Run a scenario with each seed."""
+    return [run_case(scenario.case(model, seed), hour_usd) for seed in range(seeds)]
+
+
+def _outcome(case: Case, report: Report) -> Outcome:
+    assert report.status is Status.COMPLETE, report.errors
+    assert report.cost is not None
+    assert report.cost.final, "a task is still billed"
+    usd = float(report.cost.usd)
+    return Outcome(
+        wall=report.wall_seconds,
+        ratio=report.wall_seconds / case.wall_bound,
+        usd=usd,
+        bill_ratio=usd / case.bill_bound,
+        tasks=len(report.workers),
+        saved=case.one_task_wall - report.wall_seconds,
+        added=usd - case.bill_bound,
+    )

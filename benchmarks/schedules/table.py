@@ -1,0 +1,93 @@
+"""Table of the scenarios, and the goals that they must meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+from schedules.runs import Outcome, Pair
+from schedules.scenarios import Scenario
+
+MEDIAN_GOAL, WORST_GOAL = 1.15, 1.6
+"""Wall time of later runs over the bound, at most: the median and the worst seed."""
+BILL_GOAL = 3.0
+"""Bill of a later run over that of one usual task, at most."""
+LATER_GOAL = 1.05
+"""Wall time of a later run over that of the first run of the same seed, at most."""
+
+HEAD = (
+    f"{'row':4} {'run':6} {'wall':>8} {'/ bound':>8} {'worst':>6} {'bill':>8} "
+    f"{'/ one task':>10} {'worst':>6} {'tasks':>5} {'saved':>8} {'added':>9} {'$ / h':>6}"
+)
+"""Heads of the columns of `row_lines`."""
+
+
+def row_lines(scenario: Scenario, pairs: Sequence[Pair]) -> list[str]:
+    """Return the lines of one scenario: its title, the first runs and the later runs.
+
+    Figures are medians of all seeds, except the worst ones. ``saved`` and ``added`` compare a run
+    with the lower bound of one usual task; ``$ / h`` is the price of an hour that was saved.
+    """
+    return [
+        f"{scenario.name:4} {scenario.title}, {scenario.workers} tasks at most",
+        _line("first", [pair.first for pair in pairs]),
+        _line("later", [pair.later for pair in pairs]),
+    ]
+
+
+def _line(run: str, outcomes: Sequence[Outcome]) -> str:
+    def middle(value: Callable[[Outcome], float]) -> float:
+        return median(value(outcome) for outcome in outcomes)
+
+    saved, added = middle(lambda o: o.saved), middle(lambda o: o.added)
+    price = f"{added / saved * 3600:6.2f}" if saved >= 1 and added > 0 else f"{'-':>6}"
+    return (
+        f"{'':4} {run:6} {middle(lambda o: o.wall):6.1f} s {middle(lambda o: o.ratio):8.3f} "
+        f"{max(o.ratio for o in outcomes):6.2f} ${middle(lambda o: o.usd):7.4f} "
+        f"{middle(lambda o: o.bill_ratio):10.2f} {max(o.bill_ratio for o in outcomes):6.2f} "
+        f"{middle(lambda o: o.tasks):5.1f} {saved:6.1f} s ${added:+8.4f} {price}"
+    )
+
+
+def check_goals(results: Mapping[Scenario, Sequence[Pair]]) -> bool:
+    """Print whether each goal is met, with the rows that miss it; return whether all are met."""
+    rows = {each.name: pairs for each, pairs in results.items() if each.has_goals}
+    later = {name: [pair.later for pair in pairs] for name, pairs in rows.items()}
+    over_first = {
+        name: max(pair.later.wall / pair.first.wall for pair in pairs)
+        for name, pairs in rows.items()
+    }
+    checks = (
+        _check(
+            f"later runs: median at most {MEDIAN_GOAL} times the bound",
+            {name: median(o.ratio for o in outcomes) for name, outcomes in later.items()},
+            MEDIAN_GOAL,
+        ),
+        _check(
+            f"later runs: worst at most {WORST_GOAL} times the bound",
+            {name: max(o.ratio for o in outcomes) for name, outcomes in later.items()},
+            WORST_GOAL,
+        ),
+        _check(
+            f"later runs: bill at most {BILL_GOAL:g} times that of one task",
+            {name: max(o.bill_ratio for o in outcomes) for name, outcomes in later.items()},
+            BILL_GOAL,
+        ),
+        _check(
+            f"later runs: at most {LATER_GOAL} times as long as the first run of the same seed",
+            over_first,
+            LATER_GOAL,
+        ),
+    )
+    return all(checks)
+
+
+def _check(text: str, values: Mapping[str, float], goal: float) -> bool:
+    missed = [f"{name} {value:.2f}" for name, value in values.items() if value > goal]
+    return print_goal(text + (f": {', '.join(missed)}" if missed else ""), met=not missed)
+
+
+def print_goal(text: str, *, met: bool) -> bool:
+    """Print the goal and whether it is met, and return the latter."""
+    print(f"  {'met   ' if met else 'MISSED'} {text}", flush=True)
+    return met
