@@ -8,7 +8,7 @@ import time
 import unicodedata
 import wave
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pytest
 from PIL import Image
 
 from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.input_cache import InputCache
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.preflight import check_scenes
+from cloudburst.scene_fingerprints import add_fingerprints
 
 MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # MPEG 1 layer III, 128 kbit/s, 44.1 kHz
 LIMITS = Limits()
@@ -46,24 +48,32 @@ def scene(files: Path, **changed: str) -> Scene:
     )
 
 
+def checked(
+    scenes: Sequence[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+) -> tuple[CheckedScene, ...]:
+    """Check the scenes and read their files to the end, as before a run."""
+    cache = InputCache()
+    return add_fingerprints(check_scenes(scenes, options, limits, cache=cache), {}, cache=cache)
+
+
 def faults(
     *scenes: Scene | Mapping[str, Any], limits: Limits = LIMITS, **options: Any
 ) -> list[SceneFault]:
     with pytest.raises(InvalidScenesError) as caught:
-        check_scenes(scenes, RenderOptions(**options), limits)
+        checked(scenes, RenderOptions(**options), limits)
     return list(caught.value.faults)
 
 
 def good(*scenes: Scene | Mapping[str, Any], limits: Limits = LIMITS) -> tuple[CheckedScene, ...]:
-    return check_scenes(scenes, RenderOptions(), limits)
+    return checked(scenes, RenderOptions(), limits)
 
 
 def test_a_good_scene_comes_back_with_its_length_and_size(files: Path) -> None:
     whole = scene(files, subtitle="a.srt")
-    (checked,) = good(whole)
-    assert checked.scene == whole
-    assert checked.audio_seconds == 2.0
-    assert checked.image_bytes == (files / "a.png").stat().st_size
+    (one,) = good(whole)
+    assert one.scene == whole
+    assert one.audio_seconds == 2.0
+    assert one.image_bytes == (files / "a.png").stat().st_size
 
 
 def test_scenes_keep_their_order_and_may_share_files(files: Path) -> None:
@@ -77,9 +87,9 @@ def test_the_old_dictionaries_do(
 ) -> None:
     monkeypatch.chdir(files)
     old = {"scene_name": "場景", "image_path": "a.jpg", "audio_path": "a.mp3"} | subtitle
-    (checked,) = good(old)
-    assert checked.scene == Scene(name="場景", image=files / "a.jpg", audio=files / "a.mp3")
-    assert checked.audio_seconds == pytest.approx(100 * 1152 / 44100, abs=0.03)
+    (one,) = good(old)
+    assert one.scene == Scene(name="場景", image=files / "a.jpg", audio=files / "a.mp3")
+    assert one.audio_seconds == pytest.approx(100 * 1152 / 44100, abs=0.03)
 
 
 def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> None:
@@ -342,16 +352,16 @@ def test_a_sound_whose_header_tells_no_length_is_sorted_by_its_size(
     files: Path, data: bytes
 ) -> None:
     (files / "sound").write_bytes(data)
-    (checked,) = good(scene(files, audio="sound"))
-    assert checked.audio_seconds == pytest.approx(1, rel=0.01)
+    (one,) = good(scene(files, audio="sound"))
+    assert one.audio_seconds == pytest.approx(1, rel=0.01)
 
 
 def test_a_wav_that_was_written_to_a_pipe_is_as_long_as_its_bytes(files: Path) -> None:
     data = bytearray((files / "a.wav").read_bytes())
     data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
     (files / "a.wav").write_bytes(data)
-    (checked,) = good(scene(files))
-    assert checked.audio_seconds == pytest.approx(2, rel=0.01)
+    (one,) = good(scene(files))
+    assert one.audio_seconds == pytest.approx(2, rel=0.01)
 
 
 @pytest.mark.parametrize(

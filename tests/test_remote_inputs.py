@@ -130,7 +130,7 @@ def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_pa
     assert checked.image_bytes == len(data)
     if kind != "png with 200 kB of text":  # its checksum is wrong, which the worker will find
         with open_media_file(tmp_path / "x", "", LIMITS) as media:
-            assert checked.upright == check_picture(media, LIMITS)
+            assert checked.upright == check_picture(media, LIMITS).upright
     assert store.bytes_of(at) <= MAX_CHECKED_BYTES
     assert store.requests_for(at) <= (9 if "profile" in kind else 3)
 
@@ -196,7 +196,9 @@ def test_small_files_are_checked_to_their_end(store: RemoteStore) -> None:
     data = picture("PNG", 40, 40)
     assert len(data) < FIRST_BLOCK_BYTES
     at = store.put("x", data[:-20])
-    assert "broken" in faults(store, scene(image=str(at)))[0]
+    assert "ends too early" in faults(store, scene(image=str(at)))[0]
+    at = store.put("x", data[:-20] + b"\0" + data[-19:])
+    assert "wrong checksum" in faults(store, scene(image=str(at)))[0]
 
 
 def test_subtitles_are_read_whole(store: RemoteStore) -> None:

@@ -138,4 +138,5 @@ def test_a_file_that_is_gone_meanwhile_is_a_fault(scene):
     with pytest.raises(InvalidScenesError) as caught:
         of(scene)
     (fault,) = caught.value.faults
-    assert (fault.scene, fault.found) == ("a", "no longer there")
+    assert (fault.scene, fault.field) == ("a", "audio")
+    assert fault.found == f"no longer there: {scene.scene.audio}"

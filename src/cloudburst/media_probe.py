@@ -1,16 +1,14 @@
 """Checks of media files by their content; names and suffixes are ignored.
 
-Each function checks one open file without decoding it and raises `InvalidInputError` if the file
-cannot be rendered. The worker finds the defects that only decoding reveals, and those in the part
-of a remote file that the client does not read.
+Each function checks the start and the end of one open file without decoding it, and raises
+`InvalidInputError` if the file cannot be rendered. The worker finds the defects that only decoding
+reveals, and those in the part of a remote file that the client does not read.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import struct
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO, NamedTuple, cast
@@ -18,11 +16,13 @@ from typing import IO, BinaryIO, NamedTuple, cast
 from PIL import ExifTags, Image
 from tinytag import TinyTag
 
+from cloudburst import picture_ends
 from cloudburst.media_file import MediaFile, PartNotReadError
 from cloudburst.media_headers import ogg_audio, picture_head
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
+from cloudburst.png_checksums import PNG_START
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
@@ -53,8 +53,8 @@ _BYTES_PER_READ = 256
 """File size in bytes per additional read: the larger a file, the more reads beyond `_MAX_READS` are
 allowed, except in a JPEG. Programs write the pixels of a PNG in chunks of 4 KB or more, each with
 up to four reads."""
-_BLOCK = 2**20
-"""Number of bytes that are read from a file at once."""
+_REREAD_BYTES = 2**20
+"""Number of bytes that Pillow may read in addition to the size of a file."""
 
 
 class _FileKind(NamedTuple):
@@ -80,7 +80,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True)),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file", audio=True)),
         (rb"\xff\xd8\xff", _FileKind("a JPEG picture", picture=True)),
-        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True)),
+        (re.escape(PNG_START), _FileKind("a PNG picture", picture=True)),
         (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
         (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
         (rb"BM", _FileKind("a BMP picture", picture=True)),
@@ -93,6 +93,15 @@ _TEXT = _FileKind("text")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 
+class PictureSize(NamedTuple):
+    """Size of a picture, as far as a run needs it."""
+
+    pixels: int
+    """Number of pixels; 0 if it is not known."""
+    upright: bool
+    """True if the picture is taller than wide, after the rotation by EXIF."""
+
+
 class AudioLength(NamedTuple):
     """Length of an audio file before it is decoded."""
 
@@ -101,18 +110,18 @@ class AudioLength(NamedTuple):
     """True for a length from the header; false for one that is guessed from the file size."""
 
 
-def check_picture(media: MediaFile, limits: Limits) -> bool:
-    """Check that Pillow can read the picture, and that it is complete and not too large.
+def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
+    """Check that Pillow can read the picture, and that it has an end and is not too large.
 
-    Returns true if it is taller than wide, after the rotation by EXIF. A picture of which only a
-    part may be read is not checked for completeness, and if the part is too small for its header,
-    only its kind is checked.
+    A picture of which only a part may be read is not checked for its end, and if the part is too
+    small for its header, only its kind is checked.
     """
     start = media.file.read(32)
     kind = _kind(start)
     picture_rules.check_webp(start, limits.image_pixels)
     if not media.is_whole and (size := picture_rules.webp_size(start)):
-        return size[0] < size[1]  # Pillow would read the whole file
+        # Pillow would read the whole file.
+        return PictureSize(size[0] * size[1], upright=size[0] < size[1])
     file = media.file
     try:
         if not media.is_whole:
@@ -120,15 +129,16 @@ def check_picture(media: MediaFile, limits: Limits) -> bool:
         picture = _read_header(file, kind, media.size)
     except PartNotReadError:
         if kind.picture:
-            return False
+            return PictureSize(0, upright=False)
         raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
     picture_rules.check_picture(picture, limits.image_pixels)
     if media.is_whole:
         with _translated_parser_errors(kind, EXPECTED_PICTURE):
-            whole = _is_complete(picture, media.file)
+            whole = picture_ends.has_end(str(picture.format), media.file)
         if not whole:
             raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
-    return _is_upright(picture)
+    width, height = picture.size
+    return PictureSize(width * height, upright=_is_upright(picture))
 
 
 def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
@@ -220,7 +230,7 @@ class _LimitedReader:
         self._kind = kind
         self._reads = _MAX_READS + (0 if jpeg else size // _BYTES_PER_READ)
         # Other formats are read once, and Pillow reads their first bytes again.
-        self._bytes = _JPEG_HEADER_BYTES if jpeg else size + _BLOCK
+        self._bytes = _JPEG_HEADER_BYTES if jpeg else size + _REREAD_BYTES
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
@@ -249,51 +259,6 @@ def _open_picture(file: _LimitedReader) -> Image.Image | None:
             file.seek(0)
             return factory(cast("IO[bytes]", file), "")
     return None
-
-
-def _is_complete(picture: Image.Image, file: BinaryIO) -> bool:
-    if picture.format == "PNG":
-        picture.verify()  # reads every chunk and compares its checksum
-        return True
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if picture.format in {"JPEG", "MPO"}:
-        return _jpeg_ends(file)
-    if picture.format == "WEBP":
-        (length,) = struct.unpack("<4xI", file.read(8))
-        return bool(size >= length + 8)
-    return True
-
-
-def _jpeg_ends(file: BinaryIO) -> bool:
-    """Return whether a JPEG has an end-of-image marker after the header of its first scan.
-
-    Segments before the scan are skipped by their length, because a preview in a segment has its own
-    marker.
-    """
-    file.seek(2)
-    for _ in range(_MAX_READS):
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF:
-            return False
-        if head[1] == 0xFF:  # padding between segments
-            file.seek(-3, os.SEEK_CUR)
-            continue
-        length = int.from_bytes(head[2:], "big")
-        file.seek(length - 2, os.SEEK_CUR)
-        if head[1] == 0xDA:
-            return _contains(file, b"\xff\xd9")
-    return False
-
-
-def _contains(file: BinaryIO, mark: bytes) -> bool:
-    """Return whether the rest of a file contains ``mark``, a marker of two bytes."""
-    last = b""
-    while block := file.read(_BLOCK):
-        if mark in last + block:
-            return True
-        last = block[-1:]
-    return False
 
 
 def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:

@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from cloudburst.errors import InvalidScenesError, SceneFault
-from cloudburst.media_file import MediaFile, open_media_file
-from cloudburst.media_probe import (
-    EXPECTED_AUDIO,
-    EXPECTED_FONT,
-    EXPECTED_PICTURE,
-    EXPECTED_SUBTITLES,
-    AudioLength,
-    check_font,
-    check_picture,
-    check_subtitle_kind,
-    check_subtitles,
-    probe_audio_length,
-)
+from cloudburst.input_cache import InputCache
+from cloudburst.input_checks import CheckedFile, InputFile, check_files
+from cloudburst.media_probe import EXPECTED_AUDIO, EXPECTED_PICTURE, EXPECTED_SUBTITLES
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import (
-    AnyLocation,
-    Location,
-    RemoteLocation,
-    absolute_location,
-)
+from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.scene import DURATION, CheckedScene, Scene, fold_name
-from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.safe_files import URL
 from cloudburst.text import short_repr, shorten
 
-_CHECK_THREADS = 8
-"""Number of files on this machine that are checked at once; more would not be faster."""
-_REMOTE_CHECK_THREADS = 32
-"""Number of files in S3 and on web servers that are checked at once. Their checks wait for answers
-most of the time."""
 _LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
 _URL_IN_PATH = re.compile(f"(?:^|/)({URL.pattern}.*)", re.DOTALL)
 _ALIASES = {
@@ -70,12 +47,6 @@ _EXPECTED_TYPES = {
     "options": "a mapping of options to their values",
 }
 """Description of a valid value for each field that is not a location."""
-
-
-class _CheckedFile(NamedTuple):
-    size: int | None
-    length: AudioLength = AudioLength(0.0, is_known=True)
-    upright: bool = False
 
 
 @dataclass(slots=True)
@@ -107,12 +78,14 @@ def check_scenes(
     limits: Limits,
     *,
     remote: RemoteInputs | None = None,
+    cache: InputCache | None = None,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
-    call it in a thread. Of a file in S3 or on a web server, at most 64 kB are read, except for
-    subtitles; the worker finds the faults behind them.
+    call it in a thread. Only the start and the end of a file are read, except for subtitles and for
+    pictures whose end is missing: `add_fingerprints` reads whole files. Of a file in S3 or on a web
+    server, at most 64 kB are read; the worker finds the faults behind them.
 
     Raises `InvalidScenesError` with every fault of every scene, and of the files that the options
     of the run name.
@@ -123,10 +96,12 @@ def check_scenes(
         limits: Limits of the files.
         remote: Access to files in S3 and on web servers; ``None``: the access that the settings of
             this machine allow, for this call.
+        cache: Cache, in which results are found and noted; ``None``: a new one, which finds those
+            in the state folder.
     """
     if remote is None:
         with open_remote_inputs() as opened:
-            return check_scenes(scenes, options, limits, remote=opened)
+            return check_scenes(scenes, options, limits, remote=opened, cache=cache)
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
     options = options.with_absolute_files()
     for entry in entries:
@@ -139,7 +114,7 @@ def check_scenes(
     rest.locations = options.files()
     for entry in [*entries, rest]:
         _refuse_urls(entry)
-    files = _check_files([*entries, rest], limits, remote)
+    files = _check_files([*entries, rest], limits, remote, cache or InputCache())
     # Parts of one value may have equal faults.
     if faults := dict.fromkeys(fault for entry in [*entries, rest] for fault in entry.faults):
         raise InvalidScenesError(faults=list(faults))
@@ -149,19 +124,19 @@ def check_scenes(
 
 
 def _checked_scene(
-    entry: _CheckedEntry, scene: Scene, files: Mapping[tuple[str, AnyLocation], _CheckedFile]
+    entry: _CheckedEntry, scene: Scene, files: Mapping[InputFile, CheckedFile]
 ) -> CheckedScene:
     image = files["image", entry.locations["image"]]
-    if scene.duration is None:
-        length = files["audio", entry.locations["audio"]].length
-    else:
-        length = AudioLength(scene.duration, is_known=True)
+    seconds, known = scene.duration, True
+    if seconds is None:
+        audio = files["audio", entry.locations["audio"]].facts
+        seconds, known = audio.seconds, audio.length_known
     return CheckedScene(
         scene=scene,
-        audio_seconds=length.seconds,
-        audio_known=length.is_known,
+        audio_seconds=seconds,
+        audio_known=known,
         image_bytes=image.size or 0,
-        upright=image.upright,
+        upright=image.facts.upright,
         options=entry.options,
     )
 
@@ -317,86 +292,13 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
 
 
 def _check_files(
-    entries: Iterable[_CheckedEntry], limits: Limits, remote: RemoteInputs
-) -> dict[tuple[str, AnyLocation], _CheckedFile]:
+    entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs, cache: InputCache
+) -> dict[InputFile, CheckedFile]:
     """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
-
-    def check(pair: tuple[str, AnyLocation]) -> _CheckedFile | InvalidInputError:
-        name, location = pair
-        try:
-            if isinstance(location, Path):
-                with open_media_file(location, _EXPECTED_FILES[name], limits) as media:
-                    return _CHECKS[name](media, limits)
-            return _check_remote(name, location, limits, remote)
-        except InvalidInputError as exc:
-            remote.raise_if_stopped()
-            return exc
-
-    entries = list(entries)
-    pairs = list({pair: None for entry in entries for pair in entry.locations.items()})
-    local = [pair for pair in pairs if isinstance(pair[1], Path)]
-    elsewhere = [pair for pair in pairs if not isinstance(pair[1], Path)]
-    seen = dict[tuple[str, AnyLocation], _CheckedFile | InvalidInputError]()
-    with (
-        ThreadPoolExecutor(_CHECK_THREADS, "cloudburst-preflight") as threads,
-        ThreadPoolExecutor(_REMOTE_CHECK_THREADS, "cloudburst-remote") as remote_threads,
-    ):
-        try:
-            answers = remote_threads.map(check, elsewhere)
-            seen |= zip(local, threads.map(check, local), strict=True)
-            seen |= zip(elsewhere, answers, strict=True)
-        except BaseException:
-            remote.stop()
-            raise
+    files = dict.fromkeys(pair for entry in entries for pair in entry.locations.items())
+    found = check_files(files, limits, remote, cache)
     for entry in entries:
         for name, location in entry.locations.items():
-            if isinstance(unfit := seen[name, location], InvalidInputError):
+            if isinstance(unfit := found[name, location], InvalidInputError):
                 entry.fault(name, f"{unfit.found}: {shorten(str(location), 1000)}", unfit.expected)
-    return {pair: file for pair, file in seen.items() if isinstance(file, _CheckedFile)}
-
-
-def _check_remote(
-    name: str, location: RemoteLocation, limits: Limits, remote: RemoteInputs
-) -> _CheckedFile:
-    with remote.open(location, _EXPECTED_FILES[name], limits) as media:
-        if name != "subtitle" or media.is_whole:
-            return _CHECKS[name](media, limits)
-        check_subtitle_kind(media)
-        data = remote.read_whole(location, limit=MAX_SUBTITLE_BYTES)
-        return _subtitles(MediaFile(file=io.BytesIO(data), size=len(data)), limits)
-
-
-def _picture(media: MediaFile, limits: Limits) -> _CheckedFile:
-    return _CheckedFile(media.size, upright=check_picture(media, limits))
-
-
-def _audio(media: MediaFile, limits: Limits) -> _CheckedFile:
-    return _CheckedFile(media.size, probe_audio_length(media, limits))
-
-
-def _subtitles(media: MediaFile, _limits: Limits) -> _CheckedFile:
-    check_subtitles(media)
-    return _CheckedFile(media.size)
-
-
-def _font(media: MediaFile, _limits: Limits) -> _CheckedFile:
-    check_font(media)
-    return _CheckedFile(media.size)
-
-
-_CHECKS: Mapping[str, Callable[[MediaFile, Limits], _CheckedFile]] = {
-    "image": _picture,
-    "watermark": _picture,
-    "audio": _audio,
-    "music": _audio,
-    "subtitle": _subtitles,
-    "font": _font,
-}
-_EXPECTED_FILES = {
-    "image": EXPECTED_PICTURE,
-    "watermark": EXPECTED_PICTURE,
-    "audio": EXPECTED_AUDIO,
-    "music": EXPECTED_AUDIO,
-    "subtitle": EXPECTED_SUBTITLES,
-    "font": EXPECTED_FONT,
-}
+    return {pair: file for pair, file in found.items() if isinstance(file, CheckedFile)}

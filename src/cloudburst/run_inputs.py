@@ -18,6 +18,7 @@ from cloudburst.film.request import (
     check_place_of_film,
     check_scenes_of_film,
 )
+from cloudburst.input_cache import InputCache
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
@@ -151,8 +152,9 @@ def _check(
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
+    cache = InputCache()
     with remote:
-        checked = check_scenes(scenes, options, limits, remote=remote)
+        checked = check_scenes(scenes, options, limits, remote=remote, cache=cache)
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:
@@ -160,7 +162,7 @@ def _check(
     if film is not None:
         check_scenes_of_film(film, checked, destination.video)
     return RunInputs(
-        add_fingerprints(checked, remote.files),
+        add_fingerprints(checked, remote.files, cache=cache),
         options,
         film,
         remote.files,

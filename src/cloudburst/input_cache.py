@@ -1,0 +1,189 @@
+"""Cache of the checks and hashes of input files, in the state folder and in the journals of runs.
+
+A result belongs to one version of a file: a file that has changed is checked again. Every function
+blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cloudburst.file_versions import KNOWN_HASHES, FileVersion
+from cloudburst.models.input_file import (
+    CHECK_RULES,
+    MAX_PATH_CHARS,
+    InputFacts,
+    InputFileEntry,
+)
+from cloudburst.state_database import StateDatabase
+
+MAX_FILES = 50_000
+"""Maximum number of files in the state folder: about 25 MB. The results that were saved first are
+dropped first."""
+MIN_AGE_NS = 2_000_000_000
+"""Age in nanoseconds that the last change of a file must have when the file is read, for its result
+to be kept. A change shortly afterwards could leave the same time: file systems store times in steps
+of up to two seconds (FAT; "Racy Git" in the documentation of Git describes the problem)."""
+_CREATE = """\
+CREATE TABLE inputs (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    entry TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+)"""
+_DATABASE = StateDatabase(name="inputs.sqlite", create=_CREATE, schema=1)
+_INSERT = "INSERT OR REPLACE INTO inputs (path, entry, checksum) VALUES (?, ?, ?)"
+_SELECT = "SELECT entry, checksum FROM inputs WHERE path = ?"
+_DELETE_OLD = "DELETE FROM inputs WHERE id <= (SELECT max(id) FROM inputs) - ?"
+_ENTRY = TypeAdapter(InputFileEntry)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInput:
+    """What is known about a version of an input file."""
+
+    facts: InputFacts
+    sha256: str | None
+    """SHA-256 of the content, in hexadecimal; ``None`` if the file was not read to its end."""
+
+
+class InputCache:
+    """Results of checks and hashes of the input files of one run, for use by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[FileVersion, KnownInput] = {}
+        self._checked: dict[Path, FileVersion] = {}
+        self._lasting: set[FileVersion] = set()
+        """Versions whose results may be kept for other processes."""
+        self._unsaved: set[FileVersion] = set()
+
+    def load(self, paths: Iterable[Path]) -> None:
+        """Load the results for these files from the state folder."""
+        keys = [_key(path) for path in paths]
+        self.add_entries(_DATABASE.read(lambda connection: _read(connection, keys), default=[]))
+
+    def add_entries(self, entries: Iterable[InputFileEntry]) -> None:
+        """Add results that an earlier process has kept, for example in the journal of a run."""
+        for entry in entries:
+            if entry.rules != CHECK_RULES:
+                continue
+            version = FileVersion(
+                entry.path, entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode
+            )
+            with self._lock:
+                self._known[version] = KnownInput(entry.facts, entry.sha256)
+                self._lasting.add(version)
+            KNOWN_HASHES.add(version, entry.sha256)
+
+    def find(self, version: FileVersion) -> KnownInput | None:
+        """Return what is known about a version of a file; ``None`` if it was not checked."""
+        with self._lock:
+            return self._known.get(version)
+
+    def checked_version(self, path: Path) -> FileVersion | None:
+        """Return the version of a file that was checked for this run, or ``None``."""
+        with self._lock:
+            return self._checked.get(path)
+
+    def note_checked(self, version: FileVersion, facts: InputFacts) -> None:
+        """Record that this version of a file is valid for this run, as far as its header shows."""
+        with self._lock:
+            self._checked[version.path] = version
+            known = self._known.get(version)
+            sha256 = known.sha256 if known is not None and known.facts == facts else None
+            self._known[version] = KnownInput(facts, sha256)
+
+    def note_read(
+        self, version: FileVersion, facts: InputFacts, sha256: str, *, began_ns: int
+    ) -> None:
+        """Record the hash of a checked file that was read to its end and is valid.
+
+        Args:
+            version: Version of the file.
+            facts: What the check has found out about the file.
+            sha256: SHA-256 of the content, in hexadecimal.
+            began_ns: Time at which the reading began, in nanoseconds since the Unix epoch.
+        """
+        KNOWN_HASHES.add(version, sha256)
+        with self._lock:
+            self._checked[version.path] = version
+            self._known[version] = KnownInput(facts, sha256)
+            # A time in the future proves nothing: the clocks of machines differ.
+            if began_ns - version.mtime_ns >= MIN_AGE_NS:
+                self._lasting.add(version)
+                self._unsaved.add(version)
+
+    def entries(self) -> Iterator[InputFileEntry]:
+        """Yield the results for the files of this run that may be kept for other processes."""
+        with self._lock:
+            versions = [each for each in self._checked.values() if each in self._lasting]
+        yield from self._entries(versions)
+
+    def save(self) -> None:
+        """Save new results in the state folder."""
+        with self._lock:
+            versions, self._unsaved = list(self._unsaved), set()
+        rows = [_row(entry) for entry in self._entries(versions)]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(_INSERT, rows)
+            connection.execute(_DELETE_OLD, (MAX_FILES,))
+
+        if rows:
+            _DATABASE.write(write)
+
+    def _entries(self, versions: Collection[FileVersion]) -> Iterator[InputFileEntry]:
+        for version in versions:
+            known = self.find(version)
+            if known is None or known.sha256 is None or len(str(version.path)) > MAX_PATH_CHARS:
+                continue
+            yield InputFileEntry(
+                path=version.path,
+                size=version.size,
+                mtime_ns=version.mtime_ns,
+                ctime_ns=version.ctime_ns,
+                inode=version.inode,
+                sha256=known.sha256,
+                facts=known.facts,
+            )
+
+
+def _read(connection: sqlite3.Connection, keys: Sequence[str]) -> list[InputFileEntry]:
+    entries = list[InputFileEntry]()
+    for key in keys:
+        row = connection.execute(_SELECT, (key,)).fetchone()
+        if row is not None and (entry := _parse(key, *row)) is not None:
+            entries.append(entry)
+    return entries
+
+
+def _parse(key: str, text: object, checksum: object) -> InputFileEntry | None:
+    """Return the entry of a row; ``None`` if the row is not as this version has written it."""
+    if not isinstance(text, str) or zlib.crc32(text.encode()) != checksum:
+        return None
+    try:
+        data: Any = json.loads(text)
+        entry = _ENTRY.validate_python(data)
+    except (ValueError, TypeError, RecursionError, ValidationError):
+        return None
+    return entry if _key(entry.path) == key else None
+
+
+def _row(entry: InputFileEntry) -> tuple[str, str, int]:
+    # Not dump_json: paths need not be UTF-8, and json.dumps escapes such paths.
+    text = json.dumps(_ENTRY.dump_python(entry, mode="json"), separators=(",", ":"))
+    return _key(entry.path), text, zlib.crc32(text.encode())
+
+
+def _key(path: Path) -> str:
+    return json.dumps(str(path))

@@ -1,0 +1,333 @@
+"""Input files are read once, and not at all if an earlier run has read the same version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import wave
+import zlib
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloudburst import InvalidScenesError, input_cache, scene_fingerprints
+from cloudburst.file_versions import FileVersion
+from cloudburst.input_cache import InputCache
+from cloudburst.models.input_file import CHECK_RULES, InputFacts
+from cloudburst.models.limits import Limits
+from cloudburst.models.options import RenderOptions
+from cloudburst.preflight import check_scenes
+from cloudburst.scene_fingerprints import ReadingStoppedError, add_fingerprints
+
+LONG_AGO = (1_000_000_000_000_000_000,) * 2
+
+
+class Opened:
+    """Paths of the files that were opened while it is active."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+        self.paths: list[str] = []
+
+    def __call__(self, event: str, args: tuple[object, ...]) -> None:
+        if self.folder is not None and event == "open" and str(args[0]).startswith(self.folder):
+            self.paths.append(Path(str(args[0])).name)
+
+
+OPENED = Opened()
+sys.addaudithook(OPENED)  # it cannot be removed
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Generator[list[str]]:
+    """Names of the opened files below ``tmp_path``, which a test may clear."""
+    OPENED.folder, OPENED.paths = str(tmp_path), []
+    yield OPENED.paths
+    OPENED.folder = None
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Files of a scene that were written long ago."""
+    Image.effect_noise((640, 360), 90).save(tmp_path / "a.png")
+    Image.effect_noise((360, 640), 90).save(tmp_path / "a.jpg")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 8000 * 2))
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    found = {name: tmp_path / f"a.{name}" for name in ("png", "jpg", "wav", "srt")}
+    for path in found.values():
+        os.utime(path, ns=LONG_AGO)
+    return found
+
+
+def check(files, *, limits=None, journal=(), **changed):
+    """Check a scene as a new process does; return the scene and the results for its journal."""
+    scene = {"name": "one", "image": files["png"], "audio": files["wav"], "subtitle": files["srt"]}
+    options = RenderOptions(watermark=files["jpg"])
+    cache = InputCache()
+    cache.add_entries(journal)
+    checked = check_scenes([scene | changed], options, limits or Limits(), cache=cache)
+    (one,) = add_fingerprints(checked, {}, cache=cache)
+    return one, list(cache.entries())
+
+
+def test_an_unchanged_file_is_not_opened_again(files, opened):
+    first, entries = check(files)
+    assert set(opened) == {"a.png", "a.jpg", "a.wav", "a.srt"}
+    assert len(entries) == 4
+    opened.clear()
+    again, entries_again = check(files)
+    assert again == first
+    assert again.audio_seconds == 2.0
+    assert {entry.path: entry for entry in entries_again} == {e.path: e for e in entries}
+    assert opened == []
+
+
+def test_each_byte_is_read_once_apart_from_starts_and_ends(files, tmp_path):
+    check(files)  # imports modules
+    size = 4_000_000
+    with wave.open(str(files["wav"]), "wb") as sound:
+        sound.setparams((2, 2, 48000, 0, "NONE", ""))
+        sound.writeframes(bytes(size))
+    Image.effect_noise((2000, 2000), 90).save(files["png"], compress_level=0)
+    for name in ("wav", "png"):
+        os.utime(files[name], ns=LONG_AGO)
+    before = _bytes_read()
+    check(files)
+    assert 2 * size < _bytes_read() - before < 2.2 * size
+    before = _bytes_read()
+    check(files)
+    assert _bytes_read() - before < 100_000  # of the database
+
+
+def _bytes_read() -> int:
+    """Number of bytes that this process has read from files and pipes."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(lines[0].removeprefix("rchar: "))
+
+
+def test_a_journal_replaces_a_state_folder_that_was_lost(files, opened, monkeypatch, tmp_path):
+    first, entries = check(files)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.parent / "other-state"))
+    opened.clear()
+    assert check(files, journal=entries)[0] == first
+    assert opened == []
+    check(files)
+    assert opened
+
+
+@pytest.mark.parametrize("name", ["png", "jpg", "wav", "srt"])
+def test_a_changed_file_is_read_again_even_if_its_time_was_set_back(files, opened, name):
+    first, _ = check(files)
+    data = files[name].read_bytes()
+    files[name].write_bytes(data.replace(b"Hello", b"HELLO") if name == "srt" else data + b"\0")
+    os.utime(files[name], ns=LONG_AGO)
+    opened.clear()
+    changed, _ = check(files)
+    assert set(opened) == {f"a.{name}"}
+    assert changed.fingerprint != first.fingerprint
+
+
+def test_a_file_of_the_last_seconds_is_not_kept(files, opened):
+    os.utime(files["png"])
+    first, entries = check(files)
+    assert {entry.path.name for entry in entries} == {"a.jpg", "a.wav", "a.srt"}
+    opened.clear()
+    assert check(files)[0] == first
+    assert set(opened) == {"a.png"}
+
+
+def test_a_time_in_the_future_is_not_trusted(files):
+    tomorrow = time.time_ns() + 86_400 * 10**9
+    os.utime(files["wav"], ns=(tomorrow, tomorrow))
+    assert "a.wav" not in {entry.path.name for entry in check(files)[1]}
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        (Limits(file_bytes=20_000), "audio"),
+        (Limits(image_pixels=1000), "image"),
+        (Limits(audio_seconds=1), "audio"),
+    ],
+)
+def test_limits_of_a_later_run_count(files, limits, field):
+    check(files)
+    with pytest.raises(InvalidScenesError) as caught:
+        check(files, limits=limits)
+    assert field in {fault.field for fault in caught.value.faults}
+
+
+def test_a_file_is_checked_again_as_another_kind(files):
+    check(files)
+    with pytest.raises(InvalidScenesError) as caught:
+        check(files, audio=files["png"])
+    (fault,) = caught.value.faults
+    assert fault.found.startswith("a PNG picture")
+
+
+def test_a_picture_with_a_flipped_bit_is_a_fault_each_time(files):
+    data = bytearray(files["png"].read_bytes())
+    data[len(data) // 2] ^= 1
+    files["png"].write_bytes(data)
+    os.utime(files["png"], ns=LONG_AGO)
+    for _ in range(2):
+        with pytest.raises(InvalidScenesError) as caught:
+            check(files)
+        (fault,) = caught.value.faults
+        assert (fault.scene, fault.field) == ("one", "image")
+        assert fault.found.startswith("a PNG picture with a wrong checksum in a part of type IDAT")
+
+
+def test_a_file_that_changes_after_its_check(files, monkeypatch):
+    real = scene_fingerprints._users
+
+    def change(scenes):
+        files["png"].write_bytes(files["png"].read_bytes() + b"\0")
+        return real(scenes)
+
+    monkeypatch.setattr(scene_fingerprints, "_users", change)
+    with pytest.raises(InvalidScenesError) as caught:
+        check(files)
+    (fault,) = caught.value.faults
+    assert fault.found.startswith("changed since it was checked")
+
+
+def test_a_hard_link_after_the_check_is_no_change(files, monkeypatch):
+    real = scene_fingerprints._users
+
+    def link(scenes):
+        files["png"].with_name("b.png").hardlink_to(files["png"])
+        return real(scenes)
+
+    monkeypatch.setattr(scene_fingerprints, "_users", link)
+    _, entries = check(files)
+    assert len(entries) == 4
+    assert FileVersion.from_path(files["png"]).ctime_ns in {each.ctime_ns for each in entries}
+
+
+def test_a_stopped_reading_keeps_what_was_read(files, opened):
+    cache, stop = InputCache(), threading.Event()
+    scene = {"name": "one", "image": files["png"], "audio": files["wav"]}
+    checked = check_scenes([scene], RenderOptions(), Limits(), cache=cache)
+    stop.set()
+    opened.clear()
+    with pytest.raises(ReadingStoppedError):
+        add_fingerprints(checked, {}, cache=cache, stop=stop)
+    assert opened == []
+
+
+def database() -> Path:
+    return Path(os.environ["XDG_STATE_HOME"]) / "cloudburst" / "inputs.sqlite"
+
+
+def change_rows(sql: str, *values: object) -> None:
+    with closing(sqlite3.connect(database())) as connection, connection:
+        connection.execute(sql, values)
+
+
+def reseal(old: str, new: str) -> None:
+    """Change the entries, and make their checksums right again."""
+    with closing(sqlite3.connect(database())) as connection, connection:
+        for number, entry in connection.execute("SELECT id, entry FROM inputs").fetchall():
+            text = entry.replace(old, new)
+            assert text != entry
+            row = (text, zlib.crc32(text.encode()), number)
+            connection.execute("UPDATE inputs SET entry = ?, checksum = ? WHERE id = ?", row)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda: change_rows("UPDATE inputs SET entry = replace(entry, 'sha256', 'sha257')"),
+        lambda: change_rows("UPDATE inputs SET entry = replace(entry, '1', '2')"),
+        lambda: change_rows("UPDATE inputs SET entry = x'00ff'"),
+        lambda: change_rows("UPDATE inputs SET checksum = 'text'"),
+        lambda: change_rows("UPDATE inputs SET entry = ?", "x" * 1_000_000),
+        lambda: reseal('"sha256":"', '"sha256":"../'),
+        lambda: reseal(f'"rules":{CHECK_RULES}', f'"rules":{CHECK_RULES + 1}'),
+        lambda: reseal('"facts":{', '"facts":{"mood":1,'),
+        lambda: reseal("/a.", "/b."),
+        lambda: reseal("{", "[" * 50_000 + "{"),
+        lambda: database().write_bytes(b"garbage\n" * 2000),
+        lambda: os.truncate(database(), 4096),
+        lambda: (database().unlink(), os.mkfifo(database())),
+    ],
+    ids=[
+        *("field", "digits", "blob", "checksum", "long", "hash", "rules", "foreign", "path"),
+        *("nested", "garbage", "half", "pipe"),
+    ],
+)
+def test_damaged_and_foreign_content_is_ignored(files, opened, damage, caplog):
+    first, _ = check(files)
+    damage()
+    opened.clear()
+    assert check(files)[0] == first
+    assert set(opened) == {"a.png", "a.jpg", "a.wav", "a.srt"}
+
+
+def test_the_number_of_files_is_bounded(files, monkeypatch, tmp_path):
+    monkeypatch.setattr(input_cache, "MAX_FILES", 3)
+    check(files)
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        shutil.copy(files["png"], path)
+        os.utime(path, ns=LONG_AGO)
+        check(files, image=path)
+    with closing(sqlite3.connect(database())) as connection:
+        rows = connection.execute("SELECT path FROM inputs").fetchall()
+    assert len(rows) == 3
+    assert "2.png" in {Path(path.strip('"')).name for (path,) in rows}
+
+
+def test_a_name_that_is_no_text_is_kept(files, opened, tmp_path):
+    name = tmp_path / os.fsdecode(b"\xff.png")
+    shutil.copy(files["png"], name)
+    os.utime(name, ns=LONG_AGO)
+    check(files, image=name)
+    opened.clear()
+    check(files, image=name)
+    assert opened == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from cloudburst import state_database
+from cloudburst.file_versions import FileVersion
+from cloudburst.input_cache import InputCache
+from cloudburst.models.input_file import InputFacts
+state_database.STATE_LOCK_TIMEOUT = 30.0
+for number in range(5):
+    cache = InputCache()
+    version = FileVersion(Path(f"/{sys.argv[1]}/{number}"), 1, 2, 3, 4)
+    cache.note_read(version, InputFacts(kind="font"), "0" * 64, began_ns=10**10)
+    cache.save()
+"""
+
+
+def test_processes_that_save_at_once_lose_nothing():
+    children = [
+        subprocess.Popen([sys.executable, "-c", WRITER, f"p{number}"], stderr=subprocess.PIPE)
+        for number in range(3)
+    ]
+    for child in children:
+        with child:
+            _, errors = child.communicate(timeout=60)
+            assert (child.returncode, errors) == (0, b"")
+    cache = InputCache()
+    paths = [Path(f"/p{process}/{number}") for process in range(3) for number in range(5)]
+    cache.load(paths)
+    for path in paths:
+        known = cache.find(FileVersion(path, 1, 2, 3, 4))
+        assert known is not None
+        assert known.facts == InputFacts(kind="font")
