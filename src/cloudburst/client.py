@@ -58,6 +58,10 @@ class Client(anyio.AsyncContextManagerMixin):
     their scenes take turns. Outside its ``async with`` block, or from another event loop, every
     call raises `ClosedError`.
 
+    The ``async with`` block ends when the stop of every task is accepted. A task has stopped some
+    15 to 25 s later; only then is its bill final: call `Report.settled` inside the block to wait
+    for that, or list the bill later with ``cloudburst runs``.
+
     Args:
         backend: Backend of the workers, or several in the order of preference. The default is
             Fargate if a subnet is configured (``AWS_SUBNET_ID``), otherwise this machine.

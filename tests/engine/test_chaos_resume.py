@@ -133,8 +133,9 @@ class Life:
                 async with anyio.create_task_group() as tasks:
                     for run in fate.runs:
                         tasks.start_soon(self.one_run, e, run, runs)
-                await e.pool.stop_all()
+                e.pool.close()
                 self.reports = {name: await run.settled() for name, run in runs.items()}
+                await e.pool.stop_all()
 
     async def one_run(self, e, fate, runs):
         journal = fate.journal

@@ -121,7 +121,7 @@ async def test_a_task_whose_launch_is_answered_after_the_run_is_on_its_bill(canc
         async with e.open(["c", "d"], "second") as second:
             await second.until_done()
             await anyio.sleep(30)
-        await e.pool.stop_all()
+        e.pool.close()
         reports = [await run.settled() for run in (first, second)]
     costs = {w.task: w.cost for report in reports for w in report.workers if w.cost is not None}
     assert costs.keys() == set(cloud.launched.values())

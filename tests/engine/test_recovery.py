@@ -440,6 +440,7 @@ async def test_the_last_words_of_a_task_are_written_after_the_run():
     async with life(Plug(cloud, journal), scenes("a")) as (e, run):
         await run.until_done()
         assert not [t for t in journal.of(TaskEntry) if t.settled]
+        await run.settled()
         await e.pool.stop_all()
     assert [t.task for t in journal.of(TaskEntry) if t.settled] == ["fake-1"]
     assert journal.of(TaskEntry)[-1].launched_at == pytest.approx(EPOCH, abs=5)

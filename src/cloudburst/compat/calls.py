@@ -322,6 +322,6 @@ async def _render(
         async with client.stream(scenes, to=str(to), name=name) as run:
             async for event in run:
                 progress.log(event)
-            await run.until_done()
-        # Closing the client would wait for this as well, and then the bill is final.
-        return batch_result(await run.settled())
+            report = await run.until_done()
+    # In a thread, because the results of thousands of scenes would block the event loop.
+    return await anyio.to_thread.run_sync(batch_result, report)

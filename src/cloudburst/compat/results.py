@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 
 from cloudburst.aws.client.price_list import read_prices
@@ -17,7 +19,7 @@ from cloudburst.models.batches import (
 )
 from cloudburst.models.billing import whole_billed_seconds
 from cloudburst.models.prices import DEFAULT_REGION
-from cloudburst.models.report import Report, Status, WorkerReport
+from cloudburst.models.report import Report, SceneReport, Status, WorkerReport
 
 
 def calculate_fargate_cost(
@@ -61,7 +63,10 @@ def calculate_fargate_cost(
 def batch_result(report: Report) -> BatchResult:
     """Convert the report of a run to a result with the keys of ``cloudburst-fargate``."""
     workers = [worker for worker in report.workers if worker.launched_at is not None]
-    tasks = [_task_result(report, worker) for worker in workers]
+    by_task = defaultdict[str | None, list[SceneReport]](list)
+    for entry in report.scenes:
+        by_task[entry.task].append(entry)
+    tasks = [_task_result(report, worker, by_task[worker.task]) for worker in workers]
     seconds = sum(task.total_duration for task in tasks)
     cost = _usd(report.cost.usd if report.cost else Decimal())
     done, total = len(report.videos), len(report.scenes)
@@ -87,8 +92,7 @@ def batch_result(report: Report) -> BatchResult:
     )
 
 
-def _task_result(report: Report, worker: WorkerReport) -> TaskResult:
-    scenes = [entry for entry in report.scenes if entry.task == worker.task]
+def _task_result(report: Report, worker: WorkerReport, scenes: Sequence[SceneReport]) -> TaskResult:
     files = [str(entry.video.path) for entry in scenes if entry.video is not None]
     end = report.wall_seconds if worker.stopped_at is None else worker.stopped_at
     return TaskResult(

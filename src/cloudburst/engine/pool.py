@@ -264,11 +264,10 @@ class WorkerPool:
             await self._scheduler.decision_made.wait()
         await self._supervisors.post_mortems.done(run)
 
-    async def wait_settled(self, run: str | None = None) -> None:
-        """Wait until every stopped task is settled, for `Timeouts.settle` at most.
+    async def wait_settled(self, run: str) -> None:
+        """Wait until the tasks of a run that are being stopped are settled.
 
-        Args:
-            run: Name of the run whose tasks are waited for; ``None``: tasks of all runs.
+        The wait is limited by `Timeouts.settle`, and ends at once when the client is left.
         """
         with anyio.move_on_after(self._timeouts.settle):
             while self._supervisors.is_unsettled(run):
@@ -357,18 +356,20 @@ class WorkerPool:
             if worker.assignments:
                 worker.give_up(ClosedError("the client was left"))
             elif worker.connection is None:
+                worker.move_to(WorkerState.STOPPING)
                 worker.scope.cancel()
             else:
                 worker.move_to(WorkerState.STOPPING)
                 worker.changed.set()
 
     async def stop_all(self) -> None:
-        """Close the pool, and wait until its tasks are stopped and its journals are written.
+        """Close the pool, and wait until the stop of every task is accepted.
 
-        The wait for the tasks to be settled is limited by `Timeouts.settle`.
+        The wait for tasks to be seen to have stopped ends, so that their bills stay estimates. The
+        journals have what the next process needs to complete the bills.
         """
         self.close()
         while self._scheduler.workers:
             await self._scheduler.decision_made.wait()
-        await self.wait_settled()
+        self._supervisors.stop_waiting()
         await self._supervisors.writers.done()

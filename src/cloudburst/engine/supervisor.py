@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -50,8 +50,9 @@ class Supervisors:
         self.backoff = backoff
         self.post_mortems = PostMortems(tasks)
         self.writers = JournalWriters(tasks, self._none_left, within=timeouts.call)
-        self.unsettled: dict[WorkerRecord, None] = {}
-        """Records of workers that have ended but whose task was not seen to have stopped yet."""
+        self.unsettled: dict[WorkerRecord, anyio.CancelScope] = {}
+        """Records of workers that have ended but whose task was not seen to have stopped yet, each
+        with the scope of the wait for that."""
         self._tasks = tasks
         self._observers: list[WorkerObserver] = []
 
@@ -95,16 +96,20 @@ class Supervisors:
         Workers that are kept warm do not count: they may run for hours, and until this returns
         False, the journal of the run stays open and its folder cannot be removed.
         """
-        stopping = [worker.record for worker in self.scheduler.workers if worker.stopping]
-        return any(r.run == run and r.usage is not None for r in (*stopping, *self.unsettled))
+        return any(r.run == run and r.usage is not None for r in self._being_stopped())
 
-    def is_unsettled(self, run: str | None) -> bool:
-        """Return whether a worker has ended but its task was not seen to have stopped yet.
+    def is_unsettled(self, run: str) -> bool:
+        """Return whether a task of a run is being stopped and was not seen to have stopped yet."""
+        return any(record.run == run for record in self._being_stopped())
 
-        Args:
-            run: Name of the run of the worker; ``None``: any run.
-        """
-        return any(run in {None, record.run} for record in self.unsettled)
+    def stop_waiting(self) -> None:
+        """End the waits for stopped tasks to be seen to have stopped; their bills stay estimates."""
+        for wait in self.unsettled.values():
+            wait.cancel()
+
+    def _being_stopped(self) -> Iterator[WorkerRecord]:
+        yield from (worker.record for worker in self.scheduler.workers if worker.stopping)
+        yield from self.unsettled
 
 
 class Supervisor:
@@ -121,6 +126,7 @@ class Supervisor:
         self._scheduler = shared.scheduler
         self._writers = shared.writers
         self._timeouts = shared.timeouts
+        self._settling = anyio.CancelScope()
 
     async def run(self) -> None:
         """Supervise the worker until its task is seen to have stopped, and handle all errors."""
@@ -252,7 +258,7 @@ class Supervisor:
             kind, message = type(error).__name__, str(error)
             self._shared.emit(WorkerFailed, record, kind=kind, message=message)
         if record.task:
-            self._shared.unsettled[record] = None
+            self._shared.unsettled[record] = self._settling
             self._shared.emit(WorkerStopped, record, reason=str(error or "done"))
         writer = self._writers.note(record)
         journal = None if writer is None else writer.journal
@@ -262,12 +268,16 @@ class Supervisor:
             await writer.flush(within=self._timeouts.call)
 
     async def _wait_settled(self) -> None:
-        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most."""
+        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most.
+
+        The wait ends sooner if the client is left.
+        """
         record = self._record
         # A task whose stop was not accepted may run until its own lifetime limit.
         if not record.task or record.possibly_running:
             return
-        with anyio.move_on_after(self._timeouts.settle):
+        self._settling.deadline = anyio.current_time() + self._timeouts.settle
+        with self._settling:
             await wait_until_stopped(
                 self._worker.backend, TaskId(record.task), self._shared.backoff, record.update
             )

@@ -94,7 +94,8 @@ class BatchResult(Keyed):
     successful_scenes: int
     failed_scenes: int
     total_cost_usd: float
-    """Cost in USD; 0 if nothing is billed."""
+    """Cost in USD when AWS had accepted the stop of every task; 0 if nothing is billed. AWS bills a
+    task until it has stopped, some seconds later: ``cloudburst runs`` lists the final cost."""
     total_duration: float
     """Wall time in seconds."""
     downloaded_files: list[str]

@@ -227,8 +227,8 @@ class Report(_ReportModel):
     async def settled(self) -> Report:
         """Wait until every task is seen to have stopped; return the report with the final cost.
 
-        The wait ends after ``Timeouts.settle``; there is no wait after the client was closed. In
-        both cases, `Cost.final` shows whether the cost is final.
+        The wait ends after ``Timeouts.settle``, or when the client is closed; there is no wait
+        after that. `Cost.final` shows whether the cost is final.
         """
         return self if self._settle is None else await self._settle()
 

@@ -263,7 +263,8 @@ async def test_a_start_that_was_given_up_does_not_tell_how_long_a_stop_takes(cut
     async with engine(one, measurements=measurements) as e:
         with anyio.move_on_after(cut):
             await e.render(scenes(5))
-        await e.pool.stop_all()
+        e.pool.close()
+        await e.pool.wait_settled("run")
     assert len(one.launched) == 1
     learned = [sample.seconds for sample in measurements._samples.get(("fake", "stop"), ())]
     assert learned == ([] if cut else [pytest.approx(15, abs=1)])
