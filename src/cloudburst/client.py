@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 
 from cloudburst.backends import account_of, default_backend
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, open_run
@@ -260,6 +261,7 @@ class Client(anyio.AsyncContextManagerMixin):
         if resume and name is None:
             name = await destination.newest_run_with(names)
         run_name = uuid4().hex[:12] if name is None else name
+        loss = ClaimLoss()
         with collapse_single(), _reserved_name(run_name, self._names):
             async with (
                 destination.claim(
@@ -268,7 +270,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     overwrite=overwrite,
                     resume=resume,
                     covers=inputs.covers,
-                    on_lost=partial(client.pool.abort, run_name),
+                    on_lost=loss.report,
                 ) as claimed,
                 client.open_run_journal(
                     destination.folder, run_name, resume=resume, reclaim=claimed.renew
@@ -281,7 +283,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     overwrite=overwrite,
                     resume=resume,
                     replace_rest=run_journal.has_requested(inputs.film),
-                    on_lost=partial(client.pool.abort, run_name),
+                    on_lost=loss.report,
                 ) as maker,
             ):
                 earlier = None
@@ -293,28 +295,34 @@ class Client(anyio.AsyncContextManagerMixin):
                         claimed.locations,
                         overwrite=overwrite,
                     )
-                async with open_run(
+                files = await client.remote.files(
                     run_name,
-                    checked,
-                    client.pool,
-                    to=claimed.locations,
-                    timeouts=self._timeouts,
-                    limits=self._limits,
-                    journal=run_journal.journal,
-                    first=self._first(client.pool, run_name, inputs, now=run_journal.journal.now()),
-                    earlier=earlier,
-                    film=maker,
-                    remote=await client.remote.files(
+                    inputs.remote_files,
+                    destination,
+                    fingerprints={one.scene.name: one.fingerprint for one in checked},
+                    overwrite=overwrite,
+                    max_input_bytes=self._limits.file_bytes,
+                )
+                # No task of the run may be used or stopped after another process has taken it over.
+                abort = partial(client.pool.abort, run_name, cancel_downloads=True)
+                with loss.aborting(abort):
+                    async with open_run(
                         run_name,
-                        inputs.remote_files,
-                        destination,
-                        fingerprints={one.scene.name: one.fingerprint for one in checked},
-                        overwrite=overwrite,
-                        max_input_bytes=self._limits.file_bytes,
-                    ),
-                    bytes_checked=inputs.bytes_checked,
-                ) as run_journal.run:
-                    yield run_journal.run
+                        checked,
+                        client.pool,
+                        to=claimed.locations,
+                        timeouts=self._timeouts,
+                        limits=self._limits,
+                        journal=run_journal.journal,
+                        first=self._first(
+                            client.pool, run_name, inputs, now=run_journal.journal.now()
+                        ),
+                        earlier=earlier,
+                        film=maker,
+                        remote=files,
+                        bytes_checked=inputs.bytes_checked,
+                    ) as run_journal.run:
+                        yield run_journal.run
             await save_history(client.pool.take_samples())
 
     def _first(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,39 @@ from cloudburst.outputs import claim_outputs
 
 OnLost = Callable[[CloudburstError], None]
 """Function that is called if a run loses its claim: another process has taken the run over."""
+
+
+class ClaimLoss:
+    """Loss of a claim of a run, which ends the run with an error.
+
+    The claims of a run begin before it and end after it, so that they may be lost at any time.
+    """
+
+    def __init__(self) -> None:
+        self._error: CloudburstError | None = None
+        self._abort: OnLost | None = None
+
+    def report(self, error: CloudburstError) -> None:
+        """Record that a claim was lost, and abort the run if it has started."""
+        if self._error is None:
+            self._error = error
+            if self._abort is not None:
+                self._abort(error)
+
+    @contextmanager
+    def aborting(self, abort: OnLost) -> Generator[None]:
+        """Call a function, which aborts the run, if a claim is lost during the ``with`` block.
+
+        Raises:
+            CloudburstError: A claim was lost before.
+        """
+        if self._error is not None:
+            raise self._error
+        self._abort = abort
+        try:
+            yield
+        finally:
+            self._abort = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

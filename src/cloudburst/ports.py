@@ -255,6 +255,7 @@ class Delivery(Protocol):
         Raises:
             DownloadError: Another program has written the object.
             OutputWriteError: The bucket cannot be read at present.
+            CredentialsError: The credentials have expired, and there are no newer ones.
         """
         ...
 
@@ -268,6 +269,7 @@ class Delivery(Protocol):
             DownloadError: The object is not the file that was sent, or another program has written
                 an object of the same key.
             OutputWriteError: The bucket does not accept the object at present.
+            CredentialsError: The credentials have expired, and there are no newer ones.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import anyio
 
-from cloudburst.errors import CloudburstError, OutputWriteError
+from cloudburst.errors import CloudburstError, CredentialsError, OutputWriteError
 from cloudburst.models.limits import Backoff
 from cloudburst.ports import DownloadedVideo
 
@@ -44,7 +44,8 @@ class OutputFolder:
     After the first failed write, no further scene of the run is started. Encoded videos stay on
     their workers and are downloaded again, one at a time, so that they do not compete for the
     remaining disk space. When all of them are written, the run is resumed. If no video can be
-    written for `WRITE_TIMEOUT`, the run is aborted.
+    written for `WRITE_TIMEOUT`, the run is aborted. It is aborted at once if the credentials for S3
+    are not accepted: a delivery has waited for newer ones before it fails.
     """
 
     def __init__(self, run: str, pool: PausesRuns) -> None:
@@ -54,7 +55,7 @@ class OutputFolder:
         self._waiting = 0  # videos that could not be written yet
         self._last_error: OutputWriteError | None = None  # of the last write, if it failed
         self._deadline = 0.0  # on anyio's clock: when the run is aborted
-        self._aborted: OutputWriteError | None = None
+        self._aborted: CloudburstError | None = None
 
     async def fetch(self, download: Callable[[], Awaitable[DownloadedVideo]]) -> DownloadedVideo:
         """Download a video, and return it when it has its final name.
@@ -65,6 +66,7 @@ class OutputFolder:
 
         Raises:
             OutputWriteError: No video of the run could be written for `WRITE_TIMEOUT`.
+            CredentialsError: S3 does not accept the credentials.
         """
         if not self._waiting and (file := await self._try(download)):
             return file
@@ -103,6 +105,11 @@ class OutputFolder:
         except OutputWriteError as exc:
             self._last_error = exc
             return None
+        except CredentialsError as exc:
+            if self._aborted is None:
+                self._aborted = exc
+                self._pool.abort(self._run, exc)
+            raise
         self._last_error, self._deadline = None, anyio.current_time() + WRITE_TIMEOUT
         return file
 

@@ -139,12 +139,13 @@ class WorkerPool:
         """Start scenes of a paused run again."""
         self._scheduler.resume(run)
 
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of a run, and cancel the encodes of the run.
+    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
+        """Start no further scene of an active run, and cancel the encodes of the run.
 
-        Running downloads continue. All other unfinished scenes fail with this error.
+        All unfinished scenes fail with this error, except for running downloads, unless
+        ``cancel_downloads`` is true.
         """
-        self._scheduler.abort(run, error)
+        self._scheduler.abort(run, error, cancel_downloads=cancel_downloads)
 
     def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from cloudburst import Settings, Status
+from cloudburst import CredentialsError, Settings, Status
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneStarted
@@ -86,6 +86,7 @@ async def test_credentials_that_do_not_return(world, profile, moment, monkeypatc
         told = await world.run(scenes, watch=watch, settings=settings)
     assert told.report.status in {Status.FAILED, Status.PARTIAL}
     assert "the credentials have expired: sign in again" in told.report.problem
+    assert {type(error) for error in told.report.errors} == {CredentialsError}
     world.hold_objects(told.report)
 
 

@@ -13,11 +13,14 @@ from collections import Counter
 from contextlib import contextmanager
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from cloudburst import OutputClaimedError, Status
-from cloudburst.models.events import SceneCompleted, SceneEncoding
+from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneEncoding
 from cloudburst.paths import state_folder
+from cloudburst.s3_destination import S3Destination
+from cloudburst.testing import Fault
 from support.killable_render import Child
 from support.project import TESTS
 from support.s3_runs import KEY
@@ -216,3 +219,55 @@ async def test_a_run_that_is_taken_over_elsewhere(world, monkeypatch, tmp_path):
     assert second["told"].report.status is Status.COMPLETE
     world.hold_objects(second["told"].report)
     world.hold_clean({f"{scene['scene_name']}.mp4" for scene in scenes})
+
+
+CLAIM = {"run": "shared", "owner": "other", "host": "far", "pid": 7, "names": [], "ttl": 600}
+
+
+def claim_elsewhere(world):
+    """Take a run over, as a process on another machine does."""
+    key = f"{world.folder}.cloudburst/claims/shared.json"
+    world.s3.put_object(Bucket=world.bucket, Key=key, Body=json.dumps(CLAIM).encode())
+    return key
+
+
+async def test_a_delivery_ends_when_the_run_is_taken_over(world, monkeypatch):
+    """Later it could replace a video of the other process."""
+    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.1)
+    scenes = world.scenes(0, "scene 31MB")
+    world.emulator.add_fault(
+        Fault(kind="delay", operation="s3:PutObject", presigned=True, seconds=4)
+    )
+    began = []
+
+    def watch(event):
+        if isinstance(event, SceneEncoded):
+            began.append(anyio.current_time())
+            claim_elsewhere(world)
+
+    told = await world.run(scenes, name="shared", overwrite=True, watch=watch)
+    assert anyio.current_time() < began[0] + 4, "the delivery was waited for"
+    assert told.errors["scene 31MB"].startswith("OutputClaimedError: run shared (process 7 on far)")
+    await anyio.sleep_until(began[0] + 5)
+    assert world.listed() == [".cloudburst/claims/shared.json"], "nothing was written afterwards"
+
+
+async def test_a_run_that_is_taken_over_before_it_starts(world, monkeypatch):
+    """It starts nothing, and the client may use its name again."""
+    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.05)
+    scenes = world.scenes(1)
+    recover = S3Destination.recover
+
+    async def take_long(self, *args, **more):
+        key = await anyio.to_thread.run_sync(claim_elsewhere, world)
+        await anyio.sleep(0.5)
+        await anyio.to_thread.run_sync(lambda: world.s3.delete_object(Bucket=world.bucket, Key=key))
+        return await recover(self, *args, **more)
+
+    monkeypatch.setattr(S3Destination, "recover", take_long)
+    async with world.open_client() as opened:
+        with pytest.raises(OutputClaimedError, match="process 7 on far"):
+            await opened.render_all(scenes, to=world.to, name="shared", resume=True)
+        assert not [call for call in world.calls if call.presigned]
+        report = await opened.render_all(scenes, to=world.to, name="shared")
+    assert report.status is Status.COMPLETE

@@ -27,6 +27,7 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import (
     AWSError,
     CloudburstError,
+    CredentialsError,
     DownloadError,
     NoAnswerError,
     OutputWriteError,
@@ -250,10 +251,10 @@ async def _finish(create: Callable[[], Awaitable[None]], location: S3Object) -> 
 
 @contextmanager
 def _write_errors(output: OutputObject) -> Generator[None]:
-    """Raise `OutputWriteError` in place of the errors of S3."""
+    """Raise `OutputWriteError` in place of the errors of S3, except for `CredentialsError`."""
     try:
         yield
-    except DownloadError:
+    except (DownloadError, CredentialsError):  # without credentials, no video can be written
         raise
     except CloudburstError as exc:
         raise OutputWriteError(str(exc), scene=output.scene) from exc

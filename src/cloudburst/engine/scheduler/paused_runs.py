@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 
 from cloudburst.engine.pool_state import Assignment, AssignmentState, Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
@@ -34,7 +36,25 @@ class PausedRuns:
         self._queue = queue
         self._unassign = unassign
         self._decide = decide
+        self._active = Counter[str]()
         self._aborted: dict[str, CloudburstError] = {}  # by run
+
+    @contextmanager
+    def active(self, run: str) -> Generator[None]:
+        """Register a run as active until the ``with`` block ends.
+
+        Then it is forgotten, because a later run may have the same name. Blocks of one run may be
+        nested.
+        """
+        self._active[run] += 1
+        try:
+            yield
+        finally:
+            self._active[run] -= 1
+            if not self._active[run]:
+                del self._active[run]
+                self._aborted.pop(run, None)
+                self._queue.resume(run)
 
     def requeue(self, assignments: Iterable[Assignment]) -> None:
         """Take scenes that do not encode yet off their workers, and queue them again.
@@ -60,26 +80,28 @@ class PausedRuns:
         self._queue.resume(run)
         self._decide()
 
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of a run, and cancel the encodes of the run.
+    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool) -> None:
+        """Start no further scene of an active run, and cancel the encodes of the run.
 
-        Running downloads continue. All other unfinished scenes fail with this error.
+        All unfinished scenes fail with this error, except for running downloads, unless
+        ``cancel_downloads`` is true.
         """
+        if run not in self._active:
+            return
         self._aborted[run] = error
         for ticket in self._queue.tickets_of(run):
             self._queue.remove(ticket)
             ticket.error = error
             ticket.notify()
         for each in self._assignments(run):
-            if each.state is not AssignmentState.DOWNLOADING:
+            if each.state in _NOT_ENCODING:
+                # Otherwise the next decision could move it to another worker.
+                self._unassign(each)
+                each.ticket.error = error
+            if cancel_downloads or each.state is not AssignmentState.DOWNLOADING:
                 each.scope.cancel()
         self._queue.resume(run)
         self._decide()
-
-    def forget(self, run: str) -> None:
-        """Forget a run that has ended, because a later run may have the same name."""
-        self._aborted.pop(run, None)
-        self._queue.resume(run)
 
     def fail_aborted(self, tickets: Iterable[Ticket]) -> bool:
         """Fail the given tickets that belong to an aborted run, with the error of that run.

@@ -179,10 +179,10 @@ class Scheduler:
             self._health.reset()
         self._active_runs += 1
         try:
-            yield
+            with self._paused_runs.active(run):
+                yield
         finally:
             self._active_runs -= 1
-            self._paused_runs.forget(run)
 
     @contextmanager
     def expecting_film(self) -> Generator[None]:
@@ -226,12 +226,13 @@ class Scheduler:
         """Start scenes of a paused run again."""
         self._paused_runs.resume(run)
 
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of a run, and cancel the encodes of the run.
+    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
+        """Start no further scene of an active run, and cancel the encodes of the run.
 
-        Running downloads continue. All other unfinished scenes fail with this error.
+        All unfinished scenes fail with this error, except for running downloads, unless
+        ``cancel_downloads`` is true.
         """
-        self._paused_runs.abort(run, error)
+        self._paused_runs.abort(run, error, cancel_downloads=cancel_downloads)
 
     def release(self, assignment: Assignment) -> None:
         """End an assignment, whether its scene is done, has failed or was never started."""
