@@ -305,9 +305,14 @@ class FargateEmulator(ContextManagerMixin):
         assert self._portal is not None
         return self._portal.call(life.cut)
 
-    def new_key(self) -> dict[str, str]:
-        """Create a long-term access key and return it as environment variables."""
-        key, secret = self._do(self._inside.account.identity.new_key)
+    def new_key(self, *, account: str | None = None) -> dict[str, str]:
+        """Create a long-term access key and return it as environment variables.
+
+        Args:
+            account: Number of another account, whose key has no permissions in the emulated one;
+                ``None``: the emulated account.
+        """
+        key, secret = self._do(lambda: self._inside.account.identity.new_key(account))
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
     def expire_credentials(self) -> None:

@@ -78,6 +78,11 @@ class _Key:
     """Session token; empty for a long-term key."""
     ends: float | None = None
 
+    @property
+    def account(self) -> str:
+        """Number of the account of the key's owner."""
+        return self.arn.split(":")[4]
+
 
 class Identity:
     """Access keys of the emulated account; requests signed with other keys are rejected."""
@@ -91,10 +96,14 @@ class Identity:
         self.sts = {"AssumeRole": self._assume_role}
         self.iam = {"SimulatePrincipalPolicy": self._simulate}
 
-    def new_key(self) -> tuple[str, str]:
-        """Create a long-term access key; return its id and its secret."""
+    def new_key(self, account: str | None = None) -> tuple[str, str]:
+        """Create a long-term access key; return its id and its secret.
+
+        A key of another account may only ask for its own identity.
+        """
         key, secret = f"AKIA{_random_id()}", secrets.token_urlsafe(30)
-        self._keys[key] = _Key(secret, f"arn:aws:iam::{self._config.account}:user/emulator")
+        arn = f"arn:aws:iam::{account or self._config.account}:user/emulator"
+        self._keys[key] = _Key(secret, arn)
         return key, secret
 
     def expire(self) -> None:
@@ -207,7 +216,8 @@ class Identity:
                 "The security token included in the request is expired",
                 status=403 if service in FORBIDDEN_STATUS_SERVICES else 400,
             )
-        if self._is_denied(action):
+        foreign = self._keys[key].account != self._config.account
+        if self._is_denied(action) or (foreign and action != "sts:GetCallerIdentity"):
             raise ApiError(
                 DENIED_CODES.get(service, "AccessDeniedException"),
                 f"User: {self._keys[key].arn} is not authorized to perform: {action}",
@@ -219,7 +229,7 @@ class Identity:
         return {
             "Arn": self._keys[key].arn,
             "UserId": f"AIDA{key[-12:]}",
-            "Account": self._config.account,
+            "Account": self._keys[key].account,
         }
 
     def _is_denied(self, action: str) -> bool:

@@ -155,7 +155,7 @@ async def test_good_answers_are_accepted():
 
 @pytest.mark.parametrize("operation", GOOD)
 async def test_an_answer_that_is_not_of_aws_ends_it(operation, monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("cloudburst.aws.client.operations.MAX_ATTEMPTS", 1)
     async with answering({}) as answers:
         for answer in EVERYWHERE:
             await refused(answers, operation, answer, NoAnswerError)
@@ -236,7 +236,7 @@ FOREIGN = f"arn:aws:ecr:us-east-1:{OTHER}:repository/cloudburst"
     ids=lambda value: value if isinstance(value, str) else json.dumps(value)[:60],
 )
 async def test_values_that_cannot_be_right_end_it(operation, body, monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("cloudburst.aws.client.operations.MAX_ATTEMPTS", 1)
     async with answering({}) as answers:
         await refused(answers, operation, body, NoAnswerError)
 

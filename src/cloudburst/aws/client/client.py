@@ -24,7 +24,9 @@ from cloudburst.aws.client.credentials import (
     seconds_left,
 )
 from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
+from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
+from cloudburst.aws.client.renewal import Renewal
 from cloudburst.aws.client.responses import (
     check_response,
     not_from_aws,
@@ -43,8 +45,6 @@ from cloudburst.models.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 4
-"""Maximum number of times that one call is sent, if it may be repeated."""
 CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between the attempts of one call, in seconds."""
 CALL_TIMEOUT = 60.0
@@ -52,21 +52,9 @@ CALL_TIMEOUT = 60.0
 arrives."""
 MAX_PAGES = 1000
 """Maximum number of pages of one paginated response. Most pages have up to 100 entries."""
-RENEWAL_INTERVAL = 60.0
-"""Minimum seconds between two attempts to replace expired credentials."""
 
-_SENT_ONCE = frozenset({"run_task", "stop_task"})
-"""Operations that the client sends only once, because their callers repeat them with deadlines of
-their own."""
-_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
-"""Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
-has already carried them out."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
 """Pattern of the number of an AWS account, which becomes a part of names and addresses."""
-_IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
-"""Operations that change the same if AWS carries them out twice. With a condition such as
-``If-None-Match``, the second request is refused although the first one has succeeded: the caller
-has to read the object then."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
 """Response members that hold the token of the next page, mapped to the request parameters that take
 this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
@@ -90,11 +78,9 @@ class AWSClient:
         self.region = region
         self.endpoint_url = endpoint_url
         self.rate_limiter = RateLimiter()
-        self._renew = renew
-        self._renewed_at = -math.inf
+        self._renewal = Renewal(renew, self._account_of)
         self._renewing = anyio.Lock()
         self._clients: BotoClients | None = self._new_clients(session)
-        self._account_id: str | None = None
 
     async def call(
         self,
@@ -136,7 +122,7 @@ class AWSClient:
                 code.
             ClosedError: The context of `open_aws` has been left.
         """
-        attempts = 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
+        attempts = max_attempts(operation)
         attempt, renewed = 0, False
         delays = CALL_BACKOFF.delays()
         while True:
@@ -168,8 +154,7 @@ class AWSClient:
                 if attempt >= attempts:
                     raise
             except NoAnswerError:
-                repeatable = operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT
-                if attempt >= attempts or not repeatable:
+                if attempt >= attempts or not is_repeatable(operation):
                     raise
             renewed = False
             delay = next(delays)
@@ -220,7 +205,7 @@ class AWSClient:
     @property
     def renews_credentials(self) -> bool:
         """True if newer credentials may be found when the present ones have expired."""
-        return self._renew is not None
+        return self._renewal.possible
 
     async def presign(
         self,
@@ -254,13 +239,17 @@ class AWSClient:
 
     async def account_id(self) -> str:
         """Return the number of the AWS account. Raises the errors of `call`."""
-        if self._account_id is None:
+        if self._renewal.account is None:
             response = await self.call("sts", "get_caller_identity")
             account = str(response["Account"])
             if not _ACCOUNT.fullmatch(account):
                 raise not_from_aws("get_caller_identity", "its account has not twelve digits")
-            self._account_id = account
-        return self._account_id
+            self._renewal.account = account
+        return self._renewal.account
+
+    def note_account(self, account: str) -> None:
+        """Record the number of the account, which an answer of AWS has shown."""
+        self._renewal.account = account
 
     async def close(self) -> None:
         """Close the connections after the current calls; further calls raise `ClosedError`."""
@@ -269,21 +258,28 @@ class AWSClient:
             await clients.retire()
 
     async def _renew_credentials(self, expired: BotoClients) -> bool:
-        """Replace expired credentials, and return whether a call can be repeated with new ones."""
+        """Replace expired credentials, and return whether a call can be repeated with new ones.
+
+        Raises:
+            CredentialsError: There are no credentials, or they are those of another account.
+        """
         async with self._renewing:
             if self._clients is not expired:
                 return True  # another task has renewed them meanwhile
-            now = anyio.current_time()
-            if self._renew is None or now < self._renewed_at + RENEWAL_INTERVAL:
+            session = await self._renewal.find_newer()
+            if session is None:
                 return False
-            self._renewed_at = now
-            logger.info("the credentials have expired: looking for newer ones")
-            with translate_errors("credentials"):
-                session = await anyio.to_thread.run_sync(self._renew)
             if self._clients is expired:
                 self._clients = self._new_clients(session)
                 await expired.retire()
             return True
+
+    async def _account_of(self, session: aioboto3.Session) -> str:
+        other = AWSClient(session, region=self.region, endpoint_url=self.endpoint_url)
+        try:
+            return await other.account_id()
+        finally:
+            await other.close()
 
     def _new_clients(self, session: aioboto3.Session) -> BotoClients:
         return BotoClients(session, region=self.region, endpoint_url=self.endpoint_url)
