@@ -24,7 +24,8 @@ PLACES = {
     "input check": {"operation": "GetObject", "skip": 1, "presigned": False},
     "input fetch": {"operation": "GetObject", "skip": 1, "presigned": True},
     "output": {"operation": "PutObject", "skip": 0, "presigned": True},
-    "verification": {"operation": "HeadObject"},
+    "check of checksums": {"operation": "HeadObject", "skip": 0},
+    "verification": {"operation": "HeadObject", "skip": 1},
     "bucket": {"operation": "HeadBucket"},
     "check of the folder": {"operation": "PutObject", "skip": 0, "presigned": False},
     "lock": {"operation": "PutObject", "skip": 1, "presigned": False},
@@ -68,7 +69,8 @@ async def test_a_url_that_has_expired(world, name, place, told_at_debug):
 @pytest.mark.parametrize("name", few(["url expired", "access denied", "no such key"]))
 async def test_an_input_that_cannot_be_read(world, name, told_at_debug):
     """The scene fails with the field and the object."""
-    scenes = world.scenes(1)
+    scenes = world.scenes(1, duration=0.3)
+    del scenes[0]["audio_path"]  # it would be fetched at the same time
     world.emulator.add_fault(s3_fault(name, "GetObject", presigned=True, times=3))
     told = await world.run(scenes)
     world.hold(told, NAMES[:1], failed=NAMES[:1])
