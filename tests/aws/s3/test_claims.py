@@ -20,6 +20,8 @@ from cloudburst.aws.s3 import claim_file, claim_lock, claim_writes, claims
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.emulator.s3 import api
+from cloudburst.emulator.s3.responses import object_headers
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -391,6 +393,19 @@ class TestDestination:
                     await check_destination(store, S3Prefix("none-such", "a/"))
                 with pytest.raises(AccessDeniedError, match="s3://videos/a/"):
                     await check_destination(store, S3Prefix("videos", "a/"))
+
+    async def test_a_store_that_reports_no_sha256_is_refused(
+        self, emulator, store, folder, monkeypatch
+    ):
+        """Otherwise each scene would fail after it was rendered."""
+
+        def without_checksums(stored, *, checksums):
+            return object_headers(stored, checksums=False)
+
+        monkeypatch.setattr(api, "object_headers", without_checksums)
+        [fault] = await S3Destination(folder, store).find_faults()
+        assert "does not report the SHA-256" in fault.found
+        assert in_folder(emulator, folder) == []
 
     async def test_an_object_that_cannot_be_deleted_is_named(self, emulator, store, folder, caplog):
         emulator.add_fault(s3_fault("access denied", "DeleteObject"))

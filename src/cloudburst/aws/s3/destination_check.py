@@ -1,7 +1,8 @@
-"""Check of a folder in S3 before a run: bucket, region, and permission to write."""
+"""Check of a folder in S3 before a run: bucket, region, permission to write, and checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Prefix
 
+_SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 DELETE_TIMEOUT = 20.0
 """Maximum seconds to delete the object that was written for the check."""
 
@@ -45,9 +47,11 @@ async def check_destination(
 ) -> DestinationCheck:
     """Check that a folder in S3 can be written to, and return the result.
 
-    An empty object is written in the folder and deleted, unless ``write`` is false.
+    An empty object is written in the folder, described by S3 and deleted, unless ``write`` is
+    false.
 
     Raises:
+        ConfigurationError: The store does not report the SHA-256 of objects.
         ResourceMissingError: The bucket does not exist.
         AccessDeniedError: The credentials do not have permission to write.
         CloudburstError: S3 refuses a request for another reason.
@@ -66,7 +70,15 @@ async def check_destination(
 
     try:
         await store.put_small(probe, b"")
+        info = await store.head(probe)
     finally:
         with suppress(TimeoutError):
             await finish_despite_cancel(delete, seconds=DELETE_TIMEOUT)
+    if info.sha256 != _SHA256_OF_NOTHING:
+        msg = (
+            f"{prefix}: the store does not report the SHA-256 of an object in its answer to HEAD, "
+            "without which no video can be verified: use S3, or a store with "
+            "x-amz-checksum-sha256"
+        )
+        raise ConfigurationError(msg)
     return DestinationCheck(prefix=prefix, region=region, tried=True, left=left)

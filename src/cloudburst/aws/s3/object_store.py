@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -247,7 +248,7 @@ class ObjectStore:
     async def put_small(
         self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
     ) -> str:
-        """Write a small object, and return its ETag.
+        """Write a small object, whose SHA-256 S3 verifies and keeps, and return its ETag.
 
         A request without an answer is repeated. With a condition, it may then be refused with
         `PRECONDITION_FAILED` although the first request has written the object.
@@ -261,9 +262,15 @@ class ObjectStore:
         conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         if etag is not None:
             conditions["IfMatch"] = etag
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with _named(location):
             response = await self._call(
-                location, "put_object", Body=data, ContentType="application/json", **conditions
+                location,
+                "put_object",
+                Body=data,
+                ContentType="application/json",
+                ChecksumSHA256=checksum,
+                **conditions,
             )
         return _etag(response, "put_object")
 

@@ -45,14 +45,17 @@ def s3_run_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Stateme
 
 
 def s3_init_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statement, ...]:
-    """Return the statements for the check by ``init``: it writes and deletes an empty object."""
+    """Return the statements for the check by ``init``, which writes an empty object.
+
+    It asks S3 about the object with a HEAD request, and deletes it.
+    """
     known = tuple(folders)
     if not known:
         return ()
     return (
         Statement(
             sid="TryS3Folders",
-            actions=("s3:PutObject",),
+            actions=("s3:GetObject", "s3:PutObject"),
             resources=tuple(_metadata(folder, region) for folder in known),
         ),
         _delete_claims_statement(known, region),
