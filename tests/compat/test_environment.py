@@ -183,6 +183,27 @@ async def test_aws_endpoint_url(emulated):
     assert not (await who()).valid, "it is there no more, and nobody else is asked"
 
 
+async def test_aws_endpoint_url_s3(emulated, monkeypatch):
+    """It is for S3 alone; an address in the program has priority over all variables."""
+    with emulated() as aws:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, aws.environment[name])
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{len(name)}")
+        explicit = [Settings(endpoint_url=aws.url), Settings(AWS_ENDPOINT_URL=aws.url)]
+        for settings in (Settings(s3_endpoint_url=aws.url), *explicit):
+            async with open_aws(settings) as opened:
+                assert await opened.endpoint_of("s3") == aws.url
+        env_without("AWS_ENDPOINT_URL")
+        for settings in (Settings(), read_settings()):
+            async with open_aws(settings) as opened:
+                assert await opened.endpoint_of("s3") == "http://127.0.0.1:19"
+                assert await opened.endpoint_of("ecs") == "http://127.0.0.1:16"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "")
+        async with open_aws(Settings()) as opened:
+            assert await opened.endpoint_of("s3") == "http://127.0.0.1:16"
+
+
 async def test_aws_subnet_id(task_of):
     (first, second) = (subnet_id(zone) for zone in "ab")
     asked = await task_of(AWS_SUBNET_ID=f"{first}, {second}")

@@ -316,12 +316,14 @@ async def _render(
         )
     name, progress = uuid4().hex[:12], Progress(len(scenes))
     to = subfolder(folder, f"batch_{name}")
-    async with Client(
-        backend, options=options, tier=tier, timeouts=timeouts, limits=limits, settings=settings
-    ) as client:
-        async with client.stream(scenes, to=str(to), name=name) as run:
-            async for event in run:
-                progress.log(event)
-            report = await run.until_done()
+    async with (
+        Client(
+            backend, options=options, tier=tier, timeouts=timeouts, limits=limits, settings=settings
+        ) as client,
+        client.stream(scenes, to=str(to), name=name) as run,
+    ):
+        async for event in run:
+            progress.log(event)
+        report = await run.until_done()
     # In a thread, because the results of thousands of scenes would block the event loop.
     return await anyio.to_thread.run_sync(batch_result, report)

@@ -28,6 +28,8 @@ PUBLIC_IMAGE = "public"
 """Value of ``Settings.image`` for `PUBLIC_IMAGE_NAME`."""
 PUBLIC_IMAGE_NAME = "betashow/video-generation-api:latest"
 """Name of the image of ``cloudburst-fargate``."""
+_ENDPOINT = ("AWS_ENDPOINT_URL", "endpoint_url")
+_S3_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "s3_endpoint_url")
 Names = Annotated[tuple[str, ...], NoDecode]
 """Tuple of names; in the environment, a comma-separated list."""
 
@@ -64,6 +66,8 @@ class Settings(BaseSettings):
         # The file is not read by pydantic-settings, which replaces ${NAME} and blocks on a pipe.
         file = {} if _env_file is None else read_env_file(Path(_env_file))
         arguments: dict[str, Any] = {**_left_to_file(file, values), **values}
+        if not values.keys().isdisjoint(_ENDPOINT) and values.keys().isdisjoint(_S3_ENDPOINT):
+            arguments[_S3_ENDPOINT[0]] = None
         super().__init__(**arguments)
 
     # Credentials. Without keys and profile, boto's own chain applies: SSO, instance roles…
@@ -81,8 +85,12 @@ class Settings(BaseSettings):
     the role cannot be assumed, no other credentials are tried."""
     external_id: str | None = _named("AWS_EXTERNAL_ID", "external_id")
     role_session_name: str = _named("AWS_ROLE_SESSION_NAME", "role_session_name", "cloudburst")
-    endpoint_url: str | None = _named("AWS_ENDPOINT_URL", "endpoint_url")
+    endpoint_url: str | None = _named(*_ENDPOINT)
     """Address of an emulator to use instead of AWS; ``None``: use AWS."""
+    s3_endpoint_url: str | None = _named(*_S3_ENDPOINT)
+    """Address of another store with the API of S3, by ``https``, or by ``http`` on this machine;
+    ``None``: the address in ``endpoint_url``. An ``endpoint_url`` that is passed as an argument has
+    priority over the environment variable."""
 
     # Tasks.
     subnets: Names = _named("AWS_SUBNET_ID", "subnets", ())

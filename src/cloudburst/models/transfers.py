@@ -6,6 +6,7 @@ These are the JSON values of the native protocol: see docs/protocol.md. No I/O.
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
@@ -35,6 +36,14 @@ PrivateUrl: TypeAlias = Annotated[
     PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json"),
 ]
 """URL that gives access to everyone who knows it. Only the JSON for a worker shows it."""
+
+
+def is_loopback_host(host: str | None) -> bool:
+    """Return whether the host of a URL is this machine, so that a transfer may use plain HTTP."""
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost" or (host or "").endswith(".localhost")
 
 
 class TransferProblem(StrEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from ipaddress import ip_address
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from anyio import current_time, fail_after, move_on_after
 from anyio.lowlevel import checkpoint
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from cloudburst.models.transfers import ETag, TransferProblem
+from cloudburst.models.transfers import ETag, TransferProblem, is_loopback_host
 from cloudburst.transfers.client import secret_query
 from cloudburst.transfers.errors import TransferError, error_from_answer, transfer_error
 from cloudburst.transfers.policy import TransferPolicy
@@ -182,7 +181,11 @@ def _parse_url(url: str, *, public_only: bool) -> _Target:
             and parts.username is None
             and "#" not in url
         )
-        if valid and parts.scheme == "http" and (public_only or not _is_loopback(parts.hostname)):
+        if (
+            valid
+            and parts.scheme == "http"
+            and (public_only or not is_loopback_host(parts.hostname))
+        ):
             reason = "the URL has the scheme http, by which it may only lead to this machine"
             raise transfer_error(TransferProblem.FORBIDDEN_ADDRESS, reason)
         origin = f"{parts.scheme}://{parts.netloc}"
@@ -194,13 +197,6 @@ def _parse_url(url: str, *, public_only: bool) -> _Target:
     except (ValueError, httpx.InvalidURL):
         pass
     raise transfer_error(TransferProblem.INVALID, "the URL is not valid")
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost" or (host or "").endswith(".localhost")
 
 
 async def _start_of_body(response: httpx.Response, policy: TransferPolicy) -> bytes:

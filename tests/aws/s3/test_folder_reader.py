@@ -59,6 +59,16 @@ def test_scenes_of_a_folder_are_checked(emulator, remote, folder):
     assert remote.bytes_read <= 4 * FIRST_BLOCK_BYTES + 2 * BLOCK_BYTES + 38
 
 
+def test_plain_http_to_another_machine_is_refused(emulator, folder):
+    scene = {"name": "a", "image": str(folder.object("a.png")), "duration": 1}
+    settings = settings_of(emulator, AWS_ENDPOINT_URL="http://store.example:9000")
+    with (
+        open_remote_inputs(settings) as remote,
+        pytest.raises(ConfigurationError, match=r"store\.example.*AWS_ENDPOINT_URL_S3"),
+    ):
+        check_scenes([scene], RenderOptions(), Limits(), remote=remote)
+
+
 def test_scene_files_name_objects(emulator, remote, folder):
     scenes = [{"name": "a", "image": "x/a.png", "duration": 1}]
     put(emulator, folder.object("scenes.json"), json.dumps(scenes).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from cloudburst.aws.client.client import CALL_BACKOFF
@@ -16,6 +17,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
+from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import AWS_S3_FAULTS, s3_fault
 from support.emulator_calls import client
 from support.s3_account import (
@@ -193,11 +195,21 @@ async def test_conditions_of_small_objects(store, folder):
     assert await store.find(where) is None
 
 
-async def test_the_endpoint_of_s3_alone_is_used(emulator, monkeypatch, folder):
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", emulator.url)
-    async with open_store(emulator, AWS_ENDPOINT_URL="http://127.0.0.1:9") as store:
+async def test_the_endpoint_of_s3_alone_is_used(emulator, folder):
+    elsewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ENDPOINT_URL_S3": emulator.url}
+    async with open_store(emulator, **elsewhere) as store:
         await store.put_small(folder.object("a"), b"x")
     assert folder.object("a").key in keys(emulator)
+
+
+async def test_plain_http_to_another_machine_is_refused_before_a_run(emulator, folder):
+    """Workers would refuse it, when the first scene has been paid for."""
+    url = "http://user:password@store.example:9000"
+    async with open_store(emulator, AWS_ENDPOINT_URL=url) as store:
+        with anyio.fail_after(5):  # nothing is resolved or sent
+            [fault] = await S3Destination(folder, store).find_faults()
+    assert "http://store.example:9000, but" in fault.found
+    assert "set AWS_ENDPOINT_URL_S3" in fault.found
 
 
 async def test_without_permission_to_list_a_missing_object_is_found_missing():

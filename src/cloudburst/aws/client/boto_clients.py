@@ -7,7 +7,6 @@ The next client of the same session finds the model in boto's cache and takes a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
@@ -51,13 +50,21 @@ _S3_CONFIG: Mapping[str, Any] = {
 class BotoClients:
     """Clients of boto, one for each service and region, opened when they are first used."""
 
-    def __init__(self, session: Any, *, region: str, endpoint_url: str | None) -> None:
+    def __init__(
+        self,
+        session: Any,
+        *,
+        region: str,
+        endpoint_url: str | None,
+        s3_endpoint_url: str | None = None,
+    ) -> None:
         self._session = session
         loader = session._session.get_component("data_loader")  # noqa: SLF001 - no public way
         others = [path for path in loader.search_paths if path != MODELS_FOLDER]
         loader.search_paths[:] = [*others, MODELS_FOLDER]
         self._region = region
         self._endpoint_url = endpoint_url
+        self._s3_endpoint_url = s3_endpoint_url or endpoint_url
         self._open: dict[tuple[str, str], Any] = {}
         self._stack = AsyncExitStack()
         self._opening = anyio.Lock()
@@ -125,9 +132,7 @@ class BotoClients:
         return self._session
 
     def _new_client(self, service: str, region: str) -> Any:
-        endpoint_url = self._endpoint_url
-        if service == "s3":  # as in boto, the variable of a service precedes that of all services
-            endpoint_url = os.environ.get("AWS_ENDPOINT_URL_S3") or endpoint_url
+        endpoint_url = self._s3_endpoint_url if service == "s3" else self._endpoint_url
         loopback = is_loopback_host(urlsplit(endpoint_url or "").hostname or "")
         config = AioConfig(
             connect_timeout=AWS_CONNECT_TIMEOUT,

@@ -73,10 +73,12 @@ class AWSClient:
         *,
         region: str,
         endpoint_url: str | None,
+        s3_endpoint_url: str | None = None,
         renew: Callable[[], aioboto3.Session] | None = None,
     ) -> None:
         self.region = region
         self.endpoint_url = endpoint_url
+        self._s3_endpoint_url = s3_endpoint_url
         self.rate_limiter = RateLimiter()
         self._renewal = Renewal(renew, self._account_of)
         self._renewing = anyio.Lock()
@@ -237,6 +239,19 @@ class AWSClient:
                     )
         return url
 
+    async def endpoint_of(self, service: str) -> str:
+        """Return the base URL of a service. Nothing is sent to it.
+
+        Raises:
+            CredentialsError: There are no credentials.
+            ClosedError: The context of `open_aws` has been left.
+        """
+        clients = self._open_clients()
+        with translate_errors("credentials"):
+            async with clients.client(service, None) as client:
+                url: str = client.meta.endpoint_url
+        return url
+
     async def account_id(self) -> str:
         """Return the number of the AWS account. Raises the errors of `call`."""
         if self._renewal.account is None:
@@ -282,7 +297,12 @@ class AWSClient:
             await other.close()
 
     def _new_clients(self, session: aioboto3.Session) -> BotoClients:
-        return BotoClients(session, region=self.region, endpoint_url=self.endpoint_url)
+        return BotoClients(
+            session,
+            region=self.region,
+            endpoint_url=self.endpoint_url,
+            s3_endpoint_url=self._s3_endpoint_url,
+        )
 
     def _open_clients(self) -> BotoClients:
         if self._clients is None:
@@ -317,6 +337,7 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
         session,
         region=region,
         endpoint_url=settings.endpoint_url,
+        s3_endpoint_url=settings.s3_endpoint_url,
         renew=None if fixed else partial(create_session, settings),
     )
     aws = base
@@ -327,6 +348,7 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
                 await anyio.to_thread.run_sync(renew),
                 region=region,
                 endpoint_url=settings.endpoint_url,
+                s3_endpoint_url=settings.s3_endpoint_url,
                 renew=renew,
             )
         yield aws

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -21,11 +22,13 @@ from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
     CloudburstError,
+    ConfigurationError,
     NoAnswerError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.transfers import is_loopback_host
 
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
@@ -125,6 +128,7 @@ class ObjectStore:
     async def _find_region(self, bucket: str) -> str:
         headers: Mapping[str, str]
         with _named(S3Prefix(bucket, "")):
+            _check_endpoint(await self.aws.endpoint_of("s3"))
             try:
                 response = await self.aws.call("s3", "head_bucket", Bucket=bucket)
                 headers = response["ResponseMetadata"]["HTTPHeaders"]
@@ -396,6 +400,22 @@ class ObjectStore:
                 **parameters,
             )
         return SignedRequest(url=url, headers=headers)
+
+
+def _check_endpoint(url: str) -> None:
+    """Check that workers may send files to an endpoint of S3.
+
+    Raises:
+        ConfigurationError: It is on another machine and has no TLS.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback_host(parts.hostname):
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        msg = (
+            f"the endpoint of S3 is {place}, but workers use plain HTTP on their own machine only: "
+            "set AWS_ENDPOINT_URL_S3 to an address with https://"
+        )
+        raise ConfigurationError(msg)
 
 
 @contextmanager
