@@ -119,8 +119,8 @@ class S3Folder:
         """Return the URL that a relative path names.
 
         Raises:
-            InvalidInputError: The path is absolute. Whoever can write to the bucket must not choose
-                files of this machine.
+            InvalidInputError: The path is absolute. Users who can write to the bucket must not
+                choose files of this machine.
         """
         if is_url(text):
             return text
