@@ -283,7 +283,8 @@ async def test_a_fetch_that_is_refused_for_good(client, status):
     reason = rf"refuses POST /fetches: HTTP {status[:3]}: no such endpoint"
     with pytest.raises(WorkerProtocolError, match=reason):
         await client.fetch(worker)
-    assert len(worker.asked) == 1
+    files = [asked["url"].partition("?")[0] for asked in worker.asked]
+    assert len(files) == len(set(files)) >= 1
 
 
 async def test_a_delivery_that_is_refused_for_good(client):
