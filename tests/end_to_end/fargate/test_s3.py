@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 from PIL import Image
 
-from cloudburst import Client, Limits, RenderOptions, Status, fargate
+from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
+from cloudburst.aws.s3 import claims, request_waits
+from cloudburst.engine import output_folder
+from cloudburst.models.events import SceneEncoding
 from cloudburst.remote_inputs import MAX_CHECKED_BYTES
 from support.counted_sockets import counted_sockets
 from support.emulator_calls import client
@@ -23,17 +28,19 @@ SCENES = 40 if int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN else 3
 BUCKET = "films"
 SMALL = RenderOptions(effects=(), size="640x360", fps=24)
 SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
+CLAIMS = "out/.cloudburst/claims/"
 ANSWER_BYTES = 4000
 """Headers and XML of a call of S3, in both directions, at most."""
 JOB_BYTES = 40_000
 """JSON and events between client and worker for one scene, at most. A video is larger."""
+HURRIED = Timeouts(stop=2, settle=4)
 
 
-def lay_inputs(s3, folder):
+def lay_inputs(s3, folder, *, seconds=1.0):
     """Pictures of noise, which no encoder makes small."""
     rng = random.Random(7)
     Image.frombytes("RGB", (640, 360), rng.randbytes(640 * 360 * 3)).save(folder / "a.png")
-    tone(folder / "a.wav", 1.0)
+    tone(folder / "a.wav", seconds)
     files = {
         "png": (folder / "a.png").read_bytes(),
         "wav": (folder / "a.wav").read_bytes(),
@@ -121,3 +128,63 @@ def hold_traffic(traffic, aws, hosts, calls, report):
     to_workers = sum(n for (host, at), n in traffic.sent.items() if host in hosts)
     assert 0 < from_workers <= SCENES * JOB_BYTES
     assert 0 < to_workers <= SCENES * JOB_BYTES
+
+
+async def rendered(aws, folder, at_first_encode, **settings):
+    """Start a run of long scenes, do something at the first encode, and return the last report."""
+    s3 = client(aws, "s3")
+    s3.create_bucket(Bucket=BUCKET)
+    scenes, _ = lay_inputs(s3, folder, seconds=60.0)
+    backend, met = fargate(settings_of(aws, **settings)), []
+    async with (
+        Client(backend, options=SMALL, limits=Limits(workers=2), timeouts=HURRIED) as opened,
+        opened.stream(scenes, to=f"s3://{BUCKET}/out/") as run,
+    ):
+        async for event in run:
+            if isinstance(event, SceneEncoding) and not met:
+                met.append(event)
+                at_first_encode(s3)
+        return await run.settled()
+
+
+async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch):
+    """Nothing can be stopped without credentials: the report names the tasks, and they end soon."""
+    monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
+    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    with our_account(moto=False) as aws:
+        report = await rendered(
+            aws, tmp_path, lambda _: aws.expire_credentials(), CLOUDBURST_IDLE=4
+        )
+        assert report.status in {Status.FAILED, Status.PARTIAL}
+        assert "the credentials have expired" in report.problem
+        running = {worker.task for worker in report.workers if worker.possibly_running}
+        assert running
+        assert running >= {task.arn for task in aws.live}
+        with anyio.fail_after(20):
+            while aws.live:  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+        assert {task.exit_code for task in aws.tasks} == {0}
+
+
+async def test_a_claim_that_is_lost(our_account, tmp_path, monkeypatch):
+    """Another process has taken the run over: the run ends, and every task is stopped."""
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.1)
+
+    def take_over(s3):
+        (key,) = (
+            entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=CLAIMS)["Contents"]
+        )
+        claim = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        body = json.dumps(claim | {"owner": "another process"})
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
+
+    with our_account(moto=False) as aws:
+        report = await rendered(aws, tmp_path, take_over)
+        assert not aws.live
+        assert not [worker for worker in report.workers if worker.possibly_running]
+        assert report.cost.final
+        errors = [entry.error for entry in report.scenes if entry.error]
+        assert errors
+        assert all("OutputClaimedError" in error for error in errors)
+        left = client(aws, "s3").list_objects_v2(Bucket=BUCKET, Prefix=CLAIMS)["Contents"]
+        assert len(left) == 1, "the claim of the other process stays"
