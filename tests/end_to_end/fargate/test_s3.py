@@ -147,6 +147,7 @@ async def rendered(aws, folder, at_first_encode, **settings):
         return await run.settled()
 
 
+@pytest.mark.long(15)
 async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch):
     """Nothing can be stopped without credentials: the report names the tasks, and they end soon."""
     monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
