@@ -13,6 +13,8 @@ medians.
   scenes. The client asks for the address of a task every 10 s and for the health of a worker every
   30 s. Upload, encode and download follow one after the other. A task is stopped after its last
   scene.
+- Old client, our service: the same client with the encode times of our service. It encodes one
+  scene at a time, so one of the two vCPUs of a task is idle.
 - Ours, public image: the engine, with one scene at a time on each task.
 - Ours, our service: the encode of a scene is shorter by the ratio that
   ``benchmarks/render.py --peer`` measured, and each task encodes one scene for each vCPU. The first
@@ -96,6 +98,8 @@ HUB_PULL_SECONDS = 57
 Hub, see `PULL_SECONDS`."""
 BOOT_SECONDS = 2.0
 """Seconds from RUNNING until the public image answers: the import of its program took 1.9 s."""
+SERVICE_BOOT_SECONDS = 0.7
+"""Seconds from RUNNING until our service answers: ``benchmarks/start.py``."""
 BILL_GOAL, WALL_GOAL = 1 / 8, 1 / 3
 NAMES = tuple(f"s{number}" for number in range(SCENES))
 
@@ -187,10 +191,12 @@ async def run_ours(cloud: Cloud, measurements: Measurements) -> Outcome:
     return Outcome(report.wall_seconds, report.cost.usd if report.cost else Decimal(), len(billed))
 
 
-async def run_old(times: RandomTimes) -> Outcome:
-    """Simulate the old client on the public image."""
-    cloud = times.cloud(PUBLIC_IMAGE_SECONDS, Protocol.ONESTEP, rates("FARGATE"))
-    cloud.running_before_ready = BOOT_SECONDS
+async def run_old(times: RandomTimes, *, protocol: Protocol) -> Outcome:
+    """Simulate the old client on the public image (``onestep``) or on our service."""
+    public = protocol is Protocol.ONESTEP
+    seconds = PUBLIC_IMAGE_SECONDS if public else SERVICE_SECONDS
+    cloud = times.cloud(seconds, protocol, rates("FARGATE"))
+    cloud.running_before_ready = BOOT_SECONDS if public else SERVICE_BOOT_SECONDS
     began, bills, ends = anyio.current_time(), list[Decimal](), list[float]()
     share = SCENES // TASKS
 
@@ -260,7 +266,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="number of seeds")
     arguments = parser.parse_args()
     setups: dict[str, Callable[[RandomTimes], Awaitable[Outcome]]] = {
-        "old client, public image": run_old,
+        "old client, public image": partial(run_old, protocol=Protocol.ONESTEP),
+        "old client, our service": partial(run_old, protocol=Protocol.NATIVE),
         "ours, public image": our_setup(Protocol.ONESTEP),
         "ours, our service, first run": our_setup(Protocol.NATIVE, second_run=False),
         "ours, our service": our_setup(Protocol.NATIVE),

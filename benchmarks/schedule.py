@@ -36,7 +36,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -45,11 +45,9 @@ from statistics import median
 import anyio
 from cloud.account import make_scenes, run_client
 from cloud.virtual import log_normal, render_scenes, run_in_virtual_time
-from schedules.comparisons import FAIR_ROW, SILENT_GOALS, measure_fairness, measure_silent
-from schedules.runs import Pair, run_scenario
-from schedules.scenarios import SCENARIOS, Scenario
-from schedules.table import HEAD, check_goals, print_goal, row_lines
-from schedules.task_model import MODELS, TaskModel
+from schedules.measure import ROW_NAMES, measure_rows
+from schedules.table import print_goal
+from schedules.task_model import MODELS
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.models.limits import Limits
@@ -71,7 +69,6 @@ ACCOUNT = EmulatorConfig(
 ACCOUNT_STARTUP = 8.0
 """Start-up of a task on the emulator, in seconds."""
 LIMITS = Limits(workers=TASKS)
-ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW)
 
 
 def draw_encodes(seed: int, audio_seconds: Sequence[float]) -> dict[str, float]:
@@ -176,34 +173,6 @@ def measure_emulated(folder: Path) -> bool:
     return print_goal(f"median of ours is at most {GOAL} times the bound", met=met)
 
 
-def measure_rows(
-    names: Collection[str], models: Collection[TaskModel], seeds: int, hour_usd: Decimal | None
-) -> bool:
-    """Measure the named rows with each task model, and return whether all goals are met."""
-    met = [_measure_rows(names, model, seeds, hour_usd) for model in models]
-    return all(met)
-
-
-def _measure_rows(
-    names: Collection[str], model: TaskModel, seeds: int, hour_usd: Decimal | None
-) -> bool:
-    print(f"\ntask model {model.name}: {model.seconds_per_work:.3f} s for a second of work\n{HEAD}")
-    results = dict[Scenario, Sequence[Pair]]()
-    for scenario in SCENARIOS:
-        if scenario.name in names:
-            results[scenario] = run_scenario(scenario, model, seeds, hour_usd)
-            print("\n".join(row_lines(scenario, results[scenario])), flush=True)
-    met = [check_goals(results)]
-    met += [
-        measure_silent(scenario, model, seeds, hour_usd)
-        for scenario in results
-        if scenario.name in SILENT_GOALS
-    ]
-    if FAIR_ROW in names:
-        met.append(measure_fairness(model, seeds, hour_usd))
-    return all(met)
-
-
 def _row_names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := set(names).difference(ROW_NAMES):
@@ -221,7 +190,10 @@ def main() -> int:
     parser.add_argument("--no-emulator", action="store_true")
     arguments = parser.parse_args()
     models = [MODELS[arguments.model]] if arguments.model else list(MODELS.values())
-    met = [measure_rows(arguments.rows or ROW_NAMES, models, arguments.seeds, arguments.hour_usd)]
+    met = [
+        measure_rows(arguments.rows or ROW_NAMES, model, arguments.seeds, arguments.hour_usd)
+        for model in models
+    ]
     if not arguments.rows:
         print(f"\n{SCENES} scenes on {TASKS} tasks in virtual time")
         met.append(measure_virtual(arguments.seeds))

@@ -1,4 +1,4 @@
-"""Lower bounds of the wall time and of the bill of a run, for a scheduler that knows everything."""
+"""Lower bound of the wall time of a run, for a scheduler that knows everything in advance."""
 
 from __future__ import annotations
 
@@ -6,63 +6,64 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cloudburst.engine.forecast.billing_forecast import billed_seconds
-from schedules.task_model import TaskModel
+_ROUNDING = 1e-9
+"""Relative error of sums of seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoundTask:
-    """Task that takes part in a bound."""
+class BoundWorker:
+    """Worker that takes part in a bound; it is launched when the run begins."""
 
     startup: float
-    """Seconds from its launch until its worker is ready."""
+    """Seconds from its launch until it is ready."""
+    slots: int
+    """Number of encoder slots."""
+    transfer: float
+    """Seconds of one upload or download."""
     slowness: float = 1.0
-    """Factor by which encodes take longer than on a usual task."""
+    """Seconds that an encode takes here, for each second of its usual time."""
+    shared_from: float = math.inf
+    """Shortest encode that idle slots share, in seconds of its usual time; infinite: none."""
+
+    def shortest(self, encode: float) -> float:
+        """Return the shortest time in which this worker encodes one scene, in seconds."""
+        return self.slowness * encode / (self.slots if encode >= self.shared_from else 1)
 
 
-def wall_bound(model: TaskModel, encodes: Sequence[float], tasks: Sequence[BoundTask]) -> float:
-    """Return the seconds that no schedule on these tasks, all launched at once, can fall below.
+def wall_bound(encodes: Sequence[float], workers: Sequence[BoundWorker]) -> float:
+    """Return the seconds that no schedule on these workers can fall below.
 
-    After the first upload, all slots are busy until the last download, and the longest scene starts
-    at once on the best task. If all scenes take equally long, a slot can only encode whole ones,
-    unless slots share an encode.
+    All slots are busy from the first upload to the last download, and the longest scene starts at
+    once on the best worker. If all scenes take equally long and none is shared, a slot encodes
+    whole scenes only.
 
     Args:
-        model: Task model.
-        encodes: Encode time of each scene on a usual task, in seconds.
-        tasks: Tasks of the run; those that never become ready are left out.
+        encodes: Usual encode time of each scene, in seconds.
+        workers: Workers of the run.
     """
-    shared_from, total = model.min_shared_seconds, sum(encodes)
-    alone = max(each / (model.slots if each >= shared_from else 1) for each in encodes)
-    whole = math.isclose(alone, min(encodes))  # equal scenes that no slots share
+    longest, total = max(encodes), sum(encodes)
+    shared_from = min(worker.shared_from for worker in workers)
+    whole = longest < shared_from and math.isclose(longest, min(encodes))
 
     def encoded_by(end: float) -> float:
-        """Return the encode seconds that the tasks can have finished at a time."""
+        """Return the sum of the usual encode times of what can be encoded until then."""
         done = 0.0
-        for task in tasks:
-            left = max(0.0, end - task.startup - 2 * model.transfer) / task.slowness
-            done += model.slots * (math.floor(left / alone + 1e-9) * alone if whole else left)
+        for worker in workers:
+            busy = max(0.0, end - worker.startup - 2 * worker.transfer) / worker.slowness
+            done += worker.slots * (
+                math.floor(busy / longest + _ROUNDING) * longest if whole else busy
+            )
         return done
 
-    first = min(task.startup + alone * task.slowness for task in tasks)
-    return max(
-        _smallest(lambda end: encoded_by(end) >= total * (1 - 1e-9)), first + 2 * model.transfer
+    first = min(
+        worker.startup + max(map(worker.shortest, encodes)) + 2 * worker.transfer
+        for worker in workers
     )
-
-
-def bill_bound(model: TaskModel, encodes: Sequence[float]) -> float:
-    """Return the bill of one usual task that encodes everything with full slots, in USD."""
-    seconds = usual_task_wall(model, encodes) - model.placement + model.stop
-    return float(model.usd_per_second) * billed_seconds(seconds)
-
-
-def usual_task_wall(model: TaskModel, encodes: Sequence[float]) -> float:
-    """Return the lower bound of the wall time with one usual task, in seconds."""
-    return wall_bound(model, encodes, [BoundTask(startup=model.startup)])
+    return max(first, _smallest(lambda end: encoded_by(end) >= total * (1 - _ROUNDING)))
 
 
 def _smallest(fits: Callable[[float], bool]) -> float:
-    """Return the smallest number that fits, if all larger numbers do so too."""
+    """Return the smallest number that fits, if all larger numbers fit too."""
     low, high = 0.0, 1.0
     while not fits(high):
         low, high = high, 2 * high

@@ -82,8 +82,8 @@ def _outcome(case: Case, report: Report) -> Outcome:
         wall=report.wall_seconds,
         ratio=report.wall_seconds / case.wall_bound,
         usd=usd,
-        bill_ratio=usd / case.bill_bound,
+        bill_ratio=usd / case.one_task_bill,
         tasks=len(report.workers),
         saved=case.one_task_wall - report.wall_seconds,
-        added=usd - case.bill_bound,
+        added=usd - case.one_task_bill,
     )

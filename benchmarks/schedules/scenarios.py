@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from cloud.virtual import log_normal, scene
 
+from cloudburst.engine.forecast.billing_forecast import billed_seconds
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.testing import FakeCloud
-from schedules.bounds import BoundTask, bill_bound, usual_task_wall, wall_bound
+from schedules.bounds import wall_bound
 from schedules.task_model import TaskModel
 
 SPOT_NOTICE_SECONDS = 120.0
@@ -109,24 +110,25 @@ class Case:
         Interruptions, and tasks that replace others, are left out.
         """
         tasks = [
-            BoundTask(
+            self.model.bound_worker(
                 startup=self.model.startup_of(f"fake-{number}", seed=self.seed),
                 slowness=self.faults.slow.get(number, 1.0),
             )
             for number in range(1, self.workers + 1)
             if number not in self.faults.silent
         ]
-        return wall_bound(self.model, list(self.encodes.values()), tasks)
-
-    @property
-    def bill_bound(self) -> float:
-        """Bill of one usual task, in USD."""
-        return bill_bound(self.model, list(self.encodes.values()))
+        return wall_bound(list(self.encodes.values()), tasks)
 
     @property
     def one_task_wall(self) -> float:
         """Lower bound of the wall time on one usual task, in seconds."""
-        return usual_task_wall(self.model, list(self.encodes.values()))
+        return wall_bound(list(self.encodes.values()), [self.model.bound_worker()])
+
+    @property
+    def one_task_bill(self) -> float:
+        """Bill of one usual task with that wall time, in USD."""
+        seconds = self.one_task_wall - self.model.placement + self.model.stop
+        return float(self.model.usd_per_second) * billed_seconds(seconds)
 
 
 def equal(number: int, seconds: float) -> Draw:

@@ -14,6 +14,26 @@ BILL_GOAL = 3.0
 """Bill of a later run over that of one usual task, at most."""
 LATER_GOAL = 1.05
 """Wall time of a later run over that of the first run of the same seed, at most."""
+FIRST_GOAL = 1.02
+"""Median wall time of first runs over the bound, relative to `EARLIER_FIRST_MEDIANS`, at most."""
+EARLIER_FIRST_MEDIANS: Mapping[str, float] = {
+    "A": 1.145,
+    "A2": 1.218,
+    "A3": 1.178,
+    "S1": 1.016,
+    "S2": 1.001,
+    "S3": 1.001,
+    "M0": 1.004,
+    "B": 1.003,
+    "B4": 1.001,
+    "B5": 1.001,
+    "B6": 1.002,
+    "C": 1.003,
+    "H": 1.004,
+    "H2": 1.014,
+}
+"""Median wall time of first runs over the bound with twenty seeds, with the scheduler that compared
+seconds instead of dollars (commit cb88553, 2026-11-26)."""
 
 HEAD = (
     f"{'row':4} {'run':6} {'wall':>8} {'/ bound':>8} {'worst':>6} {'bill':>8} "
@@ -77,6 +97,14 @@ def check_goals(results: Mapping[Scenario, Sequence[Pair]]) -> bool:
             f"later runs: at most {LATER_GOAL} times as long as the first run of the same seed",
             over_first,
             LATER_GOAL,
+        ),
+        _check(
+            f"first runs: median at most {FIRST_GOAL} times that of the earlier scheduler",
+            {
+                name: median(pair.first.ratio for pair in pairs) / EARLIER_FIRST_MEDIANS[name]
+                for name, pairs in rows.items()
+            },
+            FIRST_GOAL,
         ),
     )
     return all(checks)

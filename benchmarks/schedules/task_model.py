@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.models.default_performance import (
@@ -24,6 +24,7 @@ from cloudburst.models.performance import (
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
+from schedules.bounds import BoundWorker
 
 TASK_USD_PER_SECOND = US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD, public_ipv4=False)
 """Price of a task with 2 vCPU and 4 GB in USD per second: $0.0987 an hour."""
@@ -37,6 +38,8 @@ class TaskModel:
     """Name of the model on the command line."""
     seconds_per_work: float
     """Seconds that an encoder slot needs for each second of work (weighted length of a scene)."""
+    has_goals: bool = False
+    """True if the goals of the tables apply."""
     min_shared_work: float = math.inf
     """Work from which idle slots take part in the encode of a scene; infinite: never."""
     slots: int = 2
@@ -67,14 +70,28 @@ class TaskModel:
         )
 
     @property
-    def min_shared_seconds(self) -> float:
-        """Seconds from which idle slots take part in an encode; infinite: never."""
+    def shared_from(self) -> float:
+        """Shortest encode in which idle slots take part, in seconds; infinite: none."""
         return self.min_shared_work * self.seconds_per_work
+
+    def bound_worker(self, *, startup: float | None = None, slowness: float = 1.0) -> BoundWorker:
+        """Return a task for a lower bound, by default a usual one.
+
+        Args:
+            startup: Start-up time in seconds; ``None``: the mean.
+            slowness: Factor by which encodes take longer than on a usual task.
+        """
+        return BoundWorker(
+            startup=self.startup if startup is None else startup,
+            slots=self.slots,
+            transfer=self.transfer,
+            slowness=slowness,
+            shared_from=self.shared_from,
+        )
 
     def startup_of(self, task: str, *, seed: int) -> float:
         """Return the start-up time that a seed draws for a task."""
-        spread = self.startup_spread
-        return self.startup * random.Random(f"{seed} {task}").uniform(1 - spread, 1 + spread)
+        return self.startup * (1 + self.startup_spread * _deviation(task, seed))
 
     def cloud(self, encodes: Mapping[str, float], *, seed: int) -> FakeCloud:
         """Return a cloud with tasks of this model.
@@ -90,7 +107,7 @@ class TaskModel:
             upload=self.transfer,
             encode=encodes.__getitem__,
             download=self.transfer,
-            shared_from=self.min_shared_seconds,
+            shared_from=self.shared_from,
             stop_takes=0.2,
             ends_after=self.stop,
             rates=US_EAST_1_RATES,
@@ -98,7 +115,13 @@ class TaskModel:
         )
 
 
-BURSTS = TaskModel(name="bursts", seconds_per_work=0.345 / 0.63)
+@cache
+def _deviation(task: str, seed: int) -> float:
+    """Return the number between -1 and 1 that a seed draws for a task."""
+    return random.Random(f"{seed} {task}").uniform(-1, 1)
+
+
+BURSTS = TaskModel(name="bursts", seconds_per_work=0.345 / 0.63, has_goals=True)
 """Speed of the renderer of 2026-11-25: 0.345 s of a core for each second of work, on a vCPU that
 does 63 % of the work of a core. Slots do not share an encode."""
 RENDERER = TaskModel(

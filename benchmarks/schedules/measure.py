@@ -1,0 +1,43 @@
+"""Measurement of all scenarios or some of them, with one or more task models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+
+from schedules.comparisons import FAIR_ROW, SILENT_GOALS, measure_fairness, measure_silent
+from schedules.runs import Pair, run_scenario
+from schedules.scenarios import SCENARIOS, Scenario
+from schedules.table import HEAD, check_goals, row_lines
+from schedules.task_model import TaskModel
+
+ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW)
+"""Names of all rows."""
+
+
+def measure_rows(
+    names: Collection[str], model: TaskModel, seeds: int, hour_usd: Decimal | None
+) -> bool:
+    """Print the named rows and the goals, and return whether all goals are met.
+
+    Args:
+        names: Names of the rows.
+        model: Task model.
+        seeds: Number of seeds.
+        hour_usd: Value of an hour of waiting, in USD; ``None``: the default of the client.
+    """
+    print(f"\ntask model {model.name}: {model.seconds_per_work:.3f} s for a second of work\n{HEAD}")
+    results = dict[Scenario, Sequence[Pair]]()
+    for scenario in SCENARIOS:
+        if scenario.name in names:
+            results[scenario] = run_scenario(scenario, model, seeds, hour_usd)
+            print("\n".join(row_lines(scenario, results[scenario])), flush=True)
+    met = [check_goals(results)] if results and model.has_goals else []
+    met += [
+        measure_silent(scenario, model, seeds, hour_usd)
+        for scenario in results
+        if scenario.name in SILENT_GOALS
+    ]
+    if FAIR_ROW in names:
+        met.append(measure_fairness(model, seeds, hour_usd))
+    return all(met)
