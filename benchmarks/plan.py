@@ -143,7 +143,7 @@ def compare_plans(inputs: Inputs, folder: Path, number: int) -> bool:
     for index, run in enumerate(runs, 1 - TRAINING_RUNS):
         checked = check_scenes(run.scenes, run.options, Limits())
         works = [scene_work(scene) for scene in checked]
-        plan = default_plan(works, [local_workers()], max_tasks=1)
+        plan = default_plan(works, [local_workers()], max_tasks=1, hour_usd=Limits().hour_usd)
         report = anyio.run(render, run, folder / str(index))
         error = report.wall_seconds / plan.seconds - 1
         if index > 0:

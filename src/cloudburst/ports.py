@@ -429,8 +429,8 @@ class Backend:
     """Processor architecture that was chosen for the tasks and the reason, for the report; ``None``
     if there was no choice."""
     eager: bool = False
-    """True if a worker is started for every waiting scene, up to ``Limits.workers``, even if it
-    does not pay off: for callers that have planned the number of workers."""
+    """True if a worker is started for every waiting scene, up to ``Limits.workers``, even if it is
+    not worth its price: for callers that have planned the number of workers."""
     cancels_encodes: bool = False
     """True if a worker can stop an encode on request."""
     usd_per_second: Decimal = Decimal()

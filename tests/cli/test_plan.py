@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import wave
 from dataclasses import replace
 from decimal import Decimal
@@ -108,6 +109,42 @@ def test_the_fastest_for_the_money(scenes: Path, capsys: pytest.CaptureFixture[s
     assert all(Decimal(p["usd_high"]) > Decimal("0.5") for p in faster)
 
 
+def test_the_next_step_is_the_cheapest_second(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "10h")
+    chosen, step = said["chosen"], said["next_step"]
+
+    def price(other: dict[str, Any]) -> float:
+        extra = float(other["usd"]) - float(chosen["usd"])
+        return extra / (chosen["seconds"] - other["seconds"])
+
+    faster = [each for each in said["frontier"] if each["seconds"] < chosen["seconds"]]
+    assert step == min(faster, key=price)
+    _, said = plan(capsys, scenes, "--backend", "fargate", "--budget", "100")
+    assert said["next_step"] is None, "nothing is faster than the fastest"
+
+
+def test_the_value_of_an_hour_chooses_the_number_of_tasks(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measured: each scene takes 5 s, and a task encodes two at once."""
+    cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
+    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud)
+    (work,) = {scene_work(s) for s in check_scenes(entries(scenes), RenderOptions(), Limits())}
+    encodes = [Sample(kind=kind, measure="encode", seconds=5.0, work=work)] * 30
+    write_history([Sample(kind=kind, measure="startup", seconds=58.0), *encodes])
+    tasks = dict[str, int]()
+    for options in ((), ("--hour-usd", "0"), ("--hour-usd", "0.3")):
+        _, said = plan(capsys, scenes, "--backend", "fargate", "--tier", "STANDARD", *options)
+        tasks[said["reason"]] = said["chosen"]["tasks"]
+    assert tasks == {
+        "what cloudburst render does by default": 2,
+        "what cloudburst render does with --hour-usd 0": 1,
+        "what cloudburst render does with --hour-usd 0.3": 1,
+    }
+
+
 def test_no_plan_is_good_enough(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "30s")
     assert (code, said["fits"]) == (2, False)
@@ -167,6 +204,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
         budget=None,
         default_candidates=known,
         max_tasks=4,
+        hour_usd=Decimal(1),
     )
     view = PlanView(choice, checked, options, BackendOptions(deadline=200.0), "a note on prices")
     for width in (60, 80, 120):
@@ -182,6 +220,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
         assert plan_text(choice.plan).split(":")[0] in text
         assert "the cheapest within 3 min 20 s" in text
         assert "The bill is between $" in text
+        assert re.search(r"Next step: \d × .* s sooner for \$.* more, .* for an hour\.", text)
         assert "(assumed)" in text
         assert "a note on prices" in text
 
@@ -338,7 +377,13 @@ def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> N
     known = find_candidates(PlanData(), where, account, workers=None, everywhere=False)
     works = [scene_work(s) for s in check_scenes(entries(scenes), RenderOptions(), Limits())]
     choice = choose(
-        works, known, deadline=200.0, budget=Decimal(1), default_candidates=known, max_tasks=4
+        works,
+        known,
+        deadline=200.0,
+        budget=Decimal(1),
+        default_candidates=known,
+        max_tasks=4,
+        hour_usd=Decimal(1),
     )
     assert workers_text(choice.plan) == f"{done.limits.workers} × {done.tier.name}"
     assert (done.limits.deadline, done.limits.max_usd) == (200.0, Decimal(1))

@@ -219,17 +219,21 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")
     monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
-    assert run(["resume", "--to", "../out", "--budget", "5", "--quiet"]) == 0
+    given = ["--budget", "5", "--hour-usd", "0.25"]
+    assert run(["resume", "--to", "../out", *given, "--quiet"]) == 0
     assert made == [("fargate", 7), Tier.HIGH_PERFORMANCE, (120, 7)]
     first, second = read_journal(journal_path(tmp_path / "out", "night")).processes
     assert second.options == first.options == options.model_copy(update={"watermark": mark})
-    assert second.limits == Limits(workers=7, attempts=2, max_usd=Decimal(5))
+    assert second.limits == Limits(
+        workers=7, attempts=2, max_usd=Decimal(5), hour_usd=Decimal("0.25")
+    )
     assert second.tier is Tier.HIGH_PERFORMANCE
 
 
 def test_limits_that_are_given_count():
-    assert _limits(Limits(workers=3), RunOptions(workers=5), None) == Limits(workers=5)
-    assert _limits(Limits(workers=3), RunOptions(), None) == Limits(workers=3)
+    none = {"budget": None, "hour_usd": None}
+    assert _limits(Limits(workers=3), RunOptions(workers=5), **none) == Limits(workers=5)
+    assert _limits(Limits(workers=3), RunOptions(), **none) == Limits(workers=3)
 
 
 @pytest.mark.parametrize(

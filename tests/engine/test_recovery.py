@@ -554,7 +554,7 @@ async def test_workers_that_have_run_for_long_are_expected_at_once():
     await killed(cloud, journal, these[:2], seconds=45, **settings)
     assert len(cloud.running) == 2
     await anyio.sleep(3600)
-    settings = {"measurements": known(cloud), "limits": Limits(workers=4)}
+    settings = {"measurements": known(cloud), "limits": Limits(workers=4, hour_usd=Decimal("0.1"))}
     _, report = await resumed(cloud, journal, these, **settings)
     assert report.status is Status.COMPLETE
     assert len(cloud.launched) == 2

@@ -20,6 +20,7 @@ from cloudburst.backends import (
 )
 from cloudburst.cli.options import RUN, Duration
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
@@ -67,6 +68,14 @@ class BackendOptions:
             "deadline, use the fastest tasks within it.",
         ),
     ] = None
+    hour_usd: Annotated[
+        Decimal,
+        Parameter(
+            validator=Number(gte=0),
+            help="Value of an hour of waiting in USD: a task is started if the time that it saves "
+            "is worth more than it adds to the bill.",
+        ),
+    ] = Limits().hour_usd
 
     def open_backend(
         self, settings: Settings, *, workers: int | None

@@ -30,6 +30,7 @@ from cloudburst.cli.plan_choice import (
     Choice,
     choose,
     find_candidates,
+    next_step_text,
     no_plan_text,
     plan_text,
     total_vcpu,
@@ -95,6 +96,7 @@ def plan_command(
         budget=backend.budget,
         default_candidates=configured,
         max_tasks=workers or Limits().workers,
+        hour_usd=backend.hour_usd,
     )
     view = PlanView(choice, checked, options, backend, price_note(data.prices, settings))
     if json:
@@ -128,6 +130,7 @@ class PlanView:
     def json(self) -> str:
         """Return the chosen plan, the Pareto-optimal plans and the figures behind them as JSON."""
         choice = self.choice
+        step = choice.plans.next_step(choice.plan)
         return json.dumps(
             {
                 "type": "plan",
@@ -136,6 +139,7 @@ class PlanView:
                 "fits": choice.fits,
                 "reason": choice.reason,
                 "chosen": _plan_to_json(choice.plan),
+                "next_step": None if step is None else _plan_to_json(step),
                 "frontier": [_plan_to_json(plan) for plan in choice.plans.frontier],
                 "figures": [_figures_to_json(each) for each in choice.candidates],
             }
@@ -156,6 +160,8 @@ class PlanView:
             yield Text(
                 f"The bill is between {format_usd(plan.usd_low)} and {format_usd(plan.usd_high)}."
             )
+        if (step := next_step_text(choice, spot=self.backend.spot)) is not None:
+            yield Text(f"Next step: {step}.")
         if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
             note = f"The plan needs {vcpu} vCPU at once; a new account has {NEW_ACCOUNT_VCPU}."
             yield Text(note, "yellow")

@@ -21,6 +21,7 @@ from cloudburst.engine.forecast.plan import (
 )
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
@@ -54,6 +55,7 @@ def choose(
     budget: Decimal | None,
     default_candidates: Sequence[Candidate],
     max_tasks: int,
+    hour_usd: Decimal,
 ) -> Choice:
     """Choose a plan by deadline and budget.
 
@@ -68,6 +70,7 @@ def choose(
         budget: Largest bill in USD; ``None`` for no budget.
         default_candidates: Kinds of workers for a run without deadline and budget.
         max_tasks: Largest number of tasks of a run without deadline and budget.
+        hour_usd: Value of an hour of waiting, in USD, for a run without deadline and budget.
     """
     plans = enumerate_plans(works, [each.worker_kind for each in candidates])
     if deadline is not None:
@@ -80,8 +83,10 @@ def choose(
         reason = f"the fastest within {format_usd(budget)}, even if everything is slow"
     else:
         kinds = list(_default_kinds(default_candidates))
-        found = default_plan(works, kinds, max_tasks=max_tasks)
+        found = default_plan(works, kinds, max_tasks=max_tasks, hour_usd=hour_usd)
         reason = "what cloudburst render does by default"
+        if hour_usd != Limits().hour_usd:
+            reason = f"what cloudburst render does with --hour-usd {hour_usd}"
     plan = found or plans.closest(deadline=deadline, budget=budget)
     return Choice(
         plan=plan, reason=reason, fits=found is not None, plans=plans, candidates=candidates
@@ -127,6 +132,7 @@ def apply_plan(
         budget=backend.budget,
         default_candidates=candidates,
         max_tasks=request.limits.workers,
+        hour_usd=request.limits.hour_usd,
     )
     if not choice.fits:
         msg = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
@@ -202,6 +208,22 @@ def plan_text(plan: Plan, *, spot: bool = False) -> str:
     price = format_usd(plan.usd) if plan.paid_group else "free"
     workers = " and ".join(_group_text(group, spot=spot) for group in _paid_first(plan))
     return f"{price}, {format_duration(plan.seconds)}: {workers}"
+
+
+def next_step_text(choice: Choice, *, spot: bool = False) -> str | None:
+    """Return what the next faster plan costs and saves, and its price for an hour, in words.
+
+    Return ``None`` if no plan is faster than the chosen one.
+    """
+    plan, step = choice.plan, choice.plans.next_step(choice.plan)
+    if step is None:
+        return None
+    saved, extra = plan.seconds - step.seconds, step.usd - plan.usd
+    sooner = f"{workers_text(step, spot=spot)} is done {format_duration(saved)} sooner"
+    if extra <= 0:
+        return f"{sooner} and is not more expensive"
+    hour = extra * 3600 / Decimal(saved)
+    return f"{sooner} for {format_usd(extra)} more, which is {format_usd(hour)} for an hour"
 
 
 def _group_text(group: WorkerGroup, *, spot: bool) -> str:

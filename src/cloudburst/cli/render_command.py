@@ -54,7 +54,7 @@ def render_command(
         options=options,
         backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),
         tier=backend.selected_tier(),
-        limits=replace(run_options.limits(), max_usd=backend.budget),
+        limits=replace(run_options.limits(), max_usd=backend.budget, hour_usd=backend.hour_usd),
         overwrite=overwrite,
         film=(film or FilmFlags()).request(),
         custom_folder=to is not None,

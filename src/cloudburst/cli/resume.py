@@ -57,6 +57,7 @@ def resume_command(
         Decimal | None,
         Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0), group=RUN),
     ] = None,
+    hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0), group=RUN)] = None,
     run_options: RunOptions | None = None,
 ) -> int:
     """Resume a run that was interrupted, or in which scenes failed.
@@ -82,6 +83,8 @@ def resume_command(
     budget
         Largest bill in USD, including the tasks of earlier processes of the run: nothing is
         started that would take the bill over it.
+    hour_usd
+        Value of an hour of waiting in USD, as for `render`. Default: that of the run.
     """
     settings, run_options = read_settings(), run_options or RunOptions()
     folder = to or settings.results or RESULTS_FOLDER
@@ -96,7 +99,7 @@ def resume_command(
         if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             return 0
-    limits = _limits(process.limits, run_options, budget)
+    limits = _limits(process.limits, run_options, budget=budget, hour_usd=hour_usd)
     # The default limit is not passed on, so that this machine uses its own default.
     workers = run_options.workers
     if workers is None and limits.workers != Limits().workers:
@@ -163,10 +166,15 @@ def _default_folder(settings: Settings) -> OutputFolder:
     return absolute_location(settings.results or RESULTS_FOLDER)
 
 
-def _limits(limits: Limits, options: RunOptions, budget: Decimal | None) -> Limits:
-    if options.workers is not None:
-        limits = replace(limits, workers=options.workers)
-    return limits if budget is None else replace(limits, max_usd=budget)
+def _limits(
+    limits: Limits, options: RunOptions, *, budget: Decimal | None, hour_usd: Decimal | None
+) -> Limits:
+    return replace(
+        limits,
+        workers=limits.workers if options.workers is None else options.workers,
+        max_usd=limits.max_usd if budget is None else budget,
+        hour_usd=limits.hour_usd if hour_usd is None else hour_usd,
+    )
 
 
 def _backend_name(names: tuple[str, ...]) -> str:

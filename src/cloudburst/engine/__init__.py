@@ -10,16 +10,16 @@ encode and a download, until one succeeds or a further attempt cannot help. A fi
 makes has such attempts, too. The report is built from the records of scenes and workers.
 
 **Pool and scheduler** (``pool``, ``pool_state``, ``scheduler``). Scenes wait in one queue. The
-scheduler assigns them to workers, starts workers that pay off, moves waiting scenes to workers that
-become free, and has slow scenes encoded a second time. It decides without awaiting, so that no
-decision races another.
+scheduler assigns them to workers, starts workers that are worth their price, moves waiting scenes
+to workers that become free, and has slow scenes encoded a second time. It decides without awaiting,
+so that no decision races another.
 
 **Supervisors** (``supervisor``, ``launch``, ``worker``). A supervisor owns one worker: it launches
 the task, connects to the worker, watches and stops the task, also after errors, and waits until its
 bill is final.
 
 **Forecast** (``forecast``). Pure functions for the scheduler and for ``cloudburst plan`` compute
-how long scenes take on workers, the makespan of a run, and whether one more worker pays off.
+how long scenes take on workers, the makespan of a run, and how many workers are worth their price.
 
 **Journal and recovery** (``journal_writer``, ``recovery``, ``post_mortem_writer``). The journal
 records what happens to scenes and workers. A process that resumes a run restores the run's records

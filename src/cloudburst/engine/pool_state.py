@@ -37,7 +37,7 @@ class Ticket:
     `cloudburst.engine.forecast.scene_work.scene_work`."""
     deadline: float | None = None
     """Time at which the run should be done; ``None``: no deadline. To meet it, workers are started
-    even if they do not pay off."""
+    even if they are not worth their price."""
     avoided_tasks: set[str] = field(default_factory=set[str])
     """Ids of tasks on which an attempt at the scene failed."""
     suspect: bool = False

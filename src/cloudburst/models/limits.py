@@ -80,8 +80,13 @@ class Limits:
     earlier processes of a resumed run. ``None``: no limit."""
     deadline: Seconds | None = None
     """Target for the end of a run, in seconds from its start. While the forecast end is later, more
-    workers are started, within ``workers`` and ``max_usd``, even if they save less time than they
-    are billed without work. Nothing is cancelled at the deadline. ``None``: no deadline."""
+    workers are started, within ``workers`` and ``max_usd``, even if the time that they save is
+    worth less than they add to the bill. Nothing is cancelled at the deadline. ``None``: no
+    deadline."""
+    hour_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1)
+    """Value of one hour of waiting for a run, in USD. Tasks are started as long as the time that
+    they save is worth more than they add to the bill. The default is for a person or a web request
+    that waits; 0: only what makes the run cheaper is started."""
     speculative_copies: bool = True
     """True if a scene whose encode takes much longer than expected is encoded a second time on an
     idle worker; the first finished encode counts. Only workers that can cancel an encode take

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.anyio
 
 BOOT, STOP, MOVE, PULL = 40.0, 15.0, 2.0, 10.0
 OPTIONS = RenderOptions()
+TASK_HOUR = 3600 * US_EAST_1_RATES.task_usd_per_second(TaskSpec().tier, public_ipv4=False)
+"""With this value of an hour, a second of waiting is worth as much as a second of a task."""
 
 
 @dataclass
@@ -130,8 +132,14 @@ async def test_this_machine_costs_nothing():
     assert report.wall_seconds == pytest.approx(report.predicted.wall_seconds, rel=0.05)
 
 
-@pytest.mark.parametrize("length", [5.0, 30.0, 120.0])
-async def test_as_many_tasks_are_predicted_as_are_started(length):
+@pytest.mark.parametrize(
+    ("length", "hour_usd", "tasks"),
+    [
+        *[(5.0, TASK_HOUR, 1), (30.0, TASK_HOUR, 3), (120.0, TASK_HOUR, 6)],
+        *[(5.0, Decimal(1), 4), (30.0, Decimal(1), 6), (120.0, Decimal(0), 1)],
+    ],
+)
+async def test_as_many_tasks_are_predicted_as_are_started(length, hour_usd, tasks):
     """With figures that are measured, few scenes are worth few tasks."""
     scenes = [checked(f"s{n}", length) for n in range(12)]
     place = Place(cloud(scenes), TRUE)
@@ -141,7 +149,7 @@ async def test_as_many_tasks_are_predicted_as_are_started(length):
         Sample(kind="fake", measure="transfer", seconds=MOVE),
         Sample(kind="fake", measure="stop", seconds=STOP),
     ]
-    limits = Limits(workers=6)
+    limits = Limits(workers=6, hour_usd=hour_usd)
     report = await rendered([place], scenes, limits=limits, measurements=Measurements(known))
     assert report.wall_seconds == pytest.approx(report.predicted.wall_seconds, rel=0.06)
     offer = WorkerKind(
@@ -151,10 +159,11 @@ async def test_as_many_tasks_are_predicted_as_are_started(length):
         max_workers=6,
         usd_per_second=US_EAST_1_RATES.task_usd_per_second(TaskSpec().tier, public_ipv4=False),
     )
-    plan = default_plan([scene_work(scene) for scene in scenes], [offer], max_tasks=6)
+    works = [scene_work(scene) for scene in scenes]
+    plan = default_plan(works, [offer], max_tasks=6, hour_usd=hour_usd)
     billed = [worker for worker in report.workers if worker.cost]
     assert plan.tasks == len(billed)
-    assert plan.tasks == {5.0: 2, 30.0: 4, 120.0: 4}[length]  # 5 would be no sooner than 4
+    assert plan.tasks == tasks
 
 
 async def test_a_deadline_is_foreseen_too():
@@ -167,7 +176,7 @@ async def test_a_deadline_is_foreseen_too():
         await rendered(
             [Place(cloud(scenes), TRUE)],
             scenes,
-            limits=Limits(workers=6, deadline=deadline),
+            limits=Limits(workers=6, deadline=deadline, hour_usd=TASK_HOUR),
             measurements=Measurements(known),
         )
         for deadline in (None, 80.0)
@@ -188,12 +197,14 @@ async def test_a_fleet_is_foreseen_in_no_time():
         max_workers=1000,
         usd_per_second=Decimal("0.00003"),
     )
-    plan = default_plan(works, [offer], max_tasks=1000)
+    plan = default_plan(works, [offer], max_tasks=1000, hour_usd=Decimal(1))
     assert plan.tasks == 1000
     bound = BOOT + sum(works) / 1000 + MOVE
     assert bound <= plan.seconds < 1.1 * bound + max(works)
     measured = replace(offer, performance=replace(TRUE, measured=frozenset({"startup", "encode"})))
-    worth = default_plan(works, [measured], max_tasks=1000)
+    worth = default_plan(works, [measured], max_tasks=1000, hour_usd=TASK_HOUR)
     assert 1 < worth.tasks < 1000
-    one_more = make_plan(Load.from_works(works), [replace(worth.groups[0], count=worth.tasks + 1)])
-    assert worth.seconds - one_more.seconds <= BOOT
+    other = make_plan(Load.from_works(works), [replace(worth.groups[0], count=worth.tasks + 40)])
+    assert worth.seconds - other.seconds <= 40 * BOOT
+    quick = default_plan(works, [measured], max_tasks=1000, hour_usd=Decimal(1))
+    assert worth.tasks < quick.tasks

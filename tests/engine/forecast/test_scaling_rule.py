@@ -1,71 +1,106 @@
-"""The scaling rule and the forecast of billed seconds, with sums made by hand."""
+"""The scaling rule and the forecast of bills, with sums made by hand."""
 
 from __future__ import annotations
 
 import math
+import random
+from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cloudburst.engine.forecast.billing_forecast import (
-    billed_seconds,
-    billed_task_seconds,
-    unused_task_seconds,
+from cloudburst.engine.forecast.billing_forecast import billed_seconds, worker_billed_seconds
+from cloudburst.engine.forecast.scaling_rule import (
+    Goal,
+    Outcome,
+    forecast,
+    further_workers,
+    next_step,
 )
-from cloudburst.engine.forecast.scaling_rule import ScalingDecision, one_more_worker
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
 from cloudburst.models.performance import Performance
 
 TASK = Performance(startup_seconds=40.0, measured=frozenset({"startup", "encode"}))
 HERE = Performance(seconds_per_work=3.0, measured=frozenset({"startup", "encode"}))
+RATE = 0.00003
+TASK_HOUR = 3600 * RATE
+"""With this value of an hour, a second of waiting is worth as much as a second of a task."""
 
 
-def task(free_in: float = 40.0) -> SimulatedWorker:
-    return SimulatedWorker(free_in=(free_in,), performance=TASK, billed=True)
+def task(performance: Performance = TASK, *, slots: int = 1) -> SimulatedWorker:
+    return SimulatedWorker.started_now(performance, encoder_slots=slots, usd_per_second=RATE)
 
 
-def decide(works: list[float], workers: list[SimulatedWorker], **facts: float) -> ScalingDecision:
-    return one_more_worker(Load.from_works(works), workers, task(), **{"room": 9} | facts)  # type: ignore[arg-type]
+def decide(
+    works: list[float],
+    workers: list[SimulatedWorker],
+    *,
+    new: SimulatedWorker | None = None,
+    room: int = 9,
+    hour_usd: float = TASK_HOUR,
+    deadline: float = math.inf,
+) -> int:
+    goal = Goal(hour_usd=hour_usd, deadline=deadline)
+    return further_workers(Load.from_works(works), workers, new or task(), room=room, goal=goal)
 
 
-def test_the_first_worker_pays_off() -> None:
-    assert decide([0.1], []).pays_off
+def test_the_first_worker_is_started() -> None:
+    assert decide([0.1], []) == 1
+    assert decide([0.1], [], room=0) == 0
+    assert decide([], []) == 0
 
 
-def test_a_worker_that_was_never_measured_pays_off() -> None:
-    unknown = SimulatedWorker(free_in=(40.0,), performance=Performance(startup_seconds=40.0))
-    assert one_more_worker(Load.from_works([1.0]), [task()], unknown, room=1).pays_off
+def test_workers_that_were_never_measured_are_started_for_all_scenes() -> None:
+    unknown = task(Performance(startup_seconds=40.0), slots=2)
+    assert decide([1.0] * 7, [], new=unknown) == 4
+    assert decide([1.0] * 7, [], new=unknown, room=3) == 3
 
 
-@pytest.mark.parametrize(("scenes", "pays_off"), [(7, False), (8, False), (9, False), (10, True)])
-def test_a_task_pays_off_that_saves_more_than_its_start_up(scenes: int, pays_off: bool) -> None:
-    # 40 + 10 s for each scene on one task; on two, half of the scenes each.
-    decision = decide([10.0] * scenes, [task()])
-    assert decision.saved_seconds == 10.0 * (scenes // 2)
-    assert decision.unused_seconds == 40.0
-    assert decision.pays_off is pays_off
+@pytest.mark.parametrize(("scenes", "more"), [(7, 0), (8, 0), (9, 0), (10, 1)])
+def test_a_task_is_started_if_the_saved_time_is_worth_more_than_it(scenes: int, more: int) -> None:
+    # 40 + 10 s for each scene on one task; on two, half of the scenes each. The second task is
+    # billed for its start-up in addition, and costs as much a second as a second is worth.
+    assert decide([10.0] * scenes, [task()]) == more
 
 
-def test_the_rest_of_the_minute_counts_as_unused() -> None:
-    quick = Performance(startup_seconds=2.0, measured=TASK.measured)
-    new = SimulatedWorker(free_in=(2.0,), performance=quick, billed=True)
-    decision = one_more_worker(Load.from_works([10.0, 10.0]), [new], new, room=1)
-    assert decision == ScalingDecision(pays_off=False, saved_seconds=10.0, unused_seconds=50.0)
+def test_the_rest_of_the_minute_is_a_part_of_the_bill() -> None:
+    # Two scenes of 10 s: one task is billed for 60 s, and two for 120 s.
+    quick = task(Performance(startup_seconds=2.0, measured=TASK.measured))
+    assert decide([10.0, 10.0], [quick], new=quick, hour_usd=6 * TASK_HOUR - 0.001) == 0
+    assert decide([10.0, 10.0], [quick], new=quick, hour_usd=6 * TASK_HOUR + 0.001) == 1
 
 
-@pytest.mark.parametrize(("deadline", "pays_off"), [(109.0, True), (110.0, False)])
-def test_for_a_deadline_every_task_pays_off_that_saves_time(
-    deadline: float, pays_off: bool
-) -> None:
-    assert decide([10.0] * 7, [task()], deadline=deadline).pays_off is pays_off
-    assert not decide([10.0], [task()], deadline=1.0).pays_off, "one scene needs one task"
+def test_tasks_that_help_only_together_are_started_together() -> None:
+    # 12 scenes: 3 rounds on four tasks and on five, 2 rounds on six.
+    # Two more save 60 s and are billed for 80 s more.
+    assert decide([60.0] * 12, [task()] * 4, hour_usd=1.4 * TASK_HOUR) == 2
+    assert decide([60.0] * 12, [task()] * 4, hour_usd=1.3 * TASK_HOUR) == 0
+    assert decide([60.0] * 12, [task()] * 4, hour_usd=9 * TASK_HOUR, room=1) == 0
 
 
-def test_a_free_worker_pays_off_when_it_gets_a_scene() -> None:
-    load = Load.from_works([10.0] * 4)
-    for startup, pays_off in ((20.0, True), (200.0, False)):
+def test_time_that_is_worth_nothing_starts_only_what_is_cheaper() -> None:
+    assert decide([60.0] * 12, [], hour_usd=0) == 1
+    # A worker that is three times as slow is relieved of a part of its 3,600 s.
+    slow = SimulatedWorker(free_in=(0.0,), performance=HERE, usd_per_second=RATE)
+    assert decide([60.0] * 20, [slow], hour_usd=0) > 0
+
+
+@pytest.mark.parametrize(("deadline", "more"), [(109.0, 1), (110.0, 0), (55.0, 6), (49.0, 6)])
+def test_the_cheapest_number_that_meets_the_deadline(deadline: float, more: int) -> None:
+    # One task takes 110 s, two take 80 s; seven take 50 s, which is the least.
+    assert decide([10.0] * 7, [task()], deadline=deadline) == more
+
+
+def test_one_scene_needs_one_task_whatever_the_deadline() -> None:
+    assert decide([10.0], [task()], deadline=1.0) == 0
+
+
+def test_a_free_worker_is_started_when_it_gets_a_scene() -> None:
+    for startup, more in ((20.0, 1), (200.0, 0)):
         late = Performance(startup_seconds=startup, measured=TASK.measured)
-        new = SimulatedWorker(free_in=(startup,), performance=late)
-        assert one_more_worker(load, [task()], new, room=1).pays_off is pays_off
+        new = SimulatedWorker.started_now(late, encoder_slots=1, usd_per_second=0.0)
+        assert decide([10.0] * 4, [task()], new=new, room=1) == more
 
 
 def test_free_workers_must_not_delay_a_run() -> None:
@@ -74,10 +109,16 @@ def test_free_workers_must_not_delay_a_run() -> None:
     load = Load.from_works([10.0] * 12)
     alone, helped = (load.schedule_on(workers).makespan for workers in ([task()], [here, task()]))
     assert (alone, helped) == (160.0, 120.0)
-    decision = one_more_worker(load, [here, task()], task(), room=9)
-    assert decision.saved_seconds <= decision.unused_seconds
-    assert decision.pays_off
-    assert not one_more_worker(load, [here, task()], task(), room=0).pays_off
+    assert decide([10.0] * 12, [here, task()]) == 1
+    assert decide([10.0] * 12, [here, task()], room=0) == 0
+
+
+def test_the_next_step() -> None:
+    # 220 s on four tasks and on five, 160 s on six.
+    load = Load.from_works([60.0] * 12)
+    step = next_step(load, [task()] * 4, task(), number=0, room=9)
+    assert step == Outcome(2, 60.0, pytest.approx(80 * RATE))
+    assert next_step(load, [task()] * 4, task(), number=0, room=1) is None
 
 
 def test_billed_seconds() -> None:
@@ -86,9 +127,37 @@ def test_billed_seconds() -> None:
     )
     assert billed_seconds(12.0) == 60.0
     assert billed_seconds(61.5) == 61.5
-    assert billed_task_seconds(performance, 100.0) == 100.0 - 18.0 + 2.0 + 23.0
-    assert billed_task_seconds(performance, 41.0) == 60.0
-    # The bill begins after 18 s, ends 25 s after the last encode and has at least 60 s.
-    assert unused_task_seconds(performance, 100.0) == 40.0 - 18.0
-    assert unused_task_seconds(performance, 46.0) == 40.0 - 18.0 + 7.0
-    assert math.isclose(unused_task_seconds(performance, 53.0), 40.0 - 18.0)
+    assert worker_billed_seconds(task(performance), 100.0) == 100.0 - 18.0 + 2.0 + 23.0
+    assert worker_billed_seconds(task(performance), 41.0) == 60.0
+    old = SimulatedWorker(free_in=(0.0,), performance=performance, billed_so_far=500.0)
+    assert worker_billed_seconds(old, 0.0) == 525.0
+
+
+@given(
+    works=st.lists(st.floats(0.5, 300.0), min_size=1, max_size=40),
+    workers=st.integers(0, 4),
+    slots=st.integers(1, 3),
+    hour_usd=st.floats(0.0, 5.0),
+    deadline=st.sampled_from([math.inf, 100.0, 300.0]),
+)
+def test_no_other_number_is_better(
+    works: list[float], workers: int, slots: int, hour_usd: float, deadline: float
+) -> None:
+    load, new = Load.from_works(works), task(slots=slots)
+    goal = Goal(hour_usd=hour_usd, deadline=deadline)
+    current = [new] * workers
+    number = further_workers(load, current, new, room=12, goal=goal)
+    found = goal.badness(forecast(load, current, new, number))
+    useful = -(-len(works) // slots)  # a slot for each scene
+    for other in range(0 if workers else 1, min(useful, 12) + 1):
+        assert found <= goal.badness(forecast(load, current, new, other))
+
+
+def test_a_decision_about_a_thousand_tasks_takes_little_time() -> None:
+    rng = random.Random(1)
+    load = Load.from_works([rng.lognormvariate(3, 1) for _ in range(10_000)])
+    began = process_time()
+    for _ in range(5):
+        number = further_workers(load, [], task(slots=2), room=1000, goal=Goal(hour_usd=1.0))
+    assert 100 < number < 1000
+    assert (process_time() - began) / 5 < 0.1, "0.02 s on a quiet machine"

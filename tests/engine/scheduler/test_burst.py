@@ -9,10 +9,15 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
+from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
 from support.harness import engine, known, working
 
 pytestmark = pytest.mark.anyio
+
+
+TASK_HOUR = 3600 * US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD, public_ipv4=False)
+"""With this value of an hour, a second of waiting is worth as much as a second of a task."""
 
 
 def scenes(works):
@@ -44,8 +49,9 @@ def measured(*clouds_and_ratios):
     return measurements
 
 
-async def render(works, *clouds, measurements, workers=4):
-    async with engine(*clouds, measurements=measurements, limits=Limits(workers=workers)) as e:
+async def render(works, *clouds, measurements, **limits):
+    limits = Limits(**{"hour_usd": TASK_HOUR} | limits)
+    async with engine(*clouds, measurements=measurements, limits=limits) as e:
         async with e.open(scenes(works)) as run:
             events = [event async for event in run]
         final = await run.settled()

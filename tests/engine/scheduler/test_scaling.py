@@ -21,6 +21,10 @@ from support.harness import engine, known, working
 pytestmark = pytest.mark.anyio
 
 
+TASK_HOUR = 3600 * US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD, public_ipv4=False)
+"""With this value of an hour, a second of waiting is worth as much as a second of a task."""
+
+
 def scenes(*works):
     return [working(f"s{number}", seconds) for number, seconds in enumerate(works)]
 
@@ -34,9 +38,8 @@ def cloud(works, *, ratio=1.0, **facts):
 async def tasks_for(works, *, workers=6, measured=True, **limits):
     one = cloud(works)
     measurements = known(one) if measured else Measurements()
-    async with engine(
-        one, measurements=measurements, limits=Limits(workers=workers, **limits)
-    ) as e:
+    limits = Limits(**{"workers": workers, "hour_usd": TASK_HOUR} | limits)
+    async with engine(one, measurements=measurements, limits=limits) as e:
         report = await e.render(scenes(*works))
     assert report.status is Status.COMPLETE
     assert not one.running
@@ -55,9 +58,9 @@ async def test_the_log_says_once_why_fewer_tasks_start_than_may(caplog):
     caplog.set_level("INFO", logger="cloudburst.engine.scheduler.scaling")
     await tasks_for([10] * 7, workers=2)
     (record,) = caplog.records
-    cost = 40 * US_EAST_1_RATES.task_usd_per_second(Tier.STANDARD, public_ipv4=False)
-    told = f"1 of 2 tasks: one more would save 30 s and cost ${cost:.4f}"
-    assert record.getMessage() == told
+    cost = 40 * TASK_HOUR / 3600
+    told = f"1 of 2 tasks: 1 more would save 30 s and cost ${cost:.4f}; an hour of waiting is worth"
+    assert record.getMessage().startswith(told)
 
 
 @pytest.mark.parametrize("limits", [{"workers": 1}, {"workers": 4, "deadline": 1}])
@@ -82,6 +85,22 @@ async def test_an_eager_backend_starts_all_tasks_although_they_do_not_pay():
         assert len(one.launched) == 6
 
 
+@pytest.mark.parametrize(
+    ("hour_usd", "tasks"), [("0", 1), ("0.02", 1), ("0.05", 2), ("0.2", 4), ("1", 6)]
+)
+async def test_the_value_of_an_hour_decides_how_many_tasks_are_started(hour_usd, tasks):
+    # 280, 160, 120, 100, 88 and 80 s of wall time; the bill is 40 s of a task more for each.
+    number, _ = await tasks_for([10] * 24, hour_usd=Decimal(hour_usd))
+    assert number == tasks
+
+
+async def test_as_many_tasks_as_needed_are_considered_at_once():
+    """Twelve equal scenes: five tasks are no faster than four, and six are."""
+    number, report = await tasks_for([60] * 12, hour_usd=Decimal(1))
+    assert number == 6
+    assert report.wall_seconds == pytest.approx(160, abs=1)
+
+
 async def test_a_task_that_saves_more_is():
     # 280 s with one task, 160 s with two, and 120 s with three: the third saves no more than 40 s.
     number, report = await tasks_for([10] * 24)
@@ -96,7 +115,7 @@ async def test_what_was_never_measured_is_started_as_wanted():
 
 async def test_what_is_learned_in_a_run_counts_in_the_next():
     one = cloud([10] * 5)
-    async with engine(one, limits=Limits(workers=5)) as e:
+    async with engine(one, limits=Limits(workers=5, hour_usd=TASK_HOUR)) as e:
         await e.render(scenes(*[10] * 5), "first")
         assert len(one.launched) == 5
         await e.render(scenes(*[10] * 5), "second")
@@ -117,11 +136,12 @@ async def test_the_minute_that_is_billed_counts():
     """A second task with a start of 2 s saves 10 of 22 s, and 50 s of its minute are no work."""
     works = [10, 10]
     one = cloud(works, boot=2.0)
-    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+    limits = Limits(workers=6, hour_usd=TASK_HOUR)
+    async with engine(one, measurements=known(one), limits=limits) as e:
         await e.render(scenes(*works))
     assert len(one.launched) == 1
     free = cloud(works, boot=2.0, rates=None)
-    async with engine(free, measurements=known(free), limits=Limits(workers=6)) as e:
+    async with engine(free, measurements=known(free), limits=limits) as e:
         await e.render(scenes(*works))
     assert len(free.launched) == 2, "where nothing is billed, there is no minute"
 
@@ -163,7 +183,8 @@ async def test_a_deadline_does_not_lift_the_budget():
 async def test_a_lost_worker_is_replaced_although_a_second_one_did_not_pay():
     works = [10] * 7
     one = cloud(works, crashing_tasks={"fake-1": 55})
-    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+    limits = Limits(workers=6, hour_usd=TASK_HOUR)
+    async with engine(one, measurements=known(one), limits=limits) as e:
         report = await e.render(scenes(*works))
     assert report.status is Status.COMPLETE
     assert len(one.launched) == 2
@@ -191,7 +212,8 @@ async def test_more_scenes_are_another_reason():
     """A task that did not pay for one run pays when a second run comes."""
     few, many = [10] * 5, [10] * 40
     one = cloud(many)
-    async with engine(one, measurements=known(one), limits=Limits(workers=6)) as e:
+    limits = Limits(workers=6, hour_usd=TASK_HOUR)
+    async with engine(one, measurements=known(one), limits=limits) as e:
 
         async def later():
             await anyio.sleep(10)
@@ -236,7 +258,8 @@ async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
         encode=lambda _: next(slow, 60.0),
         progress_every=math.inf,
     )
-    async with engine(one, measurements=known(one), limits=Limits(workers=2)) as e:
+    limits = Limits(workers=2, hour_usd=TASK_HOUR)
+    async with engine(one, measurements=known(one), limits=limits) as e:
         e.timeouts = type(e.timeouts)(scene=100)
         report = await e.render(scenes(60, 59, 20))
     assert report.status is Status.COMPLETE
@@ -247,9 +270,8 @@ async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
 async def test_lanes_bound_what_is_expected_of_a_worker():
     """Four encoder slots of which one may be used: 160 s with two tasks, not 40 s with one."""
     one = cloud([10] * 24, encoders=4)
-    async with engine(
-        one, measurements=known(one), limits=Limits(workers=6, scenes_per_worker=1)
-    ) as e:
+    limits = Limits(workers=6, scenes_per_worker=1, hour_usd=TASK_HOUR)
+    async with engine(one, measurements=known(one), limits=limits) as e:
         report = await e.render(scenes(*[10] * 24))
     assert report.status is Status.COMPLETE
     assert len(one.launched) == 2

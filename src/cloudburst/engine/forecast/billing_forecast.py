@@ -1,4 +1,4 @@
-"""Forecast of billed seconds, for plans, the scaling rule, the budget and estimates.
+"""Forecast of bills, for plans, the scaling rule, the budget and estimates.
 
 For tasks that have run, `cloudburst.models.billing` computes the bill. Both use the minimum
 billed time of AWS.
@@ -6,8 +6,8 @@ billed time of AWS.
 
 from __future__ import annotations
 
+from cloudburst.engine.forecast.simulation import SimulatedWorker
 from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
-from cloudburst.models.performance import Performance
 
 
 def billed_seconds(running: float) -> float:
@@ -18,31 +18,36 @@ def billed_seconds(running: float) -> float:
     return max(float(MINIMUM_BILLED_SECONDS), running)
 
 
-def billed_task_seconds(performance: Performance, last_encode: float) -> float:
-    """Return the billed seconds of a task that is launched now.
+def worker_billed_seconds(worker: SimulatedWorker, last_encode: float) -> float:
+    """Return the billed seconds of a worker, from its launch to its stop.
 
     Args:
-        performance: Performance of the task.
-        last_encode: Seconds from now until the task has encoded its last scene.
+        worker: The worker.
+        last_encode: Seconds from now until the worker has encoded its last scene.
     """
-    until_stopped = _until_stopped(performance, last_encode)
-    return billed_seconds(until_stopped - performance.placement_seconds)
+    return billed_seconds(worker.billed_so_far + last_encode + _until_stopped(worker))
 
 
-def unused_task_seconds(performance: Performance, last_encode: float) -> float:
-    """Return the seconds for which a task, launched now, is paid for without rendering.
+def paid_until(worker: SimulatedWorker) -> float:
+    """Return the seconds from now until which a worker may encode without a higher bill.
 
-    These are the billed part of its start-up and, if it stops before the minimum billed time, the
-    rest of that time.
+    The value is negative if the minimum billed time has passed.
+    """
+    return MINIMUM_BILLED_SECONDS - worker.billed_so_far - _until_stopped(worker)
+
+
+def _until_stopped(worker: SimulatedWorker) -> float:
+    """Return the seconds from the end of the last encode to the end of the bill."""
+    return worker.performance.transfer_seconds + worker.performance.stop_seconds
+
+
+def worker_usd(worker: SimulatedWorker, last_encode: float) -> float:
+    """Return the bill of a worker in USD, from its launch to its stop.
 
     Args:
-        performance: Performance of the task.
-        last_encode: Seconds from now until the task has encoded its last scene.
+        worker: The worker.
+        last_encode: Seconds from now until the worker has encoded its last scene.
     """
-    used = _until_stopped(performance, last_encode) - performance.startup_seconds
-    return billed_task_seconds(performance, last_encode) - used
-
-
-def _until_stopped(performance: Performance, last_encode: float) -> float:
-    """Return the seconds from the launch to the end of the bill."""
-    return last_encode + performance.transfer_seconds + performance.stop_seconds
+    if not worker.usd_per_second:
+        return 0.0
+    return worker.usd_per_second * worker_billed_seconds(worker, last_encode)

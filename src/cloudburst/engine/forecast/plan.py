@@ -13,8 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from cloudburst.engine.forecast.billing_forecast import billed_task_seconds
-from cloudburst.engine.forecast.scaling_rule import one_more_worker
+from cloudburst.engine.forecast.billing_forecast import worker_billed_seconds
+from cloudburst.engine.forecast.scaling_rule import Goal, further_workers
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
 from cloudburst.models.performance import Performance
 from cloudburst.models.report import Prediction
@@ -124,6 +124,19 @@ class PlanSet:
         fitting = [plan for plan in self._by_price() if plan.meets(deadline=None, budget=budget)]
         return min(fitting, key=lambda plan: plan.seconds, default=None)
 
+    def next_step(self, plan: Plan) -> Plan | None:
+        """Return the faster plan whose saved seconds cost least; ``None`` if none is faster.
+
+        Args:
+            plan: Plan with which the time and the bill of the others are compared.
+        """
+        faster = [each for each in self.frontier if each.seconds < plan.seconds]
+        return min(
+            faster,
+            key=lambda each: (each.usd - plan.usd) / Decimal(plan.seconds - each.seconds),
+            default=None,
+        )
+
     def closest(self, *, deadline: float | None, budget: Decimal | None) -> Plan:
         """Return the plan that comes closest to a deadline and a budget that no plan meets.
 
@@ -193,14 +206,16 @@ def default_plan(
     kinds: Iterable[WorkerKind],
     *,
     max_tasks: int,
+    hour_usd: Decimal,
     deadline: float | None = None,
 ) -> Plan:
-    """Return the plan by the scaling rule: all unbilled workers, and as many tasks as pay off.
+    """Return the plan by the scaling rule: all unbilled workers, and the best number of tasks.
 
     Args:
         works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         kinds: Kinds of workers, at least one. Tasks are of the first kind that has a price.
         max_tasks: Largest number of tasks.
+        hour_usd: Value of an hour of waiting for the run, in USD.
         deadline: Seconds from the start of the run; ``None``: no deadline.
     """
     load, kinds = Load.from_works(works), tuple(kinds)
@@ -208,35 +223,10 @@ def default_plan(
     paid = next((kind for kind in kinds if kind.usd_per_second), None)
     if paid is None:
         return make_plan(load, free)
-    max_tasks = min(max_tasks, _useful_workers(paid, load.scenes))
-    low, high = 0 if free else 1, max_tasks
-    while low < high:  # the more tasks there are, the less another one saves
-        count = (low + high + 1) // 2
-        if _pays_off(load, free, paid, count, max_tasks=max_tasks, deadline=deadline):
-            low = count
-        else:
-            high = count - 1
-    return make_plan(load, (*free, WorkerGroup(kind=paid, count=low)) if low else free)
-
-
-def _pays_off(
-    load: Load,
-    free: Sequence[WorkerGroup],
-    paid: WorkerKind,
-    count: int,
-    *,
-    max_tasks: int,
-    deadline: float | None,
-) -> bool:
-    """Return whether the last of ``count`` tasks pays off, compared with one task fewer."""
-    decision = one_more_worker(
-        load,
-        _workers([*free, WorkerGroup(kind=paid, count=count - 1)]),
-        _worker(paid),
-        room=max_tasks - count + 1,
-        deadline=math.inf if deadline is None else deadline,
-    )
-    return decision.pays_off
+    goal = Goal(hour_usd=float(hour_usd), deadline=math.inf if deadline is None else deadline)
+    room = min(max_tasks, paid.max_workers)
+    tasks = further_workers(load, _workers(free), _worker(paid), room=room, goal=goal)
+    return make_plan(load, (*free, WorkerGroup(kind=paid, count=tasks)) if tasks else free)
 
 
 def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
@@ -287,10 +277,8 @@ def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[Sim
 
 def _worker(kind: WorkerKind, case: _Case = _expected) -> SimulatedWorker:
     performance = case(kind.performance)
-    return SimulatedWorker(
-        free_in=(performance.startup_seconds,) * kind.encoder_slots,
-        performance=performance,
-        billed=bool(kind.usd_per_second),
+    return SimulatedWorker.started_now(
+        performance, encoder_slots=kind.encoder_slots, usd_per_second=float(kind.usd_per_second)
     )
 
 
@@ -301,7 +289,8 @@ def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simula
         performance = case(group.kind.performance)
         worked = [end for end in islice(ends, group.count) if end > performance.startup_seconds]
         used.append(len(worked))
+        worker = _worker(group.kind, case)
         for end in worked:
-            billed = billed_task_seconds(performance, end)
+            billed = worker_billed_seconds(worker, end)
             usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
     return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

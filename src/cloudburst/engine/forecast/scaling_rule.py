@@ -1,95 +1,229 @@
-"""Scaling rule, by which live runs and plans decide whether one more worker pays off."""
+"""Scaling rule, by which live runs and plans decide how many more workers to start."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from cloudburst.engine.forecast.billing_forecast import unused_task_seconds
-from cloudburst.engine.forecast.simulation import Load, Schedule, SimulatedWorker
+from cloudburst.engine.forecast.billing_forecast import paid_until, worker_usd
+from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, fill_level
+
+MAX_DELAY_BY_FREE_WORKERS = 1.01
+"""Makespan with workers that cost nothing, relative to that of billed workers alone, at most. The
+value is a choice: schedules of nearly equal length must not differ by a whole task."""
+_EACH_NUMBER_UP_TO = 16
+"""Number of further workers up to which every number is considered; above, numbers grow in steps of
+a tenth, because one worker more or less changes the makespan by less than the forecast errs."""
+_STEP = 1.1
+_MAX_SIMULATED_SLOTS = 5000
+"""Number of encoder slots of all simulated schedules together after which a decision is made with
+the schedules so far. They take about 10 ms, which is for how long a decision may block the event
+loop."""
+_MAX_GROUPS = 32
+"""Largest number of groups into which encoder slots are combined for a rough forecast."""
 
 
-class ScalingDecision(NamedTuple):
-    """Decision of the scaling rule about one more worker."""
+class Outcome(NamedTuple):
+    """Forecast of a run with some number of further workers."""
 
-    pays_off: bool
-    """True if the worker should be started."""
-    saved_seconds: float = 0.0
-    """Seconds by which the worker shortens the makespan."""
-    unused_seconds: float = 0.0
-    """Seconds for which the new worker would be billed but would render nothing."""
+    workers: int
+    """Number of further workers."""
+    seconds: float
+    """Makespan, in seconds from now."""
+    usd: float
+    """Bill of all workers, in USD."""
 
 
-def one_more_worker(
-    load: Load,
-    workers: Sequence[SimulatedWorker],
-    new: SimulatedWorker,
-    *,
-    room: int,
-    deadline: float = math.inf,
-    current: Schedule | None = None,
-) -> ScalingDecision:
-    """Decide whether one more worker pays off.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a decision about further workers must achieve."""
 
-    The first worker always pays off. A worker whose start-up or encode times were never measured
-    pays off too, because there is nothing to calculate with. A worker that costs nothing pays off
-    if it gets a scene. A billed worker pays off if it shortens the makespan by more seconds than
-    it is billed for without rendering: the billed part of its start-up and, if it stops before the
-    minimum billed time, the rest of that time. In two cases, any shorter makespan is enough:
+    hour_usd: float
+    """Value of an hour of waiting for the run, in USD."""
+    deadline: float = math.inf
+    """Seconds from now until the run should be done; infinite: no deadline."""
 
-    * The deadline would be missed.
-    * Workers that cost nothing take part. They shorten the run, so that another billed worker saves
-      less, but they must not delay the run. One more billed worker pays off if the billed workers
-      alone, with as many new ones as pay off, would finish sooner than all current workers.
+    def badness(self, outcome: Outcome) -> tuple[float, float]:
+        """Return a sort key by which the better one of two outcomes comes first.
+
+        Of outcomes within the deadline, the better one has the lower sum of the bill and the value
+        of the makespan. Of others, it is the faster one; any of them is worse than one in time.
+        """
+        # Rounded, so that equal outcomes are equal in spite of floating-point errors.
+        if outcome.seconds > self.deadline:
+            return round(outcome.seconds, 6), round(outcome.usd, 9)
+        return 0.0, round(outcome.usd + self.hour_usd / 3600 * outcome.seconds, 9)
+
+
+def further_workers(
+    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, *, room: int, goal: Goal
+) -> int:
+    """Return how many more workers of one kind should be started.
+
+    It is the number with the lowest sum of the bill and the value of the time until the run is
+    done, or, if the deadline would be missed with it, the cheapest number that meets the deadline.
+    Some cases are different:
+
+    * Without any worker, at least one is started.
+    * If the start-up or encode times of the kind were never measured, a worker is started for every
+      scene, because there is nothing to calculate with.
+    * Of workers that cost nothing, all that get a scene are started.
+    * Workers that cost nothing shorten the run, so that another billed worker saves less, but they
+      must not delay the run: it should be done as soon as with the best number of billed workers
+      alone.
 
     Args:
         load: Scenes to encode.
         workers: Workers that are ready or starting.
-        new: The new worker.
-        room: Number of workers of this kind that may still be started, including the new one.
-        deadline: Seconds from now until the run should be done; infinite: no deadline.
-        current: Schedule of ``load`` on ``workers``, if the caller has computed it already.
+        new: A worker that is started now.
+        room: Largest number of workers to start.
+        goal: What the decision must achieve.
     """
-    performance = new.performance
-    if not workers or not performance.measured >= {"startup", "encode"}:
-        return ScalingDecision(pays_off=True)
-    current = current or load.schedule_on(workers)
-    then = load.schedule_on([*workers, new])
-    last_encode = then.worker_ends[-1]
-    if not new.billed:
-        return ScalingDecision(pays_off=last_encode > performance.startup_seconds)
-    unused = unused_task_seconds(performance, last_encode)
-    if then.makespan >= current.makespan:
-        return ScalingDecision(pays_off=False, unused_seconds=unused)
-    saved = current.makespan - then.makespan
-    pays_off = (
-        saved > unused
-        or current.makespan > deadline
-        or _faster_without_help(load, workers, new, makespan=current.makespan, room=room)
-    )
-    return ScalingDecision(pays_off=pays_off, saved_seconds=saved, unused_seconds=unused)
+    most = min(room, -(-load.scenes // len(new.free_in)))
+    if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
+        return max(0, most)
+    if not new.usd_per_second:
+        schedule = load.schedule_on([*workers, *[new] * most])
+        ends = schedule.worker_ends[len(workers) :]
+        return max(sum(end > max(new.free_in) for end in ends), 0 if workers else 1)
+    billed = [worker for worker in workers if worker.usd_per_second]
+    if len(billed) < len(workers):
+        alone = _best(load, billed, new, most=most, goal=goal)
+        latest = MAX_DELAY_BY_FREE_WORKERS * alone.seconds
+        goal = replace(goal, deadline=min(goal.deadline, latest))
+    return _best(load, workers, new, most=most, goal=goal).workers
 
 
-def _faster_without_help(
+def forecast(
+    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, number: int
+) -> Outcome:
+    """Return the forecast of a run with a number of further workers."""
+    all_workers = [*workers, *[new] * number]
+    schedule = load.schedule_on(all_workers)
+    usd = sum(map(worker_usd, all_workers, schedule.worker_ends))
+    return Outcome(number, schedule.makespan, usd)
+
+
+def next_step(
+    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, *, number: int, room: int
+) -> Outcome | None:
+    """Return how many more workers than ``number`` shorten the run, and what that changes.
+
+    Args:
+        load: Scenes to encode.
+        workers: Workers that are ready or starting.
+        new: A worker that is started now.
+        number: Number of further workers that are started.
+        room: Largest number of further workers.
+
+    Returns:
+        The fewest additional workers, by how many seconds the run is done sooner, and by how much
+        its bill is higher; ``None`` if no number of workers shortens the run.
+    """
+    now = forecast(load, workers, new, number)
+    for more in range(number + 1, min(room, number + _EACH_NUMBER_UP_TO) + 1):
+        then = forecast(load, workers, new, more)
+        if then.seconds < now.seconds:
+            return Outcome(more - number, now.seconds - then.seconds, then.usd - now.usd)
+    return None
+
+
+def _best(
     load: Load,
     workers: Sequence[SimulatedWorker],
     new: SimulatedWorker,
     *,
-    makespan: float,
-    room: int,
-) -> bool:
-    """Return whether billed workers and new ones that pay off take less than ``makespan``."""
-    billed = [worker for worker in workers if worker.billed]
-    if len(billed) == len(workers):
-        return False
-    alone = load.schedule_on(billed).makespan
-    for _ in range(room):
-        then = load.schedule_on([*billed, new])
-        unused = unused_task_seconds(new.performance, then.worker_ends[-1])
-        if math.isfinite(alone) and alone - then.makespan <= unused:
+    most: int,
+    goal: Goal,
+) -> Outcome:
+    """Return the forecast with the best number of further workers, 1 at least without workers.
+
+    A number is simulated only while the rough forecast, which is rarely worse than the simulated
+    one, says that it may be the best.
+    """
+    rough = _RoughForecast(load, workers, new)
+    numbers = _numbers(most, first=0 if workers else 1)
+    promising = sorted((goal.badness(rough.outcome(number)), number) for number in numbers)
+    best: Outcome | None = None
+    slots = sum(len(each.free_in) for each in workers)
+    simulated = 0
+    for badness, number in promising:
+        hopeless = best is not None and badness > goal.badness(best)
+        if hopeless or (best is not None and simulated > _MAX_SIMULATED_SLOTS):
             break
-        billed, alone = [*billed, new], then.makespan
-        if alone < makespan:
-            return True
-    return alone < makespan
+        simulated += slots + number * len(new.free_in)
+        outcome = forecast(load, workers, new, number)
+        if best is None or _sort_key(outcome, goal) < _sort_key(best, goal):
+            best = outcome
+    assert best is not None, "there is at least one number"
+    return best
+
+
+def _sort_key(outcome: Outcome, goal: Goal) -> tuple[float, float, int]:
+    return (*goal.badness(outcome), outcome.workers)
+
+
+def _numbers(most: int, *, first: int) -> Iterator[int]:
+    """Yield the numbers of workers to consider, from ``first`` to ``most``."""
+    number = first
+    while number < most:
+        yield number
+        number += 1 if number < _EACH_NUMBER_UP_TO else math.ceil((_STEP - 1) * number)
+    yield most
+
+
+class _RoughForecast:
+    """Forecast that treats all scenes as work that can be divided in any way.
+
+    It is not worse than the simulated schedule if all workers are equally fast. Encoder slots that
+    are free at about the same time are combined, so that it takes the same short time for any
+    number of workers.
+    """
+
+    def __init__(
+        self, load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker
+    ) -> None:
+        self._load, self._new = load, new
+        work = sum(load.longest_works) + load.other_work
+        mean, longest = work / load.scenes, max(load.longest_works)
+        slots = [(free_in, each.encode_speed(mean)) for each in workers for free_in in each.free_in]
+        self._slots = [
+            (min(free_in for free_in, _ in group), sum(speed for _, speed in group))
+            for group in _grouped(slots)
+        ]
+        bills = [
+            (max(*each.free_in, paid_until(each)), each.usd_per_second)
+            for each in workers
+            if each.usd_per_second
+        ]
+        self._bills = [
+            (sum(end for end, _ in group) / len(group), sum(rate for _, rate in group))
+            for group in _grouped(bills)
+        ]
+        self._speed = new.encode_speed(mean) * len(new.free_in)
+        self._usd = sum(worker_usd(each, max(each.free_in)) for each in workers)
+        self._longest = min((each.shortest_end(longest) for each in workers), default=math.inf)
+        self._new_longest = new.shortest_end(longest)
+
+    def outcome(self, number: int) -> Outcome:
+        """Return the forecast with a number of further workers."""
+        new, starts, slots = self._new, max(self._new.free_in), self._slots
+        if number:
+            slots = [*slots, (starts, number * self._speed)]
+        level = fill_level(
+            [end for end, _ in slots], [1 / speed for _, speed in slots], self._load.scenes
+        )
+        usd = self._usd + sum(rate * max(0.0, level - end) for end, rate in self._bills)
+        usd += number * worker_usd(new, max(level, starts))
+        longest = min(self._longest, self._new_longest) if number else self._longest
+        seconds = max(level, longest) + new.performance.transfer_seconds
+        return Outcome(number, max(seconds, self._load.running_seconds), usd)
+
+
+def _grouped(pairs: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    """Yield at most `_MAX_GROUPS` lists of pairs with about the same first value."""
+    known = sorted(pairs)
+    size = max(1, -(-len(known) // _MAX_GROUPS))
+    return (known[start : start + size] for start in range(0, len(known), size))

@@ -30,8 +30,40 @@ class SimulatedWorker:
     free_in: tuple[float, ...]
     """Seconds from now until each encoder slot of the worker can take a scene."""
     performance: Performance
-    billed: bool = False
-    """True if the worker is billed."""
+    usd_per_second: float = 0.0
+    """Price of the worker, in USD per second; 0 if nothing is billed."""
+    billed_so_far: float = 0.0
+    """Seconds for which the worker was billed until now; negative before its bill begins."""
+
+    @classmethod
+    def started_now(
+        cls, performance: Performance, *, encoder_slots: int, usd_per_second: float
+    ) -> SimulatedWorker:
+        """Return a worker that is launched now.
+
+        Args:
+            performance: Performance of the worker.
+            encoder_slots: Number of scenes that it encodes at once.
+            usd_per_second: Its price, in USD per second; 0 if nothing is billed.
+        """
+        return cls(
+            free_in=(performance.startup_seconds,) * encoder_slots,
+            performance=performance,
+            usd_per_second=usd_per_second,
+            billed_so_far=-performance.placement_seconds,
+        )
+
+    def encode_speed(self, work: float) -> float:
+        """Return how many scenes with this work one encoder slot encodes in a second."""
+        return 1 / max(self.performance.encode_seconds(work), _MIN_ENCODE_SECONDS)
+
+    def shortest_end(self, work: float) -> float:
+        """Return the seconds from now in which the worker can have encoded a scene at the earliest.
+
+        ``work`` is the weighted length of the scene, in seconds.
+        """
+        slots = len(self.free_in) if work >= MIN_SHARED_WORK else 1
+        return min(self.free_in) + self.performance.encode_seconds(work) / slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,8 @@ class Estimator:
             workers[worker] = SimulatedWorker(
                 free_in=(*encoding, *[ready_in] * idle),
                 performance=performance,
-                billed=bool(worker.backend.usd_per_second),
+                usd_per_second=_usd_per_second(worker),
+                billed_so_far=_billed_so_far(worker, performance, now),
             )
         load = self._load(assigned, running)
         return PoolSnapshot(
@@ -184,6 +185,14 @@ class Estimator:
             workers=workers,
             schedule=load.schedule_on(tuple(workers.values())),
             measured=all("encode" in each.performance.measured for each in workers.values()),
+        )
+
+    def new_worker(self, backend: Backend) -> SimulatedWorker:
+        """Return a worker of a backend that is launched now."""
+        return SimulatedWorker.started_now(
+            self.performance(backend),
+            encoder_slots=backend.encoder_slots,
+            usd_per_second=float(backend.usd_per_second),
         )
 
     def _ready_in(self, worker: PoolWorker, now: float) -> float:
@@ -286,6 +295,20 @@ class Estimator:
             worker for worker in self._workers.starting() if not worker.exempt_from_scaling_rule
         ]
         return [each for each in starting if each not in busy and each.backend in known]
+
+
+def _usd_per_second(worker: PoolWorker) -> float:
+    usage = worker.record.usage
+    return float(worker.backend.usd_per_second if usage is None else usage.usd_per_second)
+
+
+def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> float:
+    """Return the seconds for which a worker was billed until now; negative before its bill."""
+    launched, usage = worker.record.launched, worker.record.usage
+    placement = performance.placement_seconds
+    if usage is not None and usage.pull_started_at is not None:
+        placement = usage.pull_started_at - usage.created_at
+    return (0.0 if launched is None else now - launched) - placement
 
 
 def _remaining(expected: float, passed: float) -> float:

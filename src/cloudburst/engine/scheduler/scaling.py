@@ -6,13 +6,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 from itertools import count
 
 import anyio
 
-from cloudburst.engine.forecast.scaling_rule import ScalingDecision, one_more_worker
-from cloudburst.engine.forecast.simulation import SimulatedWorker
+from cloudburst.engine.forecast.scaling_rule import Goal, further_workers, next_step
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
@@ -40,7 +38,7 @@ It is limited because a client may serve any number of runs."""
 
 
 class Autoscaler:
-    """Autoscaler of a client: starts workers where one more pays off and the budget allows it.
+    """Autoscaler of a client: starts workers by the scaling rule, as far as the budget allows.
 
     Args:
         spec: Specification of a task, in which run, scene and language are replaced.
@@ -75,8 +73,9 @@ class Autoscaler:
         self._start = start
         self._numbers = count()
         self._unanswered: set[PoolWorker] = set()  # workers whose launch waits for an answer
-        self._situation = 0  # changes when a refused start may pay off after all
-        self._refused: dict[str, int] = {}  # by backend: the situation of the last refusal
+        self._situation = 0  # changes when the scaling rule may have another result
+        # By backend: the situation of the last decision, and how many workers are still to start.
+        self._to_start: dict[str, tuple[int, int]] = {}
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -84,14 +83,14 @@ class Autoscaler:
         return replace(self._spec, run=run, scene=scene, language=language)
 
     def reconsider(self) -> None:
-        """Allow refused starts to be considered again.
+        """Decide again how many workers are needed.
 
         This is called when there are more scenes, fewer workers or new measurements.
         """
         self._situation += 1
 
     def start_workers(self) -> None:
-        """Start workers as long as one more pays off and the budget allows it."""
+        """Start as many workers as the scaling rule says, as far as the budget allows it."""
         limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
         while len(self._queue) > self._claimed_scenes() and len(self._unanswered) < limit:
             worker = self._next_worker()
@@ -108,14 +107,16 @@ class Autoscaler:
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
     def _next_worker(self) -> PoolWorker | None:
-        """Return a new worker that pays off and can be paid for; ``None`` if there is none."""
+        """Return a new worker that is needed and can be paid for; ``None`` if there is none."""
         for backend in self._health.with_room:
             # After a refusal by the budget, any worker that can be paid for is better than none.
             refused = self._budget.refusal() is not None
             exempt = backend.eager or refused or self._all_workers_avoided()
-            if exempt or self._pays_off(backend):
+            if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
                 if self._budget.allows(worker, worker.expected_audio_seconds):
+                    situation, number = self._to_start.get(backend.name, (self._situation, 0))
+                    self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
 
@@ -124,44 +125,42 @@ class Autoscaler:
         tasks = {worker.record.task for worker in self._workers.usable()}
         return any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
 
-    def _pays_off(self, backend: Backend) -> bool:
-        """Return whether one more worker of a backend pays off by the scaling rule."""
-        if self._workers.usable() and self._refused.get(backend.name) == self._situation:
-            return False
-        snapshot, performance = self._estimator.snapshot(), self._estimator.performance(backend)
-        billed = bool(backend.usd_per_second)
-        new = SimulatedWorker(
-            free_in=(performance.startup_seconds,) * backend.encoder_slots,
-            performance=performance,
-            billed=billed,
-        )
-        room = self._health.room(backend)
-        decision = one_more_worker(
-            snapshot.load,
-            list(snapshot.workers.values()),
-            new,
-            room=room,
-            deadline=self._queue.earliest_deadline - anyio.current_time(),
-            current=snapshot.schedule,
-        )
-        if not decision.pays_off:
-            self._refused[backend.name] = self._situation
-            if billed:
-                self._explain(backend, room, decision)
-        return decision.pays_off
+    def _workers_to_start(self, backend: Backend) -> int:
+        """Return how many workers of a backend are still to start by the scaling rule.
 
-    def _explain(self, backend: Backend, room: int, decision: ScalingDecision) -> None:
+        The rule is applied once in each situation.
+        """
+        situation, number = self._to_start.get(backend.name, (None, 0))
+        if situation == self._situation and (number or self._workers.usable()):
+            return number
+        snapshot, new = self._estimator.snapshot(), self._estimator.new_worker(backend)
+        workers, room = tuple(snapshot.workers.values()), self._health.room(backend)
+        goal = Goal(
+            hour_usd=float(self._limits.hour_usd),
+            deadline=self._queue.earliest_deadline - anyio.current_time(),
+        )
+        number = further_workers(snapshot.load, workers, new, room=room, goal=goal)
+        self._to_start[backend.name] = self._situation, number
+        if new.usd_per_second and number < room:
+            self._explain(backend, number, room)
+        return number
+
+    def _explain(self, backend: Backend, number: int, room: int) -> None:
         """Log once for each run why no more tasks are started although more are allowed."""
         run = self._queue.first().run
         if run in self._explained_runs:
             return
         self._explained_runs.append(run)
+        snapshot, new = self._estimator.snapshot(), self._estimator.new_worker(backend)
+        workers = tuple(snapshot.workers.values())
+        step = next_step(snapshot.load, workers, new, number=number, room=room)
         tasks = self._workers.count_billed_like(backend)
-        cost = Decimal(str(decision.unused_seconds)) * backend.usd_per_second
-        logger.info(
-            "%d of %d tasks: one more would save %.0f s and cost $%.4f",
-            *(tasks, tasks + room, decision.saved_seconds, cost),
-        )
+        if step is not None:
+            logger.info(
+                "%d of %d tasks: %d more would save %.0f s and cost $%.4f; "
+                "an hour of waiting is worth $%s (Limits.hour_usd)",
+                *(tasks + number, tasks + room, *step, self._limits.hour_usd),
+            )
 
     def _new_worker(self, backend: Backend, *, exempt: bool) -> PoolWorker:
         first = self._queue.first()

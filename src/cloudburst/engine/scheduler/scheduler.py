@@ -381,7 +381,13 @@ class Scheduler:
             for backend in self._backends
         ]
         limits = self._limits
-        return default_plan(works, kinds, max_tasks=limits.workers, deadline=limits.deadline)
+        return default_plan(
+            works,
+            kinds,
+            max_tasks=limits.workers,
+            hour_usd=limits.hour_usd,
+            deadline=limits.deadline,
+        )
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples that were measured since the last call."""
