@@ -53,7 +53,7 @@ def alien(path):
 
 def newer(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
 
 
 def a_row_more(path):
@@ -103,7 +103,7 @@ DAMAGES = {
     "a page less": (lambda path: path.write_bytes(path.read_bytes()[:-4096]), "is damaged"),
     "all but 100 bytes": (lambda path: path.write_bytes(path.read_bytes()[:100]), "is damaged"),
     "alien": (alien, "not a journal of cloudburst"),
-    "newer": (newer, r"another version of cloudburst \(format 3; this version reads 2\)"),
+    "newer": (newer, r"another version of cloudburst \(format 4; this version reads 3\)"),
     "a row": (a_row_more, "a row of launches differs from what was written"),
     "no text": (no_text, "is damaged"),
     "another's row": (another_s_row, "a row of scenes has the key of another row"),

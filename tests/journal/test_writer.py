@@ -14,7 +14,7 @@ import pytest
 from blockbuster import BlockingError, blockbuster_ctx
 
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
-from cloudburst.journal import journal_path, journal_paths, open_journal, read_journal
+from cloudburst.journal import journal_path, journal_paths, open_journal, read_inputs, read_journal
 from cloudburst.journal.file import JournalFile, connect
 from cloudburst.journal.reader import completed_at
 from cloudburst.journal.tables import APPLICATION_ID, SCHEMA_VERSION
@@ -24,6 +24,7 @@ from support.journal_entries import (
     Model,
     failure,
     inline,
+    input_file,
     launch,
     one_of_each,
     process,
@@ -76,6 +77,7 @@ async def test_who_reads_it_leaves_nothing_behind(tmp_path):
         await journal.write(*one_of_each())
     found = journal.path.read_bytes()
     read_journal(journal.path)
+    assert read_inputs(journal.path) == (input_file(),)
     assert completed_at(journal.path) == 1200.0
     assert [path.name for path in journal.path.parent.iterdir()] == ["r1.sqlite"]
     assert journal.path.read_bytes() == found
@@ -334,12 +336,22 @@ async def test_journals_of_a_folder(tmp_path):
 
 def test_a_file_of_this_format_can_be_read(tmp_path):
     """A change of the format needs another version number."""
-    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 2)
+    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 3)
     path = tmp_path / "r1.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.executescript((TESTS / "support" / "journal_2.sql").read_text())
+        connection.executescript((TESTS / "support" / "journal_3.sql").read_text())
     connection.close()
     assert same(read_journal(path), Model().write(*one_of_each()))
+    assert read_inputs(path) == (input_file(),)
+
+
+@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 5000)])
+async def test_results_of_checks_in_an_unreadable_journal_are_ignored(tmp_path, damage):
+    async with open_journal(tmp_path, "r1", call=inline) as journal:
+        await journal.write(*one_of_each())
+    assert read_inputs(journal.path) == (input_file(),)
+    damage(journal.path)
+    assert read_inputs(journal.path) == ()
 
 
 @REAL

@@ -7,7 +7,13 @@ are beside it in ``.cloudburst/<run>/``.
 from __future__ import annotations
 
 from cloudburst.journal.folders import folders_with_journals, journal_folder
-from cloudburst.journal.reader import is_run_name, journal_path, journal_paths, read_journal
+from cloudburst.journal.reader import (
+    is_run_name,
+    journal_path,
+    journal_paths,
+    read_inputs,
+    read_journal,
+)
 from cloudburst.journal.writer import SqliteJournal, open_journal
 from cloudburst.models.journal_state import JournalState
 
@@ -20,5 +26,6 @@ __all__ = [
     "journal_path",
     "journal_paths",
     "open_journal",
+    "read_inputs",
     "read_journal",
 ]

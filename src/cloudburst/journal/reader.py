@@ -6,9 +6,10 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from cloudburst.errors import JournalError
 from cloudburst.journal.file import (
@@ -18,8 +19,9 @@ from cloudburst.journal.file import (
     select_all,
     translated_errors,
 )
-from cloudburst.journal.tables import select_end
+from cloudburst.journal.tables import select_end, select_inputs
 from cloudburst.lock_files import metadata_folder
+from cloudburst.models.input_file import InputFileEntry
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.report import Status
 from cloudburst.safe_sqlite import DATABASE_FILE_SUFFIXES
@@ -27,6 +29,7 @@ from cloudburst.safe_sqlite import DATABASE_FILE_SUFFIXES
 METADATA_FOLDER = ".cloudburst"
 """Folder inside the output folder for journals, locks and claims."""
 _RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_T = TypeVar("_T")
 _NEEDS_WRITING = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
@@ -62,9 +65,21 @@ def read_journal(path: Path) -> JournalState:
     """
     try:
         with translated_errors(path):
-            return _read(path)
+            return _read(path, select_all)
     except OSError as exc:
         raise JournalError(f"{path} cannot be read: {exc}", path=path) from exc
+
+
+def read_inputs(path: Path) -> tuple[InputFileEntry, ...]:
+    """Return the results of the checks of a run's input files from its journal. Blocks.
+
+    The result is empty if the journal is missing or cannot be read.
+    """
+    try:
+        with translated_errors(path):
+            return _read(path, select_inputs)
+    except (OSError, JournalError):
+        return ()
 
 
 def completed_at(path: Path) -> float | None:
@@ -89,9 +104,9 @@ def journal_files(path: Path) -> Iterator[Path]:
             yield part
 
 
-def _read(path: Path) -> JournalState:
+def _read(path: Path, select: Callable[[sqlite3.Connection], _T]) -> _T:
     try:
-        return _read_from(path, "ro", path)
+        return _read_from(path, "ro", path, select)
     except sqlite3.OperationalError as exc:
         if primary_code(exc) not in _NEEDS_WRITING or not path.is_file():
             raise
@@ -101,11 +116,11 @@ def _read(path: Path) -> JournalState:
         for part in journal_files(path):
             if not part.name.endswith("-shm"):
                 shutil.copyfile(part, Path(folder, part.name))
-        return _read_from(Path(folder, path.name), "rw", path)
+        return _read_from(Path(folder, path.name), "rw", path, select)
 
 
-def _read_from(file: Path, mode: str, path: Path) -> JournalState:
+def _read_from(file: Path, mode: str, path: Path, select: Callable[[sqlite3.Connection], _T]) -> _T:
     """Read a journal, or a copy of it; errors name ``path``, the original."""
     with closing(connect(file, mode)) as connection:
         check_format(connection, path)
-        return select_all(connection)
+        return select(connection)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from cloudburst.models.input_file import InputFileEntry
 from cloudburst.models.journal_entries import (
     Entry,
     LaunchEntry,
@@ -25,7 +26,7 @@ from cloudburst.models.journal_state import JournalState
 
 APPLICATION_ID = 0x436C6442
 """Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the format; only journals of the same version can be read."""
 
 _E = TypeVar("_E")
@@ -81,6 +82,10 @@ _TABLES = (
         key="process",
         key_of=lambda _: None,
         key_sql=_LAST_PROCESS,
+    ),
+    # Escaped, because SQLite stores UTF-8 only.
+    _Table(
+        name="inputs", kind=InputFileEntry, key="path", key_of=lambda e: json.dumps(str(e.path))
     ),
 )
 _BY_KIND = {table.kind: table for table in _TABLES}
@@ -147,6 +152,14 @@ def select_end(connection: sqlite3.Connection) -> ProcessEndEntry | None:
     Raises the same errors as `select`.
     """
     return next(_rows(connection, ProcessEndEntry, f"WHERE process = {_LAST_PROCESS}"), None)
+
+
+def select_inputs(connection: sqlite3.Connection) -> tuple[InputFileEntry, ...]:
+    """Return the results of the checks of the run's input files, of which `select` returns none.
+
+    Raises the same errors as `select`.
+    """
+    return tuple(_rows(connection, InputFileEntry))
 
 
 def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> Iterator[_E]:

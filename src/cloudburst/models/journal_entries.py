@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.film import FilmRequest
+from cloudburst.models.input_file import InputFileEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
@@ -186,4 +187,5 @@ Entry: TypeAlias = (
     | ResultEntry
     | SceneFailureEntry
     | ProcessEndEntry
+    | InputFileEntry
 )

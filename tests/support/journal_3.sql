@@ -1,5 +1,5 @@
 PRAGMA application_id = 1131177026;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 BEGIN TRANSACTION;
 CREATE TABLE launches (id INTEGER PRIMARY KEY, token NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
 INSERT INTO "launches" VALUES(1,'k1','{"token":"k1","backend":"fargate","requested_at":1001.0}',3641089688);
@@ -15,4 +15,6 @@ CREATE TABLE scenes (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT N
 INSERT INTO "scenes" VALUES(1,'第 1 幕','{"scene":{"name":"\u7b2c 1 \u5e55","image":"/in/\u7b2c 1 \u5e55.png","audio":"/in/\u7b2c 1 \u5e55.mp3","subtitle":null},"audio_seconds":12.5,"fingerprint":"f1"}',357058991);
 CREATE TABLE tasks (id INTEGER PRIMARY KEY, task NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
 INSERT INTO "tasks" VALUES(1,'t1','{"task":"t1","backend":"fargate","token":"k1","launched_at":1001.5,"ready_at":null,"stopped_at":null,"usage":{"rates":{"vcpu":"0.000011244","memory_gb":"0.000001235","disk_gb":"3.08E-8","ipv4":"0.000001388888888888888888888888889"},"vcpu":2.0,"memory_gb":4.0,"extra_disk_gb":0,"public_ipv4":true,"created_at":1001.0,"pull_started_at":1002.125,"last_seen_at":1100.0,"stopped_at":null},"settled":false,"error":null}',1582982411);
+CREATE TABLE inputs (id INTEGER PRIMARY KEY, path NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO "inputs" VALUES(1,'"/in/\udcff.png"','{"path":"/in/\udcff.png","size":7,"mtime_ns":1000000000000000001,"ctime_ns":1000000000000000002,"inode":3,"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","facts":{"kind":"picture","pixels":5,"upright":true,"seconds":0.0,"length_known":true},"rules":1}',1349255736);
 COMMIT;
