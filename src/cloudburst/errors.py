@@ -242,6 +242,7 @@ class WorkerStoppedError(WorkerError):
         stop_code: str = "",
         crashed: bool = False,
         error_exit: bool = False,
+        draining: bool = False,
     ) -> None:
         super().__init__(message, task=task)
         self.stop_code = stop_code
@@ -249,6 +250,8 @@ class WorkerStoppedError(WorkerError):
         """True if the task crashed or was killed; false if it exited normally or was stopped."""
         self.error_exit = error_exit
         """True if the program in the task exited by itself with an error code."""
+        self.draining = draining
+        """True if the worker begins no further encode, and finishes those that are running."""
 
 
 class KeyRefusedError(WorkerError):

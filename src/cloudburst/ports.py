@@ -25,8 +25,8 @@ from cloudburst.models.tier import Tier
 from cloudburst.models.transfers import FetchRequest, PutPart
 
 OnProgress: TypeAlias = Callable[[float], None]
-"""Function that is called with the finished share of an encode, from 0 to 1. It must not block or
-raise."""
+"""Function that is called with the finished share of an encode, from 0 to 1. The first call means
+that the encode has begun. The function must not block or raise."""
 
 
 class OnWorker(Protocol):
@@ -364,7 +364,11 @@ class Renderer(Protocol):
         ...
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
-        """Encode an uploaded scene or film, and return when the video is ready on the worker."""
+        """Encode an uploaded scene or film, and return when the video is ready on the worker.
+
+        Raises `WorkerStoppedError` with ``draining`` if the worker is stopping and has not begun
+        the encode.
+        """
         ...
 
     async def download(
@@ -433,6 +437,9 @@ class Backend:
     not worth its price: for callers that have planned the number of workers."""
     cancels_encodes: bool = False
     """True if a worker can stop an encode on request."""
+    queues_jobs: bool = False
+    """True if a worker queues scenes that it is asked to encode while all its encoder slots are in
+    use."""
     usd_per_second: Decimal = Decimal()
     """Expected price of one task, in USD per second; 0 if nothing is billed."""
     max_usd_per_second: Decimal = Decimal()

@@ -30,6 +30,7 @@ from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.testing import FakeCloud, VirtualClockLoop
 from support.harness import engine, known, working
+from support.queueing_cloud import QueueingCloud
 
 EXAMPLES = 8 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 LONG = 20_000.0
@@ -52,20 +53,31 @@ class Engine(RuleBasedStateMachine):
         encoders=st.integers(1, 3),
         idle=st.sampled_from([0.0, 60.0]),
         cancels_encodes=st.booleans(),
+        queues_jobs=st.booleans(),
         priced=st.booleans(),
         measured=st.booleans(),
         max_usd=st.sampled_from([None, None, Decimal("0.01"), Decimal("0.1")]),
         deadline=st.sampled_from([None, 100.0]),
     )
     def begin(  # noqa: PLR0917
-        self, workers, encoders, idle, cancels_encodes, priced, measured, max_usd, deadline
+        self,
+        workers,
+        encoders,
+        idle,
+        cancels_encodes,
+        queues_jobs,
+        priced,
+        measured,
+        max_usd,
+        deadline,
     ):
         self.works = {}
         self.slow = {}
         self.free = FakeCloud(
             name="free", boot=2, upload=0.5, download=0.5, encode=self.seconds, capacity=2
         )
-        self.paid = FakeCloud(
+        kind = QueueingCloud if queues_jobs else FakeCloud
+        self.paid = kind(
             name="paid",
             boot=20,
             upload=1,

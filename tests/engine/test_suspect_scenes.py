@@ -13,6 +13,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from support.harness import checked, engine
+from support.queueing_cloud import QueueingCloud
 
 pytestmark = pytest.mark.anyio
 
@@ -42,9 +43,10 @@ async def test_a_scene_that_ends_two_workers_is_set_aside():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_the_second_time_it_is_alone_and_its_neighbours_are_cleared(workers):
+@pytest.mark.parametrize("kind", [FakeCloud, QueueingCloud])
+async def test_the_second_time_it_is_alone_and_its_neighbours_are_cleared(workers, kind):
     """Four encode when the first worker ends; each of them is a suspect, and encodes alone."""
-    cloud = FakeCloud(boot=1, encoders=4, crashing_scenes={"bad": 5})
+    cloud = kind(boot=1, encoders=4, crashing_scenes={"bad": 5})
     cloud.encode = lambda name: 10.0 if len(name) > 1 else 6.0 + ord(name) % 7
     names = ["bad", *"abcdefghijklmnop"]
     events, report = await events_of(cloud, names, workers=workers)

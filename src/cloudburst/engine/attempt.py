@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -138,7 +138,7 @@ async def _attempt_copy(
         context.record.bytes_sent += record.bytes_sent
         context.record.bytes_fetched += record.bytes_fetched
         context.record.written_by_worker |= record.written_by_worker
-        if assignment.state is AssignmentState.DOWNLOADING and not record.encode_unfinished:
+        if assignment.encoding_since is not None and not record.encode_unfinished:
             context.record.copy_from(record)
     return video
 
@@ -237,6 +237,8 @@ class _Phases:
         self._timeout = timeout
         self._task = assignment.connection.task
         self._renderer = assignment.connection.renderer
+        self._waiting_since = 0.0
+        self._encode_span = ExitStack()
         self.attempt = assignment.new_attempt()
 
     async def upload(self) -> UploadedScene:
@@ -251,25 +253,44 @@ class _Phases:
         return replace(uploaded, audio_seconds=context.max_audio_seconds)
 
     async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
-        """Wait for an encoder slot, and make the video on the worker."""
-        waiting_since = anyio.current_time()
+        """Wait for an encoder slot, here or in the worker's queue, and make the video there."""
+        self._waiting_since = anyio.current_time()
+        self._assignment.on_slot_change = self._note_slot
         self._timeout.suspend()  # other scenes hold the encoder slots
-        started = False
+        requested = False
         try:
             async with self._assignment.encoder_slot():
-                self._record.slot_wait_seconds = anyio.current_time() - waiting_since
-                self._timeout.renew()
-                self._context.emit(SceneEncoding, task=self._task)
-                self._record.encode_unfinished = started = True
-                with self._record.measure("encode", self.attempt):
+                requested = True
+                with self._encode_span:
+                    if self._assignment.state is AssignmentState.ENCODING:
+                        self._note_start()
+                    else:
+                        self._note_slot()
                     video = await self._renderer.encode(uploaded, progress=self._note_progress)
         finally:
-            if not started:
+            if not requested:
                 self._renderer.discard(uploaded)
         self.attempt.shared_seconds = video.shared_seconds
         return video
 
+    def _note_start(self) -> None:
+        """Record that the encode begins."""
+        self._record.slot_wait_seconds = anyio.current_time() - self._waiting_since
+        self._timeout.renew()
+        self._context.emit(SceneEncoding, task=self._task)
+        self._record.encode_unfinished = True
+        self._encode_span.enter_context(self._record.measure("encode", self.attempt))
+
+    def _note_slot(self) -> None:
+        """Start the timeout of the queued scene if an encoder slot is free, else suspend it."""
+        if self._assignment.has_slot:
+            self._timeout.renew()
+        else:
+            self._timeout.suspend()
+
     def _note_progress(self, share: float) -> None:
+        if self._assignment.start_encode():
+            self._note_start()
         self._assignment.progress = share
         self._timeout.note_progress(share)
         self._context.emit(SceneProgress, task=self._task, progress=share)

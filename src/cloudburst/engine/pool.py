@@ -307,6 +307,9 @@ class WorkerPool:
             if isinstance(exc, WorkerDiskFullError):
                 self._scheduler.on_disk_full(assignment, exc)
                 raise
+            if isinstance(exc, WorkerStoppedError) and exc.draining:
+                self._scheduler.drain(assignment.worker)
+                raise
             raise await self._explained(assignment, exc) from exc
         finally:
             if assignment is not None:

@@ -96,9 +96,15 @@ class AssignmentState(Enum):
 
     UPLOADING = auto()
     WAITING = auto()
-    """The scene is uploaded and has no encoder slot yet."""
+    """The scene is uploaded, and the worker was not asked to encode it yet."""
+    QUEUED = auto()
+    """The worker was asked to encode the scene, and has not begun yet."""
     ENCODING = auto()
     DOWNLOADING = auto()
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -119,11 +125,26 @@ class Assignment:
     """True if the other assignment of the scene, the first one or the copy, has encoded it
     first."""
     granted: anyio.Event = field(default_factory=anyio.Event)
-    """Event that is set when the assignment gets an encoder slot."""
+    """Event that is set when the worker may be asked to encode the scene."""
+    requested_at: float = math.inf
+    """Time at which the worker was asked to encode the scene; infinite before."""
+    has_slot: bool = False
+    """True once an encoder slot of the worker encodes the scene, or is free for it."""
+    on_slot_change: Callable[[], None] = _do_nothing
+    """Function that is called when ``has_slot`` changes while the scene is queued."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Cancel scope that is cancelled to take the scene off the worker."""
     on_phase_end: Callable[[PoolWorker], None]
-    """Function that is called with the worker when the scene's upload or encode has ended."""
+    """Function that is called with the worker when the scene's upload or encode has ended, and
+    when a queued encode has begun."""
+
+    @property
+    def waits_for_slot(self) -> bool:
+        """True until an encoder slot of the worker encodes the scene, or is free for it.
+
+        Until then, the scene can be taken off the worker without a loss.
+        """
+        return self.state is not AssignmentState.DOWNLOADING and not self.has_slot
 
     @property
     def is_copy(self) -> bool:
@@ -152,7 +173,11 @@ class Assignment:
 
     @asynccontextmanager
     async def encoder_slot(self) -> AsyncGenerator[None]:
-        """Wait for an encoder slot of the worker, and hold it until the ``with`` block ends."""
+        """Wait until the worker may be asked to encode the scene, which the ``with`` block does.
+
+        In the block, the scene is `AssignmentState.QUEUED` until `start_encode` is called, or at
+        once `AssignmentState.ENCODING` if the worker has no queue.
+        """
         self._set_state(AssignmentState.WAITING)
         await self.granted.wait()
         try:
@@ -164,6 +189,24 @@ class Assignment:
             raise
         finally:
             self._set_state(AssignmentState.DOWNLOADING)
+
+    def start_encode(self) -> bool:
+        """Note that the worker has begun to encode the queued scene.
+
+        Returns:
+            False, without a change, if the scene is not queued or was taken off the worker.
+        """
+        if self.state is not AssignmentState.QUEUED or self.scope.cancel_called:
+            return False
+        self.encoding_since, self.has_slot = anyio.current_time(), True
+        self._set_state(AssignmentState.ENCODING)
+        return True
+
+    def note_slot(self, *, is_free: bool) -> None:
+        """Note whether an encoder slot is free for the queued scene."""
+        if is_free != self.has_slot:
+            self.has_slot = is_free
+            self.on_slot_change()
 
     def _set_state(self, state: AssignmentState) -> None:
         self.state = state
@@ -292,6 +335,11 @@ class PoolWorker:
         return sum(assignment.state in states for assignment in self.assignments)
 
     @property
+    def _requested(self) -> int:
+        """Number of scenes that the worker encodes or was asked to encode."""
+        return self._count(AssignmentState.QUEUED, AssignmentState.ENCODING)
+
+    @property
     def occupied_slots(self) -> int:
         """Number of assigned scenes that hold an encoder slot or will need one."""
         return len(self.assignments) - self._count(AssignmentState.DOWNLOADING)
@@ -299,10 +347,14 @@ class PoolWorker:
     @property
     def encoder_slots(self) -> int:
         """Number of scenes that may encode on the worker at once; 1 if one of them is suspect."""
-        for assignment in self.assignments:
-            if assignment.ticket.suspect and assignment.state is not AssignmentState.DOWNLOADING:
-                return 1
-        return self.backend.encoder_slots
+        return 1 if self._has_suspect else self.backend.encoder_slots
+
+    @property
+    def _has_suspect(self) -> bool:
+        return any(
+            assignment.ticket.suspect and assignment.state is not AssignmentState.DOWNLOADING
+            for assignment in self.assignments
+        )
 
     @property
     def spare_slots(self) -> int:
@@ -341,19 +393,39 @@ class PoolWorker:
         if not ahead:
             return self.spare_slots > 0
         slots = self.encoder_slots
-        return self._count(AssignmentState.ENCODING) == slots and self.spare_slots > -slots
+        return self._requested >= slots and self.spare_slots > -slots
 
     def grant_slots(self) -> None:
-        """Grant free encoder slots to the scenes that wait for them, the longest first."""
+        """Let scenes that wait be encoded, the longest first.
+
+        If the worker queues jobs, it is asked at once for all of them, so that the next encode
+        begins without a round trip. A suspect scene, which encodes alone, and scenes that wait for
+        its end get a free encoder slot first.
+        """
         if self.state in {WorkerState.FAILING, WorkerState.STOPPING}:
             return
-        free = max(0, self.encoder_slots - self._count(AssignmentState.ENCODING))
         waiting = [each for each in self.assignments if each.state is AssignmentState.WAITING]
         waiting.sort(key=lambda assignment: -assignment.ticket.work)
-        for assignment in waiting[:free]:
-            assignment.state = AssignmentState.ENCODING
-            assignment.encoding_since = anyio.current_time()
+        if not self.backend.queues_jobs or self._has_suspect:
+            waiting = waiting[: max(0, self.encoder_slots - self._requested)]
+        now = anyio.current_time()
+        for assignment in waiting:
+            assignment.requested_at = now
+            if self.backend.queues_jobs:
+                assignment.state = AssignmentState.QUEUED
+            else:
+                assignment.state = AssignmentState.ENCODING
+                assignment.encoding_since, assignment.has_slot = now, True
             assignment.granted.set()
+        self._note_free_slots()
+
+    def _note_free_slots(self) -> None:
+        """Note for which queued scenes encoder slots are free: those requested first."""
+        free = self.encoder_slots - self._count(AssignmentState.ENCODING)
+        queued = [each for each in self.assignments if each.state is AssignmentState.QUEUED]
+        queued.sort(key=lambda assignment: (assignment.requested_at, -assignment.ticket.work))
+        for place, assignment in enumerate(queued):
+            assignment.note_slot(is_free=place < free)
 
     def give_up(self, error: CloudburstError, *, deliberate: bool = False) -> None:
         """Take every scene off the worker and have its task stopped.

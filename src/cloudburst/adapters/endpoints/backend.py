@@ -110,6 +110,7 @@ async def open_endpoints_backend(
         capacity=len(endpoints),
         encoder_slots=encoders,
         cancels_encodes=protocol is Protocol.NATIVE,
+        queues_jobs=protocol is Protocol.NATIVE,
         find_unsupported=(
             partial(public_image.find_unsupported, image=_ONESTEP)
             if protocol is Protocol.ONESTEP

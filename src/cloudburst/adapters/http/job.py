@@ -51,6 +51,8 @@ STREAM_END_TIMEOUT = 1.0
 connection can be used again."""
 DELETE_JOB_TIMEOUT = 5.0
 """Seconds to cancel a job; the worker kills the job's render process before it answers."""
+_BEGUN = frozenset({"running", "done", "failed"})
+"""States of a job that a worker has begun."""
 MAX_FILM_SUBTITLE_BYTES = 256 * 1024 * 1024
 """Maximum size of the subtitles of a film, in bytes."""
 
@@ -211,19 +213,19 @@ class WorkerJob:
                 answers.
         """
         retries = self._connection.new_retries()
-        reported = 0.0
+        reported: float | None = None
 
         def on_event(event: JobEvent) -> None:
             nonlocal reported
             retries.reset()
-            if event.progress > reported:
+            if event.state in _BEGUN and (reported is None or event.progress > reported):
                 reported = event.progress
                 progress(reported)
 
         while True:
             try:
                 if final := await self._read_events(on_event):
-                    return self._result(final)
+                    return self._result(final, has_begun=reported is not None)
                 error: Exception = UnavailableError("the stream of events ended before the job")
             except REQUEST_ERRORS as exc:
                 error = exc
@@ -257,7 +259,7 @@ class WorkerJob:
                         await anext(lines, None)
         return final
 
-    def _result(self, event: JobEvent) -> EncodedVideo:
+    def _result(self, event: JobEvent, *, has_begun: bool) -> EncodedVideo:
         error = event.error or ErrorBody(error="no reason given")
         match event.state:
             case "done" if event.done:
@@ -269,7 +271,7 @@ class WorkerJob:
                 raise self._encode_error(error)
             case "interrupted":
                 msg = "the worker is stopping and has interrupted the job"
-                raise WorkerStoppedError(msg)
+                raise WorkerStoppedError(msg, draining=not has_begun)
             case _:
                 msg = f"{event.state} because of an error of the render service: {error}"
                 raise RenderFailedError(msg, scene=self._scene)

@@ -90,6 +90,7 @@ async def open_local_backend(
                     capacity=workers,
                     encoder_slots=encoders,
                     cancels_encodes=True,
+                    queues_jobs=True,
                     kind=local_kind(encoder_slots=slots, cores=cores),
                     performance=local_performance(encoder_slots=slots, cores=cores),
                 )

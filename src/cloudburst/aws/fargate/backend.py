@@ -263,6 +263,7 @@ def _backend(
         connect=connect,
         encoder_slots=fargate_encoder_slots(tier, definition.protocol),
         cancels_encodes=is_native,
+        queues_jobs=is_native,
         find_unsupported=(
             None
             if is_native

@@ -29,7 +29,7 @@ class Assigner:
         budget: Budget, which decides whether another scene can be paid for.
         estimator: Estimator of the makespan and of the times at which workers are free.
         on_phase_end: Function that is called with a worker when the upload or encode of a scene on
-            it has ended.
+            it has ended, and when a queued encode has begun.
     """
 
     def __init__(

@@ -212,11 +212,11 @@ class Estimator:
         performance = self.performance(worker.backend)
         encoding, waiting = list[float](), list[float]()
         for each in worker.assignments:
-            if each.state in {AssignmentState.UPLOADING, AssignmentState.WAITING}:
-                waiting.append(each.ticket.work)
-            elif each.encoding_since is not None and each.state is AssignmentState.ENCODING:
+            if each.state is AssignmentState.ENCODING and each.encoding_since is not None:
                 expected = performance.encode_seconds(each.ticket.work)
                 encoding.append(_remaining(expected, now - each.encoding_since))
+            elif each.state is not AssignmentState.DOWNLOADING:
+                waiting.append(each.ticket.work)
         return encoding, waiting
 
     def _load(self, assigned: Iterable[float], running: float) -> Load:

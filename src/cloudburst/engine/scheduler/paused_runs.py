@@ -11,8 +11,6 @@ from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import CloudburstError
 
-_NOT_ENCODING = frozenset({AssignmentState.UPLOADING, AssignmentState.WAITING})
-
 
 class PausedRuns:
     """Register of paused and aborted runs. Other runs are not affected.
@@ -57,12 +55,12 @@ class PausedRuns:
                 self._queue.resume(run)
 
     def requeue(self, assignments: Iterable[Assignment]) -> None:
-        """Take scenes that do not encode yet off their workers, and queue them again.
+        """Take scenes that wait for an encoder slot off their workers, and queue them again.
 
         Speculative copies are cancelled and not queued.
         """
         for each in tuple(assignments):
-            if each.state in _NOT_ENCODING:
+            if each.waits_for_slot:
                 is_copy = each.is_copy
                 self._unassign(each)
                 if not is_copy:

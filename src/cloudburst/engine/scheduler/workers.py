@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from cloudburst.engine.pool_state import (
     Assignment,
-    AssignmentState,
     PoolWorker,
     Ticket,
     WorkerState,
@@ -146,9 +145,7 @@ class WorkerIndex:
             assignment
             for worker in self._overbooked
             for assignment in worker.assignments
-            if assignment.state in {AssignmentState.UPLOADING, AssignmentState.WAITING}
-            and not assignment.is_copy
-            and fits(assignment.ticket)
+            if assignment.waits_for_slot and not assignment.is_copy and fits(assignment.ticket)
         ]
         return max(waiting, key=lambda each: each.ticket.work, default=None)
 
