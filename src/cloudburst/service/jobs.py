@@ -87,6 +87,8 @@ class Job:
         clock."""
         self.delivered = False
         """True after the whole video was sent."""
+        self.begun = anyio.Event()
+        """Event that is set when the job has an encoder slot, or has ended without one."""
         self.ended = anyio.Event()
         self.scope = CancelScope()
         self.stop_state: Literal["cancelled", "interrupted"] = "interrupted"
@@ -132,6 +134,7 @@ class Job:
     def enter_state(self, state: JobState) -> None:
         """Change the state and wake everything that waits for a change."""
         self.state = state
+        self.begun.set()
         self._notify()
 
     def set_progress(self, progress: float) -> bool:

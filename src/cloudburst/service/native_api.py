@@ -45,7 +45,8 @@ MAX_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
 
 EVENT_INTERVAL = 0.1
-"""Minimum number of seconds between two lines of an event stream; the last line is not delayed."""
+"""Minimum number of seconds between two lines of an event stream; lines with another state are not
+delayed."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TOKEN = re.compile("[0-9a-f]{32}")
@@ -300,6 +301,7 @@ class JobEventStream(Response):
         while not ended:
             changed, ended = self._job.changed, self._job.ended.is_set()
             line = json.dumps(self._job.snapshot()).encode() + b"\n"
+            next_state = self._job.ended if self._job.begun.is_set() else self._job.begun
             sent_at = current_time()
             with move_on_after(self._stall) as stalled:
                 await send({"type": "http.response.body", "body": line, "more_body": not ended})
@@ -308,7 +310,7 @@ class JobEventStream(Response):
             with move_on_after(self._heartbeat):
                 await changed.wait()
             with move_on_after(sent_at + EVENT_INTERVAL - current_time()):
-                await self._job.ended.wait()
+                await next_state.wait()
 
 
 def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = None) -> Response:

@@ -244,3 +244,19 @@ async def test_a_heartbeat_keeps_a_silent_job(studio, make_scene):
     async with to_studio(studio, timeouts) as renderer:
         await renderer.encode(await renderer.upload(make_scene(), OPTIONS), progress=ignore)
     assert studio.calls.count("GET events") == 2
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_the_first_progress_means_that_the_job_has_begun(studio, make_scene, begun):
+    """A stopping worker ends jobs of its queue, and finishes those that have begun."""
+    lines = ["queued", *["running"] * begun, "interrupted"]
+    text = "".join(json.dumps({"state": state, "progress": 0.0}) + "\n" for state in lines)
+    studio.script["GET events"] = [httpx.Response(200, text=text)]
+    shares = []
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(make_scene(), OPTIONS)
+        with pytest.raises(WorkerStoppedError) as caught:
+            await renderer.encode(upload, progress=shares.append)
+    assert shares == [0.0] * begun
+    assert caught.value.draining is not begun
+    assert pickle.loads(pickle.dumps(caught.value)).draining is not begun
