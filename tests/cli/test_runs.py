@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import anyio
@@ -250,3 +252,73 @@ def test_the_command_itself(tmp_path, capsys):
     journal(tmp_path / "out", "a" * 12, *scenes(2))
     assert main(["runs", "--to", "out"]) == 0
     assert "aaaaaaaaaaaa  interrupted" in shown(capsys)
+
+
+ARN = "arn:aws:ecs:eu-west-3:123456789012:task/films/0123456789abcdef"
+
+
+def recent(name=ARN, **more):
+    """A task whose process ended a minute ago, before the task had stopped."""
+    now = time.time()
+    usage = replace(task().usage, created_at=now - 99, pull_started_at=now - 90, last_seen_at=now)
+    return replace(task(name), **{"usage": usage, "stopped_at": now - 60} | more)
+
+
+@pytest.fixture
+def silent_aws(monkeypatch):
+    """An address at which calls are accepted and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setattr("cloudburst.final_bills.ANSWER_TIMEOUT", 0.5)
+        yield server
+
+
+def was_asked(server):
+    try:
+        server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_without_an_answer_of_aws_the_bill_stays_as_it_is_known(
+    tmp_path, capsys, caplog, silent_aws
+):
+    journal(tmp_path / "cloudburst_results", "a" * 12, *scenes(1), recent(), end())
+    assert cloudburst("runs") == 0
+    assert "≥$0.0026" in shown(capsys)
+    assert "try again later: AWS did not answer within 0.5 s" in caplog.text
+    assert was_asked(silent_aws)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        recent(settled=True),
+        recent(usage=None),
+        recent("local-1"),
+        recent("http://10.0.0.1:5000#3"),
+        task(ARN),
+    ],
+    ids=["settled", "not billed", "local", "endpoint", "long ago"],
+)
+def test_aws_is_asked_only_for_what_it_may_know(tmp_path, capsys, silent_aws, known):
+    journal(tmp_path / "cloudburst_results", "a" * 12, *scenes(1), known, end())
+    assert cloudburst("runs") == 0
+    assert not was_asked(silent_aws)
+
+
+def test_aws_is_not_asked_for_a_run_that_goes_on(tmp_path, capsys, silent_aws):
+    out = tmp_path / "cloudburst_results"
+    journal(out, "a" * 12, *scenes(1), recent())
+
+    async def hold():
+        async with claim_outputs(out, ["s1"], run="a" * 12, overwrite=False):
+            await anyio.to_thread.run_sync(lambda: cloudburst("runs"))
+
+    anyio.run(hold)
+    assert "running" in shown(capsys)
+    assert not was_asked(silent_aws)

@@ -20,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -38,6 +39,8 @@ from cloudburst import (
     fargate,
 )
 from cloudburst.aws.setup import doctor
+from cloudburst.cli.runs import list_runs
+from cloudburst.compat import read_settings
 from cloudburst.models import billing
 from cloudburst.testing import FakeCloud, Fault, TaskFault, VirtualClockLoop
 from support.cluster_with_runs import launch
@@ -245,7 +248,10 @@ async def test_fault_09_lists_have_pages_and_tags_take_no_call_each(emulated):
 
 
 async def test_fault_10_the_bill_is_that_of_aws(emulated, scenes, monkeypatch):
-    """By its own times, with the address, and with the task whose image could not be pulled."""
+    """By its own times, with the address, and with the task whose image could not be pulled.
+
+    The call returns before AWS has stopped the last task; whoever lists the run later has its bill.
+    """
     monkeypatch.setattr(billing, "MINIMUM_BILLED_SECONDS", 0)  # a minute would hide the seconds
     with emulated(
         task_faults={0: TaskFault(registry_unreachable=True)}, provisioning=1.3, pending=1.3
@@ -253,12 +259,20 @@ async def test_fault_10_the_bill_is_that_of_aws(emulated, scenes, monkeypatch):
         result = await FargateOperationV1().execute_batch(scenes(1))
         assert result.success
         assert [task.started is None for task in aws.tasks] == [True, False]
-        tasks = aws.tasks
+        await until(lambda: all(task.stopped for task in aws.tasks))
+        tasks, asked = aws.tasks, len(aws.calls)
+        folder = Path(result.downloaded_files[0]).parent
+        (listed,) = await anyio.to_thread.run_sync(list_runs, folder, read_settings())
+        assert [call.operation for call in aws.calls[asked:]] == ["DescribeTasks"]
+        again = await anyio.to_thread.run_sync(list_runs, folder, read_settings())
+        assert len(aws.calls) == asked + 1, "it was written down"
     billed = [math.ceil(round(task.stopped - task.pull_started, 3)) for task in tasks]
     assert min(billed) >= 2
-    assert result.total_cost_usd == pytest.approx(float(sum(billed) * SECOND))
     costs = {task.task_arn: task.total_cost_usd for task in result.task_results}
     assert costs[tasks[0].arn] == pytest.approx(float(billed[0] * SECOND))
+    assert result.total_cost_usd <= float(sum(billed) * SECOND)
+    assert (listed.final, float(listed.usd)) == (True, pytest.approx(float(sum(billed) * SECOND)))
+    assert again == [listed]
 
 
 def test_fault_10_a_second_costs_a_minute():

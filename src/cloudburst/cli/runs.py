@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from itertools import groupby
@@ -30,6 +30,7 @@ from cloudburst.cli.render import RESULTS_FOLDER
 from cloudburst.compat import read_settings
 from cloudburst.earlier_runs import successor
 from cloudburst.errors import JournalError
+from cloudburst.final_bills import JournaledRun, complete_bills
 from cloudburst.journal import (
     folders_with_journals,
     journal_folder,
@@ -40,6 +41,7 @@ from cloudburst.models.billing import usd_billed
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.report import Status
+from cloudburst.models.settings import Settings
 from cloudburst.outputs import active_runs
 
 MIN_WIDTH_FOR_ALL_COLUMNS = 76
@@ -95,6 +97,8 @@ def runs_command(
 ) -> int:
     """List the runs of a folder, the newest one first.
 
+    AWS is asked for the final bills of runs that ended before all of their tasks had stopped.
+
     Parameters
     ----------
     to
@@ -103,8 +107,9 @@ def runs_command(
     as_json
         Print one JSON list.
     """
-    folder = to or read_settings().results or RESULTS_FOLDER
-    runs = list_runs(folder)
+    settings = read_settings()
+    folder = to or settings.results or RESULTS_FOLDER
+    runs = list_runs(folder, settings)
     if as_json:
         listed = [asdict(run) | {"folder": str(run.folder)} for run in runs]
         write_line(json.dumps(listed, default=_to_json))
@@ -113,30 +118,59 @@ def runs_command(
     return 0
 
 
-def list_runs(folder: OutputFolder) -> list[ListedRun]:
-    """Return the runs with a journal in a folder or its subfolders, the newest first. Blocks."""
-    folders = folders_with_journals(absolute_location(folder))
-    return [run for each in folders for run in _newest_first(each)]
+def list_runs(folder: OutputFolder, settings: Settings) -> list[ListedRun]:
+    """Return the runs with a journal in a folder or its subfolders, the newest first. Blocks.
+
+    AWS is asked once for the final bills of ended runs that do not have theirs.
+    """
+    folders = [_read_folder(each) for each in folders_with_journals(absolute_location(folder))]
+    ended = [run for each in folders for run in each.runs if run.name not in each.active]
+    states = dict(zip(ended, complete_bills(ended, settings), strict=True))
+    return [run for each in folders for run in each.listed(states)]
 
 
-def _newest_first(folder: OutputFolder) -> list[ListedRun]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Folder:
+    """Journals of one folder."""
+
+    folder: OutputFolder
+    active: Mapping[str, str]
+    """Description of the process that works on a run, by the name of the run."""
+    runs: Sequence[JournaledRun]
+    unreadable: Sequence[ListedRun]
+    """Runs whose journal cannot be read."""
+
+    def listed(self, states: Mapping[JournaledRun, JournalState]) -> list[ListedRun]:
+        """Return the runs of the folder, the newest first.
+
+        Args:
+            states: Newer states of runs than those that were read.
+        """
+        runs, journals = (
+            list(self.unreadable),
+            [(r.name, states.get(r, r.state)) for r in self.runs],
+        )
+        for name, state in journals:
+            listed = _listed_run(name, self.folder, state, process=self.active.get(name, ""))
+            runs.append(replace(listed, successor=successor(state, journals) or ""))
+        return sorted(runs, key=_start_time, reverse=True)
+
+
+def _read_folder(folder: OutputFolder) -> _Folder:
     journals_in = journal_folder(folder)
     paths = journal_paths(journals_in)
     active = active_runs(journals_in) if paths else {}
-    journals, runs = list[tuple[str, JournalState]](), list[ListedRun]()
+    runs, unreadable = list[JournaledRun](), list[ListedRun]()
     for path in paths:
         name, process = path.stem, active.get(path.stem, "")
         try:
-            journals.append((name, read_journal(path)))
+            runs.append(JournaledRun(journals_in, name, read_journal(path)))
         except JournalError as exc:
             state = RUNNING if process else UNREADABLE
-            runs.append(
+            unreadable.append(
                 ListedRun(run=name, folder=folder, state=state, process=process, error=str(exc))
             )
-    for name, journal in journals:
-        listed = _listed_run(name, folder, journal, process=active.get(name, ""))
-        runs.append(replace(listed, successor=successor(journal, journals) or ""))
-    return sorted(runs, key=_start_time, reverse=True)
+    return _Folder(folder=folder, active=active, runs=runs, unreadable=unreadable)
 
 
 def _listed_run(

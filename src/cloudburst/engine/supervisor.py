@@ -103,7 +103,7 @@ class Supervisors:
         return any(record.run == run for record in self._being_stopped())
 
     def stop_waiting(self) -> None:
-        """End the waits for stopped tasks to be seen to have stopped; their bills stay estimates."""
+        """End the waits until tasks are seen to have stopped; their bills stay estimates."""
         for wait in self.unsettled.values():
             wait.cancel()
 

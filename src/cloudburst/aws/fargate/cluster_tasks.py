@@ -55,7 +55,7 @@ async def list_task_arns(
 
 
 async def describe_tasks(
-    aws: AWSClient, cluster: str, tasks: Sequence[str]
+    aws: AWSClient, cluster: str, tasks: Sequence[str], *, in_region: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the descriptions of the tasks that exist, with their tags.
 
@@ -63,6 +63,7 @@ async def describe_tasks(
         aws: Client of the account and region.
         cluster: Name or ARN of the cluster.
         tasks: ARNs or ids of any number of tasks.
+        in_region: Region of the cluster; ``None`` for the client's region.
 
     Raises:
         CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
@@ -75,7 +76,12 @@ async def describe_tasks(
 
     async def describe(index: int, batch: Sequence[str]) -> None:
         response = await aws.call(
-            "ecs", "describe_tasks", cluster=cluster, tasks=list(batch), include=["TAGS"]
+            "ecs",
+            "describe_tasks",
+            in_region=in_region,
+            cluster=cluster,
+            tasks=list(batch),
+            include=["TAGS"],
         )
         descriptions[index] = response["tasks"]
 
