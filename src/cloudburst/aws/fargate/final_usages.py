@@ -51,8 +51,8 @@ async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> 
             except CloudburstError as exc:
                 logger.warning("%s: stopped tasks cannot be described: %s", cluster, exc)
                 continue
-            for task in described:
-                arn, description = str(task["taskArn"]), parse_task_description(task)
+            for each in described:
+                arn, description = str(each["taskArn"]), parse_task_description(each)
                 stopped_at = description.stopped_at
                 known = usages.get(arn)
                 if (

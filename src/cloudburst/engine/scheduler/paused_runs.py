@@ -92,7 +92,7 @@ class PausedRuns:
             ticket.error = error
             ticket.notify()
         for each in self._assignments(run):
-            if each.state in _NOT_ENCODING:
+            if each.waits_for_slot:
                 # Otherwise the next decision could move it to another worker.
                 self._unassign(each)
                 each.ticket.error = error
