@@ -245,6 +245,14 @@ class Delivery(Protocol):
         """
         ...
 
+    async def check_accepted(self) -> None:
+        """Check that S3 accepts an object from this machine, although it refuses those of a worker.
+
+        Raises:
+            OutputWriteError: S3 refuses it as well.
+        """
+        ...
+
     async def is_written(self) -> bool:
         """Return whether an object that was in the way of the file is the file itself, verified.
 

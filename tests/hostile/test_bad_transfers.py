@@ -38,6 +38,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import PutPart
 from cloudburst.ports import EncodedVideo
+from cloudburst.testing import s3_fault
 from support.bad_workers import (
     CONTROL,
     DEEP,
@@ -144,6 +145,10 @@ class Client:
             self.inputs[where] = (await self.store.head(where)).remote_file(where)
         files = {"image": f"{name}.png", "audio": f"{name}.mp3"}
         return Scene(name=name, **{key: self.folder.object(at) for key, at in files.items()})
+
+    def listed(self):
+        found = [key for key in keys(self.emulator) if key.startswith(self.folder.prefix)]
+        return [key.removeprefix(self.folder.prefix) for key in found]
 
     async def fetch(self, worker, name="one"):
         scene = await self.scene(name)
@@ -258,9 +263,10 @@ DELIVERIES: dict[str, tuple[Answer, type[CloudburstError]]] = {
     "has an ETag with CRLF": (always(line(etags=['"a\r\nX-Y: z"'])), WorkerProtocolError),
     "has sent more than the video": (always(line(sent=len(VIDEO) + 1)), WorkerProtocolError),
     "has no such job": (always(as_json({"error": CONTROL}, "404 Not Found")), DownloadError),
-    "repeats the URL": (repeats_url, OutputWriteError),
+    "repeats the URL": (repeats_url, WorkerProtocolError),
     "fails with control characters": (always(failed("invalid", CONTROL)), DownloadError),
 }
+OF_THE_BUCKET = ["refused", "missing", "expired", "busy"]
 
 
 @pytest.mark.parametrize("name", EITHER | FETCHES)
@@ -304,6 +310,41 @@ async def test_a_delivery(client, caplog, name):
     assert type(caught.value) is kind
     check_shown(caught.value, caplog.text, worker)
     assert client.to.key not in keys(client.emulator)
+
+
+@pytest.mark.parametrize("problem", OF_THE_BUCKET)
+async def test_a_refusal_that_s3_does_not_confirm(client, problem):
+    """It is a fault of the worker, so that the run is not paused, and nothing is left."""
+    worker = TransferWorker(answer=always(failed(problem, "AccessDenied")))
+    with pytest.raises(WorkerProtocolError, match=r"one \(AccessDenied\), but S3 accepts objects"):
+        await client.deliver(worker)
+    assert client.listed() == []
+
+
+@pytest.mark.parametrize("problem", OF_THE_BUCKET)
+async def test_a_refusal_that_s3_confirms(client, emulator, problem):
+    """The run is paused, and the worker keeps the video."""
+    worker = TransferWorker(answer=always(failed(problem, "AccessDenied")))
+    emulator.add_fault(s3_fault("access denied", "PutObject", presigned=True))
+    with pytest.raises(OutputWriteError, match="cannot be written to S3: AccessDenied"):
+        await client.deliver(worker)
+    assert "DELETE job" not in worker.calls
+    assert client.listed() == []
+
+
+async def test_a_refusal_that_has_passed(client):
+    """The same worker tries again, because S3 accepts objects by now."""
+
+    async def refused_once(request):
+        if len(worker.asked) == 1:
+            return failed("refused")
+        (part,) = json.loads(request.body)["parts"]
+        _, _, etag = await send(PutPart.model_validate(part), VIDEO)
+        return line(sent=len(VIDEO), etags=[etag])
+
+    worker = TransferWorker(answer=refused_once)
+    await client.deliver(worker)
+    assert client.listed() == ["one.mp4"]
 
 
 @pytest.mark.parametrize("etags", [['"a"', '"b"'], ['"0123456789abcdef0123456789abcdef"'] * 2])

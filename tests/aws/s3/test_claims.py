@@ -19,7 +19,8 @@ import pytest
 from cloudburst.aws.s3 import claim_file, claim_lock, claim_writes, claims
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
-from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.destination_check import check_accepted, check_destination
+from cloudburst.emulator.faults import Fault
 from cloudburst.emulator.s3 import api
 from cloudburst.emulator.s3.responses import object_headers
 from cloudburst.errors import (
@@ -393,6 +394,18 @@ class TestDestination:
                     await check_destination(store, S3Prefix("none-such", "a/"))
                 with pytest.raises(AccessDeniedError, match="s3://videos/a/"):
                     await check_destination(store, S3Prefix("videos", "a/"))
+
+    @pytest.mark.parametrize("check", [check_destination, check_accepted])
+    @pytest.mark.parametrize("operation", ["PutObject", "DeleteObject"])
+    async def test_a_check_that_is_cancelled_leaves_nothing(
+        self, emulator, store, folder, check, operation
+    ):
+        await store.bucket_region(folder.bucket)
+        emulator.add_fault(Fault(kind="delay", seconds=0.5, operation=f"s3:{operation}"))
+        with anyio.move_on_after(0.25) as scope:
+            await check(store, folder)
+        assert scope.cancel_called
+        assert in_folder(emulator, folder) == []
 
     async def test_a_store_that_reports_no_sha256_is_refused(
         self, emulator, store, folder, monkeypatch

@@ -8,7 +8,12 @@ from typing import Literal
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.transfer_requests import request_transfer
 from cloudburst.adapters.http.transfer_retries import TransferFailedError
-from cloudburst.errors import DownloadError, OutputWriteError, RenderFailedError
+from cloudburst.errors import (
+    DownloadError,
+    OutputWriteError,
+    RenderFailedError,
+    WorkerProtocolError,
+)
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import cover_path
 from cloudburst.models.transfers import (
@@ -22,6 +27,9 @@ from cloudburst.text import printable_line
 
 VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
 """Media types of objects in S3."""
+MAX_FALSE_REFUSALS = 2
+"""Number of times that a worker may report that S3 refuses a file although S3 accepts an object
+from this machine. The first time, S3 may have accepted files again in the meantime."""
 _OF_THE_BUCKET = {
     TransferProblem.REFUSED,
     TransferProblem.MISSING,
@@ -29,7 +37,8 @@ _OF_THE_BUCKET = {
     TransferProblem.BUSY,
 }
 """Problems that lie in the bucket or in the permissions, so that every video has them, and no other
-worker helps. The run is paused, and the worker keeps the video."""
+worker helps. If this machine finds the problem as well, the run is paused, and the worker keeps the
+video. A worker that only reports it must not delay the scenes of the other workers."""
 
 
 async def deliver_video(
@@ -48,7 +57,8 @@ async def deliver_video(
     Raises:
         DownloadError: An object cannot be written, or is not what the worker has sent.
         OutputWriteError: The bucket does not accept objects at present.
-        WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
+        WorkerError: The worker has stopped, refuses the key, sends invalid answers, or reports
+            refusals of S3 that this machine does not find.
     """
     if video.sha256 is None:
         raise RenderFailedError("the worker reports no hash of the video", scene=video.scene)
@@ -99,10 +109,27 @@ async def _write(
         return UploadRequest(file=file, parts=tuple(await delivery.parts()))
 
     async def write() -> Sequence[str]:
-        event = await request_transfer(
-            connection, f"/jobs/{video.reference}/uploads", sign, UploadEvent
+        path = f"/jobs/{video.reference}/uploads"
+        reason = ""
+        for _ in range(MAX_FALSE_REFUSALS):
+            try:
+                event = await request_transfer(connection, path, sign, UploadEvent)
+            except TransferFailedError as exc:
+                if exc.failure.problem not in _OF_THE_BUCKET:
+                    raise
+                reason = exc.failure.reason
+                try:
+                    await delivery.check_accepted()
+                except OutputWriteError as confirmed:
+                    raise delivery_error(video.scene, file, exc.failure) from confirmed
+            else:
+                return event.etags or ()
+        msg = (
+            f"the worker reports that S3 refuses the {file} of {video.scene} ({reason}), but S3 "
+            "accepts objects from this machine: if all workers report it, check conditions on "
+            "networks in the policy of the bucket"
         )
-        return event.etags or ()
+        raise WorkerProtocolError(msg)
 
     await write_object(delivery, write, scene=video.scene, file=file)
 

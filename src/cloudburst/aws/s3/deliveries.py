@@ -14,6 +14,7 @@ from functools import partial
 import anyio
 from pydantic import SecretStr
 
+from cloudburst.aws.s3.destination_check import check_accepted
 from cloudburst.aws.s3.finished_objects import RUN, SCENE
 from cloudburst.aws.s3.object_store import (
     NO_SUCH_UPLOAD,
@@ -112,6 +113,11 @@ class WholeDelivery:
         self._signed = True
         return [_part(signed, 0, output.size)]
 
+    async def check_accepted(self) -> None:
+        """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
+        with _write_errors(self._output):
+            await check_accepted(self._store, self._output.location.folder)
+
     async def is_written(self) -> bool:
         """Return whether the object is the output: see `ports.Delivery.is_written`."""
         output = self._output
@@ -176,6 +182,11 @@ class PartsDelivery:
             _part(request, start, min(part_bytes, output.size - start))
             for request, start in zip(signed, starts, strict=True)
         ]
+
+    async def check_accepted(self) -> None:
+        """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
+        with _write_errors(self._output):
+            await check_accepted(self._store, self._output.location.folder)
 
     async def is_written(self) -> bool:
         """Return whether the object is the output: see `ports.Delivery.is_written`."""

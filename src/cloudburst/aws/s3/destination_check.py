@@ -1,17 +1,28 @@
-"""Check of a folder in S3 before a run: bucket, region, permission to write, and checksums."""
+"""Checks of a folder in S3 that write an empty object to it.
+
+Before a run, they find a missing bucket or permission. During a run, they show whether S3 refuses
+objects, as a worker reports.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.models.locations import S3Prefix
+from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
+from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.models.transfers import PutPart
+from cloudburst.transfers.client import open_transfer_client
+from cloudburst.transfers.errors import TransferError
+from cloudburst.transfers.put import put_part
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 DELETE_TIMEOUT = 20.0
@@ -59,21 +70,9 @@ async def check_destination(
     region = await store.bucket_region(prefix.bucket)
     if not write:
         return DestinationCheck(prefix=prefix, region=region, tried=False)
-    probe = prefix.object(f"{METADATA_FOLDER}check-{secrets.token_hex(8)}")
-    left = str(probe)
-
-    async def delete() -> None:
-        nonlocal left
-        with suppress(CloudburstError):  # it would replace a cancellation
-            await store.delete(probe)
-            left = ""
-
-    try:
-        await store.put_small(probe, b"")
-        info = await store.head(probe)
-    finally:
-        with suppress(TimeoutError):
-            await finish_despite_cancel(delete, seconds=DELETE_TIMEOUT)
+    async with _empty_object(store, prefix) as probe:
+        await store.put_small(probe.location, b"")
+        info = await store.head(probe.location)
     if info.sha256 != _SHA256_OF_NOTHING:
         msg = (
             f"{prefix}: the store does not report the SHA-256 of an object in its answer to HEAD, "
@@ -81,4 +80,62 @@ async def check_destination(
             "x-amz-checksum-sha256"
         )
         raise ConfigurationError(msg)
-    return DestinationCheck(prefix=prefix, region=region, tried=True, left=left)
+    return DestinationCheck(prefix=prefix, region=region, tried=True, left=probe.left)
+
+
+async def check_accepted(store: ObjectStore, folder: S3Prefix) -> None:
+    """Check that S3 accepts an object in a folder, written with a presigned URL as by a worker.
+
+    Raises:
+        AWSError: S3 refuses the object, or cannot be reached.
+        CloudburstError: No URL can be signed.
+    """
+    async with _empty_object(store, folder) as probe:
+        signed = await store.presign_put(
+            probe.location,
+            sha256=_SHA256_OF_NOTHING,
+            content_type="application/json",
+            metadata={},
+            new=True,
+        )
+        part = PutPart(url=SecretStr(signed.url), headers=dict(signed.headers), size=0)
+        try:
+            async with open_transfer_client(public_only=False) as client:
+                await put_part(part, _no_block, client=client, progress=_ignore)
+        except TransferError as exc:
+            raise AWSError(f"{folder}: {exc.failure.reason}") from exc
+
+
+@dataclass(slots=True)
+class _EmptyObject:
+    """Empty object that a check writes."""
+
+    location: S3Object
+    left: str
+    """Location of the object until it is deleted; empty afterwards."""
+
+
+@asynccontextmanager
+async def _empty_object(store: ObjectStore, folder: S3Prefix) -> AsyncGenerator[_EmptyObject]:
+    """Yield an object to be written in a folder, and delete it at the end."""
+    location = folder.object(f"{METADATA_FOLDER}check-{secrets.token_hex(8)}")
+    probe = _EmptyObject(location, left=str(location))
+
+    async def delete() -> None:
+        with suppress(CloudburstError):  # it would replace a cancellation
+            await store.delete(location)
+            probe.left = ""
+
+    try:
+        yield probe
+    finally:
+        with suppress(TimeoutError):
+            await finish_despite_cancel(delete, seconds=DELETE_TIMEOUT)
+
+
+async def _no_block(offset: int, size: int) -> bytes:
+    raise AssertionError(f"an empty object has no {size} bytes at {offset}")
+
+
+def _ignore(_: int) -> None:
+    pass
