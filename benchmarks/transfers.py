@@ -1,19 +1,21 @@
-"""Files that workers and clients get from S3: their memory, speed and CPU time.
+"""Files from S3 and videos to S3: memory, speed and CPU time of workers and clients.
 
     python benchmarks/transfers.py [--files 50] [--megabytes 200] [--small 200]
 
 A server on this machine plays S3: it sends zeros, so that neither a disk nor the network is
 measured. First, files pass to a native worker, which gets them by itself, and to temporary files,
-which the client gets for the public image. The growth is the difference between the resident memory
-after one file and the peak during all of them (``VmHWM``, which is reset before). Then single
-files are compared with httpx, which writes and hashes the same bytes in the simplest way. Exits
-with 1 if the memory grows more than the goals.
+which the client gets for the public image. Then a run makes videos of the same size with a fake
+render process, and its worker writes them to an emulated S3, in parts with their MD5. The growth is
+the difference between the resident memory after one file and the peak during all of them
+(``VmHWM``, which is reset before). Then single files are compared with httpx, which writes and
+hashes the same bytes in the simplest way. Exits with 1 if the memory grows more than the goals.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import socketserver
@@ -21,25 +23,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import anyio
+import anyio.to_thread
+import boto3
 import httpx
-from fake_render.worker import SERVICE
+from fake_render.worker import SERVICE, make_scenes
 from memory import CLIENT_GOAL, SERVICE_GOAL, print_goal, reset_peak, resident
 from pydantic import SecretStr
 
-from cloudburst import RenderOptions, Scene, Timeouts
+from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
 from cloudburst.adapters.http.native import NativeRenderer, connect
 from cloudburst.adapters.http.staged_files import open_staged_files
+from cloudburst.models.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import FetchRequest
 from cloudburst.ports import Delivery
+from cloudburst.testing import EmulatorConfig, FargateEmulator
 
 KEY = "key-of-this-benchmark"
 SCENES_AT_ONCE = 3
@@ -47,6 +54,9 @@ SCENES_AT_ONCE = 3
 SMALL_BYTES = 50_000
 SMALL_AT_ONCE = 8
 BLOCK = bytes(1024 * 1024)
+BUCKET = "videos"
+UPLOAD_GOAL = 40.0
+"""Growth of the client and of the service while videos are written to S3, at most, in megabytes."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 Get = Callable[[int, int], Awaitable[object]]
@@ -72,6 +82,14 @@ def serve() -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Store) as server:
         print(f"listening on http://127.0.0.1:{server.server_address[1]}", flush=True)
         server.serve_forever()
+
+
+def emulate(environment: Path) -> None:
+    """Run an emulated S3, and write the settings with which it is used to a file."""
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        environment.write_text(json.dumps(emulator.environment))
+        print(f"listening on {emulator.url}", flush=True)
+        emulator.wait()
 
 
 @contextmanager
@@ -129,6 +147,35 @@ class Cost(NamedTuple):
     """Growth of the memory of each process, in megabytes."""
 
 
+async def measured(processes: Mapping[str, str], work: Callable[[], Awaitable[object]]) -> Cost:
+    """Await work, and return what it has cost in processes, whose ids are given by their names."""
+    before = {name: resident(pid, "VmRSS") for name, pid in processes.items()}
+    for pid in processes.values():
+        reset_peak(pid)
+    cpu, start = cpu_seconds(processes), time.perf_counter()
+    await work()
+    seconds = time.perf_counter() - start
+    growth = {name: resident(pid, "VmHWM") - before[name] for name, pid in processes.items()}
+    return Cost(seconds, cpu_seconds(processes) - cpu, growth)
+
+
+def cpu_seconds(processes: Mapping[str, str]) -> float:
+    total = 0.0
+    for pid in processes.values():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / TICKS
+    return total
+
+
+def print_cost(what: str, cost: Cost, files: int, size: int) -> None:
+    rate = files * size / cost.seconds / 1e6
+    grown = ", ".join(f"{name} +{value:.0f} MB" for name, value in cost.growth.items())
+    print(
+        f"{what}: {cost.seconds:.2f} s, {rate:.0f} MB/s, "
+        f"{files / cost.seconds:.0f} files/s, CPU {cost.cpu:.2f} s ({grown})"
+    )
+
+
 @dataclass
 class Way:
     """A way to get files."""
@@ -141,45 +188,23 @@ class Way:
     async def cost(self, files: int, size: int, *, at_once: int) -> Cost:
         """Get one file, then ``files`` more, and return what the latter have cost."""
         await self.get(-size, size)
-        before = {name: resident(pid, "VmRSS") for name, pid in self.processes.items()}
-        for pid in self.processes.values():
-            reset_peak(pid)
-        cpu, start = self._cpu(), time.perf_counter()
         limiter = anyio.CapacityLimiter(at_once)
 
         async def one(number: int) -> None:
             async with limiter:
                 await self.get(number, size)
 
-        async with anyio.create_task_group() as tasks:
-            for number in range(files):
-                tasks.start_soon(one, number)
-        seconds = time.perf_counter() - start
-        growth = {
-            name: resident(pid, "VmHWM") - before[name] for name, pid in self.processes.items()
-        }
-        return Cost(seconds, self._cpu() - cpu, growth)
+        async def get_all() -> None:
+            async with anyio.create_task_group() as tasks:
+                for number in range(files):
+                    tasks.start_soon(one, number)
 
-    def _cpu(self) -> float:
-        total = 0.0
-        for pid in self.processes.values():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / TICKS
-        return total
-
-    def print(self, what: str, cost: Cost, files: int, size: int) -> None:
-        rate = files * size / cost.seconds / 1e6
-        grown = ", ".join(f"{name} +{value:.0f} MB" for name, value in cost.growth.items())
-        print(
-            f"{what}, {self.name}: {cost.seconds:.2f} s, {rate:.0f} MB/s, "
-            f"{files / cost.seconds:.0f} files/s, CPU {cost.cpu:.2f} s ({grown})"
-        )
+        return await measured(self.processes, get_all)
 
 
-@asynccontextmanager
-async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]:
-    """Yield the ways of a native worker, of temporary files, and of httpx."""
-    source, options = Source(store), RenderOptions()
+@contextmanager
+def render_service(folder: Path, *, video_bytes: int) -> Generator[tuple[str, str]]:
+    """Run a render service with fake renders, and yield its URL and its process id."""
     env = {
         "AUTHENTICATION_KEY": KEY,
         "CLOUDBURST_HOST": "127.0.0.1",
@@ -187,8 +212,15 @@ async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]
         "CLOUDBURST_RESERVE_BYTES": "0",
         "CLOUDBURST_FOLDER": str(folder),
     }
-    command = (*SERVICE, "0", "1000", str(folder / "times"))
-    with process(*command, **env) as (address, service):
+    with process(*SERVICE, "0", str(video_bytes), str(folder / "times"), **env) as started:
+        yield started
+
+
+@asynccontextmanager
+async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]:
+    """Yield the ways of a native worker, of temporary files, and of httpx."""
+    source, options = Source(store), RenderOptions()
+    with render_service(folder, video_bytes=1000) as (address, service):
         async with (
             connect(address, secrets=Secrets(key=KEY), timeouts=Timeouts()) as renderer,
             open_staged_files() as staged,
@@ -220,6 +252,45 @@ async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]
             )
 
 
+async def upload_cost(folder: Path, videos: int, size: int) -> Cost:
+    """Let a worker write one video to S3, then ``videos`` more; return what the latter have cost.
+
+    Each object is deleted as soon as its scene is complete, so that the disk needs room for a few.
+    """
+    first, *rest = make_scenes(folder, videos + 1, SMALL_BYTES)
+    file = folder / "environment.json"
+    with (
+        process(sys.executable, __file__, "--emulate", str(file), TMPDIR=str(folder)),
+        render_service(folder, video_bytes=size) as (address, service),
+    ):
+        environment = json.loads(file.read_text())
+        settings = Settings(**environment)
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            region_name=environment["AWS_REGION"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+        s3.create_bucket(Bucket=BUCKET)
+        backend = endpoints(address, key=KEY, protocol="native")
+
+        async def render(client: Client, scenes: list[Scene]) -> None:
+            async with client.stream(scenes, to=f"s3://{BUCKET}/") as run:
+                async for event in run:
+                    if isinstance(event, SceneCompleted):
+                        key = f"{event.scene}.mp4"
+                        await anyio.to_thread.run_sync(
+                            partial(s3.delete_object, Bucket=BUCKET, Key=key)
+                        )
+            run.report.raise_for_failures()
+
+        async with Client(backend, settings=settings, limits=Limits(workers=1)) as client:
+            await render(client, [first])
+            processes = {"service": service, "client": str(os.getpid())}
+            return await measured(processes, partial(render, client, rest))
+
+
 async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     size, files = arguments.megabytes * 1_000_000, arguments.files
     met: list[bool] = []
@@ -227,17 +298,23 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
         async with ways(folder, store) as (native, temporary, _):
             for way in (native, temporary):
                 cost = await way.cost(files, size, at_once=SCENES_AT_ONCE)
-                way.print(f"{files} files of {arguments.megabytes} MB", cost, files, size)
+                what = f"{files} files of {arguments.megabytes} MB, {way.name}"
+                print_cost(what, cost, files, size)
                 for name, grown in cost.growth.items():
                     goal = SERVICE_GOAL if name == "service" else CLIENT_GOAL
                     met.append(print_goal(f"growth of the {name}", grown, goal))
+        cost = await upload_cost(folder, files, size)
+        print_cost(f"{files} videos of {arguments.megabytes} MB to S3", cost, files, size)
+        for name, grown in cost.growth.items():
+            met.append(print_goal(f"growth of the {name}", grown, UPLOAD_GOAL))
         async with ways(folder, store) as compared:
             for way in compared:
                 cost = await way.cost(1, size, at_once=1)
-                way.print(f"one file of {arguments.megabytes} MB", cost, 1, size)
+                print_cost(f"one file of {arguments.megabytes} MB, {way.name}", cost, 1, size)
             for way in compared:
                 cost = await way.cost(arguments.small, SMALL_BYTES, at_once=SMALL_AT_ONCE)
-                way.print(f"{arguments.small} files of 50 kB", cost, arguments.small, SMALL_BYTES)
+                what = f"{arguments.small} files of 50 kB, {way.name}"
+                print_cost(what, cost, arguments.small, SMALL_BYTES)
     return all(met)
 
 
@@ -247,10 +324,14 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--small", type=int, default=200)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--emulate", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve()
+    if arguments.emulate:
+        emulate(arguments.emulate)
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
+        os.environ["XDG_STATE_HOME"] = name  # keeps the journals of the user unchanged
         return 0 if anyio.run(measure, Path(name), arguments) else 1
 
 
