@@ -1,13 +1,14 @@
 """Comparison of our scheduler with lower bounds, and with fixed shares of scenes for each task.
 
-    python benchmarks/schedule.py [--seeds 20] [--rows A,A2] [--model bursts] [--no-emulator]
+    python benchmarks/schedule.py [--seeds 20] [--rows A,A2] [--model bursts]
 
 **Rows.** Scenarios with unequal start-up times, slow tasks, tasks that never start and interrupted
 ones, in virtual time (`schedules.scenarios`, `schedules.task_model`). Each seed makes a first run,
 without measurements, and a later run, with those of the first. The bound is that of a scheduler
-that knows everything (`schedules.bounds`). ``--rows`` measures the named rows and nothing else,
-``--model`` one of the two task models, and ``--hour-usd`` sets the value of an hour of waiting. The
-goals are in `schedules.table` and `schedules.comparisons`.
+that knows everything (`schedules.bounds`). The goals are in `schedules.table` and
+`schedules.comparisons`; they are for twenty seeds and the model ``bursts``. Options: ``--rows``
+measures these rows and nothing else; ``--model`` selects one of the two task models; ``--hour-usd``
+sets the value of an hour of waiting; ``--plot`` writes plots of the rows to docs/images.
 
 **Sixty scenes.** Sixty scenes, whose lengths are log-normal with sigma 1 and in random order, are
 rendered on six tasks. No schedule is shorter than the bound
@@ -69,6 +70,7 @@ ACCOUNT = EmulatorConfig(
 ACCOUNT_STARTUP = 8.0
 """Start-up of a task on the emulator, in seconds."""
 LIMITS = Limits(workers=TASKS)
+PLOTS = Path(__file__).parent.parent / "docs" / "images"
 
 
 def draw_encodes(seed: int, audio_seconds: Sequence[float]) -> dict[str, float]:
@@ -187,11 +189,18 @@ def main() -> int:
     parser.add_argument("--rows", type=_row_names, help="only these rows, such as A,A2")
     parser.add_argument("--model", choices=MODELS, help="only this task model")
     parser.add_argument("--hour-usd", type=Decimal, help="value of an hour of waiting, in USD")
+    parser.add_argument("--plot", action="store_true", help=f"write plots to {PLOTS}")
     parser.add_argument("--no-emulator", action="store_true")
     arguments = parser.parse_args()
     models = [MODELS[arguments.model]] if arguments.model else list(MODELS.values())
     met = [
-        measure_rows(arguments.rows or ROW_NAMES, model, arguments.seeds, arguments.hour_usd)
+        measure_rows(
+            arguments.rows or ROW_NAMES,
+            model,
+            arguments.seeds,
+            arguments.hour_usd,
+            plots=PLOTS if arguments.plot else None,
+        )
         for model in models
     ]
     if not arguments.rows:

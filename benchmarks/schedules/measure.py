@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from pathlib import Path
 
 from schedules.comparisons import FAIR_ROW, SILENT_GOALS, measure_fairness, measure_silent
 from schedules.runs import Pair, run_scenario
@@ -16,7 +17,12 @@ ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW)
 
 
 def measure_rows(
-    names: Collection[str], model: TaskModel, seeds: int, hour_usd: Decimal | None
+    names: Collection[str],
+    model: TaskModel,
+    seeds: int,
+    hour_usd: Decimal | None,
+    *,
+    plots: Path | None = None,
 ) -> bool:
     """Print the named rows and the goals, and return whether all goals are met.
 
@@ -25,6 +31,7 @@ def measure_rows(
         model: Task model.
         seeds: Number of seeds.
         hour_usd: Value of an hour of waiting, in USD; ``None``: the default of the client.
+        plots: Folder to which a plot of the rows is written; ``None``: no plot.
     """
     print(f"\ntask model {model.name}: {model.seconds_per_work:.3f} s for a second of work\n{HEAD}")
     results = dict[Scenario, Sequence[Pair]]()
@@ -32,6 +39,11 @@ def measure_rows(
         if scenario.name in names:
             results[scenario] = run_scenario(scenario, model, seeds, hour_usd)
             print("\n".join(row_lines(scenario, results[scenario])), flush=True)
+    if plots is not None and results:
+        from schedules.plot import draw_ratios  # noqa: PLC0415 - only plots need matplotlib
+
+        title = f"Runs in virtual time, task model {model.name}, {seeds} seeds"
+        draw_ratios(results, title, plots / f"schedule-{model.name}.svg")
     met = [check_goals(results)] if results and model.has_goals else []
     met += [
         measure_silent(scenario, model, seeds, hour_usd)

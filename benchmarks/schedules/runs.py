@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloud.virtual import render_scenes, run_in_virtual_time
 
@@ -37,8 +37,7 @@ class Outcome:
     """USD by which the bill was higher than that of one usual task."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(NamedTuple):
     """First and later run of one seed."""
 
     first: Outcome
