@@ -23,18 +23,36 @@ class Outcome:
 
     wall: float
     """Wall time, in seconds."""
-    ratio: float
-    """Wall time over its lower bound."""
+    bound: float
+    """Lower bound of the wall time, in seconds."""
     usd: float
     """Bill, in USD."""
-    bill_ratio: float
-    """Bill over that of one usual task."""
     tasks: int
     """Number of tasks that were launched."""
-    saved: float
-    """Seconds by which the run was shorter than the lower bound on one usual task."""
-    added: float
-    """USD by which the bill was higher than that of one usual task."""
+    one_task_wall: float
+    """Lower bound of the wall time on one usual task, in seconds."""
+    one_task_usd: float
+    """Bill of one usual task with that wall time, in USD."""
+
+    @property
+    def ratio(self) -> float:
+        """Wall time over its lower bound."""
+        return self.wall / self.bound
+
+    @property
+    def bill_ratio(self) -> float:
+        """Bill over that of one usual task."""
+        return self.usd / self.one_task_usd
+
+    @property
+    def saved(self) -> float:
+        """Seconds by which the run was shorter than the lower bound on one usual task."""
+        return self.one_task_wall - self.wall
+
+    @property
+    def added(self) -> float:
+        """USD by which the bill was higher than that of one usual task."""
+        return self.usd - self.one_task_usd
 
 
 class Pair(NamedTuple):
@@ -76,13 +94,11 @@ def _outcome(case: Case, report: Report) -> Outcome:
     assert report.status is Status.COMPLETE, report.errors
     assert report.cost is not None
     assert report.cost.final, "a task is still billed"
-    usd = float(report.cost.usd)
     return Outcome(
         wall=report.wall_seconds,
-        ratio=report.wall_seconds / case.wall_bound,
-        usd=usd,
-        bill_ratio=usd / case.one_task_bill,
+        bound=case.wall_bound,
+        usd=float(report.cost.usd),
         tasks=len(report.workers),
-        saved=case.one_task_wall - report.wall_seconds,
-        added=usd - case.one_task_bill,
+        one_task_wall=case.one_task_wall,
+        one_task_usd=case.one_task_usd,
     )

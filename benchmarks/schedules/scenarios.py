@@ -125,7 +125,7 @@ class Case:
         return wall_bound(list(self.encodes.values()), [self.model.bound_worker()])
 
     @property
-    def one_task_bill(self) -> float:
+    def one_task_usd(self) -> float:
         """Bill of one usual task with that wall time, in USD."""
         seconds = self.one_task_wall - self.model.placement + self.model.stop
         return float(self.model.usd_per_second) * billed_seconds(seconds)

@@ -46,27 +46,35 @@ def row_lines(scenario: Scenario, pairs: Sequence[Pair]) -> list[str]:
     """Return the lines of one scenario: its title, the first runs and the later runs.
 
     Figures are medians of all seeds, except the worst ones. ``saved`` and ``added`` compare a run
-    with the lower bound of one usual task; ``$ / h`` is the price of an hour that was saved.
+    with the lower bound on one usual task; ``$ / h`` is the price of an hour that was saved.
     """
+    first, later = ([pair[number] for pair in pairs] for number in range(2))
+    wall = _middle(first, lambda outcome: outcome.one_task_wall)
+    usd = _middle(first, lambda outcome: outcome.one_task_usd)
+    limit = f"{scenario.workers} tasks at most; one task: {wall:.1f} s, ${usd:.4f}"
     return [
-        f"{scenario.name:4} {scenario.title}, {scenario.workers} tasks at most",
-        _line("first", [pair.first for pair in pairs]),
-        _line("later", [pair.later for pair in pairs]),
+        f"{scenario.name:4} {scenario.title}, {limit}",
+        _line("first", first),
+        _line("later", later),
     ]
 
 
 def _line(run: str, outcomes: Sequence[Outcome]) -> str:
-    def middle(value: Callable[[Outcome], float]) -> float:
-        return median(value(outcome) for outcome in outcomes)
-
-    saved, added = middle(lambda o: o.saved), middle(lambda o: o.added)
+    wall, ratio = _middle(outcomes, lambda o: o.wall), _middle(outcomes, lambda o: o.ratio)
+    usd, bill_ratio = _middle(outcomes, lambda o: o.usd), _middle(outcomes, lambda o: o.bill_ratio)
+    tasks = _middle(outcomes, lambda o: o.tasks)
+    saved, added = _middle(outcomes, lambda o: o.saved), _middle(outcomes, lambda o: o.added)
     price = f"{added / saved * 3600:6.2f}" if saved >= 1 and added > 0 else f"{'-':>6}"
     return (
-        f"{'':4} {run:6} {middle(lambda o: o.wall):6.1f} s {middle(lambda o: o.ratio):8.3f} "
-        f"{max(o.ratio for o in outcomes):6.2f} ${middle(lambda o: o.usd):7.4f} "
-        f"{middle(lambda o: o.bill_ratio):10.2f} {max(o.bill_ratio for o in outcomes):6.2f} "
-        f"{middle(lambda o: o.tasks):5.1f} {saved:6.1f} s ${added:+8.4f} {price}"
+        f"{'':4} {run:6} {wall:6.1f} s {ratio:8.3f} {max(o.ratio for o in outcomes):6.2f} "
+        f"${usd:7.4f} {bill_ratio:10.2f} {max(o.bill_ratio for o in outcomes):6.2f} "
+        f"{tasks:5.1f} {saved:6.1f} s ${added:+8.4f} {price}"
     )
+
+
+def _middle(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> float:
+    """Return the median of a value of the outcomes."""
+    return median(map(value, outcomes))
 
 
 def check_goals(results: Mapping[Scenario, Sequence[Pair]]) -> bool:
