@@ -188,7 +188,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds")
     parser.add_argument("--rows", type=_row_names, help="only these rows, such as A,A2")
     parser.add_argument("--model", choices=MODELS, help="only this task model")
-    parser.add_argument("--hour-usd", type=Decimal, help="value of an hour of waiting, in USD")
+    parser.add_argument(
+        "--hour-usd",
+        type=Decimal,
+        default=LIMITS.hour_usd,
+        help="value of an hour of waiting, in USD",
+    )
     parser.add_argument("--plot", action="store_true", help=f"write plots to {PLOTS}")
     parser.add_argument("--no-emulator", action="store_true")
     arguments = parser.parse_args()

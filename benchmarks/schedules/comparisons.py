@@ -10,8 +10,9 @@ from statistics import median
 from cloud.virtual import render_runs, run_in_virtual_time
 
 from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.models.limits import Limits
 from cloudburst.models.report import Report, Status
-from schedules.runs import limits, run_scenario
+from schedules.runs import run_scenario
 from schedules.scenarios import Scenario, equal, varied
 from schedules.table import print_goal
 from schedules.task_model import TaskModel
@@ -25,9 +26,7 @@ TINY = Scenario(name="tiny", title="one of 1 s", audio_seconds=equal(1, 1))
 HUGE = Scenario(name="huge", title="60 of 100 s", audio_seconds=varied(60, 100))
 
 
-def measure_silent(
-    scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal | None
-) -> bool:
+def measure_silent(scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal) -> bool:
     """Print how much longer runs take if a task never starts; return whether the goal is met."""
     faulty = run_scenario(scenario, model, seeds, hour_usd)
     usual = run_scenario(scenario.without_faults(), model, seeds, hour_usd)
@@ -47,7 +46,7 @@ def measure_silent(
     return first and later
 
 
-def measure_fairness(model: TaskModel, seeds: int, hour_usd: Decimal | None) -> bool:
+def measure_fairness(model: TaskModel, seeds: int, hour_usd: Decimal) -> bool:
     """Print how long a tiny and a huge run take at the same time and alone.
 
     Return whether the goal is met.
@@ -72,7 +71,7 @@ def measure_fairness(model: TaskModel, seeds: int, hour_usd: Decimal | None) -> 
 
 
 def _later_walls(
-    scenarios: Sequence[Scenario], model: TaskModel, seed: int, hour_usd: Decimal | None
+    scenarios: Sequence[Scenario], model: TaskModel, seed: int, hour_usd: Decimal
 ) -> list[float]:
     """Return the wall times of runs at the same time, with the measurements of the first time."""
     cases = [scenario.case(model, seed, prefix=scenario.name) for scenario in scenarios]
@@ -83,7 +82,7 @@ def _later_walls(
             render_runs,
             [model.cloud(encodes, seed=seed)],
             [case.audio_seconds for case in cases],
-            limits=limits(HUGE.workers, hour_usd),
+            limits=Limits(workers=HUGE.workers, hour_usd=hour_usd),
             measurements=measurements,
         )
         reports = run_in_virtual_time(render)

@@ -20,7 +20,7 @@ def measure_rows(
     names: Collection[str],
     model: TaskModel,
     seeds: int,
-    hour_usd: Decimal | None,
+    hour_usd: Decimal,
     *,
     plots: Path | None = None,
 ) -> bool:
@@ -30,7 +30,7 @@ def measure_rows(
         names: Names of the rows.
         model: Task model.
         seeds: Number of seeds.
-        hour_usd: Value of an hour of waiting, in USD; ``None``: the default of the client.
+        hour_usd: Value of an hour of waiting, in USD.
         plots: Folder to which a plot of the rows is written; ``None``: no plot.
     """
     print(f"\ntask model {model.name}: {model.seconds_per_work:.3f} s for a second of work\n{HEAD}")

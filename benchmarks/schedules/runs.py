@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cloud.virtual import render_scenes, run_in_virtual_time
 
@@ -62,19 +62,13 @@ class Pair(NamedTuple):
     later: Outcome
 
 
-def limits(workers: int, hour_usd: Decimal | None) -> Limits:
-    """Return the limits of a client; without ``hour_usd``, the default value of its time."""
-    fields: dict[str, Any] = {} if hour_usd is None else {"hour_usd": hour_usd}
-    return Limits(workers=workers, **fields)
-
-
-def run_case(case: Case, hour_usd: Decimal | None) -> Pair:
+def run_case(case: Case, hour_usd: Decimal) -> Pair:
     """Run a case twice in virtual time."""
     measurements = Measurements()
     render = partial(
         render_scenes,
         audio_seconds=case.audio_seconds,
-        limits=limits(case.workers, hour_usd),
+        limits=Limits(workers=case.workers, hour_usd=hour_usd),
         measurements=measurements,
     )
     first, later = (
@@ -84,7 +78,7 @@ def run_case(case: Case, hour_usd: Decimal | None) -> Pair:
 
 
 def run_scenario(
-    scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal | None
+    scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal
 ) -> Sequence[Pair]:
     """Run a scenario with each seed."""
     return [run_case(scenario.case(model, seed), hour_usd) for seed in range(seeds)]
