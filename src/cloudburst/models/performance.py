@@ -19,6 +19,11 @@ ASSUMED_RANGE: Range = (0.5, 2.0)
 """Range of a value that was assumed instead of measured: from half of the value to double. These
 factors are a cautious choice."""
 
+STARTUP_SPREAD = 0.2
+"""Largest difference between the start-ups of workers that are launched together, relative to the
+expected one, where few start-ups or none were measured. The value is a choice: `ASSUMED_RANGE` is
+wider, because the expected value itself may be wrong by as much."""
+
 PLACEMENT_SECONDS = 18
 """Assumed seconds on Fargate from a launch to ``pullStartedAt``, where the bill begins.
 
@@ -74,6 +79,17 @@ class Performance:
         ``work`` is the weighted length of the scene, in seconds.
         """
         return self.seconds_per_scene + self.seconds_per_work * work
+
+    def startup_at(self, share: float) -> float:
+        """Return the start-up time, in seconds, within which a share of all workers is ready.
+
+        It is between the best and the worst case, and at most `STARTUP_SPREAD` above or below the
+        expected time. ``share`` is between 0 and 1.
+        """
+        low = max(self.startup_range[0], 1 - STARTUP_SPREAD) - 1
+        high = min(self.startup_range[1], 1 + STARTUP_SPREAD) - 1
+        relative = (1 - 2 * share) * low if share < 0.5 else (2 * share - 1) * high
+        return self.startup_seconds + relative * (self.startup_seconds - self.placement_seconds)
 
     @property
     def best_case(self) -> Performance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from time import process_time
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cloudburst.engine.forecast.billing_forecast import billed_seconds, worker_billed_seconds
 from cloudburst.engine.forecast.scaling_rule import (
     Goal,
+    NewWorker,
     Outcome,
     forecast,
     further_workers,
@@ -28,21 +30,25 @@ TASK_HOUR = 3600 * RATE
 """With this value of an hour, a second of waiting is worth as much as a second of a task."""
 
 
+def kind(performance: Performance = TASK, *, slots: int = 1, usd: float = RATE) -> NewWorker:
+    return NewWorker(performance, encoder_slots=slots, usd_per_second=usd)
+
+
 def task(performance: Performance = TASK, *, slots: int = 1) -> SimulatedWorker:
-    return SimulatedWorker.started_now(performance, encoder_slots=slots, usd_per_second=RATE)
+    return kind(performance, slots=slots).started(1)[0]
 
 
 def decide(
     works: list[float],
     workers: list[SimulatedWorker],
     *,
-    new: SimulatedWorker | None = None,
+    new: NewWorker | None = None,
     room: int = 9,
     hour_usd: float = TASK_HOUR,
     deadline: float = math.inf,
 ) -> int:
     goal = Goal(hour_usd=hour_usd, deadline=deadline)
-    return further_workers(Load.from_works(works), workers, new or task(), room=room, goal=goal)
+    return further_workers(Load.from_works(works), workers, new or kind(), room=room, goal=goal)
 
 
 def test_the_first_worker_is_started() -> None:
@@ -52,7 +58,7 @@ def test_the_first_worker_is_started() -> None:
 
 
 def test_workers_that_were_never_measured_are_started_for_all_scenes() -> None:
-    unknown = task(Performance(startup_seconds=40.0), slots=2)
+    unknown = kind(Performance(startup_seconds=40.0), slots=2)
     assert decide([1.0] * 7, [], new=unknown) == 4
     assert decide([1.0] * 7, [], new=unknown, room=3) == 3
 
@@ -66,9 +72,10 @@ def test_a_task_is_started_if_the_saved_time_is_worth_more_than_it(scenes: int, 
 
 def test_the_rest_of_the_minute_is_a_part_of_the_bill() -> None:
     # Two scenes of 10 s: one task is billed for 60 s, and two for 120 s.
-    quick = task(Performance(startup_seconds=2.0, measured=TASK.measured))
-    assert decide([10.0, 10.0], [quick], new=quick, hour_usd=6 * TASK_HOUR - 0.001) == 0
-    assert decide([10.0, 10.0], [quick], new=quick, hour_usd=6 * TASK_HOUR + 0.001) == 1
+    quick = kind(Performance(startup_seconds=2.0, measured=TASK.measured))
+    started = quick.started(1)
+    assert decide([10.0, 10.0], started, new=quick, hour_usd=6 * TASK_HOUR - 0.001) == 0
+    assert decide([10.0, 10.0], started, new=quick, hour_usd=6 * TASK_HOUR + 0.001) == 1
 
 
 def test_tasks_that_help_only_together_are_started_together() -> None:
@@ -99,8 +106,7 @@ def test_one_scene_needs_one_task_whatever_the_deadline() -> None:
 def test_a_free_worker_is_started_when_it_gets_a_scene() -> None:
     for startup, more in ((20.0, 1), (200.0, 0)):
         late = Performance(startup_seconds=startup, measured=TASK.measured)
-        new = SimulatedWorker.started_now(late, encoder_slots=1, usd_per_second=0.0)
-        assert decide([10.0] * 4, [task()], new=new, room=1) == more
+        assert decide([10.0] * 4, [task()], new=kind(late, usd=0.0), room=1) == more
 
 
 def test_free_workers_must_not_delay_a_run() -> None:
@@ -113,12 +119,20 @@ def test_free_workers_must_not_delay_a_run() -> None:
     assert decide([10.0] * 12, [here, task()], room=0) == 0
 
 
+def test_starts_are_spread_over_their_range() -> None:
+    spread = replace(TASK, placement_seconds=20.0, startup_range=(0.9, 1.5))
+    starts = [worker.free_in[0] for worker in kind(spread).started(4)]
+    # The billed part of the start-up is 20 s: at best 18 s, and 24 s instead of the 30 s.
+    assert starts == pytest.approx([38.5, 39.5, 41.0, 43.0])
+    assert [worker.free_in for worker in kind(spread, slots=2).started(1)] == [(40.0, 40.0)]
+
+
 def test_the_next_step() -> None:
     # 220 s on four tasks and on five, 160 s on six.
     load = Load.from_works([60.0] * 12)
-    step = next_step(load, [task()] * 4, task(), number=0, room=9)
+    step = next_step(load, [task()] * 4, kind(), number=0, room=9)
     assert step == Outcome(2, 60.0, pytest.approx(80 * RATE))
-    assert next_step(load, [task()] * 4, task(), number=0, room=1) is None
+    assert next_step(load, [task()] * 4, kind(), number=0, room=1) is None
 
 
 def test_billed_seconds() -> None:
@@ -143,9 +157,9 @@ def test_billed_seconds() -> None:
 def test_no_other_number_is_better(
     works: list[float], workers: int, slots: int, hour_usd: float, deadline: float
 ) -> None:
-    load, new = Load.from_works(works), task(slots=slots)
+    load, new = Load.from_works(works), kind(slots=slots)
     goal = Goal(hour_usd=hour_usd, deadline=deadline)
-    current = [new] * workers
+    current = new.started(workers)
     number = further_workers(load, current, new, room=12, goal=goal)
     found = goal.badness(forecast(load, current, new, number))
     useful = -(-len(works) // slots)  # a slot for each scene
@@ -158,6 +172,6 @@ def test_a_decision_about_a_thousand_tasks_takes_little_time() -> None:
     load = Load.from_works([rng.lognormvariate(3, 1) for _ in range(10_000)])
     began = process_time()
     for _ in range(5):
-        number = further_workers(load, [], task(slots=2), room=1000, goal=Goal(hour_usd=1.0))
+        number = further_workers(load, [], kind(slots=2), room=1000, goal=Goal(hour_usd=1.0))
     assert 100 < number < 1000
     assert (process_time() - began) / 5 < 0.1, "0.02 s on a quiet machine"

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from cloudburst.engine.forecast.billing_forecast import worker_billed_seconds
-from cloudburst.engine.forecast.scaling_rule import Goal, further_workers
+from cloudburst.engine.forecast.scaling_rule import Goal, NewWorker, further_workers
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
 from cloudburst.models.performance import Performance
 from cloudburst.models.report import Prediction
@@ -225,7 +225,7 @@ def default_plan(
         return make_plan(load, free)
     goal = Goal(hour_usd=float(hour_usd), deadline=math.inf if deadline is None else deadline)
     room = min(max_tasks, paid.max_workers)
-    tasks = further_workers(load, _workers(free), _worker(paid), room=room, goal=goal)
+    tasks = further_workers(load, _workers(free), _new_worker(paid), room=room, goal=goal)
     return make_plan(load, (*free, WorkerGroup(kind=paid, count=tasks)) if tasks else free)
 
 
@@ -272,25 +272,25 @@ def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[Sim
         groups: Groups of workers.
         case: Function that returns the performance to use: the expected, best or worst case.
     """
-    return [worker for group in groups for worker in [_worker(group.kind, case)] * group.count]
+    return [
+        worker for group in groups for worker in _new_worker(group.kind, case).started(group.count)
+    ]
 
 
-def _worker(kind: WorkerKind, case: _Case = _expected) -> SimulatedWorker:
-    performance = case(kind.performance)
-    return SimulatedWorker.started_now(
-        performance, encoder_slots=kind.encoder_slots, usd_per_second=float(kind.usd_per_second)
-    )
+def _new_worker(kind: WorkerKind, case: _Case = _expected) -> NewWorker:
+    return NewWorker(case(kind.performance), kind.encoder_slots, float(kind.usd_per_second))
 
 
 def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simulation:
-    schedule = load.schedule_on(_workers(groups, case))
-    ends, usd, used = iter(schedule.worker_ends), Decimal(), list[int]()
+    workers = _workers(groups, case)
+    schedule = load.schedule_on(workers)
+    ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()
     for group in groups:
-        performance = case(group.kind.performance)
-        worked = [end for end in islice(ends, group.count) if end > performance.startup_seconds]
-        used.append(len(worked))
-        worker = _worker(group.kind, case)
-        for end in worked:
-            billed = worker_billed_seconds(worker, end)
-            usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
+        worked = 0
+        for worker, end in islice(ends, group.count):
+            if end > max(worker.free_in):
+                worked += 1
+                billed = worker_billed_seconds(worker, end)
+                usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
+        used.append(worked)
     return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cloudburst.engine.forecast.billing_forecast import paid_until, worker_usd
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, fill_level
+from cloudburst.models.performance import Performance
 
 MAX_DELAY_BY_FREE_WORKERS = 1.01
 """Makespan with workers that cost nothing, relative to that of billed workers alone, at most. The
@@ -23,6 +24,26 @@ the schedules so far. They take about 10 ms, which is for how long a decision ma
 loop."""
 _MAX_GROUPS = 32
 """Largest number of groups into which encoder slots are combined for a rough forecast."""
+
+
+class NewWorker(NamedTuple):
+    """Kind of worker of which some may be started."""
+
+    performance: Performance
+    """Expected performance of the workers."""
+    encoder_slots: int
+    """Number of scenes that each of them encodes at once."""
+    usd_per_second: float
+    """Price of each of them, in USD per second; 0 if nothing is billed."""
+
+    def started(self, number: int) -> list[SimulatedWorker]:
+        """Return a number of workers that are launched now."""
+        return SimulatedWorker.started_now(
+            self.performance,
+            number,
+            encoder_slots=self.encoder_slots,
+            usd_per_second=self.usd_per_second,
+        )
 
 
 class Outcome(NamedTuple):
@@ -58,7 +79,7 @@ class Goal:
 
 
 def further_workers(
-    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, *, room: int, goal: Goal
+    load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> int:
     """Return how many more workers of one kind should be started.
 
@@ -77,17 +98,18 @@ def further_workers(
     Args:
         load: Scenes to encode.
         workers: Workers that are ready or starting.
-        new: A worker that is started now.
+        new: Kind of worker that is started now.
         room: Largest number of workers to start.
         goal: What the decision must achieve.
     """
-    most = min(room, -(-load.scenes // len(new.free_in)))
+    most = min(room, -(-load.scenes // new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
         return max(0, most)
     if not new.usd_per_second:
-        schedule = load.schedule_on([*workers, *[new] * most])
-        ends = schedule.worker_ends[len(workers) :]
-        return max(sum(end > max(new.free_in) for end in ends), 0 if workers else 1)
+        started = new.started(most)
+        ends = load.schedule_on([*workers, *started]).worker_ends[len(workers) :]
+        used = sum(end > max(each.free_in) for each, end in zip(started, ends, strict=True))
+        return max(used, 0 if workers else 1)
     billed = [worker for worker in workers if worker.usd_per_second]
     if len(billed) < len(workers):
         alone = _best(load, billed, new, most=most, goal=goal)
@@ -97,24 +119,24 @@ def further_workers(
 
 
 def forecast(
-    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, number: int
+    load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, number: int
 ) -> Outcome:
     """Return the forecast of a run with a number of further workers."""
-    all_workers = [*workers, *[new] * number]
+    all_workers = [*workers, *new.started(number)]
     schedule = load.schedule_on(all_workers)
     usd = sum(map(worker_usd, all_workers, schedule.worker_ends))
     return Outcome(number, schedule.makespan, usd)
 
 
 def next_step(
-    load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker, *, number: int, room: int
+    load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, number: int, room: int
 ) -> Outcome | None:
     """Return how many more workers than ``number`` shorten the run, and what that changes.
 
     Args:
         load: Scenes to encode.
         workers: Workers that are ready or starting.
-        new: A worker that is started now.
+        new: Kind of worker that is started now.
         number: Number of further workers that are started.
         room: Largest number of further workers.
 
@@ -133,7 +155,7 @@ def next_step(
 def _best(
     load: Load,
     workers: Sequence[SimulatedWorker],
-    new: SimulatedWorker,
+    new: NewWorker,
     *,
     most: int,
     goal: Goal,
@@ -153,7 +175,7 @@ def _best(
         hopeless = best is not None and badness > goal.badness(best)
         if hopeless or (best is not None and simulated > _MAX_SIMULATED_SLOTS):
             break
-        simulated += slots + number * len(new.free_in)
+        simulated += slots + number * new.encoder_slots
         outcome = forecast(load, workers, new, number)
         if best is None or _sort_key(outcome, goal) < _sort_key(best, goal):
             best = outcome
@@ -182,10 +204,8 @@ class _RoughForecast:
     number of workers.
     """
 
-    def __init__(
-        self, load: Load, workers: Sequence[SimulatedWorker], new: SimulatedWorker
-    ) -> None:
-        self._load, self._new = load, new
+    def __init__(self, load: Load, workers: Sequence[SimulatedWorker], new: NewWorker) -> None:
+        self._load, self._encoder_slots = load, new.encoder_slots
         work = sum(load.longest_works) + load.other_work
         mean, longest = work / load.scenes, max(load.longest_works)
         slots = [(free_in, each.encode_speed(mean)) for each in workers for free_in in each.free_in]
@@ -202,21 +222,24 @@ class _RoughForecast:
             (sum(end for end, _ in group) / len(group), sum(rate for _, rate in group))
             for group in _grouped(bills)
         ]
-        self._speed = new.encode_speed(mean) * len(new.free_in)
+        quarters = new.started(4)  # each stands for a quarter of the further workers
+        self._quarters = [(min(each.free_in), each.encode_speed(mean)) for each in quarters]
         self._usd = sum(worker_usd(each, max(each.free_in)) for each in workers)
         self._longest = min((each.shortest_end(longest) for each in workers), default=math.inf)
-        self._new_longest = new.shortest_end(longest)
+        self._new_longest = quarters[0].shortest_end(longest)
+        self._typical = new.started(1)[0]
 
     def outcome(self, number: int) -> Outcome:
         """Return the forecast with a number of further workers."""
-        new, starts, slots = self._new, max(self._new.free_in), self._slots
+        new, slots = self._typical, self._slots
         if number:
-            slots = [*slots, (starts, number * self._speed)]
+            each = number * self._encoder_slots / len(self._quarters)
+            slots = [*slots, *[(end, each * speed) for end, speed in self._quarters]]
         level = fill_level(
             [end for end, _ in slots], [1 / speed for _, speed in slots], self._load.scenes
         )
         usd = self._usd + sum(rate * max(0.0, level - end) for end, rate in self._bills)
-        usd += number * worker_usd(new, max(level, starts))
+        usd += number * worker_usd(new, max(level, *new.free_in))
         longest = min(self._longest, self._new_longest) if number else self._longest
         seconds = max(level, longest) + new.performance.transfer_seconds
         return Outcome(number, max(seconds, self._load.running_seconds), usd)

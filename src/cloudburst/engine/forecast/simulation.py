@@ -37,21 +37,28 @@ class SimulatedWorker:
 
     @classmethod
     def started_now(
-        cls, performance: Performance, *, encoder_slots: int, usd_per_second: float
-    ) -> SimulatedWorker:
-        """Return a worker that is launched now.
+        cls, performance: Performance, number: int, *, encoder_slots: int, usd_per_second: float
+    ) -> list[SimulatedWorker]:
+        """Return workers that are launched now.
+
+        Their start-up times are spread evenly over the usual range: of several workers, the last
+        one is ready later than usual, but the first one is ready earlier.
 
         Args:
-            performance: Performance of the worker.
-            encoder_slots: Number of scenes that it encodes at once.
-            usd_per_second: Its price, in USD per second; 0 if nothing is billed.
+            performance: Performance of the workers.
+            number: Number of workers.
+            encoder_slots: Number of scenes that each of them encodes at once.
+            usd_per_second: Price of each of them, in USD per second; 0 if nothing is billed.
         """
-        return cls(
-            free_in=(performance.startup_seconds,) * encoder_slots,
-            performance=performance,
-            usd_per_second=usd_per_second,
-            billed_so_far=-performance.placement_seconds,
-        )
+        return [
+            cls(
+                free_in=(performance.startup_at((position + 0.5) / number),) * encoder_slots,
+                performance=performance,
+                usd_per_second=usd_per_second,
+                billed_so_far=-performance.placement_seconds,
+            )
+            for position in range(number)
+        ]
 
     def encode_speed(self, work: float) -> float:
         """Return how many scenes with this work one encoder slot encodes in a second."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
+from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
     Load,
@@ -187,13 +188,10 @@ class Estimator:
             measured=all("encode" in each.performance.measured for each in workers.values()),
         )
 
-    def new_worker(self, backend: Backend) -> SimulatedWorker:
-        """Return a worker of a backend that is launched now."""
-        return SimulatedWorker.started_now(
-            self.performance(backend),
-            encoder_slots=backend.encoder_slots,
-            usd_per_second=float(backend.usd_per_second),
-        )
+    def new_worker(self, backend: Backend) -> NewWorker:
+        """Return the kind of worker that a backend starts."""
+        price = float(backend.usd_per_second)
+        return NewWorker(self.performance(backend), backend.encoder_slots, price)
 
     def _ready_in(self, worker: PoolWorker, now: float) -> float:
         """Return the seconds from now until a worker is expected to be ready."""
