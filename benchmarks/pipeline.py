@@ -125,7 +125,7 @@ async def render(folder: Path, number: int, rate: float) -> tuple[Report, list[E
         client.stream(scenes, to=folder / "out") as run,
     ):
         events = [event async for event in run]
-    return run.report, events
+    return await run.report(), events
 
 
 def phases(events: Sequence[Event]) -> tuple[dict[str, Span], dict[str, Span], dict[str, Span]]:

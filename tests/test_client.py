@@ -173,8 +173,8 @@ async def test_a_cancelled_run_s_report_stays_readable(make_scene, out):
             client.stream(scenes, to=out) as run,
         ):
             await run.until_done()
-    assert run.report.status is Status.INTERRUPTED
-    assert [video.scene for video in run.report.videos] == ["a"]
+    assert (await run.report()).status is Status.INTERRUPTED
+    assert [video.scene for video in (await run.report()).videos] == ["a"]
     assert not cloud.running
 
 

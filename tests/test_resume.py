@@ -126,7 +126,7 @@ async def begun(cloud, scenes, out, *, name="night"):
             if isinstance(event, SceneCompleted):
                 break
     cloud.encode = 0
-    assert run.report.status is Status.INTERRUPTED
+    assert (await run.report()).status is Status.INTERRUPTED
     assert cloud.made == ["a"]
 
 
@@ -141,7 +141,7 @@ async def test_what_is_done_is_not_done_again(scenes, out):
         cloud.made.clear()
         async with client.stream(scenes, to=out, resume=True) as run:
             events = [event async for event in run]
-        report = run.report
+        report = await run.report()
     assert sorted(cloud.made) == ["b", "c"]
     assert report.run == "night"
     assert report.status is Status.COMPLETE

@@ -221,9 +221,10 @@ class Client(anyio.AsyncContextManagerMixin):
 
         ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``.
 
-        Leaving the block early cancels unfinished scenes; finished videos stay, and ``run.report``
-        remains available. ``name`` is a unique name of the run for tags and file names: letters,
-        digits, dashes and underscores. With ``None`` the client generates a name.
+        Leaving the block early cancels unfinished scenes; finished videos stay, and
+        ``run.report()`` still returns the report. ``name`` is a unique name of the run for tags and
+        file names: letters, digits, dashes and underscores. With ``None`` the client generates a
+        name.
 
         The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
         in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
-from cloudburst.cli.render import RunRequest
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")

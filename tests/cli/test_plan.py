@@ -20,7 +20,7 @@ from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.plan import MAX_ROWS, PlanView
 from cloudburst.cli.plan_candidates import DEFAULT_MAX_TASKS, PlanData
 from cloudburst.cli.plan_choice import apply_plan, choose, find_candidates, plan_text, workers_text
-from cloudburst.cli.render import RunRequest
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.history import write_history

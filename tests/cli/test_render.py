@@ -25,10 +25,13 @@ from cloudburst.cli.displays import (
     screen_display,
 )
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.render import RunOutcome, RunRequest, print_result, render
+from cloudburst.cli.render import render
+from cloudburst.cli.result import ResultPrinter, RunOutcome
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import InvalidScenesError, LaunchError
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
@@ -76,8 +79,17 @@ def written(console: Console) -> str:
     return console.file.getvalue()
 
 
-async def end(outcome: RunOutcome, running: RunOptions, console: Console) -> int:
-    return await anyio.to_thread.run_sync(print_result, outcome, running, console)
+async def rendered(
+    request: RunRequest,
+    display: OpenDisplay,
+    console: Console | None = None,
+    options: RunOptions | None = None,
+) -> RunOutcome:
+    """The whole of it, with everything that is printed."""
+    printer = ResultPrinter(options or RunOptions(), console or paper(), request)
+    outcome = await render(request, display, printer)
+    await anyio.to_thread.run_sync(printer.print_rest, outcome)
+    return outcome
 
 
 async def test_lines_tell_each_step_and_the_code_is_0(
@@ -88,8 +100,9 @@ async def test_lines_tell_each_step_and_the_code_is_0(
 ) -> None:
     console = paper()
     monkeypatch.chdir(tmp_path)
-    outcome = await render(job(scenes, Path(), FakeCloud()), partial(line_display, console=console))
-    assert await end(outcome, RunOptions(), console) == 0
+    request = job(scenes, Path(), FakeCloud())
+    outcome = await rendered(request, partial(line_display, console=console), console)
+    assert outcome.exit_code == 0
     told = written(console)
     assert "worker 1 is starting (fake)" in told
     assert "场景: done, 1.0 kB, " in told
@@ -102,8 +115,9 @@ async def test_json_is_one_event_a_line_and_the_report_last(
     tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloud = FakeCloud(broken_scenes={"bad"})
-    outcome = await render(job(scenes, tmp_path, cloud), json_display)
-    assert await end(outcome, RunOptions(json=True), paper()) == 1
+    options = RunOptions(json=True)
+    outcome = await rendered(job(scenes, tmp_path, cloud), json_display, options=options)
+    assert outcome.exit_code == 1
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [entry["type"] for entry in told[:3]] == ["scene.queued"] * 3
     last = told[-1]
@@ -117,8 +131,9 @@ async def test_quiet_says_only_what_failed(
 ) -> None:
     console = paper()
     cloud = FakeCloud(broken_scenes={"bad"})
-    outcome = await render(job(scenes, tmp_path, cloud), no_display)
-    assert await end(outcome, RunOptions(quiet=True), console) == 1
+    options = RunOptions(quiet=True)
+    outcome = await rendered(job(scenes, tmp_path, cloud), no_display, console, options)
+    assert outcome.exit_code == 1
     assert written(console) == "bad: EncodeError: the encoder said no\n"
     assert capsys.readouterr().out == ""
 
@@ -128,7 +143,8 @@ async def test_the_picture_moves_and_goes_and_trouble_stays(
 ) -> None:
     console = screen()
     cloud = FakeCloud(encode=0.3, broken_scenes={"bad"})
-    outcome = await render(job(scenes, tmp_path, cloud), partial(screen_display, console=console))
+    display = partial(screen_display, console=console)
+    outcome = await rendered(job(scenes, tmp_path, cloud), display, console)
     told = written(console)
     assert outcome.report is not None
     assert outcome.report.status is Status.PARTIAL
@@ -147,10 +163,7 @@ async def test_a_fault_of_a_file_is_told_once_with_the_file_to_replace(
     monkeypatch.setattr("cloudburst.cli.displays.summary_follows", lambda: True)
     monkeypatch.chdir(tmp_path)
     console, task = paper(), job(scenes, tmp_path, FakeCloud(broken_scenes={"bad"}))
-    outcome = await render(task, partial(line_display, console=console))
-    await anyio.to_thread.run_sync(
-        partial(print_result, outcome, RunOptions(), console, request=task)
-    )
+    await rendered(task, partial(line_display, console=console), console)
     told = written(console) + capsys.readouterr().out
     assert told.count("the encoder said no") == 1
     assert "bad: failed: EncodeError; the reason is in the summary" in told
@@ -179,9 +192,9 @@ async def test_a_signal_stops_everything_and_keeps_what_is_done(
     with anyio.fail_after(15):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(strike)
-            outcome = await render(job(scenes, tmp_path, cloud), display)
+            outcome = await rendered(job(scenes, tmp_path, cloud), display, console)
     assert not cloud.running
-    assert await end(outcome, RunOptions(), console) == 128 + signum
+    assert outcome.exit_code == 128 + signum
     out = capsys.readouterr().out
     assert f"{tmp_path}/out/good.mp4" in out or "Videos in " in out
     assert "Interrupted: 1 video of 3 scenes" in out
@@ -202,9 +215,10 @@ async def test_a_signal_before_anything_was_started(
     console = paper()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(strike)
-        outcome = await render(job(scenes, tmp_path, cloud), no_display)
+        outcome = await rendered(job(scenes, tmp_path, cloud), no_display, console)
     assert not cloud.running
-    assert await end(outcome, RunOptions(), console) == 130
+    assert outcome.exit_code == 130
+    assert "Interrupted before anything was started." in written(console)
 
 
 async def test_bad_scenes_raise_before_anything_starts(
@@ -213,7 +227,7 @@ async def test_bad_scenes_raise_before_anything_starts(
     cloud, console = FakeCloud(), screen()
     scenes.append({"name": "x", "image": tmp_path / "none.png", "audio": tmp_path / "a.png"})
     with pytest.raises(InvalidScenesError) as caught:
-        await render(job(scenes, tmp_path, cloud), partial(screen_display, console=console))
+        await rendered(job(scenes, tmp_path, cloud), partial(screen_display, console=console))
     assert len(caught.value.faults) == 2
     assert not cloud.launched
     assert not (tmp_path / "out").exists()
@@ -223,6 +237,95 @@ async def test_workers_that_cannot_be_started_fail_the_scenes(
     tmp_path: Path, scenes: list[dict[str, Any]]
 ) -> None:
     cloud, console = FakeCloud(refuse=[LaunchError("no permission")] * 50), paper()
-    outcome = await render(job(scenes, tmp_path, cloud), partial(line_display, console=console))
-    assert await end(outcome, RunOptions(quiet=True), console) == 1
+    display, options = partial(line_display, console=console), RunOptions(quiet=True)
+    outcome = await rendered(job(scenes, tmp_path, cloud), display, console, options)
+    assert outcome.exit_code == 1
     assert "LaunchError: no permission" in written(console)
+
+
+def billed(**facts: Any) -> FakeCloud:
+    return FakeCloud(rates=US_EAST_1_RATES, encode=0.1, **facts)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_the_summary_does_not_wait_for_the_final_bill(
+    tmp_path: Path, scenes: list[dict[str, Any]], moves: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud, console = billed(ends_after=3.0), screen() if moves else paper()
+    display: OpenDisplay = partial(screen_display if moves else line_display, console=console)
+    seen = list[tuple[float, str]]()
+
+    async def watch() -> None:
+        for _ in range(2):
+            out = ""
+            while "Cost $" not in out:
+                await anyio.sleep(0.02)
+                out += capsys.readouterr().out
+            seen.append((anyio.current_time(), out))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            outcome = await rendered(job(scenes, tmp_path, cloud), display, console)
+    (at, summary), (later, rest) = seen
+    assert later - at > 2
+    assert "✓ 3 videos of 3 scenes" in summary
+    assert "(estimate, tasks are stopping)" in summary
+    assert "in about 20 s; Ctrl-C is safe." in written(console).splitlines()[-1]
+    assert rest.startswith("Cost $")
+    assert "(final)" in rest
+    assert "3 scenes" not in rest
+    assert outcome.exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_a_signal_ends_the_wait_for_the_final_bill_and_nothing_else(
+    tmp_path: Path,
+    scenes: list[dict[str, Any]],
+    form: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cloud, console, options = billed(ends_after=1000.0), paper(), RunOptions(json=form == "json")
+    display: OpenDisplay = json_display if options.json else partial(line_display, console=console)
+    out = ""
+
+    async def strike() -> None:
+        nonlocal out
+        while "Cost $" not in out and '"type": "report"' not in out:
+            await anyio.sleep(0.02)
+            out += capsys.readouterr().out
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(strike)
+            outcome = await rendered(job(scenes, tmp_path, cloud), display, console, options)
+    assert outcome.exit_code == 0
+    assert not cloud.running
+    assert capsys.readouterr().out == ""
+    if options.json:
+        assert written(console) == ""
+        assert json.loads(out.splitlines()[-1])["cost"]["final"] is False
+    else:
+        said = written(console).splitlines()[-1]
+        assert said == "The bill is not final yet. Show it later with: cloudburst runs"
+
+
+async def test_json_has_the_report_again_once_its_bill_is_final(
+    tmp_path: Path, scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = RunOptions(json=True)
+    await rendered(job(scenes, tmp_path, billed(ends_after=0.5)), json_display, options=options)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    reports = [entry for entry in told if entry["type"] == "report"]
+    assert [entry["cost"]["final"] for entry in reports] == [False, True]
+    assert told[-2:] == reports
+
+
+async def test_quiet_does_not_wait_for_a_bill_that_it_does_not_print(
+    tmp_path: Path, scenes: list[dict[str, Any]]
+) -> None:
+    request, options = job(scenes, tmp_path, billed(ends_after=1000.0)), RunOptions(quiet=True)
+    with anyio.fail_after(15):
+        outcome = await rendered(request, no_display, options=options)
+    assert outcome.exit_code == 0

@@ -18,8 +18,8 @@ from cloudburst import Client, Limits, RenderOptions
 from cloudburst.cli.app import run
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.render import RunRequest
 from cloudburst.cli.resume import _find_run, _limits
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import OutputExistsError
 from cloudburst.journal import journal_folder, journal_path, open_journal, read_journal
 from cloudburst.models.limits import Timeouts

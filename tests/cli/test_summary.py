@@ -12,8 +12,7 @@ from rich.console import Console
 
 from cloudburst import backends
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import RunOptions
-from cloudburst.cli.render import RunOutcome, print_result
+from cloudburst.cli.result import RunOutcome
 from cloudburst.cli.summary import Summary
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
@@ -118,9 +117,8 @@ def test_a_task_that_may_still_run_is_named_first_of_all():
     left = good.workers[0].model_copy(update={"possibly_running": True})
     bad = good.model_copy(update={"workers": (left,)})
     assert f"{ARN} may still run; stop it: cloudburst cleanup" in told(bad, 160)
-    running, console = RunOptions(quiet=True), Console(file=io.StringIO())
-    assert print_result(RunOutcome(report=good), running, console) == 0
-    assert print_result(RunOutcome(report=bad), running, console) == 1
+    assert RunOutcome(report=good).exit_code == 0
+    assert RunOutcome(report=bad).exit_code == 1
 
 
 def test_an_estimate_says_so():

@@ -49,7 +49,7 @@ async def test_totals_never_go_down_and_the_parts_always_add_up():
         last = Decimal()
         async with e.open("abcdef") as run:
             async for _ in run:
-                cost = run.report.cost
+                cost = (await run.report()).cost
                 if cost is not None:
                     assert cost.usd >= last
                     last = cost.usd
@@ -117,7 +117,7 @@ async def test_a_task_whose_launch_is_answered_after_the_run_is_on_its_bill(canc
         with anyio.move_on_after(1.5 if cancelled else None):
             async with e.open(["a", "b"], "first") as first:
                 await first.until_done()
-        assert len(first.report.workers) == 1
+        assert len((await first.report()).workers) == 1
         async with e.open(["c", "d"], "second") as second:
             await second.until_done()
             await anyio.sleep(30)

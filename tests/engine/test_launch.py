@@ -92,7 +92,7 @@ async def test_a_throttled_launch_is_not_asked_for_again_only_to_be_stopped():
     async with engine(cloud, limits=Limits(workers=1)) as e, e.open("a") as run:
         await anyio.sleep(5)
     assert not cloud.launched
-    assert [w.possibly_running for w in run.report.workers] == []
+    assert [w.possibly_running for w in (await run.report()).workers] == []
 
 
 async def test_an_answer_that_is_lost_again_on_the_way_out():

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 async def events_of(cloud, scenes, **settings):
     async with engine(cloud, **settings) as e, e.open(scenes) as run:
-        return [event async for event in run], run.report
+        return [event async for event in run], await run.report()
 
 
 async def test_a_spot_notice_lets_the_encode_end_and_gives_the_rest_to_others():

@@ -119,7 +119,7 @@ class Engine(RuleBasedStateMachine):
         run = self.runs[name]
         with anyio.CancelScope() as run["scope"]:
             async with self.engine.open(scenes, name) as opened:
-                run["report"] = lambda: opened.report
+                run["report"] = lambda: self.loop.run_until_complete(opened.report())
                 async for event in opened:
                     run["events"].append(event)
                 run["final"] = await opened.settled()

@@ -151,7 +151,7 @@ async def test_what_comes_late_is_in_a_later_report():
         async with opened(e, ["a"], Notes()) as run:
             assert (await run.until_done()).workers[0].post_mortem is None
         await anyio.sleep(10)
-        assert run.report.workers[0].post_mortem is not None
+        assert (await run.report()).workers[0].post_mortem is not None
 
 
 async def test_it_is_given_up_after_a_while(caplog):

@@ -316,7 +316,7 @@ async def test_a_waiting_scene_moves_to_a_worker_that_is_free():
     scenes = [checked(name, seconds) for name, seconds in lengths.items()]
     async with engine(cloud, limits=Limits(workers=2)) as eng, eng.open(scenes) as run:
         done = {e.scene: e.at async for e in run if e.type == "scene.completed"}
-    report = run.report
+    report = await run.report()
     assert report.status is Status.COMPLETE
     assert report.wall_seconds < 110
     for entry in report.scenes:
@@ -352,8 +352,8 @@ async def test_leaving_early_cancels_the_rest_and_keeps_the_report():
                 if event.type == "scene.completed":
                     break
         assert not cloud.running
-    assert run.report.status is Status.INTERRUPTED
-    assert [v.scene for v in run.report.videos] == ["a"]
+    assert (await run.report()).status is Status.INTERRUPTED
+    assert [v.scene for v in (await run.report()).videos] == ["a"]
 
 
 async def test_the_body_s_error_is_not_wrapped():

@@ -22,7 +22,7 @@ async def events_of(cloud, scenes, **limits):
     async with engine(cloud, limits=Limits(**limits)) as e, e.open(scenes) as run:
         events = [event async for event in run]
     assert not cloud.running
-    return events, run.report
+    return events, await run.report()
 
 
 async def test_a_scene_that_ends_two_workers_is_set_aside():

@@ -74,7 +74,7 @@ async def finished(cloud, maker, names="ab", **limits: Any):
         running(e, maker, names) as run,
     ):
         events = [event async for event in run]
-    return run.report, events
+    return await run.report(), events
 
 
 async def test_the_last_worker_of_the_run_makes_the_film():
@@ -158,5 +158,5 @@ async def test_a_run_that_is_left_while_the_film_is_made_leaves_no_task():
                 if isinstance(event, FilmProgress):
                     break
         await e.pool.stop_all()
-        assert (run.report.film, len(cloud.running)) == (None, 0)
+        assert ((await run.report()).film, len(cloud.running)) == (None, 0)
         assert not any(cloud.encoding.values())

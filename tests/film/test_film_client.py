@@ -108,7 +108,7 @@ async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_pa
         client.stream(given, to=tmp_path / "fake", film=tmp_path / "film.mp4") as run,
     ):
         events = [event async for event in run]
-    report = run.report
+    report = await run.report()
     assert (report.status, report.film) == (Status.COMPLETE, None)
     assert "scene_2" in report.film_error
     assert events[-1].type == "film.failed"

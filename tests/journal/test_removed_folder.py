@@ -100,7 +100,7 @@ async def test_a_run_whose_folder_is_tidied_away_can_still_be_resumed(
                 shutil.rmtree(out / ".cloudburst")
             elif isinstance(event, SceneCompleted) and event.scene == "b":
                 assert active_runs(out).keys() == {"night"}
-    assert run.report.status is Status.COMPLETE
+    assert (await run.report()).status is Status.COMPLETE
     past = read_journal(journal_path(out, "night"))
     assert past.results.keys() == set("abc")
     assert past.end.status is Status.COMPLETE

@@ -137,7 +137,7 @@ async def tried(
                 trial.events.append(event)
                 if inspect.isawaitable(act := watch(event)):
                     tasks.start_soon(aside, act)
-            trial.report = run.report
+            trial.report = await run.report()
             trial.final = await run.settled()
     trial.tasks, trial.calls = emulator.tasks, emulator.calls
     trial.max_live = emulator.max_live

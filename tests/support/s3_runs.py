@@ -216,7 +216,7 @@ class World:
             async for event in run:
                 told.events.append(event)
                 watch(event)
-            told.report = run.report
+            told.report = await run.report()
         return told
 
     def listed(self) -> list[str]:

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from cloudburst.backends import local
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
-from cloudburst.cli.render import RunRequest, run_and_report
+from cloudburst.cli.render import run_and_report
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import RenderOptions

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, assert_never
 
@@ -57,9 +58,23 @@ from cloudburst.models.events import (
     WorkerStopped,
 )
 
-ShowEvent: TypeAlias = Callable[[Event], Awaitable[None]]
-"""Function that shows an event, called after the `RunView` has been updated with the event."""
-OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[ShowEvent]]
+
+async def _nothing_to_hide() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """Open display of a run."""
+
+    show: Callable[[Event], Awaitable[None]]
+    """Function that shows an event, called after the `RunView` was updated with the event."""
+    hide: Callable[[], Awaitable[None]] = _nothing_to_hide
+    """Function that removes a live view, so that something else can be printed. Repeated calls do
+    nothing."""
+
+
+OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[Display]]
 
 _REFRESH_INTERVAL = 0.1
 """Seconds between two updates of the live view."""
@@ -71,34 +86,49 @@ the room for names."""
 
 
 @asynccontextmanager
-async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[ShowEvent]:
+async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
     """Show a live view with failures above it, and remove the live view at the end of the run."""
-    live = Live(console=console, auto_refresh=False, transient=True)
+    live, printing, visible = (
+        Live(console=console, auto_refresh=False, transient=True),
+        anyio.Lock(),
+        True,
+    )
     started_at, reasons = anyio.current_time(), not summary_follows()
 
     async def refresh() -> None:
         while True:
             now = anyio.current_time() - started_at
-            await to_thread.run_sync(partial(live.update, live_view(view, now=now), refresh=True))
+            async with printing:
+                if not visible:
+                    return
+                update = partial(live.update, live_view(view, now=now), refresh=True)
+                await to_thread.run_sync(update)
             await anyio.sleep(_REFRESH_INTERVAL)
 
     async def show(event: Event) -> None:
         if (text := failure_line(event, view, reasons=reasons)) is not None:
             await to_thread.run_sync(console.print, text)
 
+    async def hide() -> None:
+        nonlocal visible
+        async with printing:
+            if visible:
+                visible = False
+                await to_thread.run_sync(live.stop)
+
     await to_thread.run_sync(live.start)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(refresh)
-            yield show
+            yield Display(show=show, hide=hide)
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(live.stop)
+            await hide()
 
 
 @asynccontextmanager
-async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[ShowEvent]:
+async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
     """Print a line for each important event, for logs and pipes."""
     reasons = not summary_follows()
 
@@ -106,27 +136,27 @@ async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[Sho
         if (text := log_line(event, view, reasons=reasons)) is not None:
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
-    yield show
+    yield Display(show=show)
 
 
 @asynccontextmanager
-async def json_display(_view: RunView) -> AsyncGenerator[ShowEvent]:
+async def json_display(_view: RunView) -> AsyncGenerator[Display]:
     """Print every event as a line of JSON on the standard output."""
 
     async def show(event: Event) -> None:
         await to_thread.run_sync(write_line, event.model_dump_json(), abandon_on_cancel=True)
 
-    yield show
+    yield Display(show=show)
 
 
 @asynccontextmanager
-async def no_display(_view: RunView) -> AsyncGenerator[ShowEvent]:
+async def no_display(_view: RunView) -> AsyncGenerator[Display]:
     """Print nothing."""
 
     async def show(event: Event) -> None:
         pass
 
-    yield show
+    yield Display(show=show)
 
 
 def summary_follows() -> bool:
@@ -224,8 +254,6 @@ def _overall_line(view: RunView, now: float) -> Table:
         state.append(" · stopping", "yellow")
     elif view.film is not None:
         state.append(f" · film {view.film:.0%}", "cyan")
-    elif view.settling:
-        state.append(" · waiting for the final bill", "dim")
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)

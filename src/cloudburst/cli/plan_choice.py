@@ -10,7 +10,7 @@ from cloudburst.backends import burst, fargate, local
 from cloudburst.cli.backend_options import BackendOptions, unknown_backend
 from cloudburst.cli.output import format_duration, format_usd, pluralize
 from cloudburst.cli.plan_candidates import Candidate, PlanData
-from cloudburst.cli.render import RunRequest
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.engine.forecast.plan import (
     Plan,
     PlanSet,

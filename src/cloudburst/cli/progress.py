@@ -105,8 +105,6 @@ class RunView:
     """True if the run is being stopped by a signal."""
     film: float | None = None
     """Finished share of the film, between 0 and 1; ``None`` before the film is begun."""
-    settling: bool = False
-    """True if every scene is finished and tasks are still stopping at AWS."""
 
     def begin(self, names: Iterable[str]) -> None:
         """Set the names of the scenes, after the scenes have been checked."""

@@ -11,7 +11,8 @@ from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, FolderOption, RunOptions, scenes_of
-from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
+from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import read_settings, timeouts_of
 from cloudburst.remote_inputs import open_remote_inputs
 

@@ -14,7 +14,8 @@ from cyclopts.validators import Number
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
-from cloudburst.cli.render import RESULTS_FOLDER, RunRequest, run_and_report
+from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
+from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import read_settings, timeouts_of
 from cloudburst.earlier_runs import is_complete, missing_videos, runs_in, successor
 from cloudburst.errors import ConfigurationError

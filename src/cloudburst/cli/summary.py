@@ -237,8 +237,10 @@ def _prediction_text(predicted: Prediction, report: Report) -> str:
     text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
     if predicted.usd_high or report.cost:
         low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
-        billed = format_usd(report.cost.usd) if report.cost else "nothing"
-        text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed} billed"
+        billed = f"{format_usd(report.cost.usd) if report.cost else 'nothing'} billed"
+        if report.cost is not None and not report.cost.final:
+            billed += " so far"
+        text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed}"
     return text
 
 
@@ -263,7 +265,7 @@ def _bill(report: Report) -> Iterator[RenderableType]:
     yield Text()
     yield _task_table(report)
     yield Text()
-    yield _cost_text(report.cost)
+    yield cost_text(report.cost)
 
 
 def _task_table(report: Report) -> Table:
@@ -290,7 +292,8 @@ def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
     yield Text("failed", "red") if worker.error else Text()
 
 
-def _cost_text(cost: Cost) -> Text:
+def cost_text(cost: Cost) -> Text:
+    """Return a bill with its total, its billed time and its parts."""
     billed = format_duration(cost.billed_seconds)
     text = Text.assemble("Cost ", (format_usd(cost.usd), "bold"), f" for {billed} billed")
     text.append(" (final): " if cost.final else " (estimate, tasks are stopping): ", "dim")

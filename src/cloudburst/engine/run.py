@@ -54,7 +54,7 @@ EVENTS_PER_CHECKPOINT = 100
 
 
 class Run:
-    """Run that was started. Iterating over it yields its events; `report` is always available."""
+    """Run that was started. Iterating over it yields its events; `report` can always be called."""
 
     def __init__(self, name: str, scenes: Sequence[SceneRecord], pool: WorkerPool) -> None:
         self.name = name
@@ -88,15 +88,24 @@ class Run:
         """
         async for _ in self:
             pass
-        return await self._build_report()
+        return await self.report()
+
+    async def report(self) -> Report:
+        """Return the current report, also during the run and after a cancellation.
+
+        The call lets other tasks run while it makes a large report, and a cancellation does not
+        interrupt it.
+        """
+        builder = self._report_builder()
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        for _ in builder.steps():
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        return builder.finish().with_settlement(self.settled)
 
     @property
-    def report(self) -> Report:
-        """Current report, also available during the run and after a cancellation."""
-        builder = self._report_builder()
-        for _ in builder.steps():
-            pass
-        return builder.finish().with_settlement(self.settled)
+    def scenes(self) -> Sequence[str]:
+        """Names of the scenes, in the caller's order."""
+        return [scene.name for scene in self._scenes]
 
     async def make_film(self) -> None:
         """Make the film of the run, if one was requested; all scenes have a video or an error."""
@@ -106,14 +115,7 @@ class Run:
     async def settled(self) -> Report:
         """Return the report once every task of the run has stopped: see `Report.settled`."""
         await self._pool.wait_settled(self.name)
-        return await self._build_report()
-
-    async def _build_report(self) -> Report:
-        builder = self._report_builder()
-        await anyio.lowlevel.checkpoint()
-        for _ in builder.steps():
-            await anyio.lowlevel.checkpoint()
-        return builder.finish().with_settlement(self.settled)
+        return await self.report()
 
     def _report_builder(self) -> ReportBuilder:
         launched = (worker for worker in self._launching if worker.task)

@@ -469,7 +469,7 @@ async def test_a_folder_that_becomes_read_only_fails_scenes_by_name_and_no_run(
                     monkeypatch.setattr(download_file.os, "open", open_to_read)
                     for method in ("unlink", "replace"):
                         monkeypatch.setattr(download_file.Path, method, refuse)
-            report = run.report
+            report = await run.report()
     monkeypatch.undo()
     assert report.status is Status.PARTIAL
     failed = [scene for scene in report.scenes if scene.error]

@@ -220,7 +220,7 @@ async def test_spot_notices_use_up_no_attempts_and_end_on_demand(make_scene, tmp
             async for event in run:
                 if isinstance(event, SceneEncoding) and emulator.tasks[-1].spot:
                     emulator.interrupt(event.task, notice=0.1)
-        assert run.report.status is Status.COMPLETE
-        assert run.report.scenes[0].attempts == 3
+        assert (await run.report()).status is Status.COMPLETE
+        assert (await run.report()).scenes[0].attempts == 3
         assert [task.spot for task in emulator.tasks] == [True, True, False]
         assert [task.stop_code for task in emulator.tasks[:2]] == ["SpotInterruption"] * 2

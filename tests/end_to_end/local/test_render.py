@@ -78,7 +78,7 @@ async def test_all_is_told_and_adds_up(scenes, out, watch):
             events = [event async for event in run]
         wall = time.monotonic() - began
         assert watch.left_after(3) == {}, "no worker is kept warm unless asked for"
-    report = run.report
+    report = await run.report()
     assert report.status is Status.COMPLETE
     assert [entry.scene for entry in report.scenes] == COLOURS
     assert report.wall_seconds <= wall
@@ -174,11 +174,11 @@ async def test_the_worker_is_killed_and_another_renders(make_scene, out, watch):
     (retried,) = [event for event in events if event.type == "scene.retried"]
     assert retried.kind == "WorkerStoppedError"
     assert "killed by SIGKILL" in retried.message
-    (entry,) = run.report.scenes
-    assert (run.report.status, entry.attempts) == (Status.COMPLETE, 2)
+    (entry,) = (await run.report()).scenes
+    assert ((await run.report()).status, entry.attempts) == (Status.COMPLETE, 2)
     assert entry.task != retried.task
     assert entry.bytes_sent == 2 * size_of(scene)
-    lost, used = run.report.workers
+    lost, used = (await run.report()).workers
     assert lost.task == retried.task
     assert "killed by SIGKILL" in lost.error
     assert (lost.scenes, used.scenes) == (0, 1)
@@ -194,7 +194,7 @@ async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
         client.stream(scenes, to=out) as run,
     ):
         await when_it_encodes(run, lambda: kill(services(watch)), times=2)
-    (error,) = run.report.errors
+    (error,) = (await run.report()).errors
     assert isinstance(error, PoisonedSceneError)
     assert "it exited by itself (killed by SIGKILL)" in str(error)
     assert not list(out.glob("[!.]*"))
@@ -210,7 +210,7 @@ async def test_a_render_process_is_killed_and_the_scene_is_rendered_again(make_s
             events = await when_it_encodes(run, kill_render)
         (retried,) = [event for event in events if event.type == "scene.retried"]
         assert retried.kind == "RenderFailedError"
-        assert run.report.status is Status.COMPLETE
+        assert (await run.report()).status is Status.COMPLETE
         probe(out / "once" / "long.mp4").check(size=SIZE, seconds=4)
 
     async with (
@@ -218,7 +218,7 @@ async def test_a_render_process_is_killed_and_the_scene_is_rendered_again(make_s
         client.stream(scenes, to=out / "twice") as run,
     ):
         await when_it_encodes(run, kill_render, times=2)
-    (error,) = run.report.errors
+    (error,) = (await run.report()).errors
     assert isinstance(error, RenderFailedError)
     assert "the render failed (exit -9: no error output)" in str(error)
 
@@ -247,7 +247,7 @@ async def test_two_clients_side_by_side(scenes, out, watch):
             await second.until_done()
         await first.until_done()
     assert {path.stem for path in out.glob("[!.]*")} == set(COLOURS)
-    tasks = [{worker.task for worker in run.report.workers} for run in (first, second)]
+    tasks = [{worker.task for worker in (await run.report()).workers} for run in (first, second)]
     assert tasks[0].isdisjoint(tasks[1])
 
 

@@ -71,7 +71,7 @@ async def rendered(places, scenes, *, limits, measurements=None):
                 timeouts=timeouts,
                 limits=limits,
             ) as run:
-                first = run.report.predicted
+                first = (await run.report()).predicted
                 assert first is not None
                 report = await run.until_done()
                 report = await run.settled()

@@ -121,7 +121,7 @@ async def test_only_what_was_measured_is_late(measured):
         e.open([working("slow", 60), working("b", 20)]) as run,
     ):
         events = [event async for event in run]
-    assert run.report.status is Status.COMPLETE
+    assert (await run.report()).status is Status.COMPLETE
     assert bool(of(SceneCopied, events)) is measured
 
 
@@ -142,7 +142,7 @@ async def test_a_copy_is_within_the_budget():
             e.open([working("slow", 200), working("other", 190)]) as run,
         ):
             events = [event async for event in run]
-        if run.report.status is Status.COMPLETE and far.launched and near.launched:
+        if (await run.report()).status is Status.COMPLETE and far.launched and near.launched:
             found.add(bool([e for e in of(SceneCopied, events) if e.scene == "slow"]))
     assert found == {True, False}
 

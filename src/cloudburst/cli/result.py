@@ -1,0 +1,165 @@
+"""Output of the result of a run: a summary, JSON or only the failures, and the final bill."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from cloudburst.cli.options import RunOptions
+from cloudburst.cli.output import (
+    first_line,
+    print_output,
+    safe_text,
+    short_path,
+    unwrapped,
+    write_line,
+)
+from cloudburst.cli.run_request import RunRequest
+from cloudburst.cli.summary import Summary, cost_text, group_failures
+from cloudburst.errors import Remedy
+from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, parse_location
+from cloudburst.models.report import Report, Status
+
+_WIDTH_WITHOUT_TERMINAL = 160
+"""Width of the summary in cells if the output is not a terminal."""
+_MAX_FILES_SHOWN = 20
+"""Maximum number of input files that are listed for replacement after scenes have failed."""
+_WAIT = "The bill will be final in about 20 s; Ctrl-C is safe."
+"""Message while AWS stops the tasks, which takes 14 to 24 s: see
+`cloudburst.models.performance`."""
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """Result of a run: its report, and the signal that stopped it."""
+
+    report: Report | None = None
+    """Report of the run; ``None`` if a signal arrived before anything was started."""
+    signum: int | None = None
+    """Signal that stopped the run; ``None`` if there was none."""
+    is_printed: bool = False
+    """True if the report was printed before the bill was final."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command."""
+        if self.signum is not None:
+            return 128 + self.signum
+        return 0 if self.report is not None and _succeeded(self.report) else 1
+
+
+class ResultPrinter:
+    """Printer of the result of a run, in the form that the options choose. Every method blocks.
+
+    Args:
+        options: Options that choose the form of the output.
+        errors: Console for standard error.
+        request: Request of the run.
+    """
+
+    def __init__(self, options: RunOptions, errors: Console, request: RunRequest) -> None:
+        self._options = options
+        self._errors = errors
+        self._request = request
+
+    @property
+    def prints_bill(self) -> bool:
+        """True if the output contains the bill, so that it is worth to wait until it is final."""
+        return not self._options.quiet
+
+    def print_report(self, report: Report) -> None:
+        """Print the report."""
+        if self._options.json:
+            write_line(json.dumps({"type": "report"} | report.model_dump(mode="json")))
+        elif self._options.quiet:
+            self._print_failures(report)
+        else:
+            print_output(Summary(report), width=_width())
+            if report.status is not Status.COMPLETE or report.film_error is not None:
+                self._print_commands(report)
+
+    def print_wait(self) -> None:
+        """Print that the program waits until the bill is final."""
+        if not self._options.json:
+            self._errors.print(Text(_WAIT, "dim"), soft_wrap=True)
+
+    def print_rest(self, outcome: RunOutcome) -> None:
+        """Print what was not printed during the run: the report, or only its final bill."""
+        report = outcome.report
+        if report is None:
+            if not self._options.quiet:
+                self._errors.print(safe_text("Interrupted before anything was started.", "yellow"))
+            return
+        if not outcome.is_printed:
+            self.print_report(report)
+        if (cost := report.cost) is None or self._options.quiet:
+            return
+        if cost.final and outcome.is_printed:
+            if self._options.json:
+                self.print_report(report)
+            else:
+                print_output(cost_text(cost), width=_width())
+        if not cost.final and not self._options.json:
+            command = safe_text(self._request.list_command(), "bold")
+            head = "The bill is not final yet. Show it later with: "
+            self._errors.print(unwrapped(head, command))
+
+    def _print_commands(self, report: Report) -> None:
+        """Print how to resume an incomplete run, after the files to replace, if any."""
+        head = "Resume with: "
+        if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
+            for path in _files_to_replace(report, self._request):
+                print_output(unwrapped("Replace: ", safe_text(path, "red")), width=_width())
+            head = "Then resume with: "
+        command = safe_text(self._request.resume_command(report.run), "bold")
+        print_output(unwrapped(head, command), width=_width())
+
+    def _print_failures(self, report: Report) -> None:
+        """Print each cause of failure once, after the names of the scenes that failed from it."""
+        for failure in group_failures(report):
+            if failure.scenes:
+                text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
+                self._errors.print(safe_text(text, "red"), soft_wrap=True)
+        if report.film_error is not None:
+            text = f"film: {first_line(report.film_error)}"
+            self._errors.print(safe_text(text, "red"), soft_wrap=True)
+
+
+def _width() -> int | None:
+    """Return the width of the output in cells; ``None`` for the width of the terminal."""
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return None if terminal else _WIDTH_WITHOUT_TERMINAL
+
+
+def _files_to_replace(report: Report, request: RunRequest) -> list[str]:
+    """Return the input file that made each scene fail, or all files of the scene if unknown."""
+    found = dict[str, None]()
+    scenes = {scene.get("name", scene.get("scene_name")): scene for scene in request.scenes}
+    failed = [entry.scene for entry in report.scenes if entry.error is not None]
+    for name, error in zip(failed, report.errors, strict=True):
+        scene, field_name = scenes.get(name, {}), getattr(error, "field", "")
+        files = {
+            key: path
+            for key in ("image", "audio", "subtitle")
+            if (path := scene.get(key) or scene.get(f"{key}_path"))
+        }
+        if (path := request.options.files().get(field_name)) is not None:
+            files = {field_name: path}
+        paths = [files[field_name]] if field_name in files else files.values()
+        found |= {short_path(_location(path)): None for path in paths}
+    return list(found)[:_MAX_FILES_SHOWN]
+
+
+def _location(value: object) -> AnyLocation:
+    return value if isinstance(value, LOCATION_TYPES) else parse_location(str(value))
+
+
+def _succeeded(report: Report) -> bool:
+    """Return whether videos and film are complete and all tasks are known to have stopped."""
+    complete = report.status is Status.COMPLETE and report.film_error is None
+    return complete and not any(worker.possibly_running for worker in report.workers)
