@@ -107,7 +107,9 @@ class ResultPrinter:
         if not cost.final and not self._options.json:
             command = safe_text(self._request.list_command(), "bold")
             head = "The bill is not final yet. Show it later with: "
-            self._errors.print(unwrapped(head, command))
+            # A terminal shows ^C where the cursor is.
+            echoed = outcome.is_printed and self._errors.is_terminal
+            self._errors.print(unwrapped("\n" if echoed else "", head, command))
 
     def _print_commands(self, report: Report) -> None:
         """Print how to resume an incomplete run, after the files to replace, if any."""

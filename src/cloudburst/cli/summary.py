@@ -237,9 +237,8 @@ def _prediction_text(predicted: Prediction, report: Report) -> str:
     text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
     if predicted.usd_high or report.cost:
         low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
-        billed = f"{format_usd(report.cost.usd) if report.cost else 'nothing'} billed"
-        if report.cost is not None and not report.cost.final:
-            billed += " so far"
+        billed = format_usd(report.cost.usd) if report.cost else "nothing"
+        billed += " billed" if report.cost is None or report.cost.final else " so far"
         text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed}"
     return text
 
