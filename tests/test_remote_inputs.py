@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -395,11 +396,26 @@ async def inputs_of(scenes: list[Any], store: RemoteStore, folder: Path) -> RunI
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_cancelled_check_ends_at_once(store: RemoteStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("native", [False, True])
+async def test_a_cancelled_check_ends_at_once(
+    store: RemoteStore, tmp_path: Path, *, native: bool
+) -> None:
     store.latency = 60
-    with anyio.fail_after(10), anyio.move_on_after(0.2) as scope:
-        await inputs_of([scene()], store, tmp_path)
-    assert scope.cancelled_caught
+    scope = anyio.CancelScope()
+
+    async def run_check() -> None:
+        with scope:
+            await inputs_of([scene()], store, tmp_path)
+
+    with anyio.fail_after(10):
+        task = asyncio.create_task(run_check())
+        while not store.at_once["now"]:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        (task if native else scope).cancel()
+        await asyncio.wait([task])
+        assert (task.cancelled(), scope.cancelled_caught) == (native, not native)
+        while native and +store.opened:  # noqa: ASYNC110 - the thread of the check ends by itself
+            await anyio.sleep(0.01)
     assert (store.at_once["now"], +store.opened) == (0, {})
 
 
@@ -455,3 +471,20 @@ def test_inputs_that_are_closed(store: RemoteStore) -> None:
         with pytest.raises(CheckStoppedError):
             remote.read(location, 0, 10)
     assert isinstance(remote, RemoteInputs)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_client_reads_s3_on_its_own_loop(store: RemoteStore, tmp_path: Path) -> None:
+    """A session of boto may be used on one event loop only."""
+    here, loops = asyncio.get_running_loop(), set()
+    read = store.read
+
+    async def watched(location: RemoteLocation, start: int, end: int) -> Any:
+        loops.add((isinstance(location, S3Object), asyncio.get_running_loop() is here))
+        return await read(location, start, end)
+
+    store.read = watched  # type: ignore[method-assign]
+    sound = store.put_url("https://example.com/a.wav", wav())
+    await inputs_of([scene(audio=str(sound))], store, tmp_path)
+    assert loops == {(True, True), (False, False)}

@@ -40,7 +40,6 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 from cloudburst.remote_access import RemoteAccess, open_remote_access
-from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
 
@@ -256,7 +255,7 @@ class Client(anyio.AsyncContextManagerMixin):
             options=options or self._options,
             limits=self._limits,
             film=film_request(film, transition, transition_seconds),
-            remote=open_remote_inputs(client.remote.settings, client.remote.session),
+            remote=client.remote.inputs(),
         )
         checked, names = inputs.scenes, inputs.names
         if resume and name is None:

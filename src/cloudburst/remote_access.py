@@ -26,7 +26,9 @@ from cloudburst.models.locations import (
 )
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.ports import FilmMaker, RemoteFiles
+from cloudburst.ports import FilmMaker, FolderReader, RemoteFiles
+from cloudburst.remote_inputs import RemoteInputs
+from cloudburst.remote_readers import open_https_reader
 
 if TYPE_CHECKING:
     from cloudburst.aws.client.client import AWSClient
@@ -55,6 +57,19 @@ class RemoteAccess:
         self._tasks = tasks
         self._store: ObjectStore | None = None
         self._opening = anyio.Lock()
+
+    def inputs(self) -> RemoteInputs:
+        """Return access to remote files for the check before a run."""
+        return RemoteInputs(
+            open_s3=self._folder_reader, open_https=lambda: open_https_reader(self.settings)
+        )
+
+    @asynccontextmanager
+    async def _folder_reader(self) -> AsyncGenerator[FolderReader]:
+        store = await self._object_store()
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.folder_reader")
+        reader: FolderReader = module.S3FolderReader(store)
+        yield reader
 
     async def destination(self, to: Path | str) -> Destination:
         """Return the folder for videos that a caller names: a path, or ``s3://bucket/folder/``.

@@ -1,7 +1,8 @@
 """Remote files that are read before a run: input files, of which a part is read, and scene files.
 
 Files in S3 and on web servers are read by an event loop in a thread of its own, so that the
-functions that check files can block, whether or not their caller has an event loop.
+functions that check files can block, whether or not their caller has an event loop. A client reads
+S3 on its own event loop, because a session of boto may be used on one loop only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -65,6 +66,8 @@ class RemoteInputs:
 
     open_s3: OpenFolderReader
     open_https: OpenRangeReader
+    s3_portal: BlockingPortal | None = None
+    """Portal of the event loop on which S3 is read; ``None``: a loop in a thread of its own."""
     files: dict[RemoteLocation, RemoteFile] = field(
         default_factory=dict[RemoteLocation, RemoteFile]
     )
@@ -159,8 +162,9 @@ class RemoteInputs:
         Raises:
             InvalidInputError: The file cannot be read, or has changed.
         """
-        reader = self._s3_reader() if isinstance(location, S3Object) else self._https_reader()
-        answer = self._call(lambda: reader.read(location, start, end))
+        in_s3 = isinstance(location, S3Object)
+        reader = self._s3_reader() if in_s3 else self._https_reader()
+        answer = self._call(lambda: reader.read(location, start, end), in_s3=in_s3)
         with self._lock:
             self.bytes_read += len(answer.data)
             first = self.files.setdefault(location, answer.file)
@@ -176,37 +180,45 @@ class RemoteInputs:
             InvalidInputError: The folder cannot be listed.
         """
         reader = self._s3_reader()
-        return self._call(lambda: reader.list_names(folder), timeout=LIST_TIMEOUT)
+        return self._call(lambda: reader.list_names(folder), in_s3=True, timeout=LIST_TIMEOUT)
 
     def _s3_reader(self) -> FolderReader:
         with self._opening:
             if self._s3 is None:
-                self._s3 = self._enter(self.open_s3)
+                self._s3 = self._enter(self.open_s3, in_s3=True)
             return self._s3
 
     def _https_reader(self) -> RangeReader:
         with self._opening:
             if self._https is None:
-                self._https = self._enter(self.open_https)
+                self._https = self._enter(self.open_https, in_s3=False)
             return self._https
 
-    def _enter(self, opener: Callable[[], AbstractAsyncContextManager[_T]]) -> _T:
+    def _enter(self, opener: Callable[[], AbstractAsyncContextManager[_T]], *, in_s3: bool) -> _T:
         if self._stopped:
             raise CheckStoppedError
-        portal = self._open_portal()
+        portal = self._portal_for(in_s3=in_s3)
         return self._stack.enter_context(portal.wrap_async_context_manager(opener()))
 
-    def _open_portal(self) -> BlockingPortal:
+    def _portal_for(self, *, in_s3: bool) -> BlockingPortal:
+        if in_s3 and self.s3_portal is not None:
+            return self.s3_portal
         if self._portal is None:
             self._portal = self._stack.enter_context(start_blocking_portal())
         return self._portal
 
-    def _call(self, function: Callable[[], Awaitable[_T]], *, timeout: float = READ_TIMEOUT) -> _T:
+    def _call(
+        self,
+        function: Callable[[], Awaitable[_T]],
+        *,
+        in_s3: bool,
+        timeout: float = READ_TIMEOUT,
+    ) -> _T:
         async def call() -> _T:
             with anyio.fail_after(timeout):
                 return await function()
 
-        portal = cast("BlockingPortal", self._portal)
+        portal = self._portal_for(in_s3=in_s3)
         with self._lock:
             if self._stopped:
                 raise CheckStoppedError
@@ -223,16 +235,15 @@ class RemoteInputs:
                 self._calls.discard(future)
 
 
-def open_remote_inputs(settings: Settings | None = None, session: Any = None) -> RemoteInputs:
+def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
     """Return access to remote files; a context manager.
 
     Args:
         settings: Credentials and endpoint for S3, and permission for addresses that are not public;
             ``None``: the settings in the environment variables.
-        session: An ``aioboto3.Session`` in place of the credentials in the settings.
     """
     return RemoteInputs(
-        open_s3=lambda: open_s3_reader(settings or Settings(), session),
+        open_s3=lambda: open_s3_reader(settings or Settings()),
         open_https=lambda: open_https_reader(settings or Settings()),
     )
 

@@ -37,11 +37,11 @@ _EXPECTED: Mapping[TransferProblem, str] = {
 
 
 @asynccontextmanager
-async def open_s3_reader(settings: Settings, session: Any) -> AsyncGenerator[FolderReader]:
-    """Open access to S3 with the credentials of the session or, without one, of the settings."""
+async def open_s3_reader(settings: Settings) -> AsyncGenerator[FolderReader]:
+    """Open access to S3 with the credentials of the settings."""
     # Imported in a thread: importing the AWS libraries is slow, and not every run uses S3.
     module: Any = await to_thread.run_sync(import_module, "cloudburst.aws.s3.folder_reader")
-    async with module.open_folder_reader(settings, session=session) as reader:
+    async with module.open_folder_reader(settings) as reader:
         yield reader
 
 

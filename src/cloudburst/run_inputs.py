@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from anyio import create_task_group, sleep_forever, to_thread
+from anyio import CancelScope, create_task_group, sleep_forever, to_thread
+from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
 from cloudburst.concurrency import collapse_single
@@ -107,7 +108,7 @@ async def check_inputs(
             async with create_task_group() as tasks:
                 tasks.start_soon(find_faults_of_destination)
                 try:
-                    inputs = await to_thread.run_sync(check)
+                    inputs = await _in_thread(check, remote)
                 except InvalidScenesError as exc:
                     faults[:0] = exc.faults
                 except CheckStoppedError:
@@ -131,6 +132,16 @@ def scene_list(scenes: object) -> list[AnyScene]:
     found = "None" if scenes is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
     hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
     raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
+
+
+async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> RunInputs:
+    """Call the check in a thread, and read S3 on this event loop meanwhile."""
+    # After a cancellation, `_stop_when_cancelled` ends the requests, and the thread closes what it
+    # has opened.
+    with collapse_single(), CancelScope(shield=True):
+        async with BlockingPortal() as remote.s3_portal:
+            return await to_thread.run_sync(check)
+    raise AssertionError("unreachable: the scope is not cancelled")
 
 
 async def _stop_when_cancelled(remote: RemoteInputs) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from datetime import UTC, datetime, timedelta
 
+import aioboto3
 import pytest
+from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
+from aiobotocore.session import get_session
 from PIL import Image
 
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
@@ -13,7 +18,9 @@ from cloudburst.media_probe import EXPECTED_PICTURE
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.preflight import check_scenes
+from cloudburst.remote_access import open_remote_access
 from cloudburst.remote_inputs import BLOCK_BYTES, FIRST_BLOCK_BYTES, open_remote_inputs
+from cloudburst.run_inputs import check_inputs
 from cloudburst.scenes import read_scenes
 from cloudburst.testing import s3_fault
 from support.s3_account import ABROAD, BUCKET, obj, operations, put, settings_of
@@ -121,3 +128,42 @@ def test_wrong_credentials_end_the_check(emulator):
         pytest.raises(CredentialsError),
     ):
         check_scenes([scene], RenderOptions(), Limits(), remote=remote)
+
+
+@pytest.mark.anyio
+async def test_the_session_of_a_caller_is_used_on_its_own_event_loop(emulator, folder):
+    """Its locks belong to one loop."""
+    put(emulator, folder.object("a.png"), picture())
+    loops = []
+
+    class Provider:
+        METHOD = CANONICAL_NAME = "test"
+
+        async def load(self):
+            return AioDeferredRefreshableCredentials(self.refresh, self.METHOD)
+
+        async def refresh(self):
+            loops.append(asyncio.get_running_loop())
+            soon = datetime.now(UTC) + timedelta(minutes=5)  # so soon that each request refreshes
+            return {
+                "access_key": emulator.environment["AWS_ACCESS_KEY_ID"],
+                "secret_key": emulator.environment["AWS_SECRET_ACCESS_KEY"],
+                "token": None,
+                "expiry_time": soon.isoformat(),
+            }
+
+    session = get_session()
+    session.register_component("credential_provider", AioCredentialResolver([Provider()]))
+    own = aioboto3.Session(botocore_session=session, region_name="us-east-1")
+    async with open_remote_access(settings_of(emulator), own) as access:
+        inputs = await check_inputs(
+            [{"name": "a", "image": str(folder.object("a.png")), "duration": 1}],
+            destination=await access.destination(f"{folder}out/"),
+            options=RenderOptions(),
+            limits=Limits(),
+            film=None,
+            remote=access.inputs(),
+        )
+    assert [str(file) for file in inputs.remote_files] == [str(folder.object("a.png"))]
+    assert len(loops) > 3
+    assert set(loops) == {asyncio.get_running_loop()}

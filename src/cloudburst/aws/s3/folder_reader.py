@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.errors import error_code_of
@@ -54,11 +53,9 @@ class S3FolderReader:
 
 
 @asynccontextmanager
-async def open_folder_reader(
-    settings: Settings, *, session: Any = None
-) -> AsyncGenerator[S3FolderReader]:
-    """Yield access to objects in S3 with the credentials of the settings, or of the session."""
-    async with open_aws(settings, session=session) as aws:
+async def open_folder_reader(settings: Settings) -> AsyncGenerator[S3FolderReader]:
+    """Yield access to objects in S3 with the credentials of the settings."""
+    async with open_aws(settings) as aws:
         yield S3FolderReader(ObjectStore(aws))
 
 
