@@ -60,9 +60,10 @@ async def test_an_aborted_run_ends_from_any_state_and_may_be_rendered_again(afte
         scenes = [f"s{number}" for number in range(12)]
         async with eng.open(scenes) as run:
             done = {event.scene async for event in run if isinstance(event, SceneCompleted)}
-        assert run.report.wall_seconds < after + 15
-        assert {video.scene for video in run.report.videos} == done
-        assert {type(error) for error in run.report.errors} == {OutputClaimedError}
+        report = await run.report()
+        assert report.wall_seconds < after + 15
+        assert {video.scene for video in report.videos} == done
+        assert {type(error) for error in report.errors} == {OutputClaimedError}
         assert not cloud.running
         assert (await eng.render(scenes)).status is Status.COMPLETE
 
