@@ -9,10 +9,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from PIL import Image
 
@@ -407,6 +409,7 @@ async def test_a_cancelled_check_ends_at_once(
         with scope:
             await inputs_of([scene()], store, tmp_path)
 
+    await anyio.to_thread.run_sync(import_module, "cloudburst.preflight")  # loads Pillow
     with anyio.fail_after(10):
         task = asyncio.create_task(run_check())
         while not store.at_once["now"]:  # noqa: ASYNC110
