@@ -20,7 +20,6 @@ from aws_findings import Findings, keys_shown
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.errors import error_code_of
-from cloudburst.aws.client.redaction import hide_secrets
 from cloudburst.aws.fargate.public_addresses import describe_public_addresses
 from cloudburst.aws.fargate.run_task import Placement, RunTaskTemplate, started_by
 from cloudburst.aws.fargate.task_definition import (
@@ -35,6 +34,7 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.errors import AWSError, CapacityError, CloudburstError, LaunchError, ThrottledError
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec
 from cloudburst.models.tier import Tier
+from cloudburst.redaction import hide_secrets
 
 BURST_STOP_TIMEOUT = 120.0
 """Maximum seconds to wait until the tasks of the burst have stopped."""

@@ -17,6 +17,7 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.models.transfers import FetchRequest, TransferFailure, TransferProblem
 from cloudburst.ports import FolderReader, RangeAnswer, RangeReader
+from cloudburst.redaction import SecretOwner, hide_secrets
 
 if TYPE_CHECKING:
     import httpx
@@ -76,8 +77,14 @@ class HttpsReader:
         assert isinstance(location, HttpsUrl), "only files on web servers are read here"
         if start and (file := self._unseekable.get(location)) is not None:
             return RangeAnswer(data=b"", file=file)
-        from cloudburst.transfers.errors import TransferError  # noqa: PLC0415 - loads httpx
+        from cloudburst.transfers.errors import (  # noqa: PLC0415 - loads httpx
+            TransferError,
+            query_secrets,
+        )
 
+        # Servers and workers that know the URL may repeat its query, also in headers.
+        secrets = query_secrets(location.url.partition("?")[2])
+        hide_secrets(*secrets, owner=SecretOwner.INPUT)
         for attempt, delay in enumerate(RETRY_BACKOFF.delays(), 1):
             try:
                 return await self._read(location, start, end)

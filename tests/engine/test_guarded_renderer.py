@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cloudburst.engine.guarded_renderer import guarded
-from cloudburst.errors import CloudburstError, WorkerProtocolError
+from cloudburst.errors import CloudburstError, EncodeError, WorkerProtocolError
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import max_video_bytes
 from cloudburst.models.task import TaskId
 from cloudburst.ports import EncodedVideo
+from cloudburst.redaction import SecretOwner, hide_secrets
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 from support.harness import engine
@@ -47,6 +49,14 @@ class Bad(FakeRenderer):
 
 def bad(method, error):
     return type("BadOne", (Bad,), {"method": method, "error": error})
+
+
+class Warns(FakeRenderer):
+    """Repeats a URL in the warnings of its videos."""
+
+    async def encode(self, *args, **more):
+        video = await super().encode(*args, **more)
+        return replace(video, warnings=("the server of ?sig=a1b2c3 is down",))
 
 
 class Cloud(FakeCloud):
@@ -112,6 +122,22 @@ async def test_an_exception_of_a_callers_function_is_not_the_workers():
 
     with pytest.raises(KeyError, match="the journal's defect"):
         await download()
+
+
+async def test_a_worker_cannot_show_the_query_of_an_input():
+    """It knows the URLs that it fetches, and may repeat them in any text."""
+    hide_secrets("sig=a1b2c3", owner=SecretOwner.INPUT)
+    texts = "the server of ?sig=a1b2c3 is down"
+    error = EncodeError(texts, scene="a", field=texts)
+    cloud = Cloud(bad("encode", error))
+    async with engine(cloud, limits=Limits(workers=1, scenes_per_worker=1)) as e:
+        report = await e.render(["a"])
+    (failed,) = report.errors
+    assert (str(failed), failed.field) == ("the server of ?*** is down",) * 2
+    cloud = Cloud(Warns, count=1)
+    async with engine(cloud) as e:
+        report = await e.render(["a"])
+    assert report.videos[0].warnings == ("the server of ?*** is down",)
 
 
 async def test_strangers_only_are_not_started_for_ever():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.preflight import check_scenes
+from cloudburst.redaction import redact
 from cloudburst.remote_inputs import MAX_CHECKED_BYTES, RemoteInputs, open_remote_inputs
 from cloudburst.remote_readers import HttpsReader, open_s3_reader
 from cloudburst.transfers.client import open_transfer_client
@@ -193,6 +195,34 @@ async def test_faults_name_the_file_without_its_query(
     assert audio.found.endswith("/a.wav?…")
     assert SECRET not in str(caught.value)
     assert checker.requests == requests
+
+
+@pytest.mark.parametrize("query", ["token=t0k3n-of-this-file", "k=ab12&v=1"])
+async def test_a_query_that_the_server_repeats_is_not_shown(
+    checker: Checker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+) -> None:
+    """Neither in errors nor in the logs of the HTTP library, which show all headers."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(f"{__name__}.SECRET", query)
+    first = query.partition("&")[0]
+    value = first.partition("=")[2]
+    code = value if len(value) > 4 else "Code"
+    head = f"X-Query: {query}\r\n".encode() + CLOSE
+
+    async def repeat(peer: Peer) -> None:
+        repeats = query.encode() in peer.head
+        await (servers.error(403, code, f"not {first}", head) if repeats else with_ranges)(peer)
+
+    with pytest.raises(InvalidScenesError) as caught:
+        await checker.check(repeat)
+    assert "HTTP 403" in str(caught.value)
+    assert "X-Query" in caplog.text, "otherwise there is nothing to hide"
+    shown = f"{caught.value!r} {caplog.text}"
+    assert first not in shown
+    assert redact(f"a worker says {first}") != f"a worker says {first}"
 
 
 async def test_private_addresses_need_a_setting() -> None:

@@ -1,12 +1,16 @@
-"""Wrapper of a renderer that converts unexpected exceptions into `WorkerProtocolError`."""
+"""Wrapper of a renderer that converts unexpected exceptions into `WorkerProtocolError`.
+
+It also hides secrets in texts of workers: these know the URLs of the files that they fetch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 
 from cloudburst.engine.defects import log_defect
-from cloudburst.errors import CloudburstError, WorkerProtocolError
+from cloudburst.errors import CloudburstError, SceneError, WorkerProtocolError
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
@@ -20,6 +24,7 @@ from cloudburst.ports import (
     Renderer,
     UploadedScene,
 )
+from cloudburst.redaction import redact
 
 
 @asynccontextmanager
@@ -87,7 +92,8 @@ class _GuardedRenderer:
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
         with _translated():
-            return await self._renderer.encode(upload, progress=progress)
+            video = await self._renderer.encode(upload, progress=progress)
+            return replace(video, warnings=tuple(map(redact, video.warnings)))
 
     async def download(
         self,
@@ -109,7 +115,8 @@ class _GuardedRenderer:
 
         try:
             return await self._renderer.download(output, to, on_verified=call, remote=remote)
-        except CloudburstError:
+        except CloudburstError as exc:
+            _redact(exc)
             raise
         except Exception as exc:
             if any(exc is one for one in of_caller):
@@ -121,11 +128,20 @@ class _GuardedRenderer:
 def _translated() -> Generator[None]:
     try:
         yield
-    except CloudburstError:
+    except CloudburstError as exc:
+        _redact(exc)
         raise
     except Exception as exc:
         raise _unexpected(exc) from exc
 
 
+def _redact(error: CloudburstError) -> None:
+    """Hide secrets in the message of an error, and in the field that a worker names."""
+    error.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in error.args)
+    if isinstance(error, SceneError):
+        error.field = redact(error.field)
+
+
 def _unexpected(exc: Exception) -> WorkerProtocolError:
-    return WorkerProtocolError(f"talking to the worker failed: {log_defect(exc, 'a worker'):.250}")
+    reason = redact(log_defect(exc, "a worker"))
+    return WorkerProtocolError(f"talking to the worker failed: {reason:.250}")

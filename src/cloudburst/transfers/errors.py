@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
 from cloudburst.models.transfers import TransferFailure, TransferProblem
@@ -13,6 +13,11 @@ from cloudburst.text import printable_line, shorten
 MAX_REASON_CHARS = 400
 MAX_RETRY_AFTER = 3600
 """Largest value in seconds of ``Retry-After`` that is passed on."""
+
+MIN_VALUE_CHARS = 8
+"""Length in characters from which a value of a query is recognized without its name."""
+MIN_PART_CHARS = 4
+"""Length in characters from which a part of a query, with name and value, is recognized."""
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
@@ -109,8 +114,8 @@ def error_from_answer(
     match = _MESSAGE.search(body)
     message = html.unescape(match.group(1).decode("utf-8", "replace")).strip() if match else ""
     problem = _problem(status, code, message, writing=writing)
-    shown = "" if repeats_secret(message, query) else message
-    reason = " ".join(filter(None, (f"HTTP {status}", code, shown)))
+    shown = [text for text in (code, message) if not repeats_secret(text, query)]
+    reason = " ".join(filter(None, (f"HTTP {status}", *shown)))
     if status in _REDIRECTS:
         reason += " (redirects are not followed)"
     return transfer_error(
@@ -122,10 +127,20 @@ def error_from_answer(
 
 
 def repeats_secret(text: str, query: str) -> bool:
-    """Return whether a text of a server has a part of a URL's query in it, as it is or decoded."""
-    values = (part.partition("=")[2] or part for part in query.split("&"))
-    forms = (form for value in values for form in (value, unquote(value)))
-    return any(len(form) >= 8 and form in text for form in forms)
+    """Return whether a text of a server has a part of a URL's query in it that may be a secret."""
+    return any(secret in text for secret in query_secrets(query))
+
+
+def query_secrets(query: str) -> Iterator[str]:
+    """Yield the parts of a URL's query that may be secrets, as they are and decoded.
+
+    They are its values, but with its name if a value is so short that it may be an ordinary word.
+    """
+    for part in query.split("&"):
+        value = part.partition("=")[2] or part
+        secret = value if len(value) >= MIN_VALUE_CHARS else part
+        if len(secret) >= MIN_PART_CHARS:
+            yield from dict.fromkeys((secret, unquote(secret)))
 
 
 def _problem(status: int, code: str, message: str, *, writing: bool) -> TransferProblem:

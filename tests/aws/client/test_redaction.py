@@ -13,16 +13,16 @@ import pytest
 from aiobotocore.config import AioConfig
 from pydantic import SecretStr
 
+from cloudburst import redaction
 from cloudburst.adapters.http.certificates import new_secrets
-from cloudburst.aws.client import redaction
-from cloudburst.aws.client.redaction import (
+from cloudburst.models.task import TaskState
+from cloudburst.redaction import (
     FILTERED_LOGGERS,
     SecretOwner,
     hide_secrets,
     install_filters,
     redact,
 )
-from cloudburst.models.task import TaskState
 from support.fargate_backend import account, backend_of, request, until
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from anyio import create_task_group
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudburst import redaction
 from cloudburst.adapters.http.certificates import new_secrets
-from cloudburst.aws.client import redaction
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.post_mortem import _without_overrides, build_post_mortem
 from cloudburst.aws.fargate.task_definition import describe_task_definition

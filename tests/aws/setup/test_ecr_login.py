@@ -6,9 +6,9 @@ import base64
 
 import pytest
 
-from cloudburst.aws.client.redaction import redact
 from cloudburst.aws.setup.ecr_login import MAX_TOKEN_LENGTH, ecr_target
 from cloudburst.errors import ConfigurationError, NoAnswerError
+from cloudburst.redaction import redact
 from cloudburst.registry import Credentials
 
 pytestmark = pytest.mark.anyio

@@ -22,7 +22,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import NoCredentialsError
 
-from cloudburst.aws.client.redaction import install_filters
+from cloudburst.redaction import install_filters
 from cloudburst.registry.names import is_loopback_host
 
 MODELS_FOLDER = str(Path(__file__).with_name("models"))

@@ -14,9 +14,9 @@ from aiobotocore.session import get_session
 from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from pydantic import SecretStr
 
-from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
 from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
 from cloudburst.models.settings import Settings
+from cloudburst.redaction import SecretOwner, hide_secrets
 
 FALLBACK_REGION = "us-east-1"
 """Region to use if neither the settings nor the profile name one."""

@@ -11,7 +11,6 @@ import anyio.lowlevel
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.errors import error_from_failure
 from cloudburst.aws.client.rate_limit import capacity_of
-from cloudburst.aws.client.redaction import hide_secrets
 from cloudburst.aws.fargate.cluster_tasks import MAX_STOP_REASON_LENGTH
 from cloudburst.aws.fargate.launch_failures import LaunchFailures
 from cloudburst.aws.fargate.orphans import Orphan, adoptable_secrets, find_orphans
@@ -47,6 +46,7 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
+from cloudburst.redaction import hide_secrets
 
 MAX_LAUNCH_WAIT = 4.0
 """Maximum seconds that a launch waits for the rate limit. A launch that would wait longer is

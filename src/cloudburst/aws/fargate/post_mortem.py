@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.redaction import hide_secrets, redact
 from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.aws.fargate.run_task import secrets_of
 from cloudburst.aws.fargate.task_definition import TaskDefinition
@@ -18,6 +17,7 @@ from cloudburst.aws.fargate.task_description import failure_of, parse_task_descr
 from cloudburst.aws.fargate.task_logs import ContainerLog, LogReader
 from cloudburst.errors import AccessDeniedError, CloudburstError
 from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
+from cloudburst.redaction import hide_secrets, redact
 
 STOP_WAIT_TIMEOUT = 3.0
 """Maximum seconds to wait until a task has stopped, because ECS shows exit codes only then."""

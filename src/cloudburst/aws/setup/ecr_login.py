@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.redaction import SecretOwner, hide_secrets
 from cloudburst.aws.client.responses import not_from_aws
 from cloudburst.aws.setup.images import ecr_account_of, ecr_host
 from cloudburst.errors import ConfigurationError, NoAnswerError
+from cloudburst.redaction import SecretOwner, hide_secrets
 from cloudburst.registry import Credentials
 from cloudburst.registry.names import is_loopback_host
 

@@ -1,4 +1,4 @@
-"""Redaction of secrets in log records.
+"""Redaction of secrets in log records and in texts of workers.
 
 At level DEBUG, boto logs whole requests and responses, with keys of workers and of AWS, tokens and
 signatures. A filter on a handler would depend on the handlers that the application installs, and a
@@ -41,17 +41,20 @@ class SecretOwner(Enum):
     SETTINGS = auto()
     ROLE = auto()
     WORKER = auto()
+    INPUT = auto()
+    """URL of an input file on a web server, whose query may give access to the file."""
 
 
 MAX_WRITTEN_FORMS: Mapping[SecretOwner, float] = {
     SecretOwner.SETTINGS: math.inf,
     SecretOwner.ROLE: 1024,
     SecretOwner.WORKER: 4096,
+    SecretOwner.INPUT: 4096,
 }
 """Maximum number of forms of secrets (plain or escaped) that are remembered for each kind of owner.
 When there are more, the oldest are forgotten: those secrets are no longer valid. The credentials of
 a role have about 4 forms and are valid for at most 12 hours; key and private key of a worker have 4
-forms."""
+forms. A presigned URL has about 12 forms; each form adds 0.1 microseconds to each log record."""
 
 # A backslash before anything but a quote is part of a value: JSON may escape a slash.
 _QUOTE = r"\\*[\"']"
