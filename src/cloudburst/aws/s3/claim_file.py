@@ -15,7 +15,8 @@ from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from cloudburst.aws.client.responses import BODY_TOO_LARGE
-from cloudburst.aws.s3.object_store import ObjectRange, ObjectStore
+from cloudburst.aws.s3.answers import ObjectRange
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.errors import AWSError, ResourceMissingError
 from cloudburst.models.locations import S3Object
 from cloudburst.text import printable_line

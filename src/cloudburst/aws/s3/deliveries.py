@@ -14,12 +14,12 @@ from functools import partial
 import anyio
 from pydantic import SecretStr
 
+from cloudburst.aws.s3.answers import ObjectInfo
 from cloudburst.aws.s3.destination_check import check_accepted
 from cloudburst.aws.s3.finished_objects import RUN, SCENE
 from cloudburst.aws.s3.object_store import (
     NO_SUCH_UPLOAD,
     PRECONDITION_FAILED,
-    ObjectInfo,
     ObjectStore,
     SignedRequest,
 )

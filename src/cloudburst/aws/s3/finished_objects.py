@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from cloudburst.aws.s3.object_store import ObjectInfo, ObjectStore
+from cloudburst.aws.s3.answers import ObjectInfo
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.models.locations import S3Object
 
 MAX_SCENE_CHARS = 1000

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
-
-import anyio
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.errors import error_code_of, headers_of
+from cloudburst.aws.client.errors import error_code_of
+from cloudburst.aws.s3.answers import ObjectInfo, ObjectRange, etag_of, named_errors, object_info
+from cloudburst.aws.s3.bucket_regions import BucketRegions
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
-    CloudburstError,
-    ConfigurationError,
     NoAnswerError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.transfers import is_loopback_host
 
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
@@ -44,51 +35,8 @@ NO_SUCH_UPLOAD = "NoSuchUpload"
 INVALID_RANGE = "InvalidRange"
 """Error code of S3 for a range behind the end of an object."""
 
-_REGION = re.compile(r"[a-z0-9-]{1,32}")
-_SIZE = re.compile(r"[0-9]{1,15}")
-_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
 _HEAD_CODES = {"400", "403"}
 """Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectInfo:
-    """Object as S3 describes it in its answer to a request."""
-
-    size: int
-    """Size of the whole object, in bytes."""
-    etag: str
-    """ETag, with its quotes."""
-    version_id: str | None
-    """Version in a bucket with versions; ``None`` otherwise."""
-    modified: str | None
-    """``Last-Modified`` as S3 sends it."""
-    answered: datetime
-    """Time of the answer by the clock of S3."""
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Metadata by name in lower case, without ``x-amz-meta-``."""
-    sha256: str | None = None
-    """SHA-256 of the whole object in hexadecimal, if S3 has verified it and was asked for it."""
-    plain_etags: bool = True
-    """True if ETags are MD5 hashes of the content: not with keys of KMS or of the customer."""
-
-    def remote_file(self, location: S3Object) -> RemoteFile:
-        """Return the object as an input file."""
-        return RemoteFile(
-            location=location,
-            size=self.size,
-            etag=None if self.etag.startswith("W/") else self.etag,
-            version_id=self.version_id,
-            modified=self.modified,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectRange:
-    """Part of an object, with the description of the whole object."""
-
-    data: bytes
-    info: ObjectInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +58,7 @@ class ObjectStore:
 
     def __init__(self, aws: AWSClient) -> None:
         self.aws = aws
-        self._regions: dict[str, str] = {}
-        self._finding: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._regions = BucketRegions(aws)
 
     @property
     def waits_for_credentials(self) -> bool:
@@ -120,36 +67,11 @@ class ObjectStore:
 
     async def bucket_region(self, bucket: str) -> str:
         """Return the region of a bucket. It is asked for once for each bucket."""
-        async with self._finding[bucket]:
-            if (known := self._regions.get(bucket)) is None:
-                known = self._regions[bucket] = await self._find_region(bucket)
-            return known
-
-    async def _find_region(self, bucket: str) -> str:
-        headers: Mapping[str, str]
-        with _named(S3Prefix(bucket, "")):
-            _check_endpoint(await self.aws.endpoint_of("s3"))
-            try:
-                response = await self.aws.call("s3", "head_bucket", Bucket=bucket)
-                headers = response["ResponseMetadata"]["HTTPHeaders"]
-            except (AccessDeniedError, AWSError) as exc:
-                # The refusal names the region, too. Credentials that only reach objects are usual.
-                headers = headers_of(exc)
-                if "x-amz-bucket-region" not in headers:
-                    await self._explain_bucket(bucket)
-        region = headers.get("x-amz-bucket-region", "")
-        return region if _REGION.fullmatch(region) else self.aws.region
-
-    async def _explain_bucket(self, bucket: str) -> None:
-        """Raise the error that the answer to a HEAD request cannot express, unless it is denied."""
-        try:
-            await self.aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
-        except AccessDeniedError:
-            return  # without permission to list, the bucket may still be usable
+        return await self._regions.region(bucket)
 
     async def head(self, location: S3Object) -> ObjectInfo:
         """Return the description of an object, with its SHA-256 if S3 has verified it."""
-        with _named(location):
+        with named_errors(location):
             try:
                 response = await self._call(location, "head_object", ChecksumMode="ENABLED")
             except (AccessDeniedError, AWSError) as exc:
@@ -158,7 +80,7 @@ class ObjectStore:
                 # An answer to HEAD has no reason: expired credentials look like missing permission.
                 await self._explain_object(location)
                 response = await self._call(location, "head_object", ChecksumMode="ENABLED")
-        return _info(response, "head_object")
+        return object_info(response, "head_object")
 
     async def find(self, location: S3Object) -> ObjectInfo | None:
         """Return the description of an object; ``None`` if it does not exist."""
@@ -199,7 +121,7 @@ class ObjectStore:
             AWSError: The object has another ETag; ``code`` is `PRECONDITION_FAILED`.
         """
         condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-        with _named(location):
+        with named_errors(location):
             try:
                 response = await self._call(
                     location,
@@ -213,7 +135,7 @@ class ObjectStore:
                     raise
                 info = await self.head(location)  # there is nothing at ``start``
                 return ObjectRange(data=b"", info=info)
-        return ObjectRange(data=response["Body"], info=_info(response, "get_object"))
+        return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
     async def list_pages(
         self, prefix: S3Prefix, *, start_after: str = "", flat: bool = False
@@ -232,7 +154,7 @@ class ObjectStore:
         if flat:
             parameters["Delimiter"] = "/"
         for _ in range(MAX_LIST_PAGES):
-            with _named(prefix):
+            with named_errors(prefix):
                 page = await self.aws.call("s3", "list_objects_v2", in_region=region, **parameters)
             yield [S3Object(prefix.bucket, entry["Key"]) for entry in page.get("Contents", ())]
             token = page.get("NextContinuationToken")
@@ -245,9 +167,9 @@ class ObjectStore:
 
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
-        with _named(location):
+        with named_errors(location):
             response = await self._call(location, "get_object", max_body=max_bytes)
-        return ObjectRange(data=response["Body"], info=_info(response, "get_object"))
+        return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
     async def put_small(
         self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
@@ -267,7 +189,7 @@ class ObjectStore:
         if etag is not None:
             conditions["IfMatch"] = etag
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        with _named(location):
+        with named_errors(location):
             response = await self._call(
                 location,
                 "put_object",
@@ -276,12 +198,12 @@ class ObjectStore:
                 ChecksumSHA256=checksum,
                 **conditions,
             )
-        return _etag(response, "put_object")
+        return etag_of(response, "put_object")
 
     async def delete(self, location: S3Object, *, etag: str | None = None) -> None:
         """Delete an object; if an ETag is given, only the object that still has it."""
         condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-        with _named(location):
+        with named_errors(location):
             await self._call(location, "delete_object", **condition)
 
     async def presign_get(self, file: RemoteFile) -> SignedRequest:
@@ -337,7 +259,7 @@ class ObjectStore:
         self, location: S3Object, *, content_type: str, metadata: Mapping[str, str]
     ) -> str:
         """Start a multipart upload, and return its id."""
-        with _named(location):
+        with named_errors(location):
             response = await self._call(
                 location,
                 "create_multipart_upload",
@@ -357,7 +279,7 @@ class ObjectStore:
         """
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
-        with _named(location):
+        with named_errors(location):
             await self._call(
                 location,
                 "complete_multipart_upload",
@@ -368,7 +290,7 @@ class ObjectStore:
 
     async def abort_upload(self, location: S3Object, upload_id: str) -> None:
         """Delete the parts of a multipart upload, if it was not completed."""
-        with _named(location):
+        with named_errors(location):
             try:
                 await self._call(location, "abort_multipart_upload", UploadId=upload_id)
             except AWSError as exc:
@@ -390,7 +312,7 @@ class ObjectStore:
     async def _presign(
         self, location: S3Object, operation: str, headers: Mapping[str, str], **parameters: Any
     ) -> SignedRequest:
-        with _named(location):
+        with named_errors(location):
             url = await self.aws.presign(
                 "s3",
                 operation,
@@ -402,77 +324,5 @@ class ObjectStore:
         return SignedRequest(url=url, headers=headers)
 
 
-def _check_endpoint(url: str) -> None:
-    """Check that workers may send files to an endpoint of S3.
-
-    Raises:
-        ConfigurationError: It is on another machine and has no TLS.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not is_loopback_host(parts.hostname):
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        msg = (
-            f"the endpoint of S3 is {place}, but workers use plain HTTP on their own machine only: "
-            "set AWS_ENDPOINT_URL_S3 to an address with https://"
-        )
-        raise ConfigurationError(msg)
-
-
-@contextmanager
-def _named(location: S3Object | S3Prefix) -> Generator[None]:
-    """Begin the message of an error with the location that it is about."""
-    try:
-        yield
-    except CloudburstError as exc:
-        message = str(exc)
-        if not message.startswith("s3://"):
-            exc.args = (f"{location}: {message}",)
-        raise
-
-
 def _names(location: S3Object) -> dict[str, Any]:
     return {"Bucket": location.bucket, "Key": location.key}
-
-
-def _info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
-    headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
-    metadata: dict[str, str] = response.get("Metadata") or {}
-    size = str(response.get("ContentRange") or response["ContentLength"]).rpartition("/")[2]
-    if not _SIZE.fullmatch(size):
-        raise NoAnswerError(f"{operation}: the answer has no valid size")
-    checksum = response.get("ChecksumSHA256", "")
-    whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-    version = response.get("VersionId")
-    managed = response.get("ServerSideEncryption", "AES256") == "AES256"
-    return ObjectInfo(
-        size=int(size),
-        etag=_etag(response, operation),
-        version_id=None if version in {None, "null"} else version,
-        modified=headers.get("last-modified"),
-        answered=_answered(response, operation),
-        metadata={name.lower(): value for name, value in metadata.items()},
-        sha256=_hexadecimal(checksum) if whole else None,
-        plain_etags=managed and "SSECustomerAlgorithm" not in response,
-    )
-
-
-def _etag(response: Mapping[str, Any], operation: str) -> str:
-    etag = str(response["ETag"])
-    if not _ETAG.fullmatch(etag):
-        raise NoAnswerError(f"{operation}: the answer has an invalid ETag")
-    return etag
-
-
-def _answered(response: Mapping[str, Any], operation: str) -> datetime:
-    try:
-        date = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-    except (KeyError, ValueError, OverflowError):
-        raise NoAnswerError(f"{operation}: the answer has no valid Date") from None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _hexadecimal(checksum: str) -> str | None:
-    try:
-        return base64.b64decode(checksum, validate=True).hex() or None
-    except ValueError:
-        return None

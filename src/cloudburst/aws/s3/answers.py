@@ -1,0 +1,125 @@
+"""Answers of S3: descriptions of objects with checked values, and errors that name the location."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from cloudburst.errors import CloudburstError, NoAnswerError
+from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.models.remote_file import RemoteFile
+
+_SIZE = re.compile(r"[0-9]{1,15}")
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """Object as S3 describes it in its answer to a request."""
+
+    size: int
+    """Size of the whole object, in bytes."""
+    etag: str
+    """ETag, with its quotes."""
+    version_id: str | None
+    """Version in a bucket with versions; ``None`` otherwise."""
+    modified: str | None
+    """``Last-Modified`` as S3 sends it."""
+    answered: datetime
+    """Time of the answer by the clock of S3."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Metadata by name in lower case, without ``x-amz-meta-``."""
+    sha256: str | None = None
+    """SHA-256 of the whole object in hexadecimal, if S3 has verified it and was asked for it."""
+    plain_etags: bool = True
+    """True if ETags are MD5 hashes of the content: not with keys of KMS or of the customer."""
+
+    def remote_file(self, location: S3Object) -> RemoteFile:
+        """Return the object as an input file."""
+        return RemoteFile(
+            location=location,
+            size=self.size,
+            etag=None if self.etag.startswith("W/") else self.etag,
+            version_id=self.version_id,
+            modified=self.modified,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRange:
+    """Part of an object, with the description of the whole object."""
+
+    data: bytes
+    info: ObjectInfo
+
+
+def object_info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
+    """Return the description of an object in the answer to an operation.
+
+    Raises:
+        NoAnswerError: A value of the answer is not valid.
+    """
+    headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
+    metadata: dict[str, str] = response.get("Metadata") or {}
+    size = str(response.get("ContentRange") or response["ContentLength"]).rpartition("/")[2]
+    if not _SIZE.fullmatch(size):
+        raise NoAnswerError(f"{operation}: the answer has no valid size")
+    checksum = response.get("ChecksumSHA256", "")
+    whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    version = response.get("VersionId")
+    managed = response.get("ServerSideEncryption", "AES256") == "AES256"
+    return ObjectInfo(
+        size=int(size),
+        etag=etag_of(response, operation),
+        version_id=None if version in {None, "null"} else version,
+        modified=headers.get("last-modified"),
+        answered=_answered(response, operation),
+        metadata={name.lower(): value for name, value in metadata.items()},
+        sha256=_hexadecimal(checksum) if whole else None,
+        plain_etags=managed and "SSECustomerAlgorithm" not in response,
+    )
+
+
+def etag_of(response: Mapping[str, Any], operation: str) -> str:
+    """Return the ETag in the answer to an operation.
+
+    Raises:
+        NoAnswerError: The ETag is not valid.
+    """
+    etag = str(response["ETag"])
+    if not _ETAG.fullmatch(etag):
+        raise NoAnswerError(f"{operation}: the answer has an invalid ETag")
+    return etag
+
+
+def _answered(response: Mapping[str, Any], operation: str) -> datetime:
+    try:
+        date = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError, OverflowError):
+        raise NoAnswerError(f"{operation}: the answer has no valid Date") from None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _hexadecimal(checksum: str) -> str | None:
+    try:
+        return base64.b64decode(checksum, validate=True).hex() or None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def named_errors(location: S3Object | S3Prefix) -> Generator[None]:
+    """Begin the message of an error with the location that it is about."""
+    try:
+        yield
+    except CloudburstError as exc:
+        message = str(exc)
+        if not message.startswith("s3://"):
+            exc.args = (f"{location}: {message}",)
+        raise
