@@ -55,6 +55,8 @@ SMALL_BYTES = 50_000
 SMALL_AT_ONCE = 8
 BLOCK = bytes(1024 * 1024)
 BUCKET = "videos"
+VIDEO_SECONDS = 60
+"""Length of a video that is written to S3: long enough that the client believes its size."""
 UPLOAD_GOAL = 40.0
 """Growth of the client and of the service while videos are written to S3, at most, in megabytes."""
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -257,7 +259,11 @@ async def upload_cost(folder: Path, videos: int, size: int) -> Cost:
 
     Each object is deleted as soon as its scene is complete, so that the disk needs room for a few.
     """
-    first, *rest = make_scenes(folder, videos + 1, SMALL_BYTES)
+    (example,) = make_scenes(folder, 1, SMALL_BYTES)
+    first, *rest = (
+        Scene(name=f"v{number}", image=example.image, duration=VIDEO_SECONDS)
+        for number in range(videos + 1)
+    )
     file = folder / "environment.json"
     with (
         process(sys.executable, __file__, "--emulate", str(file), TMPDIR=str(folder)),
