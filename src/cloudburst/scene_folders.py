@@ -108,7 +108,7 @@ class S3Folder:
         prefix = self._prefix
         if inner:
             prefix = S3Prefix(prefix.bucket, f"{prefix.prefix}{inner}/")
-        with _configuration_errors(str(prefix)):
+        with _configuration_errors(str(self)):
             return [name for name in self._remote.list_names(prefix) if name[:1] not in {"", "."}]
 
     def locate(self, name: str) -> str:

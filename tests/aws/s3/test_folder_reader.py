@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_in_one_error(emulator, remote, folder):
         f"empty: image: an empty file: {folder}empty.png; expected {EXPECTED_PICTURE}",
         f"no bucket: image: no such bucket: {missing}; expected the name of a bucket that exists",
     ]
-    with pytest.raises(ConfigurationError, match=r"^s3://no-such-bucket/images/: no such bucket"):
+    with pytest.raises(ConfigurationError, match=r"^s3://no-such-bucket/: no such bucket"):
         read_scenes("s3://no-such-bucket/", remote=remote)
 
 
