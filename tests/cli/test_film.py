@@ -79,6 +79,7 @@ def test_a_folder_becomes_a_film_once(videos, tmp_path, here):
     [
         (("film", "nowhere"), 2, "nowhere: not a folder"),
         (("film", "empty"), 2, "no videos in it"),
+        (("film", "s3://a/b/"), 2, "s3://a/b: videos in S3; pass --film to cloudburst render"),
         (("film", "videos", "--film", "film.mkv"), 2, "ends in .mp4"),
         (("film", "videos", "--film", "videos/a.mp4"), 2, "a.mp4: a video, not a film"),
         (("film", "videos", "--film", "videos/a.mp4", "--overwrite"), 2, "a.mp4: a video, not a"),

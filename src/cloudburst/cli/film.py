@@ -66,6 +66,11 @@ def film_command(
     quiet
         Print errors only.
     """
+    if folder.parts[:1] == ("s3:",):  # a path of two slashes has one
+        raise ConfigurationError(
+            f"s3://{folder.relative_to('s3:')}: videos in S3; pass --film to cloudburst render, "
+            "then a worker makes the film"
+        )
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
     how = how or TransitionFlags()
