@@ -31,7 +31,7 @@ _AWS_SUMMARIES = {
     "cleanup": "Stop tasks of runs that no process continues.",
     "logs": "Show the log of a task.",
     "prices": "Show or refresh the price list.",
-    "emulate": "Run an emulator of ECS on this machine.",
+    "emulate": "Run an emulator of Fargate and S3 on this machine.",
 }
 _RUN_SUMMARIES = {
     "render": "Render scenes into videos.",

@@ -1,4 +1,4 @@
-"""``cloudburst emulate``: runs an emulator of AWS Fargate on this machine."""
+"""``cloudburst emulate``: runs an emulator of AWS Fargate and S3 on this machine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def emulate_command(
     registry: bool = False,
     registry_url: str | None = None,
 ) -> int:
-    """Emulate AWS Fargate on this machine until Ctrl-C.
+    """Emulate AWS Fargate and S3 on this machine until Ctrl-C.
 
     First prints shell commands: they export the settings with which other commands and boto3 use
     the emulator. Then prints a line for each change of a task. The emulator accepts only calls that
