@@ -263,6 +263,15 @@ class PoolWorker:
     exempt_from_scaling_rule: bool = False
     """True if the worker was started even though it may save no time, for example for a scene that
     has failed on all other workers. Its start-up is then not cancelled for saving no time."""
+    late: bool = False
+    """True if the worker starts and its start-up takes longer than that of most workers. Forecasts
+    do not count on it until it is ready."""
+    overdue: bool = False
+    """True if the worker is stopped to make room for another one, if no more may be started."""
+    replaces: PoolWorker | None = None
+    """Late worker that is stopped when this one is ready first; ``None`` if there is none."""
+    late_starts_before: int = 0
+    """Number of late starts in a row that the start of this worker replaces."""
     stop_announced: bool = False
     """True once the backend has announced that it will stop the task. From then on, the
     worker does not count against the limits on the number of workers."""

@@ -232,6 +232,8 @@ class Supervisor:
         """Record a status of the task that the backend has reported."""
         self._record.update(status)
         self._writers.note(self._record, lazily=True)
+        if self._worker.starting:
+            self._scheduler.tick()
 
     def on_stop(self, accepted: bool) -> None:
         """Record whether the backend has accepted the stop of the task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,13 @@ EXACT: Range = (1.0, 1.0)
 ASSUMED_RANGE: Range = (0.5, 2.0)
 """Range of a value that was assumed instead of measured: from half of the value to double. These
 factors are a cautious choice."""
+
+LATE_STARTUP_FACTOR = 1.3
+"""Multiple of the usual start-up that is assumed to be its 90th percentile, where fewer than 10
+start-ups are known."""
+MIN_LATE_STARTUP_FACTOR, MIN_LATE_STARTUP_SECONDS = 1.1, 5.0
+"""Multiple of the usual start-up, and seconds more than it, which no late start-up falls below:
+where start-ups take nearly the same time, a small delay says nothing. The values are choices."""
 
 STARTUP_SPREAD = 0.2
 """Largest difference between the start-ups of workers that are launched together, relative to the
@@ -68,6 +76,8 @@ class Performance:
     """Part of the start-up before the bill begins, in seconds."""
     startup_range: Range = EXACT
     """Factors for the best and worst case of the billed part of the start-up."""
+    startup_p90: float | None = None
+    """90th percentile of measured start-ups, in seconds; ``None`` if fewer than 10 are known."""
     encode_range: Range = EXACT
     """Factors for the best and worst case of an encode."""
     measured: frozenset[Measure] = frozenset()
@@ -79,6 +89,19 @@ class Performance:
         ``work`` is the weighted length of the scene, in seconds.
         """
         return self.seconds_per_scene + self.seconds_per_work * work
+
+    @property
+    def late_after(self) -> float:
+        """Seconds from the launch after which a start-up is late.
+
+        It is the 90th percentile, but clearly longer than usual. It is infinite if nothing is known
+        about start-ups.
+        """
+        usual = self.startup_seconds
+        if not usual:
+            return math.inf
+        p90 = LATE_STARTUP_FACTOR * usual if self.startup_p90 is None else self.startup_p90
+        return max(p90, MIN_LATE_STARTUP_FACTOR * usual, usual + MIN_LATE_STARTUP_SECONDS)
 
     def startup_at(self, share: float) -> float:
         """Return the start-up time, in seconds, within which a share of all workers is ready.

@@ -21,6 +21,8 @@ MAX_SAMPLES_OF_MEDIAN = 20
 _PRIOR_WEIGHT = 0.1
 """Weight of each of the two points that represent the assumed performance when encode times are
 fitted. The newest sample has weight 1."""
+_MIN_SAMPLES_FOR_PERCENTILE = 10
+"""Number of start-ups from which their 90th percentile is known."""
 _MIN_SAMPLES_FOR_RANGE = 8
 """Number of samples from which the range of a measure is computed; with fewer, the assumed range is
 used."""
@@ -99,6 +101,7 @@ class Measurements:
             transfer_seconds=_latest_median(moves, assumed.transfer_seconds),
             stop_seconds=_latest_median(stops, assumed.stop_seconds),
             placement_seconds=min(assumed.placement_seconds, startup),
+            startup_p90=_percentile_90([sample.seconds for sample in starts]),
             startup_range=_range(
                 [sample.seconds / max(startup, 0.01) for sample in starts], assumed.startup_range
             ),
@@ -134,6 +137,13 @@ def _range(ratios: Sequence[float], assumed: Range) -> Range:
         return assumed
     deciles = quantiles(ratios, n=10, method="inclusive")
     return min(deciles[0], 1.0), max(deciles[-1], 1.0)
+
+
+def _percentile_90(seconds: Sequence[float]) -> float | None:
+    """Return the 90th percentile of measured times; ``None`` if there are too few."""
+    if len(seconds) < _MIN_SAMPLES_FOR_PERCENTILE:
+        return None
+    return quantiles(seconds, n=10, method="inclusive")[-1]
 
 
 def _fit_encodes(samples: Sequence[Sample], assumed: Performance) -> tuple[float, float]:

@@ -51,16 +51,23 @@ class Budget:
         """Begin a new round of decisions, and forget the refusals of the last round."""
         self._refused = None
 
-    def allows(self, worker: PoolWorker, audio_seconds: float) -> bool:
+    def allows(
+        self, worker: PoolWorker, audio_seconds: float, *, stopped: PoolWorker | None = None
+    ) -> bool:
         """Return whether the forecast bill stays in budget if a worker gets one more scene.
 
         Args:
             worker: Worker of the client, or a new worker that is to be started.
             audio_seconds: Length of the scene's audio, in seconds.
+            stopped: Worker that is stopped now, so that the new worker can be started.
         """
         if self._max_usd is None or not worker.backend.usd_per_second:
             return True
-        others = (self._foreseen(other) for other in self._workers if other is not worker)
+        others = (
+            _usd_if_stopped(other) if other is stopped else self._foreseen(other)
+            for other in self._workers
+            if other is not worker
+        )
         bill = sum(others, Decimal()) + self._spent() + self._foreseen(worker, extra=audio_seconds)
         if bill <= self._max_usd:
             return True
@@ -86,8 +93,7 @@ class Budget:
             worker: Worker that exists or is to be started.
             extra: Length of the audio of a further scene, in seconds; ``None``: no further scene.
         """
-        now, record, backend = anyio.current_time(), worker.record, worker.backend
-        age = 0.0 if record.launched is None else now - record.launched
+        now, backend, age = anyio.current_time(), worker.backend, _age(worker)
         startup = self._slowest.startup_seconds
         startup = DEFAULT_STARTUP_SECONDS if startup is None else startup
         startup_left = 0.0 if worker.connection is not None else max(0.0, startup - age)
@@ -98,10 +104,7 @@ class Budget:
         elif worker.starting:
             scenes += self._scene_seconds(worker.expected_audio_seconds, factor)
         left = startup_left + scenes / backend.encoder_slots + float(STOP_SECONDS)
-        # The price of a task that is not there yet may be that of the dearest placement.
-        highest = max(backend.usd_per_second, backend.max_usd_per_second)
-        rate = highest if record.usage is None else record.usage.usd_per_second
-        return Decimal(str(round(billed_seconds(age + left), 3))) * rate
+        return _usd(worker, age + left)
 
     def _scenes_left(self, assignments: Iterable[Assignment], now: float, factor: float) -> float:
         seconds = 0.0
@@ -115,6 +118,25 @@ class Budget:
         if slowest is None:
             return DEFAULT_SCENE_SECONDS + audio_seconds * max(1.0, factor)
         return audio_seconds * slowest
+
+
+def _age(worker: PoolWorker) -> float:
+    launched = worker.record.launched
+    return 0.0 if launched is None else anyio.current_time() - launched
+
+
+def _usd(worker: PoolWorker, seconds: float) -> Decimal:
+    """Return the bill of a worker in USD if it runs for ``seconds`` from its launch to its stop."""
+    backend, usage = worker.backend, worker.record.usage
+    # The price of a task that is not there yet may be that of the dearest placement.
+    highest = max(backend.usd_per_second, backend.max_usd_per_second)
+    rate = highest if usage is None else usage.usd_per_second
+    return Decimal(str(round(billed_seconds(seconds), 3))) * rate
+
+
+def _usd_if_stopped(worker: PoolWorker) -> Decimal:
+    """Return the bill of a worker in USD if it is stopped now."""
+    return _usd(worker, _age(worker) + STOP_SECONDS)
 
 
 def _stopped_usd(record: WorkerRecord) -> Decimal:

@@ -166,7 +166,7 @@ class Estimator:
     def _new_snapshot(self) -> PoolSnapshot:
         now, running = anyio.current_time(), 0.0
         workers, assigned = dict[PoolWorker, SimulatedWorker](), list[float]()
-        for worker in self._workers.usable():
+        for worker in self._workers.expected():
             performance = self.performance(worker.backend)
             encoding, waiting = self._assigned(worker, now)
             if encoding:
@@ -290,7 +290,9 @@ class Estimator:
             if end > max(simulated.free_in) + _TOLERANCE
         }
         starting = [
-            worker for worker in self._workers.starting() if not worker.exempt_from_scaling_rule
+            worker
+            for worker in self._workers.starting_on_time()
+            if not worker.exempt_from_scaling_rule
         ]
         return [each for each in starting if each not in busy and each.backend in known]
 

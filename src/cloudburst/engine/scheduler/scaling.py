@@ -15,6 +15,7 @@ from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.late_starts import LateStarts
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import WorkerRecord
@@ -76,6 +77,9 @@ class Autoscaler:
         self._situation = 0  # changes when the scaling rule may have another result
         # By backend: the situation of the last decision, and how many workers are still to start.
         self._to_start: dict[str, tuple[int, int]] = {}
+        self._late_starts = LateStarts(workers, estimator)
+        # By backend: number of late starts in a row before that of a worker stopped to make room.
+        self._made_room: dict[str, int] = {}
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -99,11 +103,40 @@ class Autoscaler:
             self._unanswered.add(worker)
             self._add(worker)
 
+        self._make_room()
+
+    def review_starts(self) -> bool:
+        """Find late starts, and return whether there are new ones."""
+        return self._late_starts.review()
+
+    def on_ready(self, worker: PoolWorker) -> None:
+        """Stop the late worker that a worker replaces that has become ready."""
+        self._late_starts.on_ready(worker)
+        if worker.replaces is not None and worker.replaces.starting:
+            self._late_starts.give_up(worker.replaces)
+
+    def _make_room(self) -> None:
+        """Stop overdue workers in whose place another one is needed that would exceed a limit."""
+        if len(self._queue) <= self._claimed_scenes():
+            return
+        for late in self._late_starts.overdue():
+            new = self._new_worker(late.backend, exempt=False)
+            audio_seconds = new.expected_audio_seconds
+            has_room = self._health.room(late.backend) > 0
+            if has_room and self._budget.allows(new, audio_seconds):
+                continue  # it is started without a stop, if it is worth its price
+            if not self._budget.allows(new, audio_seconds, stopped=late):
+                continue
+            if self._number_to_start(late.backend, room=1):
+                self._made_room[late.backend.name] = late.late_starts_before + 1
+                self._health.on_start_failed(late, self._late_starts.give_up(late))
+            return  # one at a time: the next one when its stop was accepted
+
     def _claimed_scenes(self) -> int:
         """Return the number of waiting scenes that the starting workers will take."""
         if not self._health.any_eager:
             return self._workers.starting_slots
-        starting = (worker.backend for worker in self._workers.starting())
+        starting = (worker.backend for worker in self._workers.starting_on_time())
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
     def _next_worker(self) -> PoolWorker | None:
@@ -115,10 +148,18 @@ class Autoscaler:
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
                 if self._budget.allows(worker, worker.expected_audio_seconds):
+                    self._replace_late(worker)
                     situation, number = self._to_start.get(backend.name, (self._situation, 0))
                     self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
+
+    def _replace_late(self, worker: PoolWorker) -> None:
+        """Let a new worker replace a late one of its backend, if there is any."""
+        worker.late_starts_before = self._made_room.pop(worker.backend.name, 0)
+        late = self._late_starts.to_replace(worker.backend)
+        if late is not None:
+            worker.replaces, worker.late_starts_before = late, late.late_starts_before + 1
 
     def _all_workers_avoided(self) -> bool:
         """Return whether a waiting scene has failed on all current workers and needs a new one."""
@@ -131,19 +172,29 @@ class Autoscaler:
         The rule is applied once in each situation.
         """
         situation, number = self._to_start.get(backend.name, (None, 0))
-        if situation == self._situation and (number or self._workers.usable()):
+        if situation == self._situation and (number or self._workers.expected()):
             return number
-        snapshot, new = self._estimator.snapshot(), self._estimator.new_worker(backend)
-        workers, room = tuple(snapshot.workers.values()), self._health.room(backend)
+        room = self._health.room(backend)
+        number = self._number_to_start(backend, room=room)
+        self._to_start[backend.name] = self._situation, number
+        if backend.usd_per_second and number < room:
+            self._explain(backend, number, room)
+        return number
+
+    def _number_to_start(self, backend: Backend, *, room: int) -> int:
+        """Return how many workers of a backend to start by the scaling rule, at most ``room``."""
+        snapshot = self._estimator.snapshot()
         goal = Goal(
             hour_usd=float(self._limits.hour_usd),
             deadline=self._queue.earliest_deadline - anyio.current_time(),
         )
-        number = further_workers(snapshot.load, workers, new, room=room, goal=goal)
-        self._to_start[backend.name] = self._situation, number
-        if new.usd_per_second and number < room:
-            self._explain(backend, number, room)
-        return number
+        return further_workers(
+            snapshot.load,
+            tuple(snapshot.workers.values()),
+            self._estimator.new_worker(backend),
+            room=room,
+            goal=goal,
+        )
 
     def _explain(self, backend: Backend, number: int, room: int) -> None:
         """Log once for each run why no more tasks are started although more are allowed."""
@@ -197,7 +248,7 @@ class Autoscaler:
 
     def cancel_needless(self) -> None:
         """Cancel the start-up of workers that are not expected to get a scene."""
-        if self._limits.idle or not self._workers.starting_slots:
+        if self._limits.idle or not self._workers.starting():
             return
         scenes_wait = len(self._queue) or self._workers.has_waiting_assignments
         starting = self._workers.starting()

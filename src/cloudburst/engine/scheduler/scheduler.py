@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
@@ -148,14 +149,18 @@ class Scheduler:
     def tick(self) -> None:
         """Make decisions again if the last tick was at least `TICK_SECONDS` ago.
 
-        Nothing happens while no scene waits and no worker has a free encoder slot.
+        Nothing happens while no scene waits and no worker has a free encoder slot, or while workers
+        only start, without a deadline or a new late start.
         """
         now = anyio.current_time()
         if now < self._last_tick + TICK_SECONDS:
             return
+        self._last_tick = now
+        late = self._autoscaler.review_starts()
         if not (len(self._queue) or self._workers.has_free_slot):
             return
-        self._last_tick = now
+        if not (late or self._workers.ready_slots or self._queue.earliest_deadline < math.inf):
+            return
         close_expiring(self._workers, self._queue, self._estimator)
         self._reconsider()
 
@@ -318,6 +323,7 @@ class Scheduler:
         if observed and launched is not None and ready is not None:
             self._estimator.learn_startup(worker.backend, ready - launched)
             self._autoscaler.reconsider()
+        self._autoscaler.on_ready(worker)
         self.decide(worker)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:

@@ -27,13 +27,15 @@ class WorkerIndex:
         self._with_room_ahead: dict[PoolWorker, None] = {}
         self._overbooked: dict[PoolWorker, None] = {}
         self._starting: dict[PoolWorker, None] = {}
+        self._starting_on_time: dict[PoolWorker, None] = {}
+        self._late: dict[PoolWorker, None] = {}
         self._usable: dict[PoolWorker, None] = {}
         self._ready: dict[PoolWorker, None] = {}
         self._counted: dict[PoolWorker, None] = {}
         self._count_by_backend: Counter[str] = Counter()
         self._count_by_billing: Counter[bool] = Counter()
         self.starting_slots = 0
-        """Number of encoder slots of all workers that are starting."""
+        """Number of encoder slots of all workers that are starting and not late."""
         self.ready_slots = 0
         """Number of encoder slots of all workers that are ready and take scenes."""
 
@@ -60,7 +62,11 @@ class WorkerIndex:
         _update(self._with_room_ahead, worker, known and worker.has_room(ahead=True))
         overbooked = known and not worker.stopping and worker.spare_slots < 0
         _update(self._overbooked, worker, overbooked)
-        self.starting_slots += slots * _update(self._starting, worker, known and worker.starting)
+        starting = known and worker.starting
+        _update(self._starting, worker, starting)
+        _update(self._late, worker, starting and worker.late)
+        on_time = starting and not worker.late
+        self.starting_slots += slots * _update(self._starting_on_time, worker, on_time)
         _update(self._usable, worker, known and worker.usable)
         ready = known and worker.state is WorkerState.READY
         self.ready_slots += slots * _update(self._ready, worker, ready)
@@ -94,6 +100,18 @@ class WorkerIndex:
     def starting(self) -> tuple[PoolWorker, ...]:
         """Return the workers that are not ready yet."""
         return tuple(self._starting)
+
+    def starting_on_time(self) -> tuple[PoolWorker, ...]:
+        """Return the workers that are not ready yet and whose start is not late."""
+        return tuple(self._starting_on_time)
+
+    def late(self) -> tuple[PoolWorker, ...]:
+        """Return the workers whose start is late, those that were started first, first."""
+        return tuple(self._late)
+
+    def expected(self) -> tuple[PoolWorker, ...]:
+        """Return the workers that take scenes, or will soon: all usable ones that are not late."""
+        return tuple(worker for worker in self._usable if worker not in self._late)
 
     @property
     def has_free_slot(self) -> bool:

@@ -1,0 +1,126 @@
+"""Late starts: workers whose start-up takes longer than that of most others."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import anyio
+
+from cloudburst.engine.pool_state import PoolWorker
+from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.errors import WorkerNotReadyError
+from cloudburst.ports import Backend
+
+logger = logging.getLogger(__name__)
+
+OVERDUE_FACTOR = 1.3
+"""Multiple of the time after which a start is late, after which the worker is stopped to make room
+for another one. The value is a choice: most late starts succeed soon, and the other worker needs a
+whole start-up; without a limit on workers, both start at the same time."""
+
+
+class LateStarts:
+    """Register of late starts.
+
+    A worker that starts late is no longer counted on: the scaling rule may start another one in its
+    place. If that one is ready first, the late one is stopped.
+
+    If no worker of a backend was ready in time, more than one late start probably has a common
+    reason, such as a slow registry, and another worker would not be ready sooner. Therefore only as
+    many starts count as late as there were workers ready, and always the first one.
+
+    Starts on backends that cost nothing are never late, because their workers share a machine, nor
+    are those of callers that have planned the number of their tasks.
+    """
+
+    def __init__(self, workers: WorkerIndex, estimator: Estimator) -> None:
+        self._workers = workers
+        self._estimator = estimator
+        self._ready: Counter[str] = Counter()  # workers that were ready, by backend
+
+    def on_ready(self, worker: PoolWorker) -> None:
+        """Count a worker that has become ready, and let no other worker replace it any more."""
+        self._ready[worker.backend.name] += 1
+        for other in self._workers:
+            if other.replaces is worker:
+                other.replaces = None
+
+    def review(self) -> bool:
+        """Find late and overdue starts.
+
+        Returns:
+            True if a start has become late or overdue since the last review.
+        """
+        late = Counter(worker.backend.name for worker in self._workers.late())
+        changed = False
+        for worker in self._workers.starting():
+            age = self._age(worker)
+            limit = self._late_after(worker)
+            if not worker.late and age > limit:
+                name = worker.backend.name
+                if late[name] >= max(1, self._ready[name]):
+                    continue
+                late[name] += 1
+                worker.late = changed = True
+                self._workers.refresh(worker)
+                logger.info(
+                    "task %s has not been ready for %.0f s; most are ready within %.0f s",
+                    *(worker.record.task, age, limit),
+                )
+            if worker.late and not worker.overdue and age > OVERDUE_FACTOR * limit:
+                worker.overdue = changed = True
+        return changed
+
+    def _age(self, worker: PoolWorker) -> float:
+        launched = worker.record.launched
+        return 0.0 if launched is None else anyio.current_time() - launched
+
+    def _late_after(self, worker: PoolWorker) -> float:
+        """Return the seconds from the launch after which the start of a worker is late.
+
+        They double for a worker that replaces another late one: if starts are slower than ever
+        measured, workers must not be replaced until the end of time.
+        """
+        backend = worker.backend
+        if worker.found is not None or backend.eager or not backend.usd_per_second:
+            return math.inf
+        late_after = self._estimator.performance(backend).late_after
+        return late_after * 2.0**worker.late_starts_before
+
+    def to_replace(self, backend: Backend) -> PoolWorker | None:
+        """Return the first late worker of a backend that no other worker replaces, if any."""
+        return next((each for each in self._unreplaced() if each.backend is backend), None)
+
+    def overdue(self) -> list[PoolWorker]:
+        """Return the overdue workers that no other worker replaces.
+
+        Only starts on backends with measured start-ups are overdue: if the assumed time is wrong,
+        all workers would be stopped just before they are ready.
+        """
+        return [
+            worker
+            for worker in self._unreplaced()
+            if worker.overdue and self._estimator.has_measured(worker.backend, "startup")
+        ]
+
+    def _unreplaced(self) -> Iterator[PoolWorker]:
+        late = self._workers.late()
+        replaced = {worker.replaces for worker in self._workers if worker.usable} if late else ()
+        return (worker for worker in late if worker not in replaced)
+
+    def give_up(self, worker: PoolWorker) -> WorkerNotReadyError:
+        """Stop a late worker, and return the error that explains why."""
+        usual = self._estimator.performance(worker.backend).startup_seconds
+        error = WorkerNotReadyError(
+            f"{worker.record.task} was stopped because it was not ready {self._age(worker):.0f} s "
+            f"after its launch; a usual start takes {usual:.0f} s, and another task replaces it",
+            task=worker.record.task,
+        )
+        worker.give_up(error)
+        worker.scope.cancel()
+        self._workers.refresh(worker)
+        return error
