@@ -78,7 +78,8 @@ async def test_encodes_of_a_worker_that_stops_are_finished():
     events, report = await events_of(cloud, "abcdef", workers=2)
     assert report.status is Status.COMPLETE
     assert len(cloud.launched) == 2
-    first = [event.scene for event in events if isinstance(event, SceneEncoding)][:2]
+    begun = [(event.scene, event.task) for event in events if isinstance(event, SceneEncoding)]
+    first = [scene for scene, task in begun if task == "fake-1"]
     done = {scene.scene: (scene.task, scene.attempts) for scene in report.scenes}
     assert [done[scene] for scene in first] == [("fake-1", 1)] * 2
     assert {task for task, _ in done.values()} == {"fake-1", "fake-2"}

@@ -407,15 +407,17 @@ class PoolWorker:
     def grant_slots(self) -> None:
         """Let scenes that wait be encoded, the longest first.
 
-        If the worker queues jobs, it is asked at once for all of them, so that the next encode
-        begins without a round trip. A suspect scene, which encodes alone, and scenes that wait for
-        its end get a free encoder slot first.
+        If the worker queues jobs and all its slots encode, it is asked for all of them, so that the
+        next encode begins without a round trip. A suspect scene, which encodes alone, and scenes
+        that wait for its end get a free encoder slot first.
         """
         if self.state in {WorkerState.FAILING, WorkerState.STOPPING}:
             return
         waiting = [each for each in self.assignments if each.state is AssignmentState.WAITING]
         waiting.sort(key=lambda assignment: -assignment.ticket.work)
-        if not self.backend.queues_jobs or self._has_suspect:
+        # Two requests at the same time may arrive in any order, and the longest must come first.
+        all_encode = self._count(AssignmentState.ENCODING) >= self.encoder_slots
+        if not self.backend.queues_jobs or self._has_suspect or not all_encode:
             waiting = waiting[: max(0, self.encoder_slots - self._requested)]
         now = anyio.current_time()
         for assignment in waiting:
