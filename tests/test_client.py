@@ -182,7 +182,7 @@ async def test_options_reach_the_worker(make_scene, out):
     seen = []
 
     class Renderer(FakeRenderer):
-        async def upload(self, scene, options, *, remote=None):
+        async def upload(self, scene, options, **more):
             seen.append(options)
             return await super().upload(scene, options)
 

@@ -59,7 +59,7 @@ class Writing(FakeRenderer):
 
     options: RenderOptions | None = None
 
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         self.made_of = f"{scene.image.read_bytes()}{options}"
         paths = {
             "image": scene.image,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets as random_secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +27,16 @@ from cloudburst.models.transfers import FetchRequest, PutPart
 OnProgress: TypeAlias = Callable[[float], None]
 """Function that is called with the finished share of an encode, from 0 to 1. The first call means
 that the encode has begun. The function must not block or raise."""
+
+
+Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[None]]
+"""Function that returns a context manager in which a file of this many bytes is sent to a worker.
+The context manager first waits until it is the file's turn."""
+
+
+def at_once(size: int) -> AbstractAsyncContextManager[None]:  # noqa: ARG001
+    """Let a file be sent at once: the `Turn` of workers on this machine."""
+    return nullcontext()
 
 
 class OnWorker(Protocol):
@@ -344,7 +354,12 @@ class Renderer(Protocol):
         ...
 
     async def upload(
-        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+        self,
+        scene: Scene,
+        options: RenderOptions,
+        *,
+        remote: RemoteFiles | None = None,
+        turn: Turn = at_once,
     ) -> UploadedScene:
         """Send a scene's files to the worker, or let the worker get them.
 
@@ -352,6 +367,7 @@ class Renderer(Protocol):
             scene: The scene.
             options: Options of its video.
             remote: Access to the remote files of the scene; ``None`` if it has none.
+            turn: Function with which each file is sent in turn.
         """
         ...
 
@@ -429,6 +445,8 @@ class Backend:
     counts."""
     encoder_slots: int = 1
     """Number of scenes that one task encodes at once."""
+    shares_uplink: bool = False
+    """True if files are sent to the workers over this machine's line, which all of them share."""
     new_secrets: Callable[[], Secrets] = new_key
     """Function that creates the secrets of a new launch request; it must not block."""
     kind: str = ""

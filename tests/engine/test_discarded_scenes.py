@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Renderer(FakeRenderer):
-    async def upload(self, scene, options, *, remote=None):
-        uploaded = await super().upload(scene, options, remote=remote)
+    async def upload(self, scene, options, **more):
+        uploaded = await super().upload(scene, options, **more)
         self.cloud.uploaded.append(scene.name)
         return uploaded
 

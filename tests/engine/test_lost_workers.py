@@ -185,7 +185,7 @@ class StrangeRenderer:
     async def is_healthy(self):
         return await self._renderer.is_healthy()
 
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         raise KeyRefusedError("the worker refused the key (HTTP 401)")
 
 
@@ -224,7 +224,7 @@ async def test_a_scene_that_moves_is_told_to_wait_again():
 class Cut(FakeRenderer):
     """The line breaks while one scene is sent."""
 
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         await anyio.sleep(1)
         if scene.name == "cut":
             raise WorkerStoppedError("the line broke", task=self.task)

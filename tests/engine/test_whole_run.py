@@ -230,7 +230,7 @@ async def test_alone_it_waits_for_the_quota_and_says_why_there_was_no_task():
 
 
 class Stranger(FakeRenderer):
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         raise KeyRefusedError("the worker refused the key", task=self.task)
 
 

@@ -70,7 +70,7 @@ class Account(FakeCloud):
 
 
 class _Noting(FakeRenderer):
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         self.cloud.seen[scene.name] = scene, options
         return await super().upload(scene, options)
 

@@ -17,6 +17,7 @@ from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Assignment, AssignmentState, Ticket
 from cloudburst.engine.progress_timeout import ProgressTimeout, progress_timeout
 from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.uplink import Uplink
 from cloudburst.errors import CloudburstError
 from cloudburst.models.events import (
     SceneCopied,
@@ -29,7 +30,7 @@ from cloudburst.models.events import (
     SceneUploaded,
 )
 from cloudburst.models.scene import Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene
+from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene, at_once
 
 
 async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
@@ -213,7 +214,7 @@ async def _attempt_on(
         audio_seconds=context.max_audio_seconds,
         scene=context.record.name,
     ) as timeout:
-        phases = _Phases(assignment, context, timeout)
+        phases = _Phases(assignment, context, timeout, pool.uplink)
         uploaded = await phases.upload()
         encoded = await phases.encode(uploaded)
         if not assignment.finish_first():
@@ -229,12 +230,17 @@ class _Phases:
     """The three phases of one attempt on one worker."""
 
     def __init__(
-        self, assignment: Assignment, context: AttemptContext, timeout: ProgressTimeout
+        self,
+        assignment: Assignment,
+        context: AttemptContext,
+        timeout: ProgressTimeout,
+        uplink: Uplink,
     ) -> None:
         self._assignment = assignment
         self._context = context
         self._record = context.record
         self._timeout = timeout
+        self._uplink = uplink
         self._task = assignment.connection.task
         self._renderer = assignment.connection.renderer
         self._waiting_since = 0.0
@@ -246,11 +252,20 @@ class _Phases:
         context, record = self._context, self._record
         context.emit(SceneStarted, task=self._task, attempt=record.attempts)
         with record.measure("upload", self.attempt):
-            uploaded = await context.upload(self._renderer, self._timeout.renew)
+            turn = self._turn if self._assignment.worker.backend.shares_uplink else at_once
+            uploaded = await context.upload(self._renderer, self._timeout.renew, turn)
         record.bytes_sent += uploaded.sent
         record.bytes_fetched += uploaded.fetched
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
         return replace(uploaded, audio_seconds=context.max_audio_seconds)
+
+    @asynccontextmanager
+    async def _turn(self, size: int) -> AsyncGenerator[None]:
+        """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
+        self._timeout.suspend()  # files of other scenes are sent
+        async with self._uplink.place(size, needed_at=self._assignment.slot_expected_at):
+            self._timeout.renew()
+            yield
 
     async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
         """Wait for an encoder slot, here or in the worker's queue, and make the video there."""

@@ -22,7 +22,7 @@ from cloudburst.models.journal_entries import SceneFailureEntry
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
-from cloudburst.ports import RemoteFiles, Renderer, UploadedScene
+from cloudburst.ports import RemoteFiles, Renderer, Turn, UploadedScene
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,13 @@ class AttemptContext(ABC):
     """Access to the remote files of the run; ``None`` if all files are on this machine."""
 
     @abstractmethod
-    async def upload(self, renderer: Renderer, on_file: Callable[[], None]) -> UploadedScene:
-        """Give a worker the files; ``on_file`` is called when a file is done and others follow."""
+    async def upload(
+        self, renderer: Renderer, on_file: Callable[[], None], turn: Turn
+    ) -> UploadedScene:
+        """Give a worker the files, those of this machine in turn.
+
+        ``on_file`` is called when a file is done and others follow.
+        """
 
     @abstractmethod
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
@@ -89,9 +94,14 @@ class SceneContext(AttemptContext):
     computed."""
     writer: JournalWriter | None = None
 
-    async def upload(self, renderer: Renderer, on_file: Callable[[], None]) -> UploadedScene:  # noqa: ARG002
-        """Give a worker the files of the scene."""
-        return await renderer.upload(self.scene, self.options, remote=self.remote)
+    async def upload(
+        self,
+        renderer: Renderer,
+        on_file: Callable[[], None],  # noqa: ARG002
+        turn: Turn,
+    ) -> UploadedScene:
+        """Give a worker the files of the scene, those of this machine in turn."""
+        return await renderer.upload(self.scene, self.options, remote=self.remote, turn=turn)
 
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
         """Add a failed attempt to the journal, without waiting until it is written.

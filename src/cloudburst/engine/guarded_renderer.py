@@ -22,7 +22,9 @@ from cloudburst.ports import (
     OnVerified,
     RemoteFiles,
     Renderer,
+    Turn,
     UploadedScene,
+    at_once,
 )
 from cloudburst.redaction import redact
 
@@ -73,10 +75,15 @@ class _GuardedRenderer:
             await self._renderer.discard_jobs()
 
     async def upload(
-        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+        self,
+        scene: Scene,
+        options: RenderOptions,
+        *,
+        remote: RemoteFiles | None = None,
+        turn: Turn = at_once,
     ) -> UploadedScene:
         with _translated():
-            return await self._renderer.upload(scene, options, remote=remote)
+            return await self._renderer.upload(scene, options, remote=remote, turn=turn)
 
     async def upload_film(
         self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]

@@ -14,6 +14,7 @@ from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.supervisor import Supervisors, WorkerObserver
+from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import (
     BusyError,
@@ -74,6 +75,10 @@ class WorkerPool:
         self._supervisors = Supervisors(
             tasks, self._scheduler, timeouts=timeouts, limits=limits, backoff=backoff
         )
+
+        self.uplink = Uplink()
+        """Line from this machine to the workers, which uploads share."""
+        tasks.start_soon(self.uplink.watch, name="cloudburst uplink")
 
     def _start(self, worker: PoolWorker) -> None:
         self._supervisors.start(worker)

@@ -147,6 +147,23 @@ class Assignment:
         return self.state is not AssignmentState.DOWNLOADING and not self.has_slot
 
     @property
+    def slot_expected_at(self) -> float:
+        """Time at which an encoder slot is, or is expected to be, free for the scene.
+
+        Infinite if the time is not known. The scenes that were assigned to the worker before this
+        one come first.
+        """
+        worker, before = self.worker, 0
+        for each in worker.assignments:
+            if each is self:
+                break
+            before += each.state is not AssignmentState.DOWNLOADING
+        ends = before - worker.encoder_slots  # number of encodes after the one that must end
+        if ends < 0:
+            return anyio.current_time()
+        return worker.encode_ends[ends] if ends < len(worker.encode_ends) else math.inf
+
+    @property
     def is_copy(self) -> bool:
         """True if this is the assignment of the scene's speculative copy."""
         return self.ticket.copy is self

@@ -20,7 +20,7 @@ from cloudburst.models.events import SceneProgress
 from cloudburst.models.film import MAX_FILM_SECONDS, WorkerFilm
 from cloudburst.models.options import Language
 from cloudburst.models.scene import Video
-from cloudburst.ports import OnProgress, RemoteFiles, Renderer, UploadedScene
+from cloudburst.ports import OnProgress, RemoteFiles, Renderer, Turn, UploadedScene
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,12 @@ class FilmContext(AttemptContext):
 
     film: WorkerFilm
 
-    async def upload(self, renderer: Renderer, on_file: Callable[[], None]) -> UploadedScene:
+    async def upload(
+        self,
+        renderer: Renderer,
+        on_file: Callable[[], None],
+        turn: Turn,  # noqa: ARG002
+    ) -> UploadedScene:
         """Let a worker get the files of the film."""
         assert self.remote is not None, "a film in S3 has access to its files"
         return await renderer.upload_film(self.film, remote=self.remote, on_file=on_file)

@@ -43,7 +43,9 @@ from cloudburst.ports import (
     OnProgress,
     OnVerified,
     RemoteFiles,
+    Turn,
     UploadedScene,
+    at_once,
 )
 
 SIZE = 1000
@@ -316,6 +318,7 @@ class FakeRenderer:
         options: RenderOptions,  # noqa: ARG002
         *,
         remote: RemoteFiles | None = None,  # noqa: ARG002
+        turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:
         """Simulate an upload, which takes the configured time."""
         await self._busy(self.cloud.upload)

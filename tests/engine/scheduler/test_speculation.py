@@ -197,7 +197,7 @@ class Meets(Uneven):
 
 
 class Line(FakeRenderer):
-    async def upload(self, scene, options, *, remote=None):
+    async def upload(self, scene, options, **more):
         if scene.name == "slow":
             self.cloud.uploads += 1
             if self.cloud.uploads in self.cloud.taken:

@@ -52,7 +52,9 @@ from cloudburst.ports import (
     OnVerified,
     RemoteFiles,
     Renderer,
+    Turn,
     UploadedScene,
+    at_once,
 )
 
 INITIAL_COOLDOWN = 10.0
@@ -111,6 +113,7 @@ async def open_endpoints_backend(
         encoder_slots=encoders,
         cancels_encodes=protocol is Protocol.NATIVE,
         queues_jobs=protocol is Protocol.NATIVE,
+        shares_uplink=True,
         find_unsupported=(
             partial(public_image.find_unsupported, image=_ONESTEP)
             if protocol is Protocol.ONESTEP
@@ -338,10 +341,15 @@ class _ObservedRenderer:
             await self._renderer.discard_jobs()
 
     async def upload(
-        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+        self,
+        scene: Scene,
+        options: RenderOptions,
+        *,
+        remote: RemoteFiles | None = None,
+        turn: Turn = at_once,
     ) -> UploadedScene:
         with self._observe():
-            return await self._renderer.upload(scene, options, remote=remote)
+            return await self._renderer.upload(scene, options, remote=remote, turn=turn)
 
     async def upload_film(
         self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]

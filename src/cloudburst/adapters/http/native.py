@@ -45,7 +45,9 @@ from cloudburst.ports import (
     OnProgress,
     OnVerified,
     RemoteFiles,
+    Turn,
     UploadedScene,
+    at_once,
 )
 from cloudburst.text import describe_error
 
@@ -188,7 +190,12 @@ class NativeRenderer:
         await delete_job(self._connection, job.id_at_worker)
 
     async def upload(
-        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+        self,
+        scene: Scene,
+        options: RenderOptions,
+        *,
+        remote: RemoteFiles | None = None,
+        turn: Turn = at_once,
     ) -> UploadedScene:
         """Send the files of a scene that the worker does not have yet; it gets remote ones itself.
 
@@ -202,7 +209,7 @@ class NativeRenderer:
 
         async def give(file: tuple[str, AnyLocation]) -> None:
             field, location = file
-            given[field] = await self._give_file(scene.name, field, location, remote)
+            given[field] = await self._give_file(scene.name, field, location, remote, turn)
 
         files = scene.files() | options.files()
         await for_each(files.items(), give, at_once=MAX_FILES_AT_ONCE)
@@ -237,12 +244,17 @@ class NativeRenderer:
         return await give_film(film, give_file, on_file)
 
     async def _give_file(
-        self, scene: str, field: str, location: AnyLocation, remote: RemoteFiles | None
+        self,
+        scene: str,
+        field: str,
+        location: AnyLocation,
+        remote: RemoteFiles | None,
+        turn: Turn = at_once,
     ) -> _GivenFile:
         """Send a file to the worker unless the worker has it, or let the worker get it."""
         if isinstance(location, Path):
             file = SceneFile(scene=scene, field=field, path=location)
-            sha256, size = await self._uploader.upload(file)
+            sha256, size = await self._uploader.upload(file, turn)
             return _GivenFile(sha256, version=sha256, sent=size)
         assert remote is not None, "a run with remote files has access to them"
         remote_file = RemoteSceneFile(scene=scene, field=field, location=location)

@@ -65,7 +65,9 @@ from cloudburst.ports import (
     OnProgress,
     OnVerified,
     RemoteFiles,
+    Turn,
     UploadedScene,
+    at_once,
 )
 from cloudburst.text import describe_error
 
@@ -182,7 +184,12 @@ class OnestepRenderer:
         """Do nothing: the public image cannot cancel an encode."""
 
     async def upload(
-        self, scene: Scene, options: RenderOptions, *, remote: RemoteFiles | None = None
+        self,
+        scene: Scene,
+        options: RenderOptions,
+        *,
+        remote: RemoteFiles | None = None,
+        turn: Turn = at_once,
     ) -> UploadedScene:
         """Send the request for a scene in advance; `encode` sends the last bytes of its body.
 
@@ -204,8 +211,9 @@ class OnestepRenderer:
         try:
             body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
             if self._key_accepted:
-                request = self._start_request(body)
-                bytes_sent = await request.wait_until_held()
+                async with turn(body.length):
+                    request = self._start_request(body)
+                    bytes_sent = await request.wait_until_held()
         except BaseException:
             if request is not None:
                 request.cancel()

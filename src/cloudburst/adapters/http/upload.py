@@ -13,6 +13,7 @@ from cloudburst.adapters.http.response import ErrorBody
 from cloudburst.adapters.http.upload_files import FileHashCache, HashedFile, SceneFile
 from cloudburst.errors import UploadError, WorkerProtocolError
 from cloudburst.models import failures
+from cloudburst.ports import Turn, at_once
 from cloudburst.text import describe_error
 
 MIN_BYTES_TO_ASK = 256 * 1024
@@ -30,8 +31,8 @@ class FileUploader:
         self._uploaded: set[str] = set()
         self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
-    async def upload(self, file: SceneFile) -> tuple[str, int]:
-        """Send a file unless the worker has it; return its SHA-256 and the number of bytes sent.
+    async def upload(self, file: SceneFile, turn: Turn = at_once) -> tuple[str, int]:
+        """Send a file in turn unless the worker has it; return its SHA-256 and the bytes sent.
 
         Raises:
             UploadError: The file cannot be read, was changed, or was refused.
@@ -45,7 +46,10 @@ class FileUploader:
         async with self._locks[content.sha256]:
             if content.sha256 in self._uploaded:
                 return content.sha256, 0
-            bytes_sent = 0 if await self._has(content) else await self._send(file, content)
+            bytes_sent = 0
+            if not await self._has(content):
+                async with turn(content.size):
+                    bytes_sent = await self._send(file, content)
             self._uploaded.add(content.sha256)
             return content.sha256, bytes_sent
 

@@ -1,0 +1,199 @@
+"""The line from the client to its workers, in virtual time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from cloudburst.engine.uplink import MAX_LARGE_FILES, STALL_CHECK_SECONDS, STALL_SECONDS, Uplink
+from cloudburst.errors import UploadError
+from cloudburst.models.events import SceneEncoding, SceneUploaded
+from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+from cloudburst.testing.fake import FakeRenderer
+from support.harness import checked, engine
+
+pytestmark = pytest.mark.anyio
+
+SLOW = 250_000
+"""Bytes per second of a line of 2 Mbit/s."""
+PACKET = 25_000
+
+
+class Line:
+    """A line that all connections share fairly, with a round trip for each file."""
+
+    def __init__(self, rate, round_trip=0.15):
+        self.rate, self.round_trip = rate, round_trip
+        self._lock = anyio.Lock()
+
+    async def send(self, size):
+        await anyio.sleep(self.round_trip)
+        for start in range(0, size, PACKET):
+            async with self._lock:
+                await anyio.sleep(min(PACKET, size - start) / self.rate)
+
+
+@asynccontextmanager
+async def open_uplink():
+    uplink = Uplink()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uplink.watch)
+        yield uplink
+        tasks.cancel_scope.cancel()
+
+
+async def send_all(uplink, line, files):
+    """Send files of these names, sizes and times of need; return when each of them has arrived."""
+    began, arrived = anyio.current_time(), {}
+
+    async def send(name, size, needed_in):
+        async with uplink.place(size, needed_at=began + needed_in):
+            await line.send(size)
+        arrived[name] = anyio.current_time() - began
+
+    async with anyio.create_task_group() as tasks:
+        for file in files:
+            tasks.start_soon(send, *file)
+            await anyio.lowlevel.checkpoint()
+    return arrived
+
+
+async def test_files_are_sent_in_the_order_of_need():
+    files = [(f"s{number}", 500_000, 100 - number) for number in range(8)]
+    async with open_uplink() as uplink:
+        arrived = await send_all(uplink, Line(SLOW), files)
+    order = sorted(arrived, key=arrived.__getitem__)
+    assert set(order[:2]) == {"s0", "s1"}, "there was room for these when they came"
+    assert order[2:] == [f"s{number}" for number in range(7, 1, -1)]
+    assert arrived["s0"] < 2 * 2 + 0.5, "two share the line"
+    assert max(arrived.values()) < 8 * 2 + 0.5, "the line is never unused"
+
+
+async def test_many_small_files_fill_a_fast_line():
+    files = [(f"s{number}", 20_000, 0) for number in range(500)]
+    async with open_uplink() as uplink:
+        arrived = await send_all(uplink, Line(10_000_000), files)
+    assert max(arrived.values()) < 5, "two at once would take 38 s"
+
+
+async def test_the_speed_of_a_full_line_is_learned():
+    line = Line(SLOW)
+    async with open_uplink() as uplink:
+        assert uplink.bytes_per_second is None
+        await send_all(uplink, line, [("small", 2_000, 0)])
+        assert uplink.bytes_per_second is None, "the round trip took most of the time"
+        await send_all(uplink, line, [(f"s{number}", 400_000, 0) for number in range(6)])
+        assert uplink.bytes_per_second == pytest.approx(SLOW, rel=0.15)
+        await anyio.sleep(1000)
+        line.rate = 4 * SLOW
+        await send_all(uplink, line, [(f"t{number}", 2_000_000, 0) for number in range(12)])
+        assert uplink.bytes_per_second == pytest.approx(4 * SLOW, rel=0.3)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_an_upload_that_ends_early_frees_its_place(how):
+    line = Line(SLOW)
+
+    async def end_early(uplink, needed_at):
+        with anyio.move_on_after(3 if how == "cancelled" else 1000):
+            async with uplink.place(5_000_000, needed_at=needed_at):
+                await anyio.sleep(3 if how == "failed" else 1000)
+                raise UploadError("it cannot be read")
+
+    async def ending_early(uplink, needed_at):
+        try:
+            await end_early(uplink, needed_at)
+        except UploadError:
+            assert how == "failed"
+
+    async with open_uplink() as uplink, anyio.create_task_group() as tasks:
+        for needed_at in range(4):  # two of them wait
+            tasks.start_soon(ending_early, uplink, needed_at)
+        await anyio.sleep(0.1)
+        arrived = await send_all(uplink, line, [("next", 250_000, 0)])
+        assert arrived["next"] < 3 + 3 + 1 + 0.5
+        assert not uplink._waiting
+        await anyio.sleep(10)
+        assert not uplink._sending
+        assert uplink._bytes_sending == 0
+
+
+async def test_files_that_stall_do_not_hold_up_the_others():
+    line = Line(SLOW)
+
+    async def stall(uplink):
+        async with uplink.place(100_000, needed_at=0):
+            await anyio.sleep_forever()
+
+    async with open_uplink() as uplink, anyio.create_task_group() as tasks:
+        await send_all(uplink, line, [("measured", 400_000, 0)])
+        for _ in range(MAX_LARGE_FILES):
+            tasks.start_soon(stall, uplink)
+        await anyio.sleep(0.1)
+        arrived = await send_all(uplink, line, [(f"s{n}", 400_000, n) for n in range(5)])
+        assert max(arrived.values()) < STALL_SECONDS + 2 * STALL_CHECK_SECONDS + 5 * 1.6 + 2
+        tasks.cancel_scope.cancel()
+
+
+# With workers.
+
+
+class FarCloud(FakeCloud):
+    """Its workers are at the other end of a line."""
+
+    def __init__(self, line, *, size=500_000, **facts):
+        super().__init__(**facts)
+        self.line, self.size = line, size
+
+    @asynccontextmanager
+    async def backend(self, timeouts, tier):
+        async with super().backend(timeouts, tier) as backend:
+            yield replace(backend, shares_uplink=True)
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        async with super().connect(address, secrets=secrets) as renderer:
+            yield FarRenderer(self, renderer.task)
+
+
+class FarRenderer(FakeRenderer):
+    async def upload(self, scene, options, *, turn, **more):
+        async with turn(self.cloud.size):
+            await self.cloud.line.send(self.cloud.size)
+        return await super().upload(scene, options, **more)
+
+
+async def test_four_workers_begin_as_early_as_one():
+    cloud = FarCloud(Line(SLOW), boot=1, encode=3, encoders=2)
+    async with engine(cloud, limits=Limits(workers=4)) as e:
+        began = anyio.current_time()
+        async with e.open([f"s{number:02d}" for number in range(12)]) as run:
+            events = [event async for event in run]
+    assert run.report.status is Status.COMPLETE
+    encoding = [event.at for event in events if isinstance(event, SceneEncoding)]
+    assert len({scene.task for scene in run.report.scenes}) > 1
+    assert min(encoding) - events[0].at < 1 + 2 * 2 + 1
+    assert anyio.current_time() - began < 1 + 12 * 2.15 + 3 + 2
+
+
+async def test_scenes_with_a_free_slot_are_sent_before_those_that_wait_for_one():
+    cloud = FarCloud(Line(SLOW), size=2_500_000, boot=1, encode=100)
+    async with engine(cloud, limits=Limits(workers=5, idle=1000)) as e:
+        scenes = [checked(f"s{number}", 10 - number) for number in range(10)]
+        async with e.open(scenes) as run:
+            events = [event async for event in run]
+    order = [(event.scene, event.task) for event in events if isinstance(event, SceneUploaded)]
+    assert len({task for _, task in order[:5]}) == 5
+
+
+async def test_the_wait_for_the_line_has_no_timeout():
+    cloud = FarCloud(Line(SLOW), size=5_000_000, boot=1, encode=1)
+    timeouts = Timeouts(scene=50)  # two at once take 40 s
+    async with engine(cloud, limits=Limits(workers=6, attempts=1), timeouts=timeouts) as e:
+        report = await e.render([f"s{number}" for number in range(6)])
+    assert report.status is Status.COMPLETE
