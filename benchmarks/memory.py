@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 import anyio
-from fake_render.worker import SERVICE, make_scenes, one_worker
+from fake_render.worker import SERVICE, fake_workers, make_scenes
 from renders import renderers
 from renders.goals import PEAK
 from renders.inputs import FULL_FEATURED, make_inputs
@@ -60,7 +60,7 @@ def service_process() -> str:
 async def growth(folder: Path, number: int, size: int) -> tuple[float, float]:
     """Return the growth of the client and of the service, in megabytes."""
     first, *rest = await anyio.to_thread.run_sync(make_scenes, folder, number + 1, size)
-    backend = one_worker(folder, seconds=0.2, size=size)
+    backend = fake_workers(folder, seconds=0.2, size=size)
     async with Client(backend, limits=Limits(workers=1, idle=60)) as client:
         await client.render(first, to=folder / "out")
         processes = ("self", service_process())

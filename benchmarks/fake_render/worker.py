@@ -1,4 +1,4 @@
-"""Scenes of a given size, and a local worker whose renders take a given time."""
+"""Scenes of a given size, and local workers whose renders take a given time."""
 
 from __future__ import annotations
 
@@ -37,19 +37,23 @@ def make_scenes(folder: Path, number: int, size: int) -> list[Scene]:
     return scenes
 
 
-def one_worker(
+def fake_workers(
     folder: Path,
     *,
     seconds: float,
     size: int,
+    workers: int = 1,
+    encoders: int = 1,
     wrap: Callable[[Backend], AbstractAsyncContextManager[Backend]] | None = None,
 ) -> OpenBackend:
-    """Return the backend of one worker with one encoder slot and fake renders.
+    """Return the backend of workers with fake renders.
 
     Args:
-        folder: Folder of the worker's files and of the render times: see `render_times`.
+        folder: Folder of the workers' files and of the render times: see `render_times`.
         seconds: Time of each render, in seconds.
         size: Size of each video, in bytes.
+        workers: Maximum number of workers.
+        encoders: Number of encoder slots of each worker.
         wrap: Function that returns the backend that the client gets instead.
     """
     command = (*SERVICE, str(seconds), str(size), str(folder / "times"))
@@ -57,8 +61,8 @@ def one_worker(
     @asynccontextmanager
     async def open_backend(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
         async with open_local_backend(
-            workers=1,
-            encoders=1,
+            workers=workers,
+            encoders=encoders,
             folder=folder,
             timeouts=timeouts,
             command=command,

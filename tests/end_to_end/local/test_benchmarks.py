@@ -21,7 +21,7 @@ def run(name, *arguments):
 
 def test_the_share_of_encoding_is_printed(watch):
     """Whether the goal is met depends on what else the machine does."""
-    done = run("pipeline.py", "--scenes", "1")
+    done = run("pipeline.py", "overlap", "--scenes", "1")
     assert "goal 95%" in done.stdout, done.stdout + done.stderr
     assert done.returncode == int("MISSED" in done.stdout), done.stdout + done.stderr
 
