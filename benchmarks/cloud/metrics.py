@@ -64,26 +64,28 @@ class Pauses:
 
 @contextmanager
 def measure_pauses(loop: asyncio.AbstractEventLoop) -> Generator[Pauses]:
-    """Measure the iterations of a loop, from the end of one ``select`` call to the next call."""
+    """Measure the iterations of a loop, from the end of one ``select`` call to the next call.
+
+    The first iteration is measured from here.
+    """
     pauses = Pauses()
     thread = threading.get_ident()
     selector: Any = loop._selector  # type: ignore[attr-defined]  # noqa: SLF001 - no public one
     select: Callable[..., Any] = selector.select
-    began = began_cpu = 0.0  # start of the current iteration
+    began, began_cpu = time.perf_counter(), time.thread_time()  # start of the current iteration
     collection_began = collection_began_cpu = 0.0  # start of the current collection
     collector_wall = collector_cpu = 0.0  # collections of the current iteration
 
     def timed_select(timeout: float | None = None) -> Any:
         nonlocal began, began_cpu, collector_wall, collector_cpu
-        if began:
-            wall, cpu = time.perf_counter() - began, time.thread_time() - began_cpu
-            cpu -= collector_cpu
-            pauses.iterations += 1
-            pauses.wall_with_collector = max(pauses.wall_with_collector, wall)
-            pauses.wall = max(pauses.wall, wall - collector_wall)
-            pauses.cpu = max(pauses.cpu, cpu)
-            if cpu >= LONG_PAUSE:
-                pauses.long.append(cpu)
+        wall, cpu = time.perf_counter() - began, time.thread_time() - began_cpu
+        cpu -= collector_cpu
+        pauses.iterations += 1
+        pauses.wall_with_collector = max(pauses.wall_with_collector, wall)
+        pauses.wall = max(pauses.wall, wall - collector_wall)
+        pauses.cpu = max(pauses.cpu, cpu)
+        if cpu >= LONG_PAUSE:
+            pauses.long.append(cpu)
         ready = select(timeout)
         collector_wall = collector_cpu = 0.0
         began, began_cpu = time.perf_counter(), time.thread_time()

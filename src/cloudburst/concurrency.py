@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 T = TypeVar("T")
 
@@ -62,6 +63,33 @@ async def for_each(
                 tasks.start_soon(call_for, item)
     if errors:
         raise errors[0]
+
+
+class Steps(Generic[T]):
+    """Asynchronous iterator over items that lets other tasks run after every ``size`` items.
+
+    >>> async def add_all(numbers: list[int]) -> int:
+    ...     total = 0
+    ...     async for number in Steps(numbers, size=100):
+    ...         total += number
+    ...     return total
+    """
+
+    def __init__(self, items: Iterable[T], *, size: int) -> None:
+        self._items = iter(items)
+        self._size = size
+        self._number = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        self._number += 1
+        if not self._number % self._size:
+            await anyio.lowlevel.checkpoint()
+        for item in self._items:
+            return item
+        raise StopAsyncIteration
 
 
 def despite_cancel(seconds: float) -> Generator[AbstractContextManager[object]]:

@@ -23,6 +23,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -99,7 +100,9 @@ async def claim_outputs(
     run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
     if the folder cannot be written to.
     """
-    claim = _Claim(folder, names, covers, run=run, overwrite=overwrite, resume=resume)
+    # In a thread: the paths of thousands of videos would block the event loop.
+    make = partial(_Claim, folder, names, covers, run=run, overwrite=overwrite, resume=resume)
+    claim = await anyio.to_thread.run_sync(make)
 
     async def try_claim() -> bool | None:
         return await anyio.to_thread.run_sync(claim.take) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from cloudburst.engine.cost_breakdown import cost_of, covered_seconds, scene_costs, total_cost
 from cloudburst.engine.film_step import FilmStep
@@ -11,9 +12,18 @@ from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.scene import Video
 
 ENTRIES_PER_STEP = 200
-"""Number of report entries that are made in one step, which takes a few milliseconds."""
+"""Number of entries that are made in one step, which takes a few milliseconds. The entry of a
+worker counts as one more for each of its attempts, because they share its cost."""
+
+
+class Outcome(NamedTuple):
+    """Video or error of a scene; neither while the scene is not finished."""
+
+    video: Video | None
+    error: CloudburstError | None
 
 
 class ReportBuilder:
@@ -58,37 +68,47 @@ class ReportBuilder:
         self._architecture = architecture
         self._film = film
         self._scene_reports: list[SceneReport] = []
+        self._outcomes: list[Outcome] = []
         self._worker_reports: list[WorkerReport] = []
         self._costs: list[Cost | None] = []
         self._scene_usd: dict[str, Decimal] = {}
 
     def steps(self) -> Iterator[None]:
-        """Make the entries of the report, and yield after every `ENTRIES_PER_STEP` entries."""
-        for number, worker in enumerate(self._workers, 1):
+        """Make the entries of the report, and yield after every `ENTRIES_PER_STEP` entries.
+
+        Scenes and workers may change between two steps: each entry is as its step has found it.
+        """
+        made = 0
+        for worker in self._workers:
             self._add_worker(worker)
-            if not number % ENTRIES_PER_STEP:
+            made += 1 + len(worker.attempts)
+            if made >= ENTRIES_PER_STEP:
+                made = 0
                 yield
-        for number, scene in enumerate(self._scenes, 1):
+        for scene in self._scenes:
             self._scene_reports.append(self._scene_report(scene))
-            if not number % ENTRIES_PER_STEP:
+            self._outcomes.append(Outcome(scene.video, scene.error))
+            made += 1
+            if made >= ENTRIES_PER_STEP:
+                made = 0
                 yield
 
     def finish(self) -> Report:
         """Return the report. All `steps` must have been made."""
         return Report(
             run=self._run,
-            status=status(self._scenes),
+            status=status(self._outcomes),
             wall_seconds=self._seconds,
             scenes=tuple(self._scene_reports),
             workers=tuple(self._worker_reports),
             cost=total_cost(self._costs),
-            problem=_problem(self._scenes),
+            problem=_problem(self._outcomes),
             predicted=self._predicted,
             bytes_checked=self._bytes_checked,
             architecture=self._architecture,
             film=None if self._film is None else self._film.path,
             film_error=None if self._film is None else self._film.error,
-            errors=tuple(scene.error for scene in self._scenes if scene.error is not None),
+            errors=tuple(one.error for one in self._outcomes if one.error is not None),
         )
 
     def _add_worker(self, worker: WorkerRecord) -> None:
@@ -144,8 +164,8 @@ class ReportBuilder:
         )
 
 
-def status(scenes: Sequence[SceneRecord]) -> Status:
-    """Return the status of a run from the records of its scenes.
+def status(scenes: Sequence[Outcome]) -> Status:
+    """Return the status of a run from the outcomes of its scenes.
 
     It is `Status.INTERRUPTED` if any scene has neither a video nor an error, also while the run
     continues.
@@ -159,7 +179,7 @@ def status(scenes: Sequence[SceneRecord]) -> Status:
     return Status.PARTIAL if any(scene.video is not None for scene in scenes) else Status.FAILED
 
 
-def _problem(scenes: Sequence[SceneRecord]) -> str | None:
+def _problem(scenes: Sequence[Outcome]) -> str | None:
     """Return the text of the first error that requires a new setup; ``None`` if none does."""
     for scene in scenes:
         error = scene.error

@@ -12,13 +12,13 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.engine.attempt import render_scene
 from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.defects import scene_defect
@@ -35,7 +35,7 @@ from cloudburst.engine.recovery import (
     recover_scene,
     stopping_leftovers,
 )
-from cloudburst.engine.report import ReportBuilder, status
+from cloudburst.engine.report import Outcome, ReportBuilder, status
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.supported_options import check_supported
 from cloudburst.engine.worker_film import FilmOnWorker
@@ -49,8 +49,9 @@ from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import FilmMaker, Journal, RemoteFiles
 
-EVENTS_PER_CHECKPOINT = 100
-"""Number of events that are emitted before other tasks may run, which takes a few milliseconds."""
+SCENES_PER_CHECKPOINT = 100
+"""Number of scenes of which one step is made before other tasks may run, which takes a few
+milliseconds."""
 
 
 class Run:
@@ -137,7 +138,7 @@ class Run:
     @property
     def status(self) -> Status:
         """Current status of the run."""
-        return status(self._scenes)
+        return status([Outcome(scene.video, scene.error) for scene in self._scenes])
 
     def task_ids(self) -> set[str]:
         """Return the ids of all tasks that this process has started for the run or used in it."""
@@ -214,8 +215,13 @@ async def open_run(
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
         InvalidScenesError: The workers of a backend cannot render a scene. Nothing was started.
     """
-    records = {scene.scene.name: SceneRecord(name=scene.scene.name) for scene in scenes}
-    checked = {scene.scene.name: scene for scene in scenes}
+    await check_supported(scenes, pool.backends)
+    checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
+    async for scene in _in_steps(scenes):
+        checked[scene.scene.name] = scene
+        records[scene.scene.name] = record = SceneRecord(name=scene.scene.name)
+        if earlier is not None:
+            recover_scene(record, earlier)
     run = Run(name, tuple(records.values()), pool)
     run.bytes_checked = bytes_checked
     output = OutputFolder(name, pool)
@@ -231,8 +237,6 @@ async def open_run(
         run.film = FilmStep(film, on_worker, run.emit)
     recovery: TaskRecovery | None = None
     if earlier is not None:
-        for record in records.values():
-            recover_scene(record, earlier)
         ahead = journal.now() - anyio.current_time() if journal else 0.0
         spec = pool.task_spec(name, scenes[0].scene.name, scenes[0].options.language)
         recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
@@ -260,21 +264,21 @@ async def open_run(
 
     progress = _RunProgress(run, pool, records, context, recovery)
     deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
-    tickets = [
-        Ticket(
-            run=name,
-            scene=scene,
-            language=checked[scene].options.language,
-            audio_seconds=checked[scene].audio_seconds,
-            work=scene_work(checked[scene]),
-            deadline=deadline,
-            suspect=record.worker_losses > 0,
-            start=progress.start_scene,
-        )
-        for scene, record in records.items()
-        if scene in progress.unfinished
-    ]
-    check_supported(scenes, pool.backends)
+    tickets = list[Ticket]()
+    async for record in _in_steps(records.values()):
+        if record.name in progress.unfinished:
+            scene = checked[record.name]
+            ticket = Ticket(
+                run=name,
+                scene=record.name,
+                language=scene.options.language,
+                audio_seconds=scene.audio_seconds,
+                work=scene_work(scene),
+                deadline=deadline,
+                suspect=record.worker_losses > 0,
+                start=progress.start_scene,
+            )
+            tickets.append(ticket)
     pool.check_lifetimes(tickets)
     run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
     run.predicted = pool.predict(ticket.work for ticket in tickets)
@@ -302,6 +306,13 @@ async def open_run(
             run.add_launching(pool.records(name))
             if started and run.writer is not None:
                 await run.writer.end(run.status, within=timeouts.call)
+
+
+_T = TypeVar("_T")
+
+
+def _in_steps(items: Iterable[_T]) -> Steps[_T]:
+    return Steps(items, size=SCENES_PER_CHECKPOINT)
 
 
 class _RunProgress:
@@ -350,10 +361,8 @@ class _RunProgress:
     async def _make_videos(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        for number, record in enumerate(self._records.values(), 1):
+        async for record in _in_steps(self._records.values()):
             self._emit_start(record)
-            if not number % EVENTS_PER_CHECKPOINT:
-                await anyio.lowlevel.checkpoint()
         if self._recovery is not None:
             await self._recovery.look()
             self._adopt(self._recovery, len(self.unfinished))

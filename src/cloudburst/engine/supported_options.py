@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cloudburst.errors import InvalidScenesError
+from cloudburst.concurrency import Steps
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Backend
 
+SCENES_PER_CHECKPOINT = 100
+"""Number of scenes that are checked before other tasks may run, which takes a few milliseconds."""
 
-def check_supported(scenes: Sequence[CheckedScene], backends: Iterable[Backend]) -> None:
+
+async def check_supported(scenes: Sequence[CheckedScene], backends: Iterable[Backend]) -> None:
     """Raise `InvalidScenesError` with everything that a backend's workers cannot render.
 
     A run may use each of its backends for each scene, so every backend must support every scene.
     """
-    faults = dict.fromkeys(
-        fault
-        for backend in backends
-        if backend.find_unsupported is not None
-        for scene in scenes
-        for fault in backend.find_unsupported(scene)
-    )
+    checks = [each.find_unsupported for each in backends if each.find_unsupported is not None]
+    faults = dict[SceneFault, None]()
+    async for scene in Steps(scenes if checks else (), size=SCENES_PER_CHECKPOINT):
+        for find_unsupported in checks:
+            faults |= dict.fromkeys(find_unsupported(scene))
     if faults:
         raise InvalidScenesError(faults=[*faults])

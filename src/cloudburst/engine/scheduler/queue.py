@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 import anyio
@@ -144,6 +144,27 @@ class FairQueue:
                 del paused[ticket]
             else:
                 self._leave(ticket)
+
+    def remove_all(self, tickets: Iterable[Ticket]) -> None:
+        """Remove many tickets at once; ignore those that are not in the queue.
+
+        If a run has further tickets, the other runs come before it.
+        """
+        leaving = [ticket for ticket in tickets if ticket.queued]
+        if not leaving:
+            return
+        for ticket in leaving:
+            ticket.queued = False
+        for run in {ticket.run for ticket in leaving}:
+            if (paused := self._paused.get(run)) is not None:
+                self._paused[run] = {ticket: None for ticket in paused if ticket.queued}
+            waiting = self._runs.pop(run, [])
+            rest = [ticket for ticket in waiting if ticket.queued]
+            self._length += len(rest) - len(waiting)
+            if rest:
+                self._runs[run] = rest
+        self._restricted = {ticket: None for ticket in self._restricted if ticket.queued}
+        self._total_work = sum(ticket.work for tickets in self._runs.values() for ticket in tickets)
 
     def _leave(self, ticket: Ticket) -> None:
         self._length -= 1

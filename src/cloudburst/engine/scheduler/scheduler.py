@@ -214,8 +214,7 @@ class Scheduler:
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
         """Remove scenes from the queue. Scenes that are not in the queue are ignored."""
-        for ticket in tickets:
-            self._queue.remove(ticket)
+        self._queue.remove_all(tickets)
         self.decide()
 
     @property
