@@ -289,7 +289,7 @@ async def upload_cost(folder: Path, videos: int, size: int) -> Cost:
                         await anyio.to_thread.run_sync(
                             partial(s3.delete_object, Bucket=BUCKET, Key=key)
                         )
-            run.report.raise_for_failures()
+            (await run.report()).raise_for_failures()
 
         async with Client(backend, settings=settings, limits=Limits(workers=1)) as client:
             await render(client, [first])
