@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.s3.checksums import BodyHash, composite_checksum
-from cloudburst.emulator.s3.objects import Bucket, BucketFolder, MultipartUpload, StoredObject, now
-from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented
+from cloudburst.emulator.s3.checksums import BodyHash
+from cloudburst.emulator.s3.conditions import check_conditions, failed_condition
+from cloudburst.emulator.s3.multipart import MultipartUploads
+from cloudburst.emulator.s3.objects import Bucket, BucketFolder, StoredObject, now
+from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented, parse_document
 from cloudburst.emulator.s3.responses import (
     S3Response,
     encoded_key,
@@ -26,9 +26,6 @@ MAX_BODY_BYTES = 1 << 30
 """Maximum size of an object or part in one request, in bytes; S3's own limit is 5 GB."""
 MAX_DOCUMENT_BYTES = 2 << 20
 """Maximum size of an XML document in a request, in bytes."""
-MIN_PART_BYTES = 5 << 20
-"""Minimum size of all parts but the last one, in bytes: "Amazon S3 multipart upload limits",
-Amazon S3 User Guide (2026-11)."""
 MAX_LISTED = 1000
 """Maximum number of keys in one response."""
 DEFAULT_REGION = "us-east-1"
@@ -43,6 +40,7 @@ class S3:
 
     def __init__(self) -> None:
         self._folder = BucketFolder()
+        self._uploads = MultipartUploads(self._folder)
 
     def close(self) -> None:
         """Delete the contents of all objects."""
@@ -103,7 +101,8 @@ class S3:
                 path.unlink(missing_ok=True)
                 raise
         request = replace(request, document=await _document(body))
-        function = getattr(self, f"_{_snake(request.operation)}")
+        name = _snake(request.operation)
+        function = getattr(self._uploads, name, None) or getattr(self, f"_{name}")
         try:
             response: S3Response = function(request)
         except ApiError as error:
@@ -116,9 +115,9 @@ class S3:
         self, request: S3Request, body: AsyncIterable[bytes], path: Path
     ) -> S3Response:
         if request.operation == "PutObject":
-            self._check_conditions(request)
+            check_conditions(request, self._folder.bucket(request.bucket).objects.get(request.key))
         else:
-            self._upload(request)
+            self._uploads.find(request)
         hashed = BodyHash(request.headers)
         if "content-length" not in request.headers:
             raise ApiError("MissingContentLength", "You must provide Content-Length.", status=411)
@@ -143,13 +142,14 @@ class S3:
             version_id=secrets.token_hex(16) if bucket.versioned else None,
         )
         if request.operation == "PutObject":
-            self._check_conditions(request)  # another request may have written it meanwhile
+            # Another request may have written it meanwhile.
+            check_conditions(request, bucket.objects.get(request.key))
             bucket.put(request.key, stored)
         else:
             number = int(request.query["partNumber"])
             if not 1 <= number <= 10_000:
                 raise ApiError("InvalidArgument", "Part number must be from 1 to 10000.")
-            upload = self._upload(request)
+            upload = self._uploads.find(request)
             if old := upload.parts.get(number):
                 old.path.unlink(missing_ok=True)
             upload.parts[number] = stored
@@ -158,31 +158,6 @@ class S3:
         if stored.version_id and request.operation == "PutObject":
             headers["x-amz-version-id"] = stored.version_id
         return S3Response(headers=headers)
-
-    def _check_conditions(self, request: S3Request) -> None:
-        """Check ``If-None-Match`` and ``If-Match`` of a request that writes or deletes an object.
-
-        Raises:
-            ApiError: A condition does not hold.
-        """
-        current = self._folder.bucket(request.bucket).objects.get(request.key)
-        wanted, unwanted = (request.headers.get(n) for n in ("if-match", "if-none-match"))
-        if unwanted is not None:
-            if unwanted != "*":
-                raise not_implemented("If-None-Match with an ETag")
-            if current is not None:
-                raise _failed_condition("If-None-Match")
-        if wanted is not None:
-            if current is None:
-                raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
-            if wanted.strip('"') not in {"*", current.etag.strip('"')}:
-                raise _failed_condition("If-Match")
-
-    def _upload(self, request: S3Request) -> MultipartUpload:
-        upload = self._folder.bucket(request.bucket).uploads.get(request.query["uploadId"])
-        if upload is None or upload.key != request.key:
-            raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
-        return upload
 
     # Buckets.
 
@@ -198,7 +173,9 @@ class S3:
             raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
         region = DEFAULT_REGION
         if request.document:
-            region = _parsed(request.document).findtext("LocationConstraint") or DEFAULT_REGION
+            region = (
+                parse_document(request.document).findtext("LocationConstraint") or DEFAULT_REGION
+            )
         if request.bucket in self._folder.buckets:
             raise ApiError(
                 "BucketAlreadyOwnedByYou",
@@ -233,7 +210,7 @@ class S3:
         return xml_response("VersioningConfiguration", content)
 
     def _put_bucket_versioning(self, request: S3Request) -> S3Response:
-        enabled = _parsed(request.document).findtext("Status") == "Enabled"
+        enabled = parse_document(request.document).findtext("Status") == "Enabled"
         self._folder.bucket(request.bucket).versioned = enabled
         return S3Response()
 
@@ -294,7 +271,7 @@ class S3:
         stored = bucket.find(request.key, request.query.get("versionId"))
         wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
         if wanted and wanted.strip('"') not in {"*", stored.etag.strip('"')}:
-            raise _failed_condition("If-Match")
+            raise failed_condition("If-Match")
         if unwanted and unwanted.strip('"') in {"*", stored.etag.strip('"')}:
             return S3Response(status=304, headers={"ETag": stored.etag})
         enabled = headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
@@ -311,130 +288,9 @@ class S3:
         if "versionId" in request.query:
             raise not_implemented("deletion of a version")
         bucket = self._folder.bucket(request.bucket)
-        self._check_conditions(request)
+        check_conditions(request, bucket.objects.get(request.key))
         bucket.remove(request.key)
         return S3Response(status=204)
-
-    # Multipart uploads.
-
-    def _create_multipart_upload(self, request: S3Request) -> S3Response:
-        bucket, upload_id = self._folder.bucket(request.bucket), secrets.token_urlsafe(32)
-        algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
-        kind = request.headers.get("x-amz-checksum-type", "COMPOSITE")
-        if algorithm not in {"", "crc32", "sha1", "sha256"} or kind != "COMPOSITE":
-            raise not_implemented(f"checksum {algorithm} of type {kind}")
-        bucket.uploads[upload_id] = MultipartUpload(
-            key=request.key,
-            started=now(),
-            content_type=request.headers.get("content-type", "binary/octet-stream"),
-            metadata=request.metadata,
-            algorithm=algorithm,
-        )
-        content = {"Bucket": request.bucket, "Key": request.key, "UploadId": upload_id}
-        return xml_response("InitiateMultipartUploadResult", content)
-
-    def _complete_multipart_upload(self, request: S3Request) -> S3Response:
-        bucket, upload = self._folder.bucket(request.bucket), self._upload(request)
-        self._check_conditions(request)
-        parts = _chosen_parts(upload, request.document)
-        path = self._folder.new_path()
-        with path.open("wb") as joined:
-            for part in parts:
-                with part.path.open("rb") as file:
-                    while block := file.read(1 << 20):
-                        joined.write(block)
-        md5s = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
-        digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
-        checksums = dict[str, str]()
-        if name := upload.algorithm:
-            checksums[name] = composite_checksum(name, [part.checksums[name] for part in parts])
-        stored = StoredObject(
-            path=path,
-            size=sum(part.size for part in parts),
-            etag=f'"{digest}-{len(parts)}"',
-            modified=now(),
-            content_type=upload.content_type,
-            metadata=upload.metadata,
-            checksums=checksums,
-            checksum_type="COMPOSITE",
-            version_id=secrets.token_hex(16) if bucket.versioned else None,
-        )
-        bucket.put(request.key, stored)
-        bucket.drop_upload(request.query["uploadId"])
-        content = {
-            "Location": f"http://{request.bucket}.s3.amazonaws.com/{request.key}",
-            "Bucket": request.bucket,
-            "Key": request.key,
-            "ETag": stored.etag,
-        }
-        return xml_response("CompleteMultipartUploadResult", content)
-
-    def _abort_multipart_upload(self, request: S3Request) -> S3Response:
-        self._upload(request)
-        self._folder.bucket(request.bucket).drop_upload(request.query["uploadId"])
-        return S3Response(status=204)
-
-    def _list_parts(self, request: S3Request) -> S3Response:
-        upload = self._upload(request)
-        parts = [
-            {"PartNumber": number, "ETag": part.etag, "Size": part.size}
-            for number, part in sorted(upload.parts.items())
-        ]
-        content = {
-            "Bucket": request.bucket,
-            "Key": request.key,
-            "UploadId": request.query["uploadId"],
-            "IsTruncated": False,
-            "Part": parts,
-        }
-        return xml_response("ListPartsResult", content)
-
-    def _list_multipart_uploads(self, request: S3Request) -> S3Response:
-        prefix = request.query.get("prefix", "")
-        found = [
-            {
-                "Key": encoded_key(upload.key, request.query),
-                "UploadId": upload_id,
-                "Initiated": f"{upload.started:%Y-%m-%dT%H:%M:%S.000Z}",
-            }
-            for upload_id, upload in self._folder.bucket(request.bucket).uploads.items()
-            if upload.key.startswith(prefix)
-        ]
-        content = {"Bucket": request.bucket, "IsTruncated": False, "Upload": found}
-        return xml_response("ListMultipartUploadsResult", content)
-
-
-def _chosen_parts(upload: MultipartUpload, document: bytes) -> list[StoredObject]:
-    """Return the parts that a request to complete an upload names.
-
-    Raises:
-        ApiError: A part is missing or too small, or the parts are in the wrong order.
-    """
-    parts, previous = list[StoredObject](), 0
-    for entry in _parsed(document).findall("Part"):
-        number, etag = int(entry.findtext("PartNumber") or 0), entry.findtext("ETag") or ""
-        part = upload.parts.get(number)
-        if part is None or part.etag.strip('"') != etag.strip('"'):
-            raise ApiError("InvalidPart", "One or more of the specified parts could not be found.")
-        checksum = part.checksums.get(upload.algorithm, "")
-        if upload.algorithm and (
-            not checksum or entry.findtext(f"Checksum{upload.algorithm.upper()}") != checksum
-        ):
-            raise ApiError("InvalidPart", "The checksum of a part is missing or wrong.")
-        if number <= previous:
-            raise ApiError("InvalidPartOrder", "The list of parts was not in ascending order.")
-        parts.append(part)
-        previous = number
-    if not parts:
-        raise ApiError("MalformedXML", "You must specify at least one part.")
-    if any(part.size < MIN_PART_BYTES for part in parts[:-1]):
-        raise ApiError("EntityTooSmall", "Your proposed upload is smaller than the minimum size.")
-    return parts
-
-
-def _failed_condition(name: str) -> ApiError:
-    message = "At least one of the pre-conditions you specified did not hold"
-    return ApiError("PreconditionFailed", message, status=412, more={"Condition": name})
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
@@ -466,16 +322,6 @@ async def _document(body: AsyncIterable[bytes]) -> bytes:
         if len(document) > MAX_DOCUMENT_BYTES:
             raise ApiError("MaxMessageLengthExceeded", "Your request was too big.")
     return document
-
-
-def _parsed(document: bytes) -> ET.Element:
-    try:
-        root = ET.fromstring(document)  # noqa: S314 - only the owner of the emulator's key sends it
-    except ET.ParseError:
-        raise ApiError("MalformedXML", "The XML you provided was not well-formed.") from None
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return root
 
 
 def _snake(operation: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
+from xml.etree import ElementTree as ET
 
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.signature import SignedRequest
@@ -137,3 +138,18 @@ def not_implemented(feature: str) -> ApiError:
         f"A header or query you provided is not implemented by the emulator: {feature}",
         status=501,
     )
+
+
+def parse_document(document: bytes) -> ET.Element:
+    """Return the root of an XML document, whose names have no namespaces.
+
+    Raises:
+        ApiError: It is not XML.
+    """
+    try:
+        root = ET.fromstring(document)  # noqa: S314 - only the owner of the emulator's key sends it
+    except ET.ParseError:
+        raise ApiError("MalformedXML", "The XML you provided was not well-formed.") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
