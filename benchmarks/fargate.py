@@ -23,13 +23,14 @@ calls to AWS
 peak memory
     Peak of the client process (``VmHWM``), in megabytes.
 
-The ideal wall time on four tasks is
+The ideal wall time on four tasks is a strict lower bound:
 
-    provisioning + pending + boot + min over assignments of max over tasks of T(scenes of the task)
+    provisioning + pending + boot + u + min over assignments of max over tasks of R + d
 
-T is the time of the best order of upload, rendering and download, each of one scene at a time. For
-k equal scenes it is ``u + r + d + (k - 1) * max(u, r, d)``, where u and d are the bytes divided by
-the rate of a connection. Exits with 1 if a goal is missed.
+R is the sum of the render times of the scenes of a task, which renders one scene at a time; u and d
+are the bytes of an upload or download divided by the rate of a connection. The rate is that of each
+connection, so scenes that are transferred at the same time do not delay each other. Exits with 1 if
+a goal is missed.
 """
 
 from __future__ import annotations
@@ -40,8 +41,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import permutations
 from pathlib import Path
 
 from cloud.account import OUR_CLIENT, ClientRun, make_scenes, run_client
@@ -93,7 +92,7 @@ class Scenario:
         upload = 0.0 if self.rate is None else self.size * 4 / 3 / self.rate  # base64
         download = 0.0 if self.rate is None else self.size / self.rate
         startup = self.provisioning + self.pending + self.boot
-        return startup + best_schedule(self.render, upload, download)
+        return startup + upload + best_schedule(self.render) + download
 
     @property
     def goal(self) -> float:
@@ -116,18 +115,10 @@ SCENARIOS = (
 )
 
 
-def best_schedule(render: Sequence[float], upload: float, download: float) -> float:
-    """Return the seconds from ready tasks to the last byte in the best of all schedules."""
-
-    @cache
-    def best_order(scenes: tuple[float, ...]) -> float:
-        orders = set(permutations(scenes))
-        return min((_last_byte(order, upload, download) for order in orders), default=0.0)
-
-    return min(
-        max(map(best_order, assignment))
-        for assignment in _assignments(tuple(sorted(render, reverse=True)))
-    )
+def best_schedule(render: Sequence[float]) -> float:
+    """Return the seconds of rendering on the busiest task in the best of all assignments."""
+    scenes = tuple(sorted(render, reverse=True))
+    return min(max(map(sum, assignment)) for assignment in _assignments(scenes))
 
 
 def _assignments(scenes: tuple[float, ...]) -> Iterator[tuple[tuple[float, ...], ...]]:
@@ -140,16 +131,6 @@ def _assignments(scenes: tuple[float, ...]) -> Iterator[tuple[tuple[float, ...],
             for task in range(TASKS)
         }
     yield from assignments
-
-
-def _last_byte(order: Sequence[float], upload: float, download: float) -> float:
-    """Return the seconds until the last video of one task is downloaded."""
-    uploaded = rendered = downloaded = 0.0
-    for seconds in order:
-        uploaded += upload
-        rendered = max(uploaded, rendered) + seconds
-        downloaded = max(rendered, downloaded) + download
-    return downloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
