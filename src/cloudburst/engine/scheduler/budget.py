@@ -18,6 +18,8 @@ from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_
 
 DEFAULT_STARTUP_SECONDS = float(PLACEMENT_SECONDS + PULL_SECONDS)
 """Seconds of a worker's start-up that are assumed until a worker has become ready."""
+STOP_REQUEST_SECONDS = 10.0
+"""Seconds that are allowed until the request to stop a worker is accepted."""
 DEFAULT_SCENE_SECONDS = 10.0
 """Seconds that a scene is assumed to take in addition to the length of its audio, until a scene is
 finished."""
@@ -64,7 +66,7 @@ class Budget:
         if self._max_usd is None or not worker.backend.usd_per_second:
             return True
         others = (
-            _usd_if_stopped(other) if other is stopped else self._foreseen(other)
+            _usd_if_stopped_now(other) if other is stopped else self._foreseen(other)
             for other in self._workers
             if other is not worker
         )
@@ -93,6 +95,8 @@ class Budget:
             worker: Worker that exists or is to be started.
             extra: Length of the audio of a further scene, in seconds; ``None``: no further scene.
         """
+        if worker.stopping:
+            return _usd(worker, _age(worker) + STOP_SECONDS)
         now, backend, age = anyio.current_time(), worker.backend, _age(worker)
         startup = self._slowest.startup_seconds
         startup = DEFAULT_STARTUP_SECONDS if startup is None else startup
@@ -134,9 +138,9 @@ def _usd(worker: PoolWorker, seconds: float) -> Decimal:
     return Decimal(str(round(billed_seconds(seconds), 3))) * rate
 
 
-def _usd_if_stopped(worker: PoolWorker) -> Decimal:
-    """Return the bill of a worker in USD if it is stopped now."""
-    return _usd(worker, _age(worker) + STOP_SECONDS)
+def _usd_if_stopped_now(worker: PoolWorker) -> Decimal:
+    """Return the bill of a worker in USD if the request to stop it is sent now."""
+    return _usd(worker, _age(worker) + STOP_REQUEST_SECONDS + STOP_SECONDS)
 
 
 def _stopped_usd(record: WorkerRecord) -> Decimal:

@@ -78,8 +78,8 @@ class Autoscaler:
         # By backend: the situation of the last decision, and how many workers are still to start.
         self._to_start: dict[str, tuple[int, int]] = {}
         self._late_starts = LateStarts(workers, estimator)
-        # By backend: number of late starts in a row before that of a worker stopped to make room.
-        self._made_room: dict[str, int] = {}
+        # By backend: late worker that was stopped to make room for another one.
+        self._made_room: dict[str, PoolWorker] = {}
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -128,8 +128,9 @@ class Autoscaler:
             if not self._budget.allows(new, audio_seconds, stopped=late):
                 continue
             if self._number_to_start(late.backend, room=1):
-                self._made_room[late.backend.name] = late.late_starts_before + 1
+                self._made_room[late.backend.name] = late
                 self._health.on_start_failed(late, self._late_starts.give_up(late))
+                self._budget.begin_round()  # what was refused may be allowed without the late one
             return  # one at a time: the next one when its stop was accepted
 
     def _claimed_scenes(self) -> int:
@@ -142,6 +143,8 @@ class Autoscaler:
     def _next_worker(self) -> PoolWorker | None:
         """Return a new worker that is needed and can be paid for; ``None`` if there is none."""
         for backend in self._health.with_room:
+            if (late := self._made_room.get(backend.name)) is not None and late in self._workers:
+                continue  # its stop was not accepted yet
             # After a refusal by the budget, any worker that can be paid for is better than none.
             refused = self._budget.refusal() is not None
             exempt = backend.eager or refused or self._all_workers_avoided()
@@ -156,10 +159,11 @@ class Autoscaler:
 
     def _replace_late(self, worker: PoolWorker) -> None:
         """Let a new worker replace a late one of its backend, if there is any."""
-        worker.late_starts_before = self._made_room.pop(worker.backend.name, 0)
-        late = self._late_starts.to_replace(worker.backend)
+        late = self._made_room.pop(worker.backend.name, None)
+        if late is None:
+            late = worker.replaces = self._late_starts.to_replace(worker.backend)
         if late is not None:
-            worker.replaces, worker.late_starts_before = late, late.late_starts_before + 1
+            worker.late_starts_before = late.late_starts_before + 1
 
     def _all_workers_avoided(self) -> bool:
         """Return whether a waiting scene has failed on all current workers and needs a new one."""

@@ -42,6 +42,9 @@ class WorkerIndex:
     def __len__(self) -> int:
         return len(self._workers)
 
+    def __contains__(self, worker: PoolWorker) -> bool:
+        return worker in self._workers
+
     def __iter__(self) -> Iterator[PoolWorker]:
         return iter(tuple(self._workers))
 
