@@ -31,8 +31,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anyio
-import anyio.to_thread
-import boto3
 import httpx
 from fake_render.worker import SERVICE, make_scenes
 from memory import CLIENT_GOAL, SERVICE_GOAL, print_goal, reset_peak, resident
@@ -41,6 +39,7 @@ from pydantic import SecretStr
 from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
 from cloudburst.adapters.http.native import NativeRenderer, connect
 from cloudburst.adapters.http.staged_files import open_staged_files
+from cloudburst.aws.client.client import open_aws
 from cloudburst.models.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.task import Secrets
@@ -264,37 +263,31 @@ async def upload_cost(folder: Path, videos: int, size: int) -> Cost:
         Scene(name=f"v{number}", image=example.image, duration=VIDEO_SECONDS)
         for number in range(videos + 1)
     )
-    file = folder / "environment.json"
+    environment = folder / "environment.json"
     with (
-        process(sys.executable, __file__, "--emulate", str(file), TMPDIR=str(folder)),
+        process(sys.executable, __file__, "--emulate", str(environment), TMPDIR=str(folder)),
         render_service(folder, video_bytes=size) as (address, service),
     ):
-        environment = json.loads(file.read_text())
-        settings = Settings(**environment)
-        s3 = boto3.client(
-            "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            region_name=environment["AWS_REGION"],
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        )
-        s3.create_bucket(Bucket=BUCKET)
+        settings = Settings(**json.loads(environment.read_text()))
         backend = endpoints(address, key=KEY, protocol="native")
+        async with (
+            open_aws(settings) as aws,
+            Client(backend, settings=settings, limits=Limits(workers=1)) as client,
+        ):
 
-        async def render(client: Client, scenes: list[Scene]) -> None:
-            async with client.stream(scenes, to=f"s3://{BUCKET}/") as run:
-                async for event in run:
-                    if isinstance(event, SceneCompleted):
-                        key = f"{event.scene}.mp4"
-                        await anyio.to_thread.run_sync(
-                            partial(s3.delete_object, Bucket=BUCKET, Key=key)
-                        )
-            (await run.report()).raise_for_failures()
+            async def render(scenes: list[Scene]) -> None:
+                async with client.stream(scenes, to=f"s3://{BUCKET}/") as run:
+                    async for event in run:
+                        if isinstance(event, SceneCompleted):
+                            key = f"{event.scene}.mp4"
+                            await aws.call("s3", "delete_object", Bucket=BUCKET, Key=key)
+                    report = await run.report()
+                report.raise_for_failures()
 
-        async with Client(backend, settings=settings, limits=Limits(workers=1)) as client:
-            await render(client, [first])
+            await aws.call("s3", "create_bucket", Bucket=BUCKET)
+            await render([first])
             processes = {"service": service, "client": str(os.getpid())}
-            return await measured(processes, partial(render, client, rest))
+            return await measured(processes, partial(render, rest))
 
 
 async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
