@@ -29,14 +29,21 @@ OnProgress: TypeAlias = Callable[[float], None]
 that the encode has begun. The function must not block or raise."""
 
 
-Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[None]]
+OnSent: TypeAlias = Callable[[int], None]
+"""Function that is called once with the number of bytes that a worker has received."""
+Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[OnSent]]
 """Function that returns a context manager in which a file of this many bytes is sent to a worker.
-The context manager first waits until it is the file's turn."""
+The context manager first waits until it is the file's turn. It yields a function for the number of
+bytes that were sent."""
 
 
-def at_once(size: int) -> AbstractAsyncContextManager[None]:  # noqa: ARG001
+def at_once(size: int) -> AbstractAsyncContextManager[OnSent]:  # noqa: ARG001
     """Let a file be sent at once: the `Turn` of workers on this machine."""
-    return nullcontext()
+    return nullcontext(_ignore)
+
+
+def _ignore(_: int) -> None:
+    """Do nothing."""
 
 
 class OnWorker(Protocol):

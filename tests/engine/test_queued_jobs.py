@@ -23,7 +23,7 @@ async def events_of(cloud, scenes, *, timeouts=None, **limits):
         events = [event async for event in run]
     assert not cloud.running
     assert not any(cloud.queues.values())
-    return events, run.report
+    return events, await run.report()
 
 
 async def test_the_next_encode_begins_without_a_round_trip():
@@ -46,7 +46,7 @@ async def test_a_scene_that_moves_leaves_the_queue_first():
         async for event in run:
             if isinstance(event, SceneStarted):
                 moved += [name for name in cloud.queues if event.scene in cloud.queues[name]]
-    report = run.report
+    report = await run.report()
     assert report.status is Status.COMPLETE
     assert not moved, "queued on one worker while it is sent to the other one"
     assert report.wall_seconds < 35

@@ -52,8 +52,9 @@ async def send_all(uplink, line, files):
     began, arrived = anyio.current_time(), {}
 
     async def send(name, size, needed_in):
-        async with uplink.place(size, needed_at=began + needed_in):
+        async with uplink.place(size, needed_at=began + needed_in) as sent:
             await line.send(size)
+            sent(size)
         arrived[name] = anyio.current_time() - began
 
     async with anyio.create_task_group() as tasks:
@@ -163,8 +164,9 @@ class FarCloud(FakeCloud):
 
 class FarRenderer(FakeRenderer):
     async def upload(self, scene, options, *, turn, **more):
-        async with turn(self.cloud.size):
+        async with turn(self.cloud.size) as sent:
             await self.cloud.line.send(self.cloud.size)
+            sent(self.cloud.size)
         return await super().upload(scene, options, **more)
 
 
@@ -174,9 +176,10 @@ async def test_four_workers_begin_as_early_as_one():
         began = anyio.current_time()
         async with e.open([f"s{number:02d}" for number in range(12)]) as run:
             events = [event async for event in run]
-    assert run.report.status is Status.COMPLETE
+    report = await run.report()
+    assert report.status is Status.COMPLETE
     encoding = [event.at for event in events if isinstance(event, SceneEncoding)]
-    assert len({scene.task for scene in run.report.scenes}) > 1
+    assert len({scene.task for scene in report.scenes}) > 1
     assert min(encoding) - events[0].at < 1 + 2 * 2 + 1
     assert anyio.current_time() - began < 1 + 12 * 2.15 + 3 + 2
 

@@ -30,7 +30,7 @@ from cloudburst.models.events import (
     SceneUploaded,
 )
 from cloudburst.models.scene import Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, UploadedScene, at_once
+from cloudburst.ports import DownloadedVideo, EncodedVideo, OnSent, UploadedScene, at_once
 
 
 async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
@@ -260,12 +260,13 @@ class _Phases:
         return replace(uploaded, audio_seconds=context.max_audio_seconds)
 
     @asynccontextmanager
-    async def _turn(self, size: int) -> AsyncGenerator[None]:
+    async def _turn(self, size: int) -> AsyncGenerator[OnSent]:
         """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
         self._timeout.suspend()  # files of other scenes are sent
-        async with self._uplink.place(size, needed_at=self._assignment.slot_expected_at):
+        needed_at = self._assignment.slot_expected_at
+        async with self._uplink.place(size, needed_at=needed_at) as sent:
             self._timeout.renew()
-            yield
+            yield sent
 
     async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
         """Wait for an encoder slot, here or in the worker's queue, and make the video there."""

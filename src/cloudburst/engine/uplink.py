@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
 import anyio
+
+from cloudburst.ports import OnSent
 
 MAX_LARGE_FILES = 2
 """Number of files of any size that are sent at once. One connection fills most lines, and the
@@ -64,8 +67,10 @@ class Uplink:
         return self._speed.of_full_line
 
     @asynccontextmanager
-    async def place(self, size: int, *, needed_at: float) -> AsyncGenerator[None]:
+    async def place(self, size: int, *, needed_at: float) -> AsyncGenerator[OnSent]:
         """Wait until the line has a place for a file, which is sent in the ``with`` block.
+
+        Yields a function to be called with the number of bytes that have arrived.
 
         Args:
             size: Size of the file, in bytes.
@@ -79,8 +84,7 @@ class Uplink:
             self._has_waiting.set()
         try:
             await file.admitted.wait()
-            yield
-            self._speed.add(size, file.started_at)
+            yield partial(self._speed.add, started_at=file.started_at)
         finally:
             file.over = True
             self._release(file)
@@ -141,7 +145,7 @@ class LineSpeed:
         """Note that the line is used from now on, after it was not used."""
         self._measured_until = now
 
-    def add(self, size: int, started_at: float) -> None:
+    def add(self, size: int, *, started_at: float) -> None:
         """Add a file that was sent from a time until now.
 
         Args:

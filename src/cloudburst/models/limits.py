@@ -33,9 +33,9 @@ class Timeouts:
     check."""
     scene: Seconds | None = 900.0
     """Maximum seconds that an attempt at a scene may take for its upload, for its download, and
-    between two increases of the progress of its encode. The wait for an encoder slot does not
-    count. A worker that reports no progress, such as one with the public image, gets more time for
-    a long scene."""
+    between two increases of the progress of its encode. Waits for the uplink and for an
+    encoder slot do not count. A worker that reports no progress, such as one with the public image,
+    gets more time for a long scene."""
     silence: Seconds = 60.0
     """Seconds without any data from a worker that has work, after which the worker counts as
     lost."""

@@ -211,9 +211,10 @@ class OnestepRenderer:
         try:
             body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
             if self._key_accepted:
-                async with turn(body.length):
+                async with turn(body.length) as sent:
                     request = self._start_request(body)
                     bytes_sent = await request.wait_until_held()
+                    sent(bytes_sent)
         except BaseException:
             if request is not None:
                 request.cancel()

@@ -48,8 +48,9 @@ class FileUploader:
                 return content.sha256, 0
             bytes_sent = 0
             if not await self._has(content):
-                async with turn(content.size):
+                async with turn(content.size) as sent:
                     bytes_sent = await self._send(file, content)
+                    sent(content.size)
             self._uploaded.add(content.sha256)
             return content.sha256, bytes_sent
 
