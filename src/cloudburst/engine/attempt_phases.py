@@ -1,0 +1,154 @@
+"""Upload, encode and download of one attempt at a scene or film."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+
+import anyio
+
+from cloudburst.engine.attempt_context import AttemptContext
+from cloudburst.engine.pool_state import Assignment, AssignmentState
+from cloudburst.engine.progress_timeout import ProgressTimeout
+from cloudburst.engine.uplink import Uplink
+from cloudburst.models.events import (
+    SceneEncoded,
+    SceneEncoding,
+    SceneProgress,
+    SceneStarted,
+    SceneUploaded,
+)
+from cloudburst.models.scene import Video
+from cloudburst.ports import DownloadedVideo, EncodedVideo, OnSent, UploadedScene, at_once
+
+
+class AttemptPhases:
+    """The three phases of one attempt on one worker."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        context: AttemptContext,
+        timeout: ProgressTimeout,
+        uplink: Uplink,
+    ) -> None:
+        self._assignment = assignment
+        self._context = context
+        self._record = context.record
+        self._timeout = timeout
+        self._uplink = uplink
+        self._task = assignment.connection.task
+        self._renderer = assignment.connection.renderer
+        self._waiting_since = 0.0
+        self._encode_span = ExitStack()
+        self.attempt = assignment.new_attempt()
+
+    async def upload(self) -> UploadedScene:
+        """Send the scene's files to the worker."""
+        context, record = self._context, self._record
+        context.emit(SceneStarted, task=self._task, attempt=record.attempts)
+        with record.measure("upload", self.attempt):
+            turn = self._turn if self._assignment.worker.backend.shares_uplink else at_once
+            uploaded = await context.upload(self._renderer, self._timeout.renew, turn)
+        record.bytes_sent += uploaded.sent
+        record.bytes_fetched += uploaded.fetched
+        context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
+        return replace(uploaded, audio_seconds=context.max_audio_seconds)
+
+    @asynccontextmanager
+    async def _turn(self, size: int) -> AsyncGenerator[OnSent]:
+        """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
+        self._timeout.suspend()  # files of other scenes are sent
+        needed_at = self._assignment.slot_expected_at
+        async with self._uplink.place(size, needed_at=needed_at) as sent:
+            self._timeout.renew()
+            yield sent
+
+    async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
+        """Wait for an encoder slot, here or in the worker's queue, and make the video there."""
+        self._waiting_since = anyio.current_time()
+        self._assignment.on_slot_change = self._note_slot
+        self._timeout.suspend()  # other scenes hold the encoder slots
+        requested = False
+        try:
+            async with self._assignment.encoder_slot():
+                requested = True
+                with self._encode_span:
+                    if self._assignment.state is AssignmentState.ENCODING:
+                        self._note_start()
+                    else:
+                        self._note_slot()
+                    video = await self._renderer.encode(uploaded, progress=self._note_progress)
+        finally:
+            if not requested:
+                self._renderer.discard(uploaded)
+        self.attempt.shared_seconds = video.shared_seconds
+        return video
+
+    def _note_start(self) -> None:
+        """Record that the encode begins."""
+        self._record.slot_wait_seconds = anyio.current_time() - self._waiting_since
+        self._timeout.renew()
+        self._context.emit(SceneEncoding, task=self._task)
+        self._record.encode_unfinished = True
+        self._encode_span.enter_context(self._record.measure("encode", self.attempt))
+
+    def _note_slot(self) -> None:
+        """Start the timeout of the queued scene if an encoder slot is free, else suspend it."""
+        if self._assignment.has_slot:
+            self._timeout.renew()
+        else:
+            self._timeout.suspend()
+
+    def _note_progress(self, share: float) -> None:
+        if self._assignment.start_encode():
+            self._note_start()
+        self._assignment.progress = share
+        self._timeout.note_progress(share)
+        self._context.emit(SceneProgress, task=self._task, progress=share)
+
+    def note_encoded(self) -> None:
+        """Record that this attempt was the first one that encoded the scene."""
+        self._record.encode_unfinished = False
+        self._context.emit(SceneEncoded, task=self._task)
+
+    async def download(self, encoded: EncodedVideo, inputs: Mapping[str, str]) -> Video:
+        """Download the video, and write it to the journal before it gets its final name."""
+        context = self._context
+        began = 0.0
+
+        async def write_result(file: DownloadedVideo) -> None:
+            # A video under its final name without a journal entry would count as another program's.
+            video = self._video(file, encoded)
+            await context.write_result(video, self.attempt, inputs, download_began=began)
+
+        async def download() -> DownloadedVideo:
+            nonlocal began
+            began = anyio.current_time()
+            self._timeout.renew()
+            try:
+                with self._record.measure("download", self.attempt):
+                    return await self._renderer.download(
+                        encoded, context.to, on_verified=write_result, remote=context.remote
+                    )
+            finally:
+                self._timeout.suspend()
+
+        self._timeout.suspend()  # the output folder may not be writable for a while
+        file = await context.output.fetch(download)
+        self._record.written_by_worker = file.by_worker
+        return self._video(file, encoded)
+
+    def _video(self, file: DownloadedVideo, encoded: EncodedVideo) -> Video:
+        return Video(
+            scene=self._record.name,
+            path=file.path,
+            task=self._task,
+            size=file.size,
+            sha256=file.sha256,
+            seconds=encoded.seconds or file.seconds,
+            warnings=encoded.warnings,
+            cover=file.cover,
+            cover_sha256=file.cover_sha256,
+        )
