@@ -19,6 +19,7 @@ from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.image import build_image
 from cloudburst.models.events import SceneStarted
 from support import emulator_settings
+from support.film_scenes import RATE, sine, write_sound
 from support.image_account import require_namespaces, status_of
 from support.project import ROOT
 from support.setup_accounts import bare, client, here, session, settings_of
@@ -62,7 +63,7 @@ async def set_up(emulator, base, login):
     return report.environment
 
 
-def story(s3, name):
+def story(s3, name, sound):
     """One scene of the example, without its options: the sound is here, the rest in S3."""
     (picture,) = [path for path in STORY.glob(f"{name}.*") if path.suffix in {".jpg", ".png"}]
     subtitle = STORY / f"{name}.srt"
@@ -71,7 +72,7 @@ def story(s3, name):
     return {
         "scene_name": name,
         "image_path": f"s3://{BUCKET}/in/{picture.name}",
-        "audio_path": str(STORY / f"{name}.mp3"),
+        "audio_path": str(sound),
         "subtitle_path": f"s3://{BUCKET}/in/{subtitle.name}",
     }
 
@@ -92,8 +93,9 @@ async def rendered(settings, scenes, watch):
 
 
 async def test_init_builds_and_pushes_an_image_in_which_tasks_render(
-    base, registry_server, monkeypatch
+    base, registry_server, monkeypatch, tmp_path
 ):
+    """One sound is a steady tone in a wav file, which FFmpeg 9 takes for another format."""
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 0.0)
     seen = {}
 
@@ -113,7 +115,11 @@ async def test_init_builds_and_pushes_an_image_in_which_tasks_render(
         settings = await set_up(emulator, base, registry_server.credentials)
         s3 = client(emulator, "s3")
         s3.create_bucket(Bucket=BUCKET)
-        scenes = [story(s3, "01-harbour"), story(s3, "02-cloud")]
+        write_sound(tmp_path / "tone.wav", sine(0, 7 * RATE, 1500))
+        scenes = [
+            story(s3, "01-harbour", STORY / "01-harbour.mp3"),
+            story(s3, "02-cloud", tmp_path / "tone.wav"),
+        ]
         settings = emulator_settings.settings_of(emulator, **settings)
         report = await rendered(settings, scenes, look)
         listed = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
