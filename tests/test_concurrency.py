@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst.concurrency import collapse_single, despite_cancel, finish_despite_cancel
+from cloudburst.concurrency import Steps, collapse_single, despite_cancel, finish_despite_cancel
 from cloudburst.testing import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
@@ -136,3 +136,22 @@ def test_a_call_that_asyncio_cancels_is_made_again(seconds):
         runner.run(main())
     assert began == pytest.approx([0, 0.9, 1.8])
     assert ended == pytest.approx([2.8] if seconds == 10.0 else [])
+
+
+async def test_steps_let_others_run_after_every_few_items():
+    turns = []
+
+    async def other():
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        assert [item async for item in Steps(range(1000), size=100)] == list(range(1000))
+        assert 8 <= len(turns) <= 11
+        turns.clear()
+        assert [item async for item in Steps((), size=100)] == []
+        assert [item async for item in Steps("abc", size=100)] == ["a", "b", "c"]
+        assert not turns
+        tasks.cancel_scope.cancel()
