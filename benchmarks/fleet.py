@@ -184,6 +184,7 @@ async def run_engine(
         )
         for n in range(number)
     ]
+    paths = {scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes}
     limits, events, began = Limits(workers=tasks), 0, time.process_time()
     with measure_pauses(asyncio.get_running_loop()) as pauses:
         async with (
@@ -192,7 +193,7 @@ async def run_engine(
                 "bench",
                 scenes,
                 pool,
-                to={scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes},
+                to=paths,
                 timeouts=Timeouts(),
                 limits=limits,
             ) as run,

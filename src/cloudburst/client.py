@@ -20,11 +20,11 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cloudburst.backends import account_of, default_backend
-from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.concurrency import Steps, collapse_single, finish_despite_cancel
 from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import Run, open_run
+from cloudburst.engine.run import SCENES_PER_CHECKPOINT, Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.film.request import film_request
 from cloudburst.history import load_history, save_history
@@ -314,7 +314,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         timeouts=self._timeouts,
                         limits=self._limits,
                         journal=run_journal.journal,
-                        first=self._first(
+                        first=await self._first(
                             client.pool, run_name, inputs, now=run_journal.journal.now()
                         ),
                         earlier=earlier,
@@ -325,7 +325,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         yield run_journal.run
             await save_history(client.pool.take_samples())
 
-    def _first(
+    async def _first(
         self, pool: WorkerPool, run: str, inputs: RunInputs, *, now: float
     ) -> Sequence[Entry]:
         """Return the journal entries that must be written before the run starts."""
@@ -342,7 +342,7 @@ class Client(anyio.AsyncContextManagerMixin):
             SceneEntry(
                 scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
             )
-            for one in inputs.scenes
+            async for one in Steps(inputs.scenes, size=SCENES_PER_CHECKPOINT)
         ]
         return [process, *entries]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -95,6 +96,43 @@ def test_a_scene_goes_through_its_stages() -> None:
     assert (view.done, view.failed) == (1, 0)
     view.apply(SceneFailed(at=2, scene="b", kind="K", message="m", retryable=False))
     assert (view.share, view.done, view.failed) == (1.0, 1, 1)
+
+
+def test_counts_and_shares_are_those_of_the_scenes() -> None:
+    """They are kept up to date event by event, because a view of 20,000 scenes is shown often."""
+    chance = random.Random(7)
+    view = folded(map(str, range(30)), *launched("t0", "t1", "t2"))
+    for at in range(600):
+        scene, task = str(chance.randrange(30)), f"t{chance.randrange(3)}"
+        failed = SceneFailed(at=at, scene=scene, kind="K", message="m", retryable=False)
+        view.apply(
+            chance.choice(
+                [
+                    SceneStarted(at=at, scene=scene, task=task, attempt=1),
+                    SceneEncoding(at=at, scene=scene, task=task),
+                    SceneProgress(at=at, scene=scene, task=task, progress=chance.random()),
+                    SceneEncoded(at=at, scene=scene, task=task),
+                    SceneRetried(at=at, scene=scene, task=task, kind="K", message="m"),
+                    SceneCompleted(at=at, scene=scene, video=video(scene)),
+                    failed,
+                ]
+            )
+        )
+        scenes = view.scenes.values()
+        assert view.share == pytest.approx(sum(one.share for one in scenes) / 30)
+        assert view.done == sum(one.stage is SceneStage.DONE for one in scenes)
+        assert view.failed == sum(one.stage is SceneStage.FAILED for one in scenes)
+        for name in ("t0", "t1", "t2"):
+            on_task = {one.name for one in scenes if one.task == name}
+            assert {one.name for one in view.scenes_on(name)} == on_task
+
+
+def test_a_thousand_workers_take_no_more_time_than_a_terminal_shows() -> None:
+    view = folded(["a"], *launched(*map(str, range(1000))))
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    console.print(live_view(view, now=1.0))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("worker ") == 100
 
 
 def test_a_scene_that_is_tried_again_begins_anew() -> None:

@@ -6,10 +6,11 @@ Displays write in threads, because a slow terminal would otherwise delay the run
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeAlias, assert_never
 
 import anyio
@@ -78,6 +79,9 @@ OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[Display
 
 _REFRESH_INTERVAL = 0.1
 """Seconds between two updates of the live view."""
+_MAX_WORKERS_SHOWN = 100
+"""Maximum number of workers with a line in the live view. More do not fit into a terminal, and
+would take time that the run needs."""
 _BAR_WIDTH = 12
 """Width of the progress bar of a scene, in cells."""
 _MIN_WIDTH_FOR_BARS = 64
@@ -239,11 +243,16 @@ def _failure_text(event: FailureEvent, view: RunView, *, reasons: bool) -> Text:
 def live_view(view: RunView, *, now: float) -> RenderableType:
     """Return the live view at ``now`` seconds after the start of the run.
 
-    The bar for the whole run comes first, because only the first lines fit into a small terminal.
+    The view is read here and not when it is rendered, which another thread does. The bar for the
+    whole run comes first, because only the first lines fit into a small terminal.
     """
     if not view.scenes:
         return Text("checking the scenes", "dim")
-    return Group(_overall_line(view, now), _WorkerLines(view, now))
+    shown = list(islice(view.workers.items(), _MAX_WORKERS_SHOWN))
+    lines = [
+        (worker.number, _worker_cells(worker, view.scenes_on(task), now)) for task, worker in shown
+    ]
+    return Group(_overall_line(view, now), _WorkerLines(lines))
 
 
 def _overall_line(view: RunView, now: float) -> Table:
@@ -265,9 +274,8 @@ def _overall_line(view: RunView, now: float) -> Table:
 class _WorkerLines:
     """Lines of the live view, one for each worker, without progress bars on a narrow terminal."""
 
-    def __init__(self, view: RunView, now: float) -> None:
-        self._view = view
-        self._now = now
+    def __init__(self, lines: Sequence[tuple[int, tuple[RenderableType, ...]]]) -> None:
+        self._lines = lines  # number of the worker, and its cells
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the lines of the workers for the width of the terminal."""
@@ -279,10 +287,8 @@ class _WorkerLines:
         if wide:
             grid.add_column(no_wrap=True, width=_BAR_WIDTH)
         grid.add_column(no_wrap=True, justify="right", width=5 if wide else 4)
-        for task, worker in self._view.workers.items():
-            cells = _worker_cells(worker, self._view.scenes_on(task), self._now)
-            scene, stage, bar, percent = cells
-            name = Text(f"worker {worker.number}", "cyan")
+        for number, (scene, stage, bar, percent) in self._lines:
+            name = Text(f"worker {number}", "cyan")
             grid.add_row(name, scene, stage, *([bar] if wide else []), percent)
         yield grid
 

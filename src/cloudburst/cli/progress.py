@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -105,29 +106,41 @@ class RunView:
     """True if the run is being stopped by a signal."""
     film: float | None = None
     """Finished share of the film, between 0 and 1; ``None`` before the film is begun."""
+    _counts: Counter[SceneStage] = field(default_factory=Counter[SceneStage])
+    _on_workers: dict[str, dict[str, SceneView]] = field(
+        default_factory=dict[str, dict[str, SceneView]]
+    )
+    """Scenes by name, by the task that has them."""
 
     def begin(self, names: Iterable[str]) -> None:
         """Set the names of the scenes, after the scenes have been checked."""
         self.scenes = {name: SceneView(name) for name in names}
+        self._counts = Counter({SceneStage.QUEUED: len(self.scenes)})
 
     @property
     def done(self) -> int:
         """Number of scenes with a video."""
-        return self._count(SceneStage.DONE)
+        return self._counts[SceneStage.DONE]
 
     @property
     def failed(self) -> int:
         """Number of scenes that failed."""
-        return self._count(SceneStage.FAILED)
+        return self._counts[SceneStage.FAILED]
 
     @property
     def share(self) -> float:
         """Share of the run that is done, between 0 and 1."""
-        return sum(scene.share for scene in self.scenes.values()) / max(len(self.scenes), 1)
+        begun = sum(_BEGINS[stage] * count for stage, count in self._counts.items())
+        encoded = sum(
+            scene.share - _BEGINS[scene.stage]
+            for scenes in self._on_workers.values()
+            for scene in scenes.values()
+        )
+        return (begun + encoded) / max(len(self.scenes), 1)
 
     def scenes_on(self, task: str) -> list[SceneView]:
         """Return the scenes on a worker, by stage: encoding, downloading, waiting, uploading."""
-        scenes = [scene for scene in self.scenes.values() if scene.task == task]
+        scenes = self._on_workers.get(task, {}).values()
         return sorted(
             scenes, key=lambda scene: (_DISPLAY_ORDER.index(scene.stage), -scene.progress)
         )
@@ -178,10 +191,16 @@ class RunView:
 
     def _move(self, name: str, stage: SceneStage, task: str | None = None) -> None:
         scene = self.scenes[name]
+        self._counts[scene.stage] -= 1
+        self._counts[stage] += 1
+        if scene.task is not None:
+            on_worker = self._on_workers[scene.task]
+            del on_worker[name]
+            if not on_worker:
+                del self._on_workers[scene.task]
+        if task is not None:
+            self._on_workers.setdefault(task, {})[name] = scene
         scene.stage, scene.task, scene.progress = stage, task, 0.0
-
-    def _count(self, stage: SceneStage) -> int:
-        return sum(scene.stage is stage for scene in self.scenes.values())
 
 
 def _cause(event: FailureEvent) -> str:
