@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 from anyio import create_task_group, move_on_after, sleep
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
-from cloudburst.adapters.http.fetched_files import FetchedFiles, RemoteSceneFile
 from cloudburst.adapters.http.film_files import give_film
+from cloudburst.adapters.http.given_files import GivenFiles
 from cloudburst.adapters.http.job import (
     DELETE_JOB_TIMEOUT,
     JobPayload,
@@ -24,14 +23,12 @@ from cloudburst.adapters.http.job import (
 )
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.adapters.http.s3_delivery import deliver_video
-from cloudburst.adapters.http.upload import FileUploader
-from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
+from cloudburst.adapters.http.upload_files import FileHashCache
 from cloudburst.adapters.http.video_download import (
     VideoSource,
     check_video_size,
     download_video,
 )
-from cloudburst.concurrency import for_each
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
@@ -53,9 +50,6 @@ from cloudburst.text import describe_error
 
 DELETE_VIDEO_TIMEOUT = 2.0
 """Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
-MAX_FILES_AT_ONCE = 4
-"""Number of files of one scene that are given to the worker at once. A scene has up to six files,
-most of them small, and each takes at least one round trip."""
 START_POLL_INTERVAL = 0.02
 """Seconds between two looks at a job that is being started while the connection is closed."""
 
@@ -101,18 +95,6 @@ async def connect(
         yield NativeRenderer(connection, hashes or FileHashCache())
 
 
-class _GivenFile(NamedTuple):
-    """Input file that a worker has."""
-
-    sha256: str
-    version: str
-    """Text that stands for the content in fingerprints: the hash, or the version in S3."""
-    sent: int = 0
-    """Number of bytes that the client has sent."""
-    fetched: int = 0
-    """Number of bytes that the worker has fetched."""
-
-
 class NativeRenderer:
     """Client of a worker with the native protocol.
 
@@ -122,8 +104,7 @@ class NativeRenderer:
 
     def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
         self._connection = connection
-        self._uploader = FileUploader(connection, hashes)
-        self._fetched = FetchedFiles(connection)
+        self._files = GivenFiles(connection, hashes)
         self._jobs: set[WorkerJob] = set()
         """Jobs that were started and are not deleted yet."""
 
@@ -205,14 +186,8 @@ class NativeRenderer:
             UploadError: A file cannot be read, was changed, or was refused.
             WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
-        given: dict[str, _GivenFile] = {}
-
-        async def give(file: tuple[str, AnyLocation]) -> None:
-            field, location = file
-            given[field] = await self._give_file(scene.name, field, location, remote, turn)
-
         files = scene.files() | options.files()
-        await for_each(files.items(), give, at_once=MAX_FILES_AT_ONCE)
+        given = await self._files.give_all(scene.name, files, remote, turn)
         hashes = {field: file.sha256 for field, file in given.items()}
         payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
         reference = payload.model_dump_json(
@@ -238,28 +213,10 @@ class NativeRenderer:
         """
 
         async def give_file(field: str, location: AnyLocation) -> tuple[str, int]:
-            file = await self._give_file(film.name, field, location, remote)
+            file = await self._files.give(film.name, field, location, remote)
             return file.sha256, file.sent
 
         return await give_film(film, give_file, on_file)
-
-    async def _give_file(
-        self,
-        scene: str,
-        field: str,
-        location: AnyLocation,
-        remote: RemoteFiles | None,
-        turn: Turn = at_once,
-    ) -> _GivenFile:
-        """Send a file to the worker unless the worker has it, or let the worker get it."""
-        if isinstance(location, Path):
-            file = SceneFile(scene=scene, field=field, path=location)
-            sha256, size = await self._uploader.upload(file, turn)
-            return _GivenFile(sha256, version=sha256, sent=size)
-        assert remote is not None, "a run with remote files has access to them"
-        remote_file = RemoteSceneFile(scene=scene, field=field, location=location)
-        sha256, size = await self._fetched.fetch(remote_file, remote)
-        return _GivenFile(sha256, version=remote.version(location), fetched=size)
 
     def discard(self, upload: UploadedScene) -> None:
         """Do nothing: the worker deletes files that no job uses after a while."""
@@ -280,7 +237,7 @@ class NativeRenderer:
             try:
                 await job.start()
             except MissingFilesError as exc:
-                await self._upload_again(exc, upload.scene)
+                await self._files.give_again(exc.hashes, upload.scene)
                 await job.start()
             video = await job.wait_until_done(progress)
             check_video_size(video.size, upload)
@@ -297,15 +254,6 @@ class NativeRenderer:
             raise
         else:
             return video
-
-    async def _upload_again(self, missing: MissingFilesError, scene: str) -> None:
-        for sha256 in missing.hashes:
-            if not (
-                await self._uploader.upload_again(sha256)
-                or await self._fetched.fetch_again(sha256, scene=scene)
-            ):
-                msg = f"the worker lost a file that was not sent from here: {sha256}"
-                raise RenderFailedError(msg, scene=scene) from missing
 
     async def download(
         self,
