@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import httpx
 
 from cloudburst.adapters.http.native import connect
@@ -34,6 +36,18 @@ async def rendered(studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_v
         upload = await renderer.upload(scene, options)
         output = await renderer.encode(upload, progress=ignore)
         return await renderer.download(output, to, on_verified=on_verified)
+
+
+class Turns:
+    """Notes the turns of files, and the bytes that were sent in each of them."""
+
+    def __init__(self):
+        self.sizes, self.sent = [], []
+
+    @asynccontextmanager
+    async def __call__(self, size):
+        self.sizes.append(size)
+        yield self.sent.append
 
 
 def left_in(folder):

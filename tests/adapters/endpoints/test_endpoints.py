@@ -91,10 +91,12 @@ async def test_facts_for_the_engine():
     async with opened(A, B, encoders=2) as backend:
         assert (backend.name, backend.capacity, backend.encoder_slots) == ("endpoints", 2, 2)
         assert backend.encode_timeout_factor == 10
+        assert (backend.queues_jobs, backend.shares_uplink) == (False, True)
         assert backend.new_secrets().key == "k"
         assert not backend.usd_per_second
     async with opened(A, protocol=Protocol.NATIVE) as backend:
         assert not backend.encode_timeout_factor
+        assert (backend.queues_jobs, backend.shares_uplink) == (True, True)
 
 
 async def test_each_address_is_used_by_one_task_at_a_time():

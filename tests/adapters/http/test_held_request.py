@@ -15,7 +15,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.testing import VirtualClockLoop
 from support.fake_public_image import PublicImage, ignore, make, to_image
-from support.native_client import CUT
+from support.native_client import CUT, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +55,16 @@ async def test_upload_sends_all_but_the_last_bytes(image, make_scene):
         assert not renderer.has_abandoned_encode
         await renderer.encode(upload, progress=ignore)
     assert whole(image) == [True, True]
+
+
+async def test_a_request_waits_for_its_turn(image, make_scene):
+    scene, turns = make_scene("two", image=bytes(3 * BLOCK_BYTES)), Turns()
+    async with to_image(image) as renderer:
+        await make(renderer, make_scene())
+        upload = await renderer.upload(scene, OPTIONS, turn=turns)
+        length = int(image.requests[-1].headers["Content-Length"])
+        await renderer.encode(upload, progress=ignore)
+    assert (turns.sizes, turns.sent) == ([length], [length - 1])
 
 
 async def test_the_next_scene_is_sent_while_one_encodes(image, make_scene):

@@ -17,7 +17,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from support.fake_native_service import KEY
-from support.native_client import OPTIONS, to_studio
+from support.native_client import OPTIONS, Turns, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +46,21 @@ async def test_the_files_of_a_scene_are_sent_at_once(studio, make_scene):
         await renderer.upload(make_scene(), OPTIONS)
     assert studio.calls.count("PUT file") == 3
     assert anyio.current_time() - began < 0.4
+
+
+async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
+    scene, turns = make_scene(image=bytes(300_000)), Turns()
+    sizes = sorted(path.stat().st_size for path in scene.files().values())
+    async with to_studio(studio) as renderer:
+        await renderer.upload(scene, OPTIONS, turn=turns)
+        assert sorted(turns.sizes) == sorted(turns.sent) == sizes
+        await renderer.upload(scene, OPTIONS, turn=turns)
+    async with to_studio(studio) as renderer:
+        studio.script["PUT file"] = [httpx.Response(413, json={"error": "too large"})] * 2
+        with pytest.raises(UploadError):
+            await renderer.upload(scene, OPTIONS, turn=turns)
+    assert len(turns.sent) == 3, "a file that the worker has, or refuses, does not count"
+    assert turns.sizes.count(300_000) == 1
 
 
 async def test_a_file_that_cannot_be_sent_ends_the_uploads_of_its_scene(studio, make_scene):

@@ -322,6 +322,7 @@ async def test_the_default_is_a_slot_for_each_core(folder):
     async with opened(folder, workers=None, encoders=None) as backend:
         slots = encoder_slots(usable_cores())
         assert slots <= backend.capacity * backend.encoder_slots < slots + backend.capacity
+        assert (backend.queues_jobs, backend.shares_uplink) == (True, False)
 
 
 async def test_an_unknown_task(folder):
