@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -34,8 +35,8 @@ class ClientRun:
 
     figures: Mapping[str, Any]
     """Figures that the client process has written about itself."""
-    process: float
-    """Seconds from the start of the client process to its end, imports and clean-up included."""
+    ended: float
+    """Time at which the client process had ended."""
     tasks: Sequence[Task]
     """Tasks of the account when the client process had ended."""
     max_live: int
@@ -52,14 +53,14 @@ class ClientRun:
         return float(self.figures["returned"] - self.figures["began"])
 
     @property
+    def wall_until_exit(self) -> float:
+        """Seconds from the beginning of the client's call to the end of the client process."""
+        return self.ended - float(self.figures["began"])
+
+    @property
     def left_running(self) -> int:
         """Number of tasks that still ran when the client process had ended."""
         return sum(task.live for task in self.tasks)
-
-    @property
-    def calls_until_return(self) -> int:
-        """Number of calls to AWS until the client's call returned."""
-        return sum(call.at <= self.figures["returned"] for call in self.calls)
 
     def idle_seconds(self) -> list[float]:
         """Return the seconds from ready to the first request for a video, of each worker."""
@@ -100,10 +101,10 @@ def make_scenes(
     Args:
         folder: Folder for the files, which must not exist.
         audio_seconds: Length of the audio of each scene, in seconds.
-        image_bytes: Approximate size of the picture that all scenes share, in bytes.
+        image_bytes: Least size of the picture that all scenes share, in bytes.
     """
     folder.mkdir()
-    side = max(16, int((image_bytes / 3) ** 0.5))
+    side = max(16, math.ceil((image_bytes / 3) ** 0.5))
     picture, subtitle = folder / "image.bmp", folder / "subtitle.srt"
     Image.effect_noise((side, side), 80).convert("RGB").save(picture)
     subtitle.write_text("1\n00:00:00,000 --> 00:00:01,000\nThe bell rang.\n", "utf-8")
@@ -162,7 +163,6 @@ def run_client(
             "XDG_STATE_HOME": str(folder / "state"),
             "RESULTS_DIR": str(out),
         }
-        began = time.time()
         with log.open("wb") as file:
             done = subprocess.run(
                 [*command, folder / "job"],
@@ -174,13 +174,13 @@ def run_client(
                 timeout=CLIENT_TIMEOUT,
                 check=False,
             )
-        process = time.time() - began
+        ended = time.time()
         if done.returncode:
             output = log.read_text()[-4000:]
             sys.exit(f"{command[1]} failed with exit code {done.returncode}:\n{output}")
         return ClientRun(
             figures=json.loads(result.read_text("utf-8")),
-            process=process,
+            ended=ended,
             tasks=aws.tasks,
             max_live=aws.max_live,
             calls=aws.calls,
