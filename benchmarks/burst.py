@@ -9,8 +9,8 @@ to four tasks of 2 vCPU, which need 40 s to start and encode two scenes at once.
 Speeds are measured ones. A second of work, which is about a second of audio (see
 `cloudburst.engine.forecast.scene_work.scene_work`), takes our render service 0.235 s of a core
 (``benchmarks/plan.py --work``). A vCPU does 0.63 of the work of a core when all vCPUs are busy
-(AWS's "Graviton performance runbook", measured on c6i, 2026-11). The public image takes 18.5 times
-as long as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. An upload
+(AWS's "Graviton performance runbook", measured on c6i, 2026-11). The public image takes 24 times as
+long as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. An upload
 or download takes 1 s with a task, and 0.1 s with the local worker. A task is billed from 8 s after
 its launch to 15 s after its stop, at list prices of us-east-1.
 
@@ -45,7 +45,7 @@ from cloudburst.models.report import Report, Status
 from cloudburst.testing import FakeCloud
 
 SCENES, CORES, TASKS = 20, 2, 4
-CORE_SECONDS, VCPU_FACTOR, PUBLIC_IMAGE_FACTOR = 0.235, 1 / 0.63, 18.5
+CORE_SECONDS, VCPU_FACTOR, PUBLIC_IMAGE_FACTOR = 0.235, 1 / 0.63, 24.0
 """Seconds of a core for a second of work with our service; the factors by which a vCPU and the
 public image take longer."""
 TASK_STARTUP, LOCAL_STARTUP, PULL_START, TASK_END = 40.0, 1.5, 8.0, 15.0
