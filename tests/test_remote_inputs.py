@@ -20,6 +20,7 @@ from PIL import Image
 
 from cloudburst.destinations import FolderDestination
 from cloudburst.errors import CredentialsError, InvalidScenesError
+from cloudburst.input_cache import InputCache
 from cloudburst.media_file import open_media_file
 from cloudburst.media_probe import check_picture, probe_audio_length
 from cloudburst.models.input_error import InvalidInputError
@@ -36,7 +37,7 @@ from cloudburst.remote_inputs import (
     CheckStoppedError,
     RemoteInputs,
 )
-from cloudburst.run_inputs import RunInputs, check_inputs
+from cloudburst.run_inputs import RunInputs, check_inputs, reading_inputs
 from cloudburst.scene_fingerprints import add_fingerprints
 from support.remote_store import BUCKET, RemoteStore
 from support.sample_media import CUES, tone
@@ -386,14 +387,17 @@ def test_a_file_whose_check_was_stopped_is_not_broken(
 
 
 async def inputs_of(scenes: list[Any], store: RemoteStore, folder: Path) -> RunInputs:
-    return await check_inputs(
+    inputs = await check_inputs(
         scenes,
         destination=FolderDestination(folder),
         options=RenderOptions(),
         limits=LIMITS,
         film=None,
         remote=store.inputs(),
+        cache=InputCache(),
     )
+    async with reading_inputs(inputs, early=False) as reading:
+        return reading.inputs
 
 
 @pytest.mark.anyio

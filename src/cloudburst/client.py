@@ -20,17 +20,19 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cloudburst.backends import account_of, default_backend
-from cloudburst.concurrency import Steps, collapse_single, finish_despite_cancel
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.late_check import InputCheck
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import SCENES_PER_CHECKPOINT, Run, open_run
+from cloudburst.engine.run import Run, open_run
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.film.request import film_request
 from cloudburst.history import load_history, save_history
+from cloudburst.input_cache import InputCache
 from cloudburst.journal import is_run_name
 from cloudburst.models.film import Transition
-from cloudburst.models.journal_entries import Entry, ProcessEntry, SceneEntry
+from cloudburst.models.journal_entries import Entry, ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
@@ -40,7 +42,13 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 from cloudburst.remote_access import RemoteAccess, open_remote_access
-from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs
+from cloudburst.run_inputs import (
+    AnyScene,
+    RunInputs,
+    check_inputs,
+    load_results,
+    reading_inputs,
+)
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
 
 JOURNAL_CLOSE_TIMEOUT = 2.0
@@ -72,6 +80,10 @@ class Client(anyio.AsyncContextManagerMixin):
         backoff: Delays between two health checks of a starting worker.
         settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
             backend, or else those in the environment variables.
+        early_launch: True to start the first tasks while the input files of a new run are still
+            read, if that takes longer than a moment. Names, options, sizes and headers are checked
+            before. A problem that is found later stops the tasks; `InvalidScenesError` is then
+            raised in the block of `stream`, and says what they cost.
     """
 
     def __init__(
@@ -84,9 +96,11 @@ class Client(anyio.AsyncContextManagerMixin):
         limits: Limits | None = None,
         backoff: Backoff = READINESS_BACKOFF,
         settings: Settings | None = None,
+        early_launch: bool = False,
     ) -> None:
         self._backend = backend
         self._settings = settings
+        self._early_launch = early_launch
         self._options = options or RenderOptions()
         self._timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
@@ -241,6 +255,7 @@ class Client(anyio.AsyncContextManagerMixin):
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.
             InvalidScenesError: Scenes or their files have problems; the error lists all of them.
+                With ``early_launch``, tasks may have been started, and were stopped.
             OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
                 the run itself do not count.
             OutputClaimedError: Another process writes one of the videos, or works on this run.
@@ -249,6 +264,9 @@ class Client(anyio.AsyncContextManagerMixin):
         """
         client = self._opened()
         destination = await client.remote.destination(to)
+        cache = InputCache()
+        if resume and name is not None:
+            await load_results(cache, destination.folder, name)
         inputs = await check_inputs(
             scenes,
             destination=destination,
@@ -256,16 +274,19 @@ class Client(anyio.AsyncContextManagerMixin):
             limits=self._limits,
             film=film_request(film, transition, transition_seconds),
             remote=client.remote.inputs(),
+            cache=cache,
         )
-        checked, names = inputs.scenes, inputs.names
         if resume and name is None:
-            name = await destination.newest_run_with(names)
+            name = await destination.newest_run_with(inputs.names)
+            if name is not None:
+                await load_results(cache, destination.folder, name)
         run_name = uuid4().hex[:12] if name is None else name
         loss = ClaimLoss()
         with collapse_single(), _reserved_name(run_name, self._names):
             async with (
+                reading_inputs(inputs, early=self._early_launch and not resume) as reading,
                 destination.claim(
-                    names,
+                    inputs.names,
                     run=run_name,
                     overwrite=overwrite,
                     resume=resume,
@@ -286,12 +307,12 @@ class Client(anyio.AsyncContextManagerMixin):
                     on_lost=loss.report,
                 ) as maker,
             ):
-                earlier = None
+                inputs, earlier = reading.inputs, None
                 if resume:
                     earlier = await destination.recover(
                         run_name,
                         run_journal.state,
-                        checked,
+                        inputs.scenes,
                         claimed.locations,
                         overwrite=overwrite,
                     )
@@ -299,7 +320,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     run_name,
                     inputs.remote_files,
                     destination,
-                    fingerprints={one.scene.name: one.fingerprint for one in checked},
+                    fingerprints=reading.fingerprints,
                     overwrite=overwrite,
                     max_input_bytes=self._limits.file_bytes,
                 )
@@ -308,7 +329,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 with loss.aborting(abort):
                     async with open_run(
                         run_name,
-                        checked,
+                        inputs.scenes,
                         client.pool,
                         to=claimed.locations,
                         timeouts=self._timeouts,
@@ -321,6 +342,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         film=maker,
                         remote=files,
                         bytes_checked=inputs.bytes_checked,
+                        input_check=InputCheck(reading.finish_check, continues=reading.late),
                     ) as run_journal.run:
                         yield run_journal.run
             await save_history(client.pool.take_samples())
@@ -338,13 +360,7 @@ class Client(anyio.AsyncContextManagerMixin):
             backends=tuple(backend.name for backend in pool.backends),
             film=inputs.film,
         )
-        entries = [
-            SceneEntry(
-                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
-            )
-            async for one in Steps(inputs.scenes, size=SCENES_PER_CHECKPOINT)
-        ]
-        return [process, *entries]
+        return [process, *await inputs.scene_entries()]
 
     def _opened(self) -> _Open:
         if self._open is None:

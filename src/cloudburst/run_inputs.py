@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from anyio import CancelScope, create_task_group, sleep_forever, to_thread
+from anyio import (
+    CancelScope,
+    Event,
+    create_task_group,
+    move_on_after,
+    sleep_forever,
+    to_thread,
+)
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.destinations import Destination, FolderDestination
+from cloudburst.engine.late_check import CompletedCheck
+from cloudburst.engine.run import SCENES_PER_CHECKPOINT
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.film.request import (
     ChapterSource,
@@ -20,7 +33,9 @@ from cloudburst.film.request import (
     check_scenes_of_film,
 )
 from cloudburst.input_cache import InputCache
+from cloudburst.journal import is_run_name, journal_path, read_inputs
 from cloudburst.models.film import FilmRequest
+from cloudburst.models.journal_entries import Entry, SceneEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
@@ -28,8 +43,11 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs import check_covers, check_objects
 from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs
-from cloudburst.scene_fingerprints import add_fingerprints
+from cloudburst.scene_fingerprints import ReadingStoppedError, add_fingerprints
 
+EARLY_LAUNCH_DELAY = 0.2
+"""Number of seconds that input files are read before the first tasks are launched early. Most runs
+need no more, and start only after the complete check."""
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """`Scene`, or a dictionary with the fields of a scene."""
 _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
@@ -37,10 +55,11 @@ _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
 
 
 class RunInputs(NamedTuple):
-    """Inputs of a run that have passed all checks."""
+    """Inputs of a run, of which the starts and ends of files are checked."""
 
     scenes: tuple[CheckedScene, ...]
-    """Scenes in the order of the caller, with their fingerprints."""
+    """Scenes in the order of the caller. Their fingerprints are empty until `InputReading` has
+    read all files."""
     options: RenderOptions
     """Options of the run. Paths of files are absolute, so that other processes find the files."""
     film: FilmRequest | None
@@ -49,6 +68,8 @@ class RunInputs(NamedTuple):
     """Each input file in S3 or on a web server, as the check has found it."""
     bytes_checked: int
     """Number of bytes that the check has read of remote files."""
+    cache: InputCache
+    """Results of the check for each file on this machine."""
 
     @property
     def chapters(self) -> list[ChapterSource]:
@@ -59,6 +80,15 @@ class RunInputs(NamedTuple):
     def names(self) -> list[str]:
         """Names of the scenes."""
         return [scene.scene.name for scene in self.scenes]
+
+    async def scene_entries(self) -> list[SceneEntry]:
+        """Return the journal entries of the scenes."""
+        return [
+            SceneEntry(
+                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
+            )
+            async for one in Steps(self.scenes, size=SCENES_PER_CHECKPOINT)
+        ]
 
     @property
     def covers(self) -> list[str]:
@@ -74,10 +104,20 @@ async def check_inputs(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
+    cache: InputCache,
 ) -> RunInputs:
-    """Check the inputs of a run, and read every input file once, remote ones only in part.
+    """Check the inputs of a run; read starts and ends of files, which `reading_inputs` reads whole.
 
     A cancellation ends the requests for remote files at once.
+
+    Args:
+        scenes: Scenes as the caller wrote them.
+        destination: Place for the videos.
+        options: Options of the run.
+        limits: Limits of the files.
+        film: Film to make of the videos; ``None`` for none.
+        remote: Access to remote files.
+        cache: Cache, in which results for files on this machine are found and noted.
 
     Raises:
         ConfigurationError: The film is not where the videos are, or would replace a video or a file
@@ -95,6 +135,7 @@ async def check_inputs(
         limits=limits,
         film=film,
         remote=remote,
+        cache=cache,
     )
     faults: list[SceneFault] = []
     inputs: RunInputs | None = None
@@ -118,6 +159,15 @@ async def check_inputs(
     if inputs is None or faults:
         raise InvalidScenesError(faults=faults)
     return inputs
+
+
+async def load_results(cache: InputCache, folder: Path, run: str) -> None:
+    """Load the results of the checks of an earlier process from the journal of its run.
+
+    Nothing is loaded if there is no such journal, or if it cannot be read.
+    """
+    if is_run_name(run):
+        cache.add_entries(await to_thread.run_sync(read_inputs, journal_path(folder, run)))
 
 
 def scene_list(scenes: object) -> list[AnyScene]:
@@ -159,11 +209,11 @@ def _check(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
+    cache: InputCache,
 ) -> RunInputs:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.preflight import check_scenes  # noqa: PLC0415
 
-    cache = InputCache()
     with remote:
         checked = check_scenes(scenes, options, limits, remote=remote, cache=cache)
     if isinstance(destination, FolderDestination):
@@ -172,10 +222,98 @@ def _check(
         check_objects(checked, destination.video)
     if film is not None:
         check_scenes_of_film(film, checked, destination.video)
-    return RunInputs(
-        add_fingerprints(checked, remote.files, cache=cache),
-        options,
-        film,
-        remote.files,
-        remote.bytes_read,
-    )
+    return RunInputs(checked, options, film, remote.files, remote.bytes_read, cache)
+
+
+class InputReading:
+    """Reading of all input files on this machine in a thread, each of them once.
+
+    Args:
+        inputs: Inputs of a run.
+    """
+
+    def __init__(self, inputs: RunInputs) -> None:
+        self.inputs = inputs
+        """Inputs of the run, with the fingerprints of all scenes once all files are read."""
+        self.fingerprints = dict[str, str]()
+        """Fingerprint of each scene, by its name; empty until all files are read."""
+        self.late = False
+        """True if files were still read when the reading was yielded."""
+        self._stop = threading.Event()
+        self._ended = Event()
+        self._error: InvalidScenesError | None = None
+
+    async def run(self) -> None:
+        """Read all files, until `stop` is called."""
+        inputs = self.inputs
+        read = partial(
+            add_fingerprints,
+            inputs.scenes,
+            inputs.remote_files,
+            cache=inputs.cache,
+            stop=self._stop,
+        )
+        try:
+            self.inputs = inputs._replace(scenes=await to_thread.run_sync(read))
+            self.fingerprints |= {one.scene.name: one.fingerprint for one in self.inputs.scenes}
+        except InvalidScenesError as exc:
+            self._error = exc
+        except ReadingStoppedError:
+            return
+        self._ended.set()
+
+    def stop(self) -> None:
+        """End the reading soon."""
+        self._stop.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """True once all files are read, or have problems."""
+        return self._ended.is_set()
+
+    async def wait(self) -> None:
+        """Wait until all files are read.
+
+        Raises:
+            InvalidScenesError: Files have problems; the error lists all of them.
+        """
+        await self._ended.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def finish_check(self) -> CompletedCheck:
+        """Wait until all files are read, and return the scenes with the remaining journal entries.
+
+        Raises:
+            InvalidScenesError: Files have problems; the error lists all of them.
+        """
+        await self.wait()
+        entries = list[Entry](await to_thread.run_sync(self.inputs.cache.entries))
+        if self.late:  # otherwise they are written before anything starts
+            entries += await self.inputs.scene_entries()
+        return CompletedCheck(self.inputs.scenes, entries)
+
+
+@asynccontextmanager
+async def reading_inputs(inputs: RunInputs, *, early: bool) -> AsyncGenerator[InputReading]:
+    """Read all input files on this machine, and yield the reading.
+
+    Args:
+        inputs: Inputs of a run.
+        early: True to yield the reading after `EARLY_LAUNCH_DELAY` even if it continues; it ends
+            with the ``with`` block. False to wait until all files are read.
+
+    Raises:
+        InvalidScenesError: Files have problems; the error lists all of them.
+    """
+    reading = InputReading(inputs)
+    with collapse_single():
+        async with create_task_group() as tasks:
+            tasks.start_soon(reading.run)
+            try:
+                with move_on_after(EARLY_LAUNCH_DELAY if early else math.inf):
+                    await reading.wait()
+                reading.late = not reading.has_ended
+                yield reading
+            finally:
+                reading.stop()

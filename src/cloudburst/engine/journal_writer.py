@@ -71,9 +71,9 @@ class JournalWriter:
             if not lazily:
                 self._urgent.set()
 
-    def add(self, entry: Entry) -> None:
-        """Schedule an entry, and return without waiting until it is written."""
-        self._added.append(entry)
+    def add(self, *entries: Entry) -> None:
+        """Schedule entries, and return without waiting until they are written."""
+        self._added += entries
         self._urgent.set()
 
     async def run(self) -> None:

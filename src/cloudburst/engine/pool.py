@@ -144,6 +144,14 @@ class WorkerPool:
         """Start scenes of a paused run again."""
         self._scheduler.resume(run)
 
+    def hold(self, run: str) -> None:
+        """Start workers for the scenes of a run, but give them none until the run is released."""
+        self._scheduler.hold_run(run)
+
+    def release(self, run: str) -> None:
+        """Let workers take the scenes of a held run."""
+        self._scheduler.release_run(run)
+
     def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 

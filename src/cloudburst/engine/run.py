@@ -26,6 +26,7 @@ from cloudburst.engine.event_stream import EventStream
 from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.journal_writer import JournalWriter
+from cloudburst.engine.late_check import COMPLETE_CHECK, InputCheck, LateCheck
 from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
@@ -189,6 +190,7 @@ async def open_run(
     film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
     bytes_checked: int = 0,
+    input_check: InputCheck = COMPLETE_CHECK,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -209,11 +211,15 @@ async def open_run(
         film: Maker of the film of the run; ``None`` if no film was requested.
         remote: Access to the remote files of the run; ``None`` if all files are on this machine.
         bytes_checked: Number of bytes of remote files that were read for the checks.
+        input_check: Check of the input files. If it continues, workers start meanwhile, and get no
+            scene before its end.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
-        InvalidScenesError: The workers of a backend cannot render a scene. Nothing was started.
+        InvalidScenesError: The workers of a backend cannot render a scene, and nothing was started;
+            or ``input_check`` has found problems. The ``with`` block is then cancelled, and the
+            error is raised when the tasks that were started are stopped.
     """
     await check_supported(scenes, pool.backends)
     checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
@@ -262,7 +268,14 @@ async def open_run(
             writer=run.writer,
         )
 
-    progress = _RunProgress(run, pool, records, context, recovery)
+    progress = _RunProgress(
+        run,
+        pool,
+        records,
+        context,
+        recovery,
+        late_check=LateCheck(input_check, name, pool, checked),
+    )
     deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
     tickets = list[Ticket]()
     async for record in _in_steps(records.values()):
@@ -300,7 +313,7 @@ async def open_run(
                     tasks.start_soon(progress.run, tasks, queued)
                     yield run
                     tasks.cancel_scope.cancel()
-            await pool.wait_drained(name)
+            await progress.wait_drained()
         finally:
             run.end()
             run.add_launching(pool.records(name))
@@ -325,12 +338,15 @@ class _RunProgress:
         records: Mapping[str, SceneRecord],
         context: Callable[[Ticket], SceneContext],
         recovery: TaskRecovery | None,
+        *,
+        late_check: LateCheck,
     ) -> None:
         self._run = run
         self._pool = pool
         self._records = records
         self._context = context
         self._recovery = recovery
+        self._late_check = late_check
         self._tasks: TaskGroup | None = None
         self.unfinished = {
             name
@@ -351,12 +367,22 @@ class _RunProgress:
             queued: Function that queues the scenes: see `WorkerPool.admit`.
         """
         self._tasks = tasks
+        self._late_check.start(tasks, self._run.writer)
         needs_worker = self._run.film is not None and self._run.film.needs_worker
         with self._pool.expecting_film() if needs_worker else nullcontext():
             await self._make_videos(tasks, queued)
             await self._run.make_film()
-        await self._pool.wait_drained(self._run.name)
+        await self.wait_drained()
         self._run.end()
+
+    async def wait_drained(self) -> None:
+        """Wait until the stops of unneeded workers are accepted.
+
+        Raises:
+            InvalidScenesError: The check of the input files has found problems since the start.
+        """
+        await self._pool.wait_drained(self._run.name)
+        await self._late_check.raise_error(self._run.report)
 
     async def _make_videos(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]

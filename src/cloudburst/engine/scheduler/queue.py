@@ -26,6 +26,7 @@ class FairQueue:
         self._total_work = 0.0
         self._restricted: dict[Ticket, None] = {}
         self._paused: dict[str, dict[Ticket, None]] = {}  # tickets by paused run
+        self._held: set[str] = set()  # runs whose tickets cannot be taken
 
     def __len__(self) -> int:
         return self._length
@@ -102,9 +103,32 @@ class FairQueue:
         self._join(tuple(self._paused.pop(run, ())))
 
     def resume_all(self) -> None:
-        """Make the tickets of all paused runs available again."""
+        """Make the tickets of all paused and held runs available again."""
+        self._held.clear()
         for run in tuple(self._paused):
             self.resume(run)
+
+    def hold(self, run: str) -> None:
+        """Keep the tickets of a run from being taken until it is released.
+
+        Unlike those of a paused run, its tickets count as waiting: workers are started for them.
+        """
+        self._held.add(run)
+
+    def release(self, run: str) -> bool:
+        """Let the tickets of a run be taken.
+
+        Returns:
+            True if the run was held.
+        """
+        held = run in self._held
+        self._held.discard(run)
+        return held
+
+    @property
+    def holds_any(self) -> bool:
+        """True if any run is held."""
+        return bool(self._held)
 
     def tickets_of(self, run: str) -> tuple[Ticket, ...]:
         """Return the waiting tickets of a run, paused or not."""
@@ -113,7 +137,7 @@ class FairQueue:
     def take(self, fits: Callable[[Ticket], bool], *, skip: int = 0) -> Ticket | None:
         """Remove and return the next ticket that fits; ``None`` if there is none.
 
-        The next ticket is the longest one of the run whose turn it is.
+        The next ticket is the longest one of the run whose turn it is. Held runs are passed over.
 
         Args:
             fits: Function that returns whether a ticket may be taken.
@@ -124,6 +148,8 @@ class FairQueue:
         if len(self._runs) > 1:
             skip = 0
         for run, tickets in self._runs.items():
+            if run in self._held:
+                continue
             for ticket in islice(tickets, skip, None):
                 if fits(ticket):
                     self._runs.move_to_end(run)

@@ -188,6 +188,7 @@ class Scheduler:
                 yield
         finally:
             self._active_runs -= 1
+            self.release_run(run)
 
     @contextmanager
     def expecting_film(self) -> Generator[None]:
@@ -197,11 +198,17 @@ class Scheduler:
             yield
         finally:
             self._expected_films -= 1
-            for worker in self._workers:
-                worker.changed.set()
+            self._wake_workers()
+
+    def _wake_workers(self) -> None:
+        """Let idle workers find out whether they are still kept."""
+        for worker in self._workers:
+            worker.changed.set()
 
     def keeps(self, worker: PoolWorker) -> bool:
-        """Return whether an idle worker is kept for a film, because it is the last one."""
+        """Return whether an idle worker is kept: for a held run, or as the last one for a film."""
+        if self._queue.holds_any:
+            return True
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
 
@@ -211,6 +218,16 @@ class Scheduler:
             return
         self._queue.put(*tickets)
         self._reconsider()
+
+    def hold_run(self, run: str) -> None:
+        """Start workers for the scenes of a run, but assign none of them until `release_run`."""
+        self._queue.hold(run)
+
+    def release_run(self, run: str) -> None:
+        """Let workers take the scenes of a held run; do nothing if the run is not held."""
+        if self._queue.release(run):
+            self._wake_workers()
+            self.decide()
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
         """Remove scenes from the queue. Scenes that are not in the queue are ignored."""
