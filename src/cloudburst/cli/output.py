@@ -186,7 +186,7 @@ def describe_error(error: CloudburstError) -> RenderableType:
     """Return an error formatted for a terminal, with a line for each scene fault or path in it."""
     match error:
         case InvalidScenesError(faults=faults) if faults:
-            return _describe_faults(faults)
+            return _describe_faults(error, faults)
         case OutputExistsError(paths=paths, objects=objects, reason=reason) if paths or objects:
             files = [*map(short_path, paths), *objects]
             pronoun = "it" if len(files) == 1 else "them"
@@ -201,14 +201,20 @@ def describe_error(error: CloudburstError) -> RenderableType:
             return WordWrapped(safe_text(str(error), "red"))
 
 
-def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
+def _describe_faults(error: InvalidScenesError, faults: tuple[SceneFault, ...]) -> Group:
     lines: list[RenderableType] = []
     for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
         if scene:
             lines += [safe_text(scene, "bold"), Padding(_fault_table(group), (0, 0, 0, 2))]
         else:  # a fault of the whole run
             lines.append(_fault_table(group))
-    total = f"{pluralize(len(faults), 'fault')}; nothing was started."
+    outcome = "nothing was started."
+    if error.tasks:
+        outcome = (
+            f"{pluralize(error.tasks, 'task')} {'was' if error.tasks == 1 else 'were'} started and "
+            f"stopped after {format_duration(error.seconds)}: {format_usd(error.usd)} so far."
+        )
+    total = f"{pluralize(len(faults), 'fault')}; {outcome}"
     return Group(*lines, *_more(len(faults)), Text(total, "red"))
 
 

@@ -116,6 +116,7 @@ async def _run(
         limits=request.limits,
         timeouts=request.timeouts,
         settings=request.settings,
+        early_launch=request.early_launch,
     ) as client:
         run = None
         try:
