@@ -1,0 +1,126 @@
+"""Program that checks inputs with our client: ``python run_inputs_client.py KIND JOB``.
+
+KIND is ``preflight``, ``command``, ``program`` or ``resume``: see ``benchmarks/inputs.py``. JOB is
+the file that `cloud.account.run_client` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cloud.metrics import cpu_seconds
+
+START = """
+import sys
+from cloudburst.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Opened:
+    """Number of opened files below a folder, counted by an audit hook of Python."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.count = 0
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        """Count a file that is being opened."""
+        if event == "open" and str(args[0]).startswith(self.folder):
+            self.count += 1
+
+
+def check(scenes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the seconds of the check of all inputs."""
+    from cloudburst.input_cache import InputCache  # noqa: PLC0415
+    from cloudburst.models.limits import Limits  # noqa: PLC0415
+    from cloudburst.models.options import RenderOptions  # noqa: PLC0415
+    from cloudburst.preflight import check_scenes  # noqa: PLC0415
+    from cloudburst.scene_fingerprints import add_fingerprints  # noqa: PLC0415
+
+    began, cpu, cache = time.time(), cpu_seconds(), InputCache()
+    checked = check_scenes(scenes, RenderOptions(), Limits(), cache=cache)
+    header_wall, header_cpu = time.time() - began, cpu_seconds() - cpu
+    add_fingerprints(checked, {}, cache=cache)
+    wall, cpu = time.time() - began, cpu_seconds() - cpu
+    return {
+        "began": began,
+        "wall": wall,
+        "cpu": cpu,
+        "header_wall": header_wall,
+        "header_cpu": header_cpu,
+    }
+
+
+def command(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return when ``cloudburst render`` was started; end it once a task was launched."""
+    scenes = folder / "scenes.json"
+    scenes.write_text(json.dumps(job["scenes"]), "utf-8")
+    words = ["render", str(scenes), "--to", job["to"], "--backend", "fargate", "--json"]
+    began = time.time()
+    with subprocess.Popen(
+        [sys.executable, "-c", START, *words], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"worker.launched"' in line:
+                process.send_signal(signal.SIGINT)
+                break
+        process.stdout.read()
+    return {"began": began}
+
+
+async def program(job: dict[str, Any], *, resume: bool) -> dict[str, Any]:
+    """Return when a client was called; end its run once a task was launched."""
+    import cloudburst.aws.fargate.backend  # noqa: PLC0415
+    import cloudburst.preflight  # noqa: F401, PLC0415
+    from cloudburst import Client, Limits, fargate  # noqa: PLC0415
+    from cloudburst.models.events import WorkerLaunched  # noqa: PLC0415
+
+    opened = Opened(str(Path(job["scenes"][0]["image_path"]).parent))
+    sys.addaudithook(opened)
+
+    async def launch(client: Client, *, again: bool) -> float:
+        began = time.time()
+        async with client.stream(job["scenes"], to=job["to"], name="bench", resume=again) as run:
+            async for event in run:
+                if isinstance(event, WorkerLaunched):
+                    break
+        return began
+
+    limits = Limits(workers=job["workers"])
+    async with Client(fargate(), limits=limits, early_launch=not resume) as client:
+        if not resume:
+            return {"began": await launch(client, again=False)}
+        await launch(client, again=False)
+        opened.count = 0
+        began = time.time()
+        await launch(client, again=True)
+        return {"began": began, "opened": opened.count, "wall": time.time() - began}
+
+
+def main() -> None:
+    kind, path = sys.argv[1], Path(sys.argv[2])
+    job = json.loads(path.read_text("utf-8"))
+    match kind:
+        case "preflight":
+            figures = check(job["scenes"])
+        case "command":
+            figures = command(job, path.parent)
+        case _:
+            figures = anyio.run(lambda: program(job, resume=kind == "resume"))
+    figures["returned"] = time.time()
+    Path(job["result"]).write_text(json.dumps(figures), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
