@@ -104,7 +104,7 @@ class AttemptPhases:
     def _note_progress(self, share: float) -> None:
         if self._assignment.start_encode():
             self._note_start()
-        self._assignment.progress = share
+        self._assignment.note_progress(share)
         self._timeout.note_progress(share)
         self._context.emit(SceneProgress, task=self._task, progress=share)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 import anyio
 
@@ -103,6 +104,15 @@ class AssignmentState(Enum):
     DOWNLOADING = auto()
 
 
+class Progress(NamedTuple):
+    """Report of the progress of an encode."""
+
+    share: float
+    """Share of the encode that is done, between 0 and 1."""
+    at: float
+    """Time of the report."""
+
+
 def _do_nothing() -> None:
     """Do nothing."""
 
@@ -117,10 +127,10 @@ class Assignment:
     state: AssignmentState = AssignmentState.UPLOADING
     encoding_since: float | None = None
     """Time at which the encode started; ``None`` before."""
-    encode_ends: float | None = None
-    """Time at which the encode is expected to end; ``None`` before it has started."""
-    progress: float = 0.0
-    """Share of the encode that is done, between 0 and 1; 0 if the worker reports no progress."""
+    first_progress: Progress | None = None
+    """First report of a progress above 0; ``None`` before, or if the worker reports none."""
+    last_progress: Progress | None = None
+    """Latest report of a progress above 0; ``None`` before the first one."""
     superseded: bool = False
     """True if the other assignment of the scene, the first one or the copy, has encoded it
     first."""
@@ -219,6 +229,12 @@ class Assignment:
         self._set_state(AssignmentState.ENCODING)
         return True
 
+    def note_progress(self, share: float) -> None:
+        """Note the share of the encode that is done, between 0 and 1."""
+        if share > 0:
+            self.last_progress = Progress(share, anyio.current_time())
+            self.first_progress = self.first_progress or self.last_progress
+
     def note_slot(self, *, is_free: bool) -> None:
         """Note whether an encoder slot is free for the queued scene."""
         if is_free != self.has_slot:
@@ -280,6 +296,9 @@ class PoolWorker:
     exempt_from_scaling_rule: bool = False
     """True if the worker was started even though it may save no time, for example for a scene that
     has failed on all other workers. Its start-up is then not cancelled for saving no time."""
+    slowness: float = 1.0
+    """Factor by which encodes take longer on this worker than on others of its kind; 1 if they do
+    not, or if too little is known."""
     late: bool = False
     """True if the worker starts and its start-up takes longer than that of most workers. Forecasts
     do not count on it until it is ready."""

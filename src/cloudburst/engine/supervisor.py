@@ -208,7 +208,7 @@ class Supervisor:
             worker.changed = anyio.Event()
             with anyio.move_on_after(min(left, WATCH_SECONDS)) as pause:
                 await worker.changed.wait()
-            self._scheduler.tick()
+            self._scheduler.tick(worker)
             leaving = pause.cancelled_caught and await _is_leaving(connection)
             if leaving and not worker.stop_announced:
                 self._scheduler.drain(worker)
@@ -233,7 +233,7 @@ class Supervisor:
         self._record.update(status)
         self._writers.note(self._record, lazily=True)
         if self._worker.starting:
-            self._scheduler.tick()
+            self._scheduler.tick(self._worker)
 
     def on_stop(self, accepted: bool) -> None:
         """Record whether the backend has accepted the stop of the task."""

@@ -83,6 +83,14 @@ class Performance:
     measured: frozenset[Measure] = frozenset()
     """Phases whose values were measured; the values of the others are assumed."""
 
+    def slowed(self, factor: float) -> Performance:
+        """Return the performance of a worker whose encodes take longer by a factor."""
+        return replace(
+            self,
+            seconds_per_scene=factor * self.seconds_per_scene,
+            seconds_per_work=factor * self.seconds_per_work,
+        )
+
     def encode_seconds(self, work: float) -> float:
         """Return the expected encode time of a scene, in seconds.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.pool_state import PoolWorker, Ticket
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.engine.worker_record import Attempt, PhaseSpan
+from cloudburst.engine.worker_record import Attempt, PhaseSpan, WorkerRecord
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
+from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
 from support.harness import engine, known, working
@@ -30,7 +31,15 @@ def check_shared_encode(backend):
     )
     spans = [PhaseSpan("upload", 0.0, 1.0), PhaseSpan("encode", 1.0, 6.0)]
     attempt = Attempt(run="r", scene="s", spans=spans, shared_seconds=3.0)
-    estimator.learn_scene(backend, attempt, ticket)
+    worker = PoolWorker(
+        backend=backend,
+        number=0,
+        spec=TaskSpec(),
+        record=WorkerRecord(backend="fake", run="r"),
+        max_assignments=1,
+        expected_audio_seconds=1.0,
+    )
+    estimator.learn_scene(worker, attempt, ticket)
     performance = estimator.performance(backend)
     assert performance.encode_seconds(32.0) == pytest.approx(8.0)
     assert performance.transfer_seconds == 1.0

@@ -118,6 +118,26 @@ def further_workers(
     return _best(load, workers, new, most=most, goal=goal).workers
 
 
+def best_outcome(
+    load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
+) -> Outcome:
+    """Return the forecast of a run with the number of further workers that is best for it.
+
+    No worker of a kind that was never measured is considered.
+
+    Args:
+        load: Scenes to encode.
+        workers: Workers that are ready or starting, at least one.
+        new: Kind of worker that is started now.
+        room: Largest number of workers to start.
+        goal: What the decision must achieve.
+    """
+    most = min(room, -(-load.scenes // new.encoder_slots))
+    if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
+        return forecast(load, workers, new, 0)
+    return _best(load, workers, new, most=most, goal=goal)
+
+
 def forecast(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, number: int
 ) -> Outcome:

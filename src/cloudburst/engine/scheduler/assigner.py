@@ -188,9 +188,10 @@ class Assigner:
         return self._workers.longest_waiting(fits)
 
     def start_copy(self, straggler: Assignment, worker: PoolWorker) -> None:
-        """Start a speculative copy on a worker if it has a free slot and the budget allows it."""
+        """Start a speculative copy on a worker if it has room and the budget allows it."""
         ticket = straggler.ticket
-        if not worker.has_room(ahead=False) or not self._can_pay(worker, ticket):
+        has_room = worker.has_room(ahead=False) or worker.has_room(ahead=True)
+        if not has_room or not self._can_pay(worker, ticket):
             return
         assert ticket.on_copy is not None, "a straggler may have a copy"
         start, ticket.on_copy = ticket.on_copy, None

@@ -16,13 +16,17 @@ from cloudburst.engine.forecast.simulation import (
     Schedule,
     SimulatedWorker,
 )
-from cloudburst.engine.pool_state import AssignmentState, PoolWorker, Ticket
+from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import Attempt
 from cloudburst.models.performance import Measure, Performance, Sample
 from cloudburst.ports import Backend
 
+MIN_ENCODES_FOR_SPEED = 3
+"""Number of measured encodes of a kind of worker from which the speed of a single worker is
+compared with them."""
 SEND_AHEAD_SECONDS = 10.0
 """Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
 to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
@@ -63,7 +67,10 @@ class Estimator:
         self._measurements = measurements
         self._snapshot: PoolSnapshot | None = None
         self._performances: dict[str, Performance] = {}
+        self._slowed: dict[tuple[str, float], Performance] = {}  # by backend and slowness
         self._new_samples: list[Sample] = []
+        self._speeds = WorkerSpeeds(self._known_performance)
+        self._copies: dict[Assignment, None] = {}
         self.slowest = SlowestTimes()
         """Slowest start-up and slowest scene of this client so far, for the budget."""
 
@@ -74,7 +81,7 @@ class Estimator:
         self.slowest.add_startup(seconds)
         self._learn(backend, "startup", seconds)
 
-    def learn_scene(self, backend: Backend, attempt: Attempt, ticket: Ticket) -> None:
+    def learn_scene(self, worker: PoolWorker, attempt: Attempt, ticket: Ticket) -> None:
         """Add the times of an attempt that has made a video to the measurements.
 
         The time of an encode is the sum over all encoder slots that have taken part in it.
@@ -83,8 +90,10 @@ class Estimator:
         took = sum(span.ended_at - span.started_at for span in attempt.spans)
         self.slowest.add_scene(took + shared, ticket.audio_seconds)
         transfer = attempt.seconds("upload") + attempt.seconds("download")
-        self._learn(backend, "encode", attempt.seconds("encode") + shared, ticket.work)
-        self._learn(backend, "transfer", transfer, ticket.work)
+        encode = attempt.seconds("encode") + shared
+        self._speeds.learn(worker, encode, ticket.work)
+        self._learn(worker.backend, "encode", encode, ticket.work)
+        self._learn(worker.backend, "transfer", transfer, ticket.work)
 
     def learn_stop(self, backend: Backend, seconds: float) -> None:
         """Add the time of a worker's stop to the measurements.
@@ -102,7 +111,12 @@ class Estimator:
         if backend.kind:
             self._new_samples.append(sample)
         self._performances.clear()
+        self._slowed.clear()
         self._snapshot = None
+
+    def forget(self, worker: PoolWorker) -> None:
+        """Forget the speed of a worker that has ended."""
+        self._speeds.forget(worker)
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples that were measured since the last call.
@@ -123,6 +137,23 @@ class Estimator:
             self._performances[backend.name] = known
         return known
 
+    def worker_performance(self, worker: PoolWorker) -> Performance:
+        """Return the expected performance of a worker, whose own speed was measured."""
+        usual, slowness = self.performance(worker.backend), worker.slowness
+        if slowness == 1:
+            return usual
+        key = worker.backend.name, slowness
+        if key not in self._slowed:
+            self._slowed[key] = usual.slowed(slowness)
+        return self._slowed[key]
+
+    def _known_performance(self, worker: PoolWorker) -> Performance | None:
+        """Return the usual performance of a kind of worker; ``None`` after too few encodes."""
+        kind = worker.backend.kind or worker.backend.name
+        if self._measurements.count(kind, "encode") < MIN_ENCODES_FOR_SPEED:
+            return None
+        return self.performance(worker.backend)
+
     def has_measured(self, backend: Backend, *measures: Measure) -> bool:
         """Return whether all given measures of a backend's workers were measured, not assumed."""
         return self.performance(backend).measured.issuperset(measures)
@@ -130,16 +161,14 @@ class Estimator:
     # Forecasts.
 
     def update_encode_ends(self, worker: PoolWorker) -> None:
-        """Update the times at which the encodes on a worker are expected to end."""
-        performance = self.performance(worker.backend)
-        ends = list[float]()
-        for each in worker.assignments:
-            if each.state is AssignmentState.ENCODING and each.encoding_since is not None:
-                if each.encode_ends is None:
-                    seconds = performance.encode_seconds(each.ticket.work)
-                    each.encode_ends = each.encoding_since + seconds
-                ends.append(each.encode_ends)
-        worker.encode_ends = tuple(sorted(ends))
+        """Update the speed of a worker, and the times at which its encodes are expected to end."""
+        self._speeds.update(worker)
+        encoding = (each for each in worker.assignments if each.state is AssignmentState.ENCODING)
+        worker.encode_ends = tuple(sorted(map(self.encode_end, encoding)))
+
+    def encode_end(self, assignment: Assignment) -> float:
+        """Return the time at which a running encode is expected to end, on anyio's clock."""
+        return encode_end(assignment, self.performance(assignment.worker.backend))
 
     def send_ahead_until(self) -> float:
         """Return the time by which a running encode must end for the next scene to be uploaded now.
@@ -152,6 +181,17 @@ class Estimator:
             return math.inf
         transfer = max(self.performance(each).transfer_seconds for each in self._backends)
         return anyio.current_time() + SEND_AHEAD_SECONDS + 2 * transfer
+
+    @property
+    def copies(self) -> tuple[Assignment, ...]:
+        """Slow encodes of which a copy is wanted, the one that ends last first."""
+        return tuple(self._copies)
+
+    def want_copies(self, copies: Iterable[Assignment]) -> None:
+        """Set of which slow encodes a copy is wanted: forecasts assign their scenes again."""
+        wanted = dict.fromkeys(copies)
+        if wanted or self._copies:
+            self._copies, self._snapshot = wanted, None
 
     def invalidate(self) -> None:
         """Discard the snapshot, because workers or the queue have changed."""
@@ -167,10 +207,10 @@ class Estimator:
         now, running = anyio.current_time(), 0.0
         workers, assigned = dict[PoolWorker, SimulatedWorker](), list[float]()
         for worker in self._workers.expected():
-            performance = self.performance(worker.backend)
-            encoding, waiting = self._assigned(worker, now)
-            if encoding:
-                running = max(running, max(encoding) + performance.transfer_seconds)
+            performance = self.worker_performance(worker)
+            encoding, waiting, left = self._assigned(worker, now)
+            if left:
+                running = max(running, left + performance.transfer_seconds)
             assigned += waiting
             ready_in = self._ready_in(worker, now)
             idle = worker.encoder_slots - len(encoding)
@@ -202,20 +242,35 @@ class Estimator:
         startup = self.performance(worker.backend).startup_seconds
         return _remaining(startup, 0.0 if launched is None else now - launched)
 
-    def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float]]:
+    def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float], float]:
         """Return the remaining seconds of the encodes that run on a worker, and its waiting work.
 
-        The second value is the work of assigned scenes whose encode has not started, in seconds.
+        The second value is the work of assigned scenes whose encode has not started, and of scenes
+        of which a copy is wanted, in seconds. The third value is the number of seconds until all
+        other encodes are done.
         """
-        performance = self.performance(worker.backend)
-        encoding, waiting = list[float](), list[float]()
+        encoding, waiting, last = list[float](), list[float](), 0.0
         for each in worker.assignments:
-            if each.state is AssignmentState.ENCODING and each.encoding_since is not None:
-                expected = performance.encode_seconds(each.ticket.work)
-                encoding.append(_remaining(expected, now - each.encoding_since))
+            if each.state is AssignmentState.ENCODING:
+                left = self.encode_end(each) - now
+                encoding.append(left)
+                if each in self._copies:
+                    waiting.append(each.ticket.work)
+                else:
+                    last = max(last, self._left_of_both(each, left, now))
             elif each.state is not AssignmentState.DOWNLOADING:
                 waiting.append(each.ticket.work)
-        return encoding, waiting
+        return encoding, waiting, last
+
+    def _left_of_both(self, assignment: Assignment, left: float, now: float) -> float:
+        """Return the remaining seconds of the attempt at a scene that ends first."""
+        ticket = assignment.ticket
+        other = ticket.assignment if assignment.is_copy else ticket.copy
+        if other is None:
+            return left
+        if other.state is AssignmentState.ENCODING:
+            return min(left, self.encode_end(other) - now)
+        return 0.0  # the other one waits, and is a part of the waiting work
 
     def _load(self, assigned: Iterable[float], running: float) -> Load:
         """Return the load of the queue and of the scenes that wait on workers.
@@ -233,9 +288,9 @@ class Estimator:
             running_seconds=running,
         )
 
-    def scene_seconds(self, backend: Backend, work: float) -> float:
-        """Return the expected seconds from the upload to the download of a scene."""
-        performance = self.performance(backend)
+    def scene_seconds(self, worker: PoolWorker, work: float) -> float:
+        """Return the expected seconds from the upload to the download of a scene on a worker."""
+        performance = self.worker_performance(worker)
         return performance.transfer_seconds + performance.encode_seconds(work)
 
     def can_finish(self, worker: PoolWorker, work: float) -> bool:
@@ -252,25 +307,35 @@ class Estimator:
         wait = 0.0 if worker.spare_slots > 0 else max(0.0, worker.next_slot_free_at - now)
         if math.isinf(wait):  # the end of what encodes there is not known
             return True
-        return now + wait + self.scene_seconds(worker.backend, work) <= since + lifetime
+        return now + wait + self.scene_seconds(worker, work) <= since + lifetime
 
     def is_in_time(self, ticket: Ticket, worker: PoolWorker) -> bool:
         """Return whether a worker would finish a scene within the expected makespan.
 
         The result is also True if the encode times of any worker were not measured, because a slow
         worker is then better than an idle one. It is always True for retries, for suspect scenes,
-        and if there is only one backend.
+        and if there is only one backend and the worker is not slow.
         """
-        if len(self._backends) == 1 or ticket.avoided_tasks or ticket.suspect:
+        if ticket.avoided_tasks or ticket.suspect:
             return True
-        snapshot, performance = self.snapshot(), self.performance(worker.backend)
+        if len(self._backends) == 1 and (worker.slowness == 1 or self._queue_takes(ticket, worker)):
+            return True
+        snapshot = self.snapshot()
         if not snapshot.measured:
             return True
         known = snapshot.workers.get(worker)
         free_in = min(known.free_in) if known else 0.0
-        encoded_in = free_in + performance.encode_seconds(ticket.work)
         makespan = snapshot.schedule.unshared_makespan
-        return encoded_in + performance.transfer_seconds <= makespan + _TOLERANCE
+        return free_in + self.scene_seconds(worker, ticket.work) <= makespan + _TOLERANCE
+
+    def _queue_takes(self, ticket: Ticket, worker: PoolWorker) -> bool:
+        """Return whether the queue lasts longer than a scene on a worker that has a free slot.
+
+        This is a quick check, without a simulation.
+        """
+        seconds = self._queue.total_work * self.performance(worker.backend).seconds_per_work
+        slots = self._workers.ready_slots + self._workers.starting_slots
+        return seconds / max(slots, 1) > self.scene_seconds(worker, ticket.work)
 
     def needless_workers(self) -> list[PoolWorker]:
         """Return the starting workers that are not expected to get a scene."""

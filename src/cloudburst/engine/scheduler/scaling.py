@@ -10,8 +10,15 @@ from itertools import count
 
 import anyio
 
-from cloudburst.engine.forecast.scaling_rule import Goal, further_workers, next_step
-from cloudburst.engine.pool_state import PoolWorker, WorkerState
+from cloudburst.engine.forecast.billing_forecast import worker_usd
+from cloudburst.engine.forecast.scaling_rule import (
+    Goal,
+    Outcome,
+    best_outcome,
+    further_workers,
+    next_step,
+)
+from cloudburst.engine.pool_state import PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
@@ -96,14 +103,34 @@ class Autoscaler:
     def start_workers(self) -> None:
         """Start as many workers as the scaling rule says, as far as the budget allows it."""
         limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
-        while len(self._queue) > self._claimed_scenes() and len(self._unanswered) < limit:
+        while self._waiting_scenes > self._claimed_scenes() and len(self._unanswered) < limit:
             worker = self._next_worker()
             if worker is None:
                 break
             self._unanswered.add(worker)
             self._add(worker)
-
         self._make_room()
+
+    @property
+    def _waiting_scenes(self) -> int:
+        """Number of scenes that wait in the queue or for a copy of their encode."""
+        return len(self._queue) + len(self._estimator.copies)
+
+    def _first_ticket(self) -> Ticket:
+        """Return the next ticket of the queue, or else the first one of which a copy is wanted."""
+        return self._queue.first() if len(self._queue) else self._estimator.copies[0].ticket
+
+    def badness(self) -> tuple[float, float]:
+        """Return a sort key of the forecast of all runs with the best number of further workers."""
+        snapshot, goal = self._estimator.snapshot(), self._goal()
+        workers = tuple(snapshot.workers.values())
+        for backend in self._health.with_room:
+            if backend.usd_per_second and not backend.eager:
+                new, room = self._estimator.new_worker(backend), self._health.room(backend)
+                outcome = best_outcome(snapshot.load, workers, new, room=room, goal=goal)
+                return goal.badness(outcome)
+        usd = sum(map(worker_usd, workers, snapshot.schedule.worker_ends))
+        return goal.badness(Outcome(0, snapshot.schedule.makespan, usd))
 
     def review_starts(self) -> bool:
         """Find late starts, and return whether there are new ones."""
@@ -117,7 +144,7 @@ class Autoscaler:
 
     def _make_room(self) -> None:
         """Stop overdue workers in whose place another one is needed that would exceed a limit."""
-        if len(self._queue) <= self._claimed_scenes():
+        if self._waiting_scenes <= self._claimed_scenes():
             return
         for late in self._late_starts.overdue():
             new = self._new_worker(late.backend, exempt=False)
@@ -147,6 +174,8 @@ class Autoscaler:
                 continue  # its stop was not accepted yet
             # After a refusal by the budget, any worker that can be paid for is better than none.
             refused = self._budget.refusal() is not None
+            if backend.eager and not len(self._queue):
+                continue  # its caller has planned no task for a copy
             exempt = backend.eager or refused or self._all_workers_avoided()
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
@@ -188,21 +217,23 @@ class Autoscaler:
     def _number_to_start(self, backend: Backend, *, room: int) -> int:
         """Return how many workers of a backend to start by the scaling rule, at most ``room``."""
         snapshot = self._estimator.snapshot()
-        goal = Goal(
-            hour_usd=float(self._limits.hour_usd),
-            deadline=self._queue.earliest_deadline - anyio.current_time(),
-        )
         return further_workers(
             snapshot.load,
             tuple(snapshot.workers.values()),
             self._estimator.new_worker(backend),
             room=room,
-            goal=goal,
+            goal=self._goal(),
+        )
+
+    def _goal(self) -> Goal:
+        return Goal(
+            hour_usd=float(self._limits.hour_usd),
+            deadline=self._queue.earliest_deadline - anyio.current_time(),
         )
 
     def _explain(self, backend: Backend, number: int, room: int) -> None:
         """Log once for each run why no more tasks are started although more are allowed."""
-        run = self._queue.first().run
+        run = self._first_ticket().run
         if run in self._explained_runs:
             return
         self._explained_runs.append(run)
@@ -218,7 +249,7 @@ class Autoscaler:
             )
 
     def _new_worker(self, backend: Backend, *, exempt: bool) -> PoolWorker:
-        first = self._queue.first()
+        first = self._first_ticket()
         return PoolWorker(
             backend=backend,
             number=next(self._numbers),
@@ -254,7 +285,7 @@ class Autoscaler:
         """Cancel the start-up of workers that are not expected to get a scene."""
         if self._limits.idle or not self._workers.starting():
             return
-        scenes_wait = len(self._queue) or self._workers.has_waiting_assignments
+        scenes_wait = self._waiting_scenes or self._workers.has_waiting_assignments
         starting = self._workers.starting()
         for worker in self._estimator.needless_workers() if scenes_wait else starting:
             self._cancel(worker)

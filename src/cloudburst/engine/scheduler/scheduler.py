@@ -18,7 +18,7 @@ from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.paused_runs import PausedRuns
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.scaling import Autoscaler
-from cloudburst.engine.scheduler.speculation import stragglers
+from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_expiring
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import Attempt, WorkerRecord
@@ -84,6 +84,7 @@ class Scheduler:
             estimator=self._estimator,
             on_phase_end=self.decide,
         )
+        self._speculation = Speculation(workers, self._estimator, badness=self._autoscaler.badness)
         unassign, decide = self._assigner.unassign, self._reconsider
         self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
         self._active_runs = 0
@@ -105,19 +106,27 @@ class Scheduler:
         """
         if changed_worker is not None:
             changed_worker.grant_slots()
-            self._estimator.update_encode_ends(changed_worker)
+            self._update_times(changed_worker)
             self._workers.refresh(changed_worker)
         if not self.closed:
             self._budget.begin_round()
             self._estimator.invalidate()
+            if self._limits.speculative_copies:
+                self._speculation.review()
+                self._copy_longest()
             self._assigner.assign_queue()
             self._autoscaler.start_workers()
             self._fail_hopeless()
             self._assigner.move_waiting()
             self._autoscaler.cancel_needless()
-            self._copy_stragglers()
+            self._copy_others()
         self.decision_made.set()
         self.decision_made = anyio.Event()
+
+    def _update_times(self, worker: PoolWorker) -> None:
+        """Update the speed of a worker and the expected times of its encodes."""
+        self._estimator.update_encode_ends(worker)
+        self._speculation.note(worker)
 
     def _reconsider(self) -> None:
         self._autoscaler.reconsider()
@@ -138,26 +147,42 @@ class Scheduler:
             ticket.error = error
             ticket.notify()
 
-    def _copy_stragglers(self) -> None:
-        """Start speculative copies of slow scenes on free workers, when no scene waits."""
-        scenes_wait = len(self._queue) or self._workers.has_waiting_assignments
-        if scenes_wait or not self._limits.speculative_copies:
-            return
-        for straggler, free in stragglers(self._workers, self._estimator):
-            self._assigner.start_copy(straggler, free)
+    def _copy_longest(self) -> None:
+        """Start the copies that are wanted of scenes that are longer than all waiting ones."""
+        if self._estimator.copies:
+            (longest,) = self._queue.longest_works(1) or (0.0,)
+            self._start_copies(min_work=longest)
 
-    def tick(self) -> None:
-        """Make decisions again if the last tick was at least `TICK_SECONDS` ago.
+    def _copy_others(self) -> None:
+        """Start the copies that are wanted, when no scene waits."""
+        if not (len(self._queue) or self._workers.has_waiting_assignments):
+            self._start_copies(min_work=0.0)
 
-        Nothing happens while no scene waits and no worker has a free encoder slot, or while workers
-        only start, without a deadline or a new late start.
+    def _start_copies(self, *, min_work: float) -> None:
+        copies = self._estimator.copies
+        for slow in copies:
+            free = self._speculation.worker_for(slow) if slow.ticket.work >= min_work else None
+            if free is not None:
+                self._assigner.start_copy(slow, free)
+        if copies:
+            left = (slow for slow in copies if slow.ticket.copy is None)
+            self._estimator.want_copies(left)
+
+    def tick(self, worker: PoolWorker) -> None:
+        """Update the expected times of a worker, and make decisions again after `TICK_SECONDS`.
+
+        No decision is made while no scene waits, no worker has a free encoder slot and no encode is
+        slow, or while workers only start, without a deadline or a new late start.
         """
         now = anyio.current_time()
+        if worker.assignments:
+            self._update_times(worker)
         if now < self._last_tick + TICK_SECONDS:
             return
         self._last_tick = now
         late = self._autoscaler.review_starts()
-        if not (len(self._queue) or self._workers.has_free_slot):
+        slow = self._speculation.has_slow_encodes
+        if not (len(self._queue) or self._workers.has_free_slot or slow):
             return
         if not (late or self._workers.ready_slots or self._queue.earliest_deadline < math.inf):
             return
@@ -270,7 +295,7 @@ class Scheduler:
         attempt.finished = True
         self._health.on_scene_finished(worker.backend)
         if not ticket.is_film:
-            self._estimator.learn_scene(worker.backend, attempt, ticket)
+            self._estimator.learn_scene(worker, attempt, ticket)
         self._autoscaler.reconsider()
 
     def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:
@@ -358,6 +383,8 @@ class Scheduler:
         """
         self._health.on_ended(worker)
         self._workers.remove(worker)
+        self._estimator.forget(worker)
+        self._speculation.forget(worker)
         self._budget.add_stopped(worker.record)
         self._autoscaler.reconsider()
         self.on_launch_answered(worker)

@@ -1,8 +1,9 @@
-"""Speculative execution: the choice of slow scenes to encode again, and of workers for that."""
+"""Speculative execution: the choice of slow encodes that are worth a second attempt elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import anyio
 
@@ -10,65 +11,121 @@ from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.workers import WorkerIndex
 
-STRAGGLER_FACTOR = 2.0
-"""Multiple of the expected time after which an encode counts as a straggler. The value is a choice:
-encode times on one kind of worker differ by less (``Performance.encode_range``), and a copy costs a
-whole encode."""
+MIN_COPY_MARGIN = 1.1
+"""Factor by which the encode of a copy is assumed to take longer than expected, at least. If the
+range of encode times was measured, its upper end counts."""
+REVIEW_SECONDS = 1.0
+"""Seconds between two reviews of slow encodes."""
+MAX_COPIES_REVIEWED = 6
+"""Largest number of slow encodes of which a review forecasts the effect of a copy."""
 
 
-def stragglers(
-    workers: WorkerIndex, estimator: Estimator
-) -> Iterator[tuple[Assignment, PoolWorker]]:
-    """Yield encodes that are much slower than expected, each with a free worker for a copy.
+class Speculation:
+    """Choice of slow encodes that are encoded a second time.
 
-    The slowest encode, relative to its expected time, comes first. A worker is chosen only if a
-    copy there is expected to finish before the encode that is running. Suspect scenes are left out,
-    as are workers whose encode times were not measured or that cannot cancel an encode: the slower
-    of the two attempts is cancelled.
+    A copy is wanted if the encode would end later than a fresh attempt on another worker, even if
+    that one is slow, and if the run is better off: a copy is judged like a task, by the bill and
+    the value of the waiting time. Tasks that are started for copies are a part of that forecast.
+
+    Suspect scenes are left out, as are workers whose encode times were not measured or that cannot
+    cancel an encode: the slower of the two attempts is cancelled.
+
+    Args:
+        workers: Workers of the client.
+        estimator: Estimator, whose ``copies`` are those that are wanted.
+        badness: Function that returns a sort key of the best forecast with the estimator's copies.
     """
-    free = [each for each in workers.with_free_slot() if _can_speculate(each, estimator)]
-    if not free:
-        return
-    now = anyio.current_time()
-    late = [
-        (lateness, assignment)
-        for worker in workers.usable()
-        for assignment in worker.assignments
-        if (lateness := _lateness(assignment, estimator, now)) > STRAGGLER_FACTOR
-    ]
-    for _, assignment in sorted(late, key=lambda pair: -pair[0]):
-        for worker in free:
-            if worker is not assignment.worker and _may_win(worker, assignment, estimator, now):
-                yield assignment, worker
-                break
 
+    def __init__(
+        self,
+        workers: WorkerIndex,
+        estimator: Estimator,
+        *,
+        badness: Callable[[], tuple[float, float]],
+    ) -> None:
+        self._workers = workers
+        self._estimator = estimator
+        self._badness = badness
+        self._slow: dict[PoolWorker, None] = {}  # workers with an encode that may need a copy
+        self._reviewed_at = 0.0
 
-def _can_speculate(worker: PoolWorker, estimator: Estimator) -> bool:
-    return worker.backend.cancels_encodes and estimator.has_measured(worker.backend, "encode")
+    @property
+    def has_slow_encodes(self) -> bool:
+        """True if any encode may need a copy."""
+        return bool(self._slow)
 
+    def note(self, worker: PoolWorker) -> None:
+        """Note whether a worker whose expected times have changed has a slow encode."""
+        if any(True for _ in self._candidates_on(worker)):
+            self._slow[worker] = None
+        else:
+            self._slow.pop(worker, None)
 
-def _lateness(assignment: Assignment, estimator: Estimator, now: float) -> float:
-    """Return the time of an encode so far, divided by its expected time; 0 if it gets no copy."""
-    ticket, since = assignment.ticket, assignment.encoding_since
-    if assignment.state is not AssignmentState.ENCODING or since is None:
-        return 0.0
-    expected = estimator.performance(assignment.worker.backend).encode_seconds(ticket.work)
-    lateness = (now - since) / max(expected, 0.1)
-    if lateness <= STRAGGLER_FACTOR or assignment.is_copy:
-        return 0.0
-    if ticket.on_copy is None or ticket.suspect or not _can_speculate(assignment.worker, estimator):
-        return 0.0
-    return lateness
+    def forget(self, worker: PoolWorker) -> None:
+        """Forget a worker that has ended."""
+        self._slow.pop(worker, None)
 
+    def review(self) -> None:
+        """Decide of which slow encodes copies are wanted."""
+        now, estimator = anyio.current_time(), self._estimator
+        if not self._slow or now < self._reviewed_at + REVIEW_SECONDS:
+            estimator.want_copies([each for each in estimator.copies if self._may_copy(each)])
+            return
+        self._reviewed_at = now
+        ends = {each: end for worker in self._slow for each, end in self._candidates_on(worker)}
+        candidates = list(islice(sorted(ends, key=lambda each: -ends[each]), MAX_COPIES_REVIEWED))
+        estimator.want_copies(())
+        best, wanted = self._badness() if candidates else (0.0, 0.0), list[Assignment]()
+        for count in range(1, len(candidates) + 1):
+            estimator.want_copies(candidates[:count])
+            badness = self._badness()
+            if badness < best:
+                best, wanted = badness, candidates[:count]
+        estimator.want_copies(wanted)
 
-def _may_win(worker: PoolWorker, assignment: Assignment, estimator: Estimator, now: float) -> bool:
-    """Return whether a copy that starts now may be done before the running encode."""
-    ticket, since = assignment.ticket, assignment.encoding_since
-    if worker.record.task in ticket.avoided_tasks or since is None:
-        return False
-    performance = estimator.performance(worker.backend)
-    copy_takes = performance.transfer_seconds + performance.encode_seconds(ticket.work)
-    passed, progress = now - since, assignment.progress
-    # Extrapolate the progress; without one, expect the encode to take as long again.
-    left = passed * (1 - progress) / progress if progress else passed
-    return copy_takes < passed and copy_takes < left
+    def _candidates_on(self, worker: PoolWorker) -> Iterator[tuple[Assignment, float]]:
+        """Yield the slow encodes of a worker, with the time at which each is expected to end."""
+        if not worker.usable:
+            return
+        for assignment in worker.assignments:
+            if self._may_copy(assignment):
+                end = self._estimator.encode_end(assignment)
+                if end > anyio.current_time() + self._copy_seconds(assignment, worker, slowness=1):
+                    yield assignment, end
+
+    def _may_copy(self, assignment: Assignment) -> bool:
+        ticket, backend = assignment.ticket, assignment.worker.backend
+        if assignment.state is not AssignmentState.ENCODING or assignment.is_copy:
+            return False
+        if ticket.on_copy is None or ticket.suspect or not assignment.worker.usable:
+            return False
+        return backend.cancels_encodes and self._estimator.has_measured(backend, "encode")
+
+    def _copy_seconds(
+        self, assignment: Assignment, worker: PoolWorker, *, slowness: float
+    ) -> float:
+        """Return the seconds that a copy on a worker takes if it is slower than expected."""
+        performance = self._estimator.performance(worker.backend)
+        margin = max(performance.encode_range[1], MIN_COPY_MARGIN)
+        encode = slowness * performance.encode_seconds(assignment.ticket.work)
+        return performance.transfer_seconds + margin * encode
+
+    def worker_for(self, assignment: Assignment) -> PoolWorker | None:
+        """Return a worker that would encode a copy first; ``None`` if there is none.
+
+        It has a free encoder slot, or will have one soon, so that the copy is sent ahead.
+        """
+        ticket, now = assignment.ticket, anyio.current_time()
+        left = self._estimator.encode_end(assignment) - now
+        free = self._workers.with_free_slot()
+        for worker in (*free, *self._workers.free_by(self._estimator.send_ahead_until())):
+            if worker is assignment.worker or worker.record.task in ticket.avoided_tasks:
+                continue
+            backend = worker.backend
+            if not (backend.cancels_encodes and self._estimator.has_measured(backend, "encode")):
+                continue
+            wait = 0.0 if worker.spare_slots > 0 else worker.next_slot_free_at - now
+            takes = self._copy_seconds(assignment, worker, slowness=worker.slowness)
+            if wait + takes < left and self._estimator.can_finish(worker, ticket.work):
+                return worker
+        return None
