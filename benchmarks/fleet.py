@@ -297,7 +297,8 @@ def main() -> int:
     met = measure_virtual(*arguments.virtual)
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
         os.environ["XDG_STATE_HOME"] = f"{name}/state"  # nothing is learned from fake workers
-        met += measure_client(*arguments.client, Path(name) / "client")
+        tasks, scenes = arguments.client
+        met += measure_client(tasks, scenes, Path(name) / "client")
         for tasks in () if arguments.no_real else arguments.tasks:
             met += measure_real(tasks, Path(name) / str(tasks), arguments.share)
     print("\ngoals: all met" if all(met) else f"\ngoals: {met.count(False)} MISSED")
