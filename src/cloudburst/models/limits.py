@@ -88,9 +88,8 @@ class Limits:
     they save is worth more than they add to the bill. The default is for a person or a web request
     that waits; 0: only what makes the run cheaper is started."""
     speculative_copies: bool = True
-    """True if a scene whose encode takes much longer than expected is encoded a second time on an
-    idle worker; the first finished encode counts. Only workers that can cancel an encode take
-    part."""
+    """True if a scene is encoded a second time on another worker if that is done much sooner; the
+    first finished encode counts. Only workers that can cancel an encode take part."""
 
     @property
     def decoded_audio_seconds(self) -> float:

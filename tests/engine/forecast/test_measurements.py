@@ -144,3 +144,23 @@ def test_the_best_and_the_worst_leave_alone_what_is_not_billed() -> None:
     assert (pace.best_case.startup_seconds, pace.best_case.encode_seconds(10.0)) == (40.0, 10.0)
     assert (pace.worst_case.startup_seconds, pace.worst_case.encode_seconds(10.0)) == (100.0, 60.0)
     assert pace.worst_case.worst_case == pace.worst_case
+
+
+@pytest.mark.parametrize("slow", [2.0, 4.0])
+def test_a_slow_worker_does_not_change_what_is_usual(slow):
+    """Every fourth encode was on a worker that takes longer."""
+    measurements = Measurements()
+    for number, work in enumerate([5.0, 20.0, 60.0, 9.0, 30.0] * 8):
+        seconds = work * (slow if number % 4 == 0 else 1.0)
+        measurements.add(Sample(kind="k", measure="encode", seconds=seconds, work=work))
+    performance = measurements.performance("k", Performance(seconds_per_work=3.0))
+    assert performance.encode_seconds(40.0) == pytest.approx(40.0, rel=0.01)
+    assert performance.encode_range == pytest.approx((1.0, 1.0), rel=0.01)
+
+
+def test_when_all_workers_are_slower_than_before_that_is_usual():
+    measurements = Measurements()
+    for factor in (*[1.0] * 60, *[2.0] * 16):
+        measurements.add(Sample(kind="k", measure="encode", seconds=10 * factor, work=10.0))
+    performance = measurements.performance("k", Performance())
+    assert performance.encode_seconds(10.0) == pytest.approx(20.0, rel=0.01)

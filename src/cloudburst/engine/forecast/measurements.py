@@ -16,6 +16,10 @@ AGE_DECAY = 0.95
 """Factor by which each newer encode lowers the weight of an older one in the fit: after 20 newer
 encodes it is about a third. New encodes count more because the load of a machine changes with the
 other programs on it."""
+OUTLIER_FACTOR = 1.5
+"""Factor above or below the median from which an encode does not count for the kind of worker. The
+value is a choice: encodes on one kind of worker differ by less, and a worker that is slower by more
+has its own speed in forecasts."""
 MAX_SAMPLES_OF_MEDIAN = 20
 """Number of latest samples whose median is the expected time of a start-up, transfer or stop."""
 _PRIOR_WEIGHT = 0.1
@@ -92,7 +96,9 @@ class Measurements:
             tuple(self._samples.get((kind, measure), ()))
             for measure in ("startup", "encode", "transfer", "stop")
         )
-        per_scene, per_work = _fit_encodes(encodes, assumed)
+        shortest = min((sample.work for sample in encodes), default=0.0)
+        encodes = _usual_encodes(encodes, assumed)
+        per_scene, per_work = _fit_encodes(encodes, assumed, shortest=shortest)
         startup = _latest_median(starts, assumed.startup_seconds)
         return Performance(
             startup_seconds=startup,
@@ -146,7 +152,42 @@ def _percentile_90(seconds: Sequence[float]) -> float | None:
     return quantiles(seconds, n=10, method="inclusive")[-1]
 
 
-def _fit_encodes(samples: Sequence[Sample], assumed: Performance) -> tuple[float, float]:
+def _usual_encodes(samples: tuple[Sample, ...], assumed: Performance) -> tuple[Sample, ...]:
+    """Return the samples without those of single workers that were much slower or faster.
+
+    Encodes count as usual if their time, compared with a line through all of them, is close to the
+    median, in which new encodes have more weight.
+    """
+    if len(samples) < _MIN_SAMPLES_FOR_RANGE:
+        return samples
+    shortest = min(sample.work for sample in samples)
+    per_scene, per_work = _fit_encodes(samples, assumed, shortest=shortest)
+    ratios = [each.seconds / max(per_scene + per_work * each.work, 0.01) for each in samples]
+    typical = _weighted_median(ratios, _age_weights(len(samples)))
+    return tuple(
+        sample
+        for sample, ratio in zip(samples, ratios, strict=True)
+        if typical / OUTLIER_FACTOR <= ratio <= typical * OUTLIER_FACTOR
+    )
+
+
+def _age_weights(count: int) -> list[float]:
+    """Return the weights of samples, the oldest first."""
+    return [AGE_DECAY**age for age in reversed(range(count))]
+
+
+def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    half, total = sum(weights) / 2, 0.0
+    for value, weight in sorted(zip(values, weights, strict=True)):
+        total += weight
+        if total >= half:
+            return value
+    raise AssertionError("unreachable: there is at least one value")
+
+
+def _fit_encodes(
+    samples: Sequence[Sample], assumed: Performance, *, shortest: float
+) -> tuple[float, float]:
     """Return the constant seconds of an encode, and its additional seconds per second of work.
 
     A line is fitted to the samples by weighted least squares. Two points of the assumed line,
@@ -154,12 +195,17 @@ def _fit_encodes(samples: Sequence[Sample], assumed: Performance) -> tuple[float
     samples, or only samples of the same length, the result is therefore the assumed line, scaled to
     the speed of the machine. Samples of many lengths determine the whole line. The first value may
     be negative, because the work of a scene is never 0.
+
+    Args:
+        samples: Samples of encodes.
+        assumed: Assumed performance.
+        shortest: Least work, in seconds, at which the line must be positive.
     """
     if not samples:
         return assumed.seconds_per_scene, assumed.seconds_per_work
     works = [sample.work for sample in samples]
     seconds = [sample.seconds for sample in samples]
-    weights = [AGE_DECAY**age for age in reversed(range(len(samples)))]
+    weights = _age_weights(len(samples))
     as_assumed = sum(w * assumed.encode_seconds(x) for w, x in zip(weights, works, strict=True))
     scale = sum(w * y for w, y in zip(weights, seconds, strict=True)) / max(as_assumed, 0.01)
     far = 2 * sum(w * x for w, x in zip(weights, works, strict=True)) / sum(weights)
@@ -168,7 +214,7 @@ def _fit_encodes(samples: Sequence[Sample], assumed: Performance) -> tuple[float
         seconds.append(scale * assumed.encode_seconds(x))
         weights.append(_PRIOR_WEIGHT)
     per_scene, per_work = _least_squares(works, seconds, weights)
-    if per_work > 0 and per_scene + per_work * min(works[:-2]) > 0:
+    if per_work > 0 and per_scene + per_work * shortest > 0:
         return per_scene, per_work
     return scale * assumed.seconds_per_scene, scale * assumed.seconds_per_work
 

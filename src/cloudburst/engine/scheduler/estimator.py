@@ -184,14 +184,14 @@ class Estimator:
 
     @property
     def copies(self) -> tuple[Assignment, ...]:
-        """Slow encodes of which a copy is wanted, the one that ends last first."""
+        """Slow encodes of which a copy is planned, the one that ends last first."""
         return tuple(self._copies)
 
-    def want_copies(self, copies: Iterable[Assignment]) -> None:
-        """Set of which slow encodes a copy is wanted: forecasts assign their scenes again."""
-        wanted = dict.fromkeys(copies)
-        if wanted or self._copies:
-            self._copies, self._snapshot = wanted, None
+    def plan_copies(self, copies: Iterable[Assignment]) -> None:
+        """Set of which slow encodes a copy is planned: forecasts assign their scenes again."""
+        planned = dict.fromkeys(copies)
+        if planned or self._copies:
+            self._copies, self._snapshot = planned, None
 
     def invalidate(self) -> None:
         """Discard the snapshot, because workers or the queue have changed."""
@@ -246,7 +246,7 @@ class Estimator:
         """Return the remaining seconds of the encodes that run on a worker, and its waiting work.
 
         The second value is the work of assigned scenes whose encode has not started, and of scenes
-        of which a copy is wanted, in seconds. The third value is the number of seconds until all
+        of which a copy is planned, in seconds. The third value is the number of seconds until all
         other encodes are done.
         """
         encoding, waiting, last = list[float](), list[float](), 0.0

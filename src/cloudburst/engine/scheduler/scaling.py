@@ -117,7 +117,7 @@ class Autoscaler:
         return len(self._queue) + len(self._estimator.copies)
 
     def _first_ticket(self) -> Ticket:
-        """Return the next ticket of the queue, or else the first one of which a copy is wanted."""
+        """Return the next ticket of the queue, or else the first one of which a copy is planned."""
         return self._queue.first() if len(self._queue) else self._estimator.copies[0].ticket
 
     def badness(self) -> tuple[float, float]:

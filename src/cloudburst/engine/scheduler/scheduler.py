@@ -148,13 +148,13 @@ class Scheduler:
             ticket.notify()
 
     def _copy_longest(self) -> None:
-        """Start the copies that are wanted of scenes that are longer than all waiting ones."""
+        """Start the planned copies of scenes that are longer than all waiting ones."""
         if self._estimator.copies:
             (longest,) = self._queue.longest_works(1) or (0.0,)
             self._start_copies(min_work=longest)
 
     def _copy_others(self) -> None:
-        """Start the copies that are wanted, when no scene waits."""
+        """Start the planned copies, when no scene waits."""
         if not (len(self._queue) or self._workers.has_waiting_assignments):
             self._start_copies(min_work=0.0)
 
@@ -166,7 +166,7 @@ class Scheduler:
                 self._assigner.start_copy(slow, free)
         if copies:
             left = (slow for slow in copies if slow.ticket.copy is None)
-            self._estimator.want_copies(left)
+            self._estimator.plan_copies(left)
 
     def tick(self, worker: PoolWorker) -> None:
         """Update the expected times of a worker, and make decisions again after `TICK_SECONDS`.

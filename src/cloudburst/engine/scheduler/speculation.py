@@ -23,7 +23,7 @@ MAX_COPIES_REVIEWED = 6
 class Speculation:
     """Choice of slow encodes that are encoded a second time.
 
-    A copy is wanted if the encode would end later than a fresh attempt on another worker, even if
+    A copy is planned if the encode would end later than a fresh attempt on another worker, even if
     that one is slow, and if the run is better off: a copy is judged like a task, by the bill and
     the value of the waiting time. Tasks that are started for copies are a part of that forecast.
 
@@ -32,7 +32,7 @@ class Speculation:
 
     Args:
         workers: Workers of the client.
-        estimator: Estimator, whose ``copies`` are those that are wanted.
+        estimator: Estimator, whose ``copies`` are those that are planned.
         badness: Function that returns a sort key of the best forecast with the estimator's copies.
     """
 
@@ -66,22 +66,22 @@ class Speculation:
         self._slow.pop(worker, None)
 
     def review(self) -> None:
-        """Decide of which slow encodes copies are wanted."""
+        """Decide of which slow encodes copies are planned."""
         now, estimator = anyio.current_time(), self._estimator
         if not self._slow or now < self._reviewed_at + REVIEW_SECONDS:
-            estimator.want_copies([each for each in estimator.copies if self._may_copy(each)])
+            estimator.plan_copies([each for each in estimator.copies if self._may_copy(each)])
             return
         self._reviewed_at = now
         ends = {each: end for worker in self._slow for each, end in self._candidates_on(worker)}
         candidates = list(islice(sorted(ends, key=lambda each: -ends[each]), MAX_COPIES_REVIEWED))
-        estimator.want_copies(())
-        best, wanted = self._badness() if candidates else (0.0, 0.0), list[Assignment]()
+        estimator.plan_copies(())
+        best, planned = self._badness() if candidates else (0.0, 0.0), list[Assignment]()
         for count in range(1, len(candidates) + 1):
-            estimator.want_copies(candidates[:count])
+            estimator.plan_copies(candidates[:count])
             badness = self._badness()
             if badness < best:
-                best, wanted = badness, candidates[:count]
-        estimator.want_copies(wanted)
+                best, planned = badness, candidates[:count]
+        estimator.plan_copies(planned)
 
     def _candidates_on(self, worker: PoolWorker) -> Iterator[tuple[Assignment, float]]:
         """Yield the slow encodes of a worker, with the time at which each is expected to end."""
