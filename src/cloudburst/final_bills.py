@@ -56,7 +56,7 @@ def complete_bills(runs: Sequence[JournaledRun], settings: Settings) -> list[Jou
     """
     tasks = [(run, task) for run in runs for task in _open_tasks(run.state)]
     usages = {task.task: task.usage for _, task in tasks if task.usage is not None}
-    final = _find_final_usages(settings, usages) if usages else {}
+    final = _find_final_usages(settings, usages) if usages else dict[str, Usage]()
     settled = defaultdict[JournaledRun, dict[str, TaskEntry]](dict)
     for run, task in tasks:
         if task.task in final:
