@@ -79,3 +79,17 @@ async def test_settled_waits_for_a_task_whose_stop_is_not_accepted_yet():
         await run.until_done()
         e.pool.close()
         assert (await run.settled()).cost.final
+
+
+async def test_the_page_about_a_failed_task_is_still_written():
+    cloud, journal = billed(crashing_tasks={"fake-1": 8.0}, post_mortem_takes=3.0), MemoryJournal()
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        async with e.open("a", journal=journal) as run:
+            async for event in run:
+                if event.type == "worker.failed":
+                    began = anyio.current_time()
+                    break
+        await e.pool.stop_all()
+        assert anyio.current_time() - began == pytest.approx(3, abs=1)
+        (failed, *_) = (await run.report()).workers
+    assert failed.post_mortem is not None
