@@ -6,9 +6,11 @@ import asyncio
 import os
 import pickle
 import threading
+from pathlib import Path
 
 import anyio
 import pytest
+from PIL import Image
 
 from cloudburst import Client, InvalidScenesError, Limits, SceneFault, Status, run_inputs
 from cloudburst.journal import journal_path, read_inputs, read_journal
@@ -168,6 +170,27 @@ async def test_a_fault_that_is_found_later_stops_the_tasks_and_names_their_cost(
     assert len(state.tasks) == 2
     assert list(state.scenes) == ["a", "b", "c", "d"]
     assert not list(out.glob("*.mp4*"))
+
+
+def make_broken_picture(path):
+    Image.effect_noise((2000, 2000), 90).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:1_000_000] + bytes([data[1_000_000] ^ 1]) + data[1_000_001:])
+
+
+async def test_a_flipped_bit_is_found_while_tasks_start(make_scene, out, monkeypatch):
+    monkeypatch.setattr(run_inputs, "EARLY_LAUNCH_DELAY", 0)
+    scenes = scenes_of(make_scene)
+    make_broken_picture(Path(scenes[0]["image_path"]))
+    cloud = FakeCloud(boot=30)
+    async with Client(cloud.backend, early_launch=True) as client:
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all(scenes, to=out)
+        assert not cloud.running
+    (fault,) = caught.value.faults
+    assert (fault.scene, fault.field) == ("a", "image")
+    assert fault.found.startswith("a PNG picture with a wrong checksum in a part of type IDAT")
+    assert caught.value.tasks == len(cloud.launched)
 
 
 async def test_a_fault_that_is_found_soon_costs_nothing(reading, make_scene, out):
