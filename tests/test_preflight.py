@@ -364,6 +364,15 @@ def test_a_wav_that_was_written_to_a_pipe_is_as_long_as_its_bytes(files: Path) -
     assert one.audio_seconds == pytest.approx(2, rel=0.01)
 
 
+def test_a_wav_with_endless_tiny_parts_costs_little(files: Path) -> None:
+    with (files / "a.wav").open("ab") as file:
+        file.write(bytes(30_000_000))
+    began = time.process_time()
+    (one,) = good(scene(files))
+    assert time.process_time() - began < 1
+    assert not one.audio_known
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [

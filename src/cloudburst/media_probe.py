@@ -53,6 +53,9 @@ _BYTES_PER_READ = 256
 """File size in bytes per additional read: the larger a file, the more reads beyond `_MAX_READS` are
 allowed, except in a JPEG. Programs write the pixels of a PNG in chunks of 4 KB or more, each with
 up to four reads."""
+_BYTES_PER_AUDIO_READ = 1_024
+"""Size of an audio file in bytes per additional read. tinytag reads a page of an Ogg file, of about
+4 KB, with up to three reads."""
 _REREAD_BYTES = 2**20
 """Number of bytes that Pillow may read in addition to the size of a file."""
 
@@ -244,6 +247,25 @@ class _LimitedReader:
         return data
 
 
+class _AudioReader:
+    """Audio file for tinytag, with a limit on the number of reads.
+
+    tinytag reads every part of a WAV, however small: gigabytes of zeros are parts of eight bytes.
+    """
+
+    def __init__(self, file: BinaryIO, size: int | None) -> None:
+        self._file = file
+        self._reads = _MAX_READS + (size or 0) // _BYTES_PER_AUDIO_READ
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes from the file; raise `PartNotReadError` if the limit is exceeded."""
+        self._reads -= 1
+        if self._reads < 0:
+            raise PartNotReadError
+        return self._file.read(size)
+
+
 def _open_picture(file: _LimitedReader) -> Image.Image | None:
     """Open a picture with Pillow but without ``Image.open``; return ``None`` for other formats.
 
@@ -283,7 +305,8 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
 def _tag_seconds(file: BinaryIO, kind: _FileKind, size: int | None) -> float:
     """Return the length in seconds that tinytag finds in the header, 0 for none."""
     file.seek(0)
-    tag = TinyTag.get(file_obj=file, tags=False)
+    reader = _AudioReader(file, size)
+    tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
         audio_rules.check_audio_format(tag.channels, tag.samplerate)
     seconds = tag.duration or 0.0
