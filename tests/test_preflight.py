@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.input_cache import InputCache
@@ -243,6 +243,54 @@ def test_the_preview_in_a_jpeg_does_not_pass_for_its_end(files: Path) -> None:
     (files / "a.jpg").write_bytes((data[:2] + app1 + data[2:])[:-100])
     (fault,) = faults(scene(files, image="a.jpg"))
     assert fault.found.startswith("a JPEG picture that ends too early")
+
+
+def webp_kinds(folder: Path) -> dict[str, Path]:
+    """Pictures of each form that WebP has; the noise makes them large."""
+    turned = Image.Exif()
+    turned[0x0112] = 6  # shown upright
+    picture = Image.effect_noise((900, 500), 90).convert("RGB")
+    options: dict[str, dict[str, Any]] = {
+        "lossy": {},
+        "lossless": {"lossless": True},
+        "turned": {"exif": turned},
+        "animated": {"save_all": True, "append_images": [picture.rotate(90)], "exif": turned},
+        "clear": {"lossless": True, "icc_profile": bytes(3000)},
+    }
+    for name, more in options.items():
+        (picture.convert("RGBA") if name == "clear" else picture).save(
+            folder / name, "WEBP", quality=95, **more
+        )
+    return {name: folder / name for name in options}
+
+
+def test_the_start_of_a_webp_is_enough(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = webp_kinds(files)
+    monkeypatch.setattr(WebPImagePlugin, "WebPImageFile", None)  # it reads the whole file
+    sizes = {name: kinds[name].stat().st_size for name in kinds}
+    assert min(sizes.values()) > 100_000
+    upright = {name: good(scene(files, image=name))[0].upright for name in kinds}
+    assert {name for name, is_upright in upright.items() if is_upright} == {"turned", "animated"}
+
+
+@pytest.mark.parametrize("kind", ["lossy", "lossless", "turned", "animated", "clear"])
+def test_a_broken_webp(files: Path, kind: str) -> None:
+    data = webp_kinds(files)[kind].read_bytes()
+    pixels = next(data.find(name) for name in (b"ANMF", b"VP8 ", b"VP8L") if name in data)
+    broken = {
+        "start of the pixels": data[: pixels + 8] + bytes(6) + data[pixels + 14 :],
+        "length of the pixels": data[: pixels + 4] + b"\xff\xff\xff\x7f" + data[pixels + 8 :],
+        "name of the pixels": data[:pixels] + b"\xffxyz" + data[pixels + 4 :],
+    }
+    if kind == "animated":  # the pixels of its frames are not looked at
+        del broken["start of the pixels"]
+    for name, content in broken.items():
+        (files / "broken.webp").write_bytes(content)
+        (fault,) = faults(scene(files, image="broken.webp"))
+        assert fault.found.startswith("a WebP picture"), name
+    (files / "broken.webp").write_bytes(data[:-5])
+    (fault,) = faults(scene(files, image="broken.webp"))
+    assert fault.found.startswith("a WebP picture that ends too early")
 
 
 def test_the_ending_of_a_name_is_not_believed(files: Path) -> None:

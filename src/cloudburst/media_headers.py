@@ -11,6 +11,8 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple
 
+from cloudburst.models import picture_rules
+
 _MAX_SKIPPED_PARTS = 1_000
 """Maximum number of parts of a picture before its pixels. Usual files have dozens."""
 _MIN_SKIPPED_BYTES = 1_024
@@ -19,6 +21,13 @@ _MAX_CHUNK_BYTES = 65_536
 """Maximum size in bytes of a chunk of a PNG that is read."""
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8"
+_MAX_WEBP_CHUNKS = 10_000
+"""Maximum number of chunks of a WebP that are looked at. An animation has one for each frame, and
+its EXIF data are behind them."""
+_WEBP_HEAD_BYTES = 14
+"""Number of bytes at the start of a chunk that are read: name, length, and start of the content."""
+_MAX_EXIF_BYTES = 2**20
+"""Maximum size in bytes of EXIF data of a WebP that are read. Usual data have less than 64 kB."""
 _OGG_TAIL_BYTES = 32 * 1024
 """Number of bytes at the end of an Ogg file in which its last page is searched. A page may have 64
 kB, but programs write pages of about 4 kB, and for Opus of one second."""
@@ -94,6 +103,56 @@ def _png_head(file: BinaryIO) -> BinaryIO:
         head.write(start + file.read(length + 4))
     head.seek(0)
     return head
+
+
+class WebpHead(NamedTuple):
+    """Size of a WebP picture, and its metadata."""
+
+    width: int
+    height: int
+    exif: bytes
+    """EXIF data; empty if there are none."""
+
+
+def webp_head(file: BinaryIO) -> WebpHead | None:
+    """Return the head of a WebP, without its pixels; ``None`` if the file is no WebP or is broken.
+
+    Pillow would read the whole file, and allocate memory for all pixels. The layout is that of
+    developers.google.com/speed/webp/docs/riff_container (2026-11).
+    """
+    file.seek(0)
+    start = file.read(30)
+    size = picture_rules.webp_size(start)
+    if size is None:
+        return None
+    exif, has_pixels = b"", False
+    end = 8 + int.from_bytes(start[4:8], "little")
+    at = 12
+    for _ in range(_MAX_WEBP_CHUNKS):
+        file.seek(at)
+        head = file.read(_WEBP_HEAD_BYTES)
+        name, length = head[:4], int.from_bytes(head[4:8], "little")
+        if at + 8 > end or len(head) < 8:
+            break
+        if at + 8 + length > end or not _is_webp_chunk(name, head[8:]):
+            return None
+        has_pixels |= name in {b"VP8 ", b"VP8L", b"ANMF"}
+        if name == b"EXIF" and length <= _MAX_EXIF_BYTES:
+            file.seek(at + 8)
+            exif = file.read(length)
+        at += 8 + length + length % 2
+    return WebpHead(*size, exif) if has_pixels else None
+
+
+def _is_webp_chunk(name: bytes, content: bytes) -> bool:
+    """Return whether the content of a chunk begins as that of a chunk with this name does."""
+    match name:
+        case b"VP8 ":  # a key frame: its first bit is 0, and three bytes mark its start
+            return len(content) >= 6 and not content[0] & 1 and content[3:6] == b"\x9d\x01\x2a"
+        case b"VP8L":
+            return content[:1] == b"\x2f"
+        case _:
+            return name.isascii()
 
 
 class OggAudio(NamedTuple):

@@ -18,7 +18,7 @@ from tinytag import TinyTag
 
 from cloudburst import picture_ends
 from cloudburst.media_file import MediaFile, PartNotReadError
-from cloudburst.media_headers import ogg_audio, picture_head
+from cloudburst.media_headers import ogg_audio, picture_head, webp_head
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
@@ -104,6 +104,14 @@ class PictureSize(NamedTuple):
     upright: bool
     """True if the picture is taller than wide, after the rotation by EXIF."""
 
+    @classmethod
+    def of(cls, width: int, height: int, *, exif: Image.Exif | None = None) -> PictureSize:
+        """Return the size of a picture with these EXIF data, which may rotate it."""
+        turned = False
+        with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
+            turned = exif is not None and exif.get(ExifTags.Base.Orientation, 1) in _ROTATIONS
+        return cls(width * height, upright=height < width if turned else width < height)
+
 
 class AudioLength(NamedTuple):
     """Length of an audio file before it is decoded."""
@@ -122,9 +130,8 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
     start = media.file.read(32)
     kind = _kind(start)
     picture_rules.check_webp(start, limits.image_pixels)
-    if not media.is_whole and (size := picture_rules.webp_size(start)):
-        # Pillow would read the whole file.
-        return PictureSize(size[0] * size[1], upright=size[0] < size[1])
+    if size := picture_rules.webp_size(start):
+        return _check_webp(media) if media.is_whole else PictureSize.of(*size)
     file = media.file
     try:
         if not media.is_whole:
@@ -140,8 +147,20 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
             whole = picture_ends.has_end(str(picture.format), media.file)
         if not whole:
             raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
-    width, height = picture.size
-    return PictureSize(width * height, upright=_is_upright(picture))
+    return PictureSize.of(*picture.size, exif=_exif_of(picture))
+
+
+def _check_webp(media: MediaFile) -> PictureSize:
+    """Check the chunks and the length of a WebP, whose size was checked before."""
+    head = webp_head(media.file)
+    if not picture_ends.has_end("WEBP", media.file):
+        raise InvalidInputError("a WebP picture that ends too early", "the whole file")
+    if head is None:
+        raise InvalidInputError("a WebP picture, broken", EXPECTED_PICTURE)
+    exif = Image.Exif()
+    with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
+        exif.load(head.exif)
+    return PictureSize.of(head.width, head.height, exif=exif)
 
 
 def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
@@ -152,14 +171,12 @@ def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Ima
     return picture
 
 
-def _is_upright(picture: Image.Image) -> bool:
-    width, height = picture.size
-    try:
+def _exif_of(picture: Image.Image) -> Image.Exif | None:
+    """Return the EXIF data of a picture; ``None`` if they are broken."""
+    with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
         # Not PngImageFile.getexif, which decodes the picture to find EXIF data after it.
-        orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - Pillow raises many types; the renderer ignores them, too
-        orientation = 1
-    return height < width if orientation in _ROTATIONS else width < height
+        return Image.Image.getexif(picture)
+    return None
 
 
 def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:
