@@ -123,7 +123,7 @@ def measure_all(folder: Path, arguments: argparse.Namespace) -> int:
     print(f"{number} files, {total / 1e9:.2f} GB, made in {time.monotonic() - began:.0f} s")
     (folder / "scenes.json").write_text(json.dumps(scenes), "utf-8")
     figures = dict[str, list[float]]()
-    opened = list[int]()
+    opened, left = list[int](), 0
     for _ in range(arguments.rounds):
         for kind in ("preflight", "command", "program", "resume"):
             at = folder / kind
@@ -133,6 +133,7 @@ def measure_all(folder: Path, arguments: argparse.Namespace) -> int:
             for name in ("cpu", "wall", "header_cpu", "header_wall"):
                 if name in run.figures:
                     figures.setdefault(f"{kind} {name}", []).append(run.figures[name])
+            left += run.left_running
             if "opened" in run.figures:
                 opened.append(run.figures["opened"])
             shutil.rmtree(at)
@@ -154,6 +155,7 @@ def measure_all(folder: Path, arguments: argparse.Namespace) -> int:
             met=lowest["program"] <= PROGRAM_GOAL,
         ),
         print_goal(f"resume: no input file is opened: {max(opened)}", met=not max(opened)),
+        print_goal(f"no task is left running: {left}", met=not left),
     ]
     print("\ngoals: all met" if all(met) else f"\ngoals: {met.count(False)} MISSED")
     return 0 if all(met) else 1

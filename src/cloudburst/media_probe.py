@@ -19,6 +19,7 @@ from tinytag import TinyTag
 from cloudburst import picture_ends
 from cloudburst.media_file import MediaFile, PartNotReadError
 from cloudburst.media_headers import ogg_audio, picture_head, webp_head
+from cloudburst.media_readers import AudioReader, PictureReader
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
@@ -41,23 +42,7 @@ _MIN_GUESSED_SECONDS = 0.05
 """Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
 header only."""
 
-_JPEG_HEADER_BYTES = 16 * 2**20
-"""Maximum number of bytes in a JPEG before its pixels. Metadata, colour profile, thumbnail and
-depth map together have a few MB. The file size is not used as the limit, because Pillow keeps all
-these bytes in memory."""
-_MAX_READS = 100_000
-"""Maximum number of reads of one file. Pillow makes one or two reads for each segment of a JPEG,
-one for each byte of padding before a segment, and up to four for each chunk of a PNG, all in slow
-Python code. Usual files need dozens."""
-_BYTES_PER_READ = 256
-"""File size in bytes per additional read: the larger a file, the more reads beyond `_MAX_READS` are
-allowed, except in a JPEG. Programs write the pixels of a PNG in chunks of 4 KB or more, each with
-up to four reads."""
-_BYTES_PER_AUDIO_READ = 1_024
-"""Size of an audio file in bytes per additional read. tinytag reads a page of an Ogg file, of about
-4 KB, with up to three reads."""
-_REREAD_BYTES = 2**20
-"""Number of bytes that Pillow may read in addition to the size of a file."""
+_JPEG = "a JPEG picture"
 
 
 class _FileKind(NamedTuple):
@@ -82,7 +67,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
         (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True)),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file", audio=True)),
-        (rb"\xff\xd8\xff", _FileKind("a JPEG picture", picture=True)),
+        (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True)),
         (re.escape(PNG_START), _FileKind("a PNG picture", picture=True)),
         (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
         (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
@@ -165,7 +150,9 @@ def _check_webp(media: MediaFile) -> PictureSize:
 
 def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
     with _translated_parser_errors(kind, EXPECTED_PICTURE):
-        picture = _open_picture(_LimitedReader(file, kind, size))
+        picture = _open_picture(
+            PictureReader(file, size, name=kind.name, is_jpeg=kind.name == _JPEG)
+        )
     if picture is None:
         raise InvalidInputError(kind.name, EXPECTED_PICTURE)
     return picture
@@ -240,50 +227,7 @@ def _kind(start: bytes) -> _FileKind:
     return _UNKNOWN
 
 
-class _LimitedReader:
-    """Picture file for Pillow's parsers, with limits on the number of reads and of bytes."""
-
-    def __init__(self, file: BinaryIO, kind: _FileKind, size: int | None) -> None:
-        size = size or 0
-        jpeg = kind.name == "a JPEG picture"
-        self._file = file
-        self._kind = kind
-        self._reads = _MAX_READS + (0 if jpeg else size // _BYTES_PER_READ)
-        # Other formats are read once, and Pillow reads their first bytes again.
-        self._bytes = _JPEG_HEADER_BYTES if jpeg else size + _REREAD_BYTES
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """Read bytes from the file; raise `InvalidInputError` if a limit is exceeded."""
-        data = self._file.read(size)
-        self._reads -= 1
-        self._bytes -= len(data)
-        if self._reads < 0 or self._bytes < 0:
-            found = f"{self._kind.name} in too many or too large parts"
-            raise InvalidInputError(found, "the picture as an image editor saves it")
-        return data
-
-
-class _AudioReader:
-    """Audio file for tinytag, with a limit on the number of reads.
-
-    tinytag reads every part of a WAV, however small: gigabytes of zeros are parts of eight bytes.
-    """
-
-    def __init__(self, file: BinaryIO, size: int | None) -> None:
-        self._file = file
-        self._reads = _MAX_READS + (size or 0) // _BYTES_PER_AUDIO_READ
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """Read bytes from the file; raise `PartNotReadError` if the limit is exceeded."""
-        self._reads -= 1
-        if self._reads < 0:
-            raise PartNotReadError
-        return self._file.read(size)
-
-
-def _open_picture(file: _LimitedReader) -> Image.Image | None:
+def _open_picture(file: PictureReader) -> Image.Image | None:
     """Open a picture with Pillow but without ``Image.open``; return ``None`` for other formats.
 
     The pixel limit and the warnings of ``Image.open`` depend on global settings of the process,
@@ -322,7 +266,7 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
 def _tag_seconds(file: BinaryIO, kind: _FileKind, size: int | None) -> float:
     """Return the length in seconds that tinytag finds in the header, 0 for none."""
     file.seek(0)
-    reader = _AudioReader(file, size)
+    reader = AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
         audio_rules.check_audio_format(tag.channels, tag.samplerate)
