@@ -234,8 +234,11 @@ def test_the_end_of_a_jpeg_is_found_wherever_it_is(files: Path, end: int) -> Non
     assert fault.found.startswith("a JPEG picture that ends too early")
 
 
-def test_the_preview_in_a_jpeg_does_not_pass_for_its_end(files: Path) -> None:
+@pytest.mark.parametrize("side", [64, 640])  # the whole file is its end, or only a part of it
+def test_the_preview_in_a_jpeg_does_not_pass_for_its_end(files: Path, side: int) -> None:
+    Image.effect_noise((side, side), 90).save(files / "a.jpg", quality=95)
     data = (files / "a.jpg").read_bytes()
+    assert (len(data) > 2**16) == (side == 640)
     preview = b"\xff\xd8\xff\xda\x00\x02..\xff\xd9"
     app1 = b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview
     (files / "a.jpg").write_bytes(data[:2] + app1 + data[2:])
