@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx
 import pytest
 
+from cloudburst.adapters.http import upload
 from cloudburst.adapters.http.native import connect
 from cloudburst.adapters.http.upload_files import FileHashCache
-from cloudburst.errors import UploadError, WorkerProtocolError
+from cloudburst.errors import UploadError, WorkerProtocolError, WorkerStoppedError
 from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from support.fake_native_service import KEY
-from support.native_client import OPTIONS, Turns, to_studio
+from support.native_client import CUT, OPTIONS, Turns, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +63,47 @@ async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
             await renderer.upload(scene, OPTIONS, turn=turns)
     assert len(turns.sent) == 3, "a file that the worker has, or refuses, does not count"
     assert turns.sizes.count(300_000) == 1
+
+
+class LateTurns(Turns):
+    """Each turn comes after a while."""
+
+    @asynccontextmanager
+    async def __call__(self, size):
+        await anyio.sleep(0.3)
+        async with super().__call__(size) as sent:
+            yield sent
+
+
+async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
+    studio, make_scene, monkeypatch
+):
+    monkeypatch.setattr(upload, "USE_INTERVAL", 0.1)
+    async with to_studio(studio) as renderer:
+        await renderer.upload(make_scene(), OPTIONS, turn=LateTurns())
+        asked = studio.calls.count("HEAD file")
+        assert asked >= 3, "once at least for each file"
+        await anyio.sleep(0.3)
+    assert studio.calls.count("HEAD file") == asked
+
+
+async def test_a_worker_that_is_lost_before_the_turn_of_a_file(
+    studio, make_scene, monkeypatch, hasty
+):
+    monkeypatch.setattr(upload, "USE_INTERVAL", 0.01)
+    studio.script["HEAD file"] = [CUT] * 1000
+    async with to_studio(studio, hasty) as renderer:
+        with pytest.raises(WorkerStoppedError):
+            await renderer.upload(make_scene(), OPTIONS, turn=Never())
+
+
+class Never(Turns):
+    """The turn never comes."""
+
+    @asynccontextmanager
+    async def __call__(self, size):
+        await anyio.sleep_forever()
+        yield self.sent.append
 
 
 async def test_a_file_that_cannot_be_sent_ends_the_uploads_of_its_scene(studio, make_scene):

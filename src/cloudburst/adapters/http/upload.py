@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Self
 
 import anyio
@@ -11,14 +13,19 @@ import httpx
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import ErrorBody
 from cloudburst.adapters.http.upload_files import FileHashCache, HashedFile, SceneFile
-from cloudburst.errors import UploadError, WorkerProtocolError
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
-from cloudburst.ports import Turn, at_once
+from cloudburst.ports import OnSent, Turn, at_once
 from cloudburst.text import describe_error
 
 MIN_BYTES_TO_ASK = 256 * 1024
 """File size in bytes from which sending a file takes longer than asking whether the worker has
 it."""
+
+USE_INTERVAL = 30.0
+"""Seconds between two requests to a worker while a file for it waits for its turn. A task ends by
+itself after some minutes without a request."""
 
 
 class FileUploader:
@@ -48,7 +55,7 @@ class FileUploader:
                 return content.sha256, 0
             bytes_sent = 0
             if not await self._has(content):
-                async with turn(content.size) as sent:
+                async with self._in_turn(content, turn) as sent:
                     bytes_sent = await self._send(file, content)
                     sent(content.size)
             self._uploaded.add(content.sha256)
@@ -70,10 +77,37 @@ class FileUploader:
             raise file.error(f"{file.path} changed after it was sent")
         return True
 
+    @asynccontextmanager
+    async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[OnSent]:
+        """Wait for the turn of a file; meanwhile send requests, so that the worker is not idle."""
+        waiting, lost = anyio.CancelScope(), list[CloudburstError]()
+
+        async def use_worker() -> None:
+            try:
+                with waiting:
+                    while True:
+                        await anyio.sleep(USE_INTERVAL)
+                        await self._ask_for(content)
+            except CloudburstError as exc:
+                lost.append(exc)
+                tasks.cancel_scope.cancel()
+
+        with collapse_single():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(use_worker)
+                async with turn(content.size) as sent:
+                    waiting.cancel()
+                    yield sent
+        if lost:
+            raise lost[0]
+
     async def _has(self, content: HashedFile) -> bool:
         """Ask the worker whether it has a file; return false for small files without asking."""
         if content.size < MIN_BYTES_TO_ASK:
             return False
+        return await self._ask_for(content)
+
+    async def _ask_for(self, content: HashedFile) -> bool:
         response = await self._connection.request_with_retries(
             "HEAD", _url(content), answer_timeout=self._connection.timeouts.call
         )
