@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cloudburst.adapters.http.connection import KEEPALIVE_EXPIRY
+from cloudburst.adapters.http.transport import KEEPALIVE_EXPIRY
 from cloudburst.service import http_protocol
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.http_protocol import (

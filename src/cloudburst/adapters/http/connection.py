@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import socket
-import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
 from http.cookiejar import CookieJar
@@ -27,6 +25,7 @@ from cloudburst.adapters.http.response import (
     translate_library_errors,
 )
 from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_http
+from cloudburst.adapters.http.transport import create_transport
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ConfigurationError, WorkerStoppedError, WorkerUnfitError
 from cloudburst.models.http_headers import KEY_HEADER
@@ -43,31 +42,6 @@ HEALTH_CHECK_TIMEOUT, HEALTH_CHECK_CONNECT_TIMEOUT = 2.0, 0.5
 are short because a worker that is still starting is soon checked again."""
 CLOSE_TIMEOUT = 2.0
 """Seconds to close the connections to a worker; the worker need not answer."""
-KEEPALIVE_EXPIRY = 50.0
-"""Seconds for which an idle connection is kept open. This is less than the 60 s of the render
-service, which might otherwise close the connection just as a request is sent."""
-
-
-def _keepalive_options() -> list[tuple[int, int, int]]:
-    """Return socket options that keep a silent connection open, and detect a broken one in 90 s.
-
-    A worker that encodes may send nothing for minutes, and network devices drop a connection
-    without traffic: NAT gateways and load balancers of AWS after 350 s
-    (https://aws.amazon.com/blogs/networking-and-content-delivery/implementing-long-running-tcp-connections-within-vpc-networking/,
-    2026-11).
-    """
-    wanted = {
-        "TCP_KEEPIDLE": 60,
-        "TCP_KEEPALIVE": 60,  # the name on macOS
-        "TCP_KEEPINTVL": 10,
-        "TCP_KEEPCNT": 3,
-        "TCP_USER_TIMEOUT": 90_000,  # milliseconds until sent data must be acknowledged
-    }
-    known = [(getattr(socket, name, None), value) for name, value in wanted.items()]
-    return [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        *((socket.IPPROTO_TCP, name, value) for name, value in known if name is not None),
-    ]
 
 
 class HttpConnection:
@@ -297,7 +271,7 @@ async def open_connection(
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
         trust_env=False,
         cookies=_NoCookies(),
-        transport=transport or _create_transport(context, reuse=reuse),
+        transport=transport or create_transport(context, reuse=reuse),
     )
     detector = ProcessPauseDetector()
     try:
@@ -327,17 +301,6 @@ class _KeyAuth(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers[KEY_HEADER] = self._key
         yield request
-
-
-def _create_transport(context: ssl.SSLContext, *, reuse: bool) -> httpx.AsyncHTTPTransport:
-    limits = httpx.Limits(
-        max_connections=None,  # the engine limits the scenes on a worker
-        max_keepalive_connections=None if reuse else 0,
-        keepalive_expiry=KEEPALIVE_EXPIRY,
-    )
-    return httpx.AsyncHTTPTransport(
-        verify=context, trust_env=False, limits=limits, socket_options=_keepalive_options()
-    )
 
 
 def validate_key(key: str) -> str:

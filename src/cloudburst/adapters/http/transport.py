@@ -1,0 +1,46 @@
+"""Transport of the requests to one worker: its TCP connections and how long they stay open."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import httpx
+
+KEEPALIVE_EXPIRY = 50.0
+"""Seconds for which an idle connection is kept open. This is less than the 60 s of the render
+service, which might otherwise close the connection just as a request is sent."""
+
+
+def create_transport(context: ssl.SSLContext, *, reuse: bool) -> httpx.AsyncHTTPTransport:
+    """Return a new transport. With ``reuse``, a connection serves several requests."""
+    limits = httpx.Limits(
+        max_connections=None,  # the engine limits the scenes on a worker
+        max_keepalive_connections=None if reuse else 0,
+        keepalive_expiry=KEEPALIVE_EXPIRY,
+    )
+    return httpx.AsyncHTTPTransport(
+        verify=context, trust_env=False, limits=limits, socket_options=_keepalive_options()
+    )
+
+
+def _keepalive_options() -> list[tuple[int, int, int]]:
+    """Return socket options that keep a silent connection open, and detect a broken one in 90 s.
+
+    A worker that encodes may send nothing for minutes, and network devices drop a connection
+    without traffic: NAT gateways and load balancers of AWS after 350 s
+    (https://aws.amazon.com/blogs/networking-and-content-delivery/implementing-long-running-tcp-connections-within-vpc-networking/,
+    2026-11).
+    """
+    wanted = {
+        "TCP_KEEPIDLE": 60,
+        "TCP_KEEPALIVE": 60,  # the name on macOS
+        "TCP_KEEPINTVL": 10,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 90_000,  # milliseconds until sent data must be acknowledged
+    }
+    known = [(getattr(socket, name, None), value) for name, value in wanted.items()]
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *((socket.IPPROTO_TCP, name, value) for name, value in known if name is not None),
+    ]
