@@ -42,7 +42,9 @@ def measure_rows(
     if plots is not None and results:
         from schedules.plot import draw_ratios  # noqa: PLC0415 - only plots need matplotlib
 
-        title = f"Runs in virtual time, task model {model.name}, {seeds} seeds"
+        title = (
+            f"{seeds} seeds in virtual time; {model.seconds_per_work:.2f} s for a second of work"
+        )
         draw_ratios(results, title, plots / f"schedule-{model.name}.svg")
     met = [check_goals(results)] if results and model.has_goals else []
     met += [

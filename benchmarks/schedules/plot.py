@@ -13,8 +13,10 @@ from schedules.runs import Pair
 from schedules.scenarios import Scenario
 from schedules.table import MEDIAN_GOAL, WORST_GOAL
 
-_RUNS = (("first run", -0.15, "tab:gray"), ("later run", 0.15, "tab:blue"))
+_RUNS = (("first run", -0.17, "tab:gray"), ("later run", 0.17, "tab:blue"))
 """Label, offset from the middle of the row, and colour of each kind of run."""
+_ROW_INCHES, _OTHER_INCHES = 0.25, 1.0
+"""Height of a row, and of everything else."""
 
 
 def draw_ratios(results: Mapping[Scenario, Sequence[Pair]], title: str, to: Path) -> None:
@@ -27,28 +29,37 @@ def draw_ratios(results: Mapping[Scenario, Sequence[Pair]], title: str, to: Path
     """
     to.parent.mkdir(parents=True, exist_ok=True)
     # Text stays text, and the same figures give the same file.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cloudburst"}):
-        figure = Figure(figsize=(9, 4), layout="constrained")
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cloudburst", "font.size": 9}):
+        height = _ROW_INCHES * len(results) + _OTHER_INCHES
+        figure = Figure(figsize=(9, height), layout="constrained")
         axes = figure.subplots()
         for number, (label, offset, colour) in enumerate(_RUNS):
             ratios = [[pair[number].ratio for pair in pairs] for pairs in results.values()]
             at = [position + offset for position in range(len(ratios))]
             medians, worst = [median(row) for row in ratios], [max(row) for row in ratios]
-            axes.vlines(at, medians, worst, color=colour, linewidth=1)
-            axes.scatter(at, medians, color=colour, s=30, label=f"{label}, median")
-            axes.scatter(at, worst, color=colour, s=30, marker="_", label=f"{label}, worst")
-        for goal, text in ((MEDIAN_GOAL, "goal: median"), (WORST_GOAL, "goal: worst")):
-            axes.axhline(goal, color="black", linewidth=0.7, linestyle="dashed")
+            axes.hlines(at, medians, worst, color=colour, linewidth=1.5)
+            axes.scatter(medians, at, color=colour, s=25, label=f"{label}, median", zorder=3)
+            axes.scatter(worst, at, color=colour, s=25, marker="|", label=f"{label}, worst seed")
+        for goal, text, side in ((MEDIAN_GOAL, "median", "right"), (WORST_GOAL, "worst", "left")):
+            axes.axvline(goal, color="black", linewidth=0.7, linestyle="dashed", zorder=0)
             axes.annotate(
-                f"{text} of later runs",
-                (1, goal),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
+                f"goal, {text}: {goal}",
+                (goal, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha=side,
                 fontsize=8,
             )
-        axes.set_xticks(range(len(results)), [scenario.name for scenario in results])
-        axes.set(title=title, ylabel="wall time / lower bound")
-        axes.grid(axis="y", linewidth=0.3)
-        figure.legend(loc="outside lower center", ncols=4, fontsize=8)
+        axes.set_yticks(
+            range(len(results)), [f"{scenario.title}, {scenario.name}" for scenario in results]
+        )
+        axes.set_ylim(len(results) - 0.5, -0.5)
+        axes.set_xlim(left=0.97)
+        axes.set_xlabel("wall time / lower bound")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", linewidth=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(title, fontsize=10)
+        figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
         figure.savefig(to, metadata={"Date": None})
