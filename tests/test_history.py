@@ -17,7 +17,7 @@ import pytest
 from cloudburst import state_database
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.history import (
-    history_file,
+    HISTORY,
     load_history,
     read_history,
     save_history,
@@ -36,14 +36,14 @@ def some(count, **more):
 
 def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
     assert read_history() == ()
-    assert not history_file().parent.exists()
+    assert not HISTORY.path.parent.exists()
     write_history([])
-    assert not history_file().parent.exists()
+    assert not HISTORY.path.parent.exists()
 
 
 def test_what_was_saved_comes_back_in_its_order():
     state = Path(os.environ["XDG_STATE_HOME"])
-    assert history_file() == state / "cloudburst" / "history.sqlite"
+    assert HISTORY.path == state / "cloudburst" / "history.sqlite"
     first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
     then = [sample(0.5), sample(7.25, "transfer")]
     write_history(first)
@@ -61,7 +61,7 @@ def test_the_newest_of_each_kind_and_measure_stay():
         *(float(n) for n in range(20, MAX_SAMPLES_PER_MEASURE - 10)),
         *(1000.0 + n for n in range(30)),
     ]
-    with closing(sqlite3.connect(history_file())) as connection:  # the rest is gone
+    with closing(sqlite3.connect(HISTORY.path)) as connection:  # the rest is gone
         assert connection.execute("SELECT count(*) FROM samples").fetchone() == (
             MAX_SAMPLES_PER_MEASURE + 2,
         )
@@ -96,21 +96,21 @@ def of_an_older_format(path):
 @pytest.mark.parametrize("first", [read_history, lambda: write_history([sample(0.0)])])
 def test_a_damaged_file_is_set_aside_and_begun_anew(caplog, damage, first):
     write_history(some(50))
-    damage(history_file())
-    damaged = history_file().read_bytes()
+    damage(HISTORY.path)
+    damaged = HISTORY.path.read_bytes()
     with caplog.at_level(logging.WARNING, "cloudburst"):
         first()
         write_history(some(2))
     assert read_history()[-2:] == tuple(some(2))
     assert len(read_history()) <= 3
     (told,) = caplog.messages
-    assert str(history_file()) in told
-    assert history_file().with_suffix(".damaged").read_bytes() == damaged
+    assert str(HISTORY.path) in told
+    assert HISTORY.path.with_suffix(".damaged").read_bytes() == damaged
 
 
 def test_an_empty_file_is_no_damage(caplog):
-    history_file().parent.mkdir(parents=True)
-    history_file().touch()  # as one is that was killed before it wrote
+    HISTORY.path.parent.mkdir(parents=True)
+    HISTORY.path.touch()  # as one is that was killed before it wrote
     assert read_history() == ()
     write_history(some(2))
     assert read_history() == tuple(some(2))
@@ -119,18 +119,18 @@ def test_an_empty_file_is_no_damage(caplog):
 
 def test_a_newer_file_is_left_alone():
     write_history(some(2))
-    with closing(sqlite3.connect(history_file())) as connection:
+    with closing(sqlite3.connect(HISTORY.path)) as connection:
         connection.execute("PRAGMA user_version = 4")
     assert read_history() == ()
     write_history(some(3))
-    with closing(sqlite3.connect(history_file())) as connection:
+    with closing(sqlite3.connect(HISTORY.path)) as connection:
         connection.execute("PRAGMA user_version = 3")
     assert read_history() == tuple(some(2))
 
 
 def test_what_another_version_measures_is_left_out():
     write_history(some(2))
-    with closing(sqlite3.connect(history_file())) as connection, connection:
+    with closing(sqlite3.connect(HISTORY.path)) as connection, connection:
         connection.execute("INSERT INTO samples VALUES (NULL, 'k', 'mood', 1.0, 0.0)")
     assert read_history() == tuple(some(2))
 
@@ -150,7 +150,7 @@ def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, ca
 def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog):
     monkeypatch.setattr("cloudburst.state_database.STATE_LOCK_TIMEOUT", 0.05)
     write_history(some(2))
-    with closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+    with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert read_history() == ()
         write_history(some(1))
@@ -213,10 +213,10 @@ def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
     """POSIX drops all locks that a process has on a file when it closes any descriptor of it."""
     monkeypatch.setattr(state_database, "STATE_LOCK_TIMEOUT", 0.1)
     write_history(some(1))
-    with closing(sqlite3.connect(history_file(), isolation_level=None)) as connection:
+    with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         write_history(some(1))  # gives up, for the file is locked
-        command = [sys.executable, "-c", OTHER_WRITER, str(history_file())]
+        command = [sys.executable, "-c", OTHER_WRITER, str(HISTORY.path)]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert said.stdout == "database is locked\n"
 
@@ -227,13 +227,13 @@ def test_nobody_else_may_read_it():
         write_history(some(2))
     finally:
         os.umask(before)
-    assert stat.S_IMODE(history_file().stat().st_mode) == 0o600
-    assert stat.S_IMODE(history_file().parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(HISTORY.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(HISTORY.path.parent.stat().st_mode) == 0o700
 
 
 def test_a_pipe_in_its_place_stops_nobody():
-    history_file().parent.mkdir(parents=True)
-    os.mkfifo(history_file())
+    HISTORY.path.parent.mkdir(parents=True)
+    os.mkfifo(HISTORY.path)
     assert read_history() == ()
     write_history(some(2))
     assert read_history() == ()

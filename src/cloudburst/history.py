@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from pathlib import Path
 
 from anyio import to_thread
 from pydantic import TypeAdapter, ValidationError
@@ -24,7 +23,8 @@ CREATE TABLE samples (
     seconds REAL NOT NULL,
     work REAL NOT NULL
 )"""
-_DATABASE = StateDatabase(name="history.sqlite", create=_CREATE, schema=3)
+HISTORY = StateDatabase(name="history.sqlite", create=_CREATE, schema=3)
+"""Database of this user with measured speeds of workers."""
 _INSERT = "INSERT INTO samples (kind, measure, seconds, work) VALUES (?, ?, ?, ?)"
 _NUMBERED = """
 SELECT id, kind, measure, seconds, work,
@@ -55,7 +55,7 @@ async def save_history(samples: Iterable[Sample]) -> None:
 
 def read_history() -> tuple[Sample, ...]:
     """Return the same samples as `load_history`; block while the file is read."""
-    return _DATABASE.read(_read, default=())
+    return HISTORY.read(_read, default=())
 
 
 def write_history(samples: Iterable[Sample]) -> None:
@@ -69,12 +69,7 @@ def write_history(samples: Iterable[Sample]) -> None:
         connection.execute(_DELETE, (MAX_SAMPLES_PER_MEASURE,))
         connection.execute(_DELETE_OLD, (MAX_SAMPLES,))
 
-    _DATABASE.write(write)
-
-
-def history_file() -> Path:
-    """Return the path of this user's file with measured speeds of workers."""
-    return _DATABASE.path
+    HISTORY.write(write)
 
 
 def _read(connection: sqlite3.Connection) -> tuple[Sample, ...]:

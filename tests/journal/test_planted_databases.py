@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.errors import JournalError
-from cloudburst.history import history_file, read_history, write_history
+from cloudburst.history import HISTORY, read_history, write_history
 from cloudburst.journal import journal_path, open_journal, read_journal, writer
 from cloudburst.journal.file import JournalFile
 from cloudburst.journal.pruning import prune_journals
@@ -49,7 +49,7 @@ def journal(tmp_path, monkeypatch):
 def history(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     write_history([SAMPLE])
-    return history_file()
+    return HISTORY.path
 
 
 def change(path, *statements):

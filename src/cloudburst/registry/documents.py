@@ -23,7 +23,6 @@ INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 """Media types of an index: OCI image specification 1.1 and Docker registry specification."""
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 """Media types of the manifest of an image for one platform, from the same specifications."""
-LAYER_TYPES = (OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, DOCKER_LAYER_GZIP)
 
 MAX_DOCUMENT_BYTES = 4 * 1024**2
 """Maximum size of an index, a manifest or a configuration, in bytes: the size that registries must

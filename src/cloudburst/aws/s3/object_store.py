@@ -24,8 +24,6 @@ from cloudburst.models.remote_file import RemoteFile
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
 end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
-MAX_SMALL_BYTES = 64 * 1024
-"""Maximum size of an object that is read or written at once by the client, in bytes."""
 MAX_LIST_PAGES = 1000
 """Maximum number of pages of a list of objects; a page has 1,000 keys."""
 PRECONDITION_FAILED = "PreconditionFailed"
@@ -113,8 +111,7 @@ class ObjectStore:
         Args:
             location: The object.
             start: Position of the first byte.
-            end: Position after the last byte, at most `MAX_SMALL_BYTES` after ``start``, unless
-                the caller needs a whole file.
+            end: Position after the last byte.
             etag: ETag that the object must still have; ``None``: any.
 
         Raises:
