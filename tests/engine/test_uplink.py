@@ -8,7 +8,13 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from cloudburst.engine.uplink import MAX_LARGE_FILES, STALL_CHECK_SECONDS, STALL_SECONDS, Uplink
+from cloudburst.engine.uplink import (
+    MAX_LARGE_FILES,
+    STALL_CHECK_SECONDS,
+    STALL_SECONDS,
+    LineSpeed,
+    Uplink,
+)
 from cloudburst.errors import UploadError
 from cloudburst.models.events import SceneEncoding, SceneUploaded
 from cloudburst.models.limits import Limits, Timeouts
@@ -82,18 +88,16 @@ async def test_many_small_files_fill_a_fast_line():
     assert max(arrived.values()) < 5, "two at once would take 38 s"
 
 
-async def test_the_speed_of_a_full_line_is_learned():
-    line = Line(SLOW)
-    async with open_uplink() as uplink:
-        assert uplink.bytes_per_second is None
-        await send_all(uplink, line, [("small", 2_000, 0)])
-        assert uplink.bytes_per_second is None, "the round trip took most of the time"
-        await send_all(uplink, line, [(f"s{number}", 400_000, 0) for number in range(6)])
-        assert uplink.bytes_per_second == pytest.approx(SLOW, rel=0.15)
+async def test_the_speed_of_the_line_is_that_of_the_last_files():
+    speed = LineSpeed()
+    assert speed.mean is None
+    for rate in (SLOW, 4 * SLOW):
         await anyio.sleep(1000)
-        line.rate = 4 * SLOW
-        await send_all(uplink, line, [(f"t{number}", 2_000_000, 0) for number in range(12)])
-        assert uplink.bytes_per_second == pytest.approx(4 * SLOW, rel=0.3)
+        speed.begin(anyio.current_time())
+        for _ in range(12):
+            await anyio.sleep(5)
+            speed.add(5 * rate)
+        assert speed.mean == pytest.approx(rate, rel=0.3)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
@@ -32,15 +31,11 @@ STALL_CHECK_SECONDS = 2.0
 """Seconds between two checks for stalled files while other files wait."""
 HALF_LIFE_SECONDS = 20.0
 """Seconds of sending after which a measurement has half the weight of a new one."""
-MIN_FULL_SECONDS = 0.5
-"""Mean seconds of a file from which on the line was full: an unused line takes two or three round
-trips for a small file, and a file that fills the line takes longer."""
 
 
 class _File:
     def __init__(self, size: int) -> None:
         self.size = size
-        self.started_at = 0.0
         self.stalls_at = math.inf
         self.admitted = anyio.Event()
         self.over = False
@@ -61,11 +56,6 @@ class Uplink:
         self._has_waiting = anyio.Event()
         self._speed = LineSpeed()
 
-    @property
-    def bytes_per_second(self) -> float | None:
-        """Measured speed of the line; ``None`` while no measurement has filled the line."""
-        return self._speed.of_full_line
-
     @asynccontextmanager
     async def place(self, size: int, *, needed_at: float) -> AsyncGenerator[OnSent]:
         """Wait until the line has a place for a file, which is sent in the ``with`` block.
@@ -84,7 +74,7 @@ class Uplink:
             self._has_waiting.set()
         try:
             await file.admitted.wait()
-            yield partial(self._speed.add, started_at=file.started_at)
+            yield self._speed.add
         finally:
             file.over = True
             self._release(file)
@@ -124,7 +114,7 @@ class Uplink:
         return self._bytes_sending + size <= window
 
     def _start(self, file: _File) -> None:
-        file.started_at = now = anyio.current_time()
+        now = anyio.current_time()
         if not self._sending:
             self._speed.begin(now)
         speed = self._speed.mean or MIN_BYTES_PER_SECOND
@@ -135,38 +125,26 @@ class Uplink:
 
 
 class LineSpeed:
-    """Speed of a line, measured while files are sent. Newer measurements have more weight."""
+    """Speed of a line while files are sent. Newer measurements have more weight."""
 
     def __init__(self) -> None:
         self._measured_until = 0.0
-        self._bytes = self._seconds = self._byte_seconds = 0.0
+        self._bytes = self._seconds = 0.0
 
     def begin(self, now: float) -> None:
         """Note that the line is used from now on, after it was not used."""
         self._measured_until = now
 
-    def add(self, size: int, *, started_at: float) -> None:
-        """Add a file that was sent from a time until now.
-
-        Args:
-            size: Size of the file, in bytes.
-            started_at: Time at which the file began, on anyio's clock.
-        """
+    def add(self, size: int) -> None:
+        """Add a file of ``size`` bytes that has arrived now."""
         now = anyio.current_time()
         passed = now - self._measured_until
         self._measured_until = now
         weight = 0.5 ** (passed / HALF_LIFE_SECONDS)
         self._seconds = self._seconds * weight + passed
         self._bytes = self._bytes * weight + size
-        self._byte_seconds = self._byte_seconds * weight + size * (now - started_at)
 
     @property
     def mean(self) -> float | None:
         """Bytes per second, also if the line had room for more; ``None`` before the first file."""
         return self._bytes / self._seconds if self._seconds else None
-
-    @property
-    def of_full_line(self) -> float | None:
-        """Bytes per second if files took so long that they filled the line, else ``None``."""
-        full = self._byte_seconds > MIN_FULL_SECONDS * self._bytes
-        return self.mean if full else None
