@@ -272,7 +272,9 @@ class WorkerPool:
                 return worker in stopping
             if worker.starting:  # other runs need it, or it would have been given up
                 return False
-            return worker.stopping or not (worker.assignments or self._limits.idle)
+            if worker.stopping:
+                return True
+            return not (worker.assignments or self._limits.idle or self._scheduler.keeps(worker))
 
         while any(map(ending, self._scheduler.workers)):
             await self._scheduler.decision_made.wait()

@@ -126,9 +126,14 @@ class FairQueue:
         return held
 
     @property
-    def holds_any(self) -> bool:
-        """True if any run is held."""
-        return bool(self._held)
+    def held_count(self) -> int:
+        """Number of waiting scenes of held runs."""
+        return sum(len(self._runs.get(run, ())) for run in self._held)
+
+    def longest_held(self) -> Ticket:
+        """Return the longest waiting ticket of held runs; there must be one."""
+        held = (self._runs[run][0] for run in self._held if run in self._runs)
+        return max(held, key=lambda ticket: ticket.work)
 
     def tickets_of(self, run: str) -> tuple[Ticket, ...]:
         """Return the waiting tickets of a run, paused or not."""

@@ -232,10 +232,22 @@ class Scheduler:
 
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept: for a held run, or as the last one for a film."""
-        if self._queue.holds_any:
+        if self._is_needed_by_held_run(worker):
             return True
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
+
+    def _is_needed_by_held_run(self, worker: PoolWorker) -> bool:
+        """Return whether a scene of a held run will need an idle worker and can still be paid."""
+        left = self._queue.held_count
+        for each in self._workers.ready() if left else ():
+            if left <= 0:
+                return False
+            if each is worker:
+                return self._budget.allows(worker, self._queue.longest_held().audio_seconds)
+            if not each.assignments:
+                left -= each.encoder_slots
+        return False
 
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""

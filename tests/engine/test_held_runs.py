@@ -1,0 +1,66 @@
+"""Workers that wait for a run whose input files are still read, in virtual time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudburst.engine.late_check import CompletedCheck, InputCheck
+from cloudburst.engine.run import open_run
+from cloudburst.models.limits import Limits
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.report import Status
+from cloudburst.testing import FakeCloud
+from support.harness import engine, working
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def held(e, count, *, seconds):
+    """A run whose files are read for so many seconds."""
+    scenes = [working(f"held{number}", 10) for number in range(count)]
+
+    async def finish():
+        await anyio.sleep(seconds)
+        return CompletedCheck(scenes, [])
+
+    async with open_run(
+        "held",
+        scenes,
+        e.pool,
+        to={scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes},
+        timeouts=e.timeouts,
+        limits=e.limits,
+        input_check=InputCheck(finish, continues=True),
+    ) as run:
+        yield run
+
+
+async def test_the_budget_ends_the_wait_of_workers_for_a_held_run():
+    cloud = FakeCloud(boot=20, encode=10, rates=US_EAST_1_RATES)
+    limits = Limits(workers=4, max_usd=Decimal("0.01"))
+    async with engine(cloud, limits=limits) as e, held(e, 8, seconds=3600) as run:
+        report = await run.until_done()
+        assert report.status is Status.BUDGET
+        assert not cloud.running
+        assert (await run.settled()).cost.usd <= limits.max_usd
+
+
+async def test_only_workers_that_a_held_run_needs_wait_for_it():
+    cloud = FakeCloud(boot=20, encode=60, encoders=2)
+    others = [working(f"s{number}", 60) for number in range(10)]
+    async with engine(cloud, limits=Limits(workers=5)) as e, e.open(others, "other") as other:
+        await anyio.sleep(30)
+        assert len(cloud.running) == 5
+        async with held(e, 3, seconds=1800) as run:
+            assert (await other.until_done()).wall_seconds < 100, "it waits for no other run"
+            await anyio.sleep(5)
+            assert len(cloud.running) == 2
+            report = await run.until_done()
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 5
