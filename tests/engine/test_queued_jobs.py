@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from cloudburst.errors import SceneTimeoutError, WorkerStoppedError
-from cloudburst.models.events import SceneEncoding, SceneStarted
+from cloudburst.models.events import SceneCopied, SceneEncoding, SceneStarted
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
-from support.harness import checked, engine
+from support.harness import checked, engine, known, working
 from support.queueing_cloud import QueueingCloud, QueueingRenderer
 
 pytestmark = pytest.mark.anyio
@@ -114,3 +114,49 @@ async def test_the_wait_in_the_queue_has_no_timeout():
     cloud = QueueingCloud(boot=1, encode=500)
     _, report = await events_of(cloud, "abc", timeouts=Timeouts(scene=100), attempts=1)
     assert report.status is Status.COMPLETE
+
+
+async def test_a_scene_for_which_a_slot_is_free_stays_when_the_stop_is_announced():
+    cloud = QueueingCloud(request=4, encode=10, encoders=2)
+    cloud.interrupted_tasks = {"fake-1": (2, 100)}
+    _, report = await events_of(cloud, "a", workers=2)
+    assert report.status is Status.COMPLETE
+    assert (report.scenes[0].task, report.scenes[0].attempts) == ("fake-1", 1)
+    assert len(cloud.launched) == 1
+
+
+class Crowded(QueueingCloud):
+    """A scene takes long, and the copy of it never begins."""
+
+    requested = 0
+
+    @asynccontextmanager
+    async def connect(self, address, *, secrets):
+        async with super().connect(address, secrets=secrets) as renderer:
+            yield CrowdedRenderer(self, renderer.task)
+
+
+class CrowdedRenderer(QueueingRenderer):
+    async def free_slot(self, scene):
+        self.cloud.requested += scene == "slow"
+        if scene == "slow" and self.cloud.requested == 2:
+            await anyio.sleep_forever()
+        return await super().free_slot(scene)
+
+
+async def test_a_copy_that_has_not_begun_changes_nothing_in_the_report():
+    seconds = {"slow": 150.0, "b": 20.0, "c": 20.0, "d": 15.0}
+    cloud = Crowded(boot=10, upload=1, download=1, encode=seconds.__getitem__)
+    scenes = [working("slow", 30), *(working(name, seconds[name]) for name in "bcd")]
+    limits = Limits(workers=2, idle=300)
+    async with engine(cloud, measurements=known(cloud), limits=limits) as e:
+        async with e.open(scenes) as run:
+            events = [event async for event in run]
+        report = await run.report()
+    copied = next(event for event in events if isinstance(event, SceneCopied))
+    assert copied.scene == "slow"
+    slow = report.scenes[0]
+    assert cloud.requested == 2
+    assert slow.task != copied.task
+    assert slow.encode_seconds == pytest.approx(150)
+    assert slow.slot_wait_seconds < 1
