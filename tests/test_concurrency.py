@@ -148,10 +148,10 @@ async def test_steps_let_others_run_after_every_few_items():
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        assert [item async for item in Steps(range(1000), size=100)] == list(range(1000))
+        assert [item async for item in Steps(range(1000))] == list(range(1000))
         assert 8 <= len(turns) <= 11
         turns.clear()
-        assert [item async for item in Steps((), size=100)] == []
-        assert [item async for item in Steps("abc", size=100)] == ["a", "b", "c"]
+        assert [item async for item in Steps(())] == []
+        assert [item async for item in Steps("abc")] == ["a", "b", "c"]
         assert not turns
         tasks.cancel_scope.cancel()

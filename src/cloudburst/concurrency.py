@@ -1,4 +1,4 @@
-"""Helpers for structured concurrency: polling, calls that outlast a cancellation, error groups.
+"""Helpers for structured concurrency: polling, steps, calls that outlast a cancellation, errors.
 
 The emulator uses this module, too, so it imports no other module of the package.
 """
@@ -14,6 +14,9 @@ import anyio
 import anyio.lowlevel
 
 T = TypeVar("T")
+ITEMS_PER_STEP = 100
+"""Number of items, such as scenes, that `Steps` yields before other tasks may run. Their work takes
+a few milliseconds."""
 
 
 async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[float]) -> T:
@@ -66,18 +69,17 @@ async def for_each(
 
 
 class Steps(Generic[T]):
-    """Asynchronous iterator over items that lets other tasks run after every ``size`` items.
+    """Asynchronous iterator over items that lets other tasks run after `ITEMS_PER_STEP` items.
 
     >>> async def add_all(numbers: list[int]) -> int:
     ...     total = 0
-    ...     async for number in Steps(numbers, size=100):
+    ...     async for number in Steps(numbers):
     ...         total += number
     ...     return total
     """
 
-    def __init__(self, items: Iterable[T], *, size: int) -> None:
+    def __init__(self, items: Iterable[T]) -> None:
         self._items = iter(items)
-        self._size = size
         self._number = 0
 
     def __aiter__(self) -> Self:
@@ -85,7 +87,7 @@ class Steps(Generic[T]):
 
     async def __anext__(self) -> T:
         self._number += 1
-        if not self._number % self._size:
+        if not self._number % ITEMS_PER_STEP:
             await anyio.lowlevel.checkpoint()
         for item in self._items:
             return item

@@ -25,7 +25,6 @@ from anyio.lowlevel import checkpoint
 from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.engine.late_check import CompletedCheck
-from cloudburst.engine.run import SCENES_PER_CHECKPOINT
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.film.request import (
     ChapterSource,
@@ -87,7 +86,7 @@ class RunInputs(NamedTuple):
             SceneEntry(
                 scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
             )
-            async for one in Steps(self.scenes, size=SCENES_PER_CHECKPOINT)
+            async for one in Steps(self.scenes)
         ]
 
     @property

@@ -9,8 +9,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from cloudburst.concurrency import ITEMS_PER_STEP
 from cloudburst.engine.report import ENTRIES_PER_STEP, ReportBuilder
-from cloudburst.engine.run import SCENES_PER_CHECKPOINT
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
@@ -49,7 +49,7 @@ async def test_others_have_their_turn_while_a_run_opens_and_reports():
         before = len(counted)
         async with e.open(scenes()) as run:
             # One pass makes the records, another one the tickets.
-            assert len(counted) - before >= 2 * MANY / SCENES_PER_CHECKPOINT - 2
+            assert len(counted) - before >= 2 * MANY / ITEMS_PER_STEP - 2
             before = len(counted)
             report = await run.report()
             assert len(counted) - before >= MANY / ENTRIES_PER_STEP - 1

@@ -12,7 +12,7 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -49,10 +49,6 @@ from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Prediction, Report, Status
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import FilmMaker, Journal, RemoteFiles
-
-SCENES_PER_CHECKPOINT = 100
-"""Number of scenes of which one step is made before other tasks may run, which takes a few
-milliseconds."""
 
 
 class Run:
@@ -223,7 +219,7 @@ async def open_run(
     """
     await check_supported(scenes, pool.backends)
     checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
-    async for scene in _in_steps(scenes):
+    async for scene in Steps(scenes):
         checked[scene.scene.name] = scene
         records[scene.scene.name] = record = SceneRecord(name=scene.scene.name)
         if earlier is not None:
@@ -278,7 +274,7 @@ async def open_run(
     )
     deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
     tickets = list[Ticket]()
-    async for record in _in_steps(records.values()):
+    async for record in Steps(records.values()):
         if record.name in progress.unfinished:
             scene = checked[record.name]
             ticket = Ticket(
@@ -319,13 +315,6 @@ async def open_run(
             run.add_launching(pool.records(name))
             if started and run.writer is not None:
                 await run.writer.end(run.status, within=timeouts.call)
-
-
-_T = TypeVar("_T")
-
-
-def _in_steps(items: Iterable[_T]) -> Steps[_T]:
-    return Steps(items, size=SCENES_PER_CHECKPOINT)
 
 
 class _RunProgress:
@@ -387,7 +376,7 @@ class _RunProgress:
     async def _make_videos(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        async for record in _in_steps(self._records.values()):
+        async for record in Steps(self._records.values()):
             self._emit_start(record)
         if self._recovery is not None:
             await self._recovery.look()

@@ -9,9 +9,6 @@ from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports import Backend
 
-SCENES_PER_CHECKPOINT = 100
-"""Number of scenes that are checked before other tasks may run, which takes a few milliseconds."""
-
 
 async def check_supported(scenes: Sequence[CheckedScene], backends: Iterable[Backend]) -> None:
     """Raise `InvalidScenesError` with everything that a backend's workers cannot render.
@@ -20,7 +17,7 @@ async def check_supported(scenes: Sequence[CheckedScene], backends: Iterable[Bac
     """
     checks = [each.find_unsupported for each in backends if each.find_unsupported is not None]
     faults = dict[SceneFault, None]()
-    async for scene in Steps(scenes if checks else (), size=SCENES_PER_CHECKPOINT):
+    async for scene in Steps(scenes if checks else ()):
         for find_unsupported in checks:
             faults |= dict.fromkeys(find_unsupported(scene))
     if faults:
