@@ -202,6 +202,25 @@ def test_a_file_that_changes_after_its_check(files, monkeypatch):
     assert fault.found.startswith("changed since it was checked")
 
 
+def test_a_known_file_that_changes_after_its_check_although_its_time_is_set_back(
+    files, monkeypatch
+):
+    check(files)
+    real = scene_fingerprints._users
+
+    def change(scenes):
+        files["srt"].write_text(files["srt"].read_text().replace("Hello", "HELLO"))
+        os.utime(files["srt"], ns=LONG_AGO)
+        return real(scenes)
+
+    monkeypatch.setattr(scene_fingerprints, "_users", change)
+    with pytest.raises(InvalidScenesError) as caught:
+        check(files)
+    (fault,) = caught.value.faults
+    assert fault.found.startswith("changed since it was checked")
+    assert fault.field == "subtitle"
+
+
 def test_a_hard_link_after_the_check_is_no_change(files, monkeypatch):
     real = scene_fingerprints._users
 

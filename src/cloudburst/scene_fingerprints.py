@@ -10,10 +10,9 @@ from pathlib import Path
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.file_versions import FileChangedError, FileVersion
-from cloudburst.input_cache import InputCache
+from cloudburst.input_cache import InputCache, KnownInput
 from cloudburst.models.fingerprint import fingerprint
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.input_file import InputFacts
 from cloudburst.models.locations import AnyLocation, RemoteLocation
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene
@@ -127,9 +126,9 @@ def _read(path: Path, cache: InputCache, stop: threading.Event) -> str:
         if checked is not None and not version.has_content_of(checked):
             raise InvalidInputError("changed since it was checked", _UNCHANGED)
         known = cache.find(checked or version)
-        if known is not None and known.sha256 is not None:
+        if known is not None and known.sha256 is not None and version == (checked or version):
             return known.sha256
-        return _read_content(version, None if known is None else known.facts, cache, stop)
+        return _read_content(version, known, cache, stop)
     except FileNotFoundError as exc:
         raise InvalidInputError("no longer there", "a file") from exc
     except FileChangedError as exc:
@@ -139,8 +138,9 @@ def _read(path: Path, cache: InputCache, stop: threading.Event) -> str:
 
 
 def _read_content(
-    version: FileVersion, facts: InputFacts | None, cache: InputCache, stop: threading.Event
+    version: FileVersion, known: KnownInput | None, cache: InputCache, stop: threading.Event
 ) -> str:
+    facts = None if known is None else known.facts
     is_picture = facts is not None and facts.kind == "picture"
     picture = PictureContent(version.size) if is_picture else None
 
@@ -154,6 +154,8 @@ def _read_content(
     sha256 = version.compute_sha256(check)
     if picture is not None:
         picture.finish()
+    if known is not None and known.sha256 not in {None, sha256}:
+        raise InvalidInputError("changed since it was checked", _UNCHANGED)
     if facts is not None:
         cache.note_read(version, facts, sha256, began_ns=began_ns)
     return sha256
