@@ -187,13 +187,13 @@ class Assigner:
 
         return self._workers.longest_waiting(fits)
 
-    def start_copy(self, straggler: Assignment, worker: PoolWorker) -> None:
+    def start_copy(self, slow: Assignment, worker: PoolWorker) -> None:
         """Start a speculative copy on a worker if it has room and the budget allows it."""
-        ticket = straggler.ticket
+        ticket = slow.ticket
         has_room = worker.has_room(ahead=False) or worker.has_room(ahead=True)
         if not has_room or not self._can_pay(worker, ticket):
             return
-        assert ticket.on_copy is not None, "a straggler may have a copy"
+        assert ticket.on_copy is not None, "the scene may have a copy"
         start, ticket.on_copy = ticket.on_copy, None
         ticket.copy = self._new_assignment(ticket, worker)
         start(ticket.copy)

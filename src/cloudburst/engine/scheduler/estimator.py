@@ -377,7 +377,7 @@ def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> 
 
 
 def _remaining(expected: float, passed: float) -> float:
-    """Return the expected remaining seconds of an encode or a start-up.
+    """Return the expected remaining seconds of a start-up.
 
     If it has lasted some seconds too long already, it is expected to last as many seconds more.
     """
