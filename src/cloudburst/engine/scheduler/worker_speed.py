@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import anyio
 
-from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
+from cloudburst.engine.pool_state import Assignment, PoolWorker
 from cloudburst.models.performance import Performance
 
 MIN_PROGRESS = 0.05
@@ -58,9 +58,8 @@ class WorkerSpeeds:
         for seconds, work in self._finished.get(worker, ()):
             took += seconds
             usual += performance.encode_seconds(work)
-        for each in worker.assignments:
-            progress = _measured_progress(each)
-            if progress is not None and each.state is AssignmentState.ENCODING:
+        for each in worker.assignments:  # also of scenes that are encoded and not downloaded yet
+            if (progress := _measured_progress(each)) is not None:
                 took += progress.seconds
                 usual += progress.share * performance.encode_seconds(each.ticket.work)
         factor = took / max(usual, 0.1)
