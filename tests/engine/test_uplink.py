@@ -128,7 +128,8 @@ async def test_an_upload_that_ends_early_frees_its_place(how):
         assert uplink._bytes_sending == 0
 
 
-async def test_files_that_stall_do_not_hold_up_the_others():
+@pytest.mark.parametrize("late_answer", [0, 300], ids=["after a file", "after a late answer"])
+async def test_files_that_stall_do_not_hold_up_the_others(late_answer):
     line = Line(SLOW)
 
     async def stall(uplink):
@@ -137,11 +138,15 @@ async def test_files_that_stall_do_not_hold_up_the_others():
 
     async with open_uplink() as uplink, anyio.create_task_group() as tasks:
         await send_all(uplink, line, [("measured", 400_000, 0)])
+        if late_answer:
+            async with uplink.place(1, needed_at=0) as sent:
+                await anyio.sleep(late_answer)
+                sent(1)
         for _ in range(MAX_LARGE_FILES):
             tasks.start_soon(stall, uplink)
         await anyio.sleep(0.1)
         arrived = await send_all(uplink, line, [(f"s{n}", 400_000, n) for n in range(5)])
-        assert max(arrived.values()) < STALL_SECONDS + 2 * STALL_CHECK_SECONDS + 5 * 1.6 + 2
+        assert max(arrived.values()) < STALL_SECONDS + 13 + 2 * STALL_CHECK_SECONDS + 5 * 1.6 + 2
         tasks.cancel_scope.cancel()
 
 

@@ -26,7 +26,8 @@ STALL_FACTOR = 4.0
 """Multiple of the time that a file takes alone after which it counts as stalled: other files, and
 other programs, share the line."""
 MIN_BYTES_PER_SECOND = 32_000.0
-"""Speed that is assumed for that time until the line was measured."""
+"""Lowest speed that is assumed for that time: a worker that answers late makes the line look slower
+than it is, and stalled files must not keep their places because of it."""
 STALL_CHECK_SECONDS = 2.0
 """Seconds between two checks for stalled files while other files wait."""
 HALF_LIFE_SECONDS = 20.0
@@ -117,7 +118,7 @@ class Uplink:
         now = anyio.current_time()
         if not self._sending:
             self._speed.begin(now)
-        speed = self._speed.mean or MIN_BYTES_PER_SECOND
+        speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND)
         file.stalls_at = now + STALL_SECONDS + STALL_FACTOR * file.size / speed
         self._sending.add(file)
         self._bytes_sending += file.size
