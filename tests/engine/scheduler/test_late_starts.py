@@ -181,3 +181,16 @@ async def test_many_tasks_that_never_start_end_the_run():
     assert len([event for event in events if isinstance(event, WorkerFailed)]) == 3
     assert not one.running
     assert report.wall_seconds < 600
+
+
+async def test_a_late_task_on_which_the_budget_allows_no_scene_is_stopped():
+    one = cloud(silent_tasks={"fake-1"})
+    limits = Limits(max_usd=Decimal("0.003"))  # for two minutes
+    async with engine(one, measurements=measured(), limits=limits) as e:
+        async with e.open([working("s", 10)]) as run:
+            report = await run.until_done()
+        settled = await run.settled()
+    assert report.status is Status.BUDGET
+    assert settled.cost.usd <= limits.max_usd
+    (worker,) = report.workers
+    assert "no scene could be rendered within max_usd" in worker.error

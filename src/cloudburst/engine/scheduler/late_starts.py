@@ -21,6 +21,8 @@ OVERDUE_FACTOR = 1.3
 """Multiple of the time after which a start is late, after which the worker is stopped to make room
 for another one. The value is a choice: most late starts succeed soon, and the other worker needs a
 whole start-up; without a limit on workers, both start at the same time."""
+REPLACED = "another task replaces it"
+"""Reason for which most late workers are stopped."""
 
 
 class LateStarts:
@@ -112,12 +114,17 @@ class LateStarts:
         replaced = {worker.replaces for worker in self._workers if worker.usable} if late else ()
         return (worker for worker in late if worker not in replaced)
 
-    def give_up(self, worker: PoolWorker) -> WorkerNotReadyError:
-        """Stop a late worker, and return the error that explains why."""
+    def give_up(self, worker: PoolWorker, reason: str) -> WorkerNotReadyError:
+        """Stop a late worker, and return the error that explains why.
+
+        Args:
+            worker: Worker that is not ready.
+            reason: Reason why it is not waited for, such as `REPLACED`.
+        """
         usual = self._estimator.performance(worker.backend).startup_seconds
         error = WorkerNotReadyError(
             f"{worker.record.task} was stopped because it was not ready {self._age(worker):.0f} s "
-            f"after its launch; a usual start takes {usual:.0f} s, and another task replaces it",
+            f"after its launch; a usual start takes {usual:.0f} s, and {reason}",
             task=worker.record.task,
         )
         worker.give_up(error)

@@ -60,6 +60,11 @@ class FairQueue:
         """Return the work of the shortest waiting scene; ``None`` if the queue is empty."""
         return min((tickets[-1].work for tickets in self._runs.values()), default=None)
 
+    def shortest(self) -> Ticket:
+        """Return the ticket with the least work. The queue must not be empty."""
+        last = (tickets[-1] for tickets in self._runs.values())
+        return min(last, key=lambda ticket: ticket.work)
+
     def put(self, *tickets: Ticket) -> None:
         """Add tickets of one run. Scenes with equal work keep their order."""
         now = anyio.current_time()

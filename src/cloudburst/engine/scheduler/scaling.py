@@ -22,7 +22,7 @@ from cloudburst.engine.pool_state import PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.engine.scheduler.late_starts import LateStarts
+from cloudburst.engine.scheduler.late_starts import REPLACED, LateStarts
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import WorkerRecord
@@ -133,14 +133,33 @@ class Autoscaler:
         return goal.badness(Outcome(0, snapshot.schedule.makespan, usd))
 
     def review_starts(self) -> bool:
-        """Find late starts, and return whether there are new ones."""
-        return self._late_starts.review()
+        """Find late starts, and return whether there are new ones or one was stopped."""
+        changed = self._late_starts.review()
+        return self._stop_useless_start() or changed
+
+    def _stop_useless_start(self) -> bool:
+        """Stop the first starting worker that could not render any waiting scene within the budget.
+
+        Its start takes longer than the budget has foreseen, and each further second would be paid
+        for nothing.
+
+        Returns:
+            True if a worker was stopped.
+        """
+        if not len(self._queue):
+            return False
+        audio_seconds = self._queue.shortest().audio_seconds
+        for worker in self._workers.starting():
+            if not worker.launch_pending and not self._budget.allows(worker, audio_seconds):
+                self._late_starts.give_up(worker, "no scene could be rendered within max_usd")
+                return True
+        return False
 
     def on_ready(self, worker: PoolWorker) -> None:
         """Stop the late worker that a worker replaces that has become ready."""
         self._late_starts.on_ready(worker)
         if worker.replaces is not None and worker.replaces.starting:
-            self._late_starts.give_up(worker.replaces)
+            self._late_starts.give_up(worker.replaces, REPLACED)
 
     def _make_room(self) -> None:
         """Stop overdue workers in whose place another one is needed that would exceed a limit."""
@@ -156,7 +175,7 @@ class Autoscaler:
                 continue
             if self._number_to_start(late.backend, room=1):
                 self._made_room[late.backend.name] = late
-                self._health.on_start_failed(late, self._late_starts.give_up(late))
+                self._health.on_start_failed(late, self._late_starts.give_up(late, REPLACED))
                 self._budget.begin_round()  # what was refused may be allowed without the late one
             return  # one at a time: the next one when its stop was accepted
 
