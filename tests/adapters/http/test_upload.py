@@ -66,11 +66,16 @@ async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
 
 
 class LateTurns(Turns):
-    """Each turn comes after a while."""
+    """The turns come when the worker was asked for files several times."""
+
+    def __init__(self, studio):
+        super().__init__()
+        self.studio = studio
 
     @asynccontextmanager
     async def __call__(self, size):
-        await anyio.sleep(0.3)
+        while self.studio.calls.count("HEAD file") < 5:
+            await anyio.sleep(0.01)
         async with super().__call__(size) as sent:
             yield sent
 
@@ -78,13 +83,13 @@ class LateTurns(Turns):
 async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
     studio, make_scene, monkeypatch
 ):
-    monkeypatch.setattr(upload, "USE_INTERVAL", 0.1)
+    monkeypatch.setattr(upload, "USE_INTERVAL", 0.05)
     async with to_studio(studio) as renderer:
-        await renderer.upload(make_scene(), OPTIONS, turn=LateTurns())
+        with anyio.fail_after(10):
+            await renderer.upload(make_scene(), OPTIONS, turn=LateTurns(studio))
         asked = studio.calls.count("HEAD file")
-        assert asked >= 3, "once at least for each file"
-        await anyio.sleep(0.3)
-    assert studio.calls.count("HEAD file") == asked
+        await anyio.sleep(0.2)
+    assert studio.calls.count("HEAD file") == asked, "the files have arrived"
 
 
 async def test_a_worker_that_is_lost_before_the_turn_of_a_file(
