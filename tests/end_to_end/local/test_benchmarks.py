@@ -38,7 +38,7 @@ def test_the_ideal_schedule_is_the_best_one(watch):
 
 
 def test_a_fleet_in_virtual_time(watch):
-    done = run("fleet.py", "--no-real", "--virtual", "20", "200")
+    done = run("fleet.py", "--no-real", "--virtual", "20", "200", "--client", "5", "50")
     assert "every scene is rendered: complete" in done.stdout, done.stdout + done.stderr
     assert "at most 20 tasks at once: 20" in done.stdout
     assert "no task is left running: 0" in done.stdout
