@@ -135,13 +135,13 @@ def test_the_value_of_an_hour_chooses_the_number_of_tasks(
     encodes = [Sample(kind=kind, measure="encode", seconds=5.0, work=work)] * 30
     write_history([Sample(kind=kind, measure="startup", seconds=58.0), *encodes])
     tasks = dict[str, int]()
-    for options in ((), ("--hour-usd", "0"), ("--hour-usd", "0.3")):
+    for options in ((), ("--hour-usd", "0"), ("--hour-usd", "1")):
         _, said = plan(capsys, scenes, "--backend", "fargate", "--tier", "STANDARD", *options)
         tasks[said["reason"]] = said["chosen"]["tasks"]
     assert tasks == {
-        "what cloudburst render does by default": 2,
+        "what cloudburst render does by default": 3,
         "what cloudburst render does with --hour-usd 0": 1,
-        "what cloudburst render does with --hour-usd 0.3": 1,
+        "what cloudburst render does with --hour-usd 1": 2,
     }
 
 

@@ -83,10 +83,12 @@ class Limits:
     workers are started, within ``workers`` and ``max_usd``, even if the time that they save is
     worth less than they add to the bill. Nothing is cancelled at the deadline. ``None``: no
     deadline."""
-    hour_usd: Annotated[Decimal, Field(ge=0)] = Decimal(1)
+    hour_usd: Annotated[Decimal, Field(ge=0)] = Decimal("1.5")
     """Value of one hour of waiting for a run, in USD. Tasks are started as long as the time that
     they save is worth more than they add to the bill. The default is for a person or a web request
-    that waits; 0: only what makes the run cheaper is started."""
+    that waits: with it, short runs use about as many tasks as shorten them, and cost less than
+    three times as much as with one task (docs/benchmarks.md). 0: only what makes the run cheaper is
+    started."""
     speculative_copies: bool = True
     """True if a scene is encoded a second time on another worker if that is done much sooner; the
     first finished encode counts. Only workers that can cancel an encode take part."""

@@ -263,7 +263,7 @@ class Autoscaler:
         if step is not None:
             logger.info(
                 "%d of %d tasks: %d more would save %.0f s and cost $%.4f; "
-                "an hour of waiting is worth $%s (Limits.hour_usd)",
+                "an hour of waiting is worth $%.2f (Limits.hour_usd)",
                 *(tasks + number, tasks + room, *step, self._limits.hour_usd),
             )
 
