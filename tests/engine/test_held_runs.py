@@ -60,7 +60,15 @@ async def test_only_workers_that_a_held_run_needs_wait_for_it():
         async with held(e, 3, seconds=1800) as run:
             assert (await other.until_done()).wall_seconds < 100, "it waits for no other run"
             await anyio.sleep(5)
-            assert len(cloud.running) == 2
+            assert len(cloud.running) == 3
             report = await run.until_done()
     assert report.status is Status.COMPLETE
     assert len(cloud.launched) == 5
+
+
+async def test_workers_of_a_held_run_are_started_once():
+    cloud = FakeCloud(encode=10, encoders=4)
+    limits = Limits(workers=5, deadline=15)  # which needs more workers than their slots say
+    async with engine(cloud, limits=limits) as e, held(e, 5, seconds=600) as run:
+        assert (await run.until_done()).status is Status.COMPLETE
+    assert len(cloud.launched) <= 5

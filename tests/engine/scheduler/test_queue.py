@@ -116,7 +116,7 @@ async def test_nobody_takes_a_ticket_of_a_held_run_but_it_counts():
     queue.pause("a")
     queue.resume("a")
     assert queue.take(lambda _: True) is None
-    assert (queue.held_count, queue.longest_held()) == (1, held)
+    assert (queue.held_count, queue.shortest_held()) == (1, held)
     assert queue.release("a")
     assert queue.held_count == 0
     assert not queue.release("a")

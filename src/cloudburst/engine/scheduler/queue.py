@@ -135,10 +135,14 @@ class FairQueue:
         """Number of waiting scenes of held runs."""
         return sum(len(self._runs.get(run, ())) for run in self._held)
 
-    def longest_held(self) -> Ticket:
-        """Return the longest waiting ticket of held runs; there must be one."""
-        held = (self._runs[run][0] for run in self._held if run in self._runs)
-        return max(held, key=lambda ticket: ticket.work)
+    def holds(self, run: str) -> bool:
+        """Return whether scenes of a held run wait."""
+        return run in self._held and run in self._runs
+
+    def shortest_held(self) -> Ticket:
+        """Return the waiting ticket of held runs with the least work; there must be one."""
+        held = (self._runs[run][-1] for run in self._held if run in self._runs)
+        return min(held, key=lambda ticket: ticket.work)
 
     def tickets_of(self, run: str) -> tuple[Ticket, ...]:
         """Return the waiting tickets of a run, paused or not."""

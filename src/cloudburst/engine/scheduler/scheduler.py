@@ -238,16 +238,19 @@ class Scheduler:
         return bool(self._expected_films) and not any(each.usable for each in others)
 
     def _is_needed_by_held_run(self, worker: PoolWorker) -> bool:
-        """Return whether a scene of a held run will need an idle worker and can still be paid."""
-        left = self._queue.held_count
-        for each in self._workers.ready() if left else ():
-            if left <= 0:
+        """Return whether a scene of a held run may need an idle worker and can still be paid.
+
+        Workers that were started for the run are kept: the scaling rule would start others in their
+        place. Of the other workers, as many are kept as there are scenes.
+        """
+        queue = self._queue
+        if not queue.held_count:
+            return False
+        if not queue.holds(worker.record.run):
+            idle = [each for each in self._workers.ready() if not each.assignments]
+            if worker not in idle[: queue.held_count]:
                 return False
-            if each is worker:
-                return self._budget.allows(worker, self._queue.longest_held().audio_seconds)
-            if not each.assignments:
-                left -= each.encoder_slots
-        return False
+        return self._budget.allows(worker, queue.shortest_held().audio_seconds)
 
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
