@@ -35,7 +35,8 @@ def known(*clouds, ratio=1.0, starts=True):
     measurements = Measurements()
     for cloud in clouds:
         if starts:
-            measurements.add(Sample(kind=cloud.name, measure="startup", seconds=cloud.boot))
+            boot = cloud.usual_boot if callable(cloud.boot) else cloud.boot
+            measurements.add(Sample(kind=cloud.name, measure="startup", seconds=boot))
         moving = cloud.upload + cloud.download
         measurements.add(Sample(kind=cloud.name, measure="transfer", seconds=moving))
         for seconds in (5, 10, 20, 60) * 25:

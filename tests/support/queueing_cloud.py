@@ -45,7 +45,11 @@ class QueueingRenderer(FakeRenderer):
         async with slot:
             await self._busy(0)  # a worker that has ended begins nothing
             progress(0.0)
-            return await super().encode(upload, progress=progress)
+            return await self.encode_now(upload, progress=progress)
+
+    async def encode_now(self, upload, *, progress):
+        """Encode a scene that has a slot."""
+        return await super().encode(upload, progress=progress)
 
     async def free_slot(self, scene):
         """Wait in the queue, and return a context manager that frees the slot."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import anyio
@@ -20,10 +21,9 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
-from cloudburst.testing import FakeCloud
-from cloudburst.testing.fake import FakeRenderer
 from support.harness import working
 from support.interrupted_runs import MemoryJournal
+from support.queueing_cloud import QueueingCloud, QueueingRenderer
 
 ATTEMPTS = 6
 HARMFUL = 4
@@ -38,7 +38,7 @@ class AskedTwiceError(AssertionError):
 
 
 @dataclass(eq=False, kw_only=True)
-class Account(FakeCloud):
+class Account(QueueingCloud):
     """A fake with more that goes wrong, and a memory of what it has encoded."""
 
     listed_after: float = 0.0
@@ -53,9 +53,50 @@ class Account(FakeCloud):
     """Scenes whose result was written down, and their client knew it."""
     encodes: list[list] = field(default_factory=list)
     """Task, scene, begin and end of each encode."""
+    queues_jobs: bool = False
+    """Its workers queue jobs."""
+    usual_boot: float = 0.0
+    """Seconds of a start that is neither early nor late."""
+    jitter: Callable[[str], float] = lambda _: 1.0
+    """Factor of a task's start."""
+    unchecked: set[str] = field(default_factory=set)
+    """Scenes whose files are still read."""
+    active: dict[str, int] = field(default_factory=dict)
+    """Encodes in progress by scene, in this life of the client."""
+    client: list = field(default_factory=list)
+    """Tasks that this life of the client has launched, on all accounts."""
+    limit: int | None = None
+    """Largest number of tasks that this life of the client may have at once."""
+    wrong: list[str] = field(default_factory=list)
+    """What must not have happened: the client would take an exception for a failed worker."""
 
     def __post_init__(self):
         self.encode = lambda scene: self.works[scene] * self.slow_scenes.pop(scene, 1.0)
+        self.usual_boot = self.boot
+        self.boot = lambda task: self.usual_boot * self.jitter(task)
+
+    @asynccontextmanager
+    async def backend(self, timeouts, tier):
+        async with super().backend(timeouts, tier) as backend:
+            yield replace(backend, queues_jobs=self.queues_jobs)
+
+    async def launch(self, request):
+        new = request.token not in self.launched
+        client, limit = self.client, self.limit
+        try:
+            return await super().launch(request)
+        finally:
+            if new and request.token in self.launched:
+                client.append((self, self.launched[request.token]))
+                mine = [
+                    task
+                    for account, task in client
+                    if account.is_running(task)
+                    and bool(account.rates) == bool(self.rates)
+                    and not account._stop_announced(task, anyio.current_time())
+                ]
+                if limit is not None and len(mine) > limit:
+                    self.wrong.append(f"{len(mine)} tasks, and Limits.workers is {limit}")
 
     def hiccup(self, call):
         if self.hiccups.get(call):
@@ -109,17 +150,31 @@ class Account(FakeCloud):
         return {task for task, (request, _) in self._requests.items() if request.spec.run == run}
 
 
-class _Renderer(FakeRenderer):
+class _Renderer(QueueingRenderer):
+    async def upload(self, scene, options, **more):
+        if scene.name in self.cloud.unchecked:
+            self.cloud.wrong.append(f"{scene.name} is sent while its files are read")
+        return await super().upload(scene, options, **more)
+
     async def encode(self, upload, *, progress):
-        account = self.cloud
-        if upload.scene in account.acknowledged:
+        if upload.scene in self.cloud.acknowledged:
             raise AskedTwiceError(upload.scene)
+        if self.cloud.queues_jobs:
+            return await super().encode(upload, progress=progress)
+        return await self.encode_now(upload, progress=progress)
+
+    async def encode_now(self, upload, *, progress):
+        account, active = self.cloud, self.cloud.active
         encode = [self.task, upload.scene, anyio.current_time(), None]
         account.encodes.append(encode)
+        active[upload.scene] = active.get(upload.scene, 0) + 1
+        if active[upload.scene] > 2:
+            account.wrong.append(f"{upload.scene} is encoded more than twice at once")
         try:
-            return await super().encode(upload, progress=progress)
+            return await super().encode_now(upload, progress=progress)
         finally:
             encode[3] = anyio.current_time()
+            active[upload.scene] -= 1
 
 
 @dataclass(kw_only=True)
@@ -157,6 +212,11 @@ class LifeFate:
     """Seconds until the next life."""
     denied: bool = False
     """The account allows no launches in this life."""
+    checks: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    """Runs that start before their files are read: for how long they are still read, and whether a
+    file has a fault."""
+    settles: bool = True
+    """The client waits until its tasks are seen to have stopped."""
 
 
 @dataclass(kw_only=True)
@@ -184,8 +244,8 @@ class World:
         return "\n".join(map(str, told))
 
 
-def drawn(seed: int) -> World:
-    """The world of a seed."""
+def drawn(seed: int, *, varied: bool) -> World:
+    """The world of a seed, with or without what `_vary` adds."""
     rng = random.Random(seed)
     works = {}
     accounts = [_account(rng, number, works) for number in range(rng.choice([1, 1, 2, 3]))]
@@ -205,10 +265,12 @@ def drawn(seed: int) -> World:
     for account in accounts:
         account.broken_scenes = broken
         account.crashing_scenes = {s: works[s] * rng.uniform(0.1, 0.9) for s in sorted(deadly)}
-    span = max(account.boot for account in accounts) + sum(works.values()) / rng.choice([1, 2, 3])
+    span = max(account.usual_boot for account in accounts) + sum(works.values()) / rng.choice(
+        [1, 2, 3]
+    )
     lives = [_life(rng, runs, span) for _ in range(rng.choice([1, 1, 2]))]
     lives.append(LifeFate(limits=_limits(rng), known=rng.random() < 0.5, runs=runs))
-    return World(
+    world = World(
         accounts=accounts,
         runs=runs,
         lives=lives,
@@ -216,6 +278,41 @@ def drawn(seed: int) -> World:
         deadly=deadly,
         faults=_faults(rng, accounts, span),
     )
+    if varied:
+        _vary(world, random.Random(f"{seed} varied"), span)
+    return world
+
+
+def _vary(world, rng, span):
+    """Add slow and late tasks, queues of workers, files that are read late, and values of time."""
+    for account in world.accounts:
+        spread = rng.choice([0.0, 0.0, 0.3, 1.0])
+        account.jitter = _jitter(rng.random(), spread)
+        account.queues_jobs = rng.random() < 0.6
+        account.request = rng.choice([0.0, 0.05, 1.0])
+        account.progress_every = rng.choice([0.5, 2.0, 2.0, math.inf])
+        for number in range(1, 30):
+            if rng.random() < 0.12:
+                account.slow_tasks[f"{account.name}-{number}"] = rng.uniform(1.5, 6)
+    if rng.random() < 0.3:  # at most one: a silent task costs a start in a row
+        rng.choice(world.accounts).silent_tasks.add(f"{world.accounts[0].name}-{rng.randint(1, 3)}")
+    for life in world.lives:
+        hour_usd = rng.choice([Decimal(1), Decimal(0), Decimal("0.1"), Decimal(20)])
+        life.limits = replace(life.limits, hour_usd=hour_usd)
+        last = life is world.lives[-1]
+        for run in life.runs:
+            if rng.random() < 0.4:
+                seconds = rng.choice([0.0, rng.uniform(0, 5), rng.uniform(0, span)])
+                life.checks[run.name] = seconds, not last and rng.random() < 0.4
+        if not last and rng.random() < 0.4:
+            life.end, life.settles = "in order", False
+
+
+def _jitter(salt, spread):
+    def jitter(task):
+        return 1 + spread * random.Random(f"{salt} {task}").uniform(-0.5, 2)
+
+    return jitter
 
 
 def _account(rng, number, works):
