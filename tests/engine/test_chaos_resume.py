@@ -37,7 +37,10 @@ FOUND = {1427, 2636, 3489}
 """Seeds that have found something: a launch that was not written down, starts that were given up
 and begun again without end, a stop of our own that was taken for a scene's doing. Their worlds stay
 as they were."""
-SEEDS = sorted({*range(int(os.environ.get("CLOUDBURST_SEEDS", "3"))), *FOUND})
+FOUND_VARIED = {1, 135}
+"""Seeds of varied worlds that have found something: workers of a held run, and workers for a copy
+on another backend, that were started again and again."""
+SEEDS = sorted({*range(int(os.environ.get("CLOUDBURST_SEEDS", "3"))), *FOUND, *FOUND_VARIED})
 TIMEOUTS = Timeouts(call=5, launch=120, ready=150, scene=900, stop=120, settle=60)
 CHANGING = {"launch", "stop", "find", "write"}
 """Calls that change something outside, or are the first look at it: a life may end at each."""

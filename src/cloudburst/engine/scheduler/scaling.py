@@ -193,8 +193,8 @@ class Autoscaler:
                 continue  # its stop was not accepted yet
             # After a refusal by the budget, any worker that can be paid for is better than none.
             refused = self._budget.refusal() is not None
-            if backend.eager and not len(self._queue):
-                continue  # its caller has planned no task for a copy
+            if not len(self._queue) and not self._may_start_for_copies(backend):
+                continue
             exempt = backend.eager or refused or self._all_workers_avoided()
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
@@ -204,6 +204,16 @@ class Autoscaler:
                     self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
+
+    def _may_start_for_copies(self, backend: Backend) -> bool:
+        """Return whether a worker may be started on a backend although only copies wait.
+
+        A copy is compared with an attempt on the backend of the slow encode. A worker of another
+        backend may not be able to take it, and would be started again and again.
+        """
+        copies = self._estimator.copies
+        # The callers of eager backends have planned no task for a copy.
+        return not backend.eager and any(each.worker.backend is backend for each in copies)
 
     def _replace_late(self, worker: PoolWorker) -> None:
         """Let a new worker replace a late one of its backend, if there is any."""
