@@ -66,16 +66,15 @@ async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
 
 
 class LateTurns(Turns):
-    """The turns come when the worker was asked for files several times."""
+    """The turns come when an event is set."""
 
-    def __init__(self, studio):
+    def __init__(self):
         super().__init__()
-        self.studio = studio
+        self.come = anyio.Event()
 
     @asynccontextmanager
     async def __call__(self, size):
-        while self.studio.calls.count("HEAD file") < 5:
-            await anyio.sleep(0.01)
+        await self.come.wait()
         async with super().__call__(size) as sent:
             yield sent
 
@@ -84,9 +83,11 @@ async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
     studio, make_scene, monkeypatch
 ):
     monkeypatch.setattr(upload, "USE_INTERVAL", 0.05)
+    turns = LateTurns()
+    studio.script["HEAD file"] = [None] * 4 + [lambda _: turns.come.set()]
     async with to_studio(studio) as renderer:
         with anyio.fail_after(10):
-            await renderer.upload(make_scene(), OPTIONS, turn=LateTurns(studio))
+            await renderer.upload(make_scene(), OPTIONS, turn=turns)
         asked = studio.calls.count("HEAD file")
         await anyio.sleep(0.2)
     assert studio.calls.count("HEAD file") == asked, "the files have arrived"
