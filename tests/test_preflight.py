@@ -74,6 +74,7 @@ def test_a_good_scene_comes_back_with_its_length_and_size(files: Path) -> None:
     assert one.scene == whole
     assert one.audio_seconds == 2.0
     assert one.image_bytes == (files / "a.png").stat().st_size
+    assert one.bytes_by_file == {path: path.stat().st_size for path in whole.files().values()}
 
 
 def test_scenes_keep_their_order_and_may_share_files(files: Path) -> None:

@@ -136,6 +136,11 @@ def _checked_scene(
         audio_seconds=seconds,
         audio_known=known,
         image_bytes=image.size or 0,
+        bytes_by_file={
+            location: files[name, location].size or 0
+            for name, location in entry.locations.items()
+            if isinstance(location, Path)
+        },
         upright=image.facts.upright,
         options=entry.options,
     )

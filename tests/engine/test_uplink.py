@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
 
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.uplink import (
     MAX_LARGE_FILES,
     STALL_CHECK_SECONDS,
@@ -15,9 +21,11 @@ from cloudburst.engine.uplink import (
     LineSpeed,
     Uplink,
 )
+from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.errors import UploadError
 from cloudburst.models.events import SceneEncoding, SceneUploaded
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
@@ -209,3 +217,120 @@ async def test_the_wait_for_the_line_has_no_timeout():
     async with engine(cloud, limits=Limits(workers=6, attempts=1), timeouts=timeouts) as e:
         report = await e.render([f"s{number}" for number in range(6)])
     assert report.status is Status.COMPLETE
+
+
+# In forecasts.
+
+
+def with_files(scene, size):
+    """A scene whose picture has this size, in bytes."""
+    return scene.model_copy(update={"bytes_by_file": {scene.scene.image: size}})
+
+
+@pytest.mark.parametrize(("rate", "later"), [(SLOW, 1), (100 * SLOW, 2)], ids=["thin", "fast"])
+async def test_a_later_run_starts_no_task_that_the_line_cannot_feed(rate, later):
+    facts = {"boot": 20, "encode": 3, "encoders": 2, "rates": US_EAST_1_RATES, "name": "far"}
+    scenes = [with_files(checked(f"s{number:02d}"), 500_000) for number in range(12)]
+    limits = Limits(workers=4, hour_usd=Decimal(1))
+    measurements, walls, tasks = Measurements(), [], []
+    for _ in range(2):
+        cloud = FarCloud(Line(rate), **facts)
+        async with engine(cloud, measurements=measurements, limits=limits) as e:
+            began = anyio.current_time()
+            report = await e.render(scenes)
+            walls.append(anyio.current_time() - began)
+        assert report.status is Status.COMPLETE
+        tasks.append(len(cloud.launched))
+    assert tasks == [4, later]
+    if rate == SLOW:
+        assert walls[1] < 1.03 * walls[0], "more tasks would not be faster"
+
+
+async def test_a_line_with_room_is_not_taken_for_a_slow_one():
+    async with open_uplink() as uplink:
+        for size in (10_000, 80_000):  # the round trip takes most of the time
+            for number in range(20):
+                await send_all(uplink, Line(100 * SLOW), [(f"s{number}", size, 0)])
+            assert uplink.measured_speed(known=math.inf) is None
+        assert uplink.measured_speed(known=SLOW) > SLOW, "it is faster now than it was"
+
+
+async def test_the_speed_of_a_full_line_is_measured():
+    files = [(f"s{number}", 500_000, 0) for number in range(12)]
+    async with open_uplink() as uplink:
+        await send_all(uplink, Line(SLOW), files)
+        assert uplink.measured_speed(known=math.inf) == pytest.approx(SLOW, rel=0.2)
+        await anyio.sleep(1000)
+        await send_all(uplink, Line(SLOW), files[:1])
+        assert uplink.measured_speed(known=math.inf) == pytest.approx(SLOW, rel=0.2)
+
+
+async def test_time_in_which_nothing_is_sent_does_not_count():
+    files = [(f"s{number}", 500_000, 0) for number in range(12)]
+    async with open_uplink() as uplink:
+        await send_all(uplink, Line(SLOW), files)
+        with anyio.move_on_after(5):  # two are sent, and others wait
+            await send_all(uplink, Line(SLOW), files)
+        await anyio.sleep(1000)
+        for _ in range(500):  # one after the other, with room for more
+            await send_all(uplink, Line(SLOW), [("small", 1000, 0)])
+        assert uplink.measured_speed(known=math.inf) == pytest.approx(SLOW, rel=0.3)
+
+
+async def test_stalled_files_do_not_change_the_measured_speed():
+    files = [(f"s{number}", 500_000, number) for number in range(16)]
+    async with open_uplink() as uplink, anyio.create_task_group() as tasks:
+
+        async def stall():
+            async with uplink.place(500_000, needed_at=anyio.current_time()):
+                await anyio.sleep_forever()
+
+        tasks.start_soon(send_all, uplink, Line(SLOW), files)
+        await anyio.sleep(9)
+        for _ in range(MAX_LARGE_FILES):
+            tasks.start_soon(stall)
+        await anyio.sleep(60)
+        assert not uplink._waiting
+        assert uplink.measured_speed(known=math.inf) == pytest.approx(SLOW, rel=0.3)
+        tasks.cancel_scope.cancel()
+
+
+async def test_scenes_count_until_they_are_sent():
+    cloud = FarCloud(Line(SLOW), boot=1, encode=30, encoders=4)
+    scenes = [with_files(checked(f"s{number}"), 500_000) for number in range(4)]
+    async with engine(cloud, limits=Limits(workers=1)) as e, e.open(scenes) as run:
+        estimator = e.pool._scheduler._estimator
+
+        def bytes_to_send():
+            estimator.invalidate()
+            return estimator.snapshot().load.bytes_to_send
+
+        await anyio.sleep(2)
+        assert bytes_to_send() == 2_000_000
+        await anyio.sleep(2 * 2 + 1)
+        assert bytes_to_send() == 1_000_000
+        await anyio.sleep(2 * 2 + 1)
+        assert bytes_to_send() == 0
+        assert (await run.until_done()).status is Status.COMPLETE
+
+
+async def test_a_file_of_several_scenes_counts_for_the_one_that_is_sent_first():
+    tickets, senders = [], {}
+    for name, work, own in (("a", 5.0, 1), ("b", 9.0, 20), ("c", 7.0, 300)):
+        ticket = Ticket(
+            run="r", scene=name, language="english", audio_seconds=1.0, work=work, start=print
+        )
+        files = {Path("shared.png"): 4000, Path(name): own}
+        scene = checked(name).model_copy(update={"bytes_by_file": files})
+        add_upload_size(ticket, scene, senders)
+        tickets.append(ticket)
+    assert [each.bytes_to_send for each in tickets] == [1, 4020, 300]
+    queue = FairQueue()
+    queue.put(*tickets)
+    assert queue.bytes_to_send == 4321
+    queue.remove(tickets[1])
+    assert queue.bytes_to_send == 301
+    queue.remove_all(tickets[2:])
+    assert queue.bytes_to_send == 1
+    queue.pause("r")
+    assert queue.bytes_to_send == 0

@@ -60,8 +60,10 @@ class AttemptPhases:
     async def _turn(self, size: int) -> AsyncGenerator[OnSent]:
         """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
         self._timeout.suspend()  # files of other scenes are sent
-        needed_at = self._assignment.slot_expected_at
+        needed_at, began = self._assignment.slot_expected_at, anyio.current_time()
         async with self._uplink.place(size, needed_at=needed_at) as sent:
+            if self.attempt.uplink_wait_seconds is None:
+                self.attempt.uplink_wait_seconds = anyio.current_time() - began
             self._timeout.renew()
             yield sent
 

@@ -361,7 +361,9 @@ class WorkerPool:
 
     def finished(self, attempt: Attempt, assignment: Assignment) -> None:
         """Record that an attempt has made the video of its scene."""
-        self._scheduler.on_scene_finished(attempt, assignment.ticket, assignment.worker)
+        self._scheduler.on_scene_finished(
+            attempt, assignment.ticket, assignment.worker, self.uplink
+        )
 
     # The end of the pool.
 

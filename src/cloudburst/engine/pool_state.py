@@ -36,6 +36,9 @@ class Ticket:
     work: float
     """Weighted length of the scene, by which the queue is sorted: see
     `cloudburst.engine.forecast.scene_work.scene_work`."""
+    bytes_to_send: int = 0
+    """Size of the scene's files on this machine, in bytes. A file of several scenes of the run
+    counts for the one with the most work, which is sent first."""
     deadline: float | None = None
     """Time at which the run should be done; ``None``: no deadline. To meet it, workers are started
     even if they are not worth their price."""

@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -39,6 +40,7 @@ from cloudburst.engine.recovery import (
 from cloudburst.engine.report import Outcome, ReportBuilder, status
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.supported_options import check_supported
+from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.engine.worker_film import FilmOnWorker
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import ClosedError, CloudburstError
@@ -273,20 +275,11 @@ async def open_run(
         late_check=LateCheck(input_check, name, pool, checked),
     )
     deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
-    tickets = list[Ticket]()
+    tickets, senders = list[Ticket](), dict[Path, Ticket]()
     async for record in Steps(records.values()):
         if record.name in progress.unfinished:
-            scene = checked[record.name]
-            ticket = Ticket(
-                run=name,
-                scene=record.name,
-                language=scene.options.language,
-                audio_seconds=scene.audio_seconds,
-                work=scene_work(scene),
-                deadline=deadline,
-                suspect=record.worker_losses > 0,
-                start=progress.start_scene,
-            )
+            ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
+            add_upload_size(ticket, checked[record.name], senders)
             tickets.append(ticket)
     pool.check_lifetimes(tickets)
     run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
@@ -315,6 +308,26 @@ async def open_run(
             run.add_launching(pool.records(name))
             if started and run.writer is not None:
                 await run.writer.end(run.status, within=timeouts.call)
+
+
+def _new_ticket(
+    run: str,
+    scene: CheckedScene,
+    record: SceneRecord,
+    start: Callable[[Ticket], None],
+    deadline: float | None,
+) -> Ticket:
+    """Return the ticket of a scene that is still to be rendered."""
+    return Ticket(
+        run=run,
+        scene=record.name,
+        language=scene.options.language,
+        audio_seconds=scene.audio_seconds,
+        work=scene_work(scene),
+        deadline=deadline,
+        suspect=record.worker_losses > 0,
+        start=start,
+    )
 
 
 class _RunProgress:

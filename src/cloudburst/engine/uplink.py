@@ -30,6 +30,9 @@ MIN_BYTES_PER_SECOND = 32_000.0
 than it is, and stalled files must not keep their places because of it."""
 STALL_CHECK_SECONDS = 2.0
 """Seconds between two checks for stalled files while other files wait."""
+MIN_FULL_SECONDS = 2.0
+"""Seconds for which files must have waited for the line before its speed is known. In less time,
+files that were sent partly before, and buffers, count too much."""
 HALF_LIFE_SECONDS = 20.0
 """Seconds of sending after which a measurement has half the weight of a new one."""
 
@@ -56,6 +59,22 @@ class Uplink:
         self._bytes_sending = 0
         self._has_waiting = anyio.Event()
         self._speed = LineSpeed()
+        self._full_speed = LineSpeed()  # only while files wait
+        self._was_full = False  # True if files have waited since the last file arrived
+
+    def measured_speed(self, *, known: float) -> float | None:
+        """Return the speed of the line in bytes per second; ``None`` if it was not measured.
+
+        A line that always had room may be faster than the files that were sent over it. Its speed
+        counts only if it is higher than the known one.
+
+        Args:
+            known: Speed that was measured earlier, in bytes per second; infinite if there is none.
+        """
+        speed = self._speed.mean or 0.0
+        if self._full_speed.seconds >= MIN_FULL_SECONDS:
+            return max(speed, self._full_speed.mean or 0.0) or None
+        return speed if speed > known else None
 
     @asynccontextmanager
     async def place(self, size: int, *, needed_at: float) -> AsyncGenerator[OnSent]:
@@ -75,7 +94,7 @@ class Uplink:
             self._has_waiting.set()
         try:
             await file.admitted.wait()
-            yield self._speed.add
+            yield self._note_sent
         finally:
             file.over = True
             self._release(file)
@@ -92,6 +111,14 @@ class Uplink:
                 for file in [each for each in self._sending if each.stalls_at <= now]:
                     self._release(file)
                 self._admit()
+
+    def _note_sent(self, size: int) -> None:
+        self._speed.add(size)
+        if self._was_full:
+            self._full_speed.add(size)
+        else:
+            self._full_speed.begin(anyio.current_time())
+        self._was_full = bool(self._waiting)
 
     def _release(self, file: _File) -> None:
         if file in self._sending:
@@ -118,6 +145,7 @@ class Uplink:
         now = anyio.current_time()
         if not self._sending:
             self._speed.begin(now)
+            self._was_full = False  # nothing was sent, or the files have stalled at their workers
         speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND)
         file.stalls_at = now + STALL_SECONDS + STALL_FACTOR * file.size / speed
         self._sending.add(file)
@@ -144,6 +172,11 @@ class LineSpeed:
         weight = 0.5 ** (passed / HALF_LIFE_SECONDS)
         self._seconds = self._seconds * weight + passed
         self._bytes = self._bytes * weight + size
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the measurement. Older ones have less weight."""
+        return self._seconds
 
     @property
     def mean(self) -> float | None:

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-Measure: TypeAlias = Literal["startup", "encode", "transfer", "stop"]
+Measure: TypeAlias = Literal["startup", "encode", "transfer", "stop", "uplink"]
 """Measured phase of a worker: ``startup``, from the launch to the first successful health check;
 ``encode``, one encode; ``transfer``, the upload and download of one scene; ``stop``, from the end
-of the last scene to the end of the bill."""
+of the last scene to the end of the bill. ``uplink`` is the time in which the line of this machine
+sends a megabyte to workers."""
 
 Range: TypeAlias = tuple[float, float]
 """Factors by which an expected value is multiplied in the best case and in the worst case."""
@@ -72,6 +73,9 @@ class Performance:
     """Seconds for upload and download of one scene."""
     stop_seconds: float = 0.0
     """Seconds from the end of the last scene to the end of the bill."""
+    uplink_seconds_per_megabyte: float = 0.0
+    """Seconds in which the uplink, which all workers share, sends a megabyte; 0 if this was not
+    measured, or if no files are sent over the uplink."""
     placement_seconds: float = 0.0
     """Part of the start-up before the bill begins, in seconds."""
     startup_range: Range = EXACT
@@ -81,7 +85,8 @@ class Performance:
     encode_range: Range = EXACT
     """Factors for the best and worst case of an encode."""
     measured: frozenset[Measure] = frozenset()
-    """Phases whose values were measured; the values of the others are assumed."""
+    """Phases whose values were measured; the values of the others are assumed. The uplink is no
+    phase of a worker."""
 
     def slowed(self, factor: float) -> Performance:
         """Return the performance of a worker whose encodes take longer by a factor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
 
@@ -190,6 +191,8 @@ class CheckedScene(BaseModel):
     ``audio_seconds`` is then guessed from the size of the file."""
     image_bytes: int
     """Size of the file of the picture, in bytes; 0 if its server does not report it."""
+    bytes_by_file: Mapping[Path, int] = {}
+    """Size of each file of the scene on this machine, in bytes."""
     upright: bool = False
     """True if the picture is taller than wide, as it is shown. False if that cannot be seen in the
     start of a remote file, which is all that the client reads of it."""

@@ -175,3 +175,16 @@ def test_a_decision_about_a_thousand_tasks_takes_little_time() -> None:
         number = further_workers(load, [], kind(slots=2), room=1000, goal=Goal(hour_usd=1.0))
     assert 100 < number < 1000
     assert (process_time() - began) / 5 < 0.1, "0.02 s on a quiet machine"
+
+
+def test_no_worker_is_started_that_the_uplink_cannot_feed() -> None:
+    """One of 100 would be as good as 100, and few of these numbers can be simulated."""
+    line = replace(TASK, uplink_seconds_per_megabyte=4.0)
+    load = Load.from_works([10.0] * 1000)
+    goal = Goal(hour_usd=100 * TASK_HOUR)
+
+    def number(load: Load) -> int:
+        return further_workers(load, [], kind(line, slots=16), room=63, goal=goal)
+
+    assert number(load) > 16
+    assert number(replace(load, bytes_to_send=1000e6)) == 1

@@ -207,3 +207,34 @@ def test_pouring_is_close_to_placing_one_by_one(count, ratio):
 def test_with_no_places_it_is_never_done():
     assert Load(longest_works=[1.0]).schedule_on([]).makespan == float("inf")
     assert Load(longest_works=[]).schedule_on([]).makespan == 0.0
+
+
+LINE = Performance(startup_seconds=20.0, uplink_seconds_per_megabyte=4.0)
+
+
+def far_load(*, megabytes: float) -> Load:
+    return Load(longest_works=[3.0] * 12, bytes_to_send=megabytes * 1e6)
+
+
+def started(number: int, *, slots: int = 1) -> list[SimulatedWorker]:
+    return SimulatedWorker.started_now(LINE, number, encoder_slots=slots, usd_per_second=0.0)
+
+
+def test_more_workers_do_not_shorten_the_time_of_the_uplink() -> None:
+    load = far_load(megabytes=6)
+    ends = [load.schedule_on(started(number)).makespan for number in (1, 2, 4, 12)]
+    assert ends == pytest.approx([20 + 36, 20 + 3 + 24, 20 + 3 + 24, 20 + 3 + 24])
+    assert far_load(megabytes=0).schedule_on(started(4)).makespan == pytest.approx(20 + 9)
+
+
+def test_workers_here_encode_while_the_uplink_sends() -> None:
+    here = SimulatedWorker(free_in=(0.0, 0.0), performance=PACE)
+    load = far_load(megabytes=600)
+    assert load.uplink_bound([here]) == 0.0
+    assert load.schedule_on([here, *started(1)]).makespan == pytest.approx(18.0)
+    assert load.uplink_bound([here, *started(1)]) == pytest.approx(18.0)
+
+
+def test_the_uplink_has_nothing_to_send_once_all_scenes_encode() -> None:
+    load = Load(longest_works=[], running_seconds=5.0, bytes_to_send=6e6)
+    assert load.schedule_on(started(1)).makespan == 5.0

@@ -21,7 +21,8 @@ OUTLIER_FACTOR = 1.5
 value is a choice: encodes on one kind of worker differ by less, and a worker that is slower by more
 has its own speed in forecasts."""
 MAX_SAMPLES_OF_MEDIAN = 20
-"""Number of latest samples whose median is the expected time of a start-up, transfer or stop."""
+"""Number of latest samples whose median is the expected time of a start-up, transfer or stop,
+or of a megabyte on the uplink."""
 _PRIOR_WEIGHT = 0.1
 """Weight of each of the two points that represent the assumed performance when encode times are
 fitted. The newest sample has weight 1."""
@@ -92,9 +93,9 @@ class Measurements:
         return self._performances[key]
 
     def _fit(self, kind: str, assumed: Performance) -> Performance:
-        starts, encodes, moves, stops = (
+        starts, encodes, moves, stops, uplink = (
             tuple(self._samples.get((kind, measure), ()))
-            for measure in ("startup", "encode", "transfer", "stop")
+            for measure in ("startup", "encode", "transfer", "stop", "uplink")
         )
         shortest = min((sample.work for sample in encodes), default=0.0)
         encodes = _usual_encodes(encodes, assumed)
@@ -106,6 +107,7 @@ class Measurements:
             seconds_per_work=per_work,
             transfer_seconds=_latest_median(moves, assumed.transfer_seconds),
             stop_seconds=_latest_median(stops, assumed.stop_seconds),
+            uplink_seconds_per_megabyte=_latest_median(uplink, assumed.uplink_seconds_per_megabyte),
             placement_seconds=min(assumed.placement_seconds, startup),
             startup_p90=_percentile_90([sample.seconds for sample in starts]),
             startup_range=_range(

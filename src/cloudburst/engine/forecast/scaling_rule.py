@@ -248,6 +248,9 @@ class _RoughForecast:
         self._longest = min((each.shortest_end(longest) for each in workers), default=math.inf)
         self._new_longest = quarters[0].shortest_end(longest)
         self._typical = new.started(1)[0]
+        self._earliest = max(load.running_seconds, load.uplink_bound(workers))
+        with_new = load.uplink_bound([*workers, self._typical])
+        self._new_earliest = max(load.running_seconds, with_new)
 
     def outcome(self, number: int) -> Outcome:
         """Return the forecast with a number of further workers."""
@@ -262,7 +265,8 @@ class _RoughForecast:
         usd += number * worker_usd(new, max(level, *new.free_in))
         longest = min(self._longest, self._new_longest) if number else self._longest
         seconds = max(level, longest) + new.performance.transfer_seconds
-        return Outcome(number, max(seconds, self._load.running_seconds), usd)
+        earliest = self._new_earliest if number else self._earliest
+        return Outcome(number, max(seconds, earliest), usd)
 
 
 def _grouped(pairs: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

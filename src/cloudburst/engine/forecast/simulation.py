@@ -34,6 +34,8 @@ class SimulatedWorker:
     """Price of the worker, in USD per second; 0 if nothing is billed."""
     billed_so_far: float = 0.0
     """Seconds for which the worker was billed until now; negative before its bill begins."""
+    ready_in: float = 0.0
+    """Usual number of seconds from now until files can be sent to the worker; 0 if it is ready."""
 
     @classmethod
     def started_now(
@@ -56,6 +58,7 @@ class SimulatedWorker:
                 performance=performance,
                 usd_per_second=usd_per_second,
                 billed_so_far=-performance.placement_seconds,
+                ready_in=performance.startup_seconds,
             )
             for position in range(number)
         ]
@@ -64,13 +67,20 @@ class SimulatedWorker:
         """Return how many scenes with this work one encoder slot encodes in a second."""
         return 1 / max(self.performance.encode_seconds(work), _MIN_ENCODE_SECONDS)
 
+    def shortest_encode(self, work: float) -> float:
+        """Return the seconds in which the worker can encode a scene if it has no other scene.
+
+        ``work`` is the weighted length of the scene, in seconds.
+        """
+        slots = len(self.free_in) if work >= MIN_SHARED_WORK else 1
+        return self.performance.encode_seconds(work) / slots
+
     def shortest_end(self, work: float) -> float:
         """Return the seconds from now in which the worker can have encoded a scene at the earliest.
 
         ``work`` is the weighted length of the scene, in seconds.
         """
-        slots = len(self.free_in) if work >= MIN_SHARED_WORK else 1
-        return min(self.free_in) + self.performance.encode_seconds(work) / slots
+        return min(self.free_in) + self.shortest_encode(work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +108,8 @@ class Load:
     """Total work of the ``other_scenes``, in seconds."""
     running_seconds: float = 0.0
     """Seconds from now until all running encodes are done and downloaded."""
+    bytes_to_send: float = 0.0
+    """Number of bytes that the uplink has to send before all scenes can be encoded."""
 
     @classmethod
     def from_works(cls, works: Iterable[float]) -> Load:
@@ -119,12 +131,37 @@ class Load:
         """Number of scenes whose encode has not started."""
         return len(self.longest_works) + self.other_scenes
 
+    def uplink_bound(self, workers: Sequence[SimulatedWorker]) -> float:
+        """Return the seconds from now before which the uplink does not let the scenes be done.
+
+        The uplink is treated as a machine that sends one scene after the other, each in the same
+        time, from when a worker is ready. Workers to which it sends no files encode other scenes
+        meanwhile. More workers that need the uplink do not shorten this time. It is 0 if the speed
+        of the uplink is not known, or if there is nothing to send.
+        """
+        far = [each for each in workers if each.performance.uplink_seconds_per_megabyte]
+        if not far or not self.bytes_to_send or not self.scenes:
+            return 0.0
+        works = [*self.longest_works]
+        if self.other_scenes:
+            works.append(self.other_work / self.other_scenes)
+        last, mean = min(works), (sum(self.longest_works) + self.other_work) / self.scenes
+        slowest = max(each.performance.uplink_seconds_per_megabyte for each in far)
+        first = min(each.ready_in + each.shortest_encode(last) for each in far)
+        ends, seconds = [first], [self.bytes_to_send / 1e6 * slowest / self.scenes]
+        for worker in workers:
+            if not worker.performance.uplink_seconds_per_megabyte:
+                ends += worker.free_in
+                seconds += [1 / worker.encode_speed(mean)] * len(worker.free_in)
+        return fill_level(ends, seconds, self.scenes)
+
     def schedule_on(self, workers: Sequence[SimulatedWorker]) -> Schedule:
         """Simulate the load on workers, and return the schedule.
 
         Each scene, longest first, gets the encoder slot that finishes it first. At the end, long
         scenes are shared by the slots of their worker. The encodes that run now are assumed not to
-        be shared, so the makespan may be too long by what sharing would save.
+        be shared, so the makespan may be too long by what sharing would save. It is at least
+        `uplink_bound`.
 
         Without workers, the makespan is infinite, unless no scene is left to encode.
         """
@@ -135,10 +172,11 @@ class Load:
         simulation.assign(self.longest_works)
         if self.other_scenes:
             simulation.fill(self.other_scenes, self.other_work / self.other_scenes)
-        unshared = max(simulation.makespan(), self.running_seconds)
+        earliest = max(self.running_seconds, self.uplink_bound(workers))
+        unshared = max(simulation.makespan(), earliest)
         simulation.share()
         return Schedule(
-            makespan=max(simulation.makespan(), self.running_seconds),
+            makespan=max(simulation.makespan(), earliest),
             worker_ends=simulation.worker_ends(),
             unshared_makespan=unshared,
         )

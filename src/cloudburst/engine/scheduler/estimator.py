@@ -20,6 +20,7 @@ from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt
 from cloudburst.models.performance import Measure, Performance, Sample
 from cloudburst.ports import Backend
@@ -90,10 +91,18 @@ class Estimator:
         took = sum(span.ended_at - span.started_at for span in attempt.spans)
         self.slowest.add_scene(took + shared, ticket.audio_seconds)
         transfer = attempt.seconds("upload") + attempt.seconds("download")
+        transfer -= attempt.uplink_wait_seconds or 0.0  # the uplink is forecast separately
         encode = attempt.seconds("encode") + shared
         self._speeds.learn(worker, encode, ticket.work)
         self._learn(worker.backend, "encode", encode, ticket.work)
         self._learn(worker.backend, "transfer", transfer, ticket.work)
+
+    def learn_uplink(self, backend: Backend, uplink: Uplink) -> None:
+        """Add the speed of the uplink to the measurements, if it was measured."""
+        known = self.performance(backend).uplink_seconds_per_megabyte
+        speed = uplink.measured_speed(known=1e6 / known if known else math.inf)
+        if speed is not None:
+            self._learn(backend, "uplink", 1e6 / speed)
 
     def learn_stop(self, backend: Backend, seconds: float) -> None:
         """Add the time of a worker's stop to the measurements.
@@ -219,6 +228,7 @@ class Estimator:
                 performance=performance,
                 usd_per_second=_usd_per_second(worker),
                 billed_so_far=_billed_so_far(worker, performance, now),
+                ready_in=ready_in,
             )
         load = self._load(assigned, running)
         return PoolSnapshot(
@@ -286,6 +296,17 @@ class Estimator:
             other_scenes=others,
             other_work=max(0.0, self._queue.total_work - sum(longest)) if others else 0.0,
             running_seconds=running,
+            bytes_to_send=self._queue.bytes_to_send + self._bytes_being_sent(),
+        )
+
+    def _bytes_being_sent(self) -> int:
+        """Return the size of the files of scenes whose upload has not ended."""
+        return sum(
+            each.ticket.bytes_to_send
+            for worker in self._workers.expected()
+            if worker.backend.shares_uplink
+            for each in worker.assignments
+            if each.state is AssignmentState.UPLOADING
         )
 
     def scene_seconds(self, worker: PoolWorker, work: float) -> float:

@@ -21,6 +21,7 @@ from cloudburst.engine.scheduler.scaling import Autoscaler
 from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_expiring
 from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import CloudburstError
 from cloudburst.models.limits import Limits
@@ -305,12 +306,16 @@ class Scheduler:
         worker.changed.set()
         self.decide(worker)
 
-    def on_scene_finished(self, attempt: Attempt, ticket: Ticket, worker: PoolWorker) -> None:
+    def on_scene_finished(
+        self, attempt: Attempt, ticket: Ticket, worker: PoolWorker, uplink: Uplink
+    ) -> None:
         """Record that an attempt has made the video of a scene, and learn from its times."""
         attempt.finished = True
         self._health.on_scene_finished(worker.backend)
         if not ticket.is_film:
             self._estimator.learn_scene(worker, attempt, ticket)
+            if worker.backend.shares_uplink:
+                self._estimator.learn_uplink(worker.backend, uplink)
         self._autoscaler.reconsider()
 
     def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:
