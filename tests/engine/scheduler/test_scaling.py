@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.forecast.simulation import Load
 from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -169,6 +170,29 @@ async def test_a_scene_does_not_wait_for_a_task_if_that_saves_little(seconds, la
     assert len(one.launched) == 2
     assert len({video.task for video in report.videos}) == 1
     assert report.wall_seconds < wall
+    assert not one.running
+
+
+async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monkeypatch):
+    """The tasks that are ready first encode all scenes, and decide thousands of times meanwhile."""
+    counted, schedule_on = [], Load.schedule_on
+
+    def count(load, workers):
+        counted.append(len(workers))
+        return schedule_on(load, workers)
+
+    monkeypatch.setattr(Load, "schedule_on", count)
+    one = FakeCloud(
+        encode=0.05,
+        boot=lambda task: 20 + number_of(task) / 100,
+        rates=US_EAST_1_RATES,
+        encoders=2,
+    )
+    async with engine(one, measurements=Measurements(), limits=Limits(workers=200)) as e:
+        report = await e.render(scenes(*[3.0] * 400))
+    assert report.status is Status.COMPLETE
+    assert len(one.launched) == 200
+    assert 1 <= len(counted) <= 50
     assert not one.running
 
 

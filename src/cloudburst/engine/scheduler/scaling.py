@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,6 +42,11 @@ that Fargate lets an account launch at once before it limits the rate
 LAUNCHES_PER_DECISION = 10
 """Largest number of launches that one decision begins. For each of them, a key and a certificate
 are made, which blocks the event loop for a millisecond."""
+SIMULATION_SECONDS_PER_WORKER = 0.0005
+"""Seconds between two simulations for the same decision, for each worker of the client. A
+simulation takes about 10 microseconds for each worker, so that it uses 2 % of the time."""
+_FEW_WORKERS = 50
+"""Number of workers up to which every decision may simulate them: it takes less than 1 ms."""
 _MAX_EXPLAINED_RUNS = 100
 """Number of runs for which the client remembers that it has logged why no more tasks are started.
 It is limited because a client may serve any number of runs."""
@@ -88,6 +94,9 @@ class Autoscaler:
         self._late_starts = LateStarts(workers, estimator)
         # By backend: late worker that was stopped to make room for another one.
         self._made_room: dict[str, PoolWorker] = {}
+        # Times on anyio's clock before which decisions are not made again; of starts by backend.
+        self._next_start: dict[str, float] = {}
+        self._next_cancel = -math.inf
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -248,17 +257,31 @@ class Autoscaler:
     def _workers_to_start(self, backend: Backend) -> int:
         """Return how many workers of a backend are still to start by the scaling rule.
 
-        The rule is applied once in each situation.
+        The rule is applied once in each situation, and with many workers not more often than
+        `_next_simulation` says.
         """
         situation, number = self._to_start.get(backend.name, (None, 0))
-        if situation == self._situation and (number or self._workers.expected()):
+        is_new = situation != self._situation
+        too_soon = anyio.current_time() < self._next_start.get(backend.name, -math.inf)
+        if (not is_new or too_soon) and (number or self._workers.expected()):
             return number
+        self._next_start[backend.name] = self._next_simulation()
         room = self._health.room(backend)
         number = self._number_to_start(backend, room=room)
         self._to_start[backend.name] = self._situation, number
         if backend.usd_per_second and number < room:
             self._explain(backend, number, room)
         return number
+
+    def _next_simulation(self) -> float:
+        """Return the time before which workers are not simulated again for the same decision.
+
+        Each scene that ends is a reason to decide again. With many workers, as many scenes end in a
+        second as there could be simulations, which would block the event loop.
+        """
+        workers = len(self._workers)
+        wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
+        return anyio.current_time() + wait
 
     def _number_to_start(self, backend: Backend, *, room: int) -> int:
         """Return how many workers of a backend to start by the scaling rule, at most ``room``."""
@@ -329,12 +352,19 @@ class Autoscaler:
         return True
 
     def cancel_needless(self) -> None:
-        """Cancel the start-up of workers that are not expected to get a scene."""
-        if self._limits.idle or not self._workers.starting():
-            return
-        scenes_wait = self._waiting_scenes or self._workers.has_waiting_assignments
+        """Cancel the start-up of workers that are not expected to get a scene.
+
+        While scenes wait, this is decided by a simulation: see `_next_simulation`.
+        """
         starting = self._workers.starting()
-        for worker in self._estimator.needless_workers() if scenes_wait else starting:
+        if self._limits.idle or not starting:
+            return
+        if self._waiting_scenes or self._workers.has_waiting_assignments:
+            if anyio.current_time() < self._next_cancel:
+                return
+            self._next_cancel = self._next_simulation()
+            starting = tuple(self._estimator.needless_workers())
+        for worker in starting:
             self._cancel(worker)
 
     def cancel_starting(self, backend: Backend) -> None:
