@@ -21,7 +21,7 @@ from cloudburst.engine.forecast.scaling_rule import (
     next_step,
 )
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
-from cloudburst.models.performance import Measure, Performance
+from cloudburst.models.performance import Performance
 
 TASK = Performance(startup_seconds=40.0, measured=frozenset({"startup", "encode"}))
 HERE = Performance(seconds_per_work=3.0, measured=frozenset({"startup", "encode"}))
@@ -61,19 +61,6 @@ def test_workers_that_were_never_measured_are_started_for_all_scenes() -> None:
     unknown = kind(Performance(startup_seconds=40.0), slots=2)
     assert decide([1.0] * 7, [], new=unknown) == 4
     assert decide([1.0] * 7, [], new=unknown, room=3) == 3
-
-
-@pytest.mark.parametrize("measured", [TASK.measured, frozenset[Measure]()])
-def test_a_long_scene_may_get_a_task_whose_slots_share_it(measured: frozenset[Measure]) -> None:
-    two = kind(replace(TASK, measured=measured), slots=2)
-    assert decide([600.0] * 3, [], new=two) == 3
-    assert decide([600.0] * 3, [], new=two, room=2) == 2
-    # Sharing saves less than a minute of a task costs; without measurements, each has a slot.
-    assert decide([15.0] * 3, [], new=two) == (1 if measured else 2)
-    # A slot is starting for each scene, but shared slots would be better.
-    goal = Goal(hour_usd=TASK_HOUR)
-    load, starting = Load.from_works([600.0] * 3), two.started(2)
-    assert further_workers(load, starting, two, room=9, goal=goal, unclaimed=0) == 1
 
 
 @pytest.mark.parametrize(("scenes", "more"), [(7, 0), (8, 0), (9, 0), (10, 1)])

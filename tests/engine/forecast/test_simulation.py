@@ -153,21 +153,6 @@ def test_the_last_of_three_long_scenes_is_shared():
     assert found.unshared_makespan == 200.0
 
 
-def test_a_long_scene_gets_an_idle_worker_that_is_ready_soon():
-    busy = SimulatedWorker(free_in=(80.0, 0.0), performance=PACE)
-    soon, late = (SimulatedWorker(free_in=(free,) * 2, performance=PACE) for free in (5.0, 50.0))
-    end = 5.0 + (100.0 + SHARED_START_WORK) / 2
-    assert schedule([100.0], [busy, soon]).worker_ends == (80.0, end)
-    assert schedule([100.0], [busy, late]).worker_ends[1] == 50.0
-
-
-def test_the_first_of_several_idle_workers_gets_the_longest_scene():
-    late, soon = (SimulatedWorker(free_in=(free,) * 2, performance=PACE) for free in (20.0, 10.0))
-    ends = schedule([60.0, 100.0], [late, soon]).worker_ends
-    shared = [(work + SHARED_START_WORK) / 2 for work in (60.0, 100.0)]
-    assert ends == (20.0 + shared[0], 10.0 + shared[1])
-
-
 @given(works, worker_lists)
 def test_shared_encoding_is_never_later_nor_faster_than_all_slots(works, workers):
     found = schedule(works, workers)

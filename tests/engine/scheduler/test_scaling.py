@@ -13,7 +13,6 @@ import pytest
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.simulation import Load
 from cloudburst.models.limits import Limits
-from cloudburst.models.performance import Performance
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
@@ -131,46 +130,6 @@ async def test_one_long_scene_needs_one_task():
 
 def number_of(task):
     return int(task.rpartition("-")[2])
-
-
-def shared_cloud(*boots, seconds=600.0):
-    """Tasks with two slots, which share encodes of a minute or more."""
-    return FakeCloud(
-        boot=lambda task: boots[number_of(task) - 1],
-        encode=seconds,
-        encoders=2,
-        shared_from=60.0,
-        rates=US_EAST_1_RATES,
-        performance=Performance(startup_seconds=40.0),
-    )
-
-
-@pytest.mark.parametrize("measured", [True, False])
-async def test_each_of_a_few_long_scenes_gets_a_task(measured):
-    one, measurements = shared_cloud(35.0, 45.0, 40.0), Measurements()
-    if measured:
-        measurements = known(replace(one, boot=40.0))
-    async with engine(one, measurements=measurements, limits=Limits(workers=6)) as e:
-        report = await e.render(scenes(600, 600, 600))
-    assert report.status is Status.COMPLETE
-    # The scenes wait a few seconds for the tasks that start last.
-    assert len({video.task for video in report.videos}) == len(one.launched) == 3
-    assert report.wall_seconds == pytest.approx(45 + 300, abs=15)
-    assert not one.running
-
-
-@pytest.mark.parametrize(("seconds", "late_boot", "wall"), [(20, 45, 65), (600, 5000, 675)])
-async def test_a_scene_does_not_wait_for_a_task_if_that_saves_little(seconds, late_boot, wall):
-    one = shared_cloud(35.0, late_boot, seconds=seconds)
-    limits = Limits(workers=2, deadline=1.0, speculative_copies=False)
-    measurements = known(replace(one, boot=40.0))
-    async with engine(one, measurements=measurements, limits=limits) as e:
-        report = await e.render(scenes(seconds, seconds))
-    assert report.status is Status.COMPLETE
-    assert len(one.launched) == 2
-    assert len({video.task for video in report.videos}) == 1
-    assert report.wall_seconds < wall
-    assert not one.running
 
 
 async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monkeypatch):

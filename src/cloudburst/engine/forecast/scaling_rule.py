@@ -79,13 +79,7 @@ class Goal:
 
 
 def further_workers(
-    load: Load,
-    workers: Sequence[SimulatedWorker],
-    new: NewWorker,
-    *,
-    room: int,
-    goal: Goal,
-    unclaimed: int | None = None,
+    load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> int:
     """Return how many more workers of one kind should be started.
 
@@ -94,9 +88,8 @@ def further_workers(
     Some cases are different:
 
     * Without any worker, at least one is started.
-    * If the start-up or encode times of the kind were never measured, a slot is started for every
-      scene, because a calculation with assumed times must not make the run slow. More workers are
-      started if long scenes are worth a worker each with the assumed times.
+    * If the start-up or encode times of the kind were never measured, a worker is started for every
+      scene, because there is nothing to calculate with.
     * Of workers that cost nothing, all that get a scene are started.
     * Workers that cost nothing shorten the run, so that another billed worker saves less, but they
       must not delay the run: it should be done as soon as with the best number of billed workers
@@ -108,17 +101,10 @@ def further_workers(
         new: Kind of worker that is started now.
         room: Largest number of workers to start.
         goal: What the decision must achieve.
-        unclaimed: Number of scenes for which no slot is starting; ``None``: all.
     """
-    most = min(room, load.most_workers(new.encoder_slots))
-    if most <= 0:
-        return 0
-    if not new.performance.measured >= {"startup", "encode"}:
-        scenes = load.scenes if unclaimed is None else unclaimed
-        each_a_slot = min(room, -(-scenes // new.encoder_slots))
-        if most == each_a_slot or not new.usd_per_second:
-            return each_a_slot
-        return max(each_a_slot, _best(load, workers, new, most=most, goal=goal).workers)
+    most = min(room, -(-load.scenes // new.encoder_slots))
+    if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
+        return max(0, most)
     if not new.usd_per_second:
         started = new.started(most)
         ends = load.schedule_on([*workers, *started]).worker_ends[len(workers) :]
@@ -146,7 +132,7 @@ def best_outcome(
         room: Largest number of workers to start.
         goal: What the decision must achieve.
     """
-    most = min(room, load.most_workers(new.encoder_slots))
+    most = min(room, -(-load.scenes // new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
         return forecast(load, workers, new, 0)
     return _best(load, workers, new, most=most, goal=goal)

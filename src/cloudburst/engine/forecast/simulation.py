@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heapreplace
+from dataclasses import dataclass
+from heapq import heapify, heapreplace
 from typing import TypeAlias
 
 from cloudburst.engine.forecast.scene_work import (
@@ -155,26 +155,13 @@ class Load:
                 seconds += [1 / worker.encode_speed(mean)] * len(worker.free_in)
         return fill_level(ends, seconds, self.scenes)
 
-    def most_workers(self, encoder_slots: int) -> int:
-        """Return the largest number of workers that may be useful for the scenes.
-
-        A long scene may occupy all slots of a worker, which share its encode.
-
-        Args:
-            encoder_slots: Number of scenes that each worker encodes at once.
-        """
-        works = self.longest_works if encoder_slots > 1 else ()
-        shared = sum(work >= MIN_SHARED_WORK for work in works)
-        return shared + -(-(self.scenes - shared) // encoder_slots)
-
     def schedule_on(self, workers: Sequence[SimulatedWorker]) -> Schedule:
         """Simulate the load on workers, and return the schedule.
 
         Each scene, longest first, gets the encoder slot that finishes it first. At the end, long
-        scenes are shared by the slots of their worker. If there are no more scenes than workers, a
-        long scene gets an idle worker whose slots together finish it before one slot of another
-        worker. The encodes that run now are assumed not to be shared, so the makespan may be too
-        long by what sharing would save. It is at least `uplink_bound`.
+        scenes are shared by the slots of their worker. The encodes that run now are assumed not to
+        be shared, so the makespan may be too long by what sharing would save. It is at least
+        `uplink_bound`.
 
         Without workers, the makespan is infinite, unless no scene is left to encode.
         """
@@ -182,7 +169,7 @@ class Load:
             makespan = math.inf if self.scenes else self.running_seconds
             return Schedule(makespan=makespan, worker_ends=(), unshared_makespan=makespan)
         simulation = _Simulation(workers)
-        simulation.assign(self.longest_works, apart=self.scenes <= len(workers))
+        simulation.assign(self.longest_works)
         if self.other_scenes:
             simulation.fill(self.other_scenes, self.other_work / self.other_scenes)
         earliest = max(self.running_seconds, self.uplink_bound(workers))
@@ -225,67 +212,22 @@ class _Simulation:
         ]
         self._slots = [slot for slots in self._by_worker for slot in slots]
 
-    def assign(self, works: Iterable[float], *, apart: bool) -> None:
+    def assign(self, works: Iterable[float]) -> None:
         """Assign each scene, longest first, to the slot that finishes it first.
 
         Args:
             works: Work of each scene.
-            apart: True if a long scene gets an idle worker whose slots together finish it before
-                one slot of another worker.
         """
         groups = self._groups()
-        idle = self._idle_workers() if apart else ()
         for work in sorted(works, reverse=True):
             # Among equally fast slots, the first that is free wins.
-            group = min(groups, key=lambda group: _done_at(group, work))
-            slot = self._slots[group[1][0][2]]
-            if idle and work >= MIN_SHARED_WORK:
-                slot = self._slot_of_idle(idle, work, before=_done_at(group, work)) or slot
-            slot.shared_since = slot.end if work >= MIN_SHARED_WORK else math.inf
-            slot.end += slot.performance.encode_seconds(work)
+            performance, queue = min(groups, key=lambda group: _done_at(group, work))
+            start, order, number = queue[0]
+            slot = self._slots[number]
+            slot.end = start + performance.encode_seconds(work)
             slot.has_scene = True
-            for _, queue in groups:
-                self._update(queue)
-
-    def _update(self, queue: list[tuple[float, int, int]]) -> None:
-        """Move the first slots of a priority queue to their places if they have got a scene."""
-        while (slot := self._slots[queue[0][2]]).end != queue[0][0]:
-            heapreplace(queue, (slot.end, *queue[0][1:]))
-
-    def _idle_workers(self) -> Sequence[list[tuple[float, int]]]:
-        """Return a priority queue of the idle workers of each kind.
-
-        Each entry is the time at which all slots of a worker are free, and its position.
-        """
-        queues: dict[tuple[Performance, int], list[tuple[float, int]]] = {}
-        for number, slots in enumerate(self._by_worker):
-            if len(slots) > 1 and all(slot.end == slots[0].end for slot in slots):
-                kind = slots[0].performance, len(slots)
-                queues.setdefault(kind, []).append((slots[0].end, number))
-        for queue in queues.values():
-            heapify(queue)
-        return tuple(queues.values())
-
-    def _slot_of_idle(
-        self, idle: Sequence[list[tuple[float, int]]], work: float, *, before: float
-    ) -> _Slot | None:
-        """Return a slot of the idle worker that finishes a scene first, if any does in time.
-
-        Args:
-            idle: Priority queues of the idle workers.
-            work: Work of the scene, which the slots of the worker share.
-            before: Time before which the worker must finish the scene, with its download.
-        """
-        best = None
-        for queue in idle:
-            while queue and any(slot.has_scene for slot in self._by_worker[queue[0][1]]):
-                heappop(queue)
-            if queue:
-                slots = self._by_worker[queue[0][1]]
-                end = _alone_end(slots, work) + slots[0].performance.transfer_seconds
-                if end < before:
-                    best, before = slots[0], end
-        return best
+            slot.shared_since = start if work >= MIN_SHARED_WORK else math.inf
+            heapreplace(queue, (slot.end, order, number))
 
     def _groups(self) -> Sequence[_Group]:
         """Return a priority queue of the slots of each kind of worker.
@@ -343,14 +285,6 @@ class _Simulation:
 def _done_at(group: _Group, work: float) -> float:
     performance, queue = group
     return queue[0][0] + performance.encode_seconds(work) + performance.transfer_seconds
-
-
-def _alone_end(slots: Sequence[_Slot], work: float) -> float:
-    """Return the time at which the slots of an idle worker have encoded one scene together."""
-    first, *others = slots
-    end = first.end + first.performance.encode_seconds(work)
-    scene = replace(first, end=end, shared_since=first.end)
-    return min(end, _shared_end([scene, *others], [scene]))
 
 
 def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:

@@ -70,11 +70,8 @@ class Assigner:
         Returns:
             True if a scene was assigned.
         """
-        for worker in self._workers.with_free_slot():
-            if self._can_wait and self._estimator.is_faster_on_starting(worker):
-                continue
-            if self._assign_to(worker, skip=0):
-                return True
+        if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
+            return True
         # Scenes that starting workers can encode at once are not sent ahead to busy ones.
         skip = self._workers.starting_slots
         if len(self._queue) <= skip:

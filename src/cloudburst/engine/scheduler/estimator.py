@@ -10,13 +10,11 @@ import anyio
 
 from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
 from cloudburst.engine.forecast.scaling_rule import NewWorker
-from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
     Load,
     Schedule,
     SimulatedWorker,
-    fill_level,
 )
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
@@ -33,9 +31,6 @@ compared with them."""
 SEND_AHEAD_SECONDS = 10.0
 """Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
 to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
-MIN_SAVED_BY_WAIT = 10.0
-"""Seconds by which a scene must be done sooner on a starting worker than on a ready one if it waits
-for it. The start-up of a task usually takes up to 10 s more or less than expected."""
 _TOLERANCE = 1e-6
 """Largest difference between two times, in seconds, at which they count as equal."""
 
@@ -72,8 +67,6 @@ class Estimator:
         self._queue = queue
         self._measurements = measurements
         self._snapshot: PoolSnapshot | None = None
-        # Number of waiting scenes, and seconds until they are done on starting workers.
-        self._on_starting: tuple[int, float] | None = None
         self._performances: dict[str, Performance] = {}
         self._slowed: dict[tuple[str, float], Performance] = {}  # by backend and slowness
         self._new_samples: list[Sample] = []
@@ -212,7 +205,6 @@ class Estimator:
     def invalidate(self) -> None:
         """Discard the snapshot, because workers or the queue have changed."""
         self._snapshot = None
-        self._on_starting = None
 
     def snapshot(self) -> PoolSnapshot:
         """Return a snapshot of workers and scenes, which is kept until `invalidate` is called."""
@@ -356,44 +348,6 @@ class Estimator:
         free_in = min(known.free_in) if known else 0.0
         makespan = snapshot.schedule.unshared_makespan
         return free_in + self.scene_seconds(worker, ticket.work) <= makespan + _TOLERANCE
-
-    def is_faster_on_starting(self, worker: PoolWorker) -> bool:
-        """Return whether the waiting scenes will be done sooner on workers that are starting.
-
-        A long scene is shared by all slots of a worker without other scenes. It is therefore worth
-        a short wait, instead of a free slot of a busy worker, if there is such a worker for every
-        waiting scene.
-        """
-        slots = worker.encoder_slots
-        if not worker.occupied_slots or slots == 1:
-            return False
-        if (on_starting := self._seconds_on_starting()) == math.inf:
-            return False
-        now, performance = anyio.current_time(), self.worker_performance(worker)
-        encoding, waiting, _ = self._assigned(worker, now)
-        busy = [*encoding, *map(performance.encode_seconds, waiting)]
-        (longest,) = self._queue.longest_works(1)
-        encode = performance.encode_seconds(longest)
-        free_in = sorted([max(0.0, end) for end in busy] + [0.0] * slots)[-slots:]
-        shared = fill_level(free_in, [1.0] * slots, encode)
-        here = min(encode, shared) + performance.transfer_seconds
-        return on_starting + MIN_SAVED_BY_WAIT < here
-
-    def _seconds_on_starting(self) -> float:
-        """Return the seconds from now until each waiting scene is done on a starting worker.
-
-        Infinite if there are more scenes than such workers, or if no scene is long.
-        """
-        scenes, starting = len(self._queue), self._workers.starting_on_time()
-        if self._on_starting is None or self._on_starting[0] != scenes:
-            self._on_starting = scenes, math.inf
-            (longest,) = self._queue.longest_works(1) or (0.0,)
-            if scenes <= len(starting) and longest >= MIN_SHARED_WORK:
-                workers = self.snapshot().workers
-                last = sorted((workers[each] for each in starting), key=lambda each: each.free_in)
-                alone = Load(longest_works=[longest]).schedule_on([last[scenes - 1]])
-                self._on_starting = scenes, alone.makespan
-        return self._on_starting[1]
 
     def _queue_takes(self, ticket: Ticket, worker: PoolWorker) -> bool:
         """Return whether the queue lasts longer than a scene on a worker that has a free slot.

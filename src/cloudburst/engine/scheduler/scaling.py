@@ -19,7 +19,6 @@ from cloudburst.engine.forecast.scaling_rule import (
     further_workers,
     next_step,
 )
-from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.pool_state import PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
@@ -113,7 +112,7 @@ class Autoscaler:
     def start_workers(self) -> None:
         """Start as many workers as the scaling rule says, as far as the budget allows it."""
         limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
-        while self._may_need_workers() and len(self._unanswered) < limit:
+        while self._waiting_scenes > self._claimed_scenes() and len(self._unanswered) < limit:
             worker = self._next_worker()
             if worker is None:
                 break
@@ -196,21 +195,6 @@ class Autoscaler:
         starting = (worker.backend for worker in self._workers.starting_on_time())
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
-    def _unclaimed_scenes(self) -> int:
-        """Return the number of waiting scenes that no starting worker will take."""
-        return max(0, self._waiting_scenes - self._claimed_scenes())
-
-    def _may_need_workers(self) -> bool:
-        """Return whether more workers may be useful.
-
-        A long scene may be worth a worker of its own, whose slots share it.
-        """
-        if self._unclaimed_scenes():
-            return True
-        if self._health.any_eager or len(self._queue) <= len(self._workers.starting_on_time()):
-            return False
-        return self._queue.longest_works(1)[0] >= MIN_SHARED_WORK
-
     def _next_worker(self) -> PoolWorker | None:
         """Return a new worker that is needed and can be paid for; ``None`` if there is none."""
         for backend in self._health.with_room:
@@ -221,7 +205,6 @@ class Autoscaler:
             if not len(self._queue) and not self._may_start_for_copies(backend):
                 continue
             exempt = backend.eager or refused or self._all_workers_avoided()
-            exempt = exempt and self._unclaimed_scenes() > 0
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
                 if self._budget.allows(worker, worker.expected_audio_seconds):
@@ -292,7 +275,6 @@ class Autoscaler:
             self._estimator.new_worker(backend),
             room=room,
             goal=self._goal(),
-            unclaimed=self._unclaimed_scenes(),
         )
 
     def _goal(self) -> Goal:
