@@ -134,6 +134,9 @@ class Assignment:
     """First report of a progress above 0; ``None`` before, or if the worker reports none."""
     last_progress: Progress | None = None
     """Latest report of a progress above 0; ``None`` before the first one."""
+    copy_worker_started: bool = False
+    """True once a worker was started only for a copy of this encode. It is not done again: if that
+    worker could not take the copy, the next one could not either."""
     superseded: bool = False
     """True if the other assignment of the scene, the first one or the copy, has encoded it
     first."""

@@ -19,7 +19,7 @@ from cloudburst.engine.forecast.scaling_rule import (
     further_workers,
     next_step,
 )
-from cloudburst.engine.pool_state import PoolWorker, Ticket, WorkerState
+from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
@@ -202,27 +202,35 @@ class Autoscaler:
                 continue  # its stop was not accepted yet
             # After a refusal by the budget, any worker that can be paid for is better than none.
             refused = self._budget.refusal() is not None
-            if not len(self._queue) and not self._may_start_for_copies(backend):
-                continue
+            copy = None
+            if not len(self._queue):
+                copy = self._copy_without_worker(backend)
+                if copy is None:
+                    continue
             exempt = backend.eager or refused or self._all_workers_avoided()
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
                 if self._budget.allows(worker, worker.expected_audio_seconds):
                     self._replace_late(worker)
+                    if copy is not None:
+                        copy.copy_worker_started = True
                     situation, number = self._to_start.get(backend.name, (self._situation, 0))
                     self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
 
-    def _may_start_for_copies(self, backend: Backend) -> bool:
-        """Return whether a worker may be started on a backend although only copies wait.
+    def _copy_without_worker(self, backend: Backend) -> Assignment | None:
+        """Return a slow encode for whose copy a worker may be started on a backend.
 
-        A copy is compared with an attempt on the backend of the slow encode. A worker of another
-        backend may not be able to take it, and would be started again and again.
+        A copy is compared with an attempt on the backend of the slow encode, so a worker of another
+        backend may not be able to take it. Return ``None`` if there is no such encode.
         """
-        copies = self._estimator.copies
-        # The callers of eager backends have planned no task for a copy.
-        return not backend.eager and any(each.worker.backend is backend for each in copies)
+        if backend.eager:  # the callers of eager backends have planned no task for a copy
+            return None
+        for slow in self._estimator.copies:
+            if slow.worker.backend is backend and not slow.copy_worker_started:
+                return slow
+        return None
 
     def _replace_late(self, worker: PoolWorker) -> None:
         """Let a new worker replace a late one of its backend, if there is any."""
