@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Progress, Ticket
+from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.events import SceneCopied, SceneEncoding, WorkerLaunched
@@ -65,6 +66,15 @@ async def test_a_task_is_started_for_a_copy_if_it_is_worth_its_price(hour_usd, t
     assert copied.at == pytest.approx(launches[1] + 40, abs=1)
     assert report.wall_seconds == pytest.approx(launches[1] + 40 + 102, abs=2)
     assert report.scenes[0].task == "fake-2"
+
+
+async def test_no_second_task_is_started_for_a_copy_that_the_first_one_cannot_take(monkeypatch):
+    monkeypatch.setattr(Speculation, "worker_for", lambda *_: None)
+    works = [100]
+    one = cloud(works, slow_tasks={"fake-1": 4.0}, boot=lambda task: 40.0 * (task == "fake-1"))
+    _, report = await render(one, works)
+    assert len(one.launched) == 2
+    assert report.scenes[0].task == "fake-1"
 
 
 async def test_a_slow_task_that_is_nearly_done_gets_no_copy():
