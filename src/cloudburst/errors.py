@@ -130,11 +130,11 @@ class InvalidScenesError(ConfigurationError):
         seconds: float = 0.0,
         usd: Decimal = Decimal(),
     ) -> None:
-        lines = [message] if message else list(map(str, faults))
+        lines = list(map(str, faults))
         if tasks:
             number = "1 task was" if tasks == 1 else f"{tasks} tasks were"
             lines.append(f"{number} started meanwhile: {seconds:.1f} s, ${usd:.4f} so far")
-        super().__init__("\n".join(lines))
+        super().__init__(message or "\n".join(lines))
         self.faults = tuple(faults)
         self.tasks = tasks
         """Number of tasks that were started before the problems were found."""

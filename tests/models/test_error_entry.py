@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from decimal import Decimal
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -25,16 +27,22 @@ FACTS = {
     "paths": (Path("/out/第 1 幕.mp4"), Path("/out/\udcff.mp4")),
     "path": Path("/out/.cloudburst/r1.sqlite"),
     "tasks": ("t1", "t2"),
-    "crashed": True,
-    "error_exit": True,
 }
-"""Facts that are no strings, by the name of their keyword."""
+"""Facts whose type is a collection or a path, by the name of their keyword."""
+SIMPLE_FACTS = {bool: True, int: 3, float: 1.5, Decimal: Decimal("0.0123")}
+"""Facts by their type; others are strings."""
+
+
+def fact(name, hint):
+    return SIMPLE_FACTS[hint] if hint in SIMPLE_FACTS else FACTS.get(name, f"a {name}")
 
 
 def made(kind):
     parameters = inspect.signature(kind.__init__).parameters.values()
     names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-    return kind("what happened: 𝄞 \udcff", **{name: FACTS.get(name, f"a {name}") for name in names})
+    hints = get_type_hints(kind.__init__) if names else {}
+    facts = {name: fact(name, hints[name]) for name in names}
+    return kind("what happened: 𝄞 \udcff", **facts)
 
 
 async def restored(error, folder):

@@ -14,6 +14,7 @@ from aiobotocore.session import get_session
 from PIL import Image
 
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
+from cloudburst.input_cache import InputCache
 from cloudburst.media_probe import EXPECTED_PICTURE
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
@@ -163,6 +164,7 @@ async def test_the_session_of_a_caller_is_used_on_its_own_event_loop(emulator, f
             limits=Limits(),
             film=None,
             remote=access.inputs(),
+            cache=InputCache(),
         )
     assert [str(file) for file in inputs.remote_files] == [str(folder.object("a.png"))]
     assert len(loops) > 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from cloudburst import Client, KeyRefusedError, Limits, RenderOptions, Settings, Status, fargate
@@ -41,6 +42,9 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
                 with pytest.raises(KeyRefusedError):
                     await stranger.upload(Scene.model_validate(scenes[0]), RenderOptions())
         assert not aws.live
+        with anyio.fail_after(30):
+            while any(task.exit_code is None for task in aws.tasks):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
         assert {task.exit_code for task in aws.tasks} == {143}, "its init process heard SIGTERM"
     (video,) = report.videos
     facts = probe(video.path)
