@@ -13,13 +13,14 @@ import wave
 import zlib
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from cloudburst import InvalidScenesError, input_cache, scene_fingerprints
-from cloudburst.file_versions import FileVersion
+from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.input_cache import InputCache
 from cloudburst.models.input_file import CHECK_RULES, InputFacts
 from cloudburst.models.limits import Limits
@@ -90,6 +91,19 @@ def test_an_unchanged_file_is_not_opened_again(files, opened):
     assert again.audio_seconds == 2.0
     assert {entry.path: entry for entry in entries_again} == {e.path: e for e in entries}
     assert opened == []
+
+
+def test_hashes_of_a_journal_are_not_used_for_uploads(files, monkeypatch):
+    """Another user may have written them; those in the state folder are of this user."""
+    _, entries = check(files)
+    versions = [FileVersion.from_path(path) for path in files.values()]
+    hashes = FileHashes()
+    monkeypatch.setattr(input_cache, "KNOWN_HASHES", hashes)
+    cache = InputCache()
+    cache.add_entries(replace(entry, sha256="f" * 64) for entry in entries)
+    assert len(hashes) == 0
+    InputCache().load(files.values())
+    assert sorted(filter(None, map(hashes.get, versions))) == sorted(e.sha256 for e in entries)
 
 
 def test_each_byte_is_read_once_apart_from_starts_and_ends(files, tmp_path):
@@ -322,7 +336,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from cloudburst import state_database
-from cloudburst.file_versions import FileVersion
+from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.input_cache import InputCache
 from cloudburst.models.input_file import InputFacts
 state_database.STATE_LOCK_TIMEOUT = 30.0

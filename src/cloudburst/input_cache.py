@@ -70,10 +70,19 @@ class InputCache:
     def load(self, paths: Iterable[Path]) -> None:
         """Load the results for these files from the state folder."""
         keys = [_key(path) for path in paths]
-        self.add_entries(_DATABASE.read(lambda connection: _read(connection, keys), default=[]))
+        entries: list[InputFileEntry] = _DATABASE.read(
+            lambda connection: _read(connection, keys), default=[]
+        )
+        for version, sha256 in self.add_entries(entries):
+            KNOWN_HASHES.add(version, sha256)
 
-    def add_entries(self, entries: Iterable[InputFileEntry]) -> None:
-        """Add results that an earlier process has kept, for example in the journal of a run."""
+    def add_entries(self, entries: Iterable[InputFileEntry]) -> list[tuple[FileVersion, str]]:
+        """Add results that an earlier process has kept; return the hashes that were added.
+
+        Hashes from the journal of a run count for this run only. Uploads, also those of other runs,
+        do not use them: others may be able to write to the folder of the videos.
+        """
+        added = list[tuple[FileVersion, str]]()
         for entry in entries:
             if entry.rules != CHECK_RULES:
                 continue
@@ -83,7 +92,8 @@ class InputCache:
             with self._lock:
                 self._known[version] = KnownInput(entry.facts, entry.sha256)
                 self._lasting.add(version)
-            KNOWN_HASHES.add(version, entry.sha256)
+            added.append((version, entry.sha256))
+        return added
 
     def find(self, version: FileVersion) -> KnownInput | None:
         """Return what is known about a version of a file; ``None`` if it was not checked."""
