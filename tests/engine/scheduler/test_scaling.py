@@ -12,6 +12,7 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.simulation import Load
+from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
@@ -318,3 +319,25 @@ async def test_a_start_that_was_given_up_does_not_tell_how_long_a_stop_takes(cut
     assert len(one.launched) == 1
     learned = [sample.seconds for sample in measurements._samples.get(("fake", "stop"), ())]
     assert learned == ([] if cut else [pytest.approx(15, abs=1)])
+
+
+async def test_needless_starts_are_not_repeated_before_a_minute_has_passed(monkeypatch):
+    """Whatever the scaling rule says of a start whose worker then counts as needless."""
+
+    cancelled = set()
+
+    def all_starting(estimator):
+        found = estimator._workers.starting() if estimator._workers.ready() else ()
+        cancelled.update(found)
+        return list(found)
+
+    monkeypatch.setattr(Estimator, "needless_workers", all_starting)
+    one = FakeCloud(
+        encode=30.0, boot=lambda task: 10.0 if task == "fake-1" else 40.0, rates=US_EAST_1_RATES
+    )
+    measurements = known(replace(one, boot=20.0))
+    async with engine(one, measurements=measurements, limits=Limits(workers=2)) as e:
+        report = await e.render(scenes(*[30.0] * 10))
+    assert report.status is Status.COMPLETE
+    assert 2 < len(cancelled) <= 1 + report.wall_seconds / 60
+    assert not one.running

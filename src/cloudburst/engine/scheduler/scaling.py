@@ -46,6 +46,10 @@ SIMULATION_SECONDS_PER_WORKER = 0.0005
 simulation takes about 10 microseconds for each worker, so that it uses 2 % of the time."""
 _FEW_WORKERS = 50
 """Number of workers up to which every decision may simulate them: it takes less than 1 ms."""
+PAUSE_AFTER_NEEDLESS_START = 60.0
+"""Seconds for which no worker is started on a backend after the start of a needless one was
+cancelled, unless scenes arrive. A task is billed for at least a minute, so what is needed a moment
+after it was needless must not cost more than one task a minute."""
 _MAX_EXPLAINED_RUNS = 100
 """Number of runs for which the client remembers that it has logged why no more tasks are started.
 It is limited because a client may serve any number of runs."""
@@ -96,6 +100,7 @@ class Autoscaler:
         # Times on anyio's clock before which decisions are not made again; of starts by backend.
         self._next_start: dict[str, float] = {}
         self._next_cancel = -math.inf
+        self._paused_until: dict[str, float] = {}  # by backend, after a needless start
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -108,6 +113,11 @@ class Autoscaler:
         This is called when there are more scenes, fewer workers or new measurements.
         """
         self._situation += 1
+
+    def on_new_scenes(self) -> None:
+        """Decide again how many workers are needed, also after a needless start."""
+        self._paused_until.clear()
+        self.reconsider()
 
     def start_workers(self) -> None:
         """Start as many workers as the scaling rule says, as far as the budget allows it."""
@@ -208,6 +218,8 @@ class Autoscaler:
                 if copy is None:
                     continue
             exempt = backend.eager or refused or self._all_workers_avoided()
+            if not exempt and copy is None and self._is_paused(backend):
+                continue
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
                 if self._budget.allows(worker, worker.expected_audio_seconds):
@@ -218,6 +230,11 @@ class Autoscaler:
                     self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
+
+    def _is_paused(self, backend: Backend) -> bool:
+        """Return whether a needless start was cancelled a short time ago, and workers are left."""
+        paused = anyio.current_time() < self._paused_until.get(backend.name, -math.inf)
+        return paused and bool(self._workers.expected())
 
     def _copy_without_worker(self, backend: Backend) -> Assignment | None:
         """Return a slow encode for whose copy a worker may be started on a backend.
@@ -355,6 +372,9 @@ class Autoscaler:
             self._next_cancel = self._next_simulation()
             starting = tuple(self._estimator.needless_workers())
         for worker in starting:
+            self._paused_until[worker.backend.name] = (
+                anyio.current_time() + PAUSE_AFTER_NEEDLESS_START
+            )
             self._cancel(worker)
 
     def cancel_starting(self, backend: Backend) -> None:

@@ -86,7 +86,7 @@ class Scheduler:
             on_phase_end=self.decide,
         )
         self._speculation = Speculation(workers, self._estimator, badness=self._autoscaler.badness)
-        unassign, decide = self._assigner.unassign, self._reconsider
+        unassign, decide = self._assigner.unassign, self._decide_on_scenes
         self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
         self._active_runs = 0
         self._expected_films = 0
@@ -129,8 +129,9 @@ class Scheduler:
         self._estimator.update_encode_ends(worker)
         self._speculation.note(worker)
 
-    def _reconsider(self) -> None:
-        self._autoscaler.reconsider()
+    def _decide_on_scenes(self) -> None:
+        """Make all decisions again because scenes have arrived in the queue."""
+        self._autoscaler.on_new_scenes()
         self.decide()
 
     def _fail_hopeless(self) -> None:
@@ -188,7 +189,8 @@ class Scheduler:
         if not (late or self._workers.ready_slots or self._queue.earliest_deadline < math.inf):
             return
         close_expiring(self._workers, self._queue, self._estimator)
-        self._reconsider()
+        self._autoscaler.reconsider()
+        self.decide()
 
     def close(self, error: CloudburstError) -> None:
         """Make no more decisions, and fail all waiting scenes with this error."""
@@ -258,7 +260,7 @@ class Scheduler:
         if self._paused_runs.fail_aborted(tickets):
             return
         self._queue.put(*tickets)
-        self._reconsider()
+        self._decide_on_scenes()
 
     def hold_run(self, run: str) -> None:
         """Start workers for the scenes of a run, but assign none of them until `release_run`."""
@@ -368,7 +370,7 @@ class Scheduler:
 
     def _requeue(self, worker: PoolWorker) -> None:
         self._paused_runs.requeue(worker.assignments)
-        self._autoscaler.reconsider()
+        self._autoscaler.on_new_scenes()
         self.decide(worker)
 
     def on_launch_answered(self, worker: PoolWorker) -> None:
