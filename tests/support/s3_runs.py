@@ -21,7 +21,7 @@ from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.client import renewal
-from cloudburst.aws.s3 import claim_lock, claim_writes, deliveries, request_waits
+from cloudburst.aws.s3 import claim_lock, request_waits, uncancelled
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
 from cloudburst.models.events import Event
@@ -82,11 +82,10 @@ def impatient(monkeypatch: Any) -> None:
     short = Backoff(first=0.02, factor=2.0, cap=0.1)
     for module, name in (
         (transfer_retries, "TRANSFER_BACKOFF"),
-        (deliveries, "RETRY_BACKOFF"),
         (request_waits, "RETRY_BACKOFF"),
         (aws_client, "CALL_BACKOFF"),
         (claim_lock, "LOCK_BACKOFF"),
-        (claim_writes, "DELETE_BACKOFF"),
+        (uncancelled, "DELETE_BACKOFF"),
         (output_folder, "WRITE_BACKOFF"),
     ):
         monkeypatch.setattr(module, name, short)

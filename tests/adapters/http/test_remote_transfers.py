@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.adapters.http.native import connect
-from cloudburst.aws.s3 import deliveries, remote_files, request_waits
+from cloudburst.aws.s3 import remote_files, request_waits, uncancelled
 from cloudburst.aws.s3.finished_objects import object_metadata
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
@@ -56,8 +56,8 @@ def anyio_backend():
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    for module in (deliveries, request_waits):
-        monkeypatch.setattr(module, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(request_waits, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
 
 

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from cloudburst.adapters.http import transfer_retries
-from cloudburst.aws.s3 import deliveries, request_waits
+from cloudburst.aws.s3 import request_waits, uncancelled
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.engine.guarded_renderer import guarded
 from cloudburst.errors import DownloadError, OutputWriteError, UploadError
@@ -59,8 +59,8 @@ def anyio_backend():
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    for module in (deliveries, request_waits):
-        monkeypatch.setattr(module, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(request_waits, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
 
 

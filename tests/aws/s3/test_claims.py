@@ -16,7 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from cloudburst.aws.s3 import claim_file, claim_lock, claim_writes, claims
+from cloudburst.aws.s3 import claim_file, claim_lock, claims, uncancelled
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_accepted, check_destination
@@ -48,7 +48,7 @@ SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
     monkeypatch.setattr(claim_lock, "LOCK_BACKOFF", QUICK)
-    monkeypatch.setattr(claim_writes, "DELETE_BACKOFF", QUICK)
+    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
 
 
 def claim(store, folder, *names, run="r", **more):

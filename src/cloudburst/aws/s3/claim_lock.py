@@ -9,8 +9,9 @@ from __future__ import annotations
 import anyio
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER, Claim, FoundClaim, read_claim
-from cloudburst.aws.s3.claim_writes import ClaimWriter, finish_write, is_precondition_failed
+from cloudburst.aws.s3.claim_writes import WRITE_TIMEOUT, ClaimWriter
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.uncancelled import finish_write, is_precondition_failed
 from cloudburst.errors import (
     AWSError,
     ConfigurationError,
@@ -54,7 +55,7 @@ class ClaimLock:
         """
         with anyio.move_on_after(LOCK_TIMEOUT):
             for delay in LOCK_BACKOFF.delays():
-                await finish_write(self._try_to_take, self._object)
+                await finish_write(self._try_to_take, self._object, seconds=WRITE_TIMEOUT)
                 if self._etag:
                     return await self._check_conditions()
                 await anyio.sleep(delay)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from functools import partial
 
-import anyio
-
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore
-from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import (
-    AWSError,
-    CloudburstError,
-    NoAnswerError,
-    ResourceMissingError,
-    ThrottledError,
-)
-from cloudburst.models.limits import Backoff
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.uncancelled import finish_delete
 from cloudburst.models.locations import S3Object, S3Prefix
 
 logger = logging.getLogger(__name__)
 
 WRITE_TIMEOUT = 60.0
 """Maximum seconds to write a claim or the lock."""
-DELETE_TIMEOUT = 20.0
-"""Maximum seconds to delete a claim or the lock."""
-DELETE_BACKOFF = Backoff(first=0.2, factor=2.0, cap=3.0)
 
 _NO_CONDITIONS = (
     "%s: this store does not support conditional writes (If-None-Match), so that nothing prevents "
@@ -64,42 +51,8 @@ class ClaimWriter:
 
         A failed deletion is logged, because the object expires by itself.
         """
-
-        async def delete() -> None:
-            # No error leaves this function: it would replace a cancellation.
-            for delay in DELETE_BACKOFF.delays():
-                try:
-                    await self._store.delete(location, etag=etag)
-                except (NoAnswerError, ThrottledError) as exc:
-                    logger.debug("%s: repeating the deletion: %s", location, exc)
-                except ResourceMissingError:
-                    return
-                except CloudburstError as exc:
-                    if not is_precondition_failed(exc):
-                        logger.warning(_NOT_DELETED, location, exc)
-                    return
-                else:
-                    return
-                await anyio.sleep(delay)
-
-        try:
-            await finish_despite_cancel(delete, seconds=DELETE_TIMEOUT)
-        except TimeoutError:
-            logger.warning(_NOT_DELETED, location, f"no answer within {DELETE_TIMEOUT:g} s")
-
-
-async def finish_write(write: Callable[[], Awaitable[object]], location: S3Object) -> None:
-    """Finish a write despite a cancellation: afterwards it must be known what was written.
-
-    Raises:
-        NoAnswerError: The write has not ended within `WRITE_TIMEOUT`.
-    """
-    try:
-        await finish_despite_cancel(write, seconds=WRITE_TIMEOUT)
-    except TimeoutError:
-        raise NoAnswerError(f"{location}: no answer within {WRITE_TIMEOUT:g} s") from None
-
-
-def is_precondition_failed(error: CloudburstError) -> bool:
-    """Return whether S3 has refused a write because its condition does not hold."""
-    return isinstance(error, AWSError) and error.code == PRECONDITION_FAILED
+        await finish_delete(
+            partial(self._store.delete, location, etag=etag),
+            location,
+            warn=partial(logger.warning, _NOT_DELETED, location),
+        )

@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TypeGuard
 
 import anyio
@@ -27,8 +28,9 @@ from cloudburst.aws.s3.claim_file import (
     read_claim,
 )
 from cloudburst.aws.s3.claim_lock import ClaimLock
-from cloudburst.aws.s3.claim_writes import ClaimWriter, finish_write, is_precondition_failed
+from cloudburst.aws.s3.claim_writes import WRITE_TIMEOUT, ClaimWriter
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.uncancelled import finish_write, is_precondition_failed
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import (
     AWSError,
@@ -178,7 +180,8 @@ class _ClaimKeeper:
             ours = await self._refuse_claimed(resume=resume)
             if not resume and not overwrite:
                 await self._refuse_existing()
-            await finish_write(lambda: self._write_claim(ours), self._object)
+            write = partial(self._write_claim, ours)
+            await finish_write(write, self._object, seconds=WRITE_TIMEOUT)
             # Another run may have taken an expired lock over, and claimed the same names meanwhile.
             await self._refuse_claimed(resume=True)
         finally:

@@ -6,12 +6,11 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
 from pydantic import SecretStr
 
 from cloudburst.aws.s3.answers import ObjectInfo
@@ -23,17 +22,15 @@ from cloudburst.aws.s3.object_store import (
     ObjectStore,
     SignedRequest,
 )
-from cloudburst.aws.s3.request_waits import RETRY_BACKOFF, RequestWaits
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.aws.s3.request_waits import RequestWaits
+from cloudburst.aws.s3.uncancelled import finish_delete, finish_write
 from cloudburst.errors import (
     AWSError,
     CloudburstError,
     CredentialsError,
     DownloadError,
-    NoAnswerError,
     OutputWriteError,
     Remedy,
-    ThrottledError,
 )
 from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import PutPart
@@ -42,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 CREATE_TIMEOUT = 20.0
 """Maximum seconds to start the upload of a video in parts."""
-ABORT_TIMEOUT = 20.0
-"""Maximum seconds to delete the parts of a video that is not delivered."""
 MIN_PART_BYTES = 16 * 1024**2
 """Minimum size of a part, in bytes; S3 needs 5 MiB. The size is a choice: a part takes about two
 seconds."""
@@ -167,7 +162,7 @@ class PartsDelivery:
         async def sign() -> list[SignedRequest]:
             if not self._upload_id:
                 # Cancelled before its id is known, the upload could not be aborted.
-                await _finish(create, output.location)
+                await finish_write(create, output.location, seconds=CREATE_TIMEOUT)
             else:
                 await store.find(output.location)  # renews credentials that have expired
             return [
@@ -225,24 +220,8 @@ class PartsDelivery:
         """Delete the parts unless the object was completed."""
         if not self._upload_id or self._completed:
             return
-        try:
-            await finish_despite_cancel(self._abort, seconds=ABORT_TIMEOUT)
-        except TimeoutError:
-            self._warn(f"no answer within {ABORT_TIMEOUT:g} s")
-
-    async def _abort(self) -> None:
-        # No error leaves this function: it would replace a cancellation.
-        for delay in RETRY_BACKOFF.delays():
-            try:
-                await self._store.abort_upload(self._output.location, self._upload_id)
-            except (NoAnswerError, ThrottledError) as exc:
-                logger.debug("%s: repeating the request: %s", self._output.location, exc)
-            except CloudburstError as exc:
-                return self._warn(str(exc))
-            else:
-                return None
-            await anyio.sleep(delay)
-        return None
+        abort = partial(self._store.abort_upload, self._output.location, self._upload_id)
+        await finish_delete(abort, self._output.location, warn=self._warn)
 
     def _warn(self, reason: str) -> None:
         logger.warning(
@@ -251,13 +230,6 @@ class PartsDelivery:
             self._output.location,
             reason,
         )
-
-
-async def _finish(create: Callable[[], Awaitable[None]], location: S3Object) -> None:
-    try:
-        await finish_despite_cancel(create, seconds=CREATE_TIMEOUT)
-    except TimeoutError:
-        raise NoAnswerError(f"{location}: no answer within {CREATE_TIMEOUT:g} s") from None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -25,8 +26,6 @@ from cloudburst.transfers.errors import TransferError
 from cloudburst.transfers.put import put_part
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
-DELETE_TIMEOUT = 20.0
-"""Maximum seconds to delete the object that was written for the check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
