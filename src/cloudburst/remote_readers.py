@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 3
 """Maximum number of requests for one range of a file on a web server."""
-RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
+RANGE_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between two requests for one range, in seconds."""
 _MAX_FILE_BYTES = 2**53
 _RETRIED = {TransferProblem.BUSY, TransferProblem.UNREACHABLE}
@@ -85,14 +85,14 @@ class HttpsReader:
         # Servers and workers that know the URL may repeat its query, also in headers.
         secrets = query_secrets(location.url.partition("?")[2])
         hide_secrets(*secrets, owner=SecretOwner.INPUT)
-        for attempt, delay in enumerate(RETRY_BACKOFF.delays(), 1):
+        for attempt, delay in enumerate(RANGE_BACKOFF.delays(), 1):
             try:
                 return await self._read(location, start, end)
             except TransferError as exc:
                 failure = exc.failure
                 if failure.problem not in _RETRIED or attempt == MAX_ATTEMPTS:
                     raise _input_error(failure) from exc
-            await sleep(max(delay, min(failure.retry_after or 0.0, RETRY_BACKOFF.cap)))
+            await sleep(max(delay, min(failure.retry_after or 0.0, RANGE_BACKOFF.cap)))
         raise AssertionError("unreachable: delays never end")
 
     async def _read(self, location: HttpsUrl, start: int, end: int) -> RangeAnswer:

@@ -106,7 +106,7 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
-    monkeypatch.setattr(request_waits, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
     monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
     monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)

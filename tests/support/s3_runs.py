@@ -82,7 +82,7 @@ def impatient(monkeypatch: Any) -> None:
     short = Backoff(first=0.02, factor=2.0, cap=0.1)
     for module, name in (
         (transfer_retries, "TRANSFER_BACKOFF"),
-        (request_waits, "RETRY_BACKOFF"),
+        (request_waits, "TRANSFER_BACKOFF"),
         (aws_client, "CALL_BACKOFF"),
         (claim_lock, "LOCK_BACKOFF"),
         (uncancelled, "DELETE_BACKOFF"),
@@ -91,7 +91,7 @@ def impatient(monkeypatch: Any) -> None:
         monkeypatch.setattr(module, name, short)
     for module, name in (
         (transfer_retries, "TRANSFER_TIMEOUT"),
-        (request_waits, "BUSY_TIMEOUT"),
+        (request_waits, "TRANSFER_TIMEOUT"),
         (request_waits, "CREDENTIALS_TIMEOUT"),
         (output_folder, "WRITE_TIMEOUT"),
     ):

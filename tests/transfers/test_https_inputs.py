@@ -36,7 +36,7 @@ CLOSE = b"Connection: close\r\n"
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     backoff = Backoff(first=0.01, factor=1.0, cap=0.01)
-    monkeypatch.setattr("cloudburst.remote_readers.RETRY_BACKOFF", backoff)
+    monkeypatch.setattr("cloudburst.remote_readers.RANGE_BACKOFF", backoff)
 
 
 def picture() -> bytes:

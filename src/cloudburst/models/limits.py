@@ -128,3 +128,10 @@ already billed."""
 
 RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=20.0)
 """Delays between repetitions of a call that failed."""
+
+TRANSFER_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
+"""Delays between attempts at a transfer from or to S3 or a web server, or at a request about it."""
+TRANSFER_TIMEOUT = 120.0
+"""Seconds without a transferred byte for which such attempts are repeated while the server is busy
+or does not answer. S3 asks to repeat requests with growing delays after 503 ("Best practices design
+patterns", Amazon S3 User Guide, 2026-11); the time is a choice."""

@@ -51,7 +51,7 @@ ROLE = "arn:aws:iam::123456789012:role/renderer"
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(request_waits, "RETRY_BACKOFF", QUICK)
+    monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
     monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
 
 
@@ -304,7 +304,7 @@ class TestDelivery:
             await running.finish(['"e"'])
 
     async def test_a_busy_store_is_given_up(self, emulator, store, folder, monkeypatch):
-        monkeypatch.setattr(request_waits, "BUSY_TIMEOUT", 0.2)
+        monkeypatch.setattr(request_waits, "TRANSFER_TIMEOUT", 0.2)
         async with delivery(files(store), folder.object("v.mp4")) as running:
             await running.parts()
             with account() as other:  # its faults end with it

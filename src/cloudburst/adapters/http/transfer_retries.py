@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import anyio
 
-from cloudburst.models.limits import Backoff
+from cloudburst.models.limits import TRANSFER_BACKOFF, TRANSFER_TIMEOUT
 from cloudburst.models.transfers import TransferFailure, TransferProblem
 
-TRANSFER_TIMEOUT = 120.0
-"""Seconds without a transferred byte for which a transfer is repeated while the server is busy or
-cannot be reached. S3 asks to repeat requests with growing delays after 503 ("Best practices design
-patterns", Amazon S3 User Guide, 2026-11); the time is a choice."""
-TRANSFER_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
-"""Delays between two attempts at a transfer."""
 MAX_SIGNATURES = 3
 """Number of times in a row that a URL may be refused as expired directly after it was signed."""
 

@@ -11,7 +11,7 @@ import anyio
 
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
-from cloudburst.models.limits import Backoff
+from cloudburst.models.limits import TRANSFER_BACKOFF, TRANSFER_TIMEOUT
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +20,6 @@ T = TypeVar("T")
 CREDENTIALS_TIMEOUT = 600.0
 """Seconds for which a run waits for new credentials after the old ones have expired: long enough to
 sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice."""
-BUSY_TIMEOUT = 120.0
-"""Seconds for which requests to S3 are repeated while it is busy or does not answer."""
-RETRY_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
-"""Delays between these requests."""
 
 
 class RequestWaits:
@@ -46,7 +42,7 @@ class RequestWaits:
         Raises:
             CloudburstError: The last error of the function.
         """
-        start, delays = anyio.current_time(), RETRY_BACKOFF.delays()
+        start, delays = anyio.current_time(), TRANSFER_BACKOFF.delays()
         while True:
             try:
                 result = await call()
@@ -54,7 +50,7 @@ class RequestWaits:
                 end = self._end_of_wait(store, exc)
                 error: CloudburstError = exc
             except (ThrottledError, NoAnswerError) as exc:
-                end, error = start + BUSY_TIMEOUT, exc
+                end, error = start + TRANSFER_TIMEOUT, exc
             else:
                 self._refused_at = None
                 return result
