@@ -92,11 +92,8 @@ the room for names."""
 @asynccontextmanager
 async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
     """Show a live view with failures above it, and remove the live view at the end of the run."""
-    live, printing, visible = (
-        Live(console=console, auto_refresh=False, transient=True),
-        anyio.Lock(),
-        True,
-    )
+    live = Live(console=console, auto_refresh=False, transient=True)
+    printing, visible = anyio.Lock(), True
     started_at, reasons = anyio.current_time(), not summary_follows()
 
     async def refresh() -> None:
@@ -275,7 +272,8 @@ class _WorkerLines:
     """Lines of the live view, one for each worker, without progress bars on a narrow terminal."""
 
     def __init__(self, lines: Sequence[tuple[int, tuple[RenderableType, ...]]]) -> None:
-        self._lines = lines  # number of the worker, and its cells
+        self._lines = lines
+        """Number of each worker, and the cells of its line."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the lines of the workers for the width of the terminal."""

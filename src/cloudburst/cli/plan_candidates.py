@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -47,10 +47,9 @@ class PlanData:
     """Measurements of earlier runs and prices, both read from this machine's files."""
 
     def __init__(self) -> None:
-        self._samples = samples = read_history()
-        self.measurements = Measurements(samples)
+        self._samples = read_history()
+        self.measurements = Measurements(self._samples)
         self.prices = read_prices()
-        self._kinds = [sample.kind for sample in samples]
 
     def local(self, *, workers: int | None) -> Candidate | None:
         """Return the candidate for local workers; ``None`` if this machine cannot render."""
@@ -89,7 +88,8 @@ class PlanData:
         """
         region = settings.region or DEFAULT_REGION
         cloud = self._cloud(settings, region)
-        protocol, named = self._image(settings, cloud)
+        protocol = self._protocol(settings, cloud)
+        named = named_architecture(settings.task_definition)
         found = list[Candidate]()
         for tier in tiers:
             candidates: dict[str, Candidate] = {
@@ -157,26 +157,28 @@ class PlanData:
         )
         if cloud.account is not None:
             return cloud
-        latest = filter(None, map(cloud.account_in, reversed(self._kinds)))
+        latest = filter(None, map(cloud.account_in, self._latest_kinds()))
         return replace(cloud, account=next(latest, None))
 
-    def _image(self, settings: Settings, cloud: default_performance.Cloud) -> tuple[Protocol, str]:
-        """Return the image's protocol and architecture, from the settings or the latest run.
+    def _protocol(self, settings: Settings, cloud: default_performance.Cloud) -> Protocol:
+        """Return the image's protocol, from the settings or the latest run.
 
-        Only the task definition states both reliably, but reading it would need a call to AWS.
+        Only the task definition states it reliably, but reading it would need a call to AWS.
         """
         from cloudburst.aws.setup.resource_definitions import is_our_image  # noqa: PLC0415 - only plans need it
 
-        architecture = named_architecture(settings.task_definition)
         if settings.protocol is not None:
-            return settings.protocol, architecture
-        for kind in reversed(self._kinds):
+            return settings.protocol
+        for kind in self._latest_kinds():
             if cloud.account_in(kind) is not None and (protocol := kind.split()[2]) in set(
                 Protocol
             ):
-                return Protocol(protocol), architecture
-        default = Protocol.NATIVE if is_our_image(settings.image) else Protocol.ONESTEP
-        return default, architecture
+                return Protocol(protocol)
+        return Protocol.NATIVE if is_our_image(settings.image) else Protocol.ONESTEP
+
+    def _latest_kinds(self) -> Iterator[str]:
+        """Yield the kind of worker of each measurement, the newest first."""
+        return (sample.kind for sample in reversed(self._samples))
 
     def _candidate(
         self,

@@ -33,7 +33,6 @@ class RunRequest:
     """Name of the run to resume; ``None`` for a new run."""
     custom_folder: bool = False
     """True if ``cloudburst resume`` needs ``--to`` to find the run."""
-
     film: FilmRequest | None = None
     """Film to make of all videos; ``None`` for none."""
     timeouts: Timeouts = field(default_factory=Timeouts)

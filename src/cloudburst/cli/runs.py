@@ -146,10 +146,8 @@ class _Folder:
         Args:
             states: Newer states of runs than those that were read.
         """
-        runs, journals = (
-            list(self.unreadable),
-            [(r.name, states.get(r, r.state)) for r in self.runs],
-        )
+        journals = [(run.name, states.get(run, run.state)) for run in self.runs]
+        runs = list(self.unreadable)
         for name, state in journals:
             listed = _listed_run(name, self.folder, state, process=self.active.get(name, ""))
             runs.append(replace(listed, successor=successor(state, journals) or ""))

@@ -26,10 +26,13 @@ User Guide, 2026-11)."""
 MULTIPART_BYTES = 100 * 1024**2
 """Size of a file, in bytes, above which it is uploaded in several parts."""
 
+ETAG_PATTERN = r'(?:W/)?"[!#-~]{0,200}"'
+"""Regular expression for an ETag, weak or strong. Its length is a choice."""
+
 Bytes: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 HeaderName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
 HeaderValue: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,2048}\z")]
-ETag: TypeAlias = Annotated[str, StringConstraints(pattern=r'^(?:W/)?"[!#-~]{0,200}"\z')]
+ETag: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^{ETAG_PATTERN}\z")]
 PrivateUrl: TypeAlias = Annotated[
     SecretStr,
     Field(max_length=MAX_TRANSFER_URL_CHARS),

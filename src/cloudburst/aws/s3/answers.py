@@ -14,9 +14,10 @@ from typing import Any
 from cloudburst.errors import CloudburstError, NoAnswerError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.transfers import ETAG_PATTERN
 
 _SIZE = re.compile(r"[0-9]{1,15}")
-_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,200}"')
+_ETAG = re.compile(ETAG_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,11 +29,10 @@ the location of a film that is too long, there is its hash."""
 class FinishedObject:
     """Video or cover in S3 that a run of this package has written."""
 
-    run: str
-    scene: str
     fingerprint: str
     """Fingerprint of the scene; empty if it was not known."""
     sha256: str
+    """SHA-256 in hexadecimal; empty if it was not known."""
     size: int
     """Size in bytes."""
 
@@ -74,8 +73,6 @@ def as_finished(info: ObjectInfo, *, run: str, scene: str) -> FinishedObject | N
     if (metadata.get(RUN), metadata.get(SCENE)) != (quote(run, safe=""), _in_metadata(scene)):
         return None
     return FinishedObject(
-        run=run,
-        scene=scene,
         fingerprint=metadata.get(FINGERPRINT, ""),
         sha256=metadata.get(SHA256, ""),
         size=info.size,
