@@ -109,9 +109,8 @@ def _write(settled: Mapping[JournaledRun, Mapping[str, TaskEntry]]) -> None:
     for folder, runs in by_folder.items():
         try:
             with lock_inactive_runs(folder, [run.name for run in runs]) as ours:
-                for run in runs:
-                    if run.name in ours:
-                        _write_journal(run, settled[run].values())
+                for run in (run for run in runs if run.name in ours):
+                    _write_journal(run, settled[run].values())
         except (OSError, CloudburstError) as exc:
             logger.warning("final bills of runs in %s are not recorded: %s", folder, exc)
 

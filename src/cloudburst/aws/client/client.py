@@ -27,12 +27,8 @@ from cloudburst.aws.client.errors import has_expired_credentials, translate_erro
 from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
 from cloudburst.aws.client.renewal import Renewal
-from cloudburst.aws.client.responses import (
-    check_response,
-    not_from_aws,
-    read_body,
-    translate_parse_errors,
-)
+from cloudburst.aws.client.request import CALL_TIMEOUT, send_request
+from cloudburst.aws.client.responses import not_from_aws, translate_parse_errors
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -47,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between the attempts of one call, in seconds."""
-CALL_TIMEOUT = 60.0
-"""Maximum seconds from the start of a call to the end of its response, however slowly it
-arrives."""
 MAX_PAGES = 1000
 """Maximum number of pages of one paginated response. Most pages have up to 100 entries."""
 
@@ -135,16 +128,9 @@ class AWSClient:
             try:
                 with translate_errors(operation, capacity=capacity_of(parameters)):
                     async with clients.client(service, in_region) as client:
-                        with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
-                            response: dict[str, Any] = await getattr(client, operation)(
-                                **parameters
-                            )
-                            await read_body(operation, response, max_body)
-                        shape = _output_shape(client, operation)
-                        check_response(
-                            operation, parameters, response, shape=shape, required=required
+                        return await send_request(
+                            client, operation, parameters, max_body=max_body, required=required
                         )
-                        return response
             except CredentialsError as exc:
                 expired = not renewed and has_expired_credentials(exc)
                 if not expired or not await self._renew_credentials(clients):
@@ -355,11 +341,6 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
     finally:
         await aws.close()
         await base.close()
-
-
-def _output_shape(client: Any, operation: str) -> Any:
-    name = client.meta.method_to_api_mapping[operation]
-    return client.meta.service_model.operation_model(name).output_shape
 
 
 def _check_event_loop() -> None:
