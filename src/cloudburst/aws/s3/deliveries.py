@@ -77,13 +77,30 @@ class OutputObject:
         return DownloadError(f"{self.location}: {reason}", scene=self.scene)
 
 
-class WholeDelivery:
-    """Delivery by one request, whose SHA-256 S3 verifies."""
+class _Delivery:
+    """Common part of the deliveries."""
 
     def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
         self._store = store
         self._output = output
         self._waits = waits
+
+    async def check_accepted(self) -> None:
+        """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
+        with _write_errors(self._output):
+            await check_accepted(self._store, self._output.location.folder)
+
+    async def _find(self) -> ObjectInfo | None:
+        """Return the description of the object; ``None`` if it does not exist."""
+        find = partial(self._store.find, self._output.location)
+        return await self._waits.repeat(self._store, find)
+
+
+class WholeDelivery(_Delivery):
+    """Delivery by one request, whose SHA-256 S3 verifies."""
+
+    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
+        super().__init__(store, output, waits)
         self._signed = False
         self._new = output.new
 
@@ -108,16 +125,11 @@ class WholeDelivery:
         self._signed = True
         return [_part(signed, 0, output.size)]
 
-    async def check_accepted(self) -> None:
-        """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
-        with _write_errors(self._output):
-            await check_accepted(self._store, self._output.location.folder)
-
     async def is_written(self) -> bool:
         """Return whether the object is the output: see `ports.Delivery.is_written`."""
         output = self._output
         with _write_errors(output):
-            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+            info = await self._find()
         if info is None:
             return False  # it was deleted in the meantime
         if output.is_of_same_scene(info) and not output.is_described_by(info):
@@ -130,21 +142,19 @@ class WholeDelivery:
         """Verify size, SHA-256 and metadata of the object: see `ports.Delivery.finish`."""
         output = self._output
         with _write_errors(output):
-            info = await self._waits.repeat(self._store, lambda: self._store.find(output.location))
+            info = await self._find()
         if _check_written(output, info).sha256 != output.sha256:
             raise output.error("S3 does not confirm the SHA-256 of the object")
 
 
-class PartsDelivery:
+class PartsDelivery(_Delivery):
     """Delivery by a multipart upload.
 
     Workers send the MD5 of each part, which S3 verifies; the object's ETag is the hash of these.
     """
 
     def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
-        self._store = store
-        self._output = output
-        self._waits = waits
+        super().__init__(store, output, waits)
         self._upload_id = ""
         self._completed = False
 
@@ -178,11 +188,6 @@ class PartsDelivery:
             for request, start in zip(signed, starts, strict=True)
         ]
 
-    async def check_accepted(self) -> None:
-        """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
-        with _write_errors(self._output):
-            await check_accepted(self._store, self._output.location.folder)
-
     async def is_written(self) -> bool:
         """Return whether the object is the output: see `ports.Delivery.is_written`."""
         await self.finish(())  # parts are written under no condition, so nothing is in their way
@@ -207,10 +212,10 @@ class PartsDelivery:
 
         with _write_errors(output):
             if etags and not await self._waits.repeat(store, partial(complete, new=output.new)):
-                info = await self._waits.repeat(store, lambda: store.find(output.location))
+                info = await self._find()
                 if info and output.is_of_same_scene(info) and not output.is_described_by(info):
                     await self._waits.repeat(store, partial(complete, new=False))
-            info = await self._waits.repeat(store, lambda: store.find(output.location))
+            info = await self._find()
         info = _check_written(output, info)
         expected = joined_etag(etags) if etags and info.plain_etags else None
         if expected is not None and info.etag != expected:
