@@ -90,18 +90,18 @@ class PlanData:
         cloud = self._cloud(settings, region)
         protocol = self._protocol(settings, cloud)
         named = named_architecture(settings.task_definition)
+        architectures: Sequence[str] = (named,)
+        if settings.architecture is ArchitectureSetting.AUTO:
+            architectures = tuple(task_families(settings.task_definition))
         found = list[Candidate]()
         for tier in tiers:
-            candidates: dict[str, Candidate] = {
+            candidates = {
                 architecture: self._fargate(
                     settings, tier, protocol, architecture, cloud, workers=workers
                 )
-                for architecture in task_families(settings.task_definition)
+                for architecture in architectures
             }
-            chosen: str = named
-            if settings.architecture is ArchitectureSetting.AUTO:
-                chosen = self._cheaper(candidates, named)
-            found.append(candidates[chosen])
+            found.append(candidates[self._cheaper(candidates, named)])
         return found
 
     def _fargate(

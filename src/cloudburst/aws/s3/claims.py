@@ -290,7 +290,7 @@ class _ClaimKeeper:
                 return await self._check_claims(resume=resume)
         except TimeoutError:
             msg = f"{self._folder}: the claims were not read within {CHECK_TIMEOUT:g} s"
-            raise NoAnswerError(msg) from None
+            raise NoAnswerError(f"{msg}: try again, or choose another folder") from None
 
     async def _check_claims(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
         ours: FoundClaim | UnreadableClaim | None = None
