@@ -15,15 +15,15 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
-from support.harness import engine, working
+from support.harness import engine, known, working
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def held(e, count, *, seconds):
+async def held(e, count, *, seconds, work=10):
     """A run whose files are read for so many seconds."""
-    scenes = [working(f"held{number}", 10) for number in range(count)]
+    scenes = [working(f"held{number}", work) for number in range(count)]
 
     async def finish():
         await anyio.sleep(seconds)
@@ -72,3 +72,38 @@ async def test_workers_of_a_held_run_are_started_once():
     async with engine(cloud, limits=limits) as e, held(e, 5, seconds=600) as run:
         assert (await run.until_done()).status is Status.COMPLETE
     assert len(cloud.launched) <= 5
+
+
+async def test_a_worker_that_was_started_because_another_one_is_slow_is_started_once():
+    """Both wait for one scene: without the second one, it would be started again and again."""
+    cloud = FakeCloud(boot=20, encode=100, slow_tasks={"fake-1": 5.0}, rates=US_EAST_1_RATES)
+    limits = Limits(workers=2, hour_usd=Decimal(10), speculative_copies=False)
+    others = [working("s", 100)]
+    async with (
+        engine(cloud, limits=limits, measurements=known(cloud)) as e,
+        e.open(others, "other") as other,
+    ):
+        await anyio.sleep(400)
+        async with held(e, 1, seconds=1800, work=100) as run:
+            assert (await other.until_done()).status is Status.COMPLETE
+            await anyio.sleep(300)
+            assert (await run.until_done()).status is Status.COMPLETE
+    assert len(cloud.launched) == 2
+
+
+async def test_a_worker_that_is_idle_waits_for_a_held_run_also_if_others_are_busy():
+    works = [1000, 1000, 10]
+    cloud = FakeCloud(
+        boot=lambda task: 20 + int(task[-1]), encode=lambda name: works[int(name[-1])]
+    )
+    others = [working(f"s{number}", work) for number, work in enumerate(works)]
+    limits = Limits(workers=3, speculative_copies=False)
+    async with engine(cloud, limits=limits) as e, e.open(others, "other") as other:
+        await anyio.sleep(30)
+        async with held(e, 1, seconds=300) as run:
+            await anyio.sleep(100)
+            assert "encoded s2 on fake-3" in cloud.log
+            assert len(cloud.running) == 3
+            await run.until_done()
+        await other.until_done()
+    assert len(cloud.launched) == 3

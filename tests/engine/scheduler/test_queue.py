@@ -117,6 +117,10 @@ async def test_nobody_takes_a_ticket_of_a_held_run_but_it_counts():
     queue.resume("a")
     assert queue.take(lambda _: True) is None
     assert (queue.held_count, queue.shortest_held()) == (1, held)
+    shorter = ticket("c", "a", 2.0)
+    queue.put(shorter)
+    assert (queue.held_count, queue.shortest_held()) == (2, shorter)
+    queue.remove(shorter)
     assert queue.release("a")
     assert queue.held_count == 0
     assert not queue.release("a")
