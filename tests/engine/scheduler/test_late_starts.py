@@ -194,3 +194,28 @@ async def test_a_late_task_on_which_the_budget_allows_no_scene_is_stopped():
     assert settled.cost.usd <= limits.max_usd
     (worker,) = report.workers
     assert "no scene could be rendered within max_usd" in worker.error
+
+
+async def test_no_task_replaces_a_late_one_whose_stop_was_not_accepted_yet():
+    """Until then, nobody knows what the late one costs, also when something else is decided."""
+    one = cloud(silent_tasks={"fake-1"}, stop_takes=9.0)
+    limits = Limits(workers=4, max_usd=Decimal("0.0085"))
+    async with engine(one, measurements=measured(), limits=limits) as e:
+        async with e.open([working("s0", 100)]) as run:
+            await anyio.sleep(75)
+            async with e.open([working("s1", 1)], "other") as other:
+                await run.until_done()
+                await other.until_done()
+        cost = (await run.settled()).cost.usd
+    assert one.log[:3] == ["launch fake-1", "stop fake-1", "launch fake-2"]
+    assert cost <= limits.max_usd
+
+
+async def test_a_late_task_is_kept_for_the_shortest_scene_that_the_budget_allows():
+    one = cloud(boots=[90.0])
+    limits = Limits(workers=1, max_usd=Decimal("0.0045"))
+    async with engine(one, measurements=measured(), limits=limits) as e:
+        report = await e.render([working("long", 60), working("short", 1)])
+    assert "encoded short on fake-1" in one.log
+    assert report.status is Status.BUDGET
+    assert not any(worker.error for worker in report.workers)
