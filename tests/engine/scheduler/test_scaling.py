@@ -12,6 +12,7 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.simulation import Load
+from cloudburst.engine.scheduler import scaling
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -154,6 +155,34 @@ async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monk
     assert len(one.launched) == 200
     assert 1 <= len(counted) <= 50
     assert not one.running
+
+
+async def test_the_number_of_decisions_about_more_tasks_depends_on_time(monkeypatch):
+    """All 60 tasks are ready, and more are allowed: each scene that ends is a new situation."""
+    asked = []
+
+    def up_to_60(_load, workers, _new, *, room, goal):
+        asked.append(anyio.current_time())
+        return max(0, 60 - len(workers))
+
+    monkeypatch.setattr(scaling, "further_workers", up_to_60)
+    one = FakeCloud(encode=0.05, boot=20, rates=US_EAST_1_RATES)
+    async with engine(one, limits=Limits(workers=200)) as e:
+        report = await e.render(scenes(*[3.0] * 1200))
+    assert len(one.launched) == 60
+    assert 1 <= len(asked) <= 100
+    assert report.status is Status.COMPLETE
+
+
+async def test_a_few_tasks_are_considered_at_each_decision():
+    one = FakeCloud(encode=100, boot=20, rates=US_EAST_1_RATES)
+    async with engine(one, measurements=known(one)) as e, e.open(scenes(60.0), "a") as first:
+        await anyio.sleep(0.1)
+        async with e.open([working("later", 60)], "b") as second:
+            await anyio.sleep(0.1)
+            assert len(one.launched) == 2
+            await second.until_done()
+        await first.until_done()
 
 
 async def test_the_first_worker_always_starts():

@@ -77,6 +77,18 @@ async def test_no_second_task_is_started_for_a_copy_that_the_first_one_cannot_ta
     assert report.scenes[0].task == "fake-1"
 
 
+async def test_no_task_of_another_backend_is_started_for_a_copy():
+    """A copy is compared with an attempt on a task of the same backend, and there is no room."""
+    works = [100]
+    one = cloud(works, capacity=1, slow_tasks={"fake-1": 4.0})
+    other = cloud(works, name="other")
+    timeouts = Timeouts(scene=None)
+    async with engine(one, other, measurements=known(one, other), timeouts=timeouts) as e:
+        report = await e.render([working("s0", 100)])
+    assert report.status is Status.COMPLETE
+    assert (len(one.launched), len(other.launched)) == (1, 0)
+
+
 async def test_a_slow_task_that_is_nearly_done_gets_no_copy():
     """1.5 times slower: 191 s, and a copy would be done at 65 + 40 + 102 s."""
     works = [100]
