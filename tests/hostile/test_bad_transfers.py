@@ -294,6 +294,19 @@ async def test_a_fetch_that_is_refused_for_good(client, status):
     assert len(files) == len(set(files)) >= 1
 
 
+async def test_a_refusal_that_is_not_of_the_worker_is_repeated(client):
+    """Its body is not that of our service, but perhaps that of a proxy that starts."""
+
+    async def answer(request):
+        if len(worker.asked) <= 2:
+            return http(b"<html>no such server</html>", "404 Not Found")
+        return line(received=json.loads(request.body)["size"], sha256="0" * 64)
+
+    worker = TransferWorker(answer=answer)
+    await client.fetch(worker)
+    assert len(worker.asked) == 4
+
+
 async def test_a_delivery_that_is_refused_for_good(client):
     worker = TransferWorker(answer=always(as_json({"error": "no video"}, "409 Conflict")))
     with pytest.raises(WorkerProtocolError, match="HTTP 409: no video"):
@@ -331,6 +344,18 @@ async def test_a_refusal_that_s3_confirms(client, emulator, problem):
         await client.deliver(worker)
     assert "DELETE job" not in worker.calls
     assert client.listed() == []
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_a_refusal_of_a_video_in_parts(client, emulator, monkeypatch, confirmed):
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 5 * 1024**2)
+    worker = TransferWorker(answer=always(failed("refused", "AccessDenied")))
+    if confirmed:
+        emulator.add_fault(s3_fault("access denied", "PutObject", presigned=True))
+    with pytest.raises(OutputWriteError if confirmed else WorkerProtocolError):
+        await client.deliver(worker)
+    assert client.listed() == []
+    assert uploads(emulator) == []
 
 
 async def test_a_refusal_that_has_passed(client):
