@@ -199,6 +199,8 @@ async def test_aws_endpoint_url_s3(emulated, monkeypatch):
             async with open_aws(settings) as opened:
                 assert await opened.endpoint_of("s3") == "http://127.0.0.1:19"
                 assert await opened.endpoint_of("ecs") == "http://127.0.0.1:16"
+        async with open_aws(Settings(role_arn=ROLE)) as opened:
+            assert await opened.endpoint_of("s3") == "http://127.0.0.1:19"
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "")
         async with open_aws(Settings()) as opened:
             assert await opened.endpoint_of("s3") == "http://127.0.0.1:16"

@@ -17,6 +17,7 @@ from cloudburst.errors import UploadError, WorkerProtocolError, WorkerStoppedErr
 from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import Secrets
 from support.fake_native_service import KEY
 from support.native_client import CUT, OPTIONS, Turns, to_studio
@@ -91,6 +92,10 @@ async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
         asked = studio.calls.count("HEAD file")
         await anyio.sleep(0.2)
     assert studio.calls.count("HEAD file") == asked, "the files have arrived"
+
+
+def test_a_worker_is_asked_long_before_it_ends_because_it_is_idle():
+    assert Settings().idle / 4 >= upload.USE_INTERVAL
 
 
 async def test_a_worker_that_is_lost_before_the_turn_of_a_file(
