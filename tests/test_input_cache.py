@@ -278,6 +278,16 @@ def reseal(old: str, new: str) -> None:
             connection.execute("UPDATE inputs SET entry = ?, checksum = ? WHERE id = ?", row)
 
 
+def swap_rows() -> None:
+    """Give each path the row of another one."""
+    with closing(sqlite3.connect(database())) as connection, connection:
+        rows = connection.execute("SELECT id, entry, checksum FROM inputs").fetchall()
+        for (number, _, _), (_, *other) in zip(rows, [*rows[1:], rows[0]], strict=True):
+            connection.execute(
+                "UPDATE inputs SET entry = ?, checksum = ? WHERE id = ?", (*other, number)
+            )
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -290,6 +300,7 @@ def reseal(old: str, new: str) -> None:
         lambda: reseal(f'"rules":{CHECK_RULES}', f'"rules":{CHECK_RULES + 1}'),
         lambda: reseal('"facts":{', '"facts":{"mood":1,'),
         lambda: reseal("/a.", "/b."),
+        swap_rows,
         lambda: reseal("{", "[" * 50_000 + "{"),
         lambda: database().write_bytes(b"garbage\n" * 2000),
         lambda: os.truncate(database(), 4096),
@@ -297,7 +308,7 @@ def reseal(old: str, new: str) -> None:
     ],
     ids=[
         *("field", "digits", "blob", "checksum", "long", "hash", "rules", "foreign", "path"),
-        *("nested", "garbage", "half", "pipe"),
+        *("swapped", "nested", "garbage", "half", "pipe"),
     ],
 )
 def test_damaged_and_foreign_content_is_ignored(files, opened, damage, caplog):
