@@ -311,6 +311,16 @@ def test_aws_is_asked_only_for_what_it_may_know(tmp_path, capsys, silent_aws, kn
     assert not was_asked(silent_aws)
 
 
+def test_aws_is_asked_for_a_day_after_a_task_was_stopped(tmp_path, capsys, silent_aws):
+    """Its client did not see the task in the last days, for example because it had no network."""
+    now = time.time()
+    usage = replace(recent().usage, last_seen_at=now - 3 * 86_400)
+    known = recent(usage=usage, stopped_at=now - 23 * 3600)
+    journal(tmp_path / "cloudburst_results", "a" * 12, *scenes(1), known, end())
+    assert cloudburst("runs") == 0
+    assert was_asked(silent_aws)
+
+
 def test_aws_is_not_asked_for_a_run_that_goes_on(tmp_path, capsys, silent_aws):
     out = tmp_path / "cloudburst_results"
     journal(out, "a" * 12, *scenes(1), recent())
