@@ -275,8 +275,9 @@ async def test_docker_registry_2_gets_a_cut_layer_again(registry_server, tmp_pat
         tasks.cancel_scope.cancel()
     sizes = [path.stat().st_size for path in (folder / "blobs" / "sha256").iterdir()]
     total, layer, small = sum(sizes), max(sizes), sum(size for size in sizes if size < 10_000)
-    # One layer was cut. Configurations and manifests are sent again if they were on the way, too.
-    assert total < report.bytes_sent <= total + layer + small
+    # One layer was cut. It is sent at most twice again: the registry refuses to continue it, which
+    # may arrive after the rest of it. Configurations and manifests may have been on the way, too.
+    assert total < report.bytes_sent <= total + 2 * layer + small < 2 * total
     check_stored(registry_server, folder)
 
 
