@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import PurePath
 from typing import Any, Self, TypedDict, cast
 
 import anyio
@@ -34,26 +32,12 @@ from cloudburst.errors import (
     SceneError,
 )
 from cloudburst.models.events import Event
+from cloudburst.public_json import without_folders
 from cloudburst.uploads import Uploads
 
 __all__ = ["AppState", "RunEvents", "Uploads", "exception_handlers", "get_client", "lifespan"]
 
 logger = logging.getLogger(__name__)
-
-_QUOTE = r"['\"](?=[^\s;,:.)])"
-"""Pattern of a quote inside a path. A quote that closes a quoted path is followed by a space or
-punctuation."""
-_FOLDER = rf"(?:[^/\\\n:;,'\"]|{_QUOTE})+[/\\]"
-_PATH = re.compile(
-    rf"(?<![\w./\\])(?:\.{{1,2}}/|/(?!/)|[A-Za-z]:\\|\\\\)(?:{_FOLDER})*"
-    rf"((?:[^/\\\s:;,)'\"]|{_QUOTE})*)"
-)
-"""Pattern of a path within a text; its group is the last part of the path. Folder names may have
-spaces, so text between two slashes is removed even if it does not belong to a path."""
-_S3_LOCATION = re.compile(rf"s3://(?:{_FOLDER})+((?:[^/\\\s:;,)'\"]|{_QUOTE})*)")
-"""Pattern of the location of an object or a folder in S3; its group is the last part."""
-_PATH_FIELDS = {"path", "cover", "film", "post_mortem"}
-"""Fields of events and reports that hold paths."""
 
 KEEP_ALIVE_SECONDS = 15.0
 """Seconds without an event after which a comment is sent. Some proxies close a connection on which
@@ -164,7 +148,7 @@ class _EventsAndPauses:
 
 
 def _message(name: str, content: BaseModel) -> Message:
-    data = json.dumps(_without_folders(content.model_dump(mode="json")), ensure_ascii=False)
+    data = json.dumps(without_folders(content.model_dump(mode="json")), ensure_ascii=False)
     return _body(f"event: {name}\ndata: {data}\n\n".encode())
 
 
@@ -172,29 +156,13 @@ def _body(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 
-def _without_folders(value: Any, field: str = "") -> Any:
-    """Return JSON data of an event or a report with file names in place of locations."""
-    match value:
-        case str() if field in _PATH_FIELDS:
-            return PurePath(value).name
-        case str():
-            return _PATH.sub(r"\1", _S3_LOCATION.sub(r"\1", value))
-        case dict():
-            fields = cast("Mapping[str, Any]", value)
-            return {name: _without_folders(item, name) for name, item in fields.items()}
-        case list():
-            return [_without_folders(item) for item in cast("Sequence[Any]", value)]
-        case _:
-            return value
-
-
 def _error_response(error: CloudburstError) -> JSONResponse:
     """Return the response for an error: its class, a message without folders, and a status."""
     kind = type(error).__name__
-    text: str = _without_folders(str(error))
+    text: str = without_folders(str(error))
     match error:
         case InvalidScenesError(faults=faults):
-            details = [_without_folders(fault._asdict()) for fault in faults]
+            details = [without_folders(fault._asdict()) for fault in faults]
             return JSONResponse({"error": kind, "message": text, "faults": details}, 400)
         case OutputExistsError():
             status, text = 409, "a video of this name already exists"
