@@ -33,6 +33,11 @@
       * OutputWriteError                            the video cannot be written to its folder
     * SceneTimeoutError     retryable               no progress in time (also TimeoutError)
   * FilmError                                       no film could be made of the videos
+  * JobError                                        a job cannot be accepted, found or changed
+    * UnknownJobError       (also LookupError)      there is no such job
+    * JobConflictError                              the job is in another state, or another request
+    * JobLimitError         retryable               a limit of the owner or of the folder is reached
+    * JobStorageError                               the folder of the jobs cannot be used
   * ImageError                                      the container image could not be built or pushed
 
 The attribute ``remedy`` names the action that may help, and ``retryable`` is derived from it. Each
@@ -367,6 +372,33 @@ class SceneTimeoutError(SceneError, TimeoutError):
 
 class FilmError(CloudburstError):
     """Error for a film that could not be made. Videos that are finished are kept."""
+
+
+class JobError(CloudburstError):
+    """Error for a job that cannot be accepted, found or changed."""
+
+
+class UnknownJobError(JobError, LookupError):
+    """Error for a job that does not exist, or was removed."""
+
+
+class JobConflictError(JobError):
+    """Error for a request that contradicts the state of a job, or an earlier request."""
+
+
+class JobLimitError(JobError):
+    """Error for a job or upload that would exceed a limit: see ``JobLimits``."""
+
+    remedy = Remedy.REPEAT_REQUEST
+
+    def __init__(self, message: str, *, of_owner: bool = True) -> None:
+        super().__init__(message)
+        self.of_owner = of_owner
+        """True for a limit of the owner; false for the limit of the whole folder."""
+
+
+class JobStorageError(JobError):
+    """Error for the folder or the database of the jobs, which cannot be read or written."""
 
 
 class ImageError(CloudburstError):

@@ -1,0 +1,40 @@
+"""Jobs: runs that outlive requests and processes, kept in a folder.
+
+`JobQueue` is the whole interface for programs; `cloudburst.web` serves it over HTTP.
+"""
+
+from cloudburst.jobs.draft import JobDraft
+from cloudburst.jobs.folder import JobFolder
+from cloudburst.jobs.job_queue import JobQueue
+from cloudburst.jobs.models import (
+    Job,
+    JobCost,
+    JobEvent,
+    JobFailure,
+    JobLimits,
+    JobNews,
+    JobPage,
+    JobProgress,
+    JobRequest,
+    JobState,
+)
+from cloudburst.jobs.stored_uploads import StoredUploads
+from cloudburst.jobs.upload_rows import Upload
+
+__all__ = [
+    "Job",
+    "JobCost",
+    "JobDraft",
+    "JobEvent",
+    "JobFailure",
+    "JobFolder",
+    "JobLimits",
+    "JobNews",
+    "JobPage",
+    "JobProgress",
+    "JobQueue",
+    "JobRequest",
+    "JobState",
+    "StoredUploads",
+    "Upload",
+]

@@ -1,0 +1,47 @@
+"""Admission of jobs and uploads within the limits, in the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cloudburst.errors import JobLimitError
+from cloudburst.jobs.job_rows import NewJob, count_active, spent_since
+from cloudburst.jobs.models import JobLimits
+from cloudburst.jobs.upload_rows import bytes_stored
+
+BUDGET_SECONDS = 86_400.0
+"""Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds."""
+
+
+def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
+    """Raise `JobLimitError` if a new job would exceed a limit."""
+    active = count_active(connection, new.owner)
+    if active >= limits.owner_jobs:
+        msg = f"{active} jobs are queued or running; expected at most {limits.owner_jobs}"
+        raise JobLimitError(msg)
+    if not within_budget(connection, new.owner, limits, new.now):
+        msg = f"the budget of ${limits.owner_usd} for 24 hours is used up"
+        raise JobLimitError(msg)
+    check_bytes(connection, new.owner, new.bytes, limits)
+
+
+def within_budget(
+    connection: sqlite3.Connection, owner: str, limits: JobLimits, now: float
+) -> bool:
+    """Return whether the bill of an owner's jobs in the last 24 hours is below the limit."""
+    if limits.owner_usd is None:
+        return True
+    return spent_since(connection, owner, now - BUDGET_SECONDS) < limits.owner_usd
+
+
+def check_bytes(connection: sqlite3.Connection, owner: str, size: int, limits: JobLimits) -> None:
+    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder."""
+    stored = bytes_stored(connection, owner)
+    if stored + size > limits.owner_bytes:
+        msg = (
+            f"{stored:,} bytes of uploads, inputs and videos are stored, and {size:,} would be "
+            f"added; expected at most {limits.owner_bytes:,}: remove jobs or uploads"
+        )
+        raise JobLimitError(msg)
+    if bytes_stored(connection) + size > limits.bytes:
+        raise JobLimitError("there is no room for more files now", of_owner=False)

@@ -1,0 +1,190 @@
+"""SQLite database of the jobs in a folder, for one thread of each process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import JobStorageError
+from cloudburst.journal.mounts import network_file_system
+from cloudburst.safe_sqlite import distrust_schema, require_safe_files
+from cloudburst.state_database import schema_of
+
+DATABASE_NAME = "jobs.sqlite"
+APPLICATION_ID = 0x436C4A62
+"""Application id of the databases, ``ClJb``, which distinguishes them from other SQLite files."""
+SCHEMA_VERSION = 1
+"""Version of the format."""
+BUSY_TIMEOUT = 10.0
+"""Maximum number of seconds to wait while another process writes, which takes milliseconds."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds after which closing is abandoned, for a disk that hardly responds."""
+_T = TypeVar("_T")
+Work = Callable[[sqlite3.Connection], _T]
+
+TABLES = (
+    (
+        "CREATE TABLE jobs (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "
+        "owner TEXT NOT NULL, state TEXT NOT NULL, request TEXT NOT NULL, metadata TEXT NOT NULL, "
+        "created_at REAL NOT NULL, started_at REAL, finished_at REAL, process TEXT, "
+        "not_before REAL NOT NULL DEFAULT 0, cancel_requested INTEGER NOT NULL DEFAULT 0, "
+        "scenes INTEGER NOT NULL, completed INTEGER NOT NULL DEFAULT 0, "
+        "failed INTEGER NOT NULL DEFAULT 0, usd TEXT, cost_final INTEGER NOT NULL DEFAULT 0, "
+        "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
+        "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
+        "idempotency_key TEXT, request_sha256 TEXT NOT NULL, UNIQUE (owner, idempotency_key))"
+    ),
+    "CREATE INDEX jobs_of_state ON jobs (state)",
+    (
+        "CREATE TABLE events (job TEXT NOT NULL, number INTEGER NOT NULL, time REAL NOT NULL, "
+        "type TEXT NOT NULL, scene TEXT, data TEXT NOT NULL, "
+        "PRIMARY KEY (job, number)) WITHOUT ROWID"
+    ),
+    "CREATE INDEX events_of_scene ON events (job, scene) WHERE scene IS NOT NULL",
+    (
+        "CREATE TABLE progress (job TEXT NOT NULL, scene TEXT NOT NULL, value REAL NOT NULL, "
+        "version INTEGER NOT NULL, PRIMARY KEY (job, scene)) WITHOUT ROWID"
+    ),
+    "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, "
+        "bytes INTEGER NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
+    ),
+)
+"""Statements that create the tables."""
+
+
+@asynccontextmanager
+async def open_database(folder: Path) -> AsyncGenerator[JobDatabase]:
+    """Open the database of a folder; create both if they do not exist.
+
+    Raises `JobStorageError` if the folder cannot be used.
+    """
+    database = JobDatabase(folder)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await finish_despite_cancel(database.close, seconds=CLOSE_TIMEOUT)
+
+
+class JobDatabase:
+    """Connection of this process to the database, used by one thread at a time.
+
+    A function that is passed to `read` or `write` runs in a transaction of its own. It sees nothing
+    of a transaction of another process that is not complete.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / DATABASE_NAME
+        self._limiter = CapacityLimiter(1)
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open the connection. Raises `JobStorageError` if that is not possible."""
+        await self._in_thread(self._open)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._in_thread(self._close)
+
+    async def read(self, work: Work[_T]) -> _T:
+        """Return what ``work`` reads. Raises `JobStorageError` if the file cannot be read."""
+        return await self._in_thread(lambda: self._call(work, "BEGIN"))
+
+    async def write(self, work: Work[_T]) -> _T:
+        """Call ``work`` and make its changes permanent, or none of them if it raises an error.
+
+        A cancellation does not interrupt it. Raises `JobStorageError` if the file cannot be
+        written.
+        """
+        return await self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE"))
+
+    async def _in_thread(self, function: Callable[[], _T]) -> _T:
+        return await to_thread.run_sync(function, limiter=self._limiter)
+
+    def _call(self, work: Work[_T], begin: str) -> _T:
+        with _translated(self.path):
+            connection = self._open()
+            connection.execute(begin)
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with _translated(self.path):
+                self._connection = _connect(self.path)
+        return self._connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with _translated(self.path):
+                connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if kind := network_file_system(path.parent):
+        msg = (
+            f"{path.parent} is on a network file system ({kind}); expected a folder on a disk of "
+            "this machine, which all processes of the application share"
+        )
+        raise JobStorageError(msg)
+    # Readable by this user only. An existing file is not opened: closing it would drop the locks
+    # that SQLite holds in this process ("How To Corrupt An SQLite Database File", 2.2).
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    require_safe_files(path)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
+        distrust_schema(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        if schema_of(connection) == 0:
+            for statement in TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _require_tables(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_tables(connection: sqlite3.Connection) -> None:
+    if (schema := schema_of(connection)) != SCHEMA_VERSION:
+        msg = f"its format is {schema}; this version of cloudburst reads {SCHEMA_VERSION}"
+        raise sqlite3.DatabaseError(msg)
+    query = (
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' LIMIT ?"
+    )
+    found = {sql for (sql,) in connection.execute(query, (len(TABLES) + 1,))}
+    if found != set(TABLES):
+        raise sqlite3.DatabaseError("its tables are not those of cloudburst")
+
+
+@contextmanager
+def _translated(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        raise JobStorageError(f"{path} cannot be used: {exc}") from exc

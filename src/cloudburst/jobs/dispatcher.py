@@ -1,0 +1,279 @@
+"""Work of one process on the jobs of a folder: it claims jobs, runs them, and removes old ones."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from cloudburst.client import Client
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.errors import JobStorageError, UnknownJobError
+from cloudburst.jobs import job_rows
+from cloudburst.jobs.admission import within_budget
+from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.ends import end_job
+from cloudburst.jobs.event_rows import NewEvent, append_events, delete_progress, write_progress
+from cloudburst.jobs.feed import JobFeed
+from cloudburst.jobs.folder import JobsFolder
+from cloudburst.jobs.job_rows import ClaimedJob, JobEnd
+from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop, cost_of, json_of
+from cloudburst.jobs.models import JobCost, JobFailure, JobLimits, JobState
+from cloudburst.jobs.processes import ended_process
+from cloudburst.jobs.removal import remove_old
+from cloudburst.jobs.upload_rows import bytes_stored
+from cloudburst.models.report import Report
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""Seconds between two looks at what other processes have written. An event of another process, or
+its request to cancel a job, is noticed so late."""
+TAKEOVER_SECONDS = 2.0
+"""Seconds between two searches for jobs whose process has ended."""
+RETRY_SECONDS = 5.0
+"""Seconds before the database is used again after an error."""
+PRUNE_SECONDS = 600.0
+"""Seconds between two removals of old jobs and uploads."""
+RELEASE_TIMEOUT = 10.0
+"""Maximum number of seconds for queueing a job again when this process ends."""
+
+
+class Dispatcher:
+    """Work of one process on the jobs of a folder."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: JobDatabase,
+        feed: JobFeed,
+        folder: JobsFolder,
+        limits: JobLimits,
+        *,
+        process: str,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._feed = feed
+        self._folder = folder
+        self._limits = limits
+        self._process = process
+        self._runs: dict[str, JobRun] = {}
+        self._settlements: set[anyio.CancelScope] = set()
+        self._wanted = anyio.Event()
+        self._stopping = False
+        self._data_version = -1
+
+    def wake(self) -> None:
+        """Look at once whether there is something to do, because this process has written it."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """End `run`: the tasks of all jobs are stopped, and another process continues the jobs."""
+        self._stopping = True
+        self.wake()
+        for run in self._runs.values():
+            run.stop(Stop.SHUTDOWN)
+        for scope in self._settlements:
+            scope.cancel()
+
+    async def run(self) -> None:
+        """Work on jobs until `stop`."""
+        takeover_at = prune_at = 0.0
+        async with anyio.create_task_group() as tasks:
+            while not self._stopping:
+                now = anyio.current_time()
+                try:
+                    if now >= takeover_at:
+                        await self._take_over()
+                        takeover_at = now + TAKEOVER_SECONDS
+                    if now >= prune_at:
+                        await remove_old(self._database, self._folder, self._limits)
+                        prune_at = now + PRUNE_SECONDS
+                    await self._look(tasks)
+                except JobStorageError as exc:
+                    logger.error("%s; it is tried again", exc)  # noqa: TRY400 - the reason is enough
+                    await anyio.sleep(RETRY_SECONDS)
+                with anyio.move_on_after(POLL_SECONDS):
+                    await self._wanted.wait()
+                self._wanted = anyio.Event()
+
+    async def _look(self, tasks: TaskGroup) -> None:
+        """Read what other processes have written, and begin as many jobs as there is room for."""
+        look = await self._database.read(lambda c: _read_look(c, self._process))
+        if look.data_version != self._data_version:
+            self._data_version = look.data_version
+            self._feed.notify_all()
+        for cancelled in look.cancel_requests:
+            if cancelled in self._runs:
+                self._runs[cancelled].stop(Stop.CANCEL)
+        if not look.has_queued or look.bytes_stored >= self._limits.bytes:
+            return
+        while len(self._runs) < self._limits.running and not self._stopping:
+            claim = partial(job_rows.claim_next, process=self._process, now=time.time())
+            if (job := await self._database.write(claim)) is None:
+                return
+            run = self._runs[job.id] = self._new_run(job)
+            if self._stopping:  # since the claim
+                run.stop(Stop.SHUTDOWN)
+            elif job.cancel_requested:
+                run.stop(Stop.CANCEL)
+            tasks.start_soon(self._work, run, name=f"job {job.id}")
+
+    async def _take_over(self) -> None:
+        """Queue the jobs of processes that have ended."""
+        processes = await self._database.read(job_rows.working_processes)
+        for process in processes:
+            if process != self._process:
+                await self._database.write(partial(self._release_ended, process))
+
+    def _release_ended(self, process: str, connection: sqlite3.Connection) -> None:
+        with ended_process(self._folder.path, process) as ended:
+            for job in job_rows.jobs_of(connection, process) if ended else ():
+                logger.warning("job %s: its process has ended, and it goes on in this one", job)
+                append_events(connection, job, [_event("job.interrupted")])
+                delete_progress(connection, job)
+                job_rows.release(connection, job, process)
+
+    def _new_run(self, job: ClaimedJob) -> JobRun:
+        async def write_events(events: Sequence[NewEvent], progress: dict[str, float]) -> bool:
+            held = await self._database.write(lambda c: self._append(c, job.id, events, progress))
+            self._feed.notify(job.id)
+            return held
+
+        async def write_cost(cost: JobCost) -> bool:
+            return await self._database.write(lambda c: self._write_cost(c, job, cost))
+
+        return JobRun(
+            job,
+            self._client,
+            self._folder.job(job.id),
+            write_events=write_events,
+            write_cost=write_cost,
+        )
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        job: str,
+        events: Sequence[NewEvent],
+        progress: dict[str, float],
+    ) -> bool:
+        if not job_rows.is_held(connection, job, self._process):
+            return False
+        if events:
+            append_events(connection, job, events)
+        if progress:
+            write_progress(connection, job, progress)
+        return True
+
+    def _write_cost(self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost) -> bool:
+        job_rows.write_cost(connection, job.id, cost)
+        return within_budget(connection, job.owner, self._limits, time.time())
+
+    async def _work(self, run: JobRun) -> None:
+        """Work on a job until it is finished, or this process ends."""
+        end: JobEnd | None = None
+        not_before = 0.0
+        try:
+            end = await run.render()
+        except Postponed as exc:
+            logger.info("job %s is queued again: %s", run.job.id, exc)
+            not_before = time.time() + BUSY_SECONDS
+        except Exception as exc:
+            logger.exception("job %s failed for a defect", run.job.id)
+            failure = JobFailure(kind=type(exc).__name__, message="a defect; see the server's log")
+            end = JobEnd(state=JobState.FAILED, error=failure)
+        finally:
+            del self._runs[run.job.id]
+            await self._write_end(run, end, not_before)
+            self.wake()
+        if end is not None and run.report is not None and not self._stopping:
+            await self._settle(run.job.id, run.report)
+
+    async def _write_end(self, run: JobRun, end: JobEnd | None, not_before: float) -> None:
+        """Write the end of a job, or queue it again; repeat that until the database is writable."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            job = run.job.id
+            if not job_rows.is_held(connection, job, self._process):
+                return
+            append_events(connection, job, run.unwritten)
+            if end is not None:
+                end_job(connection, job, end)
+                return
+            delete_progress(connection, job)
+            append_events(connection, job, [_event("job.interrupted")])
+            job_rows.release(connection, job, self._process, not_before=not_before)
+
+        while True:
+            try:
+                await finish_despite_cancel(
+                    lambda: self._database.write(write), seconds=RELEASE_TIMEOUT
+                )
+                break
+            except JobStorageError as exc:
+                logger.error("job %s: %s; it is tried again", run.job.id, exc)  # noqa: TRY400 - the reason is enough
+                await anyio.sleep(RETRY_SECONDS)
+        self._feed.notify(run.job.id)
+        if end is not None:
+            folder = self._folder.job(run.job.id)
+            await anyio.to_thread.run_sync(folder.remove_inputs)
+
+    async def _settle(self, job: str, report: Report) -> None:
+        """Write the final bill of a job once all of its tasks have stopped."""
+        if report.cost is None or report.cost.final:
+            return
+        settled: Report | None = None
+        with anyio.CancelScope() as scope:
+            self._settlements.add(scope)
+            settled = await report.settled()
+        self._settlements.discard(scope)
+        if settled is None:  # this process ends
+            return
+        cost, data = cost_of(settled), await json_of(settled)
+
+        def write(connection: sqlite3.Connection) -> None:
+            with suppress(UnknownJobError):  # removed meanwhile
+                job_rows.read_job(connection, job)
+                job_rows.write_report(connection, job, data, cost)
+                event = _event("job.settled", {"cost": cost and cost.model_dump(mode="json")})
+                append_events(connection, job, [event])
+
+        try:
+            await self._database.write(write)
+        except JobStorageError as exc:
+            logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
+
+
+class _Look(NamedTuple):
+    data_version: int
+    """Number that changes when another process has written something."""
+    cancel_requests: Sequence[str]
+    """Jobs of this process that are to be cancelled."""
+    has_queued: bool
+    """True if a job is queued."""
+    bytes_stored: int
+    """Size of all uploads, inputs and videos, in bytes."""
+
+
+def _read_look(connection: sqlite3.Connection, process: str) -> _Look:
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return _Look(
+        data_version=version,
+        cancel_requests=job_rows.cancel_requests(connection, process),
+        has_queued=job_rows.has_queued(connection),
+        bytes_stored=bytes_stored(connection),
+    )
+
+
+def _event(kind: str, data: Mapping[str, Any] | None = None) -> NewEvent:
+    return NewEvent(type=kind, time=time.time(), data=data or {})

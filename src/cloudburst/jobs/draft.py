@@ -1,0 +1,109 @@
+"""Job whose input files arrive, and which is then submitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.jobs import job_rows
+from cloudburst.jobs.admission import check_job
+from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.dispatcher import Dispatcher
+from cloudburst.jobs.event_rows import NewEvent, append_events
+from cloudburst.jobs.feed import JobFeed
+from cloudburst.jobs.folder import JobFolder
+from cloudburst.jobs.job_rows import NewJob
+from cloudburst.jobs.models import MAX_KEY_CHARS, Job, JobLimits, JobRequest
+from cloudburst.text import short_repr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenQueue:
+    """Resources of an open `JobQueue`."""
+
+    database: JobDatabase
+    feed: JobFeed
+    dispatcher: Dispatcher
+
+
+class JobDraft:
+    """Job that is not submitted yet. Its input files may be written into `inputs`."""
+
+    def __init__(self, job: str, folder: JobFolder, queue: OpenQueue, limits: JobLimits) -> None:
+        self.id = job
+        """Identifier that the job will have."""
+        self.inputs: Path = folder.inputs
+        """Folder for input files of the job, which are removed when it is finished."""
+        self.submitted = False
+        """True if the job was submitted, so that its files are kept."""
+        self._folder = folder
+        self._queue = queue
+        self._limits = limits
+
+    async def submit(
+        self,
+        request: JobRequest,
+        *,
+        owner: str = "",
+        idempotency_key: str | None = None,
+        request_sha256: str | None = None,
+    ) -> Job:
+        """Queue the job, and return it: see `JobQueue.submit`.
+
+        Args:
+            request: Scenes of the job, and what belongs to them.
+            owner: Owner of the job.
+            idempotency_key: Key by which a repeated request is known; the job of the first request
+                is then returned, and this one is dropped.
+            request_sha256: SHA-256 of what the caller sent, with which a repeated request is
+                compared; ``None``: that of ``request``.
+        """
+        if idempotency_key is not None and not _is_key(idempotency_key):
+            msg = (
+                f"the idempotency key is {short_repr(idempotency_key)}; expected 1 to "
+                f"{MAX_KEY_CHARS} visible ASCII characters"
+            )
+            raise ConfigurationError(msg)
+        new = NewJob(
+            id=self.id,
+            owner=owner,
+            request=request,
+            request_sha256=request_sha256 or _sha256(request),
+            idempotency_key=idempotency_key,
+            bytes=await anyio.to_thread.run_sync(self._folder.input_bytes),
+            now=time.time(),
+        )
+        job = await self._queue.database.write(lambda c: self._insert(c, new))
+        self._queue.dispatcher.wake()
+        return job
+
+    def _insert(self, connection: sqlite3.Connection, new: NewJob) -> Job:
+        if new.idempotency_key is not None:
+            earlier = job_rows.find_repeated(
+                connection, new.owner, new.idempotency_key, new.request_sha256
+            )
+            if earlier is not None:
+                return job_rows.read_job(connection, earlier)
+        check_job(connection, new, self._limits)
+        job_rows.insert_job(connection, new)
+        append_events(connection, new.id, [NewEvent(type="job.queued", time=new.now)])
+        # Here, because a cancellation may hide that the transaction is complete. If it fails, only
+        # files are left, which are removed later.
+        self.submitted = True
+        return job_rows.read_job(connection, new.id)
+
+
+def _is_key(key: str) -> bool:
+    return 1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()
+
+
+def _sha256(request: JobRequest) -> str:
+    text = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,144 @@
+"""Events and progress of jobs in the database. Every function uses the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudburst.jobs.job_rows import unknown_job
+from cloudburst.jobs.models import JobEvent, JobNews, JobProgress, JobState
+
+EVENTS_PER_READ = 500
+"""Maximum number of events that are read at once, so that a long job needs little memory."""
+_REPEATED = {"scene.completed", "scene.failed", "film.completed"}
+"""Types of events that a resumed run repeats for what was finished before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """Event that is not numbered yet."""
+
+    type: str
+    time: float
+    """Time in seconds since the epoch."""
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scene: str | None = None
+    """Name of the scene; ``None`` if the event does not belong to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewsPosition:
+    """What a reader of a job's events has received."""
+
+    event: int = 0
+    """Number of the last event."""
+    progress: int = 0
+    """Version of the last progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Further events of a job, and progress that has changed."""
+
+    items: Sequence[JobNews]
+    position: NewsPosition
+    complete: bool
+    """True if the job is finished, and all of its events have been read."""
+
+
+def append_events(connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]) -> int:
+    """Write events with the next numbers of the job, and return the last number.
+
+    An event that a resumed run repeats is left out if the job has it already.
+    """
+    (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
+    completed = failed = 0
+    for event in events:
+        if event.type in _REPEATED and _is_repeated(connection, job, event):
+            continue
+        number += 1
+        completed += event.type == "scene.completed"
+        failed += event.type == "scene.failed"
+        row = (job, number, event.time, event.type, event.scene, _dump(event.data))
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+        if event.scene is not None and event.type in _REPEATED:
+            parameters = (job, event.scene)
+            connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
+    connection.execute(
+        "UPDATE jobs SET last_event = ?, completed = completed + ?, failed = failed + ? "
+        "WHERE id = ?",
+        (number, completed, failed, job),
+    )
+    return int(number)
+
+
+def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[str, float]) -> None:
+    """Write the newest progress of scenes, from 0 to 1."""
+    (version,) = connection.execute(
+        "UPDATE jobs SET progress_version = progress_version + 1 WHERE id = ? "
+        "RETURNING progress_version",
+        [job],
+    ).fetchone()
+    connection.executemany(
+        "INSERT INTO progress VALUES (?, ?, ?, ?) ON CONFLICT (job, scene) "
+        "DO UPDATE SET value = excluded.value, version = excluded.version",
+        [(job, scene, value, version) for scene, value in progress.items()],
+    )
+
+
+def delete_progress(connection: sqlite3.Connection, job: str) -> None:
+    """Delete the progress of all scenes: none of them is encoded any more."""
+    connection.execute("DELETE FROM progress WHERE job = ?", [job])
+
+
+def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> News:
+    """Return the events of a job after a position, and the progress that has changed since.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    state, newest = connection.execute(
+        "SELECT state, last_event FROM jobs WHERE id = ?", [job]
+    ).fetchone() or (None, 0)
+    if state is None:
+        raise unknown_job(job)
+    rows = connection.execute(
+        "SELECT number, time, type, data FROM events WHERE job = ? AND number > ? "
+        "ORDER BY number LIMIT ?",
+        (job, after.event, EVENTS_PER_READ),
+    )
+    events = [_event(*row) for row in rows]
+    last = events[-1].number if events else after.event
+    if last < newest:
+        return News(events, NewsPosition(last, after.progress), complete=False)
+    changed = connection.execute(
+        "SELECT scene, value, version FROM progress WHERE job = ? AND version > ? ORDER BY scene",
+        (job, after.progress),
+    ).fetchall()
+    progress = [JobProgress(scene=scene, progress=value) for scene, value, _ in changed]
+    version = max((version for _, _, version in changed), default=after.progress)
+    position = NewsPosition(last, version)
+    return News([*events, *progress], position, complete=JobState(state).finished)
+
+
+def _is_repeated(connection: sqlite3.Connection, job: str, event: NewEvent) -> bool:
+    """Return whether the last such event of the scene has the same type."""
+    marks = ", ".join("?" * len(_REPEATED))
+    found = connection.execute(
+        f"SELECT type FROM events WHERE job = ? AND scene IS ? AND type IN ({marks}) "  # noqa: S608 - marks
+        "ORDER BY number DESC LIMIT 1",
+        (job, event.scene, *sorted(_REPEATED)),
+    ).fetchone()
+    return found is not None and found[0] == event.type
+
+
+def _event(number: int, time: float, kind: str, data: str) -> JobEvent:
+    when = datetime.fromtimestamp(time, UTC)
+    return JobEvent(number=number, time=when, type=kind, data=json.loads(data))
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,246 @@
+"""Queue of jobs in a folder, which survives the end of the processes that work on it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import anyio
+import anyio.to_thread
+
+from cloudburst.client import Client
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import ClosedError, ConfigurationError, JobStorageError
+from cloudburst.jobs import job_rows
+from cloudburst.jobs.database import open_database
+from cloudburst.jobs.dispatcher import Dispatcher
+from cloudburst.jobs.draft import JobDraft, OpenQueue
+from cloudburst.jobs.ends import end_job
+from cloudburst.jobs.feed import JobFeed
+from cloudburst.jobs.folder import JobFolder, JobsFolder
+from cloudburst.jobs.job_rows import JobEnd
+from cloudburst.jobs.models import Job, JobLimits, JobNews, JobPage, JobRequest, JobState
+from cloudburst.jobs.processes import registered_process
+from cloudburst.jobs.stored_uploads import StoredUploads
+from cloudburst.text import short_repr
+
+DEFAULT_PAGE = 50
+"""Number of jobs in one part of a list, unless another number is asked for."""
+
+
+class JobQueue(anyio.AsyncContextManagerMixin):
+    """Queue of jobs in a folder: each job is a run that outlives requests and processes.
+
+    >>> async with Client() as client, JobQueue(client, "jobs") as queue:  # doctest: +SKIP
+    ...     job = await queue.submit(JobRequest(scenes=scenes, metadata={"order": 17}))
+    ...     async for event in queue.events(job.id):
+    ...         print(event.type)
+
+    Several processes of this machine may use one folder: each works on jobs with its own client,
+    and all of them can read, cancel and remove every job. If a process is killed, another one
+    resumes its jobs, and uses or stops their tasks. At the end of the ``async with`` block, the
+    tasks of unfinished jobs are stopped; the jobs go on in another process, or in the next one.
+
+    Args:
+        client: Open client that renders the jobs.
+        folder: Folder for the database of the jobs, their inputs and their videos, on a disk of
+            this machine. It is created if it is missing; nothing else may write into it.
+        limits: Limits of the queue and of each owner.
+    """
+
+    def __init__(
+        self, client: Client, folder: Path | str, *, limits: JobLimits | None = None
+    ) -> None:
+        self._client = client
+        self._folder = JobsFolder(Path(folder).absolute())
+        self.limits = limits or JobLimits()
+        """Limits of the queue and of each owner."""
+        self._opened: OpenQueue | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        with collapse_single():
+            async with AsyncExitStack() as stack:
+                database = await stack.enter_async_context(open_database(self._folder.path))
+                await anyio.to_thread.run_sync(self._folder.create)
+                process = stack.enter_context(registered_process(self._folder.path))
+                feed = JobFeed(database)
+                dispatcher = Dispatcher(
+                    self._client, database, feed, self._folder, self.limits, process=process
+                )
+                tasks = await stack.enter_async_context(anyio.create_task_group())
+                self._opened = OpenQueue(database=database, feed=feed, dispatcher=dispatcher)
+                tasks.start_soon(dispatcher.run)
+                try:
+                    yield self
+                finally:
+                    self._opened = None
+                    dispatcher.stop()
+
+    async def submit(
+        self, request: JobRequest, *, owner: str = "", idempotency_key: str | None = None
+    ) -> Job:
+        """Queue a new job, and return it.
+
+        Args:
+            request: Scenes of the job, and what belongs to them. Their files must exist until the
+                job is finished.
+            owner: Owner of the job; empty if there is only one.
+            idempotency_key: Key by which a repeated request is known: the job of the first request
+                is then returned.
+
+        Raises:
+            JobConflictError: Another request had the same idempotency key.
+            JobLimitError: The job would exceed a limit.
+            JobStorageError: The folder cannot be written.
+        """
+        async with self.receive() as draft:
+            return await draft.submit(request, owner=owner, idempotency_key=idempotency_key)
+
+    @asynccontextmanager
+    async def receive(self) -> AsyncGenerator[JobDraft]:
+        """Yield a new job, whose input files can be written before it is submitted.
+
+        The files are removed after the block unless the job was submitted.
+        """
+        opened = self._open()
+        job = uuid4().hex
+        folder = self._folder.job(job)
+        draft = JobDraft(job, folder, opened, self.limits)
+        try:
+            await anyio.to_thread.run_sync(_create, folder)
+            yield draft
+        finally:
+            if not draft.submitted:
+                with anyio.CancelScope(shield=True):  # takes milliseconds
+                    await anyio.to_thread.run_sync(folder.remove)
+
+    async def job(self, job: str) -> Job:
+        """Return a job. Raises `UnknownJobError` if it does not exist."""
+        return await self._open().database.read(lambda c: job_rows.read_job(c, job))
+
+    async def page(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[JobState] = (),
+        metadata: Mapping[str, str] | None = None,
+        cursor: str | None = None,
+        limit: int = DEFAULT_PAGE,
+    ) -> JobPage:
+        """Return a part of the list of jobs, the newest first.
+
+        Args:
+            owner: Owner of the jobs; ``None`` for all owners.
+            states: States of the jobs; none for all states.
+            metadata: Texts or numbers, as text, that the metadata of the jobs have under these
+                keys.
+            cursor: `JobPage.next` of the part before; ``None`` for the first part.
+            limit: Maximum number of jobs in the part, at most 200.
+
+        Raises `ConfigurationError` for an invalid cursor.
+        """
+        if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
+            raise ConfigurationError(f"cursor: {short_repr(cursor)}; expected that of another part")
+        return await self._open().database.read(
+            lambda c: job_rows.read_page(
+                c,
+                owner=owner,
+                states=states,
+                metadata=metadata or {},
+                before=None if cursor is None else int(cursor),
+                limit=limit,
+            )
+        )
+
+    async def events(self, job: str, *, after: int = 0) -> AsyncGenerator[JobNews]:
+        """Yield the events of a job, and the newest progress of its scenes, until it is finished.
+
+        Events of this and other processes arrive within a second. No event is left out or
+        repeated; a reader that was interrupted continues after the number of its last event.
+
+        Args:
+            job: The job.
+            after: Number of the last event that was received before; 0 for all events.
+
+        Raises `UnknownJobError` if the job does not exist, or is removed.
+        """
+        async for news in self._open().feed.read(job, after):
+            yield news
+
+    async def wait(self, job: str) -> Job:
+        """Wait until a job is finished, and return it."""
+        found = await self.job(job)
+        async for _ in self.events(job, after=found.last_event):
+            pass
+        return await self.job(job)
+
+    async def cancel(self, job: str) -> Job:
+        """Cancel a job, and return it; videos that are finished are kept.
+
+        A job on which a process works ends a moment later, when its tasks are stopped. A job that
+        is finished does not change. Raises `UnknownJobError` if the job does not exist.
+        """
+        opened = self._open()
+        found = await opened.database.write(lambda c: _cancel(c, job))
+        opened.feed.notify(job)
+        opened.dispatcher.wake()
+        return found
+
+    async def report(self, job: str) -> dict[str, Any] | None:
+        """Return the report of a finished job as JSON, without folders; ``None`` if it has none.
+
+        See `Report` for its fields. Raises `UnknownJobError` if the job does not exist.
+        """
+
+        def read(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            job_rows.read_job(connection, job)
+            return job_rows.read_report(connection, job)
+
+        return await self._open().database.read(read)
+
+    def files(self, job: str) -> JobFolder:
+        """Return the folder of a job, with its videos and its film."""
+        return self._folder.job(job)
+
+    async def remove(self, job: str) -> None:
+        """Remove a finished job with its videos.
+
+        Raises:
+            UnknownJobError: The job does not exist.
+            JobConflictError: The job is not finished.
+        """
+        opened = self._open()
+        await opened.database.write(lambda c: job_rows.delete_job(c, job))
+        opened.feed.notify(job)
+        await anyio.to_thread.run_sync(self._folder.job(job).remove)
+
+    @property
+    def uploads(self) -> StoredUploads:
+        """Files that were uploaded for later jobs."""
+        return StoredUploads(self._open().database, self._folder.uploads, self.limits)
+
+    def _open(self) -> OpenQueue:
+        if self._opened is None:
+            raise ClosedError("enter the queue first: async with JobQueue(...) as queue")
+        return self._opened
+
+
+def _create(folder: JobFolder) -> None:
+    try:
+        folder.create()
+    except OSError as exc:
+        raise JobStorageError(f"{folder.path} cannot be created: {exc}") from exc
+
+
+def _cancel(connection: sqlite3.Connection, job: str) -> Job:
+    """Note that a job is to be cancelled; end it if no process works on it."""
+    state = job_rows.request_cancel(connection, job)
+    if state is JobState.QUEUED and not job_rows.was_started(connection, job):
+        end_job(connection, job, JobEnd(state=JobState.CANCELLED))
+    return job_rows.read_job(connection, job)

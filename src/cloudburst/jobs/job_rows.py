@@ -1,0 +1,381 @@
+"""Jobs in the database. Every function uses the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import JsonValue
+
+from cloudburst.errors import JobConflictError, UnknownJobError
+from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
+
+MAX_PAGE = 200
+"""Maximum number of jobs in one part of a list."""
+_ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+_COLUMNS = (
+    "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
+    "failed, usd, cost_final, error, last_event, film, destination, "
+    "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Job that is not in the database yet."""
+
+    id: str
+    owner: str
+    request: JobRequest
+    request_sha256: str
+    """SHA-256 of what the caller sent, in hexadecimal, by which a repeated request is known."""
+    idempotency_key: str | None
+    bytes: int
+    """Size of the input files in the folder of the job, in bytes."""
+    now: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedJob:
+    """Job on which this process works from now on."""
+
+    id: str
+    owner: str
+    request: str
+    """`JobRequest` as JSON."""
+    started_before: bool
+    """True if a process has worked on the job before."""
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """How a job ended."""
+
+    state: JobState
+    report: Mapping[str, Any] | None = None
+    """Report as JSON; ``None`` if no run was started."""
+    completed: int = 0
+    failed: int = 0
+    cost: JobCost | None = None
+    error: JobFailure | None = None
+    video_bytes: int = 0
+    """Size of the videos in the folder of the job, in bytes."""
+
+
+def unknown_job(job: str) -> UnknownJobError:
+    """Return the error for a job that does not exist."""
+    return UnknownJobError(f"there is no job {job!r}")
+
+
+def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
+    """Write a new job, which is queued."""
+    request = new.request
+    connection.execute(
+        "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
+        "destination, bytes, idempotency_key, request_sha256) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.id,
+            new.owner,
+            JobState.QUEUED,
+            # Without the options that were not given: they are those of the client.
+            json.dumps(request.model_dump(mode="json", exclude_unset=True)),
+            json.dumps(request.metadata),
+            new.now,
+            len(request.scenes),
+            request.film,
+            None if request.to is None else str(request.to),
+            new.bytes,
+            new.idempotency_key,
+            new.request_sha256,
+        ),
+    )
+
+
+def find_repeated(
+    connection: sqlite3.Connection, owner: str, key: str, request_sha256: str
+) -> str | None:
+    """Return the job of an earlier request of an owner with this idempotency key.
+
+    Raises `JobConflictError` if that was another request.
+    """
+    found = connection.execute(
+        "SELECT id, request_sha256 FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, key)
+    ).fetchone()
+    if found is None:
+        return None
+    if found[1] != request_sha256:
+        msg = "another request had the same idempotency key; expected a new key for a new job"
+        raise JobConflictError(msg)
+    return str(found[0])
+
+
+def read_job(connection: sqlite3.Connection, job: str) -> Job:
+    """Return a job. Raises `UnknownJobError` if it does not exist."""
+    query = f"SELECT {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608 - our own columns
+    row = connection.execute(query, [job]).fetchone()
+    if row is None:
+        raise unknown_job(job)
+    return _job(row)
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    *,
+    owner: str | None,
+    states: Collection[JobState],
+    metadata: Mapping[str, str],
+    before: int | None,
+    limit: int,
+) -> JobPage:
+    """Return the newest jobs that match, before a place in the list if one is given."""
+    wanted, values = ["1"], list[Any]()
+    if owner is not None:
+        wanted.append("owner = ?")
+        values.append(owner)
+    if before is not None:
+        wanted.append("sequence < ?")
+        values.append(before)
+    if states:
+        wanted.append(f"state IN ({', '.join('?' * len(states))})")
+        values += sorted(states)
+    for key, value in metadata.items():
+        wanted.append(
+            "EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND CAST(atom AS TEXT) = ?)"
+        )
+        values += [key, value]
+    query = (
+        f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(wanted)} "  # noqa: S608 - our own names
+        "ORDER BY sequence DESC LIMIT ?"
+    )
+    limit = min(limit, MAX_PAGE)
+    rows = connection.execute(query, [*values, limit + 1]).fetchall()
+    jobs = tuple(_job(row) for row in rows[:limit])
+    return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)
+
+
+def claim_next(connection: sqlite3.Connection, process: str, now: float) -> ClaimedJob | None:
+    """Give the oldest queued job to a process; return ``None`` if there is none."""
+    row = connection.execute(
+        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?) "
+        "WHERE id = (SELECT id FROM jobs WHERE state = ? AND not_before <= ? "
+        "ORDER BY sequence LIMIT 1) "
+        "RETURNING id, owner, request, cancel_requested, started_at < ?",
+        (JobState.RUNNING, process, now, JobState.QUEUED, now, now),
+    ).fetchone()
+    if row is None:
+        return None
+    job, owner, request, cancel, started_before = row
+    return ClaimedJob(
+        id=job,
+        owner=owner,
+        request=request,
+        started_before=bool(started_before),
+        cancel_requested=bool(cancel),
+    )
+
+
+def has_queued(connection: sqlite3.Connection) -> bool:
+    """Return whether a job is queued."""
+    query = "SELECT 1 FROM jobs WHERE state = ? LIMIT 1"
+    return connection.execute(query, [JobState.QUEUED]).fetchone() is not None
+
+
+def release(
+    connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
+) -> bool:
+    """Queue a job again on which a process does not work any more; return false if it does not.
+
+    Args:
+        connection: Connection to the database.
+        job: The job.
+        process: Process that has worked on the job.
+        not_before: Time in seconds since the epoch before which no process begins.
+    """
+    changed = connection.execute(
+        "UPDATE jobs SET state = ?, process = NULL, not_before = ? WHERE id = ? AND process = ?",
+        (JobState.QUEUED, not_before, job, process),
+    )
+    return changed.rowcount == 1
+
+
+def jobs_of(connection: sqlite3.Connection, process: str) -> list[str]:
+    """Return the jobs on which a process works, or was working when it ended."""
+    rows = connection.execute("SELECT id FROM jobs WHERE process = ?", [process])
+    return [job for (job,) in rows]
+
+
+def working_processes(connection: sqlite3.Connection) -> list[str]:
+    """Return the processes that work on jobs, or were working when they ended."""
+    rows = connection.execute("SELECT DISTINCT process FROM jobs WHERE process IS NOT NULL")
+    return [process for (process,) in rows]
+
+
+def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
+    """Return whether a process works on the job."""
+    query = "SELECT 1 FROM jobs WHERE id = ? AND process = ?"
+    return connection.execute(query, (job, process)).fetchone() is not None
+
+
+def was_started(connection: sqlite3.Connection, job: str) -> bool:
+    """Return whether a process has worked on the job, so that it may have tasks."""
+    query = "SELECT started_at IS NOT NULL FROM jobs WHERE id = ?"
+    return bool(connection.execute(query, [job]).fetchone()[0])
+
+
+def request_cancel(connection: sqlite3.Connection, job: str) -> JobState:
+    """Note that a job is to be cancelled, and return its state.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    row = connection.execute(
+        "UPDATE jobs SET cancel_requested = 1 WHERE id = ? RETURNING state", [job]
+    ).fetchone()
+    if row is None:
+        raise unknown_job(job)
+    return JobState(row[0])
+
+
+def cancel_requests(connection: sqlite3.Connection, process: str) -> list[str]:
+    """Return the jobs of a process that are to be cancelled."""
+    query = "SELECT id FROM jobs WHERE process = ? AND cancel_requested"
+    return [job for (job,) in connection.execute(query, [process])]
+
+
+def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float) -> None:
+    """Write the end of a job on which no process works from now on."""
+    connection.execute(
+        "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
+        "error = ?, bytes = ? WHERE id = ?",
+        (
+            end.state,
+            now,
+            end.completed,
+            end.failed,
+            None if end.error is None else end.error.model_dump_json(),
+            end.video_bytes,
+            job,
+        ),
+    )
+    write_report(connection, job, end.report, end.cost)
+
+
+def write_report(
+    connection: sqlite3.Connection,
+    job: str,
+    report: Mapping[str, Any] | None,
+    cost: JobCost | None,
+) -> None:
+    """Write the report of a job and its bill."""
+    if report is not None:
+        text = json.dumps(report, separators=(",", ":"))
+        connection.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (job, text))
+    if cost is not None:
+        write_cost(connection, job, cost)
+
+
+def write_cost(connection: sqlite3.Connection, job: str, cost: JobCost) -> None:
+    """Write the bill of a job."""
+    connection.execute(
+        "UPDATE jobs SET usd = ?, cost_final = ? WHERE id = ?", (str(cost.usd), cost.final, job)
+    )
+
+
+def read_report(connection: sqlite3.Connection, job: str) -> dict[str, Any] | None:
+    """Return the report of a job as JSON; ``None`` if it has none yet."""
+    row = connection.execute("SELECT report FROM reports WHERE job = ?", [job]).fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+def delete_job(connection: sqlite3.Connection, job: str) -> None:
+    """Delete a job with its events and its report.
+
+    Raises `UnknownJobError` if it does not exist, and `JobConflictError` if it is not finished.
+    """
+    if not read_job(connection, job).state.finished:
+        msg = f"job {job} is not finished; cancel it, and remove it when it has ended"
+        raise JobConflictError(msg)
+    for table, column in (("events", "job"), ("progress", "job"), ("reports", "job")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])  # noqa: S608 - our own names
+    connection.execute("DELETE FROM jobs WHERE id = ?", [job])
+
+
+def job_ids(connection: sqlite3.Connection) -> list[str]:
+    """Return the identifiers of all jobs."""
+    return [job for (job,) in connection.execute("SELECT id FROM jobs")]
+
+
+def finished_before(connection: sqlite3.Connection, time: float) -> list[str]:
+    """Return the jobs that finished before a time in seconds since the epoch."""
+    rows = connection.execute("SELECT id FROM jobs WHERE finished_at < ?", [time])
+    return [job for (job,) in rows]
+
+
+def count_active(connection: sqlite3.Connection, owner: str) -> int:
+    """Return the number of jobs of an owner that are queued or running."""
+    query = "SELECT count(*) FROM jobs WHERE owner = ? AND state IN (?, ?)"
+    (number,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
+    return int(number)
+
+
+def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Decimal:
+    """Return the bill of an owner's jobs that were active after a time, in USD."""
+    rows = connection.execute(
+        "SELECT usd FROM jobs WHERE owner = ? AND usd IS NOT NULL "
+        "AND (finished_at IS NULL OR finished_at > ?)",
+        (owner, time),
+    )
+    return sum((Decimal(usd) for (usd,) in rows), Decimal())
+
+
+def _job(row: Sequence[Any]) -> Job:
+    (
+        _,
+        job,
+        owner,
+        state,
+        metadata,
+        created_at,
+        started_at,
+        finished_at,
+        scenes,
+        completed,
+        failed,
+        usd,
+        cost_final,
+        error,
+        last_event,
+        film,
+        destination,
+        encoding,
+    ) = row
+    parsed_metadata: dict[str, JsonValue] = json.loads(metadata)
+    done = scenes if JobState(state).finished else min(completed + failed + encoding, scenes)
+    return Job(
+        id=job,
+        owner=owner,
+        state=JobState(state),
+        metadata=parsed_metadata,
+        created_at=_time(created_at),
+        started_at=None if started_at is None else _time(started_at),
+        finished_at=None if finished_at is None else _time(finished_at),
+        scenes=scenes,
+        completed=completed,
+        failed=failed,
+        progress=done / scenes,
+        cost=None if usd is None else JobCost(usd=Decimal(usd), final=bool(cost_final)),
+        error=None if error is None else JobFailure.model_validate_json(error),
+        last_event=last_event,
+        film=bool(film),
+        destination=destination,
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

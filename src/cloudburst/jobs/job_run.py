@@ -1,0 +1,268 @@
+"""Work of this process on one job: its run, and what is written about it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio import CancelScope
+
+from cloudburst.client import Client
+from cloudburst.concurrency import collapse_single
+from cloudburst.engine.run import Run
+from cloudburst.errors import (
+    BusyError,
+    CloudburstError,
+    InvalidScenesError,
+    JobStorageError,
+    OutputClaimedError,
+)
+from cloudburst.jobs.event_rows import NewEvent
+from cloudburst.jobs.folder import JobFolder
+from cloudburst.jobs.job_rows import ClaimedJob, JobEnd
+from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
+from cloudburst.models.events import Event, SceneEvent, SceneProgress
+from cloudburst.models.report import Report
+from cloudburst.public_json import without_folders
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.5
+"""Seconds between two writes of progress."""
+COST_SECONDS = 5.0
+"""Seconds between two looks at the bill of a job."""
+RETRY_SECONDS = 5.0
+"""Seconds before events that could not be written are written again."""
+BUSY_SECONDS = 5.0
+"""Seconds before a job begins again that found the queue of the client full, or its videos claimed
+by a process that is about to end."""
+
+
+class Stop(Enum):
+    """Reason for which the work on a job ends before the job does."""
+
+    CANCEL = auto()
+    """The job is cancelled."""
+    BUDGET = auto()
+    """The budget of its owner is used up."""
+    SHUTDOWN = auto()
+    """This process ends; another one continues the job."""
+    LOST = auto()
+    """Another process works on the job."""
+
+
+class Postponed(Exception):  # noqa: N818 - not an error
+    """The job cannot begin now, and is queued again."""
+
+
+WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
+"""Function that writes events and progress of the job; false if another process works on it."""
+WriteCost = Callable[[JobCost], Awaitable[bool]]
+"""Function that writes the bill of the job; false if the budget of its owner is used up."""
+
+
+class JobRun:
+    """Work of this process on one job."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        client: Client,
+        folder: JobFolder,
+        *,
+        write_events: WriteEvents,
+        write_cost: WriteCost,
+    ) -> None:
+        self.job = job
+        self._run: Run | None = None
+        self.report: Report | None = None
+        """Report of the run when it ended; ``None`` if none was started."""
+        self.stopped: Stop | None = None
+        """Reason for which the work was stopped; ``None`` if it was not."""
+        self._client = client
+        self._folder = folder
+        self._write_events = write_events
+        self._write_cost = write_cost
+        self._scope = CancelScope()
+        self._events = list[NewEvent]()
+        self._progress = dict[str, float]()
+        self._changed = anyio.Event()  # an event or progress has to be written
+        self._arrived = anyio.Event()  # an event has to be written
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the work. The tasks of the run are stopped before `render` returns."""
+        if self.stopped is None:
+            self.stopped = reason
+            if self._run is not None or reason is Stop.SHUTDOWN or not self.job.started_before:
+                self._scope.cancel()
+            # Otherwise the run begins first: it finds and stops the tasks of its earlier processes.
+
+    async def render(self) -> JobEnd | None:
+        """Render the scenes of the job, and return how it ended.
+
+        Return ``None`` if this process has stopped its work, so that the job goes on elsewhere.
+        Raises `Postponed` if the job cannot begin now.
+        """
+        # Not model_validate_json: file names need not be UTF-8.
+        request = JobRequest.model_validate(json.loads(self.job.request))
+        data = {"resumed": self.job.started_before}
+        self._add(NewEvent(type="job.started", time=time.time(), data=data))
+        failure: JobFailure | None = None
+        try:
+            await self._render(request)
+        except (BusyError, OutputClaimedError) as exc:
+            if self.report is None and self.stopped is None:
+                raise Postponed(str(exc)) from exc
+            failure = failure_of(exc)
+        except CloudburstError as exc:
+            logger.warning("job %s: %s", self.job.id, exc)
+            failure = failure_of(exc)
+        if self.stopped in {Stop.SHUTDOWN, Stop.LOST}:
+            return None
+        return await self._end(failure)
+
+    @property
+    def unwritten(self) -> Sequence[NewEvent]:
+        """Events that are not written yet."""
+        return self._events
+
+    async def _render(self, request: JobRequest) -> None:
+        with collapse_single(), self._scope:
+            async with (
+                self._client.stream(
+                    request.scenes,
+                    to=str(request.to) if request.to else self._folder.videos,
+                    options=request.options,
+                    name=self.job.id,
+                    resume=True,
+                    film=self._film(request),
+                    transition=request.transition,
+                    transition_seconds=request.transition_seconds,
+                ) as run,
+                anyio.create_task_group() as tasks,
+            ):
+                self._run = run
+                if self.stopped is not None:
+                    self._scope.cancel()
+                tasks.start_soon(self._write_changes)
+                tasks.start_soon(self._watch_cost, run)
+                try:
+                    async for event in run:
+                        self._note(event)
+                finally:
+                    with CancelScope(shield=True):
+                        self.report = await run.report()
+                tasks.cancel_scope.cancel()
+
+    def _film(self, request: JobRequest) -> str | None:
+        if not request.film:
+            return None
+        folder = request.to
+        return (
+            str(self._folder.film) if folder is None else str(folder.object(f"{self.job.id}.mp4"))
+        )
+
+    async def _end(self, failure: JobFailure | None) -> JobEnd:
+        report = self.report
+        if report is None:
+            state = JobState.CANCELLED if self.stopped else JobState.FAILED
+            return JobEnd(state=state, error=None if self.stopped else failure)
+        match self.stopped:
+            case Stop.CANCEL:
+                state = JobState.CANCELLED
+            case Stop.BUDGET:
+                state = JobState.BUDGET
+            case _:
+                state = STATE_OF_STATUS[report.status]
+        return JobEnd(
+            state=state,
+            report=await json_of(report),
+            completed=len(report.videos),
+            failed=sum(scene.error is not None for scene in report.scenes),
+            cost=cost_of(report),
+            error=failure,
+            video_bytes=await anyio.to_thread.run_sync(self._folder.output_bytes),
+        )
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, SceneProgress):
+            self._progress[event.scene] = event.progress
+            self._changed.set()
+            return
+        data = without_folders(event.model_dump(mode="json", exclude={"at", "type"}))
+        scene = event.scene if isinstance(event, SceneEvent) else None
+        if scene is not None:
+            self._progress.pop(scene, None)
+        self._add(NewEvent(type=event.type, time=time.time(), data=data, scene=scene))
+
+    def _add(self, event: NewEvent) -> None:
+        self._events.append(event)
+        self._changed.set()
+        self._arrived.set()
+
+    async def _write_changes(self) -> None:
+        progress_at = 0.0
+        while True:
+            await self._changed.wait()
+            with CancelScope(deadline=progress_at):
+                await self._arrived.wait()
+            progress_at = anyio.current_time() + PROGRESS_SECONDS
+            try:
+                await self._write()
+            except JobStorageError as exc:
+                logger.error("job %s: %s; the run continues", self.job.id, exc)  # noqa: TRY400
+                await anyio.sleep(RETRY_SECONDS)
+
+    async def _write(self) -> None:
+        self._changed, self._arrived = anyio.Event(), anyio.Event()
+        events, progress = tuple(self._events), dict(self._progress)
+        try:
+            held = await self._write_events(events, progress)
+        except JobStorageError:
+            self._changed.set()
+            self._arrived.set()
+            raise
+        if not held:
+            self.stop(Stop.LOST)
+        del self._events[: len(events)]
+        for scene, value in progress.items():
+            if self._progress.get(scene) == value:
+                del self._progress[scene]
+
+    async def _watch_cost(self, run: Run) -> None:
+        while True:
+            await anyio.sleep(COST_SECONDS)
+            cost = cost_of(await run.report())
+            try:
+                if cost is not None and not await self._write_cost(cost):
+                    self.stop(Stop.BUDGET)
+            except JobStorageError as exc:
+                logger.debug("job %s: %s", self.job.id, exc)  # the next look tries again
+
+
+def failure_of(error: CloudburstError) -> JobFailure:
+    """Return what a job says of an error, without folders of this machine."""
+    faults = error.faults if isinstance(error, InvalidScenesError) else ()
+    return JobFailure(
+        kind=type(error).__name__,
+        message=without_folders(str(error)),
+        retryable=error.retryable,
+        faults=tuple(without_folders(fault._asdict()) for fault in faults),
+    )
+
+
+def cost_of(report: Report) -> JobCost | None:
+    """Return the bill in a report; ``None`` if nothing is billed."""
+    return None if report.cost is None else JobCost(usd=report.cost.usd, final=report.cost.final)
+
+
+async def json_of(report: Report) -> dict[str, Any]:
+    """Return a report as JSON, without folders of this machine."""
+    # The report of 10,000 scenes is several MB of JSON.
+    return await anyio.to_thread.run_sync(lambda: without_folders(report.model_dump(mode="json")))

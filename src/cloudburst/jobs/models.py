@@ -1,0 +1,246 @@
+"""Jobs: what is submitted, what is stored about it, and its events. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+)
+
+from cloudburst.models.film import Transition
+from cloudburst.models.locations import S3Prefix, parse_s3_prefix
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.report import Status
+from cloudburst.models.scene import Scene
+
+MAX_METADATA_BYTES = 4096
+"""Largest size of the metadata of a job as JSON, in bytes. It is part of every event's payload."""
+MAX_METADATA_KEYS = 32
+"""Maximum number of keys in the metadata of a job."""
+MAX_KEY_CHARS = 255
+"""Maximum length of an idempotency key, in characters."""
+
+
+def _check_metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if len(metadata) > MAX_METADATA_KEYS:
+        msg = f"{len(metadata)} keys; expected at most {MAX_METADATA_KEYS}"
+        raise ValueError(msg)
+    size = len(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > MAX_METADATA_BYTES:
+        msg = f"{size} bytes of JSON; expected at most {MAX_METADATA_BYTES}"
+        raise ValueError(msg)
+    return metadata
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
+"""Small JSON object of the caller, which is returned in the job, its events and its webhooks."""
+
+
+class JobState(StrEnum):
+    """State of a job."""
+
+    QUEUED = "queued"
+    """The job waits until a process has room for it."""
+    RUNNING = "running"
+    """A process works on the job."""
+    COMPLETE = "complete"
+    """Every scene has its video."""
+    PARTIAL = "partial"
+    """Some scenes have a video, others failed."""
+    FAILED = "failed"
+    """No scene has a video."""
+    BUDGET = "budget"
+    """Scenes were not rendered because they would have exceeded a budget."""
+    CANCELLED = "cancelled"
+    """The job was cancelled; videos that were finished are kept."""
+
+    @property
+    def finished(self) -> bool:
+        """True if nothing more will be rendered for the job."""
+        return self not in {JobState.QUEUED, JobState.RUNNING}
+
+
+STATE_OF_STATUS = {
+    Status.COMPLETE: JobState.COMPLETE,
+    Status.PARTIAL: JobState.PARTIAL,
+    Status.FAILED: JobState.FAILED,
+    Status.BUDGET: JobState.BUDGET,
+    Status.INTERRUPTED: JobState.CANCELLED,
+}
+"""State of a job whose run has ended, by the status of the run."""
+
+
+def _parse_prefix(value: object) -> object:
+    return parse_s3_prefix(value) if isinstance(value, str) else value
+
+
+class JobRequest(BaseModel):
+    """Job as it is submitted: the scenes of one run, and what belongs to them.
+
+    The caller of `JobQueue` is trusted: scenes may name any file of this machine. The routes of
+    `cloudburst.web` allow only uploads and locations that the application permits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
+    """Scenes of the job."""
+    options: RenderOptions | None = None
+    """Options of all scenes; ``None``: those of the client."""
+    to: Annotated[
+        S3Prefix | None,
+        BeforeValidator(_parse_prefix),
+        PlainSerializer(lambda to: None if to is None else str(to)),
+    ] = None
+    """Folder in S3 for the videos; ``None``: the videos are kept in the folder of the job."""
+    film: bool = False
+    """True if the videos are joined to a film, ``film.mp4``."""
+    transition: Transition = "cut"
+    """How one scene of the film changes to the next."""
+    transition_seconds: float = 0.5
+    """Length of a transition, in seconds."""
+    metadata: Metadata = {}
+    """Small JSON object of the caller."""
+    webhook: str | None = None
+    """URL to which events of this job are sent, in addition to those of the application."""
+
+
+class JobFailure(BaseModel):
+    """Error because of which a job or its film failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    """Class name of the error."""
+    message: str
+    """Message of the error, without folders of the server."""
+    retryable: bool = False
+    """True if the same job may succeed later without a change."""
+    faults: tuple[dict[str, str], ...] = ()
+    """Problems of scenes, each with ``scene``, ``field``, ``found`` and ``expected``."""
+
+
+class JobCost(BaseModel):
+    """Bill of a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    usd: Decimal
+    """Bill of all tasks that were started for the job, in USD."""
+    final: bool
+    """True if every task was seen to have stopped; otherwise the bill may still grow."""
+
+
+class Job(BaseModel):
+    """State of a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    """Identifier of the job, 32 hexadecimal digits; also the name of its run."""
+    owner: str = Field(exclude=True)
+    """Owner of the job; empty if there is only one. Not part of ``model_dump()``."""
+    state: JobState
+    """State of the job."""
+    metadata: dict[str, JsonValue]
+    """Metadata of the caller."""
+    created_at: datetime
+    """Time of the submission, in UTC."""
+    started_at: datetime | None = None
+    """Time at which a process first started the job, in UTC; ``None`` if none has."""
+    finished_at: datetime | None = None
+    """Time at which the job was finished, in UTC; ``None`` if it is not finished."""
+    scenes: int
+    """Number of scenes."""
+    completed: int = 0
+    """Number of scenes with a video."""
+    failed: int = 0
+    """Number of scenes that failed."""
+    progress: float = 0.0
+    """Finished share of the job, from 0 to 1; scenes that failed count as finished."""
+    cost: JobCost | None = None
+    """Bill so far; ``None`` if nothing is billed."""
+    error: JobFailure | None = None
+    """Error because of which the job failed as a whole; ``None`` if there is none. Errors of single
+    scenes are in the report."""
+    last_event: int = 0
+    """Number of the newest event."""
+    film: bool = False
+    """True if a film was requested."""
+    destination: str | None = None
+    """Folder in S3 with the videos; ``None`` if they are in the folder of the job."""
+
+
+class JobPage(BaseModel):
+    """Part of a list of jobs, the newest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs: tuple[Job, ...]
+    """Jobs of this part."""
+    next: str | None = None
+    """Cursor of the next part; ``None`` if this part is the last one."""
+
+
+class JobEvent(BaseModel):
+    """Event of a job or of its run. Its number is one more than that of the event before it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    """Number of the event within its job, from 1."""
+    time: datetime
+    """Time of the event, in UTC."""
+    type: str
+    """Type of the event: ``job.queued``, ``scene.completed``…"""
+    data: dict[str, Any]
+    """Other fields of the event."""
+
+
+class JobProgress(BaseModel):
+    """Newest progress of the encode of a scene. It has no number, and only the newest is kept."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: Literal["scene.progress"] = "scene.progress"
+    scene: str
+    """Name of the scene."""
+    progress: float
+    """Finished share of the encode, from 0 to 1."""
+
+
+JobNews: TypeAlias = JobEvent | JobProgress
+"""What a reader of a job's events receives."""
+
+
+class JobLimits(BaseModel):
+    """Limits of a queue of jobs, and of each owner."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    running: Annotated[int, Field(ge=1)] = 20
+    """Maximum number of jobs on which one process works at once. Their scenes take turns on the
+    workers of the client."""
+    owner_jobs: Annotated[int, Field(ge=1)] = 20
+    """Maximum number of jobs of one owner that are queued or running."""
+    owner_bytes: Annotated[int, Field(ge=1)] = 20_000_000_000
+    """Maximum size of the uploads, inputs and videos of one owner in the folder, in bytes."""
+    owner_usd: Annotated[Decimal, Field(gt=0)] | None = None
+    """Maximum bill of the jobs of one owner in 24 hours, in USD: then no job of the owner is
+    accepted, and running ones are ended. ``None``: no limit."""
+    bytes: Annotated[int, Field(ge=1)] = 100_000_000_000
+    """Maximum size of all files in the folder, in bytes."""
+    keep_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7 * 86_400.0
+    """Seconds after which finished jobs and unused uploads are removed."""
