@@ -69,3 +69,254 @@ async def test_a_job_ends_with_videos_report_and_numbered_events(client, make_sc
     assert [scene["scene"] for scene in report["scenes"]] == ["a", "b"]
     assert str(tmp_path) not in json.dumps(report)
     assert not any(str(tmp_path) in json.dumps(event.data) for event in events)
+
+
+async def test_a_reader_that_returns_gets_each_event_once(client, cloud, make_scene, tmp_path):
+    cloud.encode = 0.3
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a", "b", "c"))
+        first = []
+        async for item in queue.events(job.id):
+            first += numbered([item])
+            if len(first) == 5:
+                break
+        rest = numbered(await received(queue, job.id, after=first[-1].number))
+        whole = numbered(await received(queue, job.id))
+    assert [*first, *rest] == whole
+
+
+async def test_progress_has_no_number_and_at_most_two_are_sent_a_second(
+    client, cloud, make_scene, tmp_path
+):
+    cloud.encode, cloud.progress_every = 1.2, 0.02
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        items = await received(queue, job.id)
+        done = await queue.job(job.id)
+    progress = [item for item in items if isinstance(item, JobProgress)]
+    assert 1 <= len(progress) <= 4
+    assert [p.progress for p in progress] == sorted(p.progress for p in progress)
+    assert (done.progress, done.state) == (1, "complete")
+
+
+async def test_a_cancelled_job_keeps_its_videos_and_stops_its_tasks(
+    client, cloud, make_scene, tmp_path
+):
+    cloud.encode = lambda scene: 0.0 if scene == "quick" else 60.0
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "quick", "slow"))
+        async for item in queue.events(job.id):
+            if item.type == "scene.completed":
+                break
+        await queue.cancel(job.id)
+        with anyio.fail_after(5):
+            done = await queue.wait(job.id)
+        assert (done.state, done.completed, done.failed) == (JobState.CANCELLED, 1, 0)
+        assert not cloud.running
+        assert (await queue.cancel(job.id)) == done  # and stays so
+        last = numbered(await received(queue, job.id))[-1]
+    assert (last.type, last.data["state"]) == ("job.finished", "cancelled")
+
+
+async def test_a_queued_job_is_cancelled_at_once(client, cloud, make_scene, tmp_path):
+    cloud.encode = 60.0
+    async with JobQueue(client, tmp_path / "jobs", limits=JobLimits(running=1)) as queue:
+        running = await queue.submit(request(make_scene, "a"))
+        async for item in queue.events(running.id):
+            if item.type == "job.started":
+                break
+        job = await queue.submit(request(make_scene, "b"))
+        assert (await queue.cancel(job.id)).state is JobState.CANCELLED
+        assert [e.type for e in await received(queue, job.id)] == ["job.queued", "job.finished"]
+        await queue.cancel(running.id)
+        await queue.wait(running.id)
+
+
+async def test_the_next_process_continues_what_an_earlier_one_has_begun(
+    client, cloud, make_scene, tmp_path
+):
+    """A scene that is finished stays finished, and numbers go on."""
+    cloud.encode = lambda scene: 0.0 if scene == "quick" else 60.0
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "quick", "slow"))
+        async for item in queue.events(job.id):
+            if item.type == "scene.completed":
+                break
+    assert not cloud.running
+    cloud.encode = 0.0
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE
+        events = numbered(await received(queue, job.id))
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    types = [event.type for event in events]
+    assert types.count("job.interrupted") == types.count("job.finished") == 1
+    assert types.count("job.started") == 2
+    completed = [event.data["scene"] for event in events if event.type == "scene.completed"]
+    assert sorted(completed) == ["quick", "slow"]
+
+
+async def test_of_two_processes_one_works_on_a_job_and_the_other_reads_and_cancels_it(
+    cloud, make_scene, tmp_path
+):
+    cloud.encode = 60.0
+    folder = tmp_path / "jobs"
+    async with Client(cloud.backend) as one, Client(cloud.backend) as other:
+        async with JobQueue(one, folder) as owner:
+            job = await owner.submit(request(make_scene, "a"))
+            async for item in owner.events(job.id):
+                if item.type == "scene.encoding":
+                    break
+            async with JobQueue(other, folder) as reader:
+                assert (await reader.job(job.id)).state is JobState.RUNNING
+                items = []
+                with anyio.fail_after(10):
+                    async for item in reader.events(job.id):
+                        items.append(item)
+                        if item.type == "scene.encoding":
+                            await reader.cancel(job.id)
+                whole = numbered(await received(owner, job.id))
+    assert numbered(items) == whole
+    assert (whole[-1].data["state"], cloud.running) == ("cancelled", {})
+
+
+async def test_invalid_files_fail_the_job_with_every_problem(client, make_scene, tmp_path):
+    bad = make_scene("bad")
+    (tmp_path / "none").mkdir()
+    bad["image_path"] = str(tmp_path / "none" / "missing.png")
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(JobRequest(scenes=[make_scene("good"), bad]))
+        done = await queue.wait(job.id)
+    assert (done.state, done.completed) == (JobState.FAILED, 0)
+    assert done.error is not None
+    assert done.error.kind == "InvalidScenesError"
+    assert [(fault["scene"], fault["field"]) for fault in done.error.faults] == [("bad", "image")]
+    assert str(tmp_path) not in done.model_dump_json()
+
+
+async def test_a_scene_that_fails_is_counted_and_the_job_is_partial(
+    client, cloud, make_scene, tmp_path
+):
+    cloud.broken_scenes = {"bad"}
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "good", "bad"))
+        done = await queue.wait(job.id)
+    assert (done.state, done.completed, done.failed) == (JobState.PARTIAL, 1, 1)
+
+
+async def test_a_repeated_request_is_the_same_job(client, make_scene, tmp_path):
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        wanted = request(make_scene, "a")
+        job = await queue.submit(wanted, idempotency_key="k")
+        again = await queue.submit(wanted, idempotency_key="k")
+        of_other = await queue.submit(wanted, idempotency_key="k", owner="other")
+        assert again.id == job.id != of_other.id
+        with pytest.raises(JobConflictError, match="expected a new key"):
+            await queue.submit(request(make_scene, "b"), idempotency_key="k")
+        with pytest.raises(ConfigurationError, match="visible ASCII"):
+            await queue.submit(wanted, idempotency_key="\n")
+        await queue.wait(job.id)
+        await queue.wait(of_other.id)
+        folders = list((tmp_path / "jobs" / "jobs").iterdir())
+    assert sorted(folder.name for folder in folders) == sorted([job.id, of_other.id])
+
+
+async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
+    cloud.encode = 60.0
+    limits = JobLimits(owner_jobs=1, owner_bytes=10, bytes=15)
+
+    async def body(size):
+        yield bytes(size)
+
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        job = await queue.submit(request(make_scene, "a"), owner="x")
+        with pytest.raises(JobLimitError, match="1 jobs are queued or running"):
+            await queue.submit(request(make_scene, "b"), owner="x")
+        upload = await queue.uploads.store(body(9), owner="x", suffix=".png")
+        with pytest.raises(JobLimitError, match="expected at most 10") as of_owner:
+            await queue.uploads.store(body(9), owner="x")
+        with pytest.raises(JobLimitError, match="no room") as of_all:
+            await queue.uploads.store(body(9), owner="y")
+        assert (of_owner.value.of_owner, of_all.value.of_owner) == (True, False)
+        path = await queue.uploads.find(upload.id, owner="x")
+        assert path is not None
+        assert (path.suffix, path.stat().st_size) == (".png", 9)
+        assert await queue.uploads.find(upload.id, owner="y") is None
+        assert not await queue.uploads.remove(upload.id, owner="y")
+        assert await queue.uploads.remove(upload.id, owner="x")
+        assert list(path.parent.iterdir()) == []
+        await queue.cancel(job.id)
+        await queue.wait(job.id)
+
+
+async def test_lists_are_filtered_and_paged(client, make_scene, tmp_path):
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        jobs = [
+            await queue.submit(request(make_scene, "a", metadata={"n": n, 'k"': "x"}), owner="o")
+            for n in range(5)
+        ]
+        for job in jobs:
+            await queue.wait(job.id)
+        first = await queue.page(owner="o", limit=3)
+        rest = await queue.page(owner="o", limit=3, cursor=first.next)
+        ids = [job.id for job in (*first.jobs, *rest.jobs)]
+        assert ids == [job.id for job in reversed(jobs)]
+        assert rest.next is None
+        assert (await queue.page(owner="p")).jobs == ()
+        assert (await queue.page(states=[JobState.RUNNING])).jobs == ()
+        found = await queue.page(metadata={"n": "3", 'k"': "x"}, states=[JobState.COMPLETE])
+        assert [job.id for job in found.jobs] == [jobs[3].id]
+        with pytest.raises(ConfigurationError, match="cursor"):
+            await queue.page(cursor="1; DROP TABLE jobs")
+
+
+async def test_a_finished_job_is_removed_and_a_running_one_is_not(
+    client, cloud, make_scene, tmp_path
+):
+    cloud.encode = 60.0
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        with pytest.raises(JobConflictError, match="cancel it"):
+            await queue.remove(job.id)
+        await queue.cancel(job.id)
+        await queue.wait(job.id)
+        await queue.remove(job.id)
+        for call in (queue.job, queue.cancel, queue.remove, queue.report, queue.wait):
+            with pytest.raises(UnknownJobError, match=job.id):
+                await call(job.id)
+        assert list((tmp_path / "jobs" / "jobs").iterdir()) == []
+    with pytest.raises(ClosedError):
+        await queue.job(job.id)
+
+
+async def test_old_jobs_and_uploads_are_removed(client, make_scene, tmp_path):
+    folder = tmp_path / "jobs"
+
+    async def body():
+        yield b"x"
+
+    async with JobQueue(client, folder) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        await queue.wait(job.id)
+        upload = await queue.uploads.store(body())
+    async with JobQueue(client, folder, limits=JobLimits(keep_seconds=1e-9)) as queue:
+        with anyio.fail_after(5):
+            while (await queue.page()).jobs or await queue.uploads.find(upload.id):
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.1)
+        assert [*(folder / "jobs").iterdir(), *(folder / "uploads").iterdir()] == []
+
+
+async def test_a_job_whose_row_is_damaged_fails_and_the_others_go_on(
+    client, cloud, make_scene, tmp_path
+):
+    cloud.encode = 0.5
+    limits = JobLimits(running=1)
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        first = await queue.submit(request(make_scene, "a"))
+        damaged = await queue.submit(request(make_scene, "b"))
+        last = await queue.submit(request(make_scene, "c"))
+        with sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite") as other:
+            other.execute("UPDATE jobs SET request = '{}' WHERE id = ?", [damaged.id])
+        other.close()
+        states = [(await queue.wait(job.id)).state for job in (first, damaged, last)]
+    assert states == ["complete", "failed", "complete"]
