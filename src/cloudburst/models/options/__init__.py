@@ -31,6 +31,7 @@ __all__ = [
     "describe_option_error",
     "describe_option_errors",
     "is_option_file",
+    "may_be_file",
 ]
 
 _MAX_VALUE_CHARS = 100
@@ -118,6 +119,14 @@ def is_option_file(name: str, value: object) -> bool:
     if field not in OPTION_FILES or not isinstance(value, str) or not value:
         return False
     return field != "font" or is_font_path(value)
+
+
+def may_be_file(name: str) -> bool:
+    """Return whether the value of an option may be the location of a file.
+
+    The name may be any of the names of the option.
+    """
+    return _FIELD_OF_NAME.get(name) in OPTION_FILES
 
 
 def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:

@@ -1,0 +1,49 @@
+"""Bodies of requests, which are read with limits."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from cloudburst.text import describe_error
+
+logger = logging.getLogger(__name__)
+
+
+async def limited_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body of a request in parts.
+
+    Raises `HTTPException` 413 as soon as more than ``max_bytes`` bytes are announced or received.
+    """
+    too_large = HTTPException(413, f"expected at most {max_bytes:,} bytes")
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) > max_bytes:
+        raise too_large
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_bytes:
+            raise too_large
+        yield chunk
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the whole body of a request. Raises `HTTPException` 413, as `limited_body` does."""
+    return b"".join([chunk async for chunk in limited_body(request, max_bytes)])
+
+
+@contextmanager
+def full_disk_refused() -> Generator[None]:
+    """Turn an error because of a full disk into `HTTPException` 507."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        logger.warning("no room for an upload: %s", describe_error(exc))
+        raise HTTPException(507, "the server has no room for the files; try again later") from exc

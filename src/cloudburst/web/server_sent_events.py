@@ -1,0 +1,117 @@
+"""Server-sent events: their format, and a response that keeps its connection in use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import CloudburstError
+from cloudburst.web.error_responses import logged_response
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Seconds without an event after which a comment is sent. Some proxies close a connection on which
+nothing is sent for 30 to 60 s, and tasks may take longer to start. The HTML Standard advises 15 s
+("Server-sent events", authoring notes, 2026-11)."""
+_COMMENT = b": the run continues\n\n"
+"""Comment in the format of server-sent events, which browsers ignore."""
+
+
+def format_event(name: str, data: Any, number: int | None = None) -> bytes:
+    """Return an event with JSON data as it is sent.
+
+    A browser that connects again sends the number of the last event that had one.
+    """
+    text = json.dumps(data, ensure_ascii=False)
+    identifier = "" if number is None else f"id: {number}\n"
+    return f"{identifier}event: {name}\ndata: {text}\n\n".encode()
+
+
+class EventStreamResponse(Response):
+    """Response with events that an iterator yields, in the format of `format_event`.
+
+    A comment is sent every 15 seconds while there is no event, so that proxies keep the connection.
+    When the HTTP client closes the connection, the iteration is cancelled. An error before the
+    first event becomes a JSON response, as with `exception_handlers`.
+
+    Args:
+        events: Context manager of the iterator. The response starts when it is entered.
+        status_code: HTTP status of the stream.
+        headers: Further headers of the response.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AbstractAsyncContextManager[AsyncIterator[bytes]],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        own = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(status_code=status_code, headers=own | dict(headers or {}))
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response, as an ASGI application."""
+        sender = _Sender(send)
+        with collapse_single():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+                try:
+                    async with self._events as events:
+                        start = {"type": "http.response.start", "status": self.status_code}
+                        await sender.send(start | {"headers": self.raw_headers})
+                        tasks.start_soon(sender.keep_alive)
+                        async for event in events:
+                            await sender.send(_body(event))
+                except CloudburstError as exc:
+                    if sender.started:
+                        raise
+                    await logged_response(exc, Request(scope))(scope, receive, send)
+                else:
+                    await sender.send(_body(b"", more=False))
+                tasks.cancel_scope.cancel()
+
+
+class _Sender:
+    """Sender of the messages of one response, of which one is sent at a time."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = anyio.Lock()
+        self._sent_at = 0.0
+        self.started = False
+        """True if the status of the response was sent."""
+
+    async def send(self, message: Message) -> None:
+        async with self._lock:
+            self.started = True
+            await self._send(message)
+            self._sent_at = anyio.current_time()
+
+    async def keep_alive(self) -> None:
+        """Send a comment whenever nothing was sent for `KEEP_ALIVE_SECONDS`."""
+        while True:
+            if (next_at := self._sent_at + KEEP_ALIVE_SECONDS) <= anyio.current_time():
+                await self.send(_body(_COMMENT))
+            else:
+                await anyio.sleep_until(next_at)
+
+
+def _body(body: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,82 @@
+"""Web apps in tests: a small one for runs and uploads, requests to it, and what it sends."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import httpx
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import FileResponse
+
+from cloudburst import Client
+from cloudburst.web import RunEvents, Uploads, exception_handlers, get_client, lifespan
+
+OpenClient = Annotated[Client, Depends(get_client)]
+
+
+def run_app(client):
+    """An app whose runs last as long as their requests; its folders are in the current one."""
+    uploads = Uploads("uploads", max_bytes=200_000_000)
+    app = FastAPI(lifespan=lifespan(client), exception_handlers=dict(exception_handlers))
+
+    @app.post("/videos", response_class=RunEvents)
+    async def videos(
+        scenes: Annotated[list[dict[str, Any]], Depends(uploads)], client: OpenClient
+    ) -> RunEvents:
+        folder = uuid4()
+        run = client.stream(scenes, to=Path("videos") / folder.hex)
+        return RunEvents(run, headers={"Location": f"/videos/{folder}/"})
+
+    @app.post("/video", response_class=FileResponse)
+    async def video(
+        scenes: Annotated[list[dict[str, Any]], Depends(uploads)], client: OpenClient
+    ) -> FileResponse:
+        if len(scenes) != 1:
+            raise HTTPException(400, "expected one scene")
+        made = await client.render(scenes[0], to=Path("videos") / uuid4().hex)
+        return FileResponse(str(made.path), filename=made.path.name)
+
+    return app
+
+
+class WithState:
+    """What a server does with the lifespan's state, which httpx leaves out."""
+
+    def __init__(self, app, state):
+        self.app, self.state = app, state
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope | {"state": dict(self.state)}, receive, send)
+
+
+def browser(app, state):
+    transport = httpx.ASGITransport(WithState(app, state))
+    return httpx.AsyncClient(transport=transport, base_url="http://app")
+
+
+def form(*scenes, **more):
+    """A multipart form of scenes and of the files that they name."""
+    files, named = [], []
+    for scene in scenes:
+        named.append(dict(scene))
+        for field in ("image_path", "audio_path", "subtitle_path"):
+            if path := scene.get(field):
+                named[-1][field] = Path(path).name
+                if Path(path).is_file():
+                    files.append(("files", (Path(path).name, Path(path).read_bytes())))
+    return {"data": {"scenes": json.dumps(named)} | more, "files": files or [("x", b"")]}
+
+
+def files_in(folder):
+    return list(Path(folder).iterdir())
+
+
+def events(text):
+    blocks = (block.split("\n") for block in text.split("\n\n") if block)
+    return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in blocks]
+
+
+def broken(scene, field):
+    Path(scene[field]).write_bytes(b"neither picture nor sound")
+    return scene

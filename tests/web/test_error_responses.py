@@ -1,0 +1,83 @@
+"""Errors of routes become responses without places of the server."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi import FastAPI
+
+from cloudburst.errors import (
+    AccessDeniedError,
+    BusyError,
+    EncodeError,
+    InvalidScenesError,
+    OutputClaimedError,
+    OutputExistsError,
+    SceneFault,
+    WorkerStoppedError,
+)
+from cloudburst.web import RunEvents, exception_handlers
+from support.web_apps import broken, browser, form
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_route_answers_bad_input_with_4xx(app, cloud, make_scene):
+    async with app.router.lifespan_context(app) as state, browser(app, state) as http:
+        bad = broken(make_scene("a"), "audio_path")
+        answer = await http.post("/video", **form(bad))
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "InvalidScenesError"
+        assert "server" not in answer.text
+        answer = await http.post("/video", **form(make_scene("a"), make_scene("b")))
+        assert (answer.status_code, answer.json()) == (400, {"detail": "expected one scene"})
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (
+            InvalidScenesError(faults=[SceneFault("a", "image", "text: /srv/a.png", "a picture")]),
+            400,
+        ),
+        (OutputExistsError("there already: /srv/videos/a.mp4"), 409),
+        (OutputClaimedError("process 445 on host17 is writing /srv/videos/a.mp4"), 409),
+        (EncodeError("the sound of /srv/uploads/1.mp3 cannot be decoded"), 422),
+        (BusyError("the queue is full"), 503),
+        (WorkerStoppedError("see /var/tmp/cloudburst-1/worker.log on host17"), 503),
+        (AccessDeniedError("arn:aws:iam::123456789012:user/me may not"), 500),
+    ],
+)
+async def test_errors_become_answers_that_name_no_place(error, status, caplog):
+    app = FastAPI(exception_handlers=dict(exception_handlers))
+
+    @app.get("/")
+    async def fail():
+        raise error
+
+    async with browser(app, {}) as http:
+        answer = await http.get("/")
+    assert answer.status_code == status
+    assert answer.json()["error"] == type(error).__name__
+    for secret in ("/srv", "/var", "445", "host17", "123456789012"):
+        assert secret not in answer.text
+    assert bool(caplog.records) == (status >= 500)
+
+
+async def test_an_error_before_a_stream_begins_is_logged_where_its_answer_hides_it(caplog):
+    app = FastAPI(exception_handlers=dict(exception_handlers))
+
+    @asynccontextmanager
+    async def refused():
+        raise AccessDeniedError("arn:aws:iam::123456789012:user/me may not")
+        yield
+
+    @app.get("/videos")
+    async def videos():
+        return RunEvents(refused())
+
+    async with browser(app, {}) as http:
+        answer = await http.get("/videos")
+    assert answer.status_code == 500
+    (record,) = caplog.records
+    assert record.getMessage() == "GET /videos: arn:aws:iam::123456789012:user/me may not"
+    assert record.exc_info
