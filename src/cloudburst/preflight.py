@@ -72,6 +72,19 @@ class _CheckedEntry:
         self.faults.append(SceneFault(self.label, written, found, expected))
 
 
+def parse_scenes(
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+) -> tuple[Scene, ...]:
+    """Return scenes with absolute paths. Only their fields are checked: no file is read.
+
+    Raises `InvalidScenesError` with every fault of every scene. For the parameters see
+    `check_scenes`.
+    """
+    entries = _parse_entries(scenes, options, limits)
+    _raise_faults(entries)
+    return tuple(entry.scene for entry in entries if entry.scene is not None)
+
+
 def check_scenes(
     scenes: Iterable[Scene | Mapping[str, Any]],
     options: RenderOptions,
@@ -102,6 +115,18 @@ def check_scenes(
     if remote is None:
         with open_remote_inputs() as opened:
             return check_scenes(scenes, options, limits, remote=opened, cache=cache)
+    entries = _parse_entries(scenes, options, limits)
+    files = _check_files(entries, limits, remote, cache or InputCache())
+    _raise_faults(entries)
+    return tuple(
+        _checked_scene(entry, entry.scene, files) for entry in entries if entry.scene is not None
+    )
+
+
+def _parse_entries(
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+) -> list[_CheckedEntry]:
+    """Return an entry for each scene, and a last one for the options of the run."""
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
     options = options.with_absolute_files()
     for entry in entries:
@@ -114,13 +139,13 @@ def check_scenes(
     rest.locations = options.files()
     for entry in [*entries, rest]:
         _refuse_urls(entry)
-    files = _check_files([*entries, rest], limits, remote, cache or InputCache())
+    return [*entries, rest]
+
+
+def _raise_faults(entries: Iterable[_CheckedEntry]) -> None:
     # Parts of one value may have equal faults.
-    if faults := dict.fromkeys(fault for entry in [*entries, rest] for fault in entry.faults):
+    if faults := dict.fromkeys(fault for entry in entries for fault in entry.faults):
         raise InvalidScenesError(faults=list(faults))
-    return tuple(
-        _checked_scene(entry, entry.scene, files) for entry in entries if entry.scene is not None
-    )
 
 
 def _checked_scene(

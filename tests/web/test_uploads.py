@@ -10,8 +10,10 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Request
+from starlette.exceptions import HTTPException
 
 from cloudburst.web import Uploads
+from cloudburst.web.request_bodies import full_disk_refused
 from cloudburst.web.uploads import UPLOAD_LIFETIME
 from support.web_apps import browser, files_in, form
 
@@ -54,8 +56,8 @@ async def test_an_option_cannot_name_a_file_of_the_server(app, cloud, make_scene
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         answer = await http.post("/videos", **form(scene))
     assert answer.status_code == 400
-    detail = f"scenes[0]: options.{option}: expected the name of an upload"
-    assert answer.json() == {"detail": detail}
+    fault = f"scenes[0]: options.{option}: no such upload; expected the name of an upload"
+    assert answer.json() == {"detail": fault}
     assert not cloud.launched
 
 
@@ -98,6 +100,9 @@ def test_a_dependency_needs_nobody_to_resolve_its_annotations(tmp_path):
         ({"data": {"scenes": "[]", "other": "1"}, "files": [("x", b"")]}, 400),
         ({"data": {"scenes": "["}, "files": [("x", b"")]}, 400),
         ({"data": {"scenes": "x" * 1_100_000}, "files": [("x", b"")]}, 413),
+        ({"files": [("scenes", (None, b"[]")), ("scenes", (None, b"[]"))]}, 400),
+        ({"files": [(f"f{i}", (None, b"1")) for i in range(10_000)]}, 400),
+        ({"files": [("f", ("a", b"1"))]}, 400),
         ({"files": [("f", ("a", b"1")), ("f", ("a", b"2"))]}, 400),
         ({"files": [("f", (f"{i}", b"1")) for i in range(4)]}, 413),
         ({"files": [("f", ("a", b"1" * 2_100_000))]}, 413),
@@ -199,3 +204,11 @@ def test_an_upload_that_another_request_removes_is_passed_over(tmp_path, monkeyp
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "gone"]))
     Uploads(tmp_path)._remove_old()
+
+
+def test_a_full_disk_is_a_status_of_its_own():
+    with pytest.raises(HTTPException) as caught, full_disk_refused():
+        Path("/dev/full").write_bytes(b"x")
+    assert caught.value.status_code == 507
+    with pytest.raises(FileNotFoundError), full_disk_refused():
+        Path("/dev/missing/x").read_bytes()

@@ -2,82 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
-from starlette.exceptions import HTTPException
-
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import is_option_file, may_be_file
 
-_FILES = {"image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path"}
+Locate: TypeAlias = Callable[[str], AnyLocation]
+"""Function that returns the location for a name in a request. It raises `InvalidInputError` if the
+name must not, or cannot, be used."""
+
+_FILES = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
 """Fields of a scene that contain the name of a file."""
 
 
 def locate_files(
-    raw_scenes: Sequence[Any], find: Callable[[str], AnyLocation | None], expected: str
-) -> list[dict[str, Any]]:
-    """Return scenes of a request with a location in place of each name of a file.
+    raw_scenes: Sequence[Any], options: Mapping[str, Any], locate: Locate
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return scenes and options of a request with a location in place of each name of a file.
 
-    Everything else in the scenes is checked when they are rendered.
-
-    Args:
-        raw_scenes: Scenes of the request.
-        find: Function that returns the location for a name, or ``None``.
-        expected: Description of a valid name.
-
-    Raises:
-        HTTPException: Status 400 with the scene and the field, if there is no location for a name.
+    Everything else is checked later: `cloudburst.preflight`. Raises `InvalidScenesError` with the
+    scene and the field of each name without a location.
     """
-    located = list[dict[str, Any]]()
-    for index, raw in enumerate(raw_scenes):
-        place = f"scenes[{index}]"
-        if not isinstance(raw, dict):
-            raise HTTPException(400, f"{place}: expected an object with the fields of a scene")
-        scene = dict(cast("dict[str, Any]", raw))
-        for key in scene.keys() & _FILES:
-            if (name := scene[key]) is not None and name != "":
-                scene[key] = _location(f"{place}: {key}", name, find, expected)
-        if isinstance(options := scene.get("options"), dict):
-            options = cast("dict[str, Any]", options)
-            scene["options"] = locate_option_files(options, find, expected, f"{place}: options.")
-        located.append(scene)
+    faults = list[SceneFault]()
+    scenes = [_scene(raw, f"scenes[{at}]", locate, faults) for at, raw in enumerate(raw_scenes)]
+    located = _options(options, "options", locate, faults)
+    if faults:
+        raise InvalidScenesError(faults=faults)
+    return scenes, located
+
+
+def _scene(raw: Any, place: str, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        faults.append(SceneFault(place, "scene", "no object", "an object with fields of a scene"))
+        return {}
+    scene = dict(cast("dict[str, Any]", raw))
+    for key in _FILES:
+        if (name := scene.get(key)) is not None and name != "":
+            scene[key] = _location(place, key, name, locate, faults)
+    if isinstance(options := scene.get("options"), dict):
+        scene["options"] = _options(cast("dict[str, Any]", options), place, locate, faults)
+    return scene
+
+
+def _options(
+    options: Mapping[str, Any], place: str, locate: Locate, faults: list[SceneFault]
+) -> dict[str, Any]:
+    located = dict(options)
+    for key, value in options.items():
+        if is_option_file(key, value):
+            located[key] = _location(place, f"options.{key}", value, locate, faults)
+        elif may_be_file(key) and isinstance(value, str):
+            try:
+                located[key] = locate(value)  # a font, which needs no suffix as a file
+            except InvalidInputError:
+                continue  # a font family
     return located
 
 
-def locate_option_files(
-    options: Mapping[str, Any],
-    find: Callable[[str], AnyLocation | None],
-    expected: str,
-    place: str,
-) -> dict[str, Any]:
-    """Return render options with a location in place of each name of a file.
-
-    ``place`` comes before the name of the option in errors. For the other parameters and the error
-    see `locate_files`.
-    """
-    return dict(_located_options(options, find, expected, place))
-
-
-def _located_options(
-    options: Mapping[str, Any],
-    find: Callable[[str], AnyLocation | None],
-    expected: str,
-    place: str,
-) -> Iterator[tuple[str, Any]]:
-    for key, value in options.items():
-        if is_option_file(key, value):
-            yield key, _location(f"{place}{key}", value, find, expected)
-        elif may_be_file(key) and isinstance(value, str) and (location := find(value)):
-            yield key, location  # a font, which needs no suffix as a file
-        else:
-            yield key, value
-
-
 def _location(
-    place: str, name: object, find: Callable[[str], AnyLocation | None], expected: str
-) -> AnyLocation:
-    location = find(name) if isinstance(name, str) else None
-    if location is None:
-        raise HTTPException(400, f"{place}: expected {expected}")
-    return location
+    place: str, key: str, name: object, locate: Locate, faults: list[SceneFault]
+) -> AnyLocation | None:
+    if not isinstance(name, str):
+        faults.append(SceneFault(place, key, "no text", "the name of a file, as text"))
+        return None
+    try:
+        return locate(name)
+    except InvalidInputError as exc:
+        faults.append(SceneFault(place, key, exc.found, exc.expected))
+        return None

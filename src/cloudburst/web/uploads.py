@@ -19,6 +19,9 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from cloudburst.errors import InvalidScenesError
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.text import list_some
 from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import full_disk_refused, limited_body, read_body
 from cloudburst.web.scene_files import locate_files
@@ -162,10 +165,19 @@ Uploads.__call__.__annotations__ = get_type_hints(Uploads.__call__)
 
 def _parse_scenes(text: bytes, find: Callable[[str], Path | None]) -> list[dict[str, Any]]:
     """Return the scenes of a request, with the name of each upload replaced by its path."""
+
+    def locate(name: str) -> Path:
+        if (path := find(name)) is None:
+            raise InvalidInputError("no such upload", "the name of an upload")
+        return path
+
     try:
         raw_scenes: Any = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise HTTPException(400, "scenes: invalid JSON; expected a list of scenes") from exc
     if not isinstance(raw_scenes, list) or not raw_scenes:
         raise HTTPException(400, "scenes: expected a list with at least one scene")
-    return locate_files(cast("Sequence[Any]", raw_scenes), find, "the name of an upload")
+    try:
+        return locate_files(cast("Sequence[Any]", raw_scenes), {}, locate)[0]
+    except InvalidScenesError as exc:
+        raise HTTPException(400, list_some(exc.faults)) from exc
