@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from decimal import Decimal
+from itertools import repeat
 
 import anyio
 import pytest
 
 from cloudburst import Client, Limits
+from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -160,21 +161,24 @@ async def test_of_two_processes_one_works_on_a_job_and_the_other_reads_and_cance
 ):
     cloud.encode = 60.0
     folder = tmp_path / "jobs"
-    async with Client(cloud.backend) as one, Client(cloud.backend) as other:
-        async with JobQueue(one, folder) as owner:
-            job = await owner.submit(request(make_scene, "a"))
-            async for item in owner.events(job.id):
-                if item.type == "scene.encoding":
-                    break
-            async with JobQueue(other, folder) as reader:
-                assert (await reader.job(job.id)).state is JobState.RUNNING
-                items = []
-                with anyio.fail_after(10):
-                    async for item in reader.events(job.id):
-                        items.append(item)
-                        if item.type == "scene.encoding":
-                            await reader.cancel(job.id)
-                whole = numbered(await received(owner, job.id))
+    async with (
+        Client(cloud.backend) as one,
+        Client(cloud.backend) as other,
+        JobQueue(one, folder) as owner,
+    ):
+        job = await owner.submit(request(make_scene, "a"))
+        async for item in owner.events(job.id):
+            if item.type == "scene.encoding":
+                break
+        async with JobQueue(other, folder) as reader:
+            assert (await reader.job(job.id)).state is JobState.RUNNING
+            items = []
+            with anyio.fail_after(10):
+                async for item in reader.events(job.id):
+                    items.append(item)
+                    if item.type == "scene.encoding":
+                        await reader.cancel(job.id)
+            whole = numbered(await received(owner, job.id))
     assert numbered(items) == whole
     assert (whole[-1].data["state"], cloud.running) == ("cancelled", {})
 
@@ -288,6 +292,10 @@ async def test_a_finished_job_is_removed_and_a_running_one_is_not(
         await queue.job(job.id)
 
 
+async def none_left(left, queue):
+    return None if await left(queue) else True
+
+
 async def test_old_jobs_and_uploads_are_removed(client, make_scene, tmp_path):
     folder = tmp_path / "jobs"
 
@@ -298,12 +306,14 @@ async def test_old_jobs_and_uploads_are_removed(client, make_scene, tmp_path):
         job = await queue.submit(request(make_scene, "a"))
         await queue.wait(job.id)
         upload = await queue.uploads.store(body())
+
+    async def left(queue):
+        files = [*(folder / "jobs").iterdir(), *(folder / "uploads").iterdir()]
+        return (await queue.page()).jobs or await queue.uploads.find(upload.id) or files
+
     async with JobQueue(client, folder, limits=JobLimits(keep_seconds=1e-9)) as queue:
         with anyio.fail_after(5):
-            while (await queue.page()).jobs or await queue.uploads.find(upload.id):
-                await anyio.sleep(0.02)
-        await anyio.sleep(0.1)
-        assert [*(folder / "jobs").iterdir(), *(folder / "uploads").iterdir()] == []
+            await poll(lambda: none_left(left, queue), delays=repeat(0.02))
 
 
 async def test_a_job_whose_row_is_damaged_fails_and_the_others_go_on(

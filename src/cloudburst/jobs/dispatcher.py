@@ -42,7 +42,7 @@ TAKEOVER_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 """Seconds before the database is used again after an error."""
 PRUNE_SECONDS = 600.0
-"""Seconds between two removals of old jobs and uploads."""
+"""Seconds between two removals of jobs and uploads that have been kept long enough."""
 RELEASE_TIMEOUT = 10.0
 """Maximum number of seconds for queueing a job again when this process ends."""
 

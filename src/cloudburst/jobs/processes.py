@@ -1,4 +1,4 @@
-"""Processes that work on the jobs of a folder: each holds a lock file as long as it lives.
+"""Processes that work on the jobs of a folder: each holds a lock file until it ends.
 
 The operating system releases a lock when its process ends, however it ends. Every function blocks.
 """

@@ -1,4 +1,4 @@
-"""Removal of old jobs and uploads."""
+"""Removal of jobs and uploads that have been kept long enough."""
 
 from __future__ import annotations
 
