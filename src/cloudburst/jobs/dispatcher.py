@@ -118,15 +118,22 @@ class Dispatcher:
         if not look.has_queued or look.bytes_stored >= self._limits.bytes:
             return
         while len(self._runs) < self._limits.running and not self._stopping:
-            claim = partial(job_rows.claim_next, process=self._process, now=time.time())
-            if (job := await self._database.write(claim)) is None:
+            if (job := await self._database.write(self._claim)) is None:
                 return
+            self._feed.notify(job.id)
             run = self._runs[job.id] = self._new_run(job)
             if self._stopping:  # since the claim
                 run.stop(Stop.SHUTDOWN)
             elif job.cancel_requested:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
+
+    def _claim(self, connection: sqlite3.Connection) -> ClaimedJob | None:
+        job = job_rows.claim_next(connection, self._process, time.time())
+        if job is not None:
+            started = _event("job.started", {"resumed": job.started_before})
+            append_events(connection, job.id, [started])
+        return job
 
     async def _take_over(self) -> None:
         """Queue the jobs of processes that have ended."""

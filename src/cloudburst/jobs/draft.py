@@ -71,11 +71,13 @@ class JobDraft:
                 f"{MAX_KEY_CHARS} visible ASCII characters"
             )
             raise ConfigurationError(msg)
+        if request_sha256 is None:
+            request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         new = NewJob(
             id=self.id,
             owner=owner,
             request=request,
-            request_sha256=request_sha256 or _sha256(request),
+            request_sha256=request_sha256,
             idempotency_key=idempotency_key,
             bytes=await anyio.to_thread.run_sync(self._folder.input_bytes),
             now=time.time(),

@@ -163,20 +163,21 @@ def read_page(
 def claim_next(connection: sqlite3.Connection, process: str, now: float) -> ClaimedJob | None:
     """Give the oldest queued job to a process; return ``None`` if there is none."""
     row = connection.execute(
-        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?) "
+        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
+        "starts = starts + 1 "
         "WHERE id = (SELECT id FROM jobs WHERE state = ? AND not_before <= ? "
         "ORDER BY sequence LIMIT 1) "
-        "RETURNING id, owner, request, cancel_requested, started_at < ?",
-        (JobState.RUNNING, process, now, JobState.QUEUED, now, now),
+        "RETURNING id, owner, request, cancel_requested, starts",
+        (JobState.RUNNING, process, now, JobState.QUEUED, now),
     ).fetchone()
     if row is None:
         return None
-    job, owner, request, cancel, started_before = row
+    job, owner, request, cancel, starts = row
     return ClaimedJob(
         id=job,
         owner=owner,
         request=request,
-        started_before=bool(started_before),
+        started_before=starts > 1,
         cancel_requested=bool(cancel),
     )
 
@@ -225,7 +226,7 @@ def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
 
 def was_started(connection: sqlite3.Connection, job: str) -> bool:
     """Return whether a process has worked on the job, so that it may have tasks."""
-    query = "SELECT started_at IS NOT NULL FROM jobs WHERE id = ?"
+    query = "SELECT starts > 0 FROM jobs WHERE id = ?"
     return bool(connection.execute(query, [job]).fetchone()[0])
 
 
