@@ -39,6 +39,7 @@
     * JobLimitError         retryable               a limit of the owner or of the folder is reached
     * JobStorageError                               the folder of the jobs cannot be used
   * ImageError                                      the container image could not be built or pushed
+  * WebhookVerificationError                        a request is not a valid webhook message
 
 The attribute ``remedy`` names the action that may help, and ``retryable`` is derived from it. Each
 class has a default remedy; a single error may have a more specific remedy from the table in
@@ -403,3 +404,7 @@ class JobStorageError(JobError):
 
 class ImageError(CloudburstError):
     """Error for a container image that could not be built, read or pushed."""
+
+
+class WebhookVerificationError(CloudburstError):
+    """Error for a request that is not a valid webhook message: its receiver must reject it."""

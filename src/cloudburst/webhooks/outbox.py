@@ -1,0 +1,295 @@
+"""Outbox: messages that are not delivered yet, in a table of the database of the jobs.
+
+Every function blocks and works in the caller's transaction. Messages of one job and one webhook are
+delivered in the order of their events: only the first of them is ready, the others wait. A message
+that was given up is a dead letter, and the next one becomes ready.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+CREATE_TABLES = (
+    # The payload is the last column, so that SQLite reads no other page for the columns before it.
+    (
+        "CREATE TABLE webhook_messages (id TEXT NOT NULL PRIMARY KEY, job TEXT NOT NULL, "
+        "webhook TEXT NOT NULL, url TEXT, owner TEXT NOT NULL, number INTEGER NOT NULL, "
+        "type TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, "
+        "queued_at REAL NOT NULL, due_at REAL NOT NULL, ended_at REAL, error TEXT, "
+        "payload TEXT NOT NULL)"
+    ),
+    (
+        "CREATE INDEX webhook_messages_undelivered ON webhook_messages (job, webhook, number) "
+        "WHERE state <> 'dead'"
+    ),
+    "CREATE INDEX webhook_messages_ready ON webhook_messages (due_at) WHERE state = 'ready'",
+    "CREATE INDEX webhook_messages_dead ON webhook_messages (ended_at) WHERE state = 'dead'",
+)
+"""Statements that create the table and its indexes."""
+MAX_ERROR_CHARS = 500
+"""Maximum length of the reason of a failed attempt, in characters."""
+MAX_DUE_MESSAGES = 1000
+"""Maximum number of messages that `due` returns."""
+
+_COLUMNS = (
+    "id, job, webhook, url, owner, number, type, state, attempts, queued_at, due_at, ended_at, "
+    "error"
+)
+
+
+class MessageState(StrEnum):
+    """State of a message in the outbox."""
+
+    READY = "ready"
+    """The message is the next one of its job and webhook: it is sent when it is due."""
+    WAITING = "waiting"
+    """An earlier message of the same job and webhook is not delivered yet."""
+    DEAD = "dead"
+    """The message was given up; it is a dead letter until it is replayed or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Event for one webhook, without its payload. Times are in seconds since the epoch."""
+
+    id: str
+    """Id that receivers get with every attempt, as the header ``webhook-id``."""
+    job: str
+    webhook: str
+    """Name of the webhook."""
+    url: str | None
+    """URL that the job names; ``None`` for a webhook of the application."""
+    owner: str
+    """Owner of the job."""
+    number: int
+    """Number of the event within its job."""
+    type: str
+    """Type of the event."""
+    state: MessageState
+    attempts: int
+    """Number of attempts that failed."""
+    queued_at: float
+    """Time at which the message was put into the outbox, or last replayed."""
+    due_at: float
+    """Time of the next attempt."""
+    ended_at: float | None
+    """Time at which the message was given up; ``None`` if it is not a dead letter."""
+    error: str | None
+    """Reason why the last attempt failed; ``None`` if there was none."""
+
+
+def message_id(*, job: str, webhook: str, number: int) -> str:
+    """Return the id of the message for an event and a webhook, which is always the same."""
+    # A digest: ids must not contain full stops, which names of webhooks may contain.
+    digest = hashlib.sha256(f"{job}\n{number}\n{webhook}".encode())
+    return f"msg_{digest.hexdigest()[:32]}"
+
+
+def enqueue(
+    connection: sqlite3.Connection,
+    *,
+    job: str,
+    webhook: str,
+    url: str | None,
+    owner: str,
+    event_number: int,
+    event_type: str,
+    payload: str,
+    now: float,
+) -> str:
+    """Put an event for one webhook into the outbox, and return the id of the message.
+
+    Args:
+        connection: Connection in the transaction that writes the event.
+        job: Id of the job.
+        webhook: Name of the webhook.
+        url: URL that the job names; ``None`` for a webhook of the application, whose URL is looked
+            up when the message is sent.
+        owner: Owner of the job.
+        event_number: Number of the event within its job.
+        event_type: Type of the event.
+        payload: JSON of `cloudburst.webhooks.payload.message_payload`.
+        now: Time in seconds since the epoch.
+    """
+    message = message_id(job=job, webhook=webhook, number=event_number)
+    behind = connection.execute(
+        "SELECT 1 FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'dead' LIMIT 1",
+        (job, webhook),
+    ).fetchone()
+    state = MessageState.WAITING if behind else MessageState.READY
+    connection.execute(
+        "INSERT INTO webhook_messages (id, job, webhook, url, owner, number, type, state, "
+        "queued_at, due_at, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(message, job, webhook, url, owner, event_number, event_type),
+            *(str(state), now, now, payload),
+        ),
+    )
+    return message
+
+
+def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> list[Message]:
+    """Return ready messages that are due: those without a failed attempt first, then the oldest.
+
+    Args:
+        connection: Connection in a transaction.
+        now: Time in seconds since the epoch.
+        of_each_webhook: Maximum number of messages of one webhook of the application, and of all
+            webhooks of the jobs of one owner.
+    """
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM (SELECT {_COLUMNS}, "  # noqa: S608 - our own names
+        "row_number() OVER (PARTITION BY webhook, CASE WHEN url IS NULL THEN NULL ELSE owner END "
+        "ORDER BY attempts > 0, due_at) AS place "
+        "FROM webhook_messages WHERE state = 'ready' AND due_at <= ?) "
+        "WHERE place <= ? ORDER BY attempts > 0, due_at LIMIT ?",
+        (now, of_each_webhook, MAX_DUE_MESSAGES),
+    )
+    return [_message(row) for row in rows]
+
+
+def read_payload(connection: sqlite3.Connection, message: str) -> bytes | None:
+    """Return the body of a message; ``None`` if it is no longer in the outbox."""
+    query = "SELECT payload FROM webhook_messages WHERE id = ? AND state <> 'dead'"
+    row = connection.execute(query, [message]).fetchone()
+    return None if row is None else str(row[0]).encode()
+
+
+def delivered(connection: sqlite3.Connection, message: str, *, now: float) -> None:
+    """Remove a message that was delivered; the next one of its job and webhook becomes ready."""
+    rows = connection.execute(
+        "DELETE FROM webhook_messages WHERE id = ? RETURNING job, webhook", [message]
+    ).fetchall()
+    for job, webhook in rows:
+        _make_ready(connection, job, webhook, now)
+
+
+def failed(connection: sqlite3.Connection, message: str, *, due_at: float, error: str) -> None:
+    """Note that an attempt failed, its reason, and the time of the next attempt."""
+    connection.execute(
+        "UPDATE webhook_messages SET attempts = attempts + 1, due_at = ?, error = ? "
+        "WHERE id = ? AND state <> 'dead'",
+        (due_at, error[:MAX_ERROR_CHARS], message),
+    )
+
+
+def give_up(
+    connection: sqlite3.Connection, message: str, *, error: str, now: float, all_of_job: bool
+) -> int:
+    """Make a message a dead letter after a failed attempt, and return the number of dead letters.
+
+    Args:
+        connection: Connection in a transaction.
+        message: Id of the message.
+        error: Reason why the last attempt failed.
+        now: Time in seconds since the epoch.
+        all_of_job: True to give up all messages of the same job and webhook. If false, the next one
+            becomes ready.
+    """
+    row = connection.execute(
+        "UPDATE webhook_messages SET attempts = attempts + 1, state = 'dead', ended_at = ?, "
+        "error = ? WHERE id = ? AND state <> 'dead' RETURNING job, webhook",
+        (now, error[:MAX_ERROR_CHARS], message),
+    ).fetchall()
+    number = len(row)
+    for job, webhook in row:
+        if all_of_job:
+            number += connection.execute(
+                "UPDATE webhook_messages SET state = 'dead', ended_at = ?, error = ? "
+                "WHERE job = ? AND webhook = ? AND state <> 'dead'",
+                (now, error[:MAX_ERROR_CHARS], job, webhook),
+            ).rowcount
+        else:
+            _make_ready(connection, job, webhook, now)
+    return number
+
+
+def dead_letters(connection: sqlite3.Connection, *, limit: int) -> list[Message]:
+    """Return the newest dead letters, the oldest of them first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM webhook_messages WHERE state = 'dead' "  # noqa: S608 - ours
+        "ORDER BY ended_at DESC, number DESC LIMIT ?",
+        [limit],
+    ).fetchall()
+    return [_message(row) for row in reversed(rows)]
+
+
+def undelivered(connection: sqlite3.Connection, *, limit: int) -> list[tuple[Message, int]]:
+    """Return ready messages, and the number of messages that wait behind each, the oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, (SELECT count(*) - 1 FROM webhook_messages AS other "  # noqa: S608
+        "WHERE other.job = one.job AND other.webhook = one.webhook AND other.state <> 'dead') "
+        "FROM webhook_messages AS one WHERE state = 'ready' ORDER BY queued_at LIMIT ?",
+        [limit],
+    )
+    return [(_message(row[:-1]), row[-1]) for row in rows]
+
+
+def count(connection: sqlite3.Connection, state: MessageState) -> int:
+    """Return the number of messages in a state."""
+    query = "SELECT count(*) FROM webhook_messages WHERE state = ?"
+    (number,) = connection.execute(query, [str(state)]).fetchone()
+    return int(number)
+
+
+def replay(
+    connection: sqlite3.Connection, messages: Iterable[str] | None, *, now: float
+) -> list[str]:
+    """Make dead letters ready again, as if they were new, and return their ids.
+
+    Within a job they are sent in the order of their events, before later events that are not
+    delivered yet.
+
+    Args:
+        connection: Connection in a transaction.
+        messages: Ids; those of messages that are no dead letters are ignored. ``None``: all.
+        now: Time in seconds since the epoch.
+    """
+    chosen = [None] if messages is None else list(messages)
+    replayed, streams = list[str](), set[tuple[str, str]]()
+    for message in chosen:
+        rows = connection.execute(
+            "UPDATE webhook_messages SET state = 'waiting', attempts = 0, queued_at = ?, "
+            "due_at = ?, ended_at = NULL, error = NULL WHERE state = 'dead' "
+            "AND id = coalesce(?, id) RETURNING id, job, webhook",
+            (now, now, message),
+        )
+        for found, job, webhook in rows.fetchall():
+            replayed.append(found)
+            streams.add((job, webhook))
+    for job, webhook in sorted(streams):
+        connection.execute(
+            "UPDATE webhook_messages SET state = 'waiting' "
+            "WHERE job = ? AND webhook = ? AND state = 'ready'",
+            (job, webhook),
+        )
+        _make_ready(connection, job, webhook, now)
+    return replayed
+
+
+def purge(connection: sqlite3.Connection, *, before: float) -> int:
+    """Remove dead letters that were given up before a time, and return their number."""
+    return connection.execute(
+        "DELETE FROM webhook_messages WHERE state = 'dead' AND ended_at < ?", [before]
+    ).rowcount
+
+
+def _make_ready(connection: sqlite3.Connection, job: str, webhook: str, now: float) -> None:
+    """Make the first undelivered message of a job and a webhook ready."""
+    connection.execute(
+        "UPDATE webhook_messages SET state = 'ready', due_at = max(due_at, ?) WHERE id = "
+        "(SELECT id FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'dead' "
+        "ORDER BY number LIMIT 1) AND state = 'waiting'",
+        (now, job, webhook),
+    )
+
+
+def _message(row: Sequence[Any]) -> Message:
+    values = list(row)
+    values[7] = MessageState(values[7])
+    return Message(*values)
