@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from base64 import b64encode
+from contextlib import closing
 from itertools import repeat
 
 import anyio
@@ -20,6 +22,9 @@ from cloudburst.errors import (
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
 from cloudburst.testing import FakeCloud
+from cloudburst.webhooks.definitions import Webhook, Webhooks
+
+SECRET = f"whsec_{b64encode(bytes(range(32))).decode()}"
 
 pytestmark = pytest.mark.anyio
 
@@ -330,3 +335,44 @@ async def test_a_job_whose_row_is_damaged_fails_and_the_others_go_on(
         other.close()
         states = [(await queue.wait(job.id)).state for job in (first, damaged, last)]
     assert states == ["complete", "failed", "complete"]
+
+
+async def test_messages_for_webhooks_are_written_with_the_events(client, make_scene, tmp_path):
+    """A job that names a URL gets its end there; others get what they want, in one order."""
+
+    async def secrets(owner):
+        return [SECRET]
+
+    hooks = [
+        Webhook(url="https://example.com/a", secrets=[SECRET], events=["job.*"], name="jobs"),
+        Webhook(url="https://example.com/b", secrets=[SECRET], events=["scene.failed"], name="no"),
+    ]
+    folder = tmp_path / "jobs"
+    webhooks = Webhooks(hooks, job_secrets=secrets)
+
+    def links(job):
+        return {"self": f"https://app/jobs/{job}"}
+
+    async with JobQueue(client, folder, webhooks=webhooks, links=links) as queue:
+        wanted = request(make_scene, "a", metadata={"n": 1}, webhook="https://example.com/job?k=1")
+        job = await queue.submit(wanted, owner="o")
+        await queue.wait(job.id)
+        with pytest.raises(ConfigurationError, match="URL of a webhook is not valid"):
+            await queue.submit(request(make_scene, "a", webhook="http://example.com/"))
+    with closing(sqlite3.connect(folder / "jobs.sqlite")) as other:
+        columns = "webhook, url, owner, number, type, state, payload"
+        rows = other.execute(f"SELECT {columns} FROM webhook_messages ORDER BY number, webhook")
+        messages = rows.fetchall()
+    owners = {row[2] for row in messages}
+    urls = {row[1] for row in messages if row[0] == "job"}
+    assert (owners, urls) == ({"o"}, {"https://example.com/job?k=1"})
+    types = [(webhook, kind, state) for webhook, _, _, _, kind, state, _ in messages]
+    assert types == [
+        ("jobs", "job.queued", "ready"),
+        ("jobs", "job.started", "waiting"),
+        ("job", "job.finished", "ready"),
+        ("jobs", "job.finished", "waiting"),
+    ]
+    data = json.loads(messages[-1][-1])["data"]
+    assert (data["job"], data["metadata"], data["state"]) == (job.id, {"n": 1}, "complete")
+    assert data["links"] == {"self": f"https://app/jobs/{job.id}"}

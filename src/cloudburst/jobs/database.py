@@ -16,6 +16,7 @@ from cloudburst.errors import JobStorageError
 from cloudburst.journal.mounts import network_file_system
 from cloudburst.safe_sqlite import distrust_schema, require_safe_files
 from cloudburst.state_database import schema_of
+from cloudburst.webhooks import outbox
 
 DATABASE_NAME = "jobs.sqlite"
 APPLICATION_ID = 0x436C4A62
@@ -40,7 +41,8 @@ TABLES = (
         "failed INTEGER NOT NULL DEFAULT 0, usd TEXT, cost_final INTEGER NOT NULL DEFAULT 0, "
         "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
         "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
-        "idempotency_key TEXT, request_sha256 TEXT NOT NULL, UNIQUE (owner, idempotency_key))"
+        "webhook TEXT, idempotency_key TEXT, request_sha256 TEXT NOT NULL, "
+        "UNIQUE (owner, idempotency_key))"
     ),
     "CREATE INDEX jobs_of_state ON jobs (state)",
     (
@@ -58,6 +60,7 @@ TABLES = (
         "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, "
         "bytes INTEGER NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
     ),
+    *outbox.CREATE_TABLES,
 )
 """Statements that create the tables."""
 

@@ -21,7 +21,8 @@ from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import within_budget
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.ends import end_job
-from cloudburst.jobs.event_rows import NewEvent, append_events, delete_progress, write_progress
+from cloudburst.jobs.event_log import EventLog
+from cloudburst.jobs.event_rows import NewEvent, delete_progress, write_progress
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_rows import ClaimedJob, JobEnd
@@ -53,16 +54,18 @@ class Dispatcher:
     def __init__(
         self,
         client: Client,
+        *,
         database: JobDatabase,
         feed: JobFeed,
+        log: EventLog,
         folder: JobsFolder,
         limits: JobLimits,
-        *,
         process: str,
     ) -> None:
         self._client = client
         self._database = database
         self._feed = feed
+        self._log = log
         self._folder = folder
         self._limits = limits
         self._process = process
@@ -132,7 +135,7 @@ class Dispatcher:
         job = job_rows.claim_next(connection, self._process, time.time())
         if job is not None:
             started = _event("job.started", {"resumed": job.started_before})
-            append_events(connection, job.id, [started])
+            self._log.append(connection, job.id, [started])
         return job
 
     async def _take_over(self) -> None:
@@ -146,7 +149,7 @@ class Dispatcher:
         with ended_process(self._folder.path, process) as ended:
             for job in job_rows.jobs_of(connection, process) if ended else ():
                 logger.warning("job %s: its process has ended, and it goes on in this one", job)
-                append_events(connection, job, [_event("job.interrupted")])
+                self._log.append(connection, job, [_event("job.interrupted")])
                 delete_progress(connection, job)
                 job_rows.release(connection, job, process)
 
@@ -177,7 +180,7 @@ class Dispatcher:
         if not job_rows.is_held(connection, job, self._process):
             return False
         if events:
-            append_events(connection, job, events)
+            self._log.append(connection, job, events)
         if progress:
             write_progress(connection, job, progress)
         return True
@@ -213,12 +216,12 @@ class Dispatcher:
             job = run.job.id
             if not job_rows.is_held(connection, job, self._process):
                 return
-            append_events(connection, job, run.unwritten)
+            self._log.append(connection, job, run.unwritten)
             if end is not None:
-                end_job(connection, job, end)
+                end_job(connection, self._log, job, end)
                 return
             delete_progress(connection, job)
-            append_events(connection, job, [_event("job.interrupted")])
+            self._log.append(connection, job, [_event("job.interrupted")])
             job_rows.release(connection, job, self._process, not_before=not_before)
 
         while True:
@@ -253,7 +256,7 @@ class Dispatcher:
                 job_rows.read_job(connection, job)
                 job_rows.write_report(connection, job, data, cost)
                 event = _event("job.settled", {"cost": cost and cost.model_dump(mode="json")})
-                append_events(connection, job, [event])
+                self._log.append(connection, job, [event])
 
         try:
             await self._database.write(write)

@@ -16,7 +16,8 @@ from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import check_job
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.dispatcher import Dispatcher
-from cloudburst.jobs.event_rows import NewEvent, append_events
+from cloudburst.jobs.event_log import EventLog
+from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_rows import NewJob
@@ -30,6 +31,7 @@ class OpenQueue:
 
     database: JobDatabase
     feed: JobFeed
+    log: EventLog
     dispatcher: Dispatcher
 
 
@@ -73,6 +75,8 @@ class JobDraft:
             raise ConfigurationError(msg)
         if request_sha256 is None:
             request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
+        if request.webhook is not None:
+            self._queue.log.webhooks.check_job_url(request.webhook)
         new = NewJob(
             id=self.id,
             owner=owner,
@@ -95,7 +99,7 @@ class JobDraft:
                 return job_rows.read_job(connection, earlier)
         check_job(connection, new, self._limits)
         job_rows.insert_job(connection, new)
-        append_events(connection, new.id, [NewEvent(type="job.queued", time=new.now)])
+        self._queue.log.append(connection, new.id, [NewEvent(type="job.queued", time=new.now)])
         # Here, because a cancellation may hide that the transaction is complete. If it fails, only
         # files are left, which are removed later.
         self.submitted = True

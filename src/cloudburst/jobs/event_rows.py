@@ -50,13 +50,16 @@ class News:
     """True if the job is finished, and all of its events have been read."""
 
 
-def append_events(connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]) -> int:
-    """Write events with the next numbers of the job, and return the last number.
+def append_events(
+    connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]
+) -> list[JobEvent]:
+    """Write events with the next numbers of the job, and return those that were written.
 
     An event that a resumed run repeats is left out if the job has it already.
     """
     (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
     completed = failed = 0
+    written = list[JobEvent]()
     for event in events:
         if event.type in _REPEATED and _is_repeated(connection, job, event):
             continue
@@ -65,6 +68,7 @@ def append_events(connection: sqlite3.Connection, job: str, events: Iterable[New
         failed += event.type == "scene.failed"
         row = (job, number, event.time, event.type, event.scene, _dump(event.data))
         connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+        written.append(_event(number, event.time, event.type, event.data))
         if event.scene is not None and event.type in _REPEATED:
             parameters = (job, event.scene)
             connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
@@ -73,7 +77,7 @@ def append_events(connection: sqlite3.Connection, job: str, events: Iterable[New
         "WHERE id = ?",
         (number, completed, failed, job),
     )
-    return int(number)
+    return written
 
 
 def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[str, float]) -> None:
@@ -110,7 +114,7 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
         "ORDER BY number LIMIT ?",
         (job, after.event, EVENTS_PER_READ),
     )
-    events = [_event(*row) for row in rows]
+    events = [_event(number, at, kind, json.loads(data)) for number, at, kind, data in rows]
     last = events[-1].number if events else after.event
     if last < newest:
         return News(events, NewsPosition(last, after.progress), complete=False)
@@ -135,9 +139,9 @@ def _is_repeated(connection: sqlite3.Connection, job: str, event: NewEvent) -> b
     return found is not None and found[0] == event.type
 
 
-def _event(number: int, time: float, kind: str, data: str) -> JobEvent:
+def _event(number: int, time: float, kind: str, data: Mapping[str, Any]) -> JobEvent:
     when = datetime.fromtimestamp(time, UTC)
-    return JobEvent(number=number, time=when, type=kind, data=json.loads(data))
+    return JobEvent(number=number, time=when, type=kind, data=dict(data))
 
 
 def _dump(data: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from cloudburst.jobs.database import open_database
 from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
+from cloudburst.jobs.event_log import EventLog, Links
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder
 from cloudburst.jobs.job_rows import JobEnd
@@ -28,6 +29,7 @@ from cloudburst.jobs.models import Job, JobLimits, JobNews, JobPage, JobRequest,
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.text import short_repr
+from cloudburst.webhooks.definitions import Webhooks
 
 DEFAULT_PAGE = 50
 """Number of jobs in one part of a list, unless another number is asked for."""
@@ -51,15 +53,24 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         folder: Folder for the database of the jobs, their inputs and their videos, on a disk of
             this machine. It is created if it is missing; nothing else may write into it.
         limits: Limits of the queue and of each owner.
+        webhooks: Webhooks that receive events of the jobs.
+        links: Function that returns the URLs of a job by their names, for the webhooks.
     """
 
     def __init__(
-        self, client: Client, folder: Path | str, *, limits: JobLimits | None = None
+        self,
+        client: Client,
+        folder: Path | str,
+        *,
+        limits: JobLimits | None = None,
+        webhooks: Webhooks | None = None,
+        links: Links = lambda _: {},
     ) -> None:
         self._client = client
         self._folder = JobsFolder(Path(folder).absolute())
         self.limits = limits or JobLimits()
         """Limits of the queue and of each owner."""
+        self._log = EventLog(webhooks or Webhooks(), links)
         self._opened: OpenQueue | None = None
 
     @asynccontextmanager
@@ -71,10 +82,18 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 process = stack.enter_context(registered_process(self._folder.path))
                 feed = JobFeed(database)
                 dispatcher = Dispatcher(
-                    self._client, database, feed, self._folder, self.limits, process=process
+                    self._client,
+                    database=database,
+                    feed=feed,
+                    log=self._log,
+                    folder=self._folder,
+                    limits=self.limits,
+                    process=process,
                 )
                 tasks = await stack.enter_async_context(anyio.create_task_group())
-                self._opened = OpenQueue(database=database, feed=feed, dispatcher=dispatcher)
+                self._opened = OpenQueue(
+                    database=database, feed=feed, log=self._log, dispatcher=dispatcher
+                )
                 tasks.start_soon(dispatcher.run)
                 try:
                     yield self
@@ -187,7 +206,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         is finished does not change. Raises `UnknownJobError` if the job does not exist.
         """
         opened = self._open()
-        found = await opened.database.write(lambda c: _cancel(c, job))
+        found = await opened.database.write(lambda c: _cancel(c, self._log, job))
         opened.feed.notify(job)
         opened.dispatcher.wake()
         return found
@@ -238,9 +257,9 @@ def _create(folder: JobFolder) -> None:
         raise JobStorageError(f"{folder.path} cannot be created: {exc}") from exc
 
 
-def _cancel(connection: sqlite3.Connection, job: str) -> Job:
+def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:
     """Note that a job is to be cancelled; end it if no process works on it."""
     state = job_rows.request_cancel(connection, job)
     if state is JobState.QUEUED and not job_rows.was_started(connection, job):
-        end_job(connection, job, JobEnd(state=JobState.CANCELLED))
+        end_job(connection, log, job, JobEnd(state=JobState.CANCELLED))
     return job_rows.read_job(connection, job)

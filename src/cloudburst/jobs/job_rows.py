@@ -78,8 +78,8 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     request = new.request
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
-        "destination, bytes, idempotency_key, request_sha256) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "destination, bytes, webhook, idempotency_key, request_sha256) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.owner,
@@ -92,6 +92,7 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             request.film,
             None if request.to is None else str(request.to),
             new.bytes,
+            request.webhook,
             new.idempotency_key,
             new.request_sha256,
         ),
@@ -216,6 +217,12 @@ def working_processes(connection: sqlite3.Connection) -> list[str]:
     """Return the processes that work on jobs, or were working when they ended."""
     rows = connection.execute("SELECT DISTINCT process FROM jobs WHERE process IS NOT NULL")
     return [process for (process,) in rows]
+
+
+def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
+    """Return the URL to which the job itself wants its events sent; ``None`` if there is none."""
+    row = connection.execute("SELECT webhook FROM jobs WHERE id = ?", [job]).fetchone()
+    return None if row is None else row[0]
 
 
 def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
