@@ -73,14 +73,13 @@ class _CheckedEntry:
 
 
 def parse_scenes(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions
 ) -> tuple[Scene, ...]:
-    """Return scenes with absolute paths. Only their fields are checked: no file is read.
+    """Return scenes with absolute paths. Only their fields are checked, and no file is read.
 
-    Raises `InvalidScenesError` with every fault of every scene. For the parameters see
-    `check_scenes`.
+    Raises `InvalidScenesError` with every fault of every scene. ``options`` are those of the run.
     """
-    entries = _parse_entries(scenes, options, limits)
+    entries = _parse_entries(scenes, options)
     _raise_faults(entries)
     return tuple(entry.scene for entry in entries if entry.scene is not None)
 
@@ -115,7 +114,9 @@ def check_scenes(
     if remote is None:
         with open_remote_inputs() as opened:
             return check_scenes(scenes, options, limits, remote=opened, cache=cache)
-    entries = _parse_entries(scenes, options, limits)
+    entries = _parse_entries(scenes, options)
+    for entry in entries:
+        _add_duration_fault(entry, limits)
     files = _check_files(entries, limits, remote, cache or InputCache())
     _raise_faults(entries)
     return tuple(
@@ -124,14 +125,13 @@ def check_scenes(
 
 
 def _parse_entries(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions
 ) -> list[_CheckedEntry]:
     """Return an entry for each scene, and a last one for the options of the run."""
     entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
     options = options.with_absolute_files()
     for entry in entries:
         _add_options(entry, options)
-        _add_duration_fault(entry, limits)
     _add_duplicate_faults(entries)
     rest = _CheckedEntry("options") if entries else _CheckedEntry("")
     if not entries:
