@@ -61,8 +61,8 @@ FORBIDDEN = {
     "hears?|heard": "'receive'",
 }
 """Words that non-native readers misunderstand or that give machines a life, and plain ones."""
-ALLOWED: dict[str, str] = {}
-"""Texts of others that contain such a word and are quoted as they are, and their source."""
+ALLOWED = {"dead letter": "the term of message queues such as Amazon SQS"}
+"""Terms and texts of others that contain such a word, and their source."""
 
 
 class Text(NamedTuple):

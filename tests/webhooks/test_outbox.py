@@ -74,7 +74,7 @@ def test_a_webhook_that_is_gone_gives_up_all_messages_of_the_job(box: Outbox) ->
     box.add("job2")
     box.add(webhook="billing")
     assert box(outbox.give_up, first, error="HTTP 410", now=7.0, all_of_job=True) == 3
-    assert [row[:3] for row in box.states() if row[3] == "dead"] == [
+    assert [row[:3] for row in box.states() if row[3] == "given up"] == [
         ("job1", "main", number) for number in (1, 2, 3)
     ]
     assert len(due_ids(box)) == 2
@@ -201,5 +201,5 @@ def test_whatever_happens_the_order_of_a_job_holds(box: Outbox, seed: int) -> No
                 chosen = [letter.id for letter in letters if random.random() < 0.5]
                 box(outbox.replay, chosen, now=now)
         for name in "ab":
-            states = [row[3] for row in box.states() if row[0] == name and row[3] != "dead"]
+            states = [row[3] for row in box.states() if row[0] == name and row[3] != "given up"]
             assert states == ["ready", *["waiting"] * (len(states) - 1)][: len(states)]

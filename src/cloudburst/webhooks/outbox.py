@@ -25,10 +25,13 @@ CREATE_TABLES = (
     ),
     (
         "CREATE INDEX webhook_messages_undelivered ON webhook_messages (job, webhook, number) "
-        "WHERE state <> 'dead'"
+        "WHERE state <> 'given up'"
     ),
     "CREATE INDEX webhook_messages_ready ON webhook_messages (due_at) WHERE state = 'ready'",
-    "CREATE INDEX webhook_messages_dead ON webhook_messages (ended_at) WHERE state = 'dead'",
+    (
+        "CREATE INDEX webhook_messages_given_up ON webhook_messages (ended_at) "
+        "WHERE state = 'given up'"
+    ),
 )
 """Statements that create the table and its indexes."""
 MAX_ERROR_CHARS = 500
@@ -49,7 +52,7 @@ class MessageState(StrEnum):
     """The message is the next one of its job and webhook: it is sent when it is due."""
     WAITING = "waiting"
     """An earlier message of the same job and webhook is not delivered yet."""
-    DEAD = "dead"
+    GIVEN_UP = "given up"
     """The message was given up; it is a dead letter until it is replayed or removed."""
 
 
@@ -118,7 +121,8 @@ def enqueue(
     """
     message = message_id(job=job, webhook=webhook, number=event_number)
     behind = connection.execute(
-        "SELECT 1 FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'dead' LIMIT 1",
+        "SELECT 1 FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "
+        "LIMIT 1",
         (job, webhook),
     ).fetchone()
     state = MessageState.WAITING if behind else MessageState.READY
@@ -155,7 +159,7 @@ def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> 
 
 def read_payload(connection: sqlite3.Connection, message: str) -> bytes | None:
     """Return the body of a message; ``None`` if it is no longer in the outbox."""
-    query = "SELECT payload FROM webhook_messages WHERE id = ? AND state <> 'dead'"
+    query = "SELECT payload FROM webhook_messages WHERE id = ? AND state <> 'given up'"
     row = connection.execute(query, [message]).fetchone()
     return None if row is None else str(row[0]).encode()
 
@@ -173,7 +177,7 @@ def failed(connection: sqlite3.Connection, message: str, *, due_at: float, error
     """Note that an attempt failed, its reason, and the time of the next attempt."""
     connection.execute(
         "UPDATE webhook_messages SET attempts = attempts + 1, due_at = ?, error = ? "
-        "WHERE id = ? AND state <> 'dead'",
+        "WHERE id = ? AND state <> 'given up'",
         (due_at, error[:MAX_ERROR_CHARS], message),
     )
 
@@ -192,16 +196,16 @@ def give_up(
             becomes ready.
     """
     row = connection.execute(
-        "UPDATE webhook_messages SET attempts = attempts + 1, state = 'dead', ended_at = ?, "
-        "error = ? WHERE id = ? AND state <> 'dead' RETURNING job, webhook",
+        "UPDATE webhook_messages SET attempts = attempts + 1, state = 'given up', ended_at = ?, "
+        "error = ? WHERE id = ? AND state <> 'given up' RETURNING job, webhook",
         (now, error[:MAX_ERROR_CHARS], message),
     ).fetchall()
     number = len(row)
     for job, webhook in row:
         if all_of_job:
             number += connection.execute(
-                "UPDATE webhook_messages SET state = 'dead', ended_at = ?, error = ? "
-                "WHERE job = ? AND webhook = ? AND state <> 'dead'",
+                "UPDATE webhook_messages SET state = 'given up', ended_at = ?, error = ? "
+                "WHERE job = ? AND webhook = ? AND state <> 'given up'",
                 (now, error[:MAX_ERROR_CHARS], job, webhook),
             ).rowcount
         else:
@@ -212,7 +216,7 @@ def give_up(
 def dead_letters(connection: sqlite3.Connection, *, limit: int) -> list[Message]:
     """Return the newest dead letters, the oldest of them first."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM webhook_messages WHERE state = 'dead' "  # noqa: S608 - ours
+        f"SELECT {_COLUMNS} FROM webhook_messages WHERE state = 'given up' "  # noqa: S608 - ours
         "ORDER BY ended_at DESC, number DESC LIMIT ?",
         [limit],
     ).fetchall()
@@ -223,7 +227,7 @@ def undelivered(connection: sqlite3.Connection, *, limit: int) -> list[tuple[Mes
     """Return ready messages, and the number of messages that wait behind each, the oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS}, (SELECT count(*) - 1 FROM webhook_messages AS other "  # noqa: S608
-        "WHERE other.job = one.job AND other.webhook = one.webhook AND other.state <> 'dead') "
+        "WHERE other.job = one.job AND other.webhook = one.webhook AND other.state <> 'given up') "
         "FROM webhook_messages AS one WHERE state = 'ready' ORDER BY queued_at LIMIT ?",
         [limit],
     )
@@ -255,7 +259,7 @@ def replay(
     for message in chosen:
         rows = connection.execute(
             "UPDATE webhook_messages SET state = 'waiting', attempts = 0, queued_at = ?, "
-            "due_at = ?, ended_at = NULL, error = NULL WHERE state = 'dead' "
+            "due_at = ?, ended_at = NULL, error = NULL WHERE state = 'given up' "
             "AND id = coalesce(?, id) RETURNING id, job, webhook",
             (now, now, message),
         )
@@ -275,7 +279,7 @@ def replay(
 def purge(connection: sqlite3.Connection, *, before: float) -> int:
     """Remove dead letters that were given up before a time, and return their number."""
     return connection.execute(
-        "DELETE FROM webhook_messages WHERE state = 'dead' AND ended_at < ?", [before]
+        "DELETE FROM webhook_messages WHERE state = 'given up' AND ended_at < ?", [before]
     ).rowcount
 
 
@@ -283,7 +287,7 @@ def _make_ready(connection: sqlite3.Connection, job: str, webhook: str, now: flo
     """Make the first undelivered message of a job and a webhook ready."""
     connection.execute(
         "UPDATE webhook_messages SET state = 'ready', due_at = max(due_at, ?) WHERE id = "
-        "(SELECT id FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'dead' "
+        "(SELECT id FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "
         "ORDER BY number LIMIT 1) AND state = 'waiting'",
         (now, job, webhook),
     )
