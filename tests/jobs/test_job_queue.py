@@ -64,6 +64,8 @@ async def test_a_job_ends_with_videos_report_and_numbered_events(client, make_sc
         events = numbered(await received(queue, job.id))
         done = await queue.job(job.id)
         report = await queue.report(job.id)
+        videos = await queue.videos(job.id)
+    assert sorted(str(video.path) for video in videos) == ["a.mp4", "b.mp4"]
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     types = [event.type for event in events]
     assert (types[:2], types[-1]) == (["job.queued", "job.started"], "job.finished")

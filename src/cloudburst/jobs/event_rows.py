@@ -11,6 +11,7 @@ from typing import Any
 
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobEvent, JobNews, JobProgress, JobState
+from cloudburst.models.scene import Video
 
 EVENTS_PER_READ = 500
 """Maximum number of events that are read at once, so that a long job needs little memory."""
@@ -126,6 +127,16 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
     version = max((version for _, _, version in changed), default=after.progress)
     position = NewsPosition(last, version)
     return News([*events, *progress], position, complete=JobState(state).finished)
+
+
+def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
+    """Return the newest video of each scene that has one, in the order of their events."""
+    rows = connection.execute(
+        "SELECT scene, data FROM events WHERE job = ? AND type = 'scene.completed' ORDER BY number",
+        [job],
+    )
+    newest = {scene: Video.model_validate(json.loads(data)["video"]) for scene, data in rows}
+    return list(newest.values())
 
 
 def _is_repeated(connection: sqlite3.Connection, job: str, event: NewEvent) -> bool:

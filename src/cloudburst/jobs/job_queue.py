@@ -22,12 +22,14 @@ from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
+from cloudburst.jobs.event_rows import read_videos
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import Job, JobLimits, JobNews, JobPage, JobRequest, JobState
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.stored_uploads import StoredUploads
+from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 from cloudburst.webhooks.definitions import Webhooks
 
@@ -220,6 +222,19 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         def read(connection: sqlite3.Connection) -> dict[str, Any] | None:
             job_rows.read_job(connection, job)
             return job_rows.read_report(connection, job)
+
+        return await self._open().database.read(read)
+
+    async def videos(self, job: str) -> list[Video]:
+        """Return the videos of a job that are finished by now.
+
+        The paths are only names of files: those in `JobFolder.videos`, or in the folder in S3.
+        Raises `UnknownJobError` if the job does not exist.
+        """
+
+        def read(connection: sqlite3.Connection) -> list[Video]:
+            job_rows.read_job(connection, job)
+            return read_videos(connection, job)
 
         return await self._open().database.read(read)
 
