@@ -1,0 +1,197 @@
+"""Jobs whose process ends, whose database fails, or whose budget is used up, with a fake cloud."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from itertools import repeat
+
+import anyio
+import pytest
+
+from cloudburst import Client, Limits
+from cloudburst.concurrency import poll
+from cloudburst.errors import JobLimitError, JobStorageError
+from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.jobs import job_run as job_runs
+from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.processes import registered_process
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def cloud():
+    return FakeCloud()
+
+
+@pytest.fixture
+async def client(cloud):
+    async with Client(cloud.backend, limits=Limits(workers=2)) as client:
+        yield client
+
+
+def request(make_scene, *names, **more):
+    return JobRequest(scenes=[make_scene(name) for name in names], **more)
+
+
+async def numbered(queue, job):
+    items = [item async for item in queue.events(job)]
+    return [item for item in items if not isinstance(item, JobProgress)]
+
+
+async def settled_job(queue, job):
+    found = await queue.job(job)
+    return found if found.cost is not None and found.cost.final else None
+
+
+def change(folder, statement, *values):
+    with closing(sqlite3.connect(folder / "jobs.sqlite")) as other, other:
+        other.execute(statement, values)
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_a_queue_that_is_cancelled_at_any_moment_leaves_a_job_that_goes_on(
+    moment, cloud, make_scene, tmp_path
+):
+    """From before the job is submitted to after its end."""
+    cloud.encode, cloud.boot = 0.05, 0.02
+    wanted, submitted = request(make_scene, "a", "b"), []
+    with anyio.move_on_after(0.02 + 0.05 * moment):
+        async with Client(cloud.backend) as client, JobQueue(client, tmp_path / "jobs") as queue:
+            submitted.append(await queue.submit(wanted, idempotency_key="once"))
+            await anyio.sleep(60)
+    assert not cloud.running
+    async with Client(cloud.backend) as client, JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(wanted, idempotency_key="once")
+        assert submitted in ([], [job]) or submitted[0].id == job.id
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE
+        events = await numbered(queue, job.id)
+        assert len((await queue.page()).jobs) == 1
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    types = [event.type for event in events]
+    assert (types.count("job.finished"), types[-1]) == (1, "job.finished")
+    assert types.count("scene.completed") == 2
+    assert not cloud.running
+
+
+async def test_a_job_of_a_process_that_has_ended_is_taken_over(client, make_scene, tmp_path):
+    """One whose process lives is not, although it does nothing."""
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder, limits=JobLimits(running=1)) as queue:
+        jobs = [await queue.submit(request(make_scene, "a")) for _ in range(2)]
+        for job in jobs:
+            await queue.wait(job.id)
+    back = (
+        "UPDATE jobs SET state = 'running', process = ?, finished_at = NULL, starts = 1 "
+        "WHERE id = ?"
+    )
+    with registered_process(folder) as living:
+        change(folder, back, "0" * 32, jobs[0].id)
+        change(folder, back, living, jobs[1].id)
+        change(folder, "DELETE FROM events WHERE type = 'job.finished'")
+        change(folder, "UPDATE jobs SET last_event = last_event - 1")
+        async with JobQueue(client, folder) as queue:
+            with anyio.fail_after(10):
+                assert (await queue.wait(jobs[0].id)).state is JobState.COMPLETE
+            events = await numbered(queue, jobs[0].id)
+            await anyio.sleep(dispatcher.TAKEOVER_SECONDS + 0.5)
+            assert (await queue.job(jobs[1].id)).state is JobState.RUNNING
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events].count("scene.completed") == 1
+
+
+async def test_a_job_that_was_to_be_cancelled_when_its_process_was_killed_is_cancelled(
+    client, cloud, make_scene, tmp_path
+):
+    """Its run begins once more, because only that finds and stops its tasks."""
+    cloud.encode = 60.0
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        async for item in queue.events(job.id):
+            if item.type == "scene.encoding":
+                break
+    change(folder, "UPDATE jobs SET cancel_requested = 1")
+    async with JobQueue(client, folder) as queue:
+        with anyio.fail_after(10):
+            assert (await queue.wait(job.id)).state is JobState.CANCELLED
+        assert (await queue.report(job.id)) is not None
+    assert not cloud.running
+
+
+async def test_a_full_disk_delays_events_and_loses_none(
+    client, cloud, make_scene, tmp_path, monkeypatch, caplog
+):
+    """The run goes on, and its end is written when there is room again."""
+    cloud.encode = 0.3
+    monkeypatch.setattr(job_runs, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.05)
+    write, full = JobDatabase.write, [False]
+
+    async def failing(self, work):
+        if full[0]:
+            raise JobStorageError("no space") from OSError(errno.ENOSPC, "no space left")
+        return await write(self, work)
+
+    monkeypatch.setattr(JobDatabase, "write", failing)
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a", "b", "c"))
+        async for item in queue.events(job.id):
+            if item.type == "scene.started":
+                break
+        full[0] = True
+        await anyio.sleep(1.2)
+        assert (await queue.job(job.id)).state is JobState.RUNNING
+        assert not cloud.running  # the run itself is over
+        full[0] = False
+        with anyio.fail_after(5):
+            assert (await queue.wait(job.id)).state is JobState.COMPLETE
+        events = await numbered(queue, job.id)
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events].count("scene.completed") == 3
+    assert "no space; the run continues" in caplog.text
+
+
+async def test_a_folder_that_cannot_be_used_is_an_error_of_ours(client, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobStorageError, match="file/jobs"):
+        async with JobQueue(client, tmp_path / "file" / "jobs"):
+            pass
+    (tmp_path / "jobs.sqlite").write_bytes(b"something else" * 1000)
+    with pytest.raises(JobStorageError, match="not a database"):
+        async with JobQueue(client, tmp_path):
+            pass
+
+
+async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
+    client, cloud, make_scene, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(job_runs, "COST_SECONDS", 0.1)
+    cloud.encode = 60.0
+    cloud.rates = US_EAST_1_RATES
+    limits = JobLimits(owner_usd=Decimal("0.001"))
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        job = await queue.submit(request(make_scene, "a"), owner="x")
+        with anyio.fail_after(10):
+            done = await queue.wait(job.id)
+        assert done.state is JobState.BUDGET
+        assert done.cost is not None
+        assert done.cost.usd > limits.owner_usd
+        with pytest.raises(JobLimitError, match=r"budget of \$0.001 for 24 hours is used up"):
+            await queue.submit(request(make_scene, "b"), owner="x")
+        cloud.encode = 0.0
+        other = await queue.submit(request(make_scene, "b"), owner="y")
+        assert (await queue.wait(other.id)).state is JobState.COMPLETE
+        settled = await poll(lambda: settled_job(queue, other.id), delays=repeat(0.05))
+        assert settled.last_event == (await numbered(queue, other.id))[-1].number
+    assert not cloud.running
