@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.adapters.http import upload
 from cloudburst.adapters.http.native import connect
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.errors import UploadError, WorkerProtocolError, WorkerStoppedError
 from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
@@ -133,21 +133,21 @@ async def test_a_file_is_hashed_once_for_all_workers(tmp_path, monkeypatch):
         return f"hash {len(computed)}"
 
     monkeypatch.setattr(FileVersion, "compute_sha256", compute)
-    path, hashes = tmp_path / "a", FileHashCache(FileHashes())
+    path, hasher = tmp_path / "a", FileHasher(FileHashes())
     path.write_bytes(b"first")
     found = []
 
     async def hash_file():
-        found.append(await hashes.hash_file(path))
+        found.append(await hasher.hash_file(path))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
             tasks.start_soon(hash_file)
     assert {each.sha256 for each in found} == {"hash 1"}
     os.utime(path, ns=(1, 2))
-    assert (await hashes.hash_file(path)).sha256 == "hash 2"
-    assert not hashes._locks
-    assert not hashes._lock_users
+    assert (await hasher.hash_file(path)).sha256 == "hash 2"
+    assert not hasher._locks
+    assert not hasher._lock_users
 
 
 async def test_a_large_file_that_the_worker_has_is_not_sent(studio, make_scene):

@@ -15,7 +15,7 @@ from cloudburst.adapters.http import native, onestep, public_image
 from cloudburst.adapters.http.connection import validate_address, validate_key
 from cloudburst.adapters.http.native import NativeRenderer
 from cloudburst.adapters.http.onestep import OnestepRenderer
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.errors import (
     CapacityError,
     ConfigurationError,
@@ -254,14 +254,14 @@ class EndpointLauncher:
 
 def _connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: Timeouts) -> Connect:
     """Return a function that connects to a worker and afterwards records success or failure."""
-    hashes = FileHashCache()
+    hasher = FileHasher()
 
     @asynccontextmanager
     async def connect(address: str, *, secrets: Secrets) -> AsyncGenerator[Renderer]:
         connection = (
-            onestep.connect(address, secrets=secrets, timeouts=timeouts, hashes=hashes)
+            onestep.connect(address, secrets=secrets, timeouts=timeouts, hasher=hasher)
             if protocol is Protocol.ONESTEP
-            else native.connect(address, secrets=secrets, timeouts=timeouts, hashes=hashes)
+            else native.connect(address, secrets=secrets, timeouts=timeouts, hasher=hasher)
         )
         async with connection as renderer:
             observed = _ObservedRenderer(

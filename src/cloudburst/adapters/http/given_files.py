@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.fetched_files import FetchedFiles, RemoteSceneFile
 from cloudburst.adapters.http.upload import FileUploader
-from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
+from cloudburst.adapters.http.upload_files import FileHasher, SceneFile
 from cloudburst.concurrency import for_each
 from cloudburst.errors import RenderFailedError
 from cloudburst.models.locations import AnyLocation
@@ -35,8 +35,8 @@ class GivenFile(NamedTuple):
 class GivenFiles:
     """Input files that one worker has."""
 
-    def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
-        self._uploader = FileUploader(connection, hashes)
+    def __init__(self, connection: HttpConnection, hasher: FileHasher) -> None:
+        self._uploader = FileUploader(connection, hasher)
         self._fetched = FetchedFiles(connection)
 
     async def give_all(

@@ -23,7 +23,7 @@ from cloudburst.adapters.http.job import (
 )
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.adapters.http.s3_delivery import deliver_video
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.adapters.http.video_download import (
     VideoSource,
     check_video_size,
@@ -73,7 +73,7 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
-    hashes: FileHashCache | None = None,
+    hasher: FileHasher | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[NativeRenderer]:
     """Open a connection to the worker at a base URL.
@@ -83,7 +83,7 @@ async def connect(
             worker may still be starting.
         secrets: Secrets with which the worker was started.
         timeouts: Only ``silence`` and ``call`` are used.
-        hashes: Cache of file hashes that the workers of a backend share.
+        hasher: Hasher of input files that the workers of a backend share.
         transport: Replacement for the network in tests.
 
     Raises:
@@ -92,7 +92,7 @@ async def connect(
     async with open_connection(
         address, secrets=secrets, timeouts=timeouts, transport=transport
     ) as connection:
-        yield NativeRenderer(connection, hashes or FileHashCache())
+        yield NativeRenderer(connection, hasher or FileHasher())
 
 
 class NativeRenderer:
@@ -102,9 +102,9 @@ class NativeRenderer:
     resumed.
     """
 
-    def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
+    def __init__(self, connection: HttpConnection, hasher: FileHasher) -> None:
         self._connection = connection
-        self._files = GivenFiles(connection, hashes)
+        self._files = GivenFiles(connection, hasher)
         self._jobs: set[WorkerJob] = set()
         """Jobs that were started and are not deleted yet."""
 

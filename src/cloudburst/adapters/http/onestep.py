@@ -35,7 +35,7 @@ from cloudburst.adapters.http.staged_files import (
     remote_versions,
     video_folder,
 )
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.adapters.http.video_download import (
     VideoSource,
     check_video_size,
@@ -95,7 +95,7 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
-    hashes: FileHashCache | None = None,
+    hasher: FileHasher | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[OnestepRenderer]:
     """Open a connection to the worker at a base URL.
@@ -104,7 +104,7 @@ async def connect(
         address: ``http://host:port`` or ``https://``; the worker may still be starting.
         secrets: Secrets with which the worker was started; the key is empty if it requires none.
         timeouts: Only ``silence`` and ``call`` are used; the caller limits the time of an encode.
-        hashes: Cache of file hashes that the workers of a backend share.
+        hasher: Hasher of input files that the workers of a backend share.
         transport: Replacement for the network in tests.
 
     Raises:
@@ -119,7 +119,7 @@ async def connect(
             create_task_group() as tasks,
         ):
             renderer = OnestepRenderer(
-                connection, tasks, hashes or FileHashCache(), files, has_key=bool(secrets.key)
+                connection, tasks, hasher or FileHasher(), files, has_key=bool(secrets.key)
             )
             try:
                 yield renderer
@@ -138,14 +138,14 @@ class OnestepRenderer:
         self,
         connection: HttpConnection,
         tasks: TaskGroup,
-        hashes: FileHashCache,
+        hasher: FileHasher,
         files: StagedFiles,
         *,
         has_key: bool,
     ) -> None:
         self._connection = connection
         self._tasks = tasks
-        self._hashes = hashes
+        self._hasher = hasher
         self._files = files
         self._has_key = has_key
         self._bodies: dict[str, OnestepBody] = {}
@@ -209,7 +209,7 @@ class OnestepRenderer:
         bytes_sent = 0
         request: HeldRequest | None = None
         try:
-            body = await OnestepBody.create(staged.scene, staged.options, self._hashes)
+            body = await OnestepBody.create(staged.scene, staged.options, self._hasher)
             if self._key_accepted:
                 async with turn(body.length) as sent:
                     request = self._start_request(body)

@@ -10,7 +10,7 @@ from typing import Self
 
 from anyio import to_thread
 
-from cloudburst.adapters.http.upload_files import FileHashCache, SceneFile
+from cloudburst.adapters.http.upload_files import FileHasher, SceneFile
 from cloudburst.file_versions import FileVersion
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import require_path
@@ -78,7 +78,7 @@ class OnestepBody:
     """SHA-256 of each input file, by `SceneFile.field`."""
 
     @classmethod
-    async def create(cls, scene: Scene, options: RenderOptions, hashes: FileHashCache) -> Self:
+    async def create(cls, scene: Scene, options: RenderOptions, hasher: FileHasher) -> Self:
         """Hash the files of a scene; return a body that reads them again while it is sent.
 
         Raises:
@@ -93,7 +93,7 @@ class OnestepBody:
                 path = require_path(location, field)
                 file = SceneFile(scene=scene.name, field=field, path=path)
                 try:
-                    content = await hashes.hash_file(path)
+                    content = await hasher.hash_file(path)
                     text = None
                     if field == "subtitle":
                         text = await to_thread.run_sync(_convert_subtitles, content.version)

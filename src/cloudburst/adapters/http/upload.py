@@ -12,7 +12,7 @@ import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import ErrorBody
-from cloudburst.adapters.http.upload_files import FileHashCache, HashedFile, SceneFile
+from cloudburst.adapters.http.upload_files import FileHasher, HashedFile, SceneFile
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
@@ -31,9 +31,9 @@ itself after some minutes without a request."""
 class FileUploader:
     """Uploader of files to one worker, which remembers the files that the worker has."""
 
-    def __init__(self, connection: HttpConnection, hashes: FileHashCache) -> None:
+    def __init__(self, connection: HttpConnection, hasher: FileHasher) -> None:
         self._connection = connection
-        self._hashes = hashes
+        self._hasher = hasher
         self._files: dict[str, SceneFile] = {}
         self._uploaded: set[str] = set()
         self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
@@ -46,7 +46,7 @@ class FileUploader:
             WorkerError: The worker has stopped or refuses the key.
         """
         try:
-            content = await self._hashes.hash_file(file.path)
+            content = await self._hasher.hash_file(file.path)
         except OSError as exc:
             raise file.error(describe_error(exc)) from exc
         self._files[content.sha256] = file

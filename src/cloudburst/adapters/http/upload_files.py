@@ -55,8 +55,8 @@ class HashedFile:
         return await to_thread.run_sync(self.version.read_block, offset, READ_BLOCK_BYTES)
 
 
-class FileHashCache:
-    """Cache of the SHA-256 hashes of files, computed once for each version of a file.
+class FileHasher:
+    """Hasher of files, which reads each version of a file once.
 
     Args:
         hashes: Hashes that are known; new ones are added.
@@ -70,7 +70,7 @@ class FileHashCache:
         """Number of calls that hold or wait for the lock of each path."""
 
     async def hash_file(self, path: Path) -> HashedFile:
-        """Return the current version of a file with its hash, from the cache if possible.
+        """Return the current version of a file with its hash; known hashes are not computed again.
 
         Raises:
             FileChangedError: The file was changed while it was read.

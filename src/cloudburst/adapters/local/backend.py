@@ -18,7 +18,7 @@ from anyio import create_task_group, to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.adapters.http.native import connect, service_limits
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.adapters.local.shared_folder import open_shared_folder
 from cloudburst.adapters.local.worker_process import WorkerProcess
 from cloudburst.concurrency import collapse_single
@@ -86,7 +86,7 @@ async def open_local_backend(
                 yield Backend(
                     name="local",
                     launcher=launcher,
-                    connect=partial(connect, timeouts=timeouts, hashes=FileHashCache()),
+                    connect=partial(connect, timeouts=timeouts, hasher=FileHasher()),
                     capacity=workers,
                     encoder_slots=encoders,
                     cancels_encodes=True,

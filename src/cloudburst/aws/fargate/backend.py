@@ -18,7 +18,7 @@ from anyio import create_task_group, to_thread
 from botocore.exceptions import EndpointConnectionError
 
 from cloudburst.adapters.http import native, onestep, public_image
-from cloudburst.adapters.http.upload_files import FileHashCache
+from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.architecture import MeasuredEncodes, choose_architecture, highest_price
@@ -253,9 +253,9 @@ def _backend(
 ) -> Backend:
     is_native = definition.protocol is Protocol.NATIVE
     connect: Connect = (
-        partial(native.connect, timeouts=timeouts, hashes=FileHashCache())
+        partial(native.connect, timeouts=timeouts, hasher=FileHasher())
         if is_native
-        else partial(onestep.connect, timeouts=timeouts, hashes=FileHashCache())
+        else partial(onestep.connect, timeouts=timeouts, hasher=FileHasher())
     )
     return Backend(
         name="fargate",
