@@ -129,11 +129,9 @@ async def test_a_job_that_was_to_be_cancelled_when_its_process_was_killed_is_can
     assert not cloud.running
 
 
-async def test_a_full_disk_delays_events_and_loses_none(
-    client, cloud, make_scene, tmp_path, monkeypatch, caplog
-):
-    """The run goes on, and its end is written when there is room again."""
-    cloud.encode = 0.3
+@pytest.fixture
+def full(monkeypatch):
+    """A list with one value, which is true while nothing can be written."""
     monkeypatch.setattr(job_runs, "RETRY_SECONDS", 0.05)
     monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.05)
     write, full = JobDatabase.write, [False]
@@ -144,7 +142,16 @@ async def test_a_full_disk_delays_events_and_loses_none(
         return await write(self, work)
 
     monkeypatch.setattr(JobDatabase, "write", failing)
-    async with JobQueue(client, tmp_path / "jobs") as queue:
+    return full
+
+
+async def test_a_full_disk_delays_events_and_loses_none(cloud, make_scene, tmp_path, full, caplog):
+    """The run goes on, and its end is written when there is room again."""
+    cloud.encode = 0.3
+    async with (
+        Client(cloud.backend, limits=Limits(workers=2)) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
         job = await queue.submit(request(make_scene, "a", "b", "c"))
         async for item in queue.events(job.id):
             if item.type == "scene.started":
