@@ -15,8 +15,9 @@ from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
 from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import is_url
+from cloudburst.models.scene import SceneDict
 from cloudburst.remote_inputs import open_remote_inputs
-from cloudburst.scenes import SceneDict, read_scenes
+from cloudburst.scenes import read_scenes
 from cloudburst.text import shorten
 
 

@@ -32,8 +32,9 @@ from cloudburst.models.locations import (
     parse_output_folder,
 )
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import SceneDict
 from cloudburst.remote_inputs import RemoteInputs
-from cloudburst.scenes import SceneDict, pictures_without_audio, read_scenes
+from cloudburst.scenes import pictures_without_audio, read_scenes
 from cloudburst.text import shorten
 
 logger = logging.getLogger(__name__)

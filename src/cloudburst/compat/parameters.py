@@ -19,11 +19,11 @@ from cloudburst.models.batches import Distribution
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import is_s3
 from cloudburst.models.options import RenderOptions, describe_option_errors
+from cloudburst.models.scene import SceneDict
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
 from cloudburst.remote_inputs import open_remote_inputs
-from cloudburst.scenes import SceneDict
 
 _FARGATE_FIELDS = {
     "cluster": "ECS_CLUSTER_NAME",

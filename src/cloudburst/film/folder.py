@@ -16,7 +16,7 @@ from cloudburst.models.journal_state import JournalState
 from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video
 from cloudburst.safe_files import open_regular_file
-from cloudburst.scenes import SUBTITLE_SUFFIXES, natural_key
+from cloudburst.scene_layouts import SUBTITLE_SUFFIXES, natural_key
 
 MAX_VIDEOS = 10_000
 """Maximum number of videos of a film."""

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,8 @@ from cloudburst.models.options.values import OptionalLocation, none_if_blank
 
 COVER_SUFFIX = ".jpg"
 """File name extension of covers."""
+SceneDict: TypeAlias = dict[str, Any]
+"""Scene as a dictionary of its fields, which were not checked."""
 _O = TypeVar("_O", bound=Path | S3Object)
 
 MAX_NAME_BYTES = 200
