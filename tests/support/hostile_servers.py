@@ -133,7 +133,9 @@ class Server(NamedTuple):
 
 
 @asynccontextmanager
-async def serving(handler: Handler, context: ssl.SSLContext | None) -> AsyncGenerator[Server]:
+async def serving(
+    handler: Handler, context: ssl.SSLContext | None, *, port: int = 0
+) -> AsyncGenerator[Server]:
     """A server for whose connections the handler is called, after the head of the request."""
     heads: list[bytes] = []
     peers: list[Peer] = []
@@ -155,7 +157,7 @@ async def serving(handler: Handler, context: ssl.SSLContext | None) -> AsyncGene
             peer.reset()
 
     server = await asyncio.start_server(
-        connected, "127.0.0.1", 0, ssl=context, ssl_handshake_timeout=2 if context else None
+        connected, "127.0.0.1", port, ssl=context, ssl_handshake_timeout=2 if context else None
     )
     try:
         yield Server(server.sockets[0].getsockname()[1], heads, peers)

@@ -18,8 +18,9 @@ class Outbox:
 
     def __init__(self, path: Path | str = ":memory:") -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        for statement in CREATE_TABLES:
-            self.connection.execute(statement)
+        if not self.connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for statement in CREATE_TABLES:
+                self.connection.execute(statement)
         distrust_schema(self.connection)
 
     def __call__(self, function: Callable[..., T], *args: object, **keywords: object) -> T:

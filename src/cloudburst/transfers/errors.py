@@ -122,7 +122,7 @@ def error_from_answer(
         problem,
         reason,
         status=status if 100 <= status <= 599 else None,
-        retry_after=_retry_after(headers),
+        retry_after=retry_after_seconds(headers),
     )
 
 
@@ -156,8 +156,9 @@ def _problem(status: int, code: str, message: str, *, writing: bool) -> Transfer
     )
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the bounded number of seconds in ``Retry-After``; ``None`` if there is none."""
     text = headers.get("Retry-After", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not (text.isascii() and text.isdigit()):
         return None  # a date is ignored: it depends on the server's clock
-    return float(min(int(text), MAX_RETRY_AFTER))
+    return float(min(int(text[:10]), MAX_RETRY_AFTER))

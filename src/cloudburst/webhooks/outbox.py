@@ -173,44 +173,44 @@ def delivered(connection: sqlite3.Connection, message: str, *, now: float) -> No
         _make_ready(connection, job, webhook, now)
 
 
-def failed(connection: sqlite3.Connection, message: str, *, due_at: float, error: str) -> None:
-    """Note that an attempt failed, its reason, and the time of the next attempt."""
+def failed(
+    connection: sqlite3.Connection, message: str, *, attempts: int, due_at: float, error: str
+) -> None:
+    """Note the number of failed attempts, the time of the next one, and the reason."""
     connection.execute(
-        "UPDATE webhook_messages SET attempts = attempts + 1, due_at = ?, error = ? "
+        "UPDATE webhook_messages SET attempts = ?, due_at = ?, error = ? "
         "WHERE id = ? AND state <> 'given up'",
-        (due_at, error[:MAX_ERROR_CHARS], message),
+        (attempts, due_at, error[:MAX_ERROR_CHARS], message),
     )
 
 
 def give_up(
     connection: sqlite3.Connection, message: str, *, error: str, now: float, all_of_job: bool
-) -> int:
-    """Make a message a dead letter after a failed attempt, and return the number of dead letters.
+) -> None:
+    """Make a message a dead letter after a failed attempt.
 
     Args:
         connection: Connection in a transaction.
         message: Id of the message.
-        error: Reason why the last attempt failed.
+        error: Reason why the attempt failed.
         now: Time in seconds since the epoch.
         all_of_job: True to give up all messages of the same job and webhook. If false, the next one
             becomes ready.
     """
-    row = connection.execute(
+    rows = connection.execute(
         "UPDATE webhook_messages SET attempts = attempts + 1, state = 'given up', ended_at = ?, "
         "error = ? WHERE id = ? AND state <> 'given up' RETURNING job, webhook",
         (now, error[:MAX_ERROR_CHARS], message),
     ).fetchall()
-    number = len(row)
-    for job, webhook in row:
+    for job, webhook in rows:
         if all_of_job:
-            number += connection.execute(
+            connection.execute(
                 "UPDATE webhook_messages SET state = 'given up', ended_at = ?, error = ? "
                 "WHERE job = ? AND webhook = ? AND state <> 'given up'",
                 (now, error[:MAX_ERROR_CHARS], job, webhook),
-            ).rowcount
+            )
         else:
             _make_ready(connection, job, webhook, now)
-    return number
 
 
 def dead_letters(connection: sqlite3.Connection, *, limit: int) -> list[Message]:

@@ -1,0 +1,279 @@
+"""Delivery of the messages in the outbox, by one process of those that share a folder.
+
+What is known about a message is in the outbox only. A process may be killed at any time: the next
+one sends the messages whose delivery is not noted, with the same ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import anyio
+import httpx
+from anyio import to_thread
+from filelock import Timeout
+
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.lock_files import acquire_at_once, file_lock
+from cloudburst.text import describe_error
+from cloudburst.transfers.client import open_transfer_client
+from cloudburst.webhooks import outbox
+from cloudburst.webhooks.attempt import Outcome, post_message
+from cloudburst.webhooks.definitions import Webhook, Webhooks
+from cloudburst.webhooks.outbox import Message
+from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
+
+logger = logging.getLogger(__name__)
+
+LOCK_NAME = "webhooks.lock"
+LOCK_INTERVAL = 2.0
+"""Seconds between two looks whether the process that sends has ended."""
+STORAGE_INTERVAL = 10.0
+"""Seconds after which the outbox is used again after an error of the disk."""
+RECORD_TIMEOUT = 10.0
+"""Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
+message would be sent once more."""
+_T = TypeVar("_T")
+
+
+class OutboxStorage(Protocol):
+    """Database with the outbox. Both methods raise `CloudburstError` if it cannot be used."""
+
+    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Return what a function reads in a transaction."""
+        ...
+
+    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Call a function in a transaction, and return its result when it is permanent."""
+        ...
+
+
+class OpenClient(Protocol):
+    """Function that opens an HTTP client, such as `open_transfer_client`."""
+
+    def __call__(self, *, public_only: bool) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        """Return a client; with ``public_only``, it connects to public addresses only."""
+        ...
+
+
+async def deliver_webhooks(
+    storage: OutboxStorage,
+    webhooks: Webhooks,
+    *,
+    folder: Path,
+    policy: DeliveryPolicy = DEFAULT_POLICY,
+    open_client: OpenClient = open_transfer_client,
+) -> None:
+    """Deliver the messages in the outbox until cancelled.
+
+    Of several processes with the same folder, one delivers; when it ends, another one goes on.
+
+    Args:
+        storage: Database with the outbox.
+        webhooks: Webhooks of the application and of jobs.
+        folder: Folder for the lock of the process that delivers.
+        policy: Limits and times.
+        open_client: Function that opens an HTTP client.
+    """
+    with collapse_single():
+        async with (
+            _only_process(folder / LOCK_NAME),
+            open_client(public_only=True) as public,
+            open_client(public_only=False) as private,
+        ):
+            await MessageSender(
+                storage, webhooks, public=public, private=private, policy=policy
+            ).run()
+
+
+@asynccontextmanager
+async def _only_process(path: Path) -> AsyncGenerator[None]:
+    """Wait until no other process holds the lock, and hold it during the block."""
+    lock = file_lock(path)
+    try:
+        while not lock.is_locked:
+            try:
+                await to_thread.run_sync(acquire_at_once, lock)
+            except Timeout:
+                await anyio.sleep(LOCK_INTERVAL)
+            except OSError as exc:
+                logger.warning("no webhooks are sent: %s", describe_error(exc))
+                await anyio.sleep(STORAGE_INTERVAL)
+        yield
+    finally:
+        # The file stays: another process may be waiting for its lock.
+        with suppress(TimeoutError):
+            await finish_despite_cancel(
+                lambda: to_thread.run_sync(lock.release), seconds=RECORD_TIMEOUT
+            )
+
+
+class MessageSender:
+    """Sender of the messages in an outbox, several at once.
+
+    A slow webhook does not delay others: attempts for one webhook are limited, and messages that
+    have failed before use at most half of all attempts at once.
+    """
+
+    def __init__(
+        self,
+        storage: OutboxStorage,
+        webhooks: Webhooks,
+        *,
+        public: httpx.AsyncClient,
+        private: httpx.AsyncClient,
+        policy: DeliveryPolicy = DEFAULT_POLICY,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._storage = storage
+        self._webhooks = webhooks
+        self._public = public
+        self._private = private
+        self._policy = policy
+        self._clock = clock
+        self._running = dict[tuple[str, str], Message]()
+        """Messages that are being sent, by job and webhook."""
+        self._one_ended = anyio.Event()
+
+    async def run(self) -> None:
+        """Send messages until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._one_ended = anyio.Event()
+                for message in self._chosen(await self._due()):
+                    self._running[message.job, message.webhook] = message
+                    tasks.start_soon(self._send, message)
+                with anyio.move_on_after(self._policy.poll_interval):
+                    await self._one_ended.wait()
+
+    async def _due(self) -> Sequence[Message]:
+        """Return messages that are due, and among them those that are being sent."""
+        look = partial(
+            outbox.due, now=self._clock(), of_each_webhook=2 * self._policy.at_once_for_each
+        )
+        try:
+            return await self._storage.read(look)
+        except CloudburstError as exc:
+            logger.warning("no webhooks are sent: %s", exc)
+            await anyio.sleep(STORAGE_INTERVAL)
+            return ()
+
+    def _chosen(self, due: Sequence[Message]) -> list[Message]:
+        """Return the messages that are sent now."""
+        policy, chosen = self._policy, list[Message]()
+        of_each = Counter(map(_receiver, self._running.values()))
+        retries = sum(message.attempts > 0 for message in self._running.values())
+        free = policy.at_once - len(self._running)
+        for message in due:
+            if (
+                len(chosen) < free
+                and (message.job, message.webhook) not in self._running
+                and of_each[_receiver(message)] < policy.at_once_for_each
+                and not (message.attempts and retries >= policy.at_once // 2)
+            ):
+                chosen.append(message)
+                of_each[_receiver(message)] += 1
+                retries += message.attempts > 0
+        return chosen
+
+    async def _send(self, message: Message) -> None:
+        """Make an attempt, and note its outcome."""
+        try:
+            body = await self._storage.read(partial(outbox.read_payload, message=message.id))
+            if body is not None:
+                outcome = await self._attempt(message, body)
+                await self._record(message, self._note_of(message, outcome))
+        except CloudburstError as exc:
+            logger.warning("no webhooks are sent: %s", exc)
+            await anyio.sleep(STORAGE_INTERVAL)
+        finally:
+            del self._running[message.job, message.webhook]
+            self._one_ended.set()
+
+    async def _attempt(self, message: Message, body: bytes) -> Outcome:
+        """Return the outcome of an attempt. No error of it, expected or not, ends the delivery."""
+        try:
+            webhook = await self._webhook(message)
+        except ConfigurationError as exc:
+            return Outcome(error=str(exc))
+        except Exception as exc:
+            logger.exception("the secrets of webhook %s cannot be read", message.webhook)
+            return Outcome(error=f"its secrets cannot be read ({type(exc).__name__})")
+        if webhook is None:
+            return Outcome(error="the webhook is no longer configured", gone=True)
+        try:
+            return await post_message(
+                self._private if webhook.private else self._public,
+                webhook,
+                message=message.id,
+                body=body,
+                timestamp=self._clock(),
+                timeout=self._policy.attempt_timeout,
+            )
+        except Exception as exc:
+            logger.exception("the request to webhook %s failed", message.webhook)
+            return Outcome(error=f"the request failed ({type(exc).__name__})")
+
+    async def _webhook(self, message: Message) -> Webhook | None:
+        with anyio.fail_after(self._policy.attempt_timeout):
+            return await self._webhooks.find(message)
+
+    def _note_of(self, message: Message, outcome: Outcome) -> Callable[[sqlite3.Connection], None]:
+        """Return the function that notes an outcome in the outbox."""
+        now, error = self._clock(), outcome.error
+        if error is None:
+            logger.debug("message %s was delivered to webhook %s", message.id, message.webhook)
+            return partial(outbox.delivered, message=message.id, now=now)
+        due_at = self._policy.next_attempt(
+            message,
+            now=now,
+            retry_after=outcome.retry_after,
+            random=random.random(),  # noqa: S311 - no secret
+        )
+        about = "event %d of job %s for webhook %s"
+        event = (message.number, message.job, message.webhook)
+        if outcome.gone or due_at is None:
+            logger.warning(f"{about} was given up: %s", *event, error)  # noqa: G004 - a constant
+            return partial(
+                outbox.give_up,
+                message=message.id,
+                error=error,
+                now=now,
+                all_of_job=outcome.gone,
+            )
+        wait = due_at - now
+        logger.info(f"{about}: %s; next attempt in %.0f s", *event, error, wait)  # noqa: G004
+        attempts = message.attempts + 1
+        return partial(
+            outbox.failed, message=message.id, attempts=attempts, due_at=due_at, error=error
+        )
+
+    async def _record(self, message: Message, note: Callable[[sqlite3.Connection], None]) -> None:
+        """Note the outcome of an attempt, as soon as the outbox can be written."""
+        while True:
+            try:
+                await finish_despite_cancel(
+                    partial(self._storage.write, note), seconds=RECORD_TIMEOUT
+                )
+            except (CloudburstError, TimeoutError) as exc:
+                logger.warning(
+                    "the outcome of message %s is not stored: %s", message.id, describe_error(exc)
+                )
+                await anyio.sleep(STORAGE_INTERVAL)
+            else:
+                return
+
+
+def _receiver(message: Message) -> tuple[str, str]:
+    """Return whose limit of attempts at once a message counts against."""
+    return message.webhook, "" if message.url is None else message.owner
