@@ -29,7 +29,6 @@ from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
-from cloudburst.outputs import check_objects
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_inputs import (
     FIRST_BLOCK_BYTES,
@@ -37,6 +36,7 @@ from cloudburst.remote_inputs import (
     CheckStoppedError,
     RemoteInputs,
 )
+from cloudburst.replaced_inputs import check_objects
 from cloudburst.run_inputs import RunInputs, check_inputs, reading_inputs
 from cloudburst.scene_fingerprints import add_fingerprints
 from support.remote_store import BUCKET, RemoteStore

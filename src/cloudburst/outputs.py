@@ -14,14 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Collection,
-    Generator,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import product
@@ -32,13 +25,7 @@ import anyio.to_thread
 from filelock import Timeout
 
 from cloudburst.concurrency import finish_despite_cancel, poll
-from cloudburst.errors import (
-    ConfigurationError,
-    InvalidScenesError,
-    OutputClaimedError,
-    OutputExistsError,
-    SceneFault,
-)
+from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
 from cloudburst.lock_files import (
     acquire_at_once,
     claim_lock,
@@ -49,8 +36,7 @@ from cloudburst.lock_files import (
     release_and_remove,
 )
 from cloudburst.models.limits import Backoff
-from cloudburst.models.locations import OutputLocation, local_paths
-from cloudburst.models.scene import CheckedScene, cover_path, fold_name
+from cloudburst.models.scene import cover_path, fold_name
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
@@ -61,8 +47,6 @@ _NOT_RENEWED = (
     "%s was removed while a run writes to this folder, and its videos cannot be claimed again "
     "(%s): do not start another run with scenes of the same names before this one has ended"
 )
-_NEW_FOLDER = "another folder for the videos, so that no cover replaces an input"
-_NEW_FOLDER_IN_S3 = "another folder for the videos, so that no input is replaced"
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
 
 
@@ -121,70 +105,6 @@ async def claim_outputs(
         await finish_despite_cancel(
             lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
         )
-
-
-def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
-    """Check that no cover would replace an input of the run, such as a picture beside its video.
-
-    Raises `InvalidScenesError` with each such cover. Blocks.
-    """
-    covers = {
-        scene.scene.name: cover_path(folder / f"{scene.scene.name}.mp4")
-        for scene in scenes
-        if scene.options.cover
-    }
-    files = {name: identity for name, path in covers.items() if (identity := file_identity(path))}
-    inputs = {
-        file_identity(path)
-        for scene in scenes
-        if files
-        for path in local_paths((scene.scene.files() | scene.options.files()).values())
-    }
-    faults = [
-        SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)
-        for name, identity in files.items()
-        if identity in inputs
-    ]
-    if faults:
-        raise InvalidScenesError(faults=faults)
-
-
-def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]) -> None:
-    """Check that no video and no cover in S3 would replace an input of the run.
-
-    Args:
-        scenes: Scenes of the run.
-        video: Function that returns the location of a scene's video.
-
-    Raises:
-        InvalidScenesError: With each such video and cover.
-    """
-    inputs = {
-        location
-        for scene in scenes
-        for location in (scene.scene.files() | scene.options.files()).values()
-    }
-    faults: list[SceneFault] = []
-    for scene in scenes:
-        name = scene.scene.name
-        outputs = {"name": video(name)}
-        if scene.options.cover:
-            outputs["options.cover"] = cover_path(video(name))
-        faults += [
-            SceneFault(name, field, f"an input at its place: {location}", _NEW_FOLDER_IN_S3)
-            for field, location in outputs.items()
-            if location in inputs
-        ]
-    if faults:
-        raise InvalidScenesError(faults=faults)
-
-
-def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and the number of a file; ``None`` if there is no such file. Blocks."""
-    with suppress(OSError):
-        status = path.stat()
-        return status.st_dev, status.st_ino
-    return None
 
 
 def active_runs(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from cloudburst.destinations import Destination, FolderDestination, OnLost
 from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.film.request import ChapterSource, claimed_film
+from cloudburst.film.folder_film import ChapterSource, claimed_film
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import (
     RemoteLocation,

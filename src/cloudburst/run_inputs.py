@@ -11,14 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from anyio import (
-    CancelScope,
-    Event,
-    create_task_group,
-    move_on_after,
-    sleep_forever,
-    to_thread,
-)
+from anyio import CancelScope, Event, create_task_group, move_on_after, sleep_forever, to_thread
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
@@ -26,11 +19,8 @@ from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.errors import InvalidScenesError, SceneFault
-from cloudburst.film.request import (
-    ChapterSource,
-    check_place_of_film,
-    check_scenes_of_film,
-)
+from cloudburst.film.folder_film import ChapterSource
+from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.input_cache import InputCache
 from cloudburst.journal import is_run_name, journal_path, read_inputs
 from cloudburst.models.film import FilmRequest
@@ -40,8 +30,8 @@ from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
-from cloudburst.outputs import check_covers, check_objects
 from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs
+from cloudburst.replaced_inputs import check_covers, check_objects
 from cloudburst.scene_fingerprints import ReadingStoppedError, add_fingerprints
 
 EARLY_LAUNCH_DELAY = 0.2

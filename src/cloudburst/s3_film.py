@@ -16,8 +16,8 @@ from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
+from cloudburst.film.folder_film import ChapterSource, subtitle_digest
 from cloudburst.film.plan import FilmPlan, FilmScene, film_objects
-from cloudburst.film.request import ChapterSource, subtitle_digest
 from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile

@@ -244,7 +244,7 @@ def videos(tmp_path_factory):
 
 
 def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
-    from cloudburst.film.request import film_plan
+    from cloudburst.film.folder_film import film_plan
 
     found = videos_in(videos, film) * repeat
     return film_plan(FilmRequest(path=film), [v.video for v in found], [v.source for v in found])
@@ -311,7 +311,7 @@ async def test_a_folder_of_a_run_is_in_the_order_of_the_run(given, tmp_path):
 
 
 async def test_two_processes_do_not_write_one_film(videos, tmp_path):
-    from cloudburst.film.request import claimed_film
+    from cloudburst.film.folder_film import claimed_film
 
     request = FilmRequest(path=tmp_path / "film.mp4")
     async with claimed_film(request, [], run="one", overwrite=True):

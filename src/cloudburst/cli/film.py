@@ -29,7 +29,8 @@ from cloudburst.cli.render import interrupt_handler
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.folder import FolderVideo, videos_in
-from cloudburst.film.request import claimed_film, film_request
+from cloudburst.film.folder_film import claimed_film
+from cloudburst.film.request import film_request
 from cloudburst.models.film import FilmRequest
 from cloudburst.signals import InterruptHandler
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cloudburst.earlier_runs import runs_in
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.fingerprint import read_fingerprint
-from cloudburst.film.request import ChapterSource
+from cloudburst.film.folder_film import ChapterSource
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video

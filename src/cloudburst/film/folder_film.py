@@ -1,0 +1,168 @@
+"""Film on this machine: the claim of its files, its plan, and its maker."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from anyio import to_thread
+
+from cloudburst.errors import FilmError, OutputExistsError
+from cloudburst.film.film_client import is_up_to_date, make_film
+from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.plan import FilmPlan, FilmScene, film_files
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.locations import AnyLocation
+from cloudburst.models.scene import Scene, Video
+from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.outputs import claim_outputs
+from cloudburst.ports import OnProgress, OnWorker
+from cloudburst.safe_files import read_regular_file
+
+
+class ChapterSource(NamedTuple):
+    """Name, chapter title and subtitles of a scene, which the film takes besides the video."""
+
+    name: str
+    title: str
+    subtitle: AnyLocation | None
+
+    @classmethod
+    def of(cls, scene: Scene) -> Self:
+        """Return what the film takes from a scene; the title is its own one, else its name."""
+        return cls(scene.name, scene.options.title or scene.name, scene.subtitle)
+
+
+@asynccontextmanager
+async def claimed_film(
+    request: FilmRequest | None,
+    sources: Sequence[ChapterSource],
+    *,
+    run: str,
+    overwrite: bool,
+    replace_film: bool = False,
+    replace_rest: bool = False,
+) -> AsyncGenerator[FolderFilm | None]:
+    """Claim the files of a film on this machine, and yield its maker; ``None`` for no request.
+
+    Args:
+        request: The film.
+        sources: Scenes of the film in order.
+        run: Name of the run that makes the film.
+        overwrite: True to replace existing files.
+        replace_film: True to replace a film that this package has made, with its other files.
+        replace_rest: True to replace the other files of a film that was removed.
+
+    Raises:
+        OutputExistsError: A file of the film exists and must not be replaced.
+        OutputClaimedError: Another process writes this film, or a video of this name.
+        ConfigurationError: The folder of the film cannot be written to.
+    """
+    if request is None:
+        yield None
+        return
+    film = request.path
+    assert isinstance(film, Path), "films in S3 are claimed in S3"
+    # No run has such a name, because it has a dot. With `resume`, existing files are left to the
+    # check that follows, which knows films.
+    async with claim_outputs(
+        film.parent, [film.stem], run=f"{run}.film", overwrite=overwrite, resume=True
+    ):
+        await to_thread.run_sync(_refuse_folders, film)
+        if not overwrite:
+            await to_thread.run_sync(_refuse_existing, film, replace_film, replace_rest)
+
+        yield FolderFilm(request, film, sources)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFilm:
+    """Maker of a film on this machine: `cloudburst.ports.FilmMaker`."""
+
+    request: FilmRequest
+    path: Path
+    sources: Sequence[ChapterSource]
+
+    @property
+    def needs_worker(self) -> bool:
+        """Always false: a process on this machine makes the film."""
+        return False
+
+    async def make(
+        self,
+        videos: Sequence[Video],
+        on_progress: OnProgress,
+        on_worker: OnWorker | None = None,  # noqa: ARG002
+    ) -> tuple[Path, bool]:
+        """Make the film unless it is up to date: see `cloudburst.ports.FilmMaker.make`."""
+        plan = await to_thread.run_sync(film_plan, self.request, videos, self.sources)
+        if await to_thread.run_sync(is_up_to_date, plan):
+            return self.path, True
+        await make_film(plan, on_progress)
+        return self.path, False
+
+
+def _refuse_existing(film: Path, replace_film: bool, replace_rest: bool) -> None:
+    """Raise `OutputExistsError` for files that must not be replaced; see `claimed_film`."""
+    there = [path for path in film_files(film) if os.path.lexists(path)]
+    ours = replace_rest if film not in there else replace_film and bool(read_fingerprint(film))
+    if there and not ours:
+        msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
+        raise OutputExistsError(msg, paths=there)
+
+
+def _refuse_folders(film: Path) -> None:
+    if folders := [path for path in film_files(film) if path.is_dir()]:
+        msg = f"folders have the names of files of the film: {_listed(folders)}; move them away"
+        raise OutputExistsError(msg, paths=folders)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def film_plan(
+    request: FilmRequest, videos: Sequence[Video], sources: Sequence[ChapterSource]
+) -> FilmPlan:
+    """Return the plan of a film from the finished videos and what else it takes from the scenes.
+
+    Blocks. Raises `FilmError` if the subtitles of a scene cannot be read.
+    """
+    return FilmPlan(
+        path=str(request.path),
+        scenes=tuple(map(_film_scene, videos, sources)),
+        transition=request.transition,
+        transition_seconds=request.transition_seconds,
+    )
+
+
+def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
+    digest = ""
+    if source.subtitle is not None:
+        assert isinstance(source.subtitle, Path), "checked before the run"
+        digest = subtitle_digest(source.name, source.subtitle)
+    return FilmScene(
+        name=source.name,
+        title=source.title,
+        video=str(video.path),
+        sha256=video.sha256,
+        subtitle=None if source.subtitle is None else str(source.subtitle),
+        subtitle_sha256=digest,
+    )
+
+
+def subtitle_digest(scene: str, path: Path) -> str:
+    """Return the SHA-256 of the subtitles of a scene, in hexadecimal.
+
+    Blocks. Raises `FilmError` if they cannot be read.
+    """
+    try:
+        data = read_regular_file(path, limit=MAX_SUBTITLE_BYTES)
+    except OSError as exc:
+        raise FilmError(f"{scene}: {path}: {exc.strerror or exc}") from exc
+    return hashlib.sha256(data).hexdigest()
