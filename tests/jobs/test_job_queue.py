@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from base64 import b64encode
@@ -23,6 +24,7 @@ from cloudburst.errors import (
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
 from cloudburst.testing import FakeCloud
 from cloudburst.webhooks.definitions import Webhook, Webhooks
+from cloudburst.webhooks.signature import verify_webhook
 
 SECRET = f"whsec_{b64encode(bytes(range(32))).decode()}"
 
@@ -378,3 +380,35 @@ async def test_messages_for_webhooks_are_written_with_the_events(client, make_sc
     data = json.loads(messages[-1][-1])["data"]
     assert (data["job"], data["metadata"], data["state"]) == (job.id, {"n": 1}, "complete")
     assert data["links"] == {"self": f"https://app/jobs/{job.id}"}
+
+
+async def test_the_end_of_a_job_reaches_a_webhook(client, make_scene, tmp_path):
+    """The receiver sees a signed message, once."""
+    requests = []
+
+    async def receive(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        pairs = (line.split(": ", 1) for line in head[1:] if line)
+        headers = {name.lower(): value for name, value in pairs}
+        requests.append((headers, await reader.readexactly(int(headers["content-length"]))))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    hook = Webhook(url=f"http://127.0.0.1:{port}/", secrets=[SECRET], private=True)
+    webhooks = Webhooks([hook])
+    async with server, JobQueue(client, tmp_path / "jobs", webhooks=webhooks) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        await queue.wait(job.id)
+        with anyio.fail_after(5):
+            await poll(lambda: first_of(requests), delays=repeat(0.02))
+        await anyio.sleep(0.1)
+    ((headers, body),) = requests
+    message = verify_webhook(body, headers, [SECRET])
+    assert (message["type"], message["data"]["job"]) == ("job.finished", job.id)
+
+
+async def first_of(items):
+    return items[0] if items else None

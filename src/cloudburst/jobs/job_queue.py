@@ -17,7 +17,7 @@ from cloudburst.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ClosedError, ConfigurationError, JobStorageError
 from cloudburst.jobs import job_rows
-from cloudburst.jobs.database import open_database
+from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
@@ -32,6 +32,7 @@ from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 from cloudburst.webhooks.definitions import Webhooks
+from cloudburst.webhooks.delivery import deliver_webhooks
 
 DEFAULT_PAGE = 50
 """Number of jobs in one part of a list, unless another number is asked for."""
@@ -92,16 +93,22 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     limits=self.limits,
                     process=process,
                 )
+                delivery = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(delivery.cancel_scope.cancel)  # after the last event is written
                 tasks = await stack.enter_async_context(anyio.create_task_group())
                 self._opened = OpenQueue(
                     database=database, feed=feed, log=self._log, dispatcher=dispatcher
                 )
                 tasks.start_soon(dispatcher.run)
+                delivery.start_soon(self._deliver, database)
                 try:
                     yield self
                 finally:
                     self._opened = None
                     dispatcher.stop()
+
+    async def _deliver(self, database: JobDatabase) -> None:
+        await deliver_webhooks(database, self._log.webhooks, folder=self._folder.path)
 
     async def submit(
         self, request: JobRequest, *, owner: str = "", idempotency_key: str | None = None

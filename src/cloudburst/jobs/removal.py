@@ -16,6 +16,7 @@ from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
 from cloudburst.jobs.models import JobLimits
 from cloudburst.jobs.upload_rows import delete_upload, upload_names, uploads_before
+from cloudburst.webhooks import outbox
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,10 @@ STRAY_SECONDS = 86_400.0
 
 
 async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimits) -> None:
-    """Remove finished jobs and uploads after ``JobLimits.keep_seconds``, and stray files."""
+    """Remove finished jobs and uploads after ``JobLimits.keep_seconds``, and stray files.
+
+    Messages for webhooks that were given up are removed after the same time.
+    """
     now = time.time()
     before = now - limits.keep_seconds
     old = await database.read(lambda c: (finished_before(c, before), uploads_before(c, before)))
@@ -37,6 +41,7 @@ async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimit
         await database.write(partial(delete_upload, upload=upload.id))
         path = folder.uploads / upload.name
         await anyio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
+    await database.write(partial(outbox.purge, before=before))
     known = await database.read(_known)
     await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
 
