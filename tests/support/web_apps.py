@@ -1,16 +1,25 @@
 """Web apps in tests: a small one for runs and uploads, requests to it, and what it sends."""
 
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
+import anyio
 import httpx
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
-from cloudburst import Client
-from cloudburst.web import RunEvents, Uploads, exception_handlers, get_client, lifespan
+from cloudburst import Client, Limits
+from cloudburst.web import (
+    Jobs,
+    RunEvents,
+    Uploads,
+    exception_handlers,
+    get_client,
+    lifespan,
+)
 
 OpenClient = Annotated[Client, Depends(get_client)]
 
@@ -80,3 +89,51 @@ def events(text):
 def broken(scene, field):
     Path(scene[field]).write_bytes(b"neither picture nor sound")
     return scene
+
+
+@asynccontextmanager
+async def open_jobs(cloud, folder, **more):
+    """Open jobs on a fake cloud, and an HTTP client of a FastAPI app with them below ``/api``."""
+    jobs = Jobs(Client(cloud.backend, limits=Limits(workers=2)), folder, **more)
+    app = FastAPI(lifespan=jobs.lifespan)
+    app.include_router(jobs.router(), prefix="/api")
+    async with jobs.lifespan(app), browser(app, {}) as http:
+        yield jobs, http
+
+
+async def upload(http, path):
+    """Upload a file, and return its identifier."""
+    answer = await http.post("/api/uploads", content=await anyio.Path(path).read_bytes())
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+async def submit(http, *scenes, headers=None, **more):
+    """Submit a job as JSON, and return the response."""
+    return await http.post("/api/jobs", json={"scenes": scenes, **more}, headers=headers)
+
+
+def job_form(scenes, *files, **more):
+    """A form with a job and its files, each with a name and its content."""
+    return {
+        "data": {"job": json.dumps({"scenes": scenes, **more})},
+        "files": [("files", file) for file in files] or [("x", b"")],
+    }
+
+
+def job_events(text):
+    """Return number, type and data of each event in the text of a stream."""
+    blocks = [
+        dict(line.split(": ", 1) for line in block.split("\n"))
+        for block in text.split("\n\n")
+        if block
+    ]
+    return [
+        (int(b["id"]) if "id" in b else None, b["event"], json.loads(b["data"])) for b in blocks
+    ]
+
+
+async def finished(http, job):
+    """Wait until a job is finished, and return its state."""
+    await http.get(job["links"]["events"])
+    return (await http.get(job["links"]["job"])).json()

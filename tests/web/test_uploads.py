@@ -56,7 +56,7 @@ async def test_an_option_cannot_name_a_file_of_the_server(app, cloud, make_scene
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         answer = await http.post("/videos", **form(scene))
     assert answer.status_code == 400
-    fault = f"scenes[0]: options.{option}: no such upload; expected the name of an upload"
+    fault = f"a: options.{option}: no such upload; expected the name of an upload"
     assert answer.json() == {"detail": fault}
     assert not cloud.launched
 

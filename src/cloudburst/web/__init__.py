@@ -1,14 +1,28 @@
-"""Support for Starlette and FastAPI apps: a shared client, runs as event streams, and uploads.
+"""Support for web apps: jobs over HTTP, a shared client, runs as event streams, and uploads.
 
 Install the ``[web]`` extra to use it. No response of this package contains a path of the server, a
-bucket, a process id or a host name.
+process id or a host name.
 """
 
 from __future__ import annotations
 
+from cloudburst.web.access import Access, Action
 from cloudburst.web.client_lifespan import AppState, get_client, lifespan
 from cloudburst.web.error_responses import exception_handlers
+from cloudburst.web.jobs import Jobs
+from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.run_events import RunEvents
 from cloudburst.web.uploads import Uploads
 
-__all__ = ["AppState", "RunEvents", "Uploads", "exception_handlers", "get_client", "lifespan"]
+__all__ = [
+    "Access",
+    "Action",
+    "AppState",
+    "Jobs",
+    "RequestLimits",
+    "RunEvents",
+    "Uploads",
+    "exception_handlers",
+    "get_client",
+    "lifespan",
+]

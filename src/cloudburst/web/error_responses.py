@@ -13,14 +13,34 @@ from cloudburst.errors import (
     BusyError,
     CloudburstError,
     InvalidScenesError,
+    JobConflictError,
+    JobLimitError,
+    JobStorageError,
     OutputClaimedError,
     OutputExistsError,
     Remedy,
     SceneError,
+    UnknownJobError,
 )
 from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
+
+
+RETRY_AFTER = {"retry-after": "10"}
+"""Header of a response to a caller that has reached a limit: seconds until the next attempt."""
+
+
+_STATUSES: tuple[tuple[type[CloudburstError], int, str | None], ...] = (
+    (OutputExistsError, 409, "a video of this name already exists"),
+    (OutputClaimedError, 409, "another run is writing a video of this name"),
+    (UnknownJobError, 404, None),
+    (JobConflictError, 409, None),
+    (JobLimitError, 507, None),
+    (JobStorageError, 507, "the server cannot store this now; try again later"),
+    (BusyError, 503, None),
+)
+"""Status of each class of errors, and the message if that of the error is not public."""
 
 
 def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
@@ -33,25 +53,29 @@ def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
 
 def _error_response(error: CloudburstError) -> JSONResponse:
     """Return the response for an error: its class, a message without folders, and a status."""
-    kind = type(error).__name__
-    text: str = without_folders(str(error))
-    match error:
-        case InvalidScenesError(faults=faults):
-            details = [without_folders(fault._asdict()) for fault in faults]
-            return JSONResponse({"error": kind, "message": text, "faults": details}, 400)
-        case OutputExistsError():
-            status, text = 409, "a video of this name already exists"
-        case OutputClaimedError():
-            status, text = 409, "another run is writing a video of this name"
-        case SceneError(remedy=Remedy.FIX_SCENE):
-            status = 422
-        case BusyError():
-            status = 503
-        case _ if error.retryable:
-            status, text = 503, "the video could not be rendered now; try again later"
-        case _:
-            status, text = 500, "the video could not be rendered; the server's log says why"
-    return JSONResponse({"error": kind, "message": text}, status)
+    content: dict[str, Any] = {
+        "error": type(error).__name__,
+        "message": without_folders(str(error)),
+    }
+    if isinstance(error, InvalidScenesError):
+        content["faults"] = [without_folders(fault._asdict()) for fault in error.faults]
+        return JSONResponse(content, 400)
+    if isinstance(error, JobLimitError) and error.of_owner:
+        return JSONResponse(content, 429, RETRY_AFTER)
+    status, text = _status(error)
+    return JSONResponse(content if text is None else content | {"message": text}, status)
+
+
+def _status(error: CloudburstError) -> tuple[int, str | None]:
+    """Return the status for an error, and a message in place of its own if that is not public."""
+    for kind, status, text in _STATUSES:
+        if isinstance(error, kind):
+            return status, text
+    if isinstance(error, SceneError) and error.remedy is Remedy.FIX_SCENE:
+        return 422, None
+    if error.retryable:
+        return 503, "the video could not be rendered now; try again later"
+    return 500, "the video could not be rendered; the server's log says why"
 
 
 async def _handle(request: Request, error: Exception) -> Response:
@@ -62,6 +86,8 @@ exception_handlers: Mapping[Any, Any] = {CloudburstError: _handle}
 """Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``.
 
 The statuses are: 400 for invalid scenes, with every scene fault; 409 if the output exists or is
-claimed by another run; 422 if the scene's files cannot be rendered; 503 if the queue is full or a
-later attempt may succeed; 500 for all other errors. 500 and 503 are logged with their traceback.
+claimed by another run, or a job is not in the right state; 404 for an unknown job; 422 if the
+scene's files cannot be rendered; 429 if the limit of a caller is reached; 503 if the queue is full
+or a later attempt may succeed; 507 if the server has no room; 500 for all other errors. Those from
+500 are logged with their traceback.
 """

@@ -9,6 +9,7 @@ from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import is_option_file, may_be_file
+from cloudburst.text import printable_line
 
 Locate: TypeAlias = Callable[[str], AnyLocation]
 """Function that returns the location for a name in a request. It raises `InvalidInputError` if the
@@ -27,33 +28,37 @@ def locate_files(
     scene and the field of each name without a location.
     """
     faults = list[SceneFault]()
-    scenes = [_scene(raw, f"scenes[{at}]", locate, faults) for at, raw in enumerate(raw_scenes)]
-    located = _options(options, "options", locate, faults)
+    scenes = [_scene(raw, place, locate, faults) for place, raw in enumerate(raw_scenes)]
+    located = _options(options, "", locate, faults)
     if faults:
         raise InvalidScenesError(faults=faults)
     return scenes, located
 
 
-def _scene(raw: Any, place: str, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:
+def _scene(raw: Any, place: int, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        faults.append(SceneFault(place, "scene", "no object", "an object with fields of a scene"))
+        faults.append(
+            SceneFault(f"scenes[{place}]", "scene", "no object", "an object with fields of a scene")
+        )
         return {}
     scene = dict(cast("dict[str, Any]", raw))
+    name: object = scene.get("name") or scene.get("scene_name")
+    label = printable_line(name, 100) if isinstance(name, str) else f"scenes[{place}]"
     for key in _FILES:
-        if (name := scene.get(key)) is not None and name != "":
-            scene[key] = _location(place, key, name, locate, faults)
+        if (file := scene.get(key)) is not None and file != "":
+            scene[key] = _location(label, key, file, locate, faults)
     if isinstance(options := scene.get("options"), dict):
-        scene["options"] = _options(cast("dict[str, Any]", options), place, locate, faults)
+        scene["options"] = _options(cast("dict[str, Any]", options), label, locate, faults)
     return scene
 
 
 def _options(
-    options: Mapping[str, Any], place: str, locate: Locate, faults: list[SceneFault]
+    options: Mapping[str, Any], scene: str, locate: Locate, faults: list[SceneFault]
 ) -> dict[str, Any]:
     located = dict(options)
     for key, value in options.items():
         if is_option_file(key, value):
-            located[key] = _location(place, f"options.{key}", value, locate, faults)
+            located[key] = _location(scene, f"options.{key}", value, locate, faults)
         elif may_be_file(key) and isinstance(value, str):
             try:
                 located[key] = locate(value)  # a font, which needs no suffix as a file
@@ -63,13 +68,13 @@ def _options(
 
 
 def _location(
-    place: str, key: str, name: object, locate: Locate, faults: list[SceneFault]
+    scene: str, key: str, name: object, locate: Locate, faults: list[SceneFault]
 ) -> AnyLocation | None:
     if not isinstance(name, str):
-        faults.append(SceneFault(place, key, "no text", "the name of a file, as text"))
+        faults.append(SceneFault(scene, key, "no text", "the name of a file, as text"))
         return None
     try:
         return locate(name)
     except InvalidInputError as exc:
-        faults.append(SceneFault(place, key, exc.found, exc.expected))
+        faults.append(SceneFault(scene, key, exc.found, exc.expected))
         return None

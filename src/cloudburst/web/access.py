@@ -1,0 +1,83 @@
+"""Access of callers: who they are, and what they may do, read and write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from anyio import to_thread
+from starlette.requests import Request
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.locations import S3Object, S3Prefix, parse_s3_prefix
+
+
+class Action(StrEnum):
+    """Action that a request asks for."""
+
+    SUBMIT = "submit"
+    """Submit a job."""
+    READ = "read"
+    """List jobs; read the state, events, report and videos of one."""
+    CANCEL = "cancel"
+    """Cancel a job."""
+    DELETE = "delete"
+    """Delete a finished job with its videos."""
+    UPLOAD = "upload"
+    """Upload a file, or delete an upload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Access of one caller, which the function ``authorize`` of `Jobs` returns."""
+
+    owner: str
+    """Name of the caller. Jobs and uploads of other owners do not exist for it."""
+    sources: Sequence[str] | None = None
+    """Folders in S3 from which this owner's scenes may use files; ``None``: those of `Jobs`."""
+    destinations: Sequence[str] | None = None
+    """Folders in S3 to which this owner's videos may be written; ``None``: those of `Jobs`."""
+
+
+Authorize: TypeAlias = Callable[[Request, Action], Access | Awaitable[Access]]
+"""Function that returns the access of a caller, or raises an exception that becomes the response,
+such as ``HTTPException(401)``. Unless it is a coroutine function, it is called in a thread."""
+
+EVERYBODY = Access(owner="everybody")
+"""Access of all callers without a function ``authorize``: they are one owner."""
+
+
+async def find_access(authorize: Authorize | None, request: Request, action: Action) -> Access:
+    """Return the access of the caller of a request. Passes on the exceptions of ``authorize``."""
+    if authorize is None:
+        return EVERYBODY
+    found: Access | Awaitable[Access]
+    if inspect.iscoroutinefunction(authorize):
+        found = authorize(request, action)
+    else:
+        found = await to_thread.run_sync(authorize, request, action)
+    return await found if inspect.isawaitable(found) else found
+
+
+class Folders:
+    """Folders in S3 that may be used."""
+
+    def __init__(self, folders: Iterable[str], what: str) -> None:
+        try:
+            self._prefixes = tuple(map(parse_s3_prefix, folders))
+        except ValueError as exc:
+            raise ConfigurationError(f"{what}: {exc}") from exc
+
+    def contain(self, location: S3Object | S3Prefix) -> bool:
+        """Return whether a file or folder is in one of the folders, or below it.
+
+        No key has parts such as ``..``: the parsers of locations refuse them.
+        """
+        key = location.key if isinstance(location, S3Object) else location.prefix
+        return any(
+            location.bucket == prefix.bucket and key.startswith(prefix.prefix)
+            for prefix in self._prefixes
+        )

@@ -1,0 +1,108 @@
+"""Responses of the routes of `Jobs` to requests about videos and uploads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from anyio import to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from cloudburst.jobs import Job
+from cloudburst.web.access import Access
+from cloudburst.web.job_api import JobApi, base_url
+from cloudburst.web.job_documents import UploadDocument, VideoDocument, VideoListDocument
+from cloudburst.web.job_handlers import json_response
+from cloudburst.web.request_bodies import limited_body
+
+_FILE_HEADERS = {
+    # Users may lose access, or delete the job: a stored copy is used after asking this server.
+    "cache-control": "private, no-cache",
+    "x-content-type-options": "nosniff",
+}
+
+
+async def list_videos(api: JobApi, request: Request, access: Access) -> Response:
+    """Return the videos of a job that are finished."""
+    job = await api.find_job(request, access)
+    base = base_url(request, 3)
+    videos = [VideoDocument.of(video, job, base) for video in await api.queue.videos(job.id)]
+    return json_response(VideoListDocument(videos=videos))
+
+
+async def read_video(api: JobApi, request: Request, access: Access) -> Response:
+    """Return a finished video of a job, or the cover of one."""
+    job = await api.find_job(request, access)
+    name = str(request.path_params["name"])
+    for video in await api.queue.videos(job.id):
+        if name == video.path.name:
+            digest: str | None = video.sha256
+        elif video.cover is not None and name == video.cover.name:
+            digest = video.cover_sha256
+        else:
+            continue
+        _require_here(job, f"{job.destination}{name}")
+        return await _file_response(request, api.queue.files(job.id).videos / name, name, digest)
+    raise HTTPException(404, "the job has no such video, or it is not finished yet")
+
+
+async def read_film(api: JobApi, request: Request, access: Access) -> Response:
+    """Return the film of a job."""
+    job = await api.find_job(request, access)
+    if not job.film:
+        raise HTTPException(404, "no film was requested for the job")
+    _require_here(job, f"{job.destination}{job.id}.mp4")
+    return await _file_response(request, api.queue.files(job.id).film, f"{job.id}.mp4", None)
+
+
+async def store_upload(api: JobApi, request: Request, access: Access) -> Response:
+    """Store the body of a request as a file for later jobs."""
+    with api.transfers.entered(access.owner):
+        body = limited_body(request, api.limits.request_bytes)
+        upload = await api.queue.uploads.store(body, owner=access.owner)
+    response = json_response(UploadDocument(id=upload.id, size=upload.bytes), 201)
+    response.headers["location"] = f"{base_url(request, 1)}/uploads/{upload.id}"
+    return response
+
+
+async def delete_upload(api: JobApi, request: Request, access: Access) -> Response:
+    """Delete an upload; jobs that use it keep the file."""
+    if not await api.queue.uploads.remove(str(request.path_params["id"]), owner=access.owner):
+        raise HTTPException(404, "there is no such upload")
+    return Response(status_code=204)
+
+
+def _require_here(job: Job, location: str) -> None:
+    if job.destination is not None:
+        raise HTTPException(404, f"this server does not have the file: it is in S3, {location}")
+
+
+async def _file_response(request: Request, path: Path, name: str, sha256: str | None) -> Response:
+    """Return a response with a file, or a part of it; without its content if the caller has it."""
+    try:
+        status = await to_thread.run_sync(os.stat, path)
+    except FileNotFoundError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise HTTPException(404, "the file is not finished yet, or was removed")
+    headers = _FILE_HEADERS if sha256 is None else _FILE_HEADERS | {"etag": f'"{sha256}"'}
+    response = FileResponse(
+        path,
+        headers=headers,
+        filename=name,
+        stat_result=status,
+        content_disposition_type="attachment" if "download" in request.query_params else "inline",
+    )
+    etag = response.headers["etag"]
+    if _has_tag(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=_FILE_HEADERS | {"etag": etag})
+    return response
+
+
+def _has_tag(header: str, etag: str) -> bool:
+    """Return whether a list of entity tags has a tag, weak or not."""
+    tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
+    return any(tag in {"*", etag} for tag in tags)

@@ -1,0 +1,134 @@
+"""Jobs over HTTP: routes for Starlette, FastAPI and other ASGI frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cloudburst.client import Client
+from cloudburst.errors import CloudburstError
+from cloudburst.jobs import JobLimits, JobQueue
+from cloudburst.web.access import Authorize, find_access
+from cloudburst.web.client_lifespan import AppState
+from cloudburst.web.error_responses import logged_response
+from cloudburst.web.job_api import JobApi
+from cloudburst.web.job_operations import OPERATIONS
+from cloudburst.web.operations import Operation
+from cloudburst.web.request_limits import RequestLimits
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+class Jobs:
+    """Jobs over HTTP: submit, follow, cancel, play, delete. They outlive requests and processes.
+
+    >>> jobs = Jobs(Client(), "jobs")
+    >>> app = FastAPI(lifespan=jobs.lifespan)  # doctest: +SKIP
+    >>> app.include_router(jobs.router(), prefix="/api")  # doctest: +SKIP
+
+    Several processes of this machine may serve one folder: see `JobQueue`.
+
+    Args:
+        client: Client that renders the jobs. `lifespan` opens it.
+        folder: Folder for the jobs, their files and videos, on a disk of this machine.
+        authorize: Function that decides who the caller of a request is, and whether it may do this;
+            ``None``: everybody may do everything, and sees all jobs.
+        sources: Folders in S3, such as ``s3://bucket/in/``, from which scenes may use files.
+        destinations: Folders in S3 to which videos may be written.
+        limits: Limits of the jobs, and of each owner.
+        request_limits: Limits of the requests.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        folder: Path | str,
+        *,
+        authorize: Authorize | None = None,
+        sources: Sequence[str] = (),
+        destinations: Sequence[str] = (),
+        limits: JobLimits | None = None,
+        request_limits: RequestLimits | None = None,
+    ) -> None:
+        self._client = client
+        self._folder = Path(folder).absolute()
+        self._limits = limits
+        self._api = JobApi(
+            authorize=authorize,
+            sources=sources,
+            destinations=destinations,
+            limits=request_limits or RequestLimits(),
+        )
+
+    @property
+    def queue(self) -> JobQueue:
+        """Queue of the jobs, for the code of the app. Raises `ClosedError` outside `lifespan`."""
+        return self._api.queue
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any = None) -> AsyncGenerator[AppState]:
+        """Open the client and the queue, as the lifespan of an app.
+
+        At its end, the tasks of unfinished jobs are stopped; the jobs go on in another process, or
+        when the app starts again.
+        """
+        async with self._client, JobQueue(self._client, self._folder, limits=self._limits) as queue:
+            self._api.open_queue = queue
+            try:
+                yield {"cloudburst": self._client}
+            finally:
+                self._api.open_queue = None
+
+    @property
+    def routes(self) -> list[Route]:
+        """Routes for Starlette: ``Mount("/api", routes=jobs.routes)``."""
+        return [
+            Route(
+                operation.path,
+                self._endpoint(operation),
+                methods=[operation.method],
+                name=operation.name,
+            )
+            for operation in OPERATIONS
+        ]
+
+    @property
+    def app(self) -> Starlette:
+        """ASGI app with the routes, which any ASGI framework can mount.
+
+        `lifespan` must be part of the lifespan of the outer app.
+        """
+        return Starlette(routes=self.routes)
+
+    def router(self) -> APIRouter:
+        """Return a router for FastAPI, whose operations are described on the page ``/docs``."""
+        from cloudburst.web.fastapi_router import fastapi_router  # noqa: PLC0415 - needs FastAPI
+
+        return fastapi_router(OPERATIONS, self._respond)
+
+    def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await self._respond(operation, request)
+
+        return endpoint
+
+    async def _respond(self, operation: Operation, request: Request) -> Response:
+        # Exceptions of the function authorize belong to the app.
+        access = await find_access(self._api.authorize, request, operation.action)
+        try:
+            return await operation.handler(self._api, request, access)
+        except HTTPException as exc:
+            document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}
+            return JSONResponse(document, exc.status_code, exc.headers)
+        except CloudburstError as exc:
+            return logged_response(exc, request)
