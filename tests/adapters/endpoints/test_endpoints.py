@@ -11,11 +11,9 @@ import pytest
 from anyio.abc import SocketAttribute
 
 from cloudburst import Client, Limits, Status
-from cloudburst.adapters.endpoints.backend import (
-    INITIAL_COOLDOWN,
-    MAX_FAILED_SCENES,
-    open_endpoints_backend,
-)
+from cloudburst.adapters.endpoints.backend import open_endpoints_backend
+from cloudburst.adapters.endpoints.launcher import INITIAL_COOLDOWN
+from cloudburst.adapters.endpoints.observed_renderer import MAX_FAILED_SCENES
 from cloudburst.adapters.http import connection, download_file
 from cloudburst.engine import output_folder
 from cloudburst.errors import (
