@@ -47,8 +47,8 @@ from cloud.account import THROTTLED, ClientRun, make_scenes, run_client
 from cloud.metrics import Pauses, measure_pauses, peak_megabytes
 
 from cloudburst import Client
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status

@@ -12,8 +12,8 @@ from typing import TypeVar
 import anyio
 
 from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene

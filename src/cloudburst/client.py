@@ -24,8 +24,9 @@ from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.late_check import InputCheck
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import Run, open_run
+from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.film.request import film_request
 from cloudburst.history import load_history, save_history

@@ -19,7 +19,7 @@ from trio._core import _run as trio_run
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.late_check import COMPLETE_CHECK, CompletedCheck, InputCheck
-from cloudburst.engine.run import open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models import limits
 from cloudburst.models.events import SceneCompleted, SceneFailed

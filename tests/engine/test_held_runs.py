@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from cloudburst.engine.late_check import CompletedCheck, InputCheck
-from cloudburst.engine.run import open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status

@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.post_mortem_writer import POST_MORTEM_GRACE, POST_MORTEM_TIMEOUT
-from cloudburst.engine.run import open_run
 from cloudburst.errors import NoAnswerError
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Limits

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.engine.run import open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.scheduler.backend_health import REDUCED_LIMIT_SECONDS
 from cloudburst.errors import (
     AccessDeniedError,

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from cloudburst.engine.run import open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.errors import FilmError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, WorkerFilm

@@ -11,8 +11,8 @@ import anyio
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.performance import Sample
 from cloudburst.models.scene import CheckedScene, Scene

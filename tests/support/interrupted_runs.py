@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.recovery import RecoveredState
-from cloudburst.engine.run import open_run
 from cloudburst.models.journal_entries import (
     Entry,
     LaunchEntry,

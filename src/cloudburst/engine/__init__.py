@@ -3,11 +3,12 @@
 It does not import an AWS library, an HTTP library or `subprocess`: it reaches backends through
 `cloudburst.ports`. It has five parts.
 
-**Runs and attempts** (``run``, ``attempt``, ``attempt_context``, ``scene_record``,
-``worker_record``, ``report``, ``cost_breakdown``, ``film_step``, ``worker_film``). A run has one
-anyio task for each scene that has a worker. This task makes attempts, each with an upload, an
-encode and a download, until one succeeds or a further attempt cannot help. A film that a worker
-makes has such attempts, too. The report is built from the records of scenes and workers.
+**Runs and attempts** (``open_run``, ``run``, ``run_progress``, ``attempt``, ``attempt_context``,
+``scene_record``, ``worker_record``, ``report``, ``cost_breakdown``, ``film_step``,
+``worker_film``). A run has one anyio task for each scene that has a worker. This task makes
+attempts, each with an upload, an encode and a download, until one succeeds or a further attempt
+cannot help. A film that a worker makes has such attempts, too. The report is built from the records
+of scenes and workers.
 
 **Pool and scheduler** (``pool``, ``pool_state``, ``scheduler``). Scenes wait in one queue. The
 scheduler assigns them to workers, starts workers that are worth their price, moves waiting scenes
@@ -29,7 +30,7 @@ from the journal, and uses or stops the tasks that earlier processes left runnin
 
     Client.stream
         |
-    run.open_run -----> attempt.render_scene -----> journal_writer
+    open_run ---------> attempt.render_scene -----> journal_writer
         |                   |         |
         |          pool.lease         renderer.upload, encode, download
         |                   |

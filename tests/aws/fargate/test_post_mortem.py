@@ -16,8 +16,8 @@ from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.post_mortem import _without_overrides, build_post_mortem
 from cloudburst.aws.fargate.task_definition import describe_task_definition
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskId, TaskSpec, TaskState

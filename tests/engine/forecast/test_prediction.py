@@ -15,8 +15,8 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan, make_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.forecast.simulation import Load
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import open_run
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Performance, Sample

@@ -1,0 +1,193 @@
+"""Start of a run on a pool, with everything that its scenes need, and the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from cloudburst.concurrency import Steps, collapse_single
+from cloudburst.engine.attempt_context import SceneContext
+from cloudburst.engine.film_step import FilmStep
+from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.late_check import COMPLETE_CHECK, InputCheck, LateCheck
+from cloudburst.engine.output_folder import OutputFolder
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.recovery import (
+    RecoveredState,
+    TaskRecovery,
+    recover_scene,
+    stopping_leftovers,
+)
+from cloudburst.engine.run import Run
+from cloudburst.engine.run_progress import RunProgress
+from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.supported_options import check_supported
+from cloudburst.engine.upload_sizes import add_upload_size
+from cloudburst.engine.worker_film import FilmOnWorker
+from cloudburst.models.journal_entries import Entry
+from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.locations import OutputLocation
+from cloudburst.models.scene import CheckedScene
+from cloudburst.ports import FilmMaker, Journal, RemoteFiles
+
+
+@asynccontextmanager
+async def open_run(
+    name: str,
+    scenes: Sequence[CheckedScene],
+    pool: WorkerPool,
+    *,
+    to: Mapping[str, OutputLocation],
+    timeouts: Timeouts,
+    limits: Limits,
+    journal: Journal | None = None,
+    first: Sequence[Entry] = (),
+    earlier: RecoveredState | None = None,
+    film: FilmMaker | None = None,
+    remote: RemoteFiles | None = None,
+    bytes_checked: int = 0,
+    input_check: InputCheck = COMPLETE_CHECK,
+) -> AsyncGenerator[Run]:
+    """Start the scenes of a run, and yield the run.
+
+    If the ``with`` block ends before the run does, unfinished scenes are cancelled.
+
+    Args:
+        name: Name of the run.
+        scenes: Scenes that have passed all checks.
+        pool: Pool whose workers render the scenes.
+        to: Location of each scene's video, by the name of the scene.
+        timeouts: ``scene`` bounds an attempt without progress.
+        limits: ``attempts`` bounds the attempts at a scene; ``deadline`` is the wanted end of the
+            run.
+        journal: Journal of the run; ``None``: the run cannot be resumed.
+        first: Journal entries to write before anything starts.
+        earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
+            they finished are kept, and their tasks are used or stopped.
+        film: Maker of the film of the run; ``None`` if no film was requested.
+        remote: Access to the remote files of the run; ``None`` if all files are on this machine.
+        bytes_checked: Number of bytes of remote files that were read for the checks.
+        input_check: Check of the input files. If it continues, workers start meanwhile, and get no
+            scene before its end.
+
+    Raises:
+        BusyError: The queue has no room for all scenes. Nothing was started.
+        ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
+        InvalidScenesError: The workers of a backend cannot render a scene, and nothing was started;
+            or ``input_check`` has found problems. The ``with`` block is then cancelled, and the
+            error is raised when the tasks that were started are stopped.
+    """
+    await check_supported(scenes, pool.backends)
+    checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
+    async for scene in Steps(scenes):
+        checked[scene.scene.name] = scene
+        records[scene.scene.name] = record = SceneRecord(name=scene.scene.name)
+        if earlier is not None:
+            recover_scene(record, earlier)
+    run = Run(name, tuple(records.values()), pool)
+    run.bytes_checked = bytes_checked
+    output = OutputFolder(name, pool)
+    if film is not None:
+        on_worker = FilmOnWorker(
+            run=name,
+            pool=pool,
+            language=scenes[0].options.language,
+            timeout=timeouts.scene,
+            max_attempts=limits.attempts,
+            output=output,
+        )
+        run.film = FilmStep(film, on_worker, run.emit)
+    recovery: TaskRecovery | None = None
+    if earlier is not None:
+        ahead = journal.now() - anyio.current_time() if journal else 0.0
+        spec = pool.task_spec(name, scenes[0].scene.name, scenes[0].options.language)
+        recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
+        # An earlier use of the run in this client may not be done with its workers.
+        run.add_workers(worker for worker in pool.records(name) if worker.task)
+        run.add_workers(recovery.records)
+
+    def context(ticket: Ticket) -> SceneContext:
+        scene = checked[ticket.scene]
+        return SceneContext(
+            scene=scene.scene,
+            ticket=ticket,
+            to=to[ticket.scene],
+            options=scene.options,
+            record=records[ticket.scene],
+            emit=partial(run.emit, scene=ticket.scene),
+            timeout=timeouts.scene,
+            max_attempts=limits.attempts,
+            max_audio_seconds=scene.audio_seconds if scene.audio_known else limits.audio_seconds,
+            output=output,
+            remote=remote,
+            fingerprint=scene.fingerprint,
+            writer=run.writer,
+        )
+
+    progress = RunProgress(
+        run,
+        pool,
+        records,
+        context,
+        recovery,
+        late_check=LateCheck(input_check, name, pool, checked),
+    )
+    deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
+    tickets, senders = list[Ticket](), dict[Path, Ticket]()
+    async for record in Steps(records.values()):
+        if record.name in progress.unfinished:
+            ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
+            add_upload_size(ticket, checked[record.name], senders)
+            tickets.append(ticket)
+    pool.check_lifetimes(tickets)
+    run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
+    run.predicted = pool.predict(ticket.work for ticket in tickets)
+    with (
+        collapse_single(),
+        pool.journaled(name, journal) as run.writer,
+        pool.observed(run.on_worker_event),
+    ):
+        started = False
+        try:
+            with pool.admit(name, tickets) as queued:
+                if run.writer is not None:
+                    await run.writer.write(*first)
+                started = True
+                async with (
+                    stopping_leftovers(recovery, timeouts),
+                    anyio.create_task_group() as tasks,
+                ):
+                    tasks.start_soon(progress.run, tasks, queued)
+                    yield run
+                    tasks.cancel_scope.cancel()
+            await progress.wait_drained()
+        finally:
+            run.end()
+            run.add_launching(pool.records(name))
+            if started and run.writer is not None:
+                await run.writer.end(run.status, within=timeouts.call)
+
+
+def _new_ticket(
+    run: str,
+    scene: CheckedScene,
+    record: SceneRecord,
+    start: Callable[[Ticket], None],
+    deadline: float | None,
+) -> Ticket:
+    """Return the ticket of a scene that is still to be rendered."""
+    return Ticket(
+        run=run,
+        scene=record.name,
+        language=scene.options.language,
+        audio_seconds=scene.audio_seconds,
+        work=scene_work(scene),
+        deadline=deadline,
+        suspect=record.worker_losses > 0,
+        start=start,
+    )
