@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import JobStorageError
+from cloudburst.errors import ClosedError, CloudburstError, JobStorageError
 from cloudburst.journal.mounts import network_file_system
 from cloudburst.safe_sqlite import distrust_schema, require_safe_files
 from cloudburst.state_database import schema_of
@@ -27,13 +28,17 @@ BUSY_TIMEOUT = 10.0
 """Maximum number of seconds to wait while another process writes, which takes milliseconds."""
 CLOSE_TIMEOUT = 10.0
 """Seconds after which closing is abandoned, for a disk that hardly responds."""
+WRITE_TIMEOUT = 30.0
+"""Maximum number of seconds that a write waits for earlier ones of this process."""
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 
 TABLES = (
+    # The request is the last column: it may have megabytes, which SQLite would read to get to the
+    # columns behind it.
     (
         "CREATE TABLE jobs (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, "
-        "owner TEXT NOT NULL, state TEXT NOT NULL, request TEXT NOT NULL, metadata TEXT NOT NULL, "
+        "owner TEXT NOT NULL, state TEXT NOT NULL, metadata TEXT NOT NULL, "
         "created_at REAL NOT NULL, started_at REAL, finished_at REAL, process TEXT, "
         "starts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0, "
         "cancel_requested INTEGER NOT NULL DEFAULT 0, "
@@ -41,16 +46,20 @@ TABLES = (
         "failed INTEGER NOT NULL DEFAULT 0, usd TEXT, cost_final INTEGER NOT NULL DEFAULT 0, "
         "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
         "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
-        "webhook TEXT, idempotency_key TEXT, request_sha256 TEXT NOT NULL, "
+        "webhook TEXT, idempotency_key TEXT, request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
         "UNIQUE (owner, idempotency_key))"
     ),
     "CREATE INDEX jobs_of_state ON jobs (state)",
+    "CREATE INDEX jobs_of_process ON jobs (process) WHERE process IS NOT NULL",
     (
         "CREATE TABLE events (job TEXT NOT NULL, number INTEGER NOT NULL, time REAL NOT NULL, "
         "type TEXT NOT NULL, scene TEXT, data TEXT NOT NULL, "
         "PRIMARY KEY (job, number)) WITHOUT ROWID"
     ),
-    "CREATE INDEX events_of_scene ON events (job, scene) WHERE scene IS NOT NULL",
+    (
+        "CREATE INDEX events_of_outcomes ON events (job, scene, number) "
+        "WHERE type IN ('film.completed', 'scene.completed', 'scene.failed')"
+    ),
     (
         "CREATE TABLE progress (job TEXT NOT NULL, scene TEXT NOT NULL, value REAL NOT NULL, "
         "version INTEGER NOT NULL, PRIMARY KEY (job, scene)) WITHOUT ROWID"
@@ -72,8 +81,8 @@ async def open_database(folder: Path) -> AsyncGenerator[JobDatabase]:
     Raises `JobStorageError` if the folder cannot be used.
     """
     database = JobDatabase(folder)
-    await database.open()
     try:
+        await database.open()
         yield database
     finally:
         await finish_despite_cancel(database.close, seconds=CLOSE_TIMEOUT)
@@ -89,14 +98,18 @@ class JobDatabase:
     def __init__(self, folder: Path) -> None:
         self.path = folder / DATABASE_NAME
         self._limiter = CapacityLimiter(1)
+        # Task.cancel() frees the limiter while the thread of the cancelled call still works.
+        self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Open the connection. Raises `JobStorageError` if that is not possible."""
         await self._in_thread(self._open)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection for good."""
         await self._in_thread(self._close)
 
     async def read(self, work: Work[_T]) -> _T:
@@ -106,13 +119,30 @@ class JobDatabase:
     async def write(self, work: Work[_T]) -> _T:
         """Call ``work`` and make its changes permanent, or none of them if it raises an error.
 
-        A cancellation does not interrupt it. Raises `JobStorageError` if the file cannot be
-        written.
+        A cancellation does not interrupt it, and is raised when the changes are permanent. Raises
+        `JobStorageError` if the file cannot be written.
         """
-        return await self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE"))
+        results = list[_T]()
+
+        def write_once() -> None:
+            if not results:  # otherwise a cancelled call has finished in its thread
+                results.append(self._call(work, "BEGIN IMMEDIATE"))
+
+        try:
+            await finish_despite_cancel(
+                lambda: self._in_thread(write_once), seconds=WRITE_TIMEOUT
+            )
+        except TimeoutError as exc:
+            msg = f"{self.path} was not written within {WRITE_TIMEOUT:g} s: the disk is too slow"
+            raise JobStorageError(msg) from exc
+        return results[0]
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
-        return await to_thread.run_sync(function, limiter=self._limiter)
+        return await to_thread.run_sync(self._locked, function, limiter=self._limiter)
+
+    def _locked(self, function: Callable[[], _T]) -> _T:
+        with self._lock:
+            return function()
 
     def _call(self, work: Work[_T], begin: str) -> _T:
         with _translated(self.path):
@@ -128,12 +158,26 @@ class JobDatabase:
             return result
 
     def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise ClosedError(f"{self.path} is closed: its queue of jobs has ended")
+        if self._connection is not None and _identity(self.path) != self._file:
+            self._disconnect()
+            msg = (
+                f"{self.path} was removed or replaced while it was in use: its jobs end, and a new "
+                "file is used; stop every process of the application before you move its files"
+            )
+            raise JobStorageError(msg)
         if self._connection is None:
             with _translated(self.path):
                 self._connection = _connect(self.path)
+                self._file = _identity(self.path)
         return self._connection
 
     def _close(self) -> None:
+        self._closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with _translated(self.path):
@@ -186,9 +230,24 @@ def _require_tables(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("its tables are not those of cloudburst")
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return numbers that another file of this path does not have; ``None`` if there is no file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 @contextmanager
 def _translated(path: Path) -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
         raise JobStorageError(f"{path} cannot be used: {exc}") from exc
+    except (ValueError, ArithmeticError, TypeError, LookupError) as exc:
+        if isinstance(exc, CloudburstError):
+            raise
+        # Rows that another program has written may have any values.
+        msg = f"{path} has values that cloudburst does not write: {type(exc).__name__}: {exc}"
+        raise JobStorageError(msg) from exc

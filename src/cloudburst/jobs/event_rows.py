@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobEvent, JobNews, JobProgress, JobState
@@ -15,7 +15,7 @@ from cloudburst.models.scene import Video
 
 EVENTS_PER_READ = 500
 """Maximum number of events that are read at once, so that a long job needs little memory."""
-_REPEATED = {"scene.completed", "scene.failed", "film.completed"}
+_OUTCOMES = {"film.completed", "scene.completed", "scene.failed"}
 """Types of events that a resumed run repeats for what was finished before."""
 
 
@@ -56,21 +56,24 @@ def append_events(
 ) -> list[JobEvent]:
     """Write events with the next numbers of the job, and return those that were written.
 
-    An event that a resumed run repeats is left out if the job has it already.
+    An event that a resumed run repeats is left out if the job has it already. That of a scene which
+    was rendered once more is written, because its video is another one.
     """
     (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
     completed = failed = 0
     written = list[JobEvent]()
     for event in events:
-        if event.type in _REPEATED and _is_repeated(connection, job, event):
-            continue
+        if event.type in _OUTCOMES:
+            before = _last_outcome(connection, job, event.scene)
+            if _same_outcome(event, before):
+                continue
+            completed += (event.type == "scene.completed") - (before.type == "scene.completed")
+            failed += (event.type == "scene.failed") - (before.type == "scene.failed")
         number += 1
-        completed += event.type == "scene.completed"
-        failed += event.type == "scene.failed"
         row = (job, number, event.time, event.type, event.scene, _dump(event.data))
         connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
         written.append(_event(number, event.time, event.type, event.data))
-        if event.scene is not None and event.type in _REPEATED:
+        if event.scene is not None and event.type in _OUTCOMES:
             parameters = (job, event.scene)
             connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
     connection.execute(
@@ -139,15 +142,29 @@ def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
     return list(newest.values())
 
 
-def _is_repeated(connection: sqlite3.Connection, job: str, event: NewEvent) -> bool:
-    """Return whether the last such event of the scene has the same type."""
-    marks = ", ".join("?" * len(_REPEATED))
+class _Outcome(NamedTuple):
+    """Last event about how a scene, or the film, ended."""
+
+    type: str | None = None
+    """Type of the event; ``None`` if there is none."""
+    video_sha256: str | None = None
+    """SHA-256 of the video of a scene; ``None`` if it failed."""
+
+
+def _last_outcome(connection: sqlite3.Connection, job: str, scene: str | None) -> _Outcome:
+    # Without INDEXED BY, SQLite prefers the primary key, and reads all events of the job.
     found = connection.execute(
-        f"SELECT type FROM events WHERE job = ? AND scene IS ? AND type IN ({marks}) "  # noqa: S608 - marks
+        "SELECT type, json_extract(data, '$.video.sha256') FROM events "
+        "INDEXED BY events_of_outcomes WHERE job = ? AND scene IS ? "
+        "AND type IN ('film.completed', 'scene.completed', 'scene.failed') "
         "ORDER BY number DESC LIMIT 1",
-        (job, event.scene, *sorted(_REPEATED)),
+        (job, scene),
     ).fetchone()
-    return found is not None and found[0] == event.type
+    return _Outcome(*found) if found else _Outcome()
+
+
+def _same_outcome(event: NewEvent, before: _Outcome) -> bool:
+    return before == (event.type, event.data.get("video", {}).get("sha256"))
 
 
 def _event(number: int, time: float, kind: str, data: Mapping[str, Any]) -> JobEvent:
