@@ -114,6 +114,7 @@ async def read_report(api: JobApi, request: Request, access: Access) -> Response
 
 async def read_events(api: JobApi, request: Request, access: Access) -> Response:
     """Stream the events of a job, from the beginning or after a number."""
+    api.streams.check(access.owner)
     job = await api.find_job(request, access)
     # A browser that connects again repeats the query, and adds the header.
     text = request.headers.get("last-event-id") or request.query_params.get("after") or "0"

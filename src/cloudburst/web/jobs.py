@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -132,3 +132,5 @@ class Jobs:
             return JSONResponse(document, exc.status_code, exc.headers)
         except CloudburstError as exc:
             return logged_response(exc, request)
+        except ClientDisconnect:  # while the body arrived; no one receives this response
+            return Response(status_code=400)

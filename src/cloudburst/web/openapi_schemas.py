@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -95,8 +95,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
                 fields = cast("dict[str, Any]", value)
                 return {name: inline(item) for name, item in fields.items() if name != "default"}
             case list():
-                items: list[Any] = value
-                return [inline(item) for item in items]
+                return [inline(item) for item in cast("Sequence[Any]", value)]
             case _:
                 return value
 

@@ -38,11 +38,16 @@ class ConcurrencyLimit:
         self._maximum, self._what = maximum, what
         self._current = Counter[str]()
 
+    def check(self, owner: str) -> None:
+        """Raise `JobLimitError` if an owner has as many requests as are permitted."""
+        if self._current.get(owner, 0) >= self._maximum:
+            msg = f"{self._maximum} {self._what} are open, which is the limit; close one first"
+            raise JobLimitError(msg)
+
     @contextmanager
     def entered(self, owner: str) -> Generator[None]:
-        """Count a request of an owner. Raises `JobLimitError` if there are too many."""
-        if self._current[owner] >= self._maximum:
-            raise JobLimitError(f"{self._maximum} {self._what} are open; expected at most that")
+        """Count a request of an owner. Raises `JobLimitError`, as `check` does."""
+        self.check(owner)
         self._current[owner] += 1
         try:
             yield
