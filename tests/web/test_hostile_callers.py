@@ -11,7 +11,7 @@ import pytest
 from cloudburst import Client
 from cloudburst.errors import InvalidScenesError
 from cloudburst.models.options import OPTION_NAMES, may_be_file
-from cloudburst.web import Access, Jobs, RequestLimits
+from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
 from cloudburst.web.submissions import SubmissionRules, _build
 from support.web_apps import job_form, open_jobs, submit, upload
@@ -23,6 +23,7 @@ RULES = SubmissionRules(
     sources=Folders(["s3://films/in", "s3://shared"], "sources"),
     destinations=Folders(["s3://films/out/ada/"], "destinations"),
     limits=RequestLimits(),
+    webhooks=Webhooks(),
 )
 
 

@@ -1,5 +1,6 @@
 """Jobs over HTTP: from the submission to the video, in each framework."""
 
+from base64 import b64encode
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.routing import Mount
 from cloudburst import Client
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs import JobLimits
-from cloudburst.web import Access, Action, Jobs, RequestLimits
+from cloudburst.web import Access, Action, Jobs, RequestLimits, Webhooks
 from support.web_apps import (
     browser,
     finished,
@@ -349,3 +350,23 @@ async def test_requests_without_the_lifespan_are_logged(cloud, tmp_path, caplog)
     assert "FastAPI(lifespan=jobs.lifespan)" in caplog.text
     with pytest.raises(ConfigurationError, match="sources: "):
         Jobs(Client(cloud.backend), tmp_path / "jobs", sources=["/srv"])
+
+
+async def test_a_job_may_name_a_webhook_if_there_are_secrets(cloud, picture, tmp_path):
+    async def secrets(owner):
+        return [f"whsec_{b64encode(owner.encode() * 4).decode()}"]
+
+    url = "https://receiver.invalid/hook"
+    webhooks = Webhooks(job_secrets=secrets)
+    async with open_jobs(cloud, tmp_path / "jobs", webhooks=webhooks) as (_, http):
+        image = await upload(http, picture)
+        for bad in ("http://example.com/", "https://127.0.0.1/", "https://10.0.0.1/", "x"):
+            answer = await submit(http, scene(image), webhook=bad)
+            assert answer.status_code == 400
+            assert [fault["field"] for fault in answer.json()["faults"]] == ["webhook"], bad
+        assert (await submit(http, scene(image), webhook=url)).status_code == 202
+
+
+async def test_webhooks_have_the_public_urls_of_a_job(cloud, tmp_path):
+    jobs = Jobs(Client(cloud.backend), tmp_path, public_url="https://example.com/api/")
+    assert jobs._links("1" * 32)["events"] == f"https://example.com/api/jobs/{'1' * 32}/events"

@@ -129,9 +129,7 @@ class JobDatabase:
                 results.append(self._call(work, "BEGIN IMMEDIATE"))
 
         try:
-            await finish_despite_cancel(
-                lambda: self._in_thread(write_once), seconds=WRITE_TIMEOUT
-            )
+            await finish_despite_cancel(lambda: self._in_thread(write_once), seconds=WRITE_TIMEOUT)
         except TimeoutError as exc:
             msg = f"{self.path} was not written within {WRITE_TIMEOUT:g} s: the disk is too slow"
             raise JobStorageError(msg) from exc

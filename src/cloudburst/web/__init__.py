@@ -13,6 +13,8 @@ from cloudburst.web.jobs import Jobs
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.run_events import RunEvents
 from cloudburst.web.uploads import Uploads
+from cloudburst.webhooks.definitions import Webhook, Webhooks
+from cloudburst.webhooks.signature import verify_webhook
 
 __all__ = [
     "Access",
@@ -22,7 +24,10 @@ __all__ = [
     "RequestLimits",
     "RunEvents",
     "Uploads",
+    "Webhook",
+    "Webhooks",
     "exception_handlers",
     "get_client",
     "lifespan",
+    "verify_webhook",
 ]

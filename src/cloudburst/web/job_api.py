@@ -12,6 +12,7 @@ from cloudburst.jobs import Job, JobQueue
 from cloudburst.web.access import Access, Authorize, Folders
 from cloudburst.web.request_limits import ConcurrencyLimit, RequestLimits
 from cloudburst.web.submissions import SubmissionRules
+from cloudburst.webhooks.definitions import Webhooks
 
 _JOB = re.compile(r"[0-9a-f]{32}")
 
@@ -26,9 +27,11 @@ class JobApi:
         sources: Sequence[str],
         destinations: Sequence[str],
         limits: RequestLimits,
+        webhooks: Webhooks,
     ) -> None:
         self.authorize = authorize
         self.limits = limits
+        self.webhooks = webhooks
         self.transfers = ConcurrencyLimit(limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(limits.streams, "event streams")
         self.open_queue: JobQueue | None = None
@@ -71,6 +74,7 @@ class JobApi:
                 else Folders(destinations, "destinations")
             ),
             limits=self.limits,
+            webhooks=self.webhooks,
         )
 
 

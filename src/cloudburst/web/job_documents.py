@@ -31,6 +31,19 @@ class JobLinks(_Document):
     cancel: str
     """Target of the request that cancels the job."""
 
+    @classmethod
+    def of(cls, job: str, base: str, *, film: bool) -> JobLinks:
+        """Return the URLs of a job, which begin with ``base``."""
+        place = f"{base}/jobs/{job}"
+        return cls(
+            job=place,
+            events=f"{place}/events",
+            videos=f"{place}/videos",
+            report=f"{place}/report",
+            film=f"{place}/film" if film else None,
+            cancel=f"{place}/cancel",
+        )
+
 
 class JobDocument(_Document):
     """State of a job."""
@@ -71,16 +84,7 @@ class JobDocument(_Document):
     @classmethod
     def of(cls, job: Job, base: str) -> JobDocument:
         """Return the document of a job, whose URLs begin with ``base``."""
-        place = f"{base}/jobs/{job.id}"
-        has_film = job.film and job.destination is None
-        links = JobLinks(
-            job=place,
-            events=f"{place}/events",
-            videos=f"{place}/videos",
-            report=f"{place}/report",
-            film=f"{place}/film" if has_film else None,
-            cancel=f"{place}/cancel",
-        )
+        links = JobLinks.of(job.id, base, film=job.film and job.destination is None)
         return cls(**{name: getattr(job, name) for name in _JOB_FIELDS}, links=links)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -21,9 +21,11 @@ from cloudburst.web.access import Authorize, find_access
 from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
 from cloudburst.web.job_api import JobApi
+from cloudburst.web.job_documents import JobLinks
 from cloudburst.web.job_operations import OPERATIONS
 from cloudburst.web.operations import Operation
 from cloudburst.web.request_limits import RequestLimits
+from cloudburst.webhooks.definitions import Webhooks
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -47,6 +49,9 @@ class Jobs:
         destinations: Folders in S3 to which videos may be written.
         limits: Limits of the jobs, and of each owner.
         request_limits: Limits of the requests.
+        webhooks: Webhooks that receive events of the jobs.
+        public_url: URL at which the routes are mounted, such as ``https://example.com/api``, for
+            the links in webhooks; ``None``: the links have no scheme and host.
     """
 
     def __init__(
@@ -59,15 +64,19 @@ class Jobs:
         destinations: Sequence[str] = (),
         limits: JobLimits | None = None,
         request_limits: RequestLimits | None = None,
+        webhooks: Webhooks | None = None,
+        public_url: str | None = None,
     ) -> None:
         self._client = client
         self._folder = Path(folder).absolute()
         self._limits = limits
+        self._public_url = (public_url or "").rstrip("/")
         self._api = JobApi(
             authorize=authorize,
             sources=sources,
             destinations=destinations,
             limits=request_limits or RequestLimits(),
+            webhooks=webhooks or Webhooks(),
         )
 
     @property
@@ -82,7 +91,14 @@ class Jobs:
         At its end, the tasks of unfinished jobs are stopped; the jobs go on in another process, or
         when the app starts again.
         """
-        async with self._client, JobQueue(self._client, self._folder, limits=self._limits) as queue:
+        queue = JobQueue(
+            self._client,
+            self._folder,
+            limits=self._limits,
+            webhooks=self._api.webhooks,
+            links=self._links,
+        )
+        async with self._client, queue:
             self._api.open_queue = queue
             try:
                 yield {"cloudburst": self._client}
@@ -115,6 +131,11 @@ class Jobs:
         from cloudburst.web.fastapi_router import fastapi_router  # noqa: PLC0415 - needs FastAPI
 
         return fastapi_router(OPERATIONS, self._respond)
+
+    def _links(self, job: str) -> Mapping[str, str]:
+        """Return the URLs of a job for a webhook."""
+        links = JobLinks.of(job, self._public_url, film=False)
+        return links.model_dump(exclude_none=True)
 
     def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:

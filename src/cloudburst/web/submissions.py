@@ -19,7 +19,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
 from cloudburst.jobs.folder import FILM_NAME
 from cloudburst.models.film import FilmRequest
@@ -42,6 +42,7 @@ from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import limited_body, read_body
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.scene_files import locate_files
+from cloudburst.webhooks.definitions import Webhooks
 
 FORM_FIELD = "job"
 """Form field with the JSON of a job."""
@@ -74,6 +75,8 @@ class SubmissionRules:
     destinations: Folders
     """Folders in S3 to which videos may be written."""
     limits: RequestLimits
+    webhooks: Webhooks
+    """Webhooks of the app, which decide what URL a job may name."""
 
 
 async def read_submission(
@@ -303,7 +306,11 @@ def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFa
             "to", "a folder that is not permitted", "a permitted folder in S3, or null"
         )
     if request.webhook is not None:
-        yield _job_fault("webhook", "a URL", "null: this server sends no webhooks")
+        try:
+            rules.webhooks.check_job_url(request.webhook)
+        except ConfigurationError as exc:
+            found = str(exc).partition("; expected ")[0]
+            yield _job_fault("webhook", found, "the https:// URL of a public server, or null")
 
 
 def _job_fault(field: str, found: str, expected: str) -> SceneFault:
