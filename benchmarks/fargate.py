@@ -1,9 +1,10 @@
 """Comparison of our client with the old one on emulated Fargate, in five scenarios.
 
-    python benchmarks/fargate.py [--quick] [--no-old]
+    python benchmarks/fargate.py [number...] [--no-old]
 
-Each client renders eight scenes on four tasks, with the onestep protocol, in a process and an
-emulated account of its own, with the same settings. The old client is ``cloudburst-fargate`` from
+Without the number of a scenario, from 1 to 5, all of them are measured. Each client renders eight
+scenes on four tasks, with the onestep protocol, in a process and an emulated account of its own,
+with the same settings. The old client is ``cloudburst-fargate`` from
 PyPI, called through its ``execute_parallel_batches``. A task needs 23 s from StopTask until it has
 stopped, as on AWS, so that a client that waits for this is seen to wait. These figures of both
 clients are printed:
@@ -235,16 +236,20 @@ def measure(scenario: Scenario, folder: Path, *, with_old: bool) -> list[Line]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Our client and the old one on emulated Fargate.")
-    parser.add_argument("--quick", action="store_true", help="only the first scenario")
+    numbers = range(1, len(SCENARIOS) + 1)
+    parser.add_argument("numbers", nargs="*", metavar="number", type=int, help="default: all")
     parser.add_argument("--no-old", action="store_true", help="skip the old client")
     arguments = parser.parse_args()
+    if unknown := set(arguments.numbers) - set(numbers):
+        parser.error(f"unknown number: {', '.join(map(str, sorted(unknown)))}")
     with_old = not arguments.no_old
     cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     print(f"{cores}; {TASKS} tasks" + (f"; old: {PACKAGE}" if with_old else ""))
     header = " ".join(f"{column:>8}" for column in ("ours", "old", "ideal", "ratio", "goal"))
     missed = 0
     with tempfile.TemporaryDirectory(prefix="cloudburst-bench-") as name:
-        for number, scenario in enumerate(SCENARIOS[:1] if arguments.quick else SCENARIOS):
+        for number in arguments.numbers or numbers:
+            scenario = SCENARIOS[number - 1]
             print(f"{scenario.name:28} {header}", flush=True)
             for line in measure(scenario, Path(name) / str(number), with_old=with_old):
                 print(line, flush=True)
