@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from contextlib import (
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -17,21 +11,19 @@ from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
-from cloudburst.backends import account_of, default_backend
-from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.backends import default_backend
+from cloudburst.client_resources import ClientResources, open_client_resources
+from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import ClaimLoss
-from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.late_check import InputCheck
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
-from cloudburst.errors import ClosedError, ConfigurationError
+from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
-from cloudburst.history import load_history, save_history
+from cloudburst.history import save_history
 from cloudburst.input_cache import InputCache
-from cloudburst.journal import is_run_name
 from cloudburst.models.film import Transition
 from cloudburst.models.journal_entries import Entry, ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
@@ -42,19 +34,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports import OpenBackend
-from cloudburst.remote_access import RemoteAccess, open_remote_access
-from cloudburst.run_inputs import (
-    AnyScene,
-    RunInputs,
-    check_inputs,
-    load_results,
-    reading_inputs,
-)
-from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
-
-JOURNAL_CLOSE_TIMEOUT = 2.0
-"""Maximum number of seconds that the end of a run waits for its journal to close. Closing takes
-milliseconds, unless a launch for other runs is unanswered or a task of the run is still billed."""
+from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs, load_results, reading_inputs
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -107,47 +87,25 @@ class Client(anyio.AsyncContextManagerMixin):
         self._limits = limits or Limits()
         self._spec = TaskSpec(tier=tier, limits=self._limits)
         self._backoff = backoff
-        self._open: _Open | None = None
-        self._names: set[str] = set()  # names of the active runs
+        self._open: ClientResources | None = None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        resources = open_client_resources(
+            self._openers(),
+            settings=self._settings,
+            spec=self._spec,
+            timeouts=self._timeouts,
+            limits=self._limits,
+            backoff=self._backoff,
+        )
         with collapse_single():
-            async with AsyncExitStack() as stack:
-                openers = self._openers()
-                backends = [
-                    await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
-                    for opener in openers
-                ]
-                remote = await stack.enter_async_context(
-                    open_remote_access(*account_of(self._settings, openers))
-                )
-                # Entered before the task group, so that journals are closed after all tasks.
-                run_journals = await stack.enter_async_context(open_run_journals())
-                tasks = await stack.enter_async_context(anyio.create_task_group())
-                measurements = Measurements(await load_history())
-                pool = WorkerPool(
-                    tasks,
-                    backends,
-                    spec=self._spec,
-                    timeouts=self._timeouts,
-                    limits=self._limits,
-                    backoff=self._backoff,
-                    measurements=measurements,
-                )
-                loop = anyio.lowlevel.current_token()
-                self._open = _Open(
-                    pool=pool, loop=loop, tasks=tasks, run_journals=run_journals, remote=remote
-                )
+            async with resources as opened:
+                self._open = opened
                 try:
                     yield self
-                    self._open = None
-                    await pool.stop_all()
-                    await save_history(pool.take_samples())
                 finally:
                     self._open = None
-                    pool.close()
-                    tasks.cancel_scope.cancel()
 
     def _openers(self) -> Sequence[OpenBackend]:
         match self._backend:
@@ -283,7 +241,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 await load_results(cache, destination.folder, name)
         run_name = uuid4().hex[:12] if name is None else name
         loss = ClaimLoss()
-        with collapse_single(), _reserved_name(run_name, self._names):
+        with collapse_single(), client.reserved_name(run_name):
             async with (
                 reading_inputs(inputs, early=self._early_launch and not resume) as reading,
                 destination.claim(
@@ -363,50 +321,12 @@ class Client(anyio.AsyncContextManagerMixin):
         )
         return [process, *await inputs.scene_entries()]
 
-    def _opened(self) -> _Open:
+    def _opened(self) -> ClientResources:
         if self._open is None:
             raise ClosedError("enter the client first: async with Client(...) as client")
         if self._open.loop != anyio.lowlevel.current_token():
             raise ClosedError("the client belongs to another event loop; make one for this loop")
         return self._open
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Open:
-    """Resources of an open client."""
-
-    pool: WorkerPool
-    loop: object
-    tasks: TaskGroup
-    run_journals: RunJournals
-    remote: RemoteAccess
-
-    @asynccontextmanager
-    async def open_run_journal(
-        self, folder: Path, run: str, *, resume: bool, reclaim: Callable[[], bool]
-    ) -> AsyncGenerator[RunJournal]:
-        """Open the journal of a run.
-
-        The journal stays open until the tasks of the run are settled, even if the
-        caller has left the ``async with`` block by then.
-        """
-        run_journal = await self.run_journals.open(folder, run, resume=resume, reclaim=reclaim)
-        try:
-            yield run_journal
-        finally:
-            if run_journal.run is None:
-                await self.run_journals.close(run_journal)
-            else:
-                with suppress(RuntimeError):  # the client is being closed, and closes every journal
-                    self.tasks.start_soon(self.run_journals.close_later, run_journal)
-                    await self._closed(run_journal, run)
-
-    async def _closed(self, run_journal: RunJournal, run: str) -> None:
-        """Wait for the journal to close, so that the caller may remove the folder of the run."""
-        if self.pool.still_billed(run):
-            return
-        with suppress(TimeoutError):
-            await finish_despite_cancel(run_journal.closed.wait, seconds=JOURNAL_CLOSE_TIMEOUT)
 
 
 async def render(
@@ -420,21 +340,3 @@ async def render(
     """Render one scene with a new client; see `Client` and `Client.render`."""
     async with Client(backend, options=options, limits=Limits(workers=1)) as client:
         return await client.render(scene, to=to, overwrite=overwrite)
-
-
-@contextmanager
-def _reserved_name(name: str, names: set[str]) -> Generator[None]:
-    """Reserve the name of a run within the client while the block runs.
-
-    Raises `ConfigurationError` for an invalid name and for the name of another active run.
-    """
-    if not is_run_name(name):
-        expected = "1 to 64 ASCII letters, digits, dashes and underscores, and not lock"
-        raise ConfigurationError(f"the name of the run is {name!r}; expected {expected}")
-    if name in names:
-        raise ConfigurationError(f"this client already has a run with the name {name!r}")
-    names.add(name)
-    try:
-        yield
-    finally:
-        names.remove(name)

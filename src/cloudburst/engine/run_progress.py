@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import Steps
