@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from cloudburst.engine.encoder_slots import has_room
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.task import TaskSpec
@@ -56,4 +57,4 @@ async def test_what_a_state_means(state):
     assert it.starting is (state in {LAUNCHING, STARTING})
     assert it.usable is (state in {LAUNCHING, STARTING, READY})
     assert it.stopping is (state is STOPPING)
-    assert it.has_room(ahead=False) is (state is READY)
+    assert has_room(it, ahead=False) is (state is READY)

@@ -10,10 +10,10 @@ attempts, each with an upload, an encode and a download, until one succeeds or a
 cannot help. A film that a worker makes has such attempts, too. The report is built from the records
 of scenes and workers.
 
-**Pool and scheduler** (``pool``, ``pool_state``, ``scheduler``). Scenes wait in one queue. The
-scheduler assigns them to workers, starts workers that are worth their price, moves waiting scenes
-to workers that become free, and has slow scenes encoded a second time. It decides without awaiting,
-so that no decision races another.
+**Pool and scheduler** (``pool``, ``pool_state``, ``encoder_slots``, ``scheduler``). Scenes wait in
+one queue. The scheduler assigns them to workers, starts workers that are worth their price, moves
+waiting scenes to workers that become free, and has slow scenes encoded a second time. It decides
+without awaiting, so that no decision races another.
 
 **Supervisors** (``supervisor``, ``launch``, ``worker``). A supervisor owns one worker: it launches
 the task, connects to the worker, watches and stops the task, also after errors, and waits until its

@@ -9,6 +9,7 @@ from dataclasses import replace
 import anyio
 
 from cloudburst.engine.attempt_context import AttemptContext
+from cloudburst.engine.encoder_slots import slot_expected_at
 from cloudburst.engine.pool_state import Assignment, AssignmentState
 from cloudburst.engine.progress_timeout import ProgressTimeout
 from cloudburst.engine.uplink import Uplink
@@ -60,7 +61,7 @@ class AttemptPhases:
     async def _turn(self, size: int) -> AsyncGenerator[OnSent]:
         """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
         self._timeout.suspend()  # files of other scenes are sent
-        needed_at, began = self._assignment.slot_expected_at, anyio.current_time()
+        needed_at, began = slot_expected_at(self._assignment), anyio.current_time()
         async with self._uplink.place(size, needed_at=needed_at) as sent:
             if self.attempt.uplink_wait_seconds is None:
                 self.attempt.uplink_wait_seconds = anyio.current_time() - began

@@ -163,23 +163,6 @@ class Assignment:
         return self.state is not AssignmentState.DOWNLOADING and not self.has_slot
 
     @property
-    def slot_expected_at(self) -> float:
-        """Time at which an encoder slot is, or is expected to be, free for the scene.
-
-        Infinite if the time is not known. The scenes that were assigned to the worker before this
-        one come first.
-        """
-        worker, before = self.worker, 0
-        for each in worker.assignments:
-            if each is self:
-                break
-            before += each.state is not AssignmentState.DOWNLOADING
-        ends = before - worker.encoder_slots  # number of encodes after the one that must end
-        if ends < 0:
-            return anyio.current_time()
-        return worker.encode_ends[ends] if ends < len(worker.encode_ends) else math.inf
-
-    @property
     def is_copy(self) -> bool:
         """True if this is the assignment of the scene's speculative copy."""
         return self.ticket.copy is self
@@ -381,104 +364,6 @@ class PoolWorker:
     def found_running(self) -> bool:
         """True if an earlier process started the task and it was running when it was found."""
         return self.found is not None and self.found.status.state is TaskState.RUNNING
-
-    def _count(self, *states: AssignmentState) -> int:
-        return sum(assignment.state in states for assignment in self.assignments)
-
-    @property
-    def _requested(self) -> int:
-        """Number of scenes that the worker encodes or was asked to encode."""
-        return self._count(AssignmentState.QUEUED, AssignmentState.ENCODING)
-
-    @property
-    def occupied_slots(self) -> int:
-        """Number of assigned scenes that hold an encoder slot or will need one."""
-        return len(self.assignments) - self._count(AssignmentState.DOWNLOADING)
-
-    @property
-    def encoder_slots(self) -> int:
-        """Number of scenes that may encode on the worker at once; 1 if one of them is suspect."""
-        return 1 if self._has_suspect else self.backend.encoder_slots
-
-    @property
-    def _has_suspect(self) -> bool:
-        return any(
-            assignment.ticket.suspect and assignment.state is not AssignmentState.DOWNLOADING
-            for assignment in self.assignments
-        )
-
-    @property
-    def spare_slots(self) -> int:
-        """Number of encoder slots that no assigned scene needs; negative if scenes wait."""
-        return self.encoder_slots - self.occupied_slots
-
-    @property
-    def next_slot_free_at(self) -> float:
-        """Expected time at which an encoder slot is free for one more scene.
-
-        Infinite if the time is not known.
-        """
-        waiting = max(0, -self.spare_slots)
-        return self.encode_ends[waiting] if waiting < len(self.encode_ends) else math.inf
-
-    def may_take(self, ticket: Ticket) -> bool:
-        """Return whether the scene may be assigned to the worker.
-
-        A suspect scene must encode alone. Unless the worker has only one encoder slot, it may
-        therefore have no other scene that encodes or will encode.
-        """
-        return not ticket.suspect or self.backend.encoder_slots == 1 or not self.occupied_slots
-
-    def has_room(self, *, ahead: bool) -> bool:
-        """Return whether another scene can be assigned to the worker.
-
-        Args:
-            ahead: False: the scene is to encode at once. True: the scene is uploaded ahead of its
-                turn and waits for an encoder slot. This is possible only while all slots encode, so
-                that the upload takes no bandwidth from scenes that could encode first. It is
-                limited to one scene per slot: this keeps the encoders busy, and leaves other scenes
-                to the worker that is free first.
-        """
-        if self.state is not WorkerState.READY or len(self.assignments) >= self.max_assignments:
-            return False
-        if not ahead:
-            return self.spare_slots > 0
-        slots = self.encoder_slots
-        return self._requested >= slots and self.spare_slots > -slots
-
-    def grant_slots(self) -> None:
-        """Let scenes that wait be encoded, the longest first.
-
-        If the worker queues jobs and all its slots encode, it is asked for all of them, so that the
-        next encode begins without a round trip. A suspect scene, which encodes alone, and scenes
-        that wait for its end get a free encoder slot first.
-        """
-        if self.state in {WorkerState.FAILING, WorkerState.STOPPING}:
-            return
-        waiting = [each for each in self.assignments if each.state is AssignmentState.WAITING]
-        waiting.sort(key=lambda assignment: -assignment.ticket.work)
-        # Two requests at the same time may arrive in any order, and the longest must come first.
-        all_encode = self._count(AssignmentState.ENCODING) >= self.encoder_slots
-        if not self.backend.queues_jobs or self._has_suspect or not all_encode:
-            waiting = waiting[: max(0, self.encoder_slots - self._requested)]
-        now = anyio.current_time()
-        for assignment in waiting:
-            assignment.requested_at = now
-            if self.backend.queues_jobs:
-                assignment.state = AssignmentState.QUEUED
-            else:
-                assignment.state = AssignmentState.ENCODING
-                assignment.encoding_since, assignment.has_slot = now, True
-            assignment.granted.set()
-        self._note_free_slots()
-
-    def _note_free_slots(self) -> None:
-        """Note for which queued scenes encoder slots are free: those requested first."""
-        free = self.encoder_slots - self._count(AssignmentState.ENCODING)
-        queued = [each for each in self.assignments if each.state is AssignmentState.QUEUED]
-        queued.sort(key=lambda assignment: (assignment.requested_at, -assignment.ticket.work))
-        for place, assignment in enumerate(queued):
-            assignment.note_slot(is_free=place < free)
 
     def give_up(self, error: CloudburstError, *, deliberate: bool = False) -> None:
         """Take every scene off the worker and have its task stopped.

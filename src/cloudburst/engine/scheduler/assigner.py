@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
+from cloudburst.engine.encoder_slots import has_room, may_take, occupied_slots
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
@@ -94,7 +95,7 @@ class Assigner:
             return ticket.suspect and fits(ticket)
 
         ticket = None
-        if self._queue.restricted and not worker.occupied_slots:
+        if self._queue.restricted and not occupied_slots(worker):
             ticket = self._queue.take(suspect_fits)  # first, while the worker is empty
         if ticket is None and not self._is_reserved_for_suspect(worker):
             ticket = self._queue.take(fits, skip=skip)
@@ -109,7 +110,7 @@ class Assigner:
         The worker with the fewest scenes is reserved: while new scenes keep arriving, no worker
         would otherwise become empty for a scene that must encode alone.
         """
-        if not worker.occupied_slots:
+        if not occupied_slots(worker):
             return False
         before = anyio.current_time() - SUSPECT_WAIT_SECONDS
         for ticket in self._queue.restricted:
@@ -121,7 +122,7 @@ class Assigner:
                     if each.record.task not in ticket.avoided_tasks
                 ]
                 least_busy = min(
-                    usable, key=lambda each: (each.occupied_slots, each.number), default=None
+                    usable, key=lambda each: (occupied_slots(each), each.number), default=None
                 )
                 if worker is least_busy:
                     return True
@@ -155,7 +156,7 @@ class Assigner:
         A worker on which the scene has failed is allowed only if there is no other worker and none
         can be started.
         """
-        if not worker.may_take(ticket) or not self._estimator.can_finish(worker, ticket.work):
+        if not may_take(worker, ticket) or not self._estimator.can_finish(worker, ticket.work):
             return False
         if self._can_wait and not self._estimator.is_in_time(ticket, worker):
             return False
@@ -173,14 +174,14 @@ class Assigner:
         if len(self._queue) or not self._workers.has_waiting_assignments:
             return
         for free in self._workers.with_free_slot():
-            while free.has_room(ahead=False) and (waiting := self._longest_waiting_for(free)):
+            while has_room(free, ahead=False) and (waiting := self._longest_waiting_for(free)):
                 self.unassign(waiting)
                 self._assign(waiting.ticket, free)
                 waiting.scope.cancel()
 
     def _longest_waiting_for(self, free: PoolWorker) -> Assignment | None:
         def fits(ticket: Ticket) -> bool:
-            if free.record.task in ticket.avoided_tasks or not free.may_take(ticket):
+            if free.record.task in ticket.avoided_tasks or not may_take(free, ticket):
                 return False
             estimator = self._estimator
             return estimator.can_finish(free, ticket.work) and estimator.is_in_time(ticket, free)
@@ -190,8 +191,8 @@ class Assigner:
     def start_copy(self, slow: Assignment, worker: PoolWorker) -> None:
         """Start a speculative copy on a worker if it has room and the budget allows it."""
         ticket = slow.ticket
-        has_room = worker.has_room(ahead=False) or worker.has_room(ahead=True)
-        if not has_room or not self._can_pay(worker, ticket):
+        takes_one_more = has_room(worker, ahead=False) or has_room(worker, ahead=True)
+        if not takes_one_more or not self._can_pay(worker, ticket):
             return
         assert ticket.on_copy is not None, "the scene may have a copy"
         start, ticket.on_copy = ticket.on_copy, None

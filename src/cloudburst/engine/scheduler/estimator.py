@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from cloudburst.engine.encoder_slots import next_slot_free_at, slot_count, spare_slots
 from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
 from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.simulation import (
@@ -222,7 +223,7 @@ class Estimator:
                 running = max(running, left + performance.transfer_seconds)
             assigned += waiting
             ready_in = self._ready_in(worker, now)
-            idle = worker.encoder_slots - len(encoding)
+            idle = slot_count(worker) - len(encoding)
             workers[worker] = SimulatedWorker(
                 free_in=(*encoding, *[ready_in] * idle),
                 performance=performance,
@@ -325,7 +326,7 @@ class Estimator:
         since = record.launched if unknown else record.ready
         if lifetime is None or since is None or not (worker.assignments or record.attempts):
             return True
-        wait = 0.0 if worker.spare_slots > 0 else max(0.0, worker.next_slot_free_at - now)
+        wait = 0.0 if spare_slots(worker) > 0 else max(0.0, next_slot_free_at(worker) - now)
         if math.isinf(wait):  # the end of what encodes there is not known
             return True
         return now + wait + self.scene_seconds(worker, work) <= since + lifetime

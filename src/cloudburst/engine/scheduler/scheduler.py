@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from cloudburst.engine.encoder_slots import grant_slots
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
@@ -106,7 +107,7 @@ class Scheduler:
                 have another reason.
         """
         if changed_worker is not None:
-            changed_worker.grant_slots()
+            grant_slots(changed_worker)
             self._update_times(changed_worker)
             self._workers.refresh(changed_worker)
         if not self.closed:

@@ -7,6 +7,7 @@ from itertools import islice
 
 import anyio
 
+from cloudburst.engine.encoder_slots import next_slot_free_at, spare_slots
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.workers import WorkerIndex
@@ -124,7 +125,7 @@ class Speculation:
             backend = worker.backend
             if not (backend.cancels_encodes and self._estimator.has_measured(backend, "encode")):
                 continue
-            wait = 0.0 if worker.spare_slots > 0 else worker.next_slot_free_at - now
+            wait = 0.0 if spare_slots(worker) > 0 else next_slot_free_at(worker) - now
             takes = self._copy_seconds(assignment, worker, slowness=worker.slowness)
             if wait + takes < left and self._estimator.can_finish(worker, ticket.work):
                 return worker

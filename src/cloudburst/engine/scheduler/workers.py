@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from cloudburst.engine.encoder_slots import has_room, next_slot_free_at, spare_slots
 from cloudburst.engine.pool_state import (
     Assignment,
     PoolWorker,
@@ -61,9 +62,9 @@ class WorkerIndex:
     def refresh(self, worker: PoolWorker) -> None:
         """Update the index after a change of a worker."""
         known, slots = worker in self._workers, worker.backend.encoder_slots
-        _update(self._with_free_slot, worker, known and worker.has_room(ahead=False))
-        _update(self._with_room_ahead, worker, known and worker.has_room(ahead=True))
-        overbooked = known and not worker.stopping and worker.spare_slots < 0
+        _update(self._with_free_slot, worker, known and has_room(worker, ahead=False))
+        _update(self._with_room_ahead, worker, known and has_room(worker, ahead=True))
+        overbooked = known and not worker.stopping and spare_slots(worker) < 0
         _update(self._overbooked, worker, overbooked)
         starting = known and worker.starting
         _update(self._starting, worker, starting)
@@ -125,7 +126,7 @@ class WorkerIndex:
         """Return the workers that can encode a scene at once, those with most free slots first."""
         return sorted(
             self._with_free_slot,
-            key=lambda worker: (-worker.spare_slots, len(worker.assignments), worker.number),
+            key=lambda worker: (-spare_slots(worker), len(worker.assignments), worker.number),
         )
 
     def free_by(self, time: float) -> list[PoolWorker]:
@@ -140,9 +141,9 @@ class WorkerIndex:
         soon = [
             (free_at, worker)
             for worker in self._with_room_ahead
-            if (free_at := worker.next_slot_free_at) <= time
+            if (free_at := next_slot_free_at(worker)) <= time
         ]
-        soon.sort(key=lambda pair: (-pair[1].spare_slots, pair[0], pair[1].number))
+        soon.sort(key=lambda pair: (-spare_slots(pair[1]), pair[0], pair[1].number))
         return [worker for _, worker in soon]
 
     def has_unanswered_launch(self, run: str) -> bool:
