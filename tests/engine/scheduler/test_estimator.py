@@ -6,9 +6,7 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool_state import PoolWorker, Ticket
-from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.engine.scheduler.queue import FairQueue
-from cloudburst.engine.scheduler.workers import WorkerIndex
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.worker_record import Attempt, PhaseSpan, WorkerRecord
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
@@ -25,7 +23,7 @@ async def test_an_encode_takes_the_time_of_all_slots_that_shared_it():
 
 
 def check_shared_encode(backend):
-    estimator = Estimator([backend], WorkerIndex(), FairQueue(), Measurements())
+    performances = Performances(Measurements())
     ticket = Ticket(
         run="r", scene="s", language="english", audio_seconds=30.0, work=32.0, start=print
     )
@@ -39,12 +37,12 @@ def check_shared_encode(backend):
         max_assignments=1,
         expected_audio_seconds=1.0,
     )
-    estimator.learn_scene(worker, attempt, ticket)
-    performance = estimator.performance(backend)
+    performances.learn_scene(worker, attempt, ticket)
+    performance = performances.of_backend(backend)
     assert performance.encode_seconds(32.0) == pytest.approx(8.0)
     assert performance.transfer_seconds == 1.0
     # The budget divides the time of a scene by the number of slots.
-    assert estimator.slowest.seconds_per_audio_second == pytest.approx(9.0 / 30.0)
+    assert performances.slowest.seconds_per_audio_second == pytest.approx(9.0 / 30.0)
 
 
 @pytest.mark.anyio

@@ -69,7 +69,7 @@ async def test_a_task_is_started_for_a_copy_if_it_is_worth_its_price(hour_usd, t
 
 
 async def test_no_second_task_is_started_for_a_copy_that_the_first_one_cannot_take(monkeypatch):
-    monkeypatch.setattr(Speculation, "worker_for", lambda *_: None)
+    monkeypatch.setattr(Speculation, "_worker_for", lambda *_: None)
     works = [100]
     one = cloud(works, slow_tasks={"fake-1": 4.0})
     _, report = await render(one, works)

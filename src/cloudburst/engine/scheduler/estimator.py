@@ -1,4 +1,4 @@
-"""Estimator of the performance of a client's workers, and of the times when scenes are done."""
+"""Estimator of the times at which a client's workers are ready and its scenes are done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 
 from cloudburst.engine.encoder_slots import next_slot_free_at, slot_count, spare_slots
-from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
+from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
 from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
@@ -18,17 +18,14 @@ from cloudburst.engine.forecast.simulation import (
     SimulatedWorker,
 )
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
-from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.engine.uplink import Uplink
-from cloudburst.engine.worker_record import Attempt
-from cloudburst.models.performance import Measure, Performance, Sample
+from cloudburst.models.limits import Limits
+from cloudburst.models.performance import Performance
+from cloudburst.models.tier import Tier
 from cloudburst.ports import Backend
 
-MIN_ENCODES_FOR_SPEED = 3
-"""Number of measured encodes of a kind of worker from which the speed of a single worker is
-compared with them."""
 SEND_AHEAD_SECONDS = 10.0
 """Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
 to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
@@ -51,9 +48,13 @@ class PoolSnapshot:
 
 
 class Estimator:
-    """Estimator that learns from the times measured on this client's workers.
+    """Estimator of what the workers of a client will have done by when.
 
-    Scheduling uses the expected times of `performance`; the budget uses the `slowest` times.
+    Args:
+        backends: Backends of the client.
+        workers: Workers of the client.
+        queue: Queue of the client.
+        performances: Expected performance of the workers.
     """
 
     def __init__(
@@ -61,124 +62,14 @@ class Estimator:
         backends: Sequence[Backend],
         workers: WorkerIndex,
         queue: FairQueue,
-        measurements: Measurements,
+        performances: Performances,
     ) -> None:
         self._backends = backends
         self._workers = workers
         self._queue = queue
-        self._measurements = measurements
+        self._performances = performances
         self._snapshot: PoolSnapshot | None = None
-        self._performances: dict[str, Performance] = {}
-        self._slowed: dict[tuple[str, float], Performance] = {}  # by backend and slowness
-        self._new_samples: list[Sample] = []
-        self._speeds = WorkerSpeeds(self._known_performance)
         self._copies: dict[Assignment, None] = {}
-        self.slowest = SlowestTimes()
-        """Slowest start-up and slowest scene of this client so far, for the budget."""
-
-    # Measurements.
-
-    def learn_startup(self, backend: Backend, seconds: float) -> None:
-        """Add the start-up time of a worker, in seconds, to the measurements."""
-        self.slowest.add_startup(seconds)
-        self._learn(backend, "startup", seconds)
-
-    def learn_scene(self, worker: PoolWorker, attempt: Attempt, ticket: Ticket) -> None:
-        """Add the times of an attempt that has made a video to the measurements.
-
-        The time of an encode is the sum over all encoder slots that have taken part in it.
-        """
-        shared = attempt.shared_seconds
-        took = sum(span.ended_at - span.started_at for span in attempt.spans)
-        self.slowest.add_scene(took + shared, ticket.audio_seconds)
-        transfer = attempt.seconds("upload") + attempt.seconds("download")
-        transfer -= attempt.uplink_wait_seconds or 0.0  # the uplink is forecast separately
-        encode = attempt.seconds("encode") + shared
-        self._speeds.learn(worker, encode, ticket.work)
-        self._learn(worker.backend, "encode", encode, ticket.work)
-        self._learn(worker.backend, "transfer", transfer, ticket.work)
-
-    def learn_uplink(self, backend: Backend, uplink: Uplink) -> None:
-        """Add the speed of the uplink to the measurements, if it was measured."""
-        known = self.performance(backend).uplink_seconds_per_megabyte
-        speed = uplink.measured_speed(known=1e6 / known if known else math.inf)
-        if speed is not None:
-            self._learn(backend, "uplink", 1e6 / speed)
-
-    def learn_stop(self, backend: Backend, seconds: float) -> None:
-        """Add the time of a worker's stop to the measurements.
-
-        Args:
-            backend: Backend of the worker.
-            seconds: Seconds from the end of the worker's idle time to the end of its bill.
-        """
-        self._learn(backend, "stop", seconds)
-
-    def _learn(self, backend: Backend, measure: Measure, seconds: float, work: float = 0.0) -> None:
-        kind = backend.kind or backend.name
-        sample = Sample(kind=kind, measure=measure, seconds=seconds, work=work)
-        self._measurements.add(sample)
-        if backend.kind:
-            self._new_samples.append(sample)
-        self._performances.clear()
-        self._slowed.clear()
-        self._snapshot = None
-
-    def forget(self, worker: PoolWorker) -> None:
-        """Forget the speed of a worker that has ended."""
-        self._speeds.forget(worker)
-
-    def take_samples(self) -> tuple[Sample, ...]:
-        """Return the samples that were measured since the last call.
-
-        Samples of backends without a ``kind`` are left out, because they are not kept for other
-        runs.
-        """
-        samples = tuple(self._new_samples)
-        self._new_samples.clear()
-        return samples
-
-    def performance(self, backend: Backend) -> Performance:
-        """Return the expected performance of the workers of a backend."""
-        if (known := self._performances.get(backend.name)) is None:
-            known = self._measurements.performance(
-                backend.kind or backend.name, backend.performance
-            )
-            self._performances[backend.name] = known
-        return known
-
-    def worker_performance(self, worker: PoolWorker) -> Performance:
-        """Return the expected performance of a worker, whose own speed was measured."""
-        usual, slowness = self.performance(worker.backend), worker.slowness
-        if slowness == 1:
-            return usual
-        key = worker.backend.name, slowness
-        if key not in self._slowed:
-            self._slowed[key] = usual.slowed(slowness)
-        return self._slowed[key]
-
-    def _known_performance(self, worker: PoolWorker) -> Performance | None:
-        """Return the usual performance of a kind of worker; ``None`` after too few encodes."""
-        kind = worker.backend.kind or worker.backend.name
-        if self._measurements.count(kind, "encode") < MIN_ENCODES_FOR_SPEED:
-            return None
-        return self.performance(worker.backend)
-
-    def has_measured(self, backend: Backend, *measures: Measure) -> bool:
-        """Return whether all given measures of a backend's workers were measured, not assumed."""
-        return self.performance(backend).measured.issuperset(measures)
-
-    # Forecasts.
-
-    def update_encode_ends(self, worker: PoolWorker) -> None:
-        """Update the speed of a worker, and the times at which its encodes are expected to end."""
-        self._speeds.update(worker)
-        encoding = (each for each in worker.assignments if each.state is AssignmentState.ENCODING)
-        worker.encode_ends = tuple(sorted(map(self.encode_end, encoding)))
-
-    def encode_end(self, assignment: Assignment) -> float:
-        """Return the time at which a running encode is expected to end, on anyio's clock."""
-        return encode_end(assignment, self.performance(assignment.worker.backend))
 
     def send_ahead_until(self) -> float:
         """Return the time by which a running encode must end for the next scene to be uploaded now.
@@ -187,9 +78,14 @@ class Estimator:
         that was uploaded is no longer in the queue for other workers. The time is infinite while
         encode and transfer times were not measured.
         """
-        if not all(self.has_measured(backend, "encode", "transfer") for backend in self._backends):
+        if not all(
+            self._performances.has_measured(backend, "encode", "transfer")
+            for backend in self._backends
+        ):
             return math.inf
-        transfer = max(self.performance(each).transfer_seconds for each in self._backends)
+        transfer = max(
+            self._performances.of_backend(each).transfer_seconds for each in self._backends
+        )
         return anyio.current_time() + SEND_AHEAD_SECONDS + 2 * transfer
 
     @property
@@ -217,7 +113,7 @@ class Estimator:
         now, running = anyio.current_time(), 0.0
         workers, assigned = dict[PoolWorker, SimulatedWorker](), list[float]()
         for worker in self._workers.expected():
-            performance = self.worker_performance(worker)
+            performance = self._performances.of_worker(worker)
             encoding, waiting, left = self._assigned(worker, now)
             if left:
                 running = max(running, left + performance.transfer_seconds)
@@ -239,10 +135,37 @@ class Estimator:
             measured=all("encode" in each.performance.measured for each in workers.values()),
         )
 
+    def plan_for(self, works: Iterable[float], tier: Tier, limits: Limits) -> Plan:
+        """Return the plan of a run, assuming that no other run is active and no worker is warm.
+
+        Args:
+            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
+            tier: Size of each task.
+            limits: Limits of the client.
+        """
+        kinds = [
+            WorkerKind(
+                backend=backend.name,
+                tier=tier,
+                performance=self._performances.of_backend(backend),
+                encoder_slots=backend.encoder_slots,
+                max_workers=min(limits.workers, backend.capacity or limits.workers),
+                usd_per_second=backend.usd_per_second,
+            )
+            for backend in self._backends
+        ]
+        return default_plan(
+            works,
+            kinds,
+            max_tasks=limits.workers,
+            hour_usd=limits.hour_usd,
+            deadline=limits.deadline,
+        )
+
     def new_worker(self, backend: Backend) -> NewWorker:
         """Return the kind of worker that a backend starts."""
         price = float(backend.usd_per_second)
-        return NewWorker(self.performance(backend), backend.encoder_slots, price)
+        return NewWorker(self._performances.of_backend(backend), backend.encoder_slots, price)
 
     def _ready_in(self, worker: PoolWorker, now: float) -> float:
         """Return the seconds from now until a worker is expected to be ready."""
@@ -250,7 +173,7 @@ class Estimator:
         if worker.connection is not None or worker.found_running:
             return 0.0
         launched = worker.record.launched
-        startup = self.performance(worker.backend).startup_seconds
+        startup = self._performances.of_backend(worker.backend).startup_seconds
         return _remaining(startup, 0.0 if launched is None else now - launched)
 
     def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float], float]:
@@ -263,7 +186,7 @@ class Estimator:
         encoding, waiting, last = list[float](), list[float](), 0.0
         for each in worker.assignments:
             if each.state is AssignmentState.ENCODING:
-                left = self.encode_end(each) - now
+                left = self._performances.encode_end(each) - now
                 encoding.append(left)
                 if each in self._copies:
                     waiting.append(each.ticket.work)
@@ -280,7 +203,7 @@ class Estimator:
         if other is None:
             return left
         if other.state is AssignmentState.ENCODING:
-            return min(left, self.encode_end(other) - now)
+            return min(left, self._performances.encode_end(other) - now)
         return 0.0  # the other one waits, and is a part of the waiting work
 
     def _load(self, assigned: Iterable[float], running: float) -> Load:
@@ -310,11 +233,6 @@ class Estimator:
             if each.state is AssignmentState.UPLOADING
         )
 
-    def scene_seconds(self, worker: PoolWorker, work: float) -> float:
-        """Return the expected seconds from the upload to the download of a scene on a worker."""
-        performance = self.worker_performance(worker)
-        return performance.transfer_seconds + performance.encode_seconds(work)
-
     def can_finish(self, worker: PoolWorker, work: float) -> bool:
         """Return whether a worker can finish a scene before its task ends by itself.
 
@@ -329,7 +247,7 @@ class Estimator:
         wait = 0.0 if spare_slots(worker) > 0 else max(0.0, next_slot_free_at(worker) - now)
         if math.isinf(wait):  # the end of what encodes there is not known
             return True
-        return now + wait + self.scene_seconds(worker, work) <= since + lifetime
+        return now + wait + self._performances.scene_seconds(worker, work) <= since + lifetime
 
     def is_in_time(self, ticket: Ticket, worker: PoolWorker) -> bool:
         """Return whether a worker would finish a scene within the expected makespan.
@@ -348,24 +266,36 @@ class Estimator:
         known = snapshot.workers.get(worker)
         free_in = min(known.free_in) if known else 0.0
         makespan = snapshot.schedule.unshared_makespan
-        return free_in + self.scene_seconds(worker, ticket.work) <= makespan + _TOLERANCE
+        return (
+            free_in + self._performances.scene_seconds(worker, ticket.work) <= makespan + _TOLERANCE
+        )
 
     def _queue_takes(self, ticket: Ticket, worker: PoolWorker) -> bool:
         """Return whether the queue lasts longer than a scene on a worker that has a free slot.
 
         This is a quick check, without a simulation.
         """
-        seconds = self._queue.total_work * self.performance(worker.backend).seconds_per_work
+        seconds = (
+            self._queue.total_work * self._performances.of_backend(worker.backend).seconds_per_work
+        )
         slots = self._workers.ready_slots + self._workers.starting_slots
-        return seconds / max(slots, 1) > self.scene_seconds(worker, ticket.work)
+        return seconds / max(slots, 1) > self._performances.scene_seconds(worker, ticket.work)
 
     def needless_workers(self) -> list[PoolWorker]:
         """Return the starting workers that are not expected to get a scene."""
-        known = [each for each in self._backends if self.has_measured(each, "startup", "encode")]
+        known = [
+            each
+            for each in self._backends
+            if self._performances.has_measured(each, "startup", "encode")
+        ]
         if not known or not self._workers.ready_slots:
             return []
-        fastest = min(self.performance(backend).seconds_per_work for backend in self._backends)
-        longest_startup = max(self.performance(backend).startup_seconds for backend in known)
+        fastest = min(
+            self._performances.of_backend(backend).seconds_per_work for backend in self._backends
+        )
+        longest_startup = max(
+            self._performances.of_backend(backend).startup_seconds for backend in known
+        )
         if self._queue.total_work * fastest / self._workers.ready_slots > 2 * longest_startup:
             return []  # the queue lasts longer than any start-up: no need to simulate
         snapshot = self.snapshot()

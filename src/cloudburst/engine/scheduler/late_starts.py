@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import anyio
 
 from cloudburst.engine.pool_state import PoolWorker
-from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import WorkerNotReadyError
 from cloudburst.ports import Backend
@@ -39,9 +39,9 @@ class LateStarts:
     are those of callers that have planned the number of their tasks.
     """
 
-    def __init__(self, workers: WorkerIndex, estimator: Estimator) -> None:
+    def __init__(self, workers: WorkerIndex, performances: Performances) -> None:
         self._workers = workers
-        self._estimator = estimator
+        self._performances = performances
         self._ready: Counter[str] = Counter()  # workers that were ready, by backend
 
     def on_ready(self, worker: PoolWorker) -> None:
@@ -90,7 +90,7 @@ class LateStarts:
         backend = worker.backend
         if worker.found is not None or backend.eager or not backend.usd_per_second:
             return math.inf
-        late_after = self._estimator.performance(backend).late_after
+        late_after = self._performances.of_backend(backend).late_after
         return late_after * 2.0**worker.late_starts_before
 
     def to_replace(self, backend: Backend) -> PoolWorker | None:
@@ -106,7 +106,7 @@ class LateStarts:
         return [
             worker
             for worker in self._unreplaced()
-            if worker.overdue and self._estimator.has_measured(worker.backend, "startup")
+            if worker.overdue and self._performances.has_measured(worker.backend, "startup")
         ]
 
     def _unreplaced(self) -> Iterator[PoolWorker]:
@@ -121,7 +121,7 @@ class LateStarts:
             worker: Worker that is not ready.
             reason: Reason why it is not waited for, such as `REPLACED`.
         """
-        usual = self._estimator.performance(worker.backend).startup_seconds
+        usual = self._performances.of_backend(worker.backend).startup_seconds
         error = WorkerNotReadyError(
             f"{worker.record.task} was stopped because it was not ready {self._age(worker):.0f} s "
             f"after its launch; a usual start takes {usual:.0f} s, and {reason}",

@@ -24,6 +24,7 @@ from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.late_starts import REPLACED, LateStarts
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import WorkerRecord
@@ -65,6 +66,7 @@ class Autoscaler:
         queue: Queue of the client.
         health: Limits and circuit breakers of the backends.
         budget: Budget, which decides whether another worker can be paid for.
+        performances: Expected performance of the workers.
         estimator: Estimator of the makespan.
         start: Function that is called with each new worker.
     """
@@ -78,6 +80,7 @@ class Autoscaler:
         queue: FairQueue,
         health: BackendHealth,
         budget: Budget,
+        performances: Performances,
         estimator: Estimator,
         start: Callable[[PoolWorker], None],
     ) -> None:
@@ -94,7 +97,7 @@ class Autoscaler:
         self._situation = 0  # changes when the scaling rule may have another result
         # By backend: the situation of the last decision, and how many workers are still to start.
         self._to_start: dict[str, tuple[int, int]] = {}
-        self._late_starts = LateStarts(workers, estimator)
+        self._late_starts = LateStarts(workers, performances)
         # By backend: late worker that was stopped to make room for another one.
         self._made_room: dict[str, PoolWorker] = {}
         # Times on anyio's clock before which decisions are not made again; of starts by backend.

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import anyio
 
 from cloudburst.engine.encoder_slots import grant_slots
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
+from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.assigner import Assigner
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.kept_workers import KeptWorkers
 from cloudburst.engine.scheduler.paused_runs import PausedRuns
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.scaling import Autoscaler
 from cloudburst.engine.scheduler.speculation import Speculation
@@ -66,8 +68,9 @@ class Scheduler:
         self._queue = queue = FairQueue()
         self._workers = workers = WorkerIndex()
         self._health = BackendHealth(backends, workers, limits)
-        self._estimator = Estimator(backends, workers, queue, measurements)
-        self._budget = Budget(limits.max_usd, self._estimator.slowest, workers)
+        self._performances = performances = Performances(measurements)
+        self._estimator = Estimator(backends, workers, queue, performances)
+        self._budget = Budget(limits.max_usd, performances.slowest, workers)
         self._autoscaler = Autoscaler(
             spec=spec,
             limits=limits,
@@ -75,6 +78,7 @@ class Scheduler:
             queue=queue,
             health=self._health,
             budget=self._budget,
+            performances=performances,
             estimator=self._estimator,
             start=start,
         )
@@ -86,11 +90,18 @@ class Scheduler:
             estimator=self._estimator,
             on_phase_end=self.decide,
         )
-        self._speculation = Speculation(workers, self._estimator, badness=self._autoscaler.badness)
+        self._speculation = Speculation(
+            workers=workers,
+            queue=queue,
+            performances=performances,
+            estimator=self._estimator,
+            badness=self._autoscaler.badness,
+            start_copy=self._assigner.start_copy,
+        )
         unassign, decide = self._assigner.unassign, self._decide_on_scenes
         self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
+        self._kept_workers = KeptWorkers(workers, queue, self._budget)
         self._active_runs = 0
-        self._expected_films = 0
         self._last_tick = 0.0
         self.decision_made = anyio.Event()
         """Event that is set after every decision, and is then replaced by a new event."""
@@ -115,19 +126,19 @@ class Scheduler:
             self._estimator.invalidate()
             if self._limits.speculative_copies:
                 self._speculation.review()
-                self._copy_longest()
+                self._speculation.copy_longest()
             self._assigner.assign_queue()
             self._autoscaler.start_workers()
             self._fail_hopeless()
             self._assigner.move_waiting()
             self._autoscaler.cancel_needless()
-            self._copy_others()
+            self._speculation.copy_others()
         self.decision_made.set()
         self.decision_made = anyio.Event()
 
     def _update_times(self, worker: PoolWorker) -> None:
         """Update the speed of a worker and the expected times of its encodes."""
-        self._estimator.update_encode_ends(worker)
+        self._performances.update_worker(worker)
         self._speculation.note(worker)
 
     def _decide_on_scenes(self) -> None:
@@ -149,27 +160,6 @@ class Scheduler:
         while ticket := self._queue.take(lambda _: True):
             ticket.error = error
             ticket.notify()
-
-    def _copy_longest(self) -> None:
-        """Start the planned copies of scenes that are longer than all waiting ones."""
-        if self._estimator.copies:
-            (longest,) = self._queue.longest_works(1) or (0.0,)
-            self._start_copies(min_work=longest)
-
-    def _copy_others(self) -> None:
-        """Start the planned copies, when no scene waits."""
-        if not (len(self._queue) or self._workers.has_waiting_assignments):
-            self._start_copies(min_work=0.0)
-
-    def _start_copies(self, *, min_work: float) -> None:
-        copies = self._estimator.copies
-        for slow in copies:
-            free = self._speculation.worker_for(slow) if slow.ticket.work >= min_work else None
-            if free is not None:
-                self._assigner.start_copy(slow, free)
-        if copies:
-            left = (slow for slow in copies if slow.ticket.copy is None)
-            self._estimator.plan_copies(left)
 
     def tick(self, worker: PoolWorker) -> None:
         """Update the expected times of a worker, and make decisions again after `TICK_SECONDS`.
@@ -219,42 +209,13 @@ class Scheduler:
             self._active_runs -= 1
             self.release_run(run)
 
-    @contextmanager
-    def expecting_film(self) -> Generator[None]:
+    def expecting_film(self) -> AbstractContextManager[None]:
         """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
-        self._expected_films += 1
-        try:
-            yield
-        finally:
-            self._expected_films -= 1
-            self._wake_workers()
-
-    def _wake_workers(self) -> None:
-        """Let idle workers find out whether they are still kept."""
-        for worker in self._workers:
-            worker.changed.set()
+        return self._kept_workers.expecting_film()
 
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept: for a held run, or as the last one for a film."""
-        if self._is_needed_by_held_run(worker):
-            return True
-        others = (each for each in self._workers if each is not worker)
-        return bool(self._expected_films) and not any(each.usable for each in others)
-
-    def _is_needed_by_held_run(self, worker: PoolWorker) -> bool:
-        """Return whether a scene of a held run may need an idle worker and can still be paid.
-
-        Workers that were started for the run are kept: the scaling rule would start others in their
-        place. Of the other workers, as many are kept as there are scenes.
-        """
-        queue = self._queue
-        if not queue.held_count:
-            return False
-        if not queue.holds(worker.record.run):
-            idle = [each for each in self._workers.ready() if not each.assignments]
-            if worker not in idle[: queue.held_count]:
-                return False
-        return self._budget.allows(worker, queue.shortest_held().audio_seconds)
+        return self._kept_workers.keeps(worker)
 
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
@@ -270,7 +231,7 @@ class Scheduler:
     def release_run(self, run: str) -> None:
         """Let workers take the scenes of a held run; do nothing if the run is not held."""
         if self._queue.release(run):
-            self._wake_workers()
+            self._kept_workers.wake()
             self.decide()
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
@@ -316,9 +277,9 @@ class Scheduler:
         attempt.finished = True
         self._health.on_scene_finished(worker.backend)
         if not ticket.is_film:
-            self._estimator.learn_scene(worker, attempt, ticket)
+            self._performances.learn_scene(worker, attempt, ticket)
             if worker.backend.shares_uplink:
-                self._estimator.learn_uplink(worker.backend, uplink)
+                self._performances.learn_uplink(worker.backend, uplink)
         self._autoscaler.reconsider()
 
     def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:
@@ -385,7 +346,7 @@ class Scheduler:
         self._health.on_ready(worker.backend)
         observed = worker.found is None  # not the start-up of an adopted worker
         if observed and launched is not None and ready is not None:
-            self._estimator.learn_startup(worker.backend, ready - launched)
+            self._performances.learn_startup(worker.backend, ready - launched)
             self._autoscaler.reconsider()
         self._autoscaler.on_ready(worker)
         self.decide(worker)
@@ -406,24 +367,15 @@ class Scheduler:
         """
         self._health.on_ended(worker)
         self._workers.remove(worker)
-        self._estimator.forget(worker)
+        self._performances.forget(worker)
         self._speculation.forget(worker)
         self._budget.add_stopped(worker.record)
         self._autoscaler.reconsider()
         self.on_launch_answered(worker)
 
     def on_settled(self, worker: PoolWorker) -> None:
-        """Measure how long a settled worker was billed for its stop, and learn from it."""
-        record = worker.record
-        usage, launched = record.usage, record.launched
-        if worker.connection is None or record.error:  # it has never worked, or has failed
-            return
-        if usage is None or usage.stopped_at is None or launched is None:
-            return
-        # The launch is the one moment that is known on both clocks.
-        stopped = launched + (usage.stopped_at - usage.created_at)
-        took = stopped - worker.last_used - self._limits.idle
-        self._estimator.learn_stop(worker.backend, max(0.0, took))
+        """Learn from the final bill of a settled worker how long its stop took."""
+        self._performances.learn_stop(worker, idle=self._limits.idle)
 
     def add_to_bill(self, record: WorkerRecord) -> None:
         """Count the cost of a stopped task against the budget. Repeated calls change nothing."""
@@ -433,34 +385,12 @@ class Scheduler:
 
     def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
-        check_lifetimes(tickets, self._backends, self._estimator)
+        check_lifetimes(tickets, self._backends, self._performances)
 
     def plan_for(self, works: Iterable[float]) -> Plan:
-        """Return the plan of a run, assuming that no other run is active and no worker is warm.
-
-        Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-        """
-        kinds = [
-            WorkerKind(
-                backend=backend.name,
-                tier=self._spec.tier,
-                performance=self._estimator.performance(backend),
-                encoder_slots=backend.encoder_slots,
-                max_workers=min(self._limits.workers, backend.capacity or self._limits.workers),
-                usd_per_second=backend.usd_per_second,
-            )
-            for backend in self._backends
-        ]
-        limits = self._limits
-        return default_plan(
-            works,
-            kinds,
-            max_tasks=limits.workers,
-            hour_usd=limits.hour_usd,
-            deadline=limits.deadline,
-        )
+        """Return the plan of a run: see `Estimator.plan_for`."""
+        return self._estimator.plan_for(works, self._spec.tier, self._limits)
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples that were measured since the last call."""
-        return self._estimator.take_samples()
+        return self._performances.take_samples()

@@ -1,4 +1,4 @@
-"""Speculative execution: the choice of slow encodes that are worth a second attempt elsewhere."""
+"""Speculative execution: which slow encodes are worth a second attempt, and on which worker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import anyio
 from cloudburst.engine.encoder_slots import next_slot_free_at, spare_slots
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.performances import Performances
+from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 
 MIN_COPY_MARGIN = 1.1
@@ -33,20 +35,29 @@ class Speculation:
 
     Args:
         workers: Workers of the client.
+        queue: Queue of the client.
+        performances: Expected performance of the workers.
         estimator: Estimator, whose ``copies`` are those that are planned.
         badness: Function that returns a sort key of the best forecast with the estimator's copies.
+        start_copy: Function that starts the copy of a slow encode on a worker.
     """
 
     def __init__(
         self,
-        workers: WorkerIndex,
-        estimator: Estimator,
         *,
+        workers: WorkerIndex,
+        queue: FairQueue,
+        performances: Performances,
+        estimator: Estimator,
         badness: Callable[[], tuple[float, float]],
+        start_copy: Callable[[Assignment, PoolWorker], None],
     ) -> None:
         self._workers = workers
+        self._queue = queue
+        self._performances = performances
         self._estimator = estimator
         self._badness = badness
+        self._start_copy = start_copy
         self._slow: dict[PoolWorker, None] = {}  # workers with an encode that may need a copy
         self._reviewed_at = 0.0
 
@@ -90,7 +101,7 @@ class Speculation:
             return
         for assignment in worker.assignments:
             if self._may_copy(assignment):
-                end = self._estimator.encode_end(assignment)
+                end = self._performances.encode_end(assignment)
                 if end > anyio.current_time() + self._copy_seconds(assignment, worker, slowness=1):
                     yield assignment, end
 
@@ -100,30 +111,51 @@ class Speculation:
             return False
         if ticket.on_copy is None or ticket.suspect or not assignment.worker.usable:
             return False
-        return backend.cancels_encodes and self._estimator.has_measured(backend, "encode")
+        return backend.cancels_encodes and self._performances.has_measured(backend, "encode")
 
     def _copy_seconds(
         self, assignment: Assignment, worker: PoolWorker, *, slowness: float
     ) -> float:
         """Return the seconds that a copy on a worker takes if it is slower than expected."""
-        performance = self._estimator.performance(worker.backend)
+        performance = self._performances.of_backend(worker.backend)
         margin = max(performance.encode_range[1], MIN_COPY_MARGIN)
         encode = slowness * performance.encode_seconds(assignment.ticket.work)
         return performance.transfer_seconds + margin * encode
 
-    def worker_for(self, assignment: Assignment) -> PoolWorker | None:
+    def copy_longest(self) -> None:
+        """Start the planned copies of scenes that are longer than all waiting ones."""
+        if self._estimator.copies:
+            (longest,) = self._queue.longest_works(1) or (0.0,)
+            self._start_copies(min_work=longest)
+
+    def copy_others(self) -> None:
+        """Start the planned copies, when no scene waits."""
+        if not (len(self._queue) or self._workers.has_waiting_assignments):
+            self._start_copies(min_work=0.0)
+
+    def _start_copies(self, *, min_work: float) -> None:
+        copies = self._estimator.copies
+        for slow in copies:
+            free = self._worker_for(slow) if slow.ticket.work >= min_work else None
+            if free is not None:
+                self._start_copy(slow, free)
+        if copies:
+            left = (slow for slow in copies if slow.ticket.copy is None)
+            self._estimator.plan_copies(left)
+
+    def _worker_for(self, assignment: Assignment) -> PoolWorker | None:
         """Return a worker that would encode a copy first; ``None`` if there is none.
 
         It has a free encoder slot, or will have one soon, so that the copy is sent ahead.
         """
         ticket, now = assignment.ticket, anyio.current_time()
-        left = self._estimator.encode_end(assignment) - now
+        left = self._performances.encode_end(assignment) - now
         free = self._workers.with_free_slot()
         for worker in (*free, *self._workers.free_by(self._estimator.send_ahead_until())):
             if worker is assignment.worker or worker.record.task in ticket.avoided_tasks:
                 continue
             backend = worker.backend
-            if not (backend.cancels_encodes and self._estimator.has_measured(backend, "encode")):
+            if not (backend.cancels_encodes and self._performances.has_measured(backend, "encode")):
                 continue
             wait = 0.0 if spare_slots(worker) > 0 else next_slot_free_at(worker) - now
             takes = self._copy_seconds(assignment, worker, slowness=worker.slowness)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from cloudburst.engine.pool_state import Ticket, WorkerState
 from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import ConfigurationError
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_lifetimes(
-    tickets: Iterable[Ticket], backends: Sequence[Backend], estimator: Estimator
+    tickets: Iterable[Ticket], backends: Sequence[Backend], performances: Performances
 ) -> None:
     """Check that the longest scene can be finished within the lifetime of a task.
 
@@ -29,7 +30,7 @@ def check_lifetimes(
             even in the best case.
     """
     ticket = max(tickets, key=lambda ticket: ticket.work, default=None)
-    limited = [(estimator.performance(each), each.lifetime) for each in backends if each.lifetime]
+    limited = [(performances.of_backend(each), each.lifetime) for each in backends if each.lifetime]
     if ticket is None or len(limited) < len(backends):
         return
     performance, lifetime = min(limited, key=lambda pair: _needed(pair[0], ticket.work) - pair[1])

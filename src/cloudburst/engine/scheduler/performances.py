@@ -1,0 +1,153 @@
+"""Expected performance of a client's workers, learned from the times measured on them."""
+
+from __future__ import annotations
+
+import math
+
+from cloudburst.engine.forecast.measurements import Measurements, SlowestTimes
+from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
+from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
+from cloudburst.engine.uplink import Uplink
+from cloudburst.engine.worker_record import Attempt
+from cloudburst.models.performance import Measure, Performance, Sample
+from cloudburst.ports import Backend
+
+MIN_ENCODES_FOR_SPEED = 3
+"""Number of measured encodes of a kind of worker from which the speed of a single worker is
+compared with them."""
+
+
+class Performances:
+    """Expected performance of the workers of each backend, and of single workers.
+
+    Scheduling uses the expected times of `of_backend` and `of_worker`; the budget uses the
+    `slowest` times.
+
+    Args:
+        measurements: Measurements of earlier runs, to which those of this client are added.
+    """
+
+    def __init__(self, measurements: Measurements) -> None:
+        self._measurements = measurements
+        self._of_backends: dict[str, Performance] = {}
+        self._of_workers: dict[tuple[str, float], Performance] = {}  # by backend and slowness
+        self._new_samples: list[Sample] = []
+        self._speeds = WorkerSpeeds(self._known_performance)
+        self.slowest = SlowestTimes()
+        """Slowest start-up and slowest scene of this client so far, for the budget."""
+
+    # Measurements.
+
+    def learn_startup(self, backend: Backend, seconds: float) -> None:
+        """Add the start-up time of a worker, in seconds, to the measurements."""
+        self.slowest.add_startup(seconds)
+        self._learn(backend, "startup", seconds)
+
+    def learn_scene(self, worker: PoolWorker, attempt: Attempt, ticket: Ticket) -> None:
+        """Add the times of an attempt that has made a video to the measurements.
+
+        The time of an encode is the sum over all encoder slots that have taken part in it.
+        """
+        shared = attempt.shared_seconds
+        took = sum(span.ended_at - span.started_at for span in attempt.spans)
+        self.slowest.add_scene(took + shared, ticket.audio_seconds)
+        transfer = attempt.seconds("upload") + attempt.seconds("download")
+        transfer -= attempt.uplink_wait_seconds or 0.0  # the uplink is forecast separately
+        encode = attempt.seconds("encode") + shared
+        self._speeds.learn(worker, encode, ticket.work)
+        self._learn(worker.backend, "encode", encode, ticket.work)
+        self._learn(worker.backend, "transfer", transfer, ticket.work)
+
+    def learn_uplink(self, backend: Backend, uplink: Uplink) -> None:
+        """Add the speed of the uplink to the measurements, if it was measured."""
+        known = self.of_backend(backend).uplink_seconds_per_megabyte
+        speed = uplink.measured_speed(known=1e6 / known if known else math.inf)
+        if speed is not None:
+            self._learn(backend, "uplink", 1e6 / speed)
+
+    def learn_stop(self, worker: PoolWorker, *, idle: float) -> None:
+        """Add the seconds for which a settled worker was billed for its stop to the measurements.
+
+        Args:
+            worker: Worker whose bill is final.
+            idle: Seconds for which it was kept before its stop: `Limits.idle`.
+        """
+        record = worker.record
+        usage, launched = record.usage, record.launched
+        if worker.connection is None or record.error:  # it has never worked, or has failed
+            return
+        if usage is None or usage.stopped_at is None or launched is None:
+            return
+        # The launch is the one moment that is known on both clocks.
+        stopped = launched + (usage.stopped_at - usage.created_at)
+        self._learn(worker.backend, "stop", max(0.0, stopped - worker.last_used - idle))
+
+    def _learn(self, backend: Backend, measure: Measure, seconds: float, work: float = 0.0) -> None:
+        kind = backend.kind or backend.name
+        sample = Sample(kind=kind, measure=measure, seconds=seconds, work=work)
+        self._measurements.add(sample)
+        if backend.kind:
+            self._new_samples.append(sample)
+        self._of_backends.clear()
+        self._of_workers.clear()
+
+    def forget(self, worker: PoolWorker) -> None:
+        """Forget the speed of a worker that has ended."""
+        self._speeds.forget(worker)
+
+    def take_samples(self) -> tuple[Sample, ...]:
+        """Return the samples that were measured since the last call.
+
+        Samples of backends without a ``kind`` are left out, because they are not kept for other
+        runs.
+        """
+        samples = tuple(self._new_samples)
+        self._new_samples.clear()
+        return samples
+
+    # Expected times.
+
+    def of_backend(self, backend: Backend) -> Performance:
+        """Return the expected performance of the workers of a backend."""
+        if (known := self._of_backends.get(backend.name)) is None:
+            known = self._measurements.performance(
+                backend.kind or backend.name, backend.performance
+            )
+            self._of_backends[backend.name] = known
+        return known
+
+    def of_worker(self, worker: PoolWorker) -> Performance:
+        """Return the expected performance of a worker, whose own speed was measured."""
+        usual, slowness = self.of_backend(worker.backend), worker.slowness
+        if slowness == 1:
+            return usual
+        key = worker.backend.name, slowness
+        if key not in self._of_workers:
+            self._of_workers[key] = usual.slowed(slowness)
+        return self._of_workers[key]
+
+    def _known_performance(self, worker: PoolWorker) -> Performance | None:
+        """Return the usual performance of a kind of worker; ``None`` after too few encodes."""
+        kind = worker.backend.kind or worker.backend.name
+        if self._measurements.count(kind, "encode") < MIN_ENCODES_FOR_SPEED:
+            return None
+        return self.of_backend(worker.backend)
+
+    def has_measured(self, backend: Backend, *measures: Measure) -> bool:
+        """Return whether all given measures of a backend's workers were measured, not assumed."""
+        return self.of_backend(backend).measured.issuperset(measures)
+
+    def update_worker(self, worker: PoolWorker) -> None:
+        """Update the speed of a worker, and the times at which its encodes are expected to end."""
+        self._speeds.update(worker)
+        encoding = (each for each in worker.assignments if each.state is AssignmentState.ENCODING)
+        worker.encode_ends = tuple(sorted(map(self.encode_end, encoding)))
+
+    def encode_end(self, assignment: Assignment) -> float:
+        """Return the time at which a running encode is expected to end, on anyio's clock."""
+        return encode_end(assignment, self.of_backend(assignment.worker.backend))
+
+    def scene_seconds(self, worker: PoolWorker, work: float) -> float:
+        """Return the expected seconds from the upload to the download of a scene on a worker."""
+        performance = self.of_worker(worker)
+        return performance.transfer_seconds + performance.encode_seconds(work)
