@@ -85,7 +85,9 @@ def test_replayed_messages_keep_their_place_and_id(box: Outbox) -> None:
     for message in ids[:2]:
         box(outbox.give_up, message, error="HTTP 500", now=5.0, all_of_job=False)
     assert due_ids(box) == [ids[2]]
-    assert box(outbox.replay, [ids[1], "msg_unknown", ids[3]], now=50.0) == [ids[1]]
+    assert box(outbox.replay, "msg_unknown", now=50.0) == 0
+    assert box(outbox.replay, ids[3], now=50.0) == 0, "it is no dead letter"
+    assert box(outbox.replay, ids[1], now=50.0) == 1
     assert due_ids(box, now=49.0) == []
     (found,) = box(outbox.due, now=50.0, of_each_webhook=9)
     assert (found.id, found.attempts, found.error, found.queued_at) == (ids[1], 0, None, 50.0)
@@ -94,8 +96,24 @@ def test_replayed_messages_keep_their_place_and_id(box: Outbox) -> None:
     assert due_ids(box) == [ids[1]]
     box(outbox.delivered, ids[1], now=52.0)
     assert due_ids(box) == [ids[3]]
-    assert box(outbox.replay, None, now=60.0) == [ids[0]]
+    assert box(outbox.replay, None, now=60.0) == 1
     assert due_ids(box) == [ids[0]]
+
+
+def test_all_messages_of_a_job_are_replayed(box: Outbox) -> None:
+    for job in ("job1", "job2"):
+        for webhook in ("main", "billing"):
+            first = box.add(job, 1, webhook=webhook)
+            box.add(job, 2, webhook=webhook)
+            box(outbox.give_up, first, error="HTTP 410", now=5.0, all_of_job=True)
+    assert box(outbox.replay, "job1", now=6.0) == 4
+    assert [row[1:] for row in box.states() if row[0] == "job1"] == [
+        ("billing", 1, "ready"),
+        ("billing", 2, "waiting"),
+        ("main", 1, "ready"),
+        ("main", 2, "waiting"),
+    ]
+    assert box(outbox.count, MessageState.GIVEN_UP) == 4
 
 
 def test_the_wait_after_a_failure_survives_a_replay_of_an_earlier_message(box: Outbox) -> None:
@@ -198,8 +216,9 @@ def test_whatever_happens_the_order_of_a_job_holds(box: Outbox, seed: int) -> No
                 box(outbox.give_up, ready[job].id, error="e", now=now, all_of_job=gone)
             case 5:
                 letters = box(outbox.dead_letters, limit=99)
-                chosen = [letter.id for letter in letters if random.random() < 0.5]
-                box(outbox.replay, chosen, now=now)
+                for letter in letters:
+                    if random.random() < 0.5:
+                        box(outbox.replay, letter.id, now=now)
         for name in "ab":
             states = [row[3] for row in box.states() if row[0] == name and row[3] != "given up"]
             assert states == ["ready", *["waiting"] * (len(states) - 1)][: len(states)]

@@ -41,6 +41,7 @@ _RUN_SUMMARIES = {
     "plan": "Predict the time and cost of rendering; starts nothing.",
     "frame": "Draw one frame of a video as a picture; renders no video.",
     "film": "Join the finished videos of a folder to one film.",
+    "webhooks": "List webhook messages that are not delivered, and replay them.",
 }
 _IMAGE_SUMMARIES = {
     "build": "Build the container image of the render service, without Docker.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -241,39 +241,32 @@ def count(connection: sqlite3.Connection, state: MessageState) -> int:
     return int(number)
 
 
-def replay(
-    connection: sqlite3.Connection, messages: Iterable[str] | None, *, now: float
-) -> list[str]:
-    """Make dead letters ready again, as if they were new, and return their ids.
+def replay(connection: sqlite3.Connection, chosen: str | None, *, now: float) -> int:
+    """Make dead letters ready again, as if they were new, and return their number.
 
     Within a job they are sent in the order of their events, before later events that are not
     delivered yet.
 
     Args:
         connection: Connection in a transaction.
-        messages: Ids; those of messages that are no dead letters are ignored. ``None``: all.
+        chosen: Id of a message, or of a job for all of its messages; ``None`` for all dead letters.
         now: Time in seconds since the epoch.
     """
-    chosen = [None] if messages is None else list(messages)
-    replayed, streams = list[str](), set[tuple[str, str]]()
-    for message in chosen:
-        rows = connection.execute(
-            "UPDATE webhook_messages SET state = 'waiting', attempts = 0, queued_at = ?, "
-            "due_at = ?, ended_at = NULL, error = NULL WHERE state = 'given up' "
-            "AND id = coalesce(?, id) RETURNING id, job, webhook",
-            (now, now, message),
-        )
-        for found, job, webhook in rows.fetchall():
-            replayed.append(found)
-            streams.add((job, webhook))
-    for job, webhook in sorted(streams):
+    condition = "" if chosen is None else "AND ? IN (id, job) "
+    rows = connection.execute(
+        "UPDATE webhook_messages SET state = 'waiting', attempts = 0, queued_at = ?, "  # noqa: S608
+        f"due_at = ?, ended_at = NULL, error = NULL WHERE state = 'given up' {condition}"
+        "RETURNING job, webhook",
+        (now, now, *([] if chosen is None else [chosen])),
+    ).fetchall()
+    for job, webhook in sorted(set(rows)):
         connection.execute(
             "UPDATE webhook_messages SET state = 'waiting' "
             "WHERE job = ? AND webhook = ? AND state = 'ready'",
             (job, webhook),
         )
         _make_ready(connection, job, webhook, now)
-    return replayed
+    return len(rows)
 
 
 def purge(connection: sqlite3.Connection, *, before: float) -> int:
