@@ -12,7 +12,7 @@ import httpx
 
 from cloudburst.webhooks.definitions import Webhook, Webhooks
 from cloudburst.webhooks.delivery import MessageSender, OutboxStorage
-from cloudburst.webhooks.policy import DeliveryPolicy
+from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 
@@ -87,16 +87,19 @@ async def sending(
 ) -> AsyncGenerator[None]:
     """Send the messages of an outbox during the block. Times are those of the event loop."""
     hooks = webhooks if isinstance(webhooks, Webhooks) else Webhooks(webhooks or [webhook()])
-    async with httpx.AsyncClient(transport=httpx.MockTransport(receiver.handle)) as http:
-        sender = MessageSender(
-            storage,
-            hooks,
-            public=http,
-            private=http,
-            policy=policy or DeliveryPolicy(),
-            clock=anyio.current_time,
-        )
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(sender.run)
-            yield
-            tasks.cancel_scope.cancel()
+    @asynccontextmanager
+    async def open_client(*, public_only: bool) -> AsyncGenerator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(receiver.handle)) as http:
+            yield http
+
+    sender = MessageSender(
+        storage,
+        hooks,
+        open_client=open_client,
+        policy=policy or DEFAULT_POLICY,
+        clock=anyio.current_time,
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sender.run)
+        yield
+        tasks.cancel_scope.cancel()

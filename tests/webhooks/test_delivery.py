@@ -357,3 +357,16 @@ async def test_a_lock_that_cannot_be_taken_is_reported(
         assert recorder.messages == []
         lock.unlink()
         await until(lambda: not box.states())
+
+
+async def test_certificate_authorities_that_cannot_be_read_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cloudburst.webhooks.delivery.STORAGE_INTERVAL", 0.05)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    box, recorder = filled(), Recorder()
+    async with serving(recorder, None) as server, delivering(box, hook(server.port), tmp_path):
+        await until(lambda: "no webhooks are sent: " in caplog.text)
+        assert box.states() == [("job1", "main", 1, "ready")]
+        monkeypatch.delenv("SSL_CERT_FILE")
+        await until(lambda: not box.states())

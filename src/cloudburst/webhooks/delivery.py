@@ -12,10 +12,15 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import anyio
 import httpx
@@ -66,6 +71,14 @@ class OpenClient(Protocol):
         ...
 
 
+class _Clients(NamedTuple):
+    """HTTP clients of a sender."""
+
+    public: httpx.AsyncClient
+    """Client that connects to public addresses only."""
+    private: httpx.AsyncClient
+
+
 async def deliver_webhooks(
     storage: OutboxStorage,
     webhooks: Webhooks,
@@ -85,15 +98,10 @@ async def deliver_webhooks(
         policy: Limits and times.
         open_client: Function that opens an HTTP client.
     """
+    sender = MessageSender(storage, webhooks, open_client=open_client, policy=policy)
     with collapse_single():
-        async with (
-            _only_process(folder / LOCK_NAME),
-            open_client(public_only=True) as public,
-            open_client(public_only=False) as private,
-        ):
-            await MessageSender(
-                storage, webhooks, public=public, private=private, policy=policy
-            ).run()
+        async with _only_process(folder / LOCK_NAME):
+            await sender.run()
 
 
 @asynccontextmanager
@@ -130,15 +138,13 @@ class MessageSender:
         storage: OutboxStorage,
         webhooks: Webhooks,
         *,
-        public: httpx.AsyncClient,
-        private: httpx.AsyncClient,
-        policy: DeliveryPolicy = DEFAULT_POLICY,
+        open_client: OpenClient,
+        policy: DeliveryPolicy,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._storage = storage
         self._webhooks = webhooks
-        self._public = public
-        self._private = private
+        self._open_client = open_client
         self._policy = policy
         self._clock = clock
         self._running = dict[tuple[str, str], Message]()
@@ -147,14 +153,32 @@ class MessageSender:
 
     async def run(self) -> None:
         """Send messages until cancelled."""
-        async with anyio.create_task_group() as tasks:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+            clients: _Clients | None = None
             while True:
                 self._one_ended = anyio.Event()
-                for message in self._chosen(await self._due()):
-                    self._running[message.job, message.webhook] = message
-                    tasks.start_soon(self._send, message)
+                chosen = self._chosen(await self._due())
+                # Opened on first use: that reads a file with all certificate authorities.
+                if chosen and clients is None:
+                    clients = await self._open_clients(stack)
+                if clients is not None:
+                    for message in chosen:
+                        self._running[message.job, message.webhook] = message
+                        tasks.start_soon(self._send, message, clients)
                 with anyio.move_on_after(self._policy.poll_interval):
                     await self._one_ended.wait()
+
+    async def _open_clients(self, stack: AsyncExitStack) -> _Clients | None:
+        """Return the HTTP clients; ``None`` if certificate authorities cannot be read."""
+        try:
+            return _Clients(
+                await stack.enter_async_context(self._open_client(public_only=True)),
+                await stack.enter_async_context(self._open_client(public_only=False)),
+            )
+        except OSError as exc:  # of SSL_CERT_FILE, for example
+            logger.warning("no webhooks are sent: %s", describe_error(exc))
+            await anyio.sleep(STORAGE_INTERVAL)
+            return None
 
     async def _due(self) -> Sequence[Message]:
         """Return messages that are due, and among them those that are being sent."""
@@ -186,12 +210,12 @@ class MessageSender:
                 retries += message.attempts > 0
         return chosen
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: Message, clients: _Clients) -> None:
         """Make an attempt, and note its outcome."""
         try:
             body = await self._storage.read(partial(outbox.read_payload, message=message.id))
             if body is not None:
-                outcome = await self._attempt(message, body)
+                outcome = await self._attempt(message, body, clients)
                 await self._record(message, self._note_of(message, outcome))
         except CloudburstError as exc:
             logger.warning("no webhooks are sent: %s", exc)
@@ -200,7 +224,7 @@ class MessageSender:
             del self._running[message.job, message.webhook]
             self._one_ended.set()
 
-    async def _attempt(self, message: Message, body: bytes) -> Outcome:
+    async def _attempt(self, message: Message, body: bytes, clients: _Clients) -> Outcome:
         """Return the outcome of an attempt. No error of it, expected or not, ends the delivery."""
         try:
             webhook = await self._webhook(message)
@@ -213,7 +237,7 @@ class MessageSender:
             return Outcome(error="the webhook is no longer configured", gone=True)
         try:
             return await post_message(
-                self._private if webhook.private else self._public,
+                clients.private if webhook.private else clients.public,
                 webhook,
                 message=message.id,
                 body=body,
