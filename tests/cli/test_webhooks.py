@@ -77,7 +77,11 @@ def test_an_empty_outbox(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["webhooks", "jobs"]) == 0
     assert printed(capsys) == "No undelivered webhook messages in jobs.\n"
     assert main(["webhooks", "jobs", "--json"]) == 0
-    assert json.loads(printed(capsys)) == {"dead_letters": [], "undelivered": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "numbers": {"ready": 0, "waiting": 0, "given up": 0},
+        "dead_letters": [],
+        "undelivered": [],
+    }
 
 
 def fill(connection: sqlite3.Connection) -> None:
@@ -119,6 +123,7 @@ def test_the_list_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     in_database(fill)
     assert main(["webhooks", "jobs", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["numbers"] == {"ready": 1, "waiting": 1, "given up": 3}
     first = found["dead_letters"][0]
     assert (first["job"], first["error"], first["attempts"]) == (JOBS[0], "HTTP 500", 1)
     assert first["ended_at"] == "2026-09-21T14:14:20+00:00"

@@ -152,6 +152,9 @@ def test_webhooks_of_jobs() -> None:
     hooks.check_job_url(URL)
     assert hooks.receivers("job.finished", job_url=URL) == [("all", None), ("job", URL)]
     assert hooks.receivers("scene.failed", job_url=URL) == [("all", None)]
+    assert hooks
+    assert Webhooks(job_secrets=secrets_of)
+    assert not Webhooks()
     assert Webhooks().receivers("job.finished", job_url=None) == []
     with pytest.raises(ConfigurationError, match="cannot name a webhook here"):
         Webhooks().check_job_url(URL)

@@ -27,7 +27,7 @@ from cloudburst.concurrency import poll
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.delivery import deliver_webhooks
+from cloudburst.webhooks.delivery import LOCK_NAME, deliver_webhooks
 from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
 from support import hostile_servers as servers
 from support.hostile_servers import Authority, Handler, Peer, resolve_to_loopback, serving
@@ -369,4 +369,12 @@ async def test_certificate_authorities_that_cannot_be_read_are_reported(
         await until(lambda: "no webhooks are sent: " in caplog.text)
         assert box.states() == [("job1", "main", 1, "ready")]
         monkeypatch.delenv("SSL_CERT_FILE")
+        await until(lambda: not box.states())
+
+
+async def test_a_process_without_webhooks_leaves_the_delivery_to_others(tmp_path: Path) -> None:
+    box, recorder = filled(), Recorder()
+    await deliver_webhooks(box, Webhooks(), folder=tmp_path)
+    assert not await anyio.Path(tmp_path / LOCK_NAME).exists()
+    async with serving(recorder, None) as server, delivering(box, hook(server.port), tmp_path):
         await until(lambda: not box.states())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import standardwebhooks
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst.errors import ConfigurationError, WebhookVerificationError
@@ -43,6 +43,7 @@ def signed(
     return signed_headers(body, message=message, timestamp=int(time.time() - age), keys=keys)
 
 
+@settings(max_examples=30)
 @given(payload=JSON, key=KEYS, message=IDS)
 def test_the_oracle_accepts_our_messages(payload: dict[str, Any], key: bytes, message: str) -> None:
     body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
@@ -50,6 +51,7 @@ def test_the_oracle_accepts_our_messages(payload: dict[str, Any], key: bytes, me
     assert standardwebhooks.Webhook(secret_of(key)).verify(body, headers) == json.loads(body)
 
 
+@settings(max_examples=30)
 @given(payload=JSON, key=KEYS, message=IDS)
 def test_we_accept_messages_of_the_oracle(
     payload: dict[str, Any], key: bytes, message: str

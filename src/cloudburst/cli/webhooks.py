@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -100,17 +100,18 @@ class FoundMessages:
     """Messages in an outbox."""
 
     dead_letters: Sequence[Message]
-    number_of_dead_letters: int
-    """Number of all dead letters, of which the newest are listed."""
+    """Newest dead letters."""
     undelivered: Sequence[tuple[Message, int]]
-    """First undelivered message of each job and webhook, and the number that waits behind it."""
-    number_of_ready: int
-    """Number of all such first messages, of which the oldest are listed."""
+    """First undelivered message of each job and webhook, the oldest first, and the number of
+    messages that wait behind it."""
+    numbers: Mapping[MessageState, int]
+    """Number of all messages in each state."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the messages as JSON, with times in UTC."""
         undelivered = [_to_json(message) | {"behind": n} for message, n in self.undelivered]
-        return {"dead_letters": list(map(_to_json, self.dead_letters)), "undelivered": undelivered}
+        letters = [_to_json(message) for message in self.dead_letters]
+        return {"numbers": self.numbers, "dead_letters": letters, "undelivered": undelivered}
 
 
 class MessageList:
@@ -129,9 +130,11 @@ class MessageList:
             _Row(message, f"{message.type} +{behind}" if behind else message.type, message.due_at)
             for message, behind in found.undelivered
         ]
-        yield from _tables("not delivered yet", "next attempt", waiting, found.number_of_ready)
+        yield from _tables(
+            "not delivered yet", "next attempt", waiting, found.numbers[MessageState.READY]
+        )
         given_up = [_Row(letter, letter.type, letter.ended_at) for letter in found.dead_letters]
-        number = found.number_of_dead_letters
+        number = found.numbers[MessageState.GIVEN_UP]
         yield from _tables("dead letters", "given up", given_up, number)
         if given_up:
             command = Text.assemble("cloudburst webhooks replay ", folder, " --all", style="bold")
@@ -172,9 +175,8 @@ def _tables(title: str, time_header: str, rows: Sequence[_Row], number: int) -> 
 def _read(connection: sqlite3.Connection, limit: int) -> FoundMessages:
     return FoundMessages(
         dead_letters=outbox.dead_letters(connection, limit=limit),
-        number_of_dead_letters=outbox.count(connection, MessageState.GIVEN_UP),
         undelivered=outbox.undelivered(connection, limit=limit),
-        number_of_ready=outbox.count(connection, MessageState.READY),
+        numbers=outbox.count(connection),
     )
 
 

@@ -39,8 +39,7 @@ class Outcome:
     retry_after: float = 0.0
     """Seconds for which the receiver asks to wait."""
     gone: bool = False
-    """True if the webhook no longer exists, so that no further message is sent to it for this
-    job."""
+    """True if the receiver wants no further messages."""
 
 
 DELIVERED = Outcome()

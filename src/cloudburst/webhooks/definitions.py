@@ -143,6 +143,10 @@ class Webhooks:
                 raise ConfigurationError(msg)
             self._webhooks[webhook.name] = webhook
 
+    def __bool__(self) -> bool:
+        """Return whether there can be webhooks."""
+        return bool(self._webhooks) or self._job_secrets is not None
+
     def check_job_url(self, url: str) -> None:
         """Raise `ConfigurationError` if a job may not name this URL."""
         if self._job_secrets is None:
@@ -163,7 +167,7 @@ class Webhooks:
         return list[tuple[str, str | None]](found)
 
     async def find(self, message: Message) -> Webhook | None:
-        """Return the webhook to which a message is sent; ``None`` if it is no longer configured.
+        """Return the webhook to which a message is sent; ``None`` if it is not among these.
 
         Raises `ConfigurationError` if the secrets for a job are not valid. An error of the function
         that returns them is raised as it is.

@@ -45,6 +45,9 @@ LOCK_INTERVAL = 2.0
 """Seconds between two looks whether the process that sends has ended."""
 STORAGE_INTERVAL = 10.0
 """Seconds after which the outbox is used again after an error of the disk."""
+PAUSE_FACTOR = 4
+"""Number by which the time of a look at the outbox is multiplied for the pause after it. With ten
+thousand ready messages, a look takes 20 ms."""
 RECORD_TIMEOUT = 10.0
 """Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
 message would be sent once more."""
@@ -89,7 +92,9 @@ async def deliver_webhooks(
 ) -> None:
     """Deliver the messages in the outbox until cancelled.
 
-    Of several processes with the same folder, one delivers; when it ends, another one goes on.
+    Of several processes with the same folder, one delivers; when it ends, another one goes on. All
+    of them should have the same webhooks. A process without webhooks returns at once, so that it
+    does not keep another one from delivering.
 
     Args:
         storage: Database with the outbox.
@@ -98,6 +103,8 @@ async def deliver_webhooks(
         policy: Limits and times.
         open_client: Function that opens an HTTP client.
     """
+    if not webhooks:
+        return
     sender = MessageSender(storage, webhooks, open_client=open_client, policy=policy)
     with collapse_single():
         async with _only_process(folder / LOCK_NAME):
@@ -157,7 +164,8 @@ class MessageSender:
             clients: _Clients | None = None
             while True:
                 self._one_ended = anyio.Event()
-                chosen = self._chosen(await self._due())
+                due, pause = await self._look()
+                chosen = self._chosen(due)
                 # Opened on first use: that reads a file with all certificate authorities.
                 if chosen and clients is None:
                     clients = await self._open_clients(stack)
@@ -167,6 +175,7 @@ class MessageSender:
                         tasks.start_soon(self._send, message, clients)
                 with anyio.move_on_after(self._policy.poll_interval):
                     await self._one_ended.wait()
+                await anyio.sleep(pause)
 
     async def _open_clients(self, stack: AsyncExitStack) -> _Clients | None:
         """Return the HTTP clients; ``None`` if certificate authorities cannot be read."""
@@ -180,17 +189,21 @@ class MessageSender:
             await anyio.sleep(STORAGE_INTERVAL)
             return None
 
-    async def _due(self) -> Sequence[Message]:
-        """Return messages that are due, and among them those that are being sent."""
+    async def _look(self) -> tuple[Sequence[Message], float]:
+        """Return messages that are due, and the seconds until the outbox may be read again.
+
+        Messages that are being sent are among them.
+        """
+        begin = anyio.current_time()
         look = partial(
             outbox.due, now=self._clock(), of_each_webhook=2 * self._policy.at_once_for_each
         )
         try:
-            return await self._storage.read(look)
+            found = await self._storage.read(look)
         except CloudburstError as exc:
             logger.warning("no webhooks are sent: %s", exc)
-            await anyio.sleep(STORAGE_INTERVAL)
-            return ()
+            return (), STORAGE_INTERVAL
+        return found, PAUSE_FACTOR * (anyio.current_time() - begin)
 
     def _chosen(self, due: Sequence[Message]) -> list[Message]:
         """Return the messages that are sent now."""
@@ -234,7 +247,7 @@ class MessageSender:
             logger.exception("the secrets of webhook %s cannot be read", message.webhook)
             return Outcome(error=f"its secrets cannot be read ({type(exc).__name__})")
         if webhook is None:
-            return Outcome(error="the webhook is no longer configured", gone=True)
+            return Outcome(error="the process that delivers has no webhook of this name")
         try:
             return await post_message(
                 clients.private if webhook.private else clients.public,

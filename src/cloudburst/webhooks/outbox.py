@@ -234,11 +234,10 @@ def undelivered(connection: sqlite3.Connection, *, limit: int) -> list[tuple[Mes
     return [(_message(row[:-1]), row[-1]) for row in rows]
 
 
-def count(connection: sqlite3.Connection, state: MessageState) -> int:
-    """Return the number of messages in a state."""
-    query = "SELECT count(*) FROM webhook_messages WHERE state = ?"
-    (number,) = connection.execute(query, [str(state)]).fetchone()
-    return int(number)
+def count(connection: sqlite3.Connection) -> dict[MessageState, int]:
+    """Return the number of messages in each state."""
+    rows = connection.execute("SELECT state, count(*) FROM webhook_messages GROUP BY state")
+    return dict.fromkeys(MessageState, 0) | {MessageState(state): n for state, n in rows}
 
 
 def replay(connection: sqlite3.Connection, chosen: str | None, *, now: float) -> int:
