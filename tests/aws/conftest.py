@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 from blockbuster import blockbuster_ctx
 
+from support.short_waits import shorten_waits
+
 
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    shorten_waits(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,17 @@ import pytest
 
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.old_calls import account, without_settings, write_env
+from support.short_waits import shorten_waits
 
 
 @pytest.fixture
 def anyio_backend():
     return "asyncio"  # files are read in threads
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    shorten_waits(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

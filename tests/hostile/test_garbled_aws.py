@@ -15,6 +15,7 @@ from cloudburst.models.events import SceneCompleted, WorkerLaunched, WorkerReady
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.case_selection import chosen
 from support.garbling_proxy import KINDS, garbling
+from support.short_waits import shorten_waits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -43,6 +44,11 @@ CASES = [
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    shorten_waits(monkeypatch)
 
 
 @pytest.fixture

@@ -533,7 +533,8 @@ async def test_private_addresses_need_no_ec2():
         assert {call.service for call in emulator.calls} == {"ecs"}
 
 
-async def test_two_hundred_and_fifty_tasks_are_three_calls_a_round():
+async def test_two_hundred_and_fifty_tasks_are_three_calls_a_round(monkeypatch):
+    monkeypatch.setattr("cloudburst.aws.fargate.watcher.FAST_INTERVAL", 0.5)
     with account(**NO_PROCESSES, buckets=RAISED) as emulator:
         settings = settings_of(emulator)
         network = {"awsvpcConfiguration": {"subnets": list(settings.subnets)}}
@@ -551,9 +552,9 @@ async def test_two_hundred_and_fifty_tasks_are_three_calls_a_round():
         async with backend_of(emulator) as backend:
             for it in emulator.tasks:  # launched by somebody else, and adopted
                 await backend.launcher.describe(TaskId(it.arn))
-            await anyio.sleep(1.5)
+            await anyio.sleep(0.75)
             before = count(emulator, "DescribeTasks")
-            await anyio.sleep(3.0)  # none has an address yet: a round each second
+            await anyio.sleep(1.5)  # none has an address yet: a round each half second
             asked = count(emulator, "DescribeTasks") - before
             last = TaskId(emulator.tasks[-1].arn)
             assert (await backend.launcher.describe(last)).usage is not None

@@ -28,6 +28,11 @@ def anyio_backend():
     return ("asyncio", {"loop_factory": VirtualClockLoop})
 
 
+@pytest.fixture
+def short_waits():
+    """Replace the short waits of tests with real time: these are about the intervals."""
+
+
 def described(arn, status="PROVISIONING", *, interface=None, desired="RUNNING", **more):
     details = [{"name": "subnetId", "value": "subnet-1"}]
     if interface:

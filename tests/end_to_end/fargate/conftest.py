@@ -11,6 +11,7 @@ from cloudburst import Client, Limits, Timeouts, fargate
 from cloudburst.models import billing
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_settings import settings_of
+from support.short_waits import shorten_waits
 
 OURS = {
     "worker": (sys.executable, "-m", "cloudburst.service"),
@@ -28,6 +29,11 @@ def anyio_backend():
 def own_state(tmp_path, monkeypatch):
     """Runs are noted in a folder of this test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    shorten_waits(monkeypatch)
 
 
 @pytest.fixture

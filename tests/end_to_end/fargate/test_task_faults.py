@@ -91,7 +91,7 @@ async def test_spot_takes_a_task_back_that_dies(account, scenes, out):
 
 
 async def test_spot_takes_one_after_the_other(account, scenes, out):
-    faults = {n: TaskFault(interrupt_after=1.2) for n in range(4)}
+    faults = {n: TaskFault(interrupt_after=0.8) for n in range(4)}
     with account(worker_environment={"STUB_GENERATE_SECONDS": "1"}, task_faults=faults) as aws:
         limits = Limits(workers=1, attempts=2)
         trial = await spot(aws, scenes(1), out, limits=limits)
