@@ -77,29 +77,39 @@ def webhook(name: str = "main", **others: Any) -> Webhook:
     return Webhook(url=f"https://{name}.example/", secrets=[SECRET], name=name, **others)
 
 
+def sender(
+    storage: OutboxStorage,
+    receiver: Receiver,
+    webhooks: Iterable[Webhook] | Webhooks = (),
+    *,
+    policy: DeliveryPolicy = DEFAULT_POLICY,
+) -> MessageSender:
+    """Return a sender whose times are those of the event loop."""
+
+    @asynccontextmanager
+    async def open_client(*, public_only: bool) -> AsyncGenerator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(receiver.handle)) as http:
+            yield http
+
+    return MessageSender(
+        storage,
+        webhooks if isinstance(webhooks, Webhooks) else Webhooks(webhooks or [webhook()]),
+        open_client=open_client,
+        policy=policy,
+        clock=anyio.current_time,
+    )
+
+
 @asynccontextmanager
 async def sending(
     storage: OutboxStorage,
     receiver: Receiver,
     webhooks: Iterable[Webhook] | Webhooks = (),
     *,
-    policy: DeliveryPolicy | None = None,
+    policy: DeliveryPolicy = DEFAULT_POLICY,
 ) -> AsyncGenerator[None]:
-    """Send the messages of an outbox during the block. Times are those of the event loop."""
-    hooks = webhooks if isinstance(webhooks, Webhooks) else Webhooks(webhooks or [webhook()])
-    @asynccontextmanager
-    async def open_client(*, public_only: bool) -> AsyncGenerator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(receiver.handle)) as http:
-            yield http
-
-    sender = MessageSender(
-        storage,
-        hooks,
-        open_client=open_client,
-        policy=policy or DEFAULT_POLICY,
-        clock=anyio.current_time,
-    )
+    """Send the messages of an outbox during the block."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(sender.run)
+        tasks.start_soon(sender(storage, receiver, webhooks, policy=policy).run)
         yield
         tasks.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections import defaultdict
@@ -17,11 +18,21 @@ import httpx
 import pytest
 
 from cloudburst.errors import JobStorageError
+from cloudburst.testing import VirtualClockLoop
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.definitions import Webhooks
 from cloudburst.webhooks.policy import DEFAULT_POLICY
 from support.outbox import Outbox
-from support.webhook_receiver import SECRET, Post, Receiver, accept, response_of, sending, webhook
+from support.webhook_receiver import (
+    SECRET,
+    Post,
+    Receiver,
+    accept,
+    response_of,
+    sender,
+    sending,
+    webhook,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -338,26 +349,72 @@ def check_all_arrived(receiver: Receiver, jobs: str, count: int) -> None:
         assert [body for body in first_seen if body[0] == job] == expected
 
 
-@pytest.mark.parametrize("ticks", range(0, 90, 3))
-async def test_cancelled_anywhere_nothing_is_lost(ticks: int) -> None:
-    async def slow_accept(_post: Post) -> int:
-        await anyio.lowlevel.checkpoint()
-        return 200
+class ThreadedOutbox(Outbox):
+    """Outbox whose calls let other tasks run, before and after."""
 
-    box, receiver = Outbox(), Receiver(slow_accept)
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        await anyio.lowlevel.checkpoint()
+        result = self(work)
+        await anyio.lowlevel.checkpoint()
+        return result
+
+    write = read
+
+
+async def slow_accept(_post: Post) -> int:
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    return 200
+
+
+def six_messages() -> ThreadedOutbox:
+    box = ThreadedOutbox()
     for number in (1, 2, 3):
         for job in "ab":
             box.add(job, number, payload=f"{job}.{number}")
-    async with sending(box, receiver):
-        for _ in range(ticks):
-            await anyio.lowlevel.checkpoint()
-    accepted = len(receiver.accepted)
+    return box
+
+
+async def check_the_rest_arrives(box: Outbox, receiver: Receiver) -> None:
     # What was accepted and is still in the outbox is sent twice: at most one of each job.
-    assert len(box.states()) + accepted <= 6 + 2
+    assert 6 <= len(box.states()) + len(receiver.accepted) <= 6 + 2
     async with sending(box, receiver):
         await anyio.sleep(5)
     assert box.states() == []
     check_all_arrived(receiver, "ab", 3)
+
+
+LAST_TICK = 35
+
+
+@pytest.mark.parametrize("ticks", range(LAST_TICK + 1))
+async def test_cancelled_anywhere_nothing_is_lost(ticks: int) -> None:
+    box, receiver = six_messages(), Receiver(slow_accept)
+    async with sending(box, receiver):
+        for _ in range(ticks):
+            await anyio.lowlevel.checkpoint()
+    if ticks == LAST_TICK:
+        assert box.states() == [], "the ticks cover the whole delivery"
+    await check_the_rest_arrives(box, receiver)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualClockLoop})])
+@pytest.mark.parametrize("cancellations", [1, 2])
+@pytest.mark.parametrize("ticks", range(1, LAST_TICK + 1, 2))
+async def test_cancellations_of_asyncio_lose_nothing(ticks: int, cancellations: int) -> None:
+    """As ``asyncio.timeout`` and web servers cancel: anyio's shields do not hold them back."""
+    box, receiver = six_messages(), Receiver(slow_accept)
+    others = asyncio.all_tasks()
+    task = asyncio.create_task(sender(box, receiver).run())
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    for _ in range(cancellations):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == others
+    await check_the_rest_arrives(box, receiver)
 
 
 async def test_an_outcome_is_noted_although_the_process_ends() -> None:
