@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cloudburst.jobs import JobQueue
+from cloudburst.web import Jobs
 from cloudburst.webhooks.definitions import EVENT_TYPES
 from cloudburst.webhooks.policy import DEFAULT_POLICY
 from cloudburst.webhooks.signature import decode_secrets, signed_headers
@@ -40,8 +40,8 @@ def run(containing: str) -> dict[str, Any]:
 
 
 def test_the_sender() -> None:
-    space = run("JobQueue")
-    assert isinstance(space["queue"], JobQueue)
+    space = run("Jobs(")
+    assert isinstance(space["jobs"], Jobs)
     assert space["billing"].receives("job.settled")
 
 
