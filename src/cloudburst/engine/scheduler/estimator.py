@@ -29,6 +29,11 @@ from cloudburst.ports import Backend
 SEND_AHEAD_SECONDS = 10.0
 """Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
 to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
+SIMULATION_SECONDS_PER_WORKER = 0.0005
+"""Seconds between two simulations for the same decision, for each worker of the client. A
+simulation takes about 10 microseconds for each worker, so that it uses 2 % of the time."""
+_FEW_WORKERS = 50
+"""Number of workers up to which every decision may simulate them: it takes less than 1 ms."""
 _TOLERANCE = 1e-6
 """Largest difference between two times, in seconds, at which they count as equal."""
 
@@ -99,6 +104,11 @@ class Estimator:
         if planned or self._copies:
             self._copies, self._snapshot = planned, None
 
+    @property
+    def waiting_scenes(self) -> int:
+        """Number of scenes that wait in the queue or for a copy of their encode."""
+        return len(self._queue) + len(self._copies)
+
     def invalidate(self) -> None:
         """Discard the snapshot, because workers or the queue have changed."""
         self._snapshot = None
@@ -134,6 +144,16 @@ class Estimator:
             schedule=load.schedule_on(tuple(workers.values())),
             measured=all("encode" in each.performance.measured for each in workers.values()),
         )
+
+    def next_simulation_at(self) -> float:
+        """Return the time before which workers are not simulated again for the same decision.
+
+        Each scene that ends is a reason to decide again. With many workers, as many scenes end in a
+        second as there could be simulations, which would block the event loop.
+        """
+        workers = len(self._workers)
+        wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
+        return anyio.current_time() + wait
 
     def plan_for(self, works: Iterable[float], tier: Tier, limits: Limits) -> Plan:
         """Return the plan of a run, assuming that no other run is active and no worker is warm.

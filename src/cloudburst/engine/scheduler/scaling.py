@@ -1,4 +1,4 @@
-"""Autoscaler, which starts workers and cancels start-ups that are no longer needed."""
+"""Autoscaler, which starts as many workers as are worth their price."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from cloudburst.engine.forecast.scaling_rule import (
     further_workers,
     next_step,
 )
-from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.late_starts import REPLACED, LateStarts
+from cloudburst.engine.scheduler.needless_starts import NeedlessStarts, cancel_start
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
@@ -42,15 +43,6 @@ that Fargate lets an account launch at once before it limits the rate
 LAUNCHES_PER_DECISION = 10
 """Largest number of launches that one decision begins. For each of them, a key and a certificate
 are made, which blocks the event loop for a millisecond."""
-SIMULATION_SECONDS_PER_WORKER = 0.0005
-"""Seconds between two simulations for the same decision, for each worker of the client. A
-simulation takes about 10 microseconds for each worker, so that it uses 2 % of the time."""
-_FEW_WORKERS = 50
-"""Number of workers up to which every decision may simulate them: it takes less than 1 ms."""
-PAUSE_AFTER_NEEDLESS_START = 60.0
-"""Seconds for which no worker is started on a backend after the start of a needless one was
-cancelled, unless scenes arrive. A task is billed for at least a minute, so what is needed a moment
-after it was needless must not cost more than one task a minute."""
 _MAX_EXPLAINED_RUNS = 100
 """Number of runs for which the client remembers that it has logged why no more tasks are started.
 It is limited because a client may serve any number of runs."""
@@ -100,10 +92,9 @@ class Autoscaler:
         self._late_starts = LateStarts(workers, performances)
         # By backend: late worker that was stopped to make room for another one.
         self._made_room: dict[str, PoolWorker] = {}
-        # Times on anyio's clock before which decisions are not made again; of starts by backend.
+        # By backend: time on anyio's clock before which the scaling rule is not applied again.
         self._next_start: dict[str, float] = {}
-        self._next_cancel = -math.inf
-        self._paused_until: dict[str, float] = {}  # by backend, after a needless start
+        self._needless_starts = NeedlessStarts(workers, estimator)
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
@@ -119,24 +110,22 @@ class Autoscaler:
 
     def on_new_scenes(self) -> None:
         """Decide again how many workers are needed, also after a needless start."""
-        self._paused_until.clear()
+        self._needless_starts.resume()
         self.reconsider()
 
     def start_workers(self) -> None:
         """Start as many workers as the scaling rule says, as far as the budget allows it."""
         limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
-        while self._waiting_scenes > self._claimed_scenes() and len(self._unanswered) < limit:
+        while (
+            self._estimator.waiting_scenes > self._claimed_scenes()
+            and len(self._unanswered) < limit
+        ):
             worker = self._next_worker()
             if worker is None:
                 break
             self._unanswered.add(worker)
             self._add(worker)
         self._make_room()
-
-    @property
-    def _waiting_scenes(self) -> int:
-        """Number of scenes that wait in the queue or for a copy of their encode."""
-        return len(self._queue) + len(self._estimator.copies)
 
     def _first_ticket(self) -> Ticket:
         """Return the next ticket of the queue, or else the first one of which a copy is planned."""
@@ -185,7 +174,7 @@ class Autoscaler:
 
     def _make_room(self) -> None:
         """Stop overdue workers in whose place another one is needed that would exceed a limit."""
-        if self._waiting_scenes <= self._claimed_scenes():
+        if self._estimator.waiting_scenes <= self._claimed_scenes():
             return
         for late in self._late_starts.overdue():
             new = self._new_worker(late.backend, exempt=False)
@@ -221,7 +210,7 @@ class Autoscaler:
                 if copy is None:
                     continue
             exempt = backend.eager or refused or self._all_workers_avoided()
-            if not exempt and copy is None and self._is_paused(backend):
+            if not exempt and copy is None and self._needless_starts.is_paused(backend):
                 continue
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
@@ -233,11 +222,6 @@ class Autoscaler:
                     self._to_start[backend.name] = situation, max(0, number - 1)
                     return worker
         return None
-
-    def _is_paused(self, backend: Backend) -> bool:
-        """Return whether a needless start was cancelled a short time ago, and workers are left."""
-        paused = anyio.current_time() < self._paused_until.get(backend.name, -math.inf)
-        return paused and bool(self._workers.expected())
 
     def _copy_without_worker(self, backend: Backend) -> Assignment | None:
         """Return a slow encode for whose copy a worker may be started on a backend.
@@ -269,30 +253,20 @@ class Autoscaler:
         """Return how many workers of a backend are still to start by the scaling rule.
 
         The rule is applied once in each situation, and with many workers not more often than
-        `_next_simulation` says.
+        `Estimator.next_simulation_at` says.
         """
         situation, number = self._to_start.get(backend.name, (None, 0))
         is_new = situation != self._situation
         too_soon = anyio.current_time() < self._next_start.get(backend.name, -math.inf)
         if (not is_new or too_soon) and (number or self._workers.expected()):
             return number
-        self._next_start[backend.name] = self._next_simulation()
+        self._next_start[backend.name] = self._estimator.next_simulation_at()
         room = self._health.room(backend)
         number = self._number_to_start(backend, room=room)
         self._to_start[backend.name] = self._situation, number
         if backend.usd_per_second and number < room:
             self._explain(backend, number, room)
         return number
-
-    def _next_simulation(self) -> float:
-        """Return the time before which workers are not simulated again for the same decision.
-
-        Each scene that ends is a reason to decide again. With many workers, as many scenes end in a
-        second as there could be simulations, which would block the event loop.
-        """
-        workers = len(self._workers)
-        wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
-        return anyio.current_time() + wait
 
     def _number_to_start(self, backend: Backend, *, room: int) -> int:
         """Return how many workers of a backend to start by the scaling rule, at most ``room``."""
@@ -362,31 +336,12 @@ class Autoscaler:
         return True
 
     def cancel_needless(self) -> None:
-        """Cancel the start-up of workers that are not expected to get a scene.
-
-        While scenes wait, this is decided by a simulation: see `_next_simulation`.
-        """
-        starting = self._workers.starting()
-        if self._limits.idle or not starting:
-            return
-        if self._waiting_scenes or self._workers.has_waiting_assignments:
-            if anyio.current_time() < self._next_cancel:
-                return
-            self._next_cancel = self._next_simulation()
-            starting = tuple(self._estimator.needless_workers())
-        for worker in starting:
-            self._paused_until[worker.backend.name] = (
-                anyio.current_time() + PAUSE_AFTER_NEEDLESS_START
-            )
-            self._cancel(worker)
+        """Cancel the start-up of workers that are not expected to get a scene."""
+        if not self._limits.idle:
+            self._needless_starts.cancel()
 
     def cancel_starting(self, backend: Backend) -> None:
         """Cancel the start-up of all workers of a backend."""
         for worker in self._workers.starting():
             if worker.backend is backend:
-                self._cancel(worker)
-
-    def _cancel(self, worker: PoolWorker) -> None:
-        worker.move_to(WorkerState.STOPPING)
-        worker.scope.cancel()
-        self._workers.refresh(worker)
+                cancel_start(worker, self._workers)
