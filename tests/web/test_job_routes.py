@@ -1,5 +1,6 @@
 """Jobs over HTTP: from the submission to the video, in each framework."""
 
+import signal
 from base64 import b64encode
 from functools import partial
 from itertools import pairwise
@@ -255,6 +256,32 @@ async def test_a_stream_ends_when_its_job_is_deleted(cloud, picture, tmp_path):
         jobs._api.find_job = removed
         answer = await http.get(job["links"]["events"])
     assert (answer.status_code, answer.text) == (200, "")
+
+
+async def test_streams_end_before_the_server_stops(cloud, picture, tmp_path):
+    """It would wait for them otherwise, and would be killed before the tasks are stopped."""
+    cloud.encode = 60.0
+    jobs = Jobs(Client(cloud.backend), tmp_path / "jobs")
+    app, received = fastapi_app(jobs), []
+    server = received.append
+    before = signal.signal(signal.SIGTERM, lambda signum, _: server(signum))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        async with jobs.lifespan(), browser(app, {}) as http:
+            job = (await submit(http, scene(await upload(http, picture)))).json()
+            async with anyio.create_task_group() as tasks:
+                started = anyio.Event()
+                read = partial(read_stream, app, job["links"]["events"], until=b"job.finished")
+                tasks.start_soon(partial(read, started=started))
+                await started.wait()
+                signal.raise_signal(signal.SIGTERM)
+            assert received == [signal.SIGTERM]
+            assert not jobs._api.streams._current
+            assert (await http.get(job["links"]["events"])).text.count("id:") <= 1
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert not cloud.running
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_streams_of_an_owner_are_limited(cloud, picture, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException
 
 from cloudburst import Client
-from cloudburst.web import Jobs
+from cloudburst.web import Jobs, RequestLimits, Webhooks
+from cloudburst.web.access import Folders
 from cloudburst.web.job_operations import OPERATIONS
+from cloudburst.web.submissions import SubmissionRules, _build
 from support.web_apps import browser
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +60,11 @@ def test_bodies_and_documents_are_typed(schema):
     scene = job["properties"]["scenes"]["items"]
     assert scene["required"] == ["name", "image"]
     assert scene["properties"]["options"]["properties"]["effects"]["description"]
+    nothing = Folders((), "")
+    rules = SubmissionRules(
+        owner="", sources=nothing, destinations=nothing, limits=RequestLimits(), webhooks=Webhooks()
+    )
+    assert _build(content["application/json"]["example"], {}, rules).metadata == {"order": 17}
     assert job["properties"]["transition"]["enum"] == ["cut", "fade", "crossfade"]
     assert content["multipart/form-data"]["schema"]["required"] == ["job"]
     reference = submit["responses"]["202"]["content"]["application/json"]["schema"]["$ref"]

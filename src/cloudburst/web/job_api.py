@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import anyio
 from starlette.requests import Request
 
 from cloudburst.errors import ClosedError, UnknownJobError
@@ -36,6 +37,8 @@ class JobApi:
         self.streams = ConcurrencyLimit(limits.streams, "event streams")
         self.open_queue: JobQueue | None = None
         """Queue of the jobs; ``None`` outside the lifespan of the app."""
+        self.stopping = anyio.Event()
+        """Event that is set when the server is about to stop, so that event streams end."""
         self._sources = Folders(sources, "sources")
         self._destinations = Folders(destinations, "destinations")
 

@@ -123,7 +123,7 @@ async def read_events(api: JobApi, request: Request, access: Access) -> Response
         raise HTTPException(400, f"the last event is {short_repr(text)}; expected {expected}")
     if job.state.finished and after == job.last_event:
         return Response(status_code=204)  # browsers do not connect again
-    return EventStreamResponse(_open_stream(api, job, after))
+    return EventStreamResponse(_open_stream(api, job, after), stop=api.stopping)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +26,7 @@ from cloudburst.web.job_documents import JobLinks
 from cloudburst.web.job_operations import OPERATIONS
 from cloudburst.web.operations import Operation
 from cloudburst.web.request_limits import RequestLimits
+from cloudburst.web.server_shutdown import call_on_shutdown
 from cloudburst.webhooks.definitions import Webhooks
 
 if TYPE_CHECKING:
@@ -99,9 +101,10 @@ class Jobs:
             links=self._links,
         )
         async with self._client, queue:
-            self._api.open_queue = queue
+            self._api.open_queue, self._api.stopping = queue, anyio.Event()
             try:
-                yield {"cloudburst": self._client}
+                with call_on_shutdown(self._api.stopping.set):
+                    yield {"cloudburst": self._client}
             finally:
                 self._api.open_queue = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -34,6 +35,19 @@ _SCENE_DESCRIPTIONS = {
     "subtitle": f"Subtitles. {_FILE}; null: no subtitles.",
     "options": "Options that differ from those of the job.",
 }
+_EXAMPLE = {
+    "scenes": [
+        {
+            "name": "intro",
+            "image": "https://example.com/intro.jpg",
+            "audio": "https://example.com/intro.mp3",
+        }
+    ],
+    "options": {"size": "1080p", "effects": ["zoom_in"]},
+    "metadata": {"order": 17},
+}
+"""Job that the page ``/docs`` proposes for a first request."""
+_FORM_EXAMPLE = {"scenes": [{"name": "intro", "image": "intro.jpg", "audio": "intro.mp3"}]}
 
 
 def job_body() -> dict[str, Any]:
@@ -53,7 +67,11 @@ def job_body() -> dict[str, Any]:
         "type": "object",
         "required": [FORM_FIELD],
         "properties": {
-            FORM_FIELD: {"type": "string", "description": "The job, as JSON."},
+            FORM_FIELD: {
+                "type": "string",
+                "description": "The job, as JSON.",
+                "example": json.dumps(_FORM_EXAMPLE),
+            },
             "files": {
                 "type": "array",
                 "items": {"type": "string", "format": "binary"},
@@ -64,7 +82,7 @@ def job_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": job},
+            "application/json": {"schema": job, "example": _EXAMPLE},
             "multipart/form-data": {"schema": form},
         },
     }

@@ -45,6 +45,7 @@ class EventStreamResponse(Response):
         events: Context manager of the iterator. The response starts when it is entered.
         status_code: HTTP status of the stream.
         headers: Further headers of the response.
+        stop: Event after which the response ends early; ``None``: it does not.
     """
 
     media_type = "text/event-stream"
@@ -54,11 +55,14 @@ class EventStreamResponse(Response):
         events: AbstractAsyncContextManager[AsyncIterator[bytes]],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
+        *,
+        stop: anyio.Event | None = None,
     ) -> None:
         own = {"cache-control": "no-store", "x-accel-buffering": "no"}
         super().__init__(status_code=status_code, headers=own | dict(headers or {}))
         del self.headers["content-length"]
         self._events = events
+        self._stop = stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, as an ASGI application."""
@@ -71,8 +75,10 @@ class EventStreamResponse(Response):
                         start = {"type": "http.response.start", "status": self.status_code}
                         await sender.send(start | {"headers": self.raw_headers})
                         tasks.start_soon(sender.keep_alive)
-                        async for event in events:
-                            await sender.send(_body(event))
+                        with anyio.CancelScope() as reading:
+                            tasks.start_soon(self._cancel_on_stop, reading)
+                            async for event in events:
+                                await sender.send(_body(event))
                 except CloudburstError as exc:
                     if sender.started:
                         raise
@@ -80,6 +86,11 @@ class EventStreamResponse(Response):
                 else:
                     await sender.send(_body(b"", more=False))
                 tasks.cancel_scope.cancel()
+
+    async def _cancel_on_stop(self, scope: anyio.CancelScope) -> None:
+        if self._stop is not None:
+            await self._stop.wait()
+            scope.cancel()
 
 
 class _Sender:
