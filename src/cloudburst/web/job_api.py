@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import anyio
 from starlette.requests import Request
@@ -86,7 +87,10 @@ def base_url(request: Request, parts: int) -> str:
 
     ``parts`` is the number of parts of the path of the request below it.
     """
-    path, root = str(request.scope["path"]), str(request.scope.get("root_path", ""))
-    if not path.startswith(root):  # some frameworks remove the part at which an app is mounted
-        path = root + path
-    return "/".join(path.split("/")[:-parts])
+    # Some frameworks remove the part at which an app is mounted from the path.
+    raw = cast("bytes | None", request.scope.get("raw_path"))
+    path = str(request.scope["path"]) if raw is None else raw.decode("latin-1")
+    root = str(request.scope.get("root_path", ""))
+    whole = path if path.startswith(root) else root + path
+    above = whole.rstrip("/").split("/")[:-parts]
+    return "".join(f"/{part}" for part in above if part)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudburst.client import Client
 from cloudburst.errors import CloudburstError
@@ -122,12 +123,20 @@ class Jobs:
         ]
 
     @property
-    def app(self) -> Starlette:
-        """ASGI app with the routes, which any ASGI framework can mount.
+    def app(self) -> ASGIApp:
+        """ASGI app with the routes, which a server can run and any ASGI framework can mount.
 
-        `lifespan` must be part of the lifespan of the outer app.
+        Frameworks do not run the lifespan of a mounted app: give `lifespan` to the outer app.
         """
-        return Starlette(routes=self.routes)
+        inner = Starlette(routes=self.routes, lifespan=self.lifespan)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            path = str(scope.get("path", ""))
+            if path.endswith("/"):  # Litestar adds it to the paths of mounted apps
+                scope = {**scope, "path": path.rstrip("/")}
+            await inner(scope, receive, send)
+
+        return app
 
     def router(self) -> APIRouter:
         """Return a router for FastAPI, whose operations are described on the page ``/docs``."""
