@@ -14,13 +14,8 @@ import pytest
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
-from cloudburst.engine.uplink import (
-    MAX_LARGE_FILES,
-    STALL_CHECK_SECONDS,
-    STALL_SECONDS,
-    LineSpeed,
-    Uplink,
-)
+from cloudburst.engine.uplink import STALL_CHECK_SECONDS, STALL_SECONDS, LineSpeed
+from cloudburst.engine.upload_concurrency import MIN_FILES
 from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.errors import UploadError
 from cloudburst.models.events import SceneEncoding, SceneUploaded
@@ -30,61 +25,20 @@ from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 from support.harness import checked, engine
+from support.lines import SLOW, Line, open_uplink, send_all
 
 pytestmark = pytest.mark.anyio
-
-SLOW = 250_000
-"""Bytes per second of a line of 2 Mbit/s."""
-PACKET = 25_000
-
-
-class Line:
-    """A line that all connections share fairly, with a round trip for each file."""
-
-    def __init__(self, rate, round_trip=0.15):
-        self.rate, self.round_trip = rate, round_trip
-        self._lock = anyio.Lock()
-
-    async def send(self, size):
-        await anyio.sleep(self.round_trip)
-        for start in range(0, size, PACKET):
-            async with self._lock:
-                await anyio.sleep(min(PACKET, size - start) / self.rate)
-
-
-@asynccontextmanager
-async def open_uplink():
-    uplink = Uplink()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(uplink.watch)
-        yield uplink
-        tasks.cancel_scope.cancel()
-
-
-async def send_all(uplink, line, files):
-    """Send files of these names, sizes and times of need; return when each of them has arrived."""
-    began, arrived = anyio.current_time(), {}
-
-    async def send(name, size, needed_in):
-        async with uplink.place(size, needed_at=began + needed_in) as sent:
-            await line.send(size)
-            sent(size)
-        arrived[name] = anyio.current_time() - began
-
-    async with anyio.create_task_group() as tasks:
-        for file in files:
-            tasks.start_soon(send, *file)
-            await anyio.lowlevel.checkpoint()
-    return arrived
 
 
 async def test_files_are_sent_in_the_order_of_need():
     files = [(f"s{number}", 500_000, 100 - number) for number in range(8)]
+    started = {}
     async with open_uplink() as uplink:
-        arrived = await send_all(uplink, Line(SLOW), files)
-    order = sorted(arrived, key=arrived.__getitem__)
+        arrived = await send_all(uplink, Line(SLOW), files, started)
+    order = sorted(started, key=started.__getitem__)
     assert set(order[:2]) == {"s0", "s1"}, "there was room for these when they came"
-    assert order[2:] == [f"s{number}" for number in range(7, 1, -1)]
+    times = [started[f"s{number}"] for number in range(7, 1, -1)]
+    assert times == sorted(times)
     assert arrived["s0"] < 2 * 2 + 0.5, "two share the line"
     assert max(arrived.values()) < 8 * 2 + 0.5, "the line is never unused"
 
@@ -147,10 +101,10 @@ async def test_files_that_stall_do_not_hold_up_the_others(late_answer):
     async with open_uplink() as uplink, anyio.create_task_group() as tasks:
         await send_all(uplink, line, [("measured", 400_000, 0)])
         if late_answer:
-            async with uplink.place(1, needed_at=0) as sent:
+            async with uplink.place(1, needed_at=0) as sending:
                 await anyio.sleep(late_answer)
-                sent(1)
-        for _ in range(MAX_LARGE_FILES):
+                sending.arrived()
+        for _ in range(MIN_FILES):
             tasks.start_soon(stall, uplink)
         await anyio.sleep(0.1)
         arrived = await send_all(uplink, line, [(f"s{n}", 400_000, n) for n in range(5)])
@@ -181,9 +135,9 @@ class FarCloud(FakeCloud):
 
 class FarRenderer(FakeRenderer):
     async def upload(self, scene, options, *, turn, **more):
-        async with turn(self.cloud.size) as sent:
-            await self.cloud.line.send(self.cloud.size)
-            sent(self.cloud.size)
+        async with turn(self.cloud.size) as sending:
+            await self.cloud.line.send(self.cloud.size, sending)
+            sending.arrived()
         return await super().upload(scene, options, **more)
 
 
@@ -287,7 +241,7 @@ async def test_stalled_files_do_not_change_the_measured_speed():
 
         tasks.start_soon(send_all, uplink, Line(SLOW), files)
         await anyio.sleep(9)
-        for _ in range(MAX_LARGE_FILES):
+        for _ in range(MIN_FILES):
             tasks.start_soon(stall)
         await anyio.sleep(60)
         assert not uplink._waiting

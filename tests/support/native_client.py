@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
+import anyio
 import httpx
 
 from cloudburst.adapters.http.native import connect
@@ -39,15 +40,34 @@ async def rendered(studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_v
 
 
 class Turns:
-    """Notes the turns of files, and the bytes that were sent in each of them."""
+    """Notes the turns of files, their waits, and the sizes of those that arrived."""
 
     def __init__(self):
-        self.sizes, self.sent = [], []
+        self.sizes, self.waits, self.arrived = [], [], []
+        self.open = anyio.Event()  # until it is set, a file is paused after a block
+        self.open.set()
+        self.paused = anyio.Event()
 
     @asynccontextmanager
     async def __call__(self, size):
         self.sizes.append(size)
-        yield self.sent.append
+        yield TurnOfFile(self, size)
+
+
+class TurnOfFile:
+    """The turn of one file."""
+
+    def __init__(self, turns, size):
+        self._turns, self._size = turns, size
+
+    async def wait(self, sent):
+        self._turns.waits.append(sent)
+        if sent >= 256 * 1024 and not self._turns.open.is_set():
+            self._turns.paused.set()
+            await self._turns.open.wait()
+
+    def arrived(self):
+        self._turns.arrived.append(self._size)
 
 
 def left_in(folder):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+import math
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import anyio
@@ -21,7 +22,7 @@ from cloudburst.models.events import (
     SceneUploaded,
 )
 from cloudburst.models.scene import Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, OnSent, UploadedScene, at_once
+from cloudburst.ports import DownloadedVideo, EncodedVideo, Sending, UploadedScene, at_once
 
 
 class AttemptPhases:
@@ -42,6 +43,7 @@ class AttemptPhases:
         self._task = assignment.connection.task
         self._renderer = assignment.connection.renderer
         self._waiting_since = 0.0
+        self._waited_until = -math.inf
         self._encode_span = ExitStack()
         self.attempt = assignment.new_attempt()
 
@@ -58,15 +60,27 @@ class AttemptPhases:
         return replace(uploaded, audio_seconds=context.max_audio_seconds)
 
     @asynccontextmanager
-    async def _turn(self, size: int) -> AsyncGenerator[OnSent]:
+    async def _turn(self, size: int) -> AsyncGenerator[Sending]:
         """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
-        self._timeout.suspend()  # files of other scenes are sent
-        needed_at, began = slot_expected_at(self._assignment), anyio.current_time()
-        async with self._uplink.place(size, needed_at=needed_at) as sent:
-            if self.attempt.uplink_wait_seconds is None:
-                self.attempt.uplink_wait_seconds = anyio.current_time() - began
+        needed_at, waiting = slot_expected_at(self._assignment), self._waiting_for_line
+        async with self._uplink.place(size, needed_at=needed_at, waiting=waiting) as sending:
+            yield sending
+
+    @contextmanager
+    def _waiting_for_line(self) -> Generator[None]:
+        """Suspend the timeout while a file waits for the line, and measure the time.
+
+        Time in which several files of the scene wait counts once.
+        """
+        began = anyio.current_time()
+        self._timeout.suspend()
+        try:
+            yield
+        finally:
             self._timeout.renew()
-            yield sent
+            now = anyio.current_time()
+            self.attempt.uplink_wait_seconds += now - max(began, self._waited_until)
+            self._waited_until = now
 
     async def encode(self, uploaded: UploadedScene) -> EncodedVideo:
         """Wait for an encoder slot, here or in the worker's queue, and make the video there."""

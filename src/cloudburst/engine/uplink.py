@@ -3,70 +3,111 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
 import anyio
 
-from cloudburst.ports import OnSent
+from cloudburst.engine.upload_concurrency import UploadConcurrency
+from cloudburst.ports import Sending
 
-MAX_LARGE_FILES = 2
-"""Number of files of any size that are sent at once. One connection fills most lines, and the
-second one uses the line while the first waits for an answer. With more, all files arrive late."""
+BUFFER_BYTES = 256 * 1024
+"""Bytes of a file that are assumed to be in buffers: what the system accepts ahead
+(`cloudburst.adapters.http.transport`), and what is on its way. They have not arrived when they are
+passed to the system."""
 MIN_WINDOW_BYTES = 256 * 1024
 """Bytes of further files that are always sent at once. A slow line of 2 Mbit/s takes a second."""
 WINDOW_SECONDS = 1.0
 """Seconds in which the line sends the further files that are sent at once, at its measured speed.
 This is several round trips, so that many small files fill a fast line."""
+MAX_PAUSE = 45.0
+"""Seconds after which a paused file sends a block. Render services, and proxies, drop a request if
+nothing arrives for 60 s."""
 STALL_SECONDS = 10.0
 """Seconds in addition to the expected time after which a file no longer counts as being sent."""
-STALL_FACTOR = 4.0
-"""Multiple of the time that a file takes alone after which it counts as stalled: other files, and
-other programs, share the line."""
+STALL_BYTES = 2 * BUFFER_BYTES
+"""Bytes that are sent until a file makes progress: a block, and what is in buffers before it."""
+STALL_FACTOR = 2.0
+"""Multiple of the expected time of these bytes after which a file counts as stalled: other programs
+share the line."""
 MIN_BYTES_PER_SECOND = 32_000.0
 """Lowest speed that is assumed for that time: a worker that answers late makes the line look slower
 than it is, and stalled files must not keep their places because of it."""
 STALL_CHECK_SECONDS = 2.0
 """Seconds between two checks for stalled files while other files wait."""
 MIN_FULL_SECONDS = 2.0
-"""Seconds for which files must have waited for the line before its speed is known. In less time,
-files that were sent partly before, and buffers, count too much."""
+"""Seconds for which the line must have been full before its speed is known. In less time, buffers
+count too much."""
 HALF_LIFE_SECONDS = 20.0
 """Seconds of sending after which a measurement has half the weight of a new one."""
 
 
+@dataclass(eq=False, slots=True)
 class _File:
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.stalls_at = math.inf
-        self.admitted = anyio.Event()
-        self.over = False
+    size: int
+    rank: tuple[float, int]
+    """Time at which the file is needed, and a number that no other file has."""
+    left: int = field(init=False)
+    """Bytes that have not arrived, as far as is known."""
+    measured_since: float = -math.inf
+    """Time at which its last bytes arrived, or at which it was started."""
+    stalls_at: float = math.inf
+    admitted: anyio.Event = field(default_factory=anyio.Event)
+    queued: bool = False
+    over: bool = False
+
+    def __post_init__(self) -> None:
+        self.left = self.size
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """File with a place on the line, as its sender sees it."""
+
+    uplink: Uplink
+    file: _File
+    waiting: Callable[[], AbstractContextManager[None]]
+
+    async def wait(self, sent: int) -> None:
+        """Note the progress of the file, and wait as long as it is paused."""
+        if not self.uplink.may_send(self.file, sent):
+            with self.waiting(), anyio.move_on_after(MAX_PAUSE):
+                await self.file.admitted.wait()
+
+    def arrived(self) -> None:
+        """Note that the worker has received the whole file."""
+        self.uplink.note_arrival(self.file)
 
 
 class Uplink:
     """Line from this machine to all workers, on which only a few files are sent at once.
 
     The files that are needed first are sent first. If all were sent at once, they would share the
-    line, and all encodes would begin late.
+    line, and all encodes would begin late. `UploadConcurrency` finds the number of files that fill
+    the line; if it falls, the files that are needed last are paused.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, _File]] = []  # a heap
+        self._waiting: list[tuple[tuple[float, int], _File]] = []  # a heap
         self._order = count()
         self._sending: set[_File] = set()
         self._bytes_sending = 0
         self._has_waiting = anyio.Event()
+        self._concurrency = UploadConcurrency()
         self._speed = LineSpeed()
-        self._full_speed = LineSpeed()  # only while files wait
-        self._was_full = False  # True if files have waited since the last file arrived
+        self._full_speed = LineSpeed()  # only while the line is full
+        self._places_used = False  # True if as many files are sent as may be sent at once
+        self._was_full = False  # True if the line was full since the last bytes arrived
 
     def measured_speed(self, *, known: float) -> float | None:
         """Return the speed of the line in bytes per second; ``None`` if it was not measured.
 
         A line that always had room may be faster than the files that were sent over it. Its speed
-        counts only if it is higher than the known one.
+        counts only if it is higher than the known one. The line is full if files wait, although
+        more files at once are not faster.
 
         Args:
             known: Speed that was measured earlier, in bytes per second; infinite if there is none.
@@ -77,24 +118,27 @@ class Uplink:
         return speed if speed > known else None
 
     @asynccontextmanager
-    async def place(self, size: int, *, needed_at: float) -> AsyncGenerator[OnSent]:
+    async def place(
+        self,
+        size: int,
+        *,
+        needed_at: float,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> AsyncGenerator[Sending]:
         """Wait until the line has a place for a file, which is sent in the ``with`` block.
-
-        Yields a function to be called with the number of bytes that have arrived.
 
         Args:
             size: Size of the file, in bytes.
             needed_at: Time on anyio's clock at which the file is needed. Of the files that wait,
                 the one that is needed first is sent first.
+            waiting: Function that returns a context manager, in which the file waits.
         """
-        file = _File(size)
-        heappush(self._waiting, (needed_at, next(self._order), file))
-        self._admit()
-        if not file.admitted.is_set():
-            self._has_waiting.set()
+        file = _File(size, (needed_at, next(self._order)))
         try:
-            await file.admitted.wait()
-            yield self._note_sent
+            with waiting():
+                self._queue(file)
+                await file.admitted.wait()
+            yield _Sending(self, file, waiting)
         finally:
             file.over = True
             self._release(file)
@@ -110,47 +154,116 @@ class Uplink:
                 now = anyio.current_time()
                 for file in [each for each in self._sending if each.stalls_at <= now]:
                     self._release(file)
+                    self._was_full = self._places_used = False  # it has used a place for nothing
                 self._admit()
 
-    def _note_sent(self, size: int) -> None:
-        self._speed.add(size)
+    def may_send(self, file: _File, sent: int) -> bool:
+        """Note the bytes of a file that were passed to the system; return whether it has a place.
+
+        If it has none, its ``admitted`` event will be set once it has.
+        """
+        self._add(file, max(0, file.size - max(0, sent - BUFFER_BYTES)))
+        if file in self._sending:
+            if self._keeps_place(file):
+                file.stalls_at = self._stall_time(file)
+                return True
+            self._release(file)
+        if not file.queued:
+            file.admitted = anyio.Event()
+            self._queue(file)
+        return file.admitted.is_set()
+
+    def note_arrival(self, file: _File) -> None:
+        """Note that a worker has received a whole file."""
+        self._speed.add(file.size)
+        self._add(file, 0)
+
+    def _add(self, file: _File, left: int) -> None:
+        """Add the bytes of a file that have arrived now to the measurements."""
+        size, now = file.left - left, anyio.current_time()
+        if size <= 0:  # possibly an upload that began again
+            return
+        fills_buffers = file.left == file.size
+        file.left = left
+        if file in self._sending:
+            self._bytes_sending -= size
+        sent = len(self._sending)
+        if self._places_used and file in self._sending and not (fills_buffers and left):
+            files = sent + len(self._waiting)
+            self._concurrency.add(size, since=file.measured_since, now=now, sent=sent, files=files)
+        file.measured_since = now
         if self._was_full:
             self._full_speed.add(size)
         else:
-            self._full_speed.begin(anyio.current_time())
-        self._was_full = bool(self._waiting)
+            self._full_speed.begin(now)
+        self._admit()
+        self._was_full = bool(self._waiting) and self._concurrency.fills_line
+
+    def _queue(self, file: _File) -> None:
+        heappush(self._waiting, (file.rank, file))
+        file.queued = True
+        self._admit()
+        if file.queued:
+            self._has_waiting.set()
 
     def _release(self, file: _File) -> None:
         if file in self._sending:
             self._sending.remove(file)
-            self._bytes_sending -= file.size
+            self._bytes_sending -= file.left
 
     def _admit(self) -> None:
         """Give places to the files that are needed first, as long as there is room."""
         while self._waiting:
             file = self._waiting[0][-1]
             if not file.over:
-                if not self._has_room(file.size):
-                    return
+                if not self._has_room(len(self._sending), self._bytes_sending + file.left):
+                    break
                 self._start(file)
             heappop(self._waiting)
+            file.queued = False
+        used = len(self._sending) >= self._concurrency.limit
+        if used and not self._places_used:
+            self._concurrency.restart(anyio.current_time())
+        self._places_used = used
+        if not self._waiting:
+            self._was_full = False
 
-    def _has_room(self, size: int) -> bool:
-        if len(self._sending) < MAX_LARGE_FILES:
-            return True
+    def _has_room(self, files: int, size: int) -> bool:
+        """Return whether a file may be sent beside others.
+
+        Args:
+            files: Number of the other files.
+            size: Bytes of all of them that have not arrived.
+        """
         window = max(MIN_WINDOW_BYTES, WINDOW_SECONDS * (self._speed.mean or 0.0))
-        return self._bytes_sending + size <= window
+        return files < self._concurrency.limit or size <= window
+
+    def _keeps_place(self, file: _File) -> bool:
+        """Return whether there is room for a file beside those that are needed before it."""
+        if self._has_room(len(self._sending) - 1, self._bytes_sending):
+            return True
+        before = [each for each in self._sending if each.rank < file.rank]
+        return self._has_room(len(before), file.left + sum(each.left for each in before))
 
     def _start(self, file: _File) -> None:
-        now = anyio.current_time()
         if not self._sending:
-            self._speed.begin(now)
-            self._was_full = False  # nothing was sent, or the files have stalled at their workers
-        speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND)
-        file.stalls_at = now + STALL_SECONDS + STALL_FACTOR * file.size / speed
+            self._speed.begin(anyio.current_time())
+            self._was_full = False
+        # The first bytes of a file that was paused have been in buffers.
+        file.measured_since = anyio.current_time() if file.left == file.size else -math.inf
         self._sending.add(file)
-        self._bytes_sending += file.size
+        self._bytes_sending += file.left
+        file.stalls_at = self._stall_time(file)
         file.admitted.set()
+
+    def _stall_time(self, file: _File) -> float:
+        """Return the time at which a file counts as stalled if it makes no progress until then.
+
+        All files at once are expected to share the line.
+        """
+        speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND) / self._concurrency.limit
+        expected = min(file.size, STALL_BYTES) / speed
+        return anyio.current_time() + STALL_SECONDS + STALL_FACTOR * expected
 
 
 class LineSpeed:

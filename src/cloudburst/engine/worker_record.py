@@ -35,9 +35,9 @@ class Attempt:
     """True once the attempt has made the video."""
     shared_seconds: float = 0.0
     """Seconds for which other encoder slots of the worker have encoded parts of the video."""
-    uplink_wait_seconds: float | None = None
-    """Part of the upload, in seconds, in which the first file of the scene waited for a place on
-    the uplink; ``None`` until then."""
+    uplink_wait_seconds: float = 0.0
+    """Part of the upload, in seconds, in which a file of the scene waited for a place on the
+    uplink."""
 
     def seconds(self, phase: Phase) -> float:
         """Return the seconds that the attempt spent in a phase."""

@@ -64,7 +64,31 @@ async def test_a_request_waits_for_its_turn(image, make_scene):
         upload = await renderer.upload(scene, OPTIONS, turn=turns)
         length = int(image.requests[-1].headers["Content-Length"])
         await renderer.encode(upload, progress=ignore)
-    assert (turns.sizes, turns.sent) == ([length], [length - 1])
+    assert (turns.sizes, turns.arrived) == ([length], [length])
+
+
+async def test_a_request_waits_before_each_block(image, make_scene):
+    scene, turns = make_scene("two", image=bytes(3 * BLOCK_BYTES)), Turns()
+    turns.open = anyio.Event()
+    async with to_image(image) as renderer, anyio.create_task_group() as tasks:
+        await make(renderer, make_scene())
+        tasks.start_soon(lambda: renderer.upload(scene, OPTIONS, turn=turns))
+        await until(turns.paused.is_set)
+        assert turns.waits[-1] < 2 * BLOCK_BYTES
+        assert turns.arrived == []
+        turns.open.set()
+    assert turns.waits == sorted(turns.waits)
+    assert turns.waits[-1] > 2 * BLOCK_BYTES
+    assert turns.arrived == turns.sizes
+
+
+async def test_a_request_that_breaks_while_it_is_sent_has_not_arrived(image, make_scene):
+    scene, turns = make_scene("two", image=bytes(3 * BLOCK_BYTES)), Turns()
+    async with to_image(image) as renderer:
+        await make(renderer, make_scene())
+        image.script["POST"] = [BLOCK_BYTES, CUT]
+        await renderer.upload(scene, OPTIONS, turn=turns)
+    assert (len(turns.sizes), turns.arrived) == (1, [])
 
 
 async def test_the_next_scene_is_sent_while_one_encodes(image, make_scene):

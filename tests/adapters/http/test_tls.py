@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from cloudburst.adapters.http import native, onestep, tls
 from cloudburst.adapters.http.certificates import new_secrets
+from cloudburst.adapters.http.transport import UNSENT_BYTES
 from cloudburst.errors import ConfigurationError, WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
@@ -278,7 +279,7 @@ async def test_a_password_in_an_address_is_refused_and_not_shown(connect):
     assert "geheim" not in str(caught.value)
 
 
-async def test_a_silent_connection_is_kept_alive_and_watched(connect):
+async def test_a_silent_connection_is_watched_and_little_waits_to_be_sent(connect):
     import socket
 
     raw = []
@@ -294,6 +295,7 @@ async def test_a_silent_connection_is_kept_alive_and_watched(connect):
                 assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 assert option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
                 assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 90_000
+                assert option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
 
         await renderer._connection.http_client.get("/health", extensions={"trace": look})
     assert raw

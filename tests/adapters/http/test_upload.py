@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.adapters.http import upload
 from cloudburst.adapters.http.native import connect
-from cloudburst.adapters.http.upload_files import FileHasher
+from cloudburst.adapters.http.upload_files import READ_BLOCK_BYTES, FileHasher
 from cloudburst.errors import UploadError, WorkerProtocolError, WorkerStoppedError
 from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
@@ -56,14 +56,28 @@ async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
     sizes = sorted(path.stat().st_size for path in scene.files().values())
     async with to_studio(studio) as renderer:
         await renderer.upload(scene, OPTIONS, turn=turns)
-        assert sorted(turns.sizes) == sorted(turns.sent) == sizes
+        assert sorted(turns.sizes) == sorted(turns.arrived) == sizes
         await renderer.upload(scene, OPTIONS, turn=turns)
     async with to_studio(studio) as renderer:
         studio.script["PUT file"] = [httpx.Response(413, json={"error": "too large"})] * 2
         with pytest.raises(UploadError):
             await renderer.upload(scene, OPTIONS, turn=turns)
-    assert len(turns.sent) == 3, "a file that the worker has, or refuses, does not count"
+    assert len(turns.arrived) == 3, "a file that the worker has, or refuses, does not count"
     assert turns.sizes.count(300_000) == 1
+
+
+async def test_a_file_waits_before_each_block(studio, make_scene):
+    scene, turns = make_scene(image=bytes(3 * READ_BLOCK_BYTES)), Turns()
+    turns.open = anyio.Event()
+    async with to_studio(studio) as renderer, anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: renderer.upload(scene, OPTIONS, turn=turns))
+        with anyio.fail_after(10):
+            await turns.paused.wait()
+        assert scene.image.stat().st_size not in turns.arrived
+        assert max(turns.waits) == READ_BLOCK_BYTES, "it is paused"
+        turns.open.set()
+    assert sorted(set(turns.waits)) == [0, READ_BLOCK_BYTES, 2 * READ_BLOCK_BYTES]
+    assert scene.image.stat().st_size in turns.arrived
 
 
 class LateTurns(Turns):
@@ -76,8 +90,8 @@ class LateTurns(Turns):
     @asynccontextmanager
     async def __call__(self, size):
         await self.come.wait()
-        async with super().__call__(size) as sent:
-            yield sent
+        async with super().__call__(size) as sending:
+            yield sending
 
 
 async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(

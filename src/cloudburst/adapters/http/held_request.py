@@ -20,6 +20,7 @@ from cloudburst.adapters.http.response import (
     translate_library_errors,
 )
 from cloudburst.errors import CloudburstError
+from cloudburst.ports import Sending
 
 VIDEO_PATH = "/create_video_onestep"
 HOLD_TIMEOUT = 50.0
@@ -38,13 +39,16 @@ class HeldRequest(httpx.AsyncByteStream):
     on the encode cannot be stopped, and the request must not be repeated on the same worker.
     """
 
-    def __init__(self, connection: HttpConnection, body: OnestepBody) -> None:
+    def __init__(self, connection: HttpConnection, body: OnestepBody, sending: Sending) -> None:
         self.complete = False
         """True if the last bytes of the body were possibly sent."""
         self.bytes_sent = 0
+        self.held = False
+        """True if all but the last bytes of the body were sent."""
         self.response: WorkerResponse | None = None
         self._connection = connection
         self._body = body
+        self._sending = sending
         self._pieces = body.pieces()
         self._piece = next(self._pieces, None)
         self._bytes_taken = 0
@@ -142,8 +146,13 @@ class HeldRequest(httpx.AsyncByteStream):
         piece, self._piece = self._piece, next(self._pieces, None)
         if piece is None:
             raise StopAsyncIteration
-        block = piece if isinstance(piece, bytes) else await piece.to_base64()
+        if isinstance(piece, bytes):
+            block = piece
+        else:
+            await self._sending.wait(self.bytes_sent)
+            block = await piece.to_base64()
         if self._piece is None:
+            self.held = True
             self._held_or_ended.set()
             with anyio.move_on_after(HOLD_TIMEOUT):
                 await self._released.wait()

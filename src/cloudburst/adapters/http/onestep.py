@@ -60,11 +60,13 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports import (
+    SENDING_AT_ONCE,
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
     RemoteFiles,
+    Sending,
     Turn,
     UploadedScene,
     at_once,
@@ -211,10 +213,11 @@ class OnestepRenderer:
         try:
             body = await OnestepBody.create(staged.scene, staged.options, self._hasher)
             if self._key_accepted:
-                async with turn(body.length) as sent:
-                    request = self._start_request(body)
+                async with turn(body.length) as sending:
+                    request = self._start_request(body, sending)
                     bytes_sent = await request.wait_until_held()
-                    sent(bytes_sent)
+                    if request.held:
+                        sending.arrived()
         except BaseException:
             if request is not None:
                 request.cancel()
@@ -346,11 +349,11 @@ class OnestepRenderer:
         self._closed = True
         self._tasks.cancel_scope.cancel()
 
-    def _start_request(self, body: OnestepBody) -> HeldRequest:
+    def _start_request(self, body: OnestepBody, sending: Sending = SENDING_AT_ONCE) -> HeldRequest:
         if self._closed:
             msg = "the worker is being stopped"
             raise WorkerStoppedError(msg)
-        request = HeldRequest(self._connection, body)
+        request = HeldRequest(self._connection, body, sending)
         self._tasks.start_soon(request.run, name=f"cloudburst request for {body.scene}")
         return request
 

@@ -16,7 +16,7 @@ from cloudburst.adapters.http.upload_files import FileHasher, HashedFile, SceneF
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
-from cloudburst.ports import OnSent, Turn, at_once
+from cloudburst.ports import Sending, Turn, at_once
 from cloudburst.text import describe_error
 
 MIN_BYTES_TO_ASK = 256 * 1024
@@ -55,9 +55,9 @@ class FileUploader:
                 return content.sha256, 0
             bytes_sent = 0
             if not await self._has(content):
-                async with self._in_turn(content, turn) as sent:
-                    bytes_sent = await self._send(file, content)
-                    sent(content.size)
+                async with self._in_turn(content, turn) as sending:
+                    bytes_sent = await self._send(file, content, sending)
+                    sending.arrived()
             self._uploaded.add(content.sha256)
             return content.sha256, bytes_sent
 
@@ -78,7 +78,7 @@ class FileUploader:
         return True
 
     @asynccontextmanager
-    async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[OnSent]:
+    async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[Sending]:
         """Wait for the turn of a file; meanwhile send requests, so that the worker is not idle."""
         waiting, lost = anyio.CancelScope(), list[CloudburstError]()
 
@@ -95,9 +95,9 @@ class FileUploader:
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(use_worker)
-                async with turn(content.size) as sent:
+                async with turn(content.size) as sending:
                     waiting.cancel()
-                    yield sent
+                    yield sending
         if lost:
             raise lost[0]
 
@@ -113,11 +113,11 @@ class FileUploader:
         )
         return response.is_success
 
-    async def _send(self, file: SceneFile, content: HashedFile) -> int:
+    async def _send(self, file: SceneFile, content: HashedFile, sending: Sending) -> int:
         bodies: list[_FileBody] = []
 
         def new_body() -> _FileBody:
-            bodies.append(_FileBody(file, content))
+            bodies.append(_FileBody(file, content, sending))
             return bodies[-1]
 
         response = await self._connection.request_with_retries(
@@ -138,9 +138,10 @@ class FileUploader:
 class _FileBody(httpx.AsyncByteStream):
     """Request body that reads a file in blocks and counts the bytes that were sent."""
 
-    def __init__(self, file: SceneFile, content: HashedFile) -> None:
+    def __init__(self, file: SceneFile, content: HashedFile, sending: Sending) -> None:
         self._file = file
         self._content = content
+        self._sending = sending
         self._offset = 0
         self.bytes_sent = 0
 
@@ -151,6 +152,7 @@ class _FileBody(httpx.AsyncByteStream):
         self.bytes_sent = self._offset
         if self._offset >= self._content.size:
             raise StopAsyncIteration
+        await self._sending.wait(self._offset)
         try:
             block = await self._content.read_block(self._offset)
         except OSError as exc:

@@ -52,7 +52,7 @@ class Performances:
         took = sum(span.ended_at - span.started_at for span in attempt.spans)
         self.slowest.add_scene(took + shared, ticket.audio_seconds)
         transfer = attempt.seconds("upload") + attempt.seconds("download")
-        transfer -= attempt.uplink_wait_seconds or 0.0  # the uplink is forecast separately
+        transfer -= attempt.uplink_wait_seconds  # the uplink is forecast separately
         encode = attempt.seconds("encode") + shared
         self._speeds.learn(worker, encode, ticket.work)
         self._learn(worker.backend, "encode", encode, ticket.work)
