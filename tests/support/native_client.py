@@ -44,7 +44,7 @@ class Turns:
 
     def __init__(self):
         self.sizes, self.waits, self.arrived = [], [], []
-        self.open = anyio.Event()  # until it is set, a file is paused after a block
+        self.open = anyio.Event()  # until it is set, a file is paused once some of it was sent
         self.open.set()
         self.paused = anyio.Event()
 
@@ -62,7 +62,7 @@ class TurnOfFile:
 
     async def wait(self, sent):
         self._turns.waits.append(sent)
-        if sent >= 256 * 1024 and not self._turns.open.is_set():
+        if sent and not self._turns.open.is_set():
             self._turns.paused.set()
             await self._turns.open.wait()
 

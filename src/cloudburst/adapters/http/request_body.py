@@ -20,9 +20,10 @@ from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
 from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.text import describe_error
 
-BLOCK_BYTES = 3 * 64 * 1024
-"""Bytes of a file that one call in a thread reads and converts to base64: a block of 256 KiB. A
-multiple of three, so that base64 needs no padding between blocks."""
+BLOCK_BYTES = 3 * 16 * 1024
+"""Bytes of a file that one call in a thread reads and converts to base64. Several copies of each
+block are in memory for each upload. A multiple of three, so that base64 needs no padding between
+blocks."""
 
 PUBLIC_IMAGE_FIELDS = {
     "input_image": "image",
