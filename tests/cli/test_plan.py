@@ -460,3 +460,21 @@ def test_the_plan_is_for_the_cheaper_processor(
     settings = Settings(protocol=Protocol.NATIVE, architecture=setting)  # type: ignore[arg-type]
     (found,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
     assert f" {chosen} " in found.kind_name
+
+
+def test_plans_include_the_uplink_that_an_earlier_run_has_measured(
+    scenes: Path, capsys: pytest.CaptureFixture[str], account: Settings
+) -> None:
+    cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
+    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud)
+    checked = check_scenes(entries(scenes), RenderOptions(), Limits())
+    size = sum(path.stat().st_size for path in {p for s in checked for p in s.bytes_by_file})
+    options = "--backend", "fargate", "--tier", "STANDARD"
+    _, before = plan(capsys, scenes, *options)
+    write_history([Sample(kind=kind, measure="uplink", seconds=1000e6 / size)])
+    _, after = plan(capsys, scenes, *options)
+    assert before["chosen"]["seconds"] < 200
+    assert after["chosen"]["seconds"] > 1000, "the time in which all files are sent"
+    where = BackendOptions(backend="fargate", tier="STANDARD", deadline=900.0)
+    with pytest.raises(ConfigurationError, match="no plan finishes within 15 min"):
+        apply_plan(job(scenes=entries(scenes)), where, account, workers=None)

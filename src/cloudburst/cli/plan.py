@@ -39,6 +39,7 @@ from cloudburst.cli.plan_choice import (
 from cloudburst.compat import read_settings
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
@@ -97,6 +98,7 @@ def plan_command(
         default_candidates=configured,
         max_tasks=workers or Limits().workers,
         hour_usd=backend.hour_usd,
+        bytes_to_send=total_upload_size(checked),
     )
     view = PlanView(choice, checked, options, backend, price_note(data.prices, settings))
     if json:

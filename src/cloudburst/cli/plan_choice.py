@@ -20,6 +20,7 @@ from cloudburst.engine.forecast.plan import (
     enumerate_plans,
 )
 from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
@@ -56,6 +57,7 @@ def choose(
     default_candidates: Sequence[Candidate],
     max_tasks: int,
     hour_usd: Decimal,
+    bytes_to_send: float = 0.0,
 ) -> Choice:
     """Choose a plan by deadline and budget.
 
@@ -71,8 +73,10 @@ def choose(
         default_candidates: Kinds of workers for a run without deadline and budget.
         max_tasks: Largest number of tasks of a run without deadline and budget.
         hour_usd: Value of an hour of waiting, in USD, for a run without deadline and budget.
+        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
     """
-    plans = enumerate_plans(works, [each.worker_kind for each in candidates])
+    kinds = [each.worker_kind for each in candidates]
+    plans = enumerate_plans(works, kinds, bytes_to_send=bytes_to_send)
     if deadline is not None:
         found = plans.cheapest(deadline=deadline, budget=budget)
         reason = f"the cheapest within {format_duration(deadline)}"
@@ -83,7 +87,13 @@ def choose(
         reason = f"the fastest within {format_usd(budget)}, even if everything is slow"
     else:
         kinds = list(_default_kinds(default_candidates))
-        found = default_plan(works, kinds, max_tasks=max_tasks, hour_usd=hour_usd)
+        found = default_plan(
+            works,
+            kinds,
+            max_tasks=max_tasks,
+            hour_usd=hour_usd,
+            bytes_to_send=bytes_to_send,
+        )
         reason = "what cloudburst render does by default"
         if hour_usd != Limits().hour_usd:
             reason = f"what cloudburst render does with --hour-usd {hour_usd}"
@@ -133,6 +143,7 @@ def apply_plan(
         default_candidates=candidates,
         max_tasks=request.limits.workers,
         hour_usd=request.limits.hour_usd,
+        bytes_to_send=total_upload_size(checked),
     )
     if not choice.fits:
         msg = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)

@@ -146,7 +146,10 @@ async def open_run(
             tickets.append(ticket)
     pool.check_lifetimes(tickets)
     run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
-    run.predicted = pool.predict(ticket.work for ticket in tickets)
+    run.predicted = pool.predict(
+        [ticket.work for ticket in tickets],
+        bytes_to_send=sum(ticket.bytes_to_send for ticket in tickets),
+    )
     with (
         collapse_single(),
         pool.journaled(name, journal) as run.writer,

@@ -164,13 +164,14 @@ class WorkerPool:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
         self._scheduler.check_lifetimes(tickets)
 
-    def predict(self, works: Iterable[float]) -> Prediction:
+    def predict(self, works: Iterable[float], *, bytes_to_send: float = 0.0) -> Prediction:
         """Return the predicted time and cost of a run.
 
         Args:
             works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
+            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
         """
-        return self._scheduler.plan_for(works).prediction
+        return self._scheduler.plan_for(works, bytes_to_send).prediction
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the times of workers that were measured since the last call."""

@@ -1,11 +1,21 @@
-"""Number of bytes that are sent over the uplink for each scene of a run."""
+"""Number of bytes that are sent over the uplink for a run, and for each of its scenes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.models.scene import CheckedScene
+
+
+def total_upload_size(scenes: Iterable[CheckedScene]) -> int:
+    """Return how many bytes are sent for scenes, of which each file counts once.
+
+    Files that workers get from S3 or web servers do not count.
+    """
+    sizes = {path: size for scene in scenes for path, size in scene.bytes_by_file.items()}
+    return sum(sizes.values())
 
 
 def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Ticket]) -> None:

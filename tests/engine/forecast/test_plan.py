@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from cloudburst.engine.forecast.plan import (
     Plan,
     WorkerGroup,
     WorkerKind,
+    default_plan,
     enumerate_plans,
     make_plan,
 )
@@ -221,3 +223,30 @@ def test_prices_are_those_of_the_table() -> None:
     )
     plan = make_plan(Load.from_works([3600.0]), [WorkerGroup(kind=offer, count=1)])
     assert plan.usd == pytest.approx(3600 * rate, abs=Decimal("0.000001"))
+
+
+def test_a_plan_includes_the_time_of_a_measured_uplink() -> None:
+    works, size = [10.0] * 8, 100_000_000
+    far = tasks(4, uplink_seconds_per_megabyte=4.0)
+    alone = make_plan(Load.from_works(works), [WorkerGroup(kind=far, count=4)])
+    slow = make_plan(Load.from_works(works, bytes_to_send=size), [WorkerGroup(kind=far, count=4)])
+    assert alone.seconds == 60 + 2 * 10 + 2
+    assert slow.seconds == pytest.approx(60 + 10 + 400)
+    assert slow.usd == pytest.approx(4 * RATE * (60 - 20 + 10 + 400 + 2 + 25), rel=Decimal("0.01"))
+    fast = make_plan(
+        Load.from_works(works, bytes_to_send=size), [WorkerGroup(kind=tasks(4), count=4)]
+    )
+    assert fast.seconds == alone.seconds
+
+
+def test_a_plan_has_no_task_that_the_uplink_cannot_feed() -> None:
+    works, far = [10.0] * 8, tasks(4, uplink_seconds_per_megabyte=4.0)
+    known = replace(far.performance, measured=frozenset({"startup", "encode"}))
+    far = replace(far, performance=known)
+    chosen = [
+        default_plan(works, [far], max_tasks=4, hour_usd=Decimal(3), bytes_to_send=size).tasks
+        for size in (0, 100_000_000)
+    ]
+    assert chosen == [4, 1]
+    plans = enumerate_plans(works, [far], bytes_to_send=100_000_000).plans
+    assert [plan.tasks for plan in plans] == [1]

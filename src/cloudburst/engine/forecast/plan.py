@@ -152,14 +152,17 @@ class PlanSet:
         return sorted(self.plans, key=lambda plan: (plan.usd, plan.seconds, plan.tasks))
 
 
-def enumerate_plans(works: Iterable[float], kinds: Iterable[WorkerKind]) -> PlanSet:
+def enumerate_plans(
+    works: Iterable[float], kinds: Iterable[WorkerKind], *, bytes_to_send: float = 0.0
+) -> PlanSet:
     """Return the useful plans: billed tasks of one kind, workers that cost nothing, or both.
 
     Args:
         works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
         kinds: Kinds of workers, at least one.
+        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
     """
-    load, kinds = Load.from_works(works), tuple(kinds)
+    load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
     free = _free_groups(kinds, load.scenes)
     found = [make_plan(load, free)] if free else []
     for kind in kinds:
@@ -208,6 +211,7 @@ def default_plan(
     max_tasks: int,
     hour_usd: Decimal,
     deadline: float | None = None,
+    bytes_to_send: float = 0.0,
 ) -> Plan:
     """Return the plan by the scaling rule: all unbilled workers, and the best number of tasks.
 
@@ -217,8 +221,9 @@ def default_plan(
         max_tasks: Largest number of tasks.
         hour_usd: Value of an hour of waiting for the run, in USD.
         deadline: Seconds from the start of the run; ``None``: no deadline.
+        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
     """
-    load, kinds = Load.from_works(works), tuple(kinds)
+    load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
     free = _free_groups(kinds, load.scenes)
     paid = next((kind for kind in kinds if kind.usd_per_second), None)
     if paid is None:
@@ -283,14 +288,16 @@ def _new_worker(kind: WorkerKind, case: _Case = _expected) -> NewWorker:
 
 def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simulation:
     workers = _workers(groups, case)
-    schedule = load.schedule_on(workers)
+    schedule, files_sent = load.schedule_on(workers), load.uplink_bound(workers)
     ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()
     for group in groups:
         worked = 0
         for worker, end in islice(ends, group.count):
             if end > max(worker.free_in):
                 worked += 1
-                billed = worker_billed_seconds(worker, end)
+                # The task waits for its files.
+                waits = files_sent if worker.performance.uplink_seconds_per_megabyte else 0.0
+                billed = worker_billed_seconds(worker, max(end, waits))
                 usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
         used.append(worked)
     return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

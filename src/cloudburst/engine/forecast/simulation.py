@@ -112,11 +112,12 @@ class Load:
     """Number of bytes that the uplink has to send before all scenes can be encoded."""
 
     @classmethod
-    def from_works(cls, works: Iterable[float]) -> Load:
+    def from_works(cls, works: Iterable[float], *, bytes_to_send: float = 0.0) -> Load:
         """Return the load of a run that has not started.
 
         Args:
             works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
+            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
         """
         known = sorted(works, reverse=True)
         others = known[MAX_SCENES_SIMULATED:]
@@ -124,6 +125,7 @@ class Load:
             longest_works=known[:MAX_SCENES_SIMULATED],
             other_scenes=len(others),
             other_work=sum(others),
+            bytes_to_send=bytes_to_send,
         )
 
     @property

@@ -155,11 +155,14 @@ class Estimator:
         wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
         return anyio.current_time() + wait
 
-    def plan_for(self, works: Iterable[float], tier: Tier, limits: Limits) -> Plan:
+    def plan_for(
+        self, works: Iterable[float], bytes_to_send: float, tier: Tier, limits: Limits
+    ) -> Plan:
         """Return the plan of a run, assuming that no other run is active and no worker is warm.
 
         Args:
             works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
+            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
             tier: Size of each task.
             limits: Limits of the client.
         """
@@ -180,6 +183,7 @@ class Estimator:
             max_tasks=limits.workers,
             hour_usd=limits.hour_usd,
             deadline=limits.deadline,
+            bytes_to_send=bytes_to_send,
         )
 
     def new_worker(self, backend: Backend) -> NewWorker:

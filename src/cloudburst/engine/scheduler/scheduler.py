@@ -387,9 +387,9 @@ class Scheduler:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
         check_lifetimes(tickets, self._backends, self._performances)
 
-    def plan_for(self, works: Iterable[float]) -> Plan:
+    def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
         """Return the plan of a run: see `Estimator.plan_for`."""
-        return self._estimator.plan_for(works, self._spec.tier, self._limits)
+        return self._estimator.plan_for(works, bytes_to_send, self._spec.tier, self._limits)
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples that were measured since the last call."""
