@@ -69,8 +69,8 @@ class DownloadFile:
         """
         await self._run(self._open, size)
 
-    async def write(self, block: bytes) -> None:
-        """Append a block."""
+    async def write(self, block: bytes | bytearray) -> None:
+        """Append a block, which must not be changed meanwhile."""
         await self._run(self._write, block)
 
     async def find_problem(
@@ -146,7 +146,7 @@ class DownloadFile:
         self._digest = hashlib.sha256()
         self.size = 0
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, block: bytes | bytearray) -> None:
         if self._file is None:
             return
         remaining = memoryview(block)

@@ -262,12 +262,12 @@ async def _write_body(
                 if file.size + len(block) > source.size:
                     source.fail(f"has more than the {source.size} bytes announced")
                 if len(block) >= WRITE_BLOCK_BYTES:
-                    await file.write(bytes(block))
-                    block.clear()
+                    await file.write(block)
+                    block = bytearray()
     except REQUEST_ERRORS:
-        await file.write(bytes(block))
+        await file.write(block)
         raise
-    await file.write(bytes(block))
+    await file.write(block)
 
 
 def _check_etag(response: httpx.Response, source: FileSource) -> None:
