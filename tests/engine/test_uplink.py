@@ -198,6 +198,7 @@ async def test_a_later_run_starts_no_task_that_the_line_cannot_feed(rate, later)
     assert tasks == [4, later]
     if rate == SLOW:
         assert walls[1] < 1.03 * walls[0], "more tasks would not be faster"
+    assert report.predicted.wall_seconds == pytest.approx(walls[1], rel=0.1)
 
 
 async def test_a_line_with_room_is_not_taken_for_a_slow_one():
