@@ -7,26 +7,22 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 from uuid import uuid4
 
 import anyio
 import httpx
 from anyio import create_task_group
 from anyio.abc import TaskGroup
-from pydantic import BaseModel, StringConstraints
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
 from cloudburst.adapters.http.held_request import VIDEO_PATH, HeldRequest, HoldTimeoutError
-from cloudburst.adapters.http.request_body import PUBLIC_IMAGE_FIELDS, OnestepBody
+from cloudburst.adapters.http.onestep_response import parse_video
+from cloudburst.adapters.http.request_body import OnestepBody
 from cloudburst.adapters.http.response import (
     REQUEST_ERRORS,
-    ErrorBody,
     InvalidAnswerError,
-    VideoSize,
     WorkerResponse,
     key_refused_error,
-    parse_json_as,
 )
 from cloudburst.adapters.http.staged_files import (
     StagedFiles,
@@ -36,22 +32,9 @@ from cloudburst.adapters.http.staged_files import (
     video_folder,
 )
 from cloudburst.adapters.http.upload_files import FileHasher
-from cloudburst.adapters.http.video_download import (
-    VideoSource,
-    check_video_size,
-    download_video,
-)
+from cloudburst.adapters.http.video_download import VideoSource, check_video_size, download_video
 from cloudburst.concurrency import collapse_single
-from cloudburst.errors import (
-    CloudburstError,
-    EncodeError,
-    KeyRefusedError,
-    SceneError,
-    UploadError,
-    WorkerDiskFullError,
-    WorkerProtocolError,
-    WorkerStoppedError,
-)
+from cloudburst.errors import EncodeError, KeyRefusedError, WorkerProtocolError, WorkerStoppedError
 from cloudburst.models import failures
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
@@ -78,17 +61,6 @@ logger = logging.getLogger(__name__)
 MAX_ENCODE_SECONDS_PER_AUDIO_SECOND = 10.0
 """Seconds that the public image may need for each second of audio: it encodes a video up to four
 times, and computes camera movements in Python."""
-
-
-class CreatedVideo(BaseModel):
-    """Successful response to ``POST /create_video_onestep``."""
-
-    download_endpoint: Annotated[
-        str, StringConstraints(pattern=r"^/[A-Za-z0-9._~-][A-Za-z0-9._~/-]{0,200}\z")
-    ]
-    """URL path of the video on the worker. A full URL is refused, because it could name another
-    host, which would receive the key."""
-    size: VideoSize
 
 
 @asynccontextmanager
@@ -295,7 +267,7 @@ class OnestepRenderer:
             response = await self._complete_request(body, request)
         finally:
             await self._staged.pop(upload.reference).remove()
-        video = _parse_video(response, upload.scene)
+        video = parse_video(response, upload.scene)
         check_video_size(video.size, upload)
         self._key_accepted = True
         progress(1.0)
@@ -387,44 +359,3 @@ class OnestepRenderer:
             await self._files.deliver(folder / "video.mp4", video, output.scene, to, remote)
             return video
         raise AssertionError("unreachable: the block does not suppress exceptions")
-
-
-def _parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:
-    if response.status == 200:
-        try:
-            return parse_json_as(CreatedVideo, response.content)
-        except InvalidAnswerError as exc:
-            raise WorkerProtocolError(describe_error(exc)) from exc
-    raise _error(response, scene)
-
-
-def _error(response: WorkerResponse, scene: str) -> CloudburstError:
-    status, reason = response.status, ErrorBody.from_response(response)
-    failure = failures.classify_http_status(status, context="onestep") or failures.UNKNOWN_PROTOCOL
-    if failure.error is KeyRefusedError:
-        return key_refused_error(status)
-    if failure.error is WorkerDiskFullError:
-        return WorkerDiskFullError(f"the worker's disk is full: {reason}")
-    kind = failure.error
-    # The scene would fail for good, so only a reason in the protocol's form counts.
-    final = issubclass(kind, (EncodeError, UploadError)) and not kind.retryable
-    if final and ErrorBody.parse(response) is None:
-        msg = f"{failures.UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
-        return WorkerProtocolError(msg)
-    if kind is EncodeError:
-        return EncodeError(str(reason), scene=scene, field=_field(reason.error))
-    if issubclass(kind, SceneError):
-        return kind(f"{failure.meaning}: {reason}", scene=scene)
-    return kind(f"{failure.summary} (HTTP {status}: {reason})")
-
-
-def _field(error: str) -> str:
-    """Return the input or option that an error names before a colon; empty if it names none.
-
-    Our own render service names the field; the public image does not.
-    """
-    field, colon, _ = error.partition(":")
-    field = PUBLIC_IMAGE_FIELDS.get(field, field)
-    is_input = field in PUBLIC_IMAGE_FIELDS.values()
-    known = is_input or field.partition(".")[0] in RenderOptions.model_fields
-    return field if colon and known else ""
