@@ -11,7 +11,7 @@ from typing import Protocol
 import anyio.to_thread
 
 from cloudburst.earlier_runs import newest_run_with, recover_outputs
-from cloudburst.engine.recovery import RecoveredState
+from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import CloudburstError, SceneFault
 from cloudburst.journal import JournalState
 from cloudburst.models.locations import OutputLocation, S3Object

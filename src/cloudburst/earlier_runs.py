@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudburst.engine.recovery import RecoveredState
+from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import JournalError, OutputExistsError
 from cloudburst.journal import JournalState, journal_folder, journal_paths, read_journal
 from cloudburst.models.journal_entries import ResultEntry

@@ -21,7 +21,7 @@ from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state
-from cloudburst.engine.recovery import RecoveredState
+from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,

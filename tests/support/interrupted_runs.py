@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.engine.open_run import open_run
-from cloudburst.engine.recovery import RecoveredState
+from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.models.journal_entries import (
     Entry,
     LaunchEntry,

@@ -22,9 +22,10 @@ bill is final.
 **Forecast** (``forecast``). Pure functions for the scheduler and for ``cloudburst plan`` compute
 how long scenes take on workers, the makespan of a run, and how many workers are worth their price.
 
-**Journal and recovery** (``journal_writer``, ``recovery``, ``post_mortem_writer``). The journal
-records what happens to scenes and workers. A process that resumes a run restores the run's records
-from the journal, and uses or stops the tasks that earlier processes left running.
+**Journal and recovery** (``journal_writer``, ``recovered_state``, ``recovery``,
+``post_mortem_writer``). The journal records what happens to scenes and workers. A process that
+resumes a run restores the run's records from the journal, and uses or stops the tasks that earlier
+processes left running.
 
 ::
 

@@ -17,12 +17,8 @@ from cloudburst.engine.late_check import COMPLETE_CHECK, InputCheck, LateCheck
 from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
-from cloudburst.engine.recovery import (
-    RecoveredState,
-    TaskRecovery,
-    recover_scene,
-    stopping_leftovers,
-)
+from cloudburst.engine.recovered_state import RecoveredState, recover_scene
+from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_progress import RunProgress
 from cloudburst.engine.scene_record import SceneRecord
