@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
@@ -19,7 +18,6 @@ from trio._core import _run as trio_run
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.late_check import COMPLETE_CHECK, CompletedCheck, InputCheck
-from cloudburst.engine.open_run import open_run
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models import limits
 from cloudburst.models.events import SceneCompleted, SceneFailed
@@ -184,14 +182,10 @@ class Life:
     async def opened(self, e, fate, runs, check):
         journal = fate.journal
         with anyio.move_on_after(self.fate.cancelled.get(fate.name)):
-            async with open_run(
-                fate.name,
+            async with e.open(
                 fate.scenes,
-                e.pool,
-                to={name: Path(f"{name}.mp4") for name in fate.names},
-                timeouts=e.timeouts,
-                limits=e.limits,
-                journal=self.process.journals[fate.name],
+                fate.name,
+                self.process.journals[fate.name],
                 first=scene_entries(fate.scenes),
                 earlier=journal.earlier() if journal.entries else None,
                 input_check=self.input_check(fate, check),

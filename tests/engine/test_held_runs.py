@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
 
 import anyio
 import pytest
 
 from cloudburst.engine.late_check import CompletedCheck, InputCheck
-from cloudburst.engine.open_run import open_run
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
@@ -29,15 +27,7 @@ async def held(e, count, *, seconds, work=10):
         await anyio.sleep(seconds)
         return CompletedCheck(scenes, [])
 
-    async with open_run(
-        "held",
-        scenes,
-        e.pool,
-        to={scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes},
-        timeouts=e.timeouts,
-        limits=e.limits,
-        input_check=InputCheck(finish, continues=True),
-    ) as run:
+    async with e.open(scenes, "held", input_check=InputCheck(finish, continues=True)) as run:
         yield run
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.engine.open_run import open_run
 from cloudburst.engine.post_mortem_writer import POST_MORTEM_GRACE, POST_MORTEM_TIMEOUT
 from cloudburst.errors import NoAnswerError
 from cloudburst.models.failures import classify_stop
@@ -19,7 +18,7 @@ from cloudburst.models.report import Status
 from cloudburst.models.task import TaskId
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
-from support.harness import checked, engine
+from support.harness import engine
 
 pytestmark = pytest.mark.anyio
 
@@ -45,23 +44,10 @@ class Notes:
         return Path("kept") / name
 
 
-def opened(e, scenes, journal, name="run"):
-    scenes = [checked(scene) for scene in scenes]
-    return open_run(
-        name,
-        scenes,
-        e.pool,
-        to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-        timeouts=e.timeouts,
-        limits=e.limits,
-        journal=journal,
-    )
-
-
 async def rendered(cloud, scenes, journal, **limits):
     began = anyio.current_time()
     async with engine(cloud, limits=Limits(workers=1, **limits)) as e:
-        async with opened(e, scenes, journal) as run:
+        async with e.open(scenes, journal=journal) as run:
             report = await run.until_done()
         return report, anyio.current_time() - began
 
@@ -95,10 +81,10 @@ async def test_none_for_our_own_stops_nor_for_spot_nor_without_a_task():
     spot = FakeCloud(encode=10.0, interrupted_tasks={"fake-1": (2.0, 3.0)})
     report, _ = await rendered(spot, ["a"], notes)
     assert "SpotInterruption" in str(report.model_dump()) or len(report.workers) == 2
-    async with engine(FakeCloud(encode=10.0)) as e, opened(e, ["a"], notes):
+    async with engine(FakeCloud(encode=10.0)) as e, e.open("a", journal=notes):
         await anyio.sleep(3)  # and it is left, with a scene under way
     refused = FakeCloud(refuse=[NoAnswerError("lost")] * 50)
-    async with engine(refused) as e, opened(e, ["a"], notes):
+    async with engine(refused) as e, e.open("a", journal=notes):
         await anyio.sleep(3)
     assert not notes.pages
 
@@ -148,7 +134,7 @@ async def test_the_end_of_a_run_waits_for_it_a_few_seconds_and_no_longer():
 async def test_what_comes_late_is_in_a_later_report():
     cloud = FakeCloud(crashing_tasks={"fake-1": 0.0}, post_mortem_takes=POST_MORTEM_GRACE + 2)
     async with engine(cloud, limits=Limits(workers=1)) as e:
-        async with opened(e, ["a"], Notes()) as run:
+        async with e.open("a", journal=Notes()) as run:
             assert (await run.until_done()).workers[0].post_mortem is None
         await anyio.sleep(10)
         assert (await run.report()).workers[0].post_mortem is not None

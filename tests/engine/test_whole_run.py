@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.engine.open_run import open_run
 from cloudburst.engine.scheduler.backend_health import REDUCED_LIMIT_SECONDS
 from cloudburst.errors import (
     AccessDeniedError,
@@ -262,16 +261,7 @@ async def test_a_scene_that_comes_late_from_its_last_attempt_begins_nothing_afre
     cloud = Strangers(boot=1.0)
     scenes = [checked(name) for name in "abcd"]
     async with engine(cloud, limits=Limits(workers=2, attempts=3)) as e:
-        async with open_run(
-            "run",
-            scenes,
-            e.pool,
-            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            timeouts=e.timeouts,
-            limits=e.limits,
-            journal=Slow(),
-        ) as run:
-            report = await run.until_done()
+        report = await e.render(scenes, journal=Slow())
         assert len(cloud.launched) <= 4, "after three in a row it is given up"
         assert all("refused the key" in entry.error for entry in report.scenes)
         # The next run looks anew.
@@ -292,18 +282,6 @@ async def test_no_task_is_billed_while_the_film_is_made():
             left.append(len(cloud.running))
             return Path("film.mp4"), False
 
-    scenes = [checked(name) for name in "ab"]
-    async with (
-        engine(cloud) as e,
-        open_run(
-            "run",
-            scenes,
-            e.pool,
-            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            timeouts=e.timeouts,
-            limits=e.limits,
-            film=Maker(),
-        ) as run,
-    ):
+    async with engine(cloud) as e, e.open("ab", film=Maker()) as run:
         report = await run.until_done()
     assert (report.film, left) == (Path("film.mp4"), [0])

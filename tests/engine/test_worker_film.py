@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 
-from cloudburst.engine.open_run import open_run
 from cloudburst.errors import FilmError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, WorkerFilm
@@ -56,15 +55,8 @@ class Maker:
 @asynccontextmanager
 async def running(e, maker, names):
     scenes = [checked(name) for name in names]
-    async with open_run(
-        "run",
-        scenes,
-        e.pool,
-        to={name: S3Object("videos", f"out/{name}.mp4") for name in names},
-        timeouts=e.timeouts,
-        limits=e.limits,
-        film=maker,
-    ) as run:
+    to = {name: S3Object("videos", f"out/{name}.mp4") for name in names}
+    async with e.open(scenes, to=to, film=maker) as run:
         yield run
 
 

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketStream
+
+from support.loopback import listening
 
 KEY = "key-of-this-test"
 OK = "HTTP/1.1 200 OK\r\n"
@@ -195,14 +197,8 @@ async def received(stream: SocketStream) -> Request:
 @asynccontextmanager
 async def serving(worker: Worker) -> AsyncGenerator[Worker]:
     """Let a worker serve on a free port of loopback."""
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        worker.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.start_soon(listener.serve, worker.carry)
+    async with listening(worker.carry) as worker.url:
         yield worker
-        tasks.cancel_scope.cancel()
 
 
 # The table.

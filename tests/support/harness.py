@@ -52,17 +52,15 @@ class Engine:
     timeouts: Timeouts
     limits: Limits
 
-    def open(self, scenes, name="run", journal=None):
+    def open(self, scenes, name="run", journal=None, **more):
+        """Open a run; ``more`` are other arguments of `open_run`."""
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
-        return open_run(
-            name,
-            scenes,
-            self.pool,
-            to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            timeouts=self.timeouts,
-            limits=self.limits,
-            journal=journal,
-        )
+        usual = {
+            "to": {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
+            "timeouts": self.timeouts,
+            "limits": self.limits,
+        }
+        return open_run(name, scenes, self.pool, journal=journal, **usual | more)
 
     async def render(self, scenes, name="run", journal=None):
         async with self.open(scenes, name, journal) as run:

@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from cloudburst.engine.open_run import open_run
 from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.models.journal_entries import (
     Entry,
@@ -155,17 +154,7 @@ async def life(plug, scenes, *, earlier=None, **settings):
 
 def goes_on(e, journal, scenes, earlier=None):
     """The run ``run`` in an engine."""
-    return open_run(
-        "run",
-        scenes,
-        e.pool,
-        to={s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-        timeouts=e.timeouts,
-        limits=e.limits,
-        journal=journal,
-        first=scene_entries(scenes),
-        earlier=earlier,
-    )
+    return e.open(scenes, journal=journal, first=scene_entries(scenes), earlier=earlier)
 
 
 async def killed(cloud, journal, scenes, *, ticks=None, seconds=None, linger=0.0, **settings):

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute
 
 from cloudburst import Client, Limits, Status
 from cloudburst.adapters.endpoints.backend import open_endpoints_backend
@@ -32,6 +31,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec, TaskState
 from cloudburst.testing import VirtualClockLoop
 from support.fake_native_service import mp4
+from support.loopback import listening
 
 pytestmark = pytest.mark.anyio
 
@@ -223,14 +223,8 @@ def http(body, status=b"200 OK"):
 @asynccontextmanager
 async def fake_image():
     image = Image()
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        image.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.start_soon(listener.serve, image.carry)
+    async with listening(image.carry) as image.url:
         yield image
-        tasks.cancel_scope.cancel()
 
 
 async def rendered(tmp_path, real_scene, *addresses, scenes=4, **more):
@@ -356,13 +350,8 @@ async def foreign_program(behave):
                 while True:
                     await behave(stream, await stream.receive())
 
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, carry)
-        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.cancel_scope.cancel()
+    async with listening(carry) as url:
+        yield url
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

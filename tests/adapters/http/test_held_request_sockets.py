@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute
 
 from cloudburst.adapters.http.onestep import connect
 from cloudburst.errors import UploadError, WorkerStoppedError
@@ -16,6 +15,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from support.fake_native_service import KEY, mp4
 from support.fake_public_image import ignore, make
+from support.loopback import listening
 
 pytestmark = pytest.mark.anyio
 
@@ -78,14 +78,8 @@ class Worker:
 @pytest.fixture
 async def worker():
     worker = Worker()
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        worker.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.start_soon(listener.serve, worker.carry)
+    async with listening(worker.carry) as worker.url:
         yield worker
-        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
