@@ -178,7 +178,8 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
     tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scheduling"}
-    tested |= {"troubleshooting", "webhooks"}  # the latter in tests/webhooks/test_docs.py
+    tested |= {"troubleshooting"}
+    tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks/test_docs.py
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,
         *(f"docs/{page}.md" for page in tested),
