@@ -286,10 +286,15 @@ async def test_uploads_at_once_are_limited(cloud, tmp_path):
                 tasks.start_soon(partial(http.post, "/api/uploads", content=slow(event)))
             for event in begun:
                 await event.wait()
-            for request in ({"content": b"1"}, job_form([scene()])):
-                path = "/api/jobs" if "files" in request else "/api/uploads"
+            large = {"scenes": [scene(name="n" * 100_000)]}
+            for path, request in (
+                ("/api/uploads", {"content": b"1"}),
+                ("/api/jobs", job_form([scene()])),
+                ("/api/jobs", {"json": large}),
+            ):
                 answer = await http.post(path, **request)
                 assert (answer.status_code, answer.json()["error"]) == (429, "JobLimitError")
+            assert (await submit(http, {})).status_code == 400, "small ones are not counted"
             open_.set()
         assert (await http.post("/api/uploads", content=b"1")).status_code == 201
 

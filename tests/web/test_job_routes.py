@@ -233,6 +233,8 @@ async def test_a_closed_connection_cancels_nothing_and_loses_no_event(cloud, pic
         assert all(later == earlier + 1 for earlier, later in pairwise(numbers))
         assert (await http.get(job["links"]["job"])).json()["state"] == "complete"
 
+        head = await http.head(job["links"]["events"])
+        assert head.headers["content-type"].startswith("text/event-stream")
         newest = str(numbers[-1])
         url = job["links"]["events"]
         assert (await http.get(url, headers={"Last-Event-ID": newest})).status_code == 204

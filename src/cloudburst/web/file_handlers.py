@@ -29,8 +29,13 @@ async def list_videos(api: JobApi, request: Request, access: Access) -> Response
     """Return the videos of a job that are finished."""
     job = await api.find_job(request, access)
     base = base_url(request, 3)
-    videos = [VideoDocument.of(video, job, base) for video in await api.queue.videos(job.id)]
-    return json_response(VideoListDocument(videos=videos))
+    videos = await api.queue.videos(job.id)
+
+    def respond() -> Response:
+        documents = [VideoDocument.of(video, job, base) for video in videos]
+        return json_response(VideoListDocument(videos=documents))
+
+    return await to_thread.run_sync(respond)
 
 
 async def read_video(api: JobApi, request: Request, access: Access) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Self
 
+from anyio import to_thread
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from cloudburst.web.access import Access
 from cloudburst.web.job_api import JobApi, base_url
 from cloudburst.web.job_documents import JobDocument, JobListDocument
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import has_form, read_submission
+from cloudburst.web.submissions import is_large, read_submission
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
@@ -40,7 +41,7 @@ async def submit_job(api: JobApi, request: Request, access: Access) -> Response:
         raise HTTPException(400, msg)
     queue = api.queue
     async with queue.receive() as draft:
-        if has_form(request):
+        if is_large(request):
             with api.transfers.entered(access.owner):
                 submission = await read_submission(request, draft, queue.uploads, api.rules(access))
         else:
@@ -82,7 +83,7 @@ async def list_jobs(api: JobApi, request: Request, access: Access) -> Response:
     )
     base = base_url(request, 1)
     jobs = [JobDocument.of(job, base) for job in page.jobs]
-    return json_response(JobListDocument(jobs=jobs, next=page.next))
+    return await to_thread.run_sync(json_response, JobListDocument(jobs=jobs, next=page.next))
 
 
 async def read_job(api: JobApi, request: Request, access: Access) -> Response:
@@ -109,11 +110,14 @@ async def read_report(api: JobApi, request: Request, access: Access) -> Response
     if report is None:
         reason = "it has no report" if job.state.finished else f"it is {job.state}; try again later"
         raise HTTPException(404, f"the job has no report: {reason}")
-    return JSONResponse({"metadata": job.metadata, **report})
+    # The report of 1,000 scenes is some hundred kB of JSON.
+    return await to_thread.run_sync(JSONResponse, {"metadata": job.metadata, **report})
 
 
 async def read_events(api: JobApi, request: Request, access: Access) -> Response:
     """Stream the events of a job, from the beginning or after a number."""
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     api.streams.check(access.owner)
     job = await api.find_job(request, access)
     # A browser that connects again repeats the query, and adds the header.

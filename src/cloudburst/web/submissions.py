@@ -48,6 +48,8 @@ FORM_FIELD = "job"
 """Form field with the JSON of a job."""
 BYTES_PER_CHECK = 16_000_000
 """Number of bytes of a form after which the limits of the owner are checked again."""
+SMALL_BYTES = 100_000
+"""Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
@@ -114,9 +116,11 @@ async def read_submission(
     return Submission(request=built, sha256=sha256)
 
 
-def has_form(request: Request) -> bool:
-    """Return whether the body of a request is a form, which may have large files."""
-    return parse_options_header(request.headers.get("content-type"))[0] == b"multipart/form-data"
+def is_large(request: Request) -> bool:
+    """Return whether the body of a request may be large, so that few are received at once."""
+    is_form = parse_options_header(request.headers.get("content-type"))[0] == b"multipart/form-data"
+    announced = request.headers.get("content-length", "")
+    return is_form or not announced.isdecimal() or int(announced) > SMALL_BYTES
 
 
 async def _checked_body(
