@@ -130,11 +130,27 @@ async def test_the_jobs_of_one_owner_delay_those_of_no_other() -> None:
     for number in range(50):  # each with another host
         url = f"https://trap{number}.example/"
         box.add(f"t{number}", webhook="job", url=url, owner="mallory")
-    box.add("b", webhook="job", url="https://bob.example/", owner="bob")
     async with sending(box, receiver, Webhooks(job_secrets=secrets)):
+        await anyio.sleep(1)
+        box.add("b", webhook="job", url="https://bob.example/", owner="bob", now=1.0)
         await anyio.sleep(1)
         assert [post.host for post in receiver.accepted] == ["bob.example"]
         assert len(receiver.posts) == 1 + DEFAULT_POLICY.at_once_for_each
+
+
+async def test_attempts_at_once_are_limited() -> None:
+    async def slowly(_post: Post) -> int:
+        await anyio.sleep(1)
+        return 200
+
+    box, receiver = Outbox(), Receiver(slowly)
+    hooks = [webhook(f"hook{number}") for number in range(10)]
+    for hook in hooks:
+        box.add(webhook=hook.name)
+    async with sending(box, receiver, hooks, policy=replace(DEFAULT_POLICY, at_once=3)):
+        await anyio.sleep(6)
+    assert len(receiver.accepted) == 10
+    assert receiver.most_at_once == 3
 
 
 async def test_failed_messages_leave_room_for_new_ones() -> None:
@@ -321,7 +337,7 @@ async def test_a_defect_of_a_transport_does_not_end_the_delivery(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_removed_message_is_not_sent() -> None:
+async def test_a_removed_message_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     class Removing(Outbox):
         async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
             result = self(work)
@@ -334,6 +350,7 @@ async def test_a_removed_message_is_not_sent() -> None:
     async with sending(box, receiver):
         await anyio.sleep(1)
     assert len(receiver.posts) == 1
+    assert caplog.text == ""
 
 
 def check_all_arrived(receiver: Receiver, jobs: str, count: int) -> None:

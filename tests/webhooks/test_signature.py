@@ -153,6 +153,8 @@ def test_a_signed_body_that_is_no_object(body: bytes) -> None:
         secret_of(b"1" * 23),
         secret_of(b"1" * 65),
         "whsec_" + "!" * 44,
+        SECRET + "\n",
+        "whsec_" + "MTEx MTEx" * 5,
         [SECRET, None],
         [SECRET] * 9,
         secret_of(b"1" * 32, "whsk_"),

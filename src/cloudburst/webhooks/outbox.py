@@ -280,7 +280,7 @@ def _make_ready(connection: sqlite3.Connection, job: str, webhook: str, now: flo
     connection.execute(
         "UPDATE webhook_messages SET state = 'ready', due_at = max(due_at, ?) WHERE id = "
         "(SELECT id FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "
-        "ORDER BY number LIMIT 1) AND state = 'waiting'",
+        "ORDER BY number LIMIT 1)",
         (now, job, webhook),
     )
 
