@@ -173,6 +173,15 @@ async def test_the_wait_for_the_line_has_no_timeout():
     assert report.status is Status.COMPLETE
 
 
+async def test_an_upload_that_has_its_place_has_a_timeout():
+    cloud = FarCloud(Line(SLOW / 100), size=5_000_000, boot=1, encode=1)
+    async with engine(cloud, limits=Limits(attempts=1), timeouts=Timeouts(scene=50)) as e:
+        began = anyio.current_time()
+        report = await e.render(["s0"])
+        assert report.status is Status.FAILED
+        assert anyio.current_time() - began < 100
+
+
 # In forecasts.
 
 

@@ -33,29 +33,42 @@ def files(number, size):
 
 
 async def test_files_fill_a_line_on_which_each_connection_has_a_rate():
-    line = CountingLine(10 * MB, connection_rate=MB, packet=100_000)
-    async with open_uplink() as uplink:
+    line, limits = CountingLine(10 * MB, connection_rate=MB, packet=100_000), []
+
+    async def look():
+        await anyio.sleep(10)
+        limits.append(uplink._concurrency.limit)
+
+    async with open_uplink() as uplink, anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
         arrived = await send_all(uplink, line, files(40, 5 * MB))
+        assert limits == [16], "more bring nothing"
         assert max(arrived.values()) < 1.35 * 40 * 5 / 10, "two at once would take 100 s"
-        assert uplink._concurrency.limit == 16, "more bring nothing"
         assert uplink.measured_speed(known=math.inf) == pytest.approx(10 * MB, rel=0.2)
 
 
 async def test_the_limit_of_connections_is_not_taken_for_the_speed_of_the_line():
     line = CountingLine(1000 * MB, connection_rate=MB, packet=100_000)
     async with open_uplink() as uplink, anyio.create_task_group() as tasks:
-        tasks.start_soon(send_all, uplink, line, files(MAX_FILES // 2, 20 * MB))
-        await anyio.sleep(19)
-        assert line.files == MAX_FILES // 2
+        tasks.start_soon(send_all, uplink, line, files(MAX_FILES + 8, 20 * MB))
+        await anyio.sleep(7)
+        assert line.files == MAX_FILES
+        await anyio.sleep(10)
+        assert uplink._waiting
         assert uplink.measured_speed(known=math.inf) is None
         tasks.cancel_scope.cancel()
 
 
-async def test_many_files_never_use_more_than_all_places():
-    line = CountingLine(1000 * MB, connection_rate=MB, packet=100_000)
-    async with open_uplink() as uplink:
-        await send_all(uplink, line, files(2 * MAX_FILES, 5 * MB))
-        assert line.peak == MAX_FILES
+async def test_bytes_from_before_the_places_were_used_do_not_count():
+    uplink = Uplink()
+    async with uplink.place(600_000, needed_at=0) as first:
+        await anyio.sleep(10)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send_all, uplink, Line(SLOW), files(4, MB))
+            await anyio.sleep(0.1)
+            first.arrived()
+            assert uplink._concurrency.limit == MIN_FILES
+            tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("size", [500_000, 20 * MB])
@@ -97,13 +110,13 @@ async def test_more_files_are_sent_when_the_line_becomes_faster_than_a_connectio
 
 
 async def test_connections_that_are_slow_at_first_do_not_keep_more_files_at_once():
-    line = CountingLine(5 * MB, connection_rate=MB / 2)
+    line = CountingLine(5 * MB, connection_rate=1.5 * MB, packet=50_000)
     async with open_uplink() as uplink, anyio.create_task_group() as tasks:
         tasks.start_soon(send_all, uplink, line, files(100, 20 * MB))
         await anyio.sleep(3)
-        assert uplink._concurrency.limit > MIN_FILES
+        assert uplink._concurrency.limit == 2 * MIN_FILES
         line.connection_rate = math.inf
-        await anyio.sleep(60)
+        await anyio.sleep(12)
         assert uplink._concurrency.limit == MIN_FILES
         tasks.cancel_scope.cancel()
 

@@ -97,7 +97,8 @@ class Uplink:
         self._bytes_sending = 0
         self._has_waiting = anyio.Event()
         self._concurrency = UploadConcurrency()
-        self._speed = LineSpeed()
+        self._speed = LineSpeed()  # by whole files, so that bytes in buffers never count
+        self._arrivals = LineSpeed()  # by blocks
         self._full_speed = LineSpeed()  # only while the line is full
         self._places_used = False  # True if as many files are sent as may be sent at once
         self._was_full = False  # True if the line was full since the last bytes arrived
@@ -112,7 +113,7 @@ class Uplink:
         Args:
             known: Speed that was measured earlier, in bytes per second; infinite if there is none.
         """
-        speed = self._speed.mean or 0.0
+        speed = self._arrivals.mean or 0.0
         if self._full_speed.seconds >= MIN_FULL_SECONDS:
             return max(speed, self._full_speed.mean or 0.0) or None
         return speed if speed > known else None
@@ -185,6 +186,7 @@ class Uplink:
             return
         fills_buffers = file.left == file.size
         file.left = left
+        self._arrivals.add(size)
         if file in self._sending:
             self._bytes_sending -= size
         sent = len(self._sending)
@@ -248,6 +250,7 @@ class Uplink:
     def _start(self, file: _File) -> None:
         if not self._sending:
             self._speed.begin(anyio.current_time())
+            self._arrivals.begin(anyio.current_time())
             self._was_full = False
         # The first bytes of a file that was paused have been in buffers.
         file.measured_since = anyio.current_time() if file.left == file.size else -math.inf

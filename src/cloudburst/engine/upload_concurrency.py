@@ -9,10 +9,13 @@ MIN_FILES = 2
 waits for an answer."""
 MAX_FILES = 32
 """Largest number of files that are sent at once. Each of them needs about 1 MB of memory."""
-MIN_GAIN = 1.25
+MIN_GAIN = 1.2
 """Factor by which the rate must be higher for twice as many files to be worth it. If all files
 share a full line, the factor is 1 and some percent of noise. If each connection has a rate of its
 own, it is 2 until the line is nearly full."""
+MAX_LOSS = 1.15
+"""Factor by which the rate may be lower if fewer files are kept: more than the noise, and less than
+the gain for which more files were kept."""
 MEASURED_BYTES = 256 * 1024
 """Bytes for each file at once that a measurement takes, at least: one block."""
 MEASURED_SECONDS = 0.05
@@ -44,7 +47,7 @@ class UploadConcurrency:
         self._has_changed = False  # whether the last measurement was different
         self._kept: int | None = None  # number before the present trial
         self._try_more, self._try_fewer = True, False
-        self._left = MEASUREMENTS_PER_TRIAL  # until the next trial
+        self._next_trial = self._left = MEASUREMENTS_PER_TRIAL  # measurements until then
         self._enough = False
         self._paused = False  # whether files were paused, whose bytes in buffers are still sent
         self._unchanged_since = self._began = -math.inf
@@ -126,25 +129,26 @@ class UploadConcurrency:
     def _is_better(self, rate: float, kept: int) -> bool:
         """Return whether the number of files of a trial is to be kept."""
         more = self.limit > kept
-        if rate < self._rate * MIN_GAIN ** math.log2(self.limit / kept):  # < 1 for fewer files
+        change = MIN_GAIN ** math.log2(self.limit / kept) if more else 1 / MAX_LOSS
+        if rate < self._rate * change:
             self._enough = self._enough or more
             return False
         self._enough = not more
         self._try_more, self._try_fewer = more, not more
-        if more:
-            self._left = MEASUREMENTS_PER_CHECK
-        self._rate, self._kept = rate, None
+        self._next_trial = MEASUREMENTS_PER_CHECK if more else MEASUREMENTS_PER_TRIAL
+        self._rate, self._kept, self._left = rate, None, self._next_trial
         return True
 
     def _try_next(self, files: int, now: float) -> None:
         """Start a trial if one is planned and possible."""
         if self._try_fewer and self.limit > MIN_FILES:
             self._try_fewer, limit = False, max(self.limit // 2, MIN_FILES)
+            self._next_trial = MEASUREMENTS_PER_TRIAL
         elif limit := self._more(files):
             self._try_more = False
         else:
             return
-        self._kept, self._left = self.limit, MEASUREMENTS_PER_TRIAL
+        self._kept, self._left = self.limit, self._next_trial
         self._change(limit, now)
 
     def _more(self, files: int) -> int:
