@@ -15,7 +15,7 @@ from cloudburst.renderer.bitrate import (
     higher_quantizer,
     max_second_bytes,
 )
-from cloudburst.renderer.encoder import EncodedPicture, GopEncoder
+from cloudburst.renderer.encoder import GopEncoder
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import RenderJob
 from cloudburst.renderer.planes import to_planes
@@ -31,10 +31,6 @@ FPS = FORMAT.fps
 MAX_SECOND_BYTES = max_second_bytes(FORMAT)
 
 
-def sized(*sizes: int) -> list[EncodedPicture]:
-    return [EncodedPicture(bytes(size), position) for position, size in enumerate(sizes)]
-
-
 def too_large(size: int) -> BitrateError:
     return BitrateError(size, MAX_SECOND_BYTES)
 
@@ -45,10 +41,10 @@ def largest_second(sizes: list[int]) -> int:
 
 def test_a_second_may_have_exactly_the_limit():
     meter = BitrateMeter(FORMAT, QUANTIZER)
-    meter.add(sized(MAX_SECOND_BYTES, *[0] * (FPS - 1)))
-    meter.add(sized(MAX_SECOND_BYTES))
+    meter.add([MAX_SECOND_BYTES, *[0] * (FPS - 1)])
+    meter.add([MAX_SECOND_BYTES])
     with pytest.raises(BitrateError) as caught:
-        meter.add(sized(*[0] * (FPS - 2), 1, 0))
+        meter.add([*[0] * (FPS - 2), 1, 0])
     assert caught.value.size == MAX_SECOND_BYTES + 1
     assert str(MAX_SECOND_BYTES) in str(caught.value)
 
@@ -66,7 +62,7 @@ def test_the_meter_finds_any_second_that_is_too_large(parts):
 
     def add_all() -> None:
         for part in parts:
-            meter.add(sized(*part))
+            meter.add(part)
 
     if largest <= MAX_SECOND_BYTES:
         add_all()
@@ -80,14 +76,14 @@ def test_the_error_has_the_size_of_the_largest_second():
     """With the size at which the limit was passed, a video of noise would be encoded ten times."""
     meter = BitrateMeter(FORMAT, QUANTIZER)
     with pytest.raises(BitrateError) as caught:
-        meter.add(sized(*[MAX_SECOND_BYTES // 10] * 50, *[MAX_SECOND_BYTES // 5] * 30, 0, 0))
+        meter.add([*[MAX_SECOND_BYTES // 10] * 50, *[MAX_SECOND_BYTES // 5] * 30, 0, 0])
     assert caught.value.size == MAX_SECOND_BYTES // 5 * 30
     assert higher_quantizer(QUANTIZER, caught.value) >= QUANTIZER + 15
 
 
 def test_the_highest_quantizer_has_no_limit():
     meter = BitrateMeter(FORMAT, MAX_QUANTIZER)
-    meter.add(sized(MAX_SECOND_BYTES, MAX_SECOND_BYTES))
+    meter.add([MAX_SECOND_BYTES, MAX_SECOND_BYTES])
 
 
 @given(st.integers(0, MAX_QUANTIZER - 1), st.integers(MAX_SECOND_BYTES + 1, 10**9))

@@ -29,7 +29,7 @@ UNNEEDED = {
 MODULES = 220
 """Upper limit for the modules beyond those of a bare interpreter: 200 with Python 3.11."""
 
-SUBRIP_READER = {"cloudburst.models.subtitles.blocks"}
+SUBRIP_READER = {"cloudburst.models.subtitles.blocks", "cloudburst.models.subtitles.subrip"}
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""
 
 WATCHED = """

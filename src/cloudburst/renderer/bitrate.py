@@ -10,13 +10,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.h264_levels import lowest_level
-
-if TYPE_CHECKING:
-    from cloudburst.renderer.encoder import EncodedPicture
 
 MAX_QUANTIZER = 48
 """Quantizer at which a video may have any size. Even noise stays far below the limit with it."""
@@ -44,19 +40,19 @@ class BitrateMeter:
         self._sizes: deque[int] = deque(maxlen=video_format.fps)
         self._sum = 0
 
-    def add(self, pictures: Iterable[EncodedPicture]) -> None:
-        """Add the following pictures.
+    def add(self, sizes: Iterable[int]) -> None:
+        """Add the sizes of the following pictures, in bytes.
 
         Raises:
             BitrateError: A second of the video exceeds the limit. The error has the size of the
                 largest second among these pictures, so that the next quantizer is high enough.
         """
         largest = 0
-        for picture in pictures:
+        for size in sizes:
             if len(self._sizes) == self._frames_per_second:
                 self._sum -= self._sizes[0]
-            self._sizes.append(len(picture.data))
-            self._sum += len(picture.data)
+            self._sizes.append(size)
+            self._sum += size
             largest = max(largest, self._sum)
         if self._limit is not None and largest > self._limit:
             raise BitrateError(largest, self._limit)

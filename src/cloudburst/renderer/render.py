@@ -114,7 +114,7 @@ def _write(
     meter = BitrateMeter(scene.format, encoding.quantizer)
     with open_track(audio) as track, open_mp4(path, scene.format, track, texts) as video:
         for gop, pictures in encoding.in_order():
-            meter.add(pictures)
+            meter.add(len(picture.data) for picture in pictures)
             video.write(gop, pictures)
 
 

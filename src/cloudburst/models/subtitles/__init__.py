@@ -52,6 +52,7 @@ _SUBSTATION = re.compile(
     r"\[(?:Script Info|V4\+? Styles|Events|Fonts|Graphics|Aegisub [^\]]*)\]", re.IGNORECASE
 )
 """Name of a section with which a SubStation file begins."""
+_WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
 _MAX_PREAMBLE = 10_000
 """Number of characters in which the first section of a SubStation file begins, after comments."""
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -105,9 +106,14 @@ def _parse(text: str) -> Subtitles:
         from cloudburst.models.subtitles import substation  # noqa: PLC0415 - rarely needed
 
         return substation.parse(text)
-    from cloudburst.models.subtitles import blocks  # noqa: PLC0415 - not needed without subtitles
+    if _WEBVTT.match(text):
+        from cloudburst.models.subtitles import webvtt  # noqa: PLC0415 - rarely needed
 
-    subtitles = blocks.parse(text)
+        subtitles = webvtt.parse(text)
+    else:
+        from cloudburst.models.subtitles import subrip  # noqa: PLC0415 - not without subtitles
+
+        subtitles = subrip.parse(text)
     if subtitles.cues or "[" not in text:
         return subtitles
     from cloudburst.models.subtitles import lyrics  # noqa: PLC0415 - rarely needed

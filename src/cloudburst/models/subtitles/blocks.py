@@ -1,4 +1,4 @@
-"""Reader of subtitle files in SubRip (.srt) and WebVTT (.vtt) form: blocks of text below times."""
+"""Blocks of text below times, of which files in SubRip and WebVTT form consist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ OVERRIDES = re.compile(r"(\{\\[^{}\n]*\})")
 """Pattern of a group of override tags, such as ``{\\an8}``."""
 
 _TIMING_LINE = re.compile(rf"\s*{STAMP}\s*-->\s*{STAMP}(?:\s+(.*))?")
-_WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
 _OVERRIDE_STYLE = re.compile(
     r"\\(?:([ibus])([01])|1?c(?:&H([0-9a-f]{6})&?)?)(?=[\\}])", re.IGNORECASE
 )
@@ -48,18 +47,16 @@ Reader: TypeAlias = Callable[[Block], tuple[str, tuple[Word, ...], int | None]]
 without that in override tags."""
 
 
-def parse(text: str) -> Subtitles:
-    """Return the content of a file in SubRip or WebVTT form; without cues if it has another form.
+def parse_blocks(text: str, read: Reader, *, is_subrip: bool) -> Subtitles:
+    """Return the content of a file; without cues if it has no blocks of text below times.
 
-    Lines end with a newline.
+    Args:
+        text: Content of the file, whose lines end with a newline.
+        read: Function that reads the blocks.
+        is_subrip: True if the file is in SubRip form.
     """
-    subrip, read = True, _read_subrip
-    if _WEBVTT.match(text):
-        from cloudburst.models.subtitles import webvtt  # noqa: PLC0415 - rarely needed
-
-        subrip, read = False, webvtt.read_block
     blocks = list(_blocks(text.split("\n")))
-    return Subtitles(collect(_cues(blocks, read)), _ignored(blocks), subrip)
+    return Subtitles(collect(_cues(blocks, read)), _ignored(blocks), is_subrip)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[Block]:
@@ -111,15 +108,6 @@ def _body(lines: Sequence[str], first: int, end: int) -> str:
         if end < len(lines) and body and body[-1].isdecimal():
             body.pop()
     return "\n".join(body)
-
-
-def _read_subrip(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
-    r"""Return the text of a SubRip cue; see `Reader`.
-
-    ``\N`` is a line break, and ``\h`` a space at which no line is broken.
-    """
-    body = block.body.replace("\\N", "\n").replace("\\h", "\u00a0")
-    return OVERRIDES.sub(override_tags, body).strip(), (), None
 
 
 def override_tags(overrides: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Text, times of words and positions of cues in WebVTT form."""
+"""Reader of subtitles in WebVTT form (.vtt), with times of words and positions of cues."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from cloudburst.models.subtitles.blocks import (
     STAMP,
     Block,
     override_tags,
+    parse_blocks,
 )
-from cloudburst.models.subtitles.cues import Word, milliseconds
+from cloudburst.models.subtitles.cues import Subtitles, Word, milliseconds
 from cloudburst.models.subtitles.timed_text import TimedText, escape
 
 _TAG = re.compile(r"(<[^<>]*>)")
@@ -20,7 +21,12 @@ _TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
 _TIMESTAMP = re.compile(rf"<{STAMP}>")
 
 
-def read_block(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
+def parse(text: str) -> Subtitles:
+    """Return the content of a file in WebVTT form. Lines end with a newline."""
+    return parse_blocks(text, _read_block, is_subrip=False)
+
+
+def _read_block(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
     """Return text, words and position of a cue; see `cloudburst.models.subtitles.blocks.Reader`."""
     text, words = _text(block.body, block.start, block.end)
     return text, words, _position(block.settings)
