@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -13,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.fargate_estimate import estimate
 from cloudburst.cli.output import (
     WordWrapped,
     failure_key,
@@ -27,18 +27,7 @@ from cloudburst.cli.output import (
     unwrapped,
 )
 from cloudburst.engine.cost_breakdown import COST_PARTS
-from cloudburst.engine.forecast.billing_forecast import billed_seconds
-from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
-from cloudburst.models.performance import PULL_SECONDS
-from cloudburst.models.prices import US_EAST_1_RATES
-from cloudburst.models.report import (
-    Cost,
-    Prediction,
-    Report,
-    SceneReport,
-    Status,
-    WorkerReport,
-)
+from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.tier import Tier
 from cloudburst.text import list_some
 
@@ -52,7 +41,6 @@ _MAX_NAMES_SHOWN = 100
 """Maximum number of scenes that are listed for each failure."""
 _TASK_ID_LENGTH = 12
 """Number of characters that are shown of a task id."""
-_SHOWN_USD = Decimal("0.0001")
 
 
 class Summary:
@@ -303,48 +291,3 @@ def cost_text(cost: Cost) -> Text:
     ]
     text.append(", ".join(parts), "dim")
     return text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """Estimated cost of a local run on Fargate. Nothing was billed."""
-
-    usd: Decimal
-    tasks: int
-    billed_seconds: Decimal
-    """Seconds that would have been billed on Fargate, for all tasks together."""
-    assumptions: str
-    """Assumptions of the estimate, in one line."""
-
-
-def estimate(workers: Iterable[WorkerReport], *, seconds: float, tier: Tier) -> Estimate:
-    """Estimate the cost of a local run if it had used a Fargate task in place of each worker.
-
-    Each task is assumed to render for as long as the worker did, after the billed start-up time of
-    a Fargate task. For a worker that never became ready, only this start-up time counts.
-
-    Args:
-        workers: Workers of the report. A worker that has not stopped counts up to the end of the
-            run.
-        seconds: Wall time of the run, in seconds.
-        tier: Tier of the tasks.
-    """
-    billed: list[Decimal] = []
-    for worker in workers:
-        if worker.launched_at is None:
-            continue
-        end = seconds if worker.stopped_at is None else worker.stopped_at
-        begin = end if worker.ready_at is None else max(worker.ready_at, 0.0)
-        task_seconds = billed_seconds(max(end - begin, 0.0) + PULL_SECONDS)
-        billed.append(Decimal(str(round(task_seconds, 3))))
-    total = sum(billed, Decimal())
-    cost = total * US_EAST_1_RATES.task_usd_per_second(tier)
-    return Estimate(
-        usd=cost.quantize(_SHOWN_USD, ROUND_HALF_UP),
-        tasks=len(billed),
-        billed_seconds=total,
-        assumptions=(
-            f"{tier.vcpu} vCPU, {tier.memory_gb} GB, x86 on demand in us-east-1, "
-            f"{PULL_SECONDS} s start, {MINIMUM_BILLED_SECONDS} s minimum, IPv4"
-        ),
-    )

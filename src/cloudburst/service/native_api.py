@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Self
 from uuid import uuid4
 
-from anyio import Lock, create_task_group, current_time, move_on_after
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    StringConstraints,
-    model_validator,
-)
+from anyio import Lock
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from cloudburst.models.film_jobs import FilmJobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_length, validate_scene_name
 from cloudburst.models.transfers import FetchRequest, UploadRequest
-from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK, RenderedVideo
+from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.fetches import MAX_FETCH_REQUEST_BYTES, Fetch
-from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
-from cloudburst.service.film_jobs import (
-    MAX_FILM_REQUEST_BYTES,
-    film_contents,
-    film_description,
-)
+from cloudburst.service.file_response import JobFileResponse
+from cloudburst.service.film_jobs import MAX_FILM_REQUEST_BYTES, film_contents, film_description
 from cloudburst.service.http_errors import RejectedRequestError, display_value
+from cloudburst.service.job_responses import JobEventStream, finished_video, video_response
 from cloudburst.service.jobs import Job
 from cloudburst.service.service import RenderService
 from cloudburst.service.transfer_stream import TransferStream
@@ -44,9 +33,6 @@ from cloudburst.service.uploads import MAX_UPLOAD_REQUEST_BYTES, Upload
 MAX_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
 
-EVENT_INTERVAL = 0.1
-"""Minimum number of seconds between two lines of an event stream; lines with another state are not
-delayed."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TOKEN = re.compile("[0-9a-f]{32}")
@@ -218,7 +204,7 @@ class NativeApi:
     async def get_cover(self, request: Request) -> Response:
         """Return the cover of a job's finished video."""
         job = self._job(request)
-        done = _done(job)
+        done = finished_video(job)
         if done.cover is None:
             raise RejectedRequestError(404, "there is no cover: the job has no option cover")
         return JobFileResponse(
@@ -247,7 +233,7 @@ class NativeApi:
         asked = await request_body.read_model(
             request, UploadRequest, limit=MAX_UPLOAD_REQUEST_BYTES, stall=stall, secret=True
         )
-        upload = Upload(self._service.transfers, job, _done(job), asked)
+        upload = Upload(self._service.transfers, job, finished_video(job), asked)
         heartbeat = self._settings.heartbeat_seconds
         return TransferStream(upload.run, upload.progress, heartbeat=heartbeat, stall=stall)
 
@@ -271,75 +257,6 @@ class NativeApi:
         if job is None or job.attachment is not None:
             raise RejectedRequestError(404, "no such job")
         return job
-
-
-class JobEventStream(Response):
-    """Response that streams the state of a job and then each change, as one JSON object per line.
-
-    States are not queued: a slow reader gets the present state as soon as it reads again.
-    """
-
-    media_type = "application/x-ndjson"
-
-    def __init__(self, job: Job, *, heartbeat: float, stall: float) -> None:
-        super().__init__(headers={"Cache-Control": "no-store"})
-        del self.headers["content-length"]
-        self._job = job
-        self._heartbeat = heartbeat
-        self._stall = stall
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send lines until the job has ended or the reader has disconnected."""
-        async with create_task_group() as tasks:
-            tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._lines(send)
-            tasks.cancel_scope.cancel()
-
-    async def _lines(self, send: Send) -> None:
-        ended = False
-        while not ended:
-            changed, ended = self._job.changed, self._job.ended.is_set()
-            line = json.dumps(self._job.snapshot()).encode() + b"\n"
-            next_state = self._job.ended if self._job.begun.is_set() else self._job.begun
-            sent_at = current_time()
-            with move_on_after(self._stall) as stalled:
-                await send({"type": "http.response.body", "body": line, "more_body": not ended})
-            if ended or stalled.cancelled_caught:
-                return
-            with move_on_after(self._heartbeat):
-                await changed.wait()
-            with move_on_after(sent_at + EVENT_INTERVAL - current_time()):
-                await next_state.wait()
-
-
-def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = None) -> Response:
-    """Return a response with the video of a finished job.
-
-    Raises `RejectedRequestError` with status 409 if the job has no video.
-    """
-    done = _done(job)
-
-    def delivered() -> None:
-        job.delivered = True
-
-    return JobFileResponse(
-        job.video,
-        size=done.size,
-        sha256=done.sha256,
-        stall=stall,
-        on_sent=delivered,
-        headers=headers,
-    )
-
-
-def _done(job: Job) -> RenderedVideo:
-    """Return the properties of a job's video, or raise status 409 if there is none."""
-    if job.done is None:
-        raise RejectedRequestError(
-            409, f"there is no video: the job is {job.state}", state=job.state
-        )
-    return job.done
 
 
 def _sha256(request: Request) -> str:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from cloudburst.cli.summary import estimate
+from cloudburst.cli.fargate_estimate import estimate
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import WorkerReport
 from cloudburst.models.tier import Tier
