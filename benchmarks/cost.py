@@ -73,7 +73,7 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, new_key
+from cloudburst.ports.backend import Backend, new_key
 from cloudburst.testing import FakeCloud
 
 SCENES, TASKS, TIER = 8, 4, Tier.STANDARD

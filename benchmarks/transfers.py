@@ -44,7 +44,7 @@ from cloudburst.models.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import FetchRequest
-from cloudburst.ports import Delivery
+from cloudburst.ports.remote_files import Delivery
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 
 KEY = "key-of-this-benchmark"
@@ -109,7 +109,7 @@ def process(*command: str, **env: str) -> Generator[tuple[str, str]]:
 
 
 class Source:
-    """Access to the files of the server: see `cloudburst.ports.RemoteFiles`."""
+    """Access to the files of the server: see `cloudburst.ports.remote_files.RemoteFiles`."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -105,7 +105,7 @@ async def test_a_scene_takes_the_way_of_the_page(make_scene, tmp_path):
         sys.setprofile(None)
         threading.setprofile(None)
     steps = steps_of("One scene")
-    backend = ("adapters.", "ports:")  # the fake cloud takes their place
+    backend = ("adapters.", "ports.")  # the fake cloud takes their place
     expected = {name for step in steps for name in step if not name.startswith(backend)}
     assert expected - first_calls.keys() == set()
     called = [next(first_calls[name] for name in step if name in first_calls) for step in steps]

@@ -15,7 +15,7 @@ from botocore.exceptions import NoCredentialsError
 
 from cloudburst import Client, RenderOptions, Settings, Status, Tier, Timeouts, fargate
 from cloudburst.models.task import LaunchRequest, TaskSpec
-from cloudburst.ports import new_key
+from cloudburst.ports.backend import new_key
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.doc_pages import (
     PAGES,

@@ -31,7 +31,8 @@ from cloudburst.models.events import SceneCompleted
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.task import Secrets
-from cloudburst.ports import DownloadedVideo, new_key
+from cloudburst.ports.backend import new_key
+from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 

@@ -22,7 +22,7 @@ from cloudburst import (
 from cloudburst.earlier_runs import missing_videos
 from cloudburst.journal import journal_paths, read_journal
 from cloudburst.models.scene import cover_path
-from cloudburst.ports import DownloadedVideo
+from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskStatus
-from cloudburst.ports import Backend, Launcher
+from cloudburst.ports.backend import Backend, Launcher
 
 BURST = 0.02
 """Seconds by which bytes may be passed ahead of the rate."""

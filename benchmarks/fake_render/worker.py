@@ -14,7 +14,7 @@ from cloudburst import Scene
 from cloudburst.adapters.local.backend import open_local_backend
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, OpenBackend
+from cloudburst.ports.backend import Backend, OpenBackend
 
 SERVICE = (sys.executable, str(Path(__file__).with_name("service.py")))
 

@@ -124,7 +124,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.models.tier import (
         Tier,
     )
-    from cloudburst.ports import (
+    from cloudburst.ports.backend import (
         Backend,
         OpenBackend,
     )
@@ -333,7 +333,7 @@ _NAMES = {
     "cloudburst.models.settings": ("Settings",),
     "cloudburst.models.task": ("Protocol",),
     "cloudburst.models.tier": ("Tier",),
-    "cloudburst.ports": (
+    "cloudburst.ports.backend": (
         "Backend",
         "OpenBackend",
     ),

@@ -23,7 +23,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import ArchitectureSetting, Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, OpenBackend
+from cloudburst.ports.backend import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
 

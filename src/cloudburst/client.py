@@ -33,7 +33,7 @@ from cloudburst.models.scene import Video
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs, load_results, reading_inputs
 
 

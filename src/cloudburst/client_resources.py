@@ -21,7 +21,7 @@ from cloudburst.journal import is_run_name
 from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 from cloudburst.remote_access import RemoteAccess, open_remote_access
 from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
 

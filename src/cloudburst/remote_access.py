@@ -26,7 +26,8 @@ from cloudburst.models.locations import (
 )
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.ports import FilmMaker, FolderReader, RemoteFiles
+from cloudburst.ports.film_maker import FilmMaker
+from cloudburst.ports.remote_files import FolderReader, RemoteFiles
 from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.remote_readers import open_https_reader
 

@@ -25,7 +25,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.ports import FolderReader, RangeAnswer, RangeReader
+from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
 from cloudburst.remote_readers import open_https_reader, open_s3_reader
 
 MAX_CHECKED_BYTES = 64 * 1024

@@ -16,7 +16,7 @@ from cloudburst.models.locations import HttpsUrl, RemoteLocation
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.models.transfers import FetchRequest, TransferFailure, TransferProblem
-from cloudburst.ports import FolderReader, RangeAnswer, RangeReader
+from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
 from cloudburst.redaction import SecretOwner, hide_secrets
 
 if TYPE_CHECKING:

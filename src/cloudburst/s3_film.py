@@ -22,7 +22,8 @@ from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Video
-from cloudburst.ports import FilmMaker, OnProgress, OnWorker
+from cloudburst.ports.film_maker import FilmMaker, OnWorker
+from cloudburst.ports.renderer import OnProgress
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ async def claimed_s3_film(
 
 
 class S3Film:
-    """Maker of a film in S3: `cloudburst.ports.FilmMaker`."""
+    """Maker of a film in S3: `cloudburst.ports.film_maker.FilmMaker`."""
 
     def __init__(
         self,
@@ -134,7 +135,7 @@ class S3Film:
     async def make(
         self, videos: Sequence[Video], on_progress: OnProgress, on_worker: OnWorker
     ) -> tuple[S3Object, bool]:
-        """Make the film unless it is up to date: see `cloudburst.ports.FilmMaker.make`."""
+        """Make the film unless it is up to date: see `FilmMaker.make`."""
         fingerprint = await to_thread.run_sync(self._fingerprint, videos)
         if self._is_up_to_date(fingerprint):
             return self._film, True

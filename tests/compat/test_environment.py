@@ -23,7 +23,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.ports import new_key
+from cloudburst.ports.backend import new_key
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator
 from support.old_calls import NAMES, write_env
 

@@ -22,7 +22,7 @@ from cloudburst.models.batches import Efficiency
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, PriceTable
 from cloudburst.models.task import LaunchRequest, TaskSpec
-from cloudburst.ports import new_key
+from cloudburst.ports.backend import new_key
 from support.doc_pages import ROOT, quoted, table_of
 from support.old_calls import KEYS, NAMES
 

@@ -14,7 +14,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import max_video_bytes
 from cloudburst.models.task import TaskId
-from cloudburst.ports import EncodedVideo
+from cloudburst.ports.renderer import EncodedVideo
 from cloudburst.redaction import SecretOwner, hide_secrets
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer

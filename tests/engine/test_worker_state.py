@@ -10,7 +10,7 @@ from cloudburst.engine.encoder_slots import has_room
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.task import TaskSpec
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 pytestmark = pytest.mark.anyio
 LAUNCHING, STARTING, READY, FAILING, CLOSING, DRAINING, STOPPING = WorkerState

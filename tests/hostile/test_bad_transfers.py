@@ -37,7 +37,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import PutPart
-from cloudburst.ports import EncodedVideo
+from cloudburst.ports.renderer import EncodedVideo
 from cloudburst.testing import s3_fault
 from support.bad_workers import (
     CONTROL,

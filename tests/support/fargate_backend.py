@@ -14,7 +14,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import LaunchRequest, TaskSpec, TaskState
 from cloudburst.models.tier import Tier
-from cloudburst.ports import new_key
+from cloudburst.ports.backend import new_key
 from cloudburst.testing import AWS_BUCKETS, EmulatorConfig, FargateEmulator
 
 RAISED = tuple(replace(bucket, burst=max(1000, bucket.burst)) for bucket in AWS_BUCKETS)

@@ -14,7 +14,7 @@ import anyio
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.ports import RangeAnswer
+from cloudburst.ports.remote_files import RangeAnswer
 from cloudburst.remote_inputs import RemoteInputs
 
 BUCKET = "bucket"

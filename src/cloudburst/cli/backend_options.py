@@ -24,7 +24,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 
 SPOT = "FARGATE_SPOT"
 

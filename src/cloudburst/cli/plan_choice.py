@@ -25,7 +25,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_inputs import open_remote_inputs
 

@@ -14,7 +14,7 @@ from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

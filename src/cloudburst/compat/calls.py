@@ -40,7 +40,7 @@ from cloudburst.models.locations import OutputFolder, parse_output_folder, subfo
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
-from cloudburst.ports import Backend, OpenBackend
+from cloudburst.ports.backend import Backend, OpenBackend
 from cloudburst.run_inputs import AnyScene, scene_list
 
 logger = logging.getLogger(__name__)

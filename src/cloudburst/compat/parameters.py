@@ -22,7 +22,7 @@ from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.models.scene import SceneDict
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-from cloudburst.ports import OpenBackend
+from cloudburst.ports.backend import OpenBackend
 from cloudburst.remote_inputs import open_remote_inputs
 
 _FARGATE_FIELDS = {

@@ -22,7 +22,9 @@ from cloudburst.models.journal_entries import SceneFailureEntry
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene, Video
-from cloudburst.ports import RemoteFiles, Renderer, Turn, UploadedScene
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import Renderer, UploadedScene
+from cloudburst.ports.sending import Turn
 
 logger = logging.getLogger(__name__)
 

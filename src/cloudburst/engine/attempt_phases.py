@@ -22,7 +22,8 @@ from cloudburst.models.events import (
     SceneUploaded,
 )
 from cloudburst.models.scene import Video
-from cloudburst.ports import DownloadedVideo, EncodedVideo, Sending, UploadedScene, at_once
+from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, UploadedScene
+from cloudburst.ports.sending import Sending, at_once
 
 
 class AttemptPhases:

@@ -9,7 +9,7 @@ from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import FilmError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.locations import OutputLocation
-from cloudburst.ports import FilmMaker, OnWorker
+from cloudburst.ports.film_maker import FilmMaker, OnWorker
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)

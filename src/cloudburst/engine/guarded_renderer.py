@@ -15,17 +15,16 @@ from cloudburst.models.film import WorkerFilm
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
-from cloudburst.ports import (
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
-    RemoteFiles,
     Renderer,
-    Turn,
     UploadedScene,
-    at_once,
 )
+from cloudburst.ports.sending import Turn, at_once
 from cloudburst.redaction import redact
 
 

@@ -23,7 +23,7 @@ from cloudburst.models.journal_entries import (
 )
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Video
-from cloudburst.ports import Journal
+from cloudburst.ports.journal import Journal
 
 logger = logging.getLogger(__name__)
 

@@ -15,15 +15,8 @@ from cloudburst.concurrency import despite_cancel, finish_despite_cancel, poll
 from cloudburst.engine.defects import log_defect
 from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, Remedy, ThrottledError
 from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
-from cloudburst.models.task import (
-    FoundTask,
-    LaunchRequest,
-    Secrets,
-    TaskId,
-    TaskSpec,
-    TaskStatus,
-)
-from cloudburst.ports import Backend
+from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskSpec, TaskStatus
+from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 

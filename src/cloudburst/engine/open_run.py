@@ -29,7 +29,9 @@ from cloudburst.models.journal_entries import Entry
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene
-from cloudburst.ports import FilmMaker, Journal, RemoteFiles
+from cloudburst.ports.film_maker import FilmMaker
+from cloudburst.ports.journal import Journal
+from cloudburst.ports.remote_files import RemoteFiles
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import anyio
 
 from cloudburst.errors import CloudburstError, CredentialsError, OutputWriteError
 from cloudburst.models.limits import Backoff
-from cloudburst.ports import DownloadedVideo
+from cloudburst.ports.renderer import DownloadedVideo
 
 logger = logging.getLogger(__name__)
 

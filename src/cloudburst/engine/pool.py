@@ -29,7 +29,8 @@ from cloudburst.models.options import Language
 from cloudburst.models.performance import Sample
 from cloudburst.models.report import Prediction
 from cloudburst.models.task import FoundTask, TaskSpec
-from cloudburst.ports import Backend, Journal
+from cloudburst.ports.backend import Backend
+from cloudburst.ports.journal import Journal
 
 
 class WorkerPool:

@@ -19,7 +19,7 @@ from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
 from cloudburst.models.task import FoundTask, TaskSpec, TaskState
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from cloudburst.errors import ClosedError, WorkerStoppedError
 from cloudburst.models.failures import is_spot_interruption
 from cloudburst.models.post_mortem_page import file_name, printable
 from cloudburst.models.task import TaskId
-from cloudburst.ports import Backend, Journal
+from cloudburst.ports.backend import Backend
+from cloudburst.ports.journal import Journal
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import anyio
 
 from cloudburst.errors import SceneTimeoutError
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 BASE_ENCODE_TIMEOUT = 60.0
 """Constant part of the timeout of an encode on workers that report no progress, in seconds. A part

@@ -19,7 +19,7 @@ from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import CloudburstError, NoAnswerError, ThrottledError
 from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
 from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 

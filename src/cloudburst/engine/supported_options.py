@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from cloudburst.concurrency import Steps
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.scene import CheckedScene
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 
 async def check_supported(scenes: Sequence[CheckedScene], backends: Iterable[Backend]) -> None:

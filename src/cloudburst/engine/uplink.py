@@ -12,7 +12,7 @@ from itertools import count
 import anyio
 
 from cloudburst.engine.upload_concurrency import UploadConcurrency
-from cloudburst.ports import Sending
+from cloudburst.ports.sending import Sending
 
 BUFFER_BYTES = 256 * 1024
 """Bytes of a file that are assumed to be in buffers: what the system accepts ahead

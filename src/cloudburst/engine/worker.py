@@ -23,7 +23,8 @@ from cloudburst.errors import (
 from cloudburst.models.failures import is_external_stop
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
 from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
-from cloudburst.ports import Backend, Renderer
+from cloudburst.ports.backend import Backend
+from cloudburst.ports.renderer import Renderer
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,9 @@ from cloudburst.models.events import SceneProgress
 from cloudburst.models.film import MAX_FILM_SECONDS, WorkerFilm
 from cloudburst.models.options import Language
 from cloudburst.models.scene import Video
-from cloudburst.ports import OnProgress, RemoteFiles, Renderer, Turn, UploadedScene
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import OnProgress, Renderer, UploadedScene
+from cloudburst.ports.sending import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class FilmContext(AttemptContext):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmOnWorker:
-    """Function that makes the film of a run on a worker: `cloudburst.ports.OnWorker`."""
+    """Function that makes the film of a run on a worker: `cloudburst.ports.film_maker.OnWorker`."""
 
     run: str
     """Name of the run."""

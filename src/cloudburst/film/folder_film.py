@@ -21,7 +21,8 @@ from cloudburst.models.locations import AnyLocation
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.outputs import claim_outputs
-from cloudburst.ports import OnProgress, OnWorker
+from cloudburst.ports.film_maker import OnWorker
+from cloudburst.ports.renderer import OnProgress
 from cloudburst.safe_files import read_regular_file
 
 
@@ -82,7 +83,7 @@ async def claimed_film(
 
 @dataclass(frozen=True, slots=True)
 class FolderFilm:
-    """Maker of a film on this machine: `cloudburst.ports.FilmMaker`."""
+    """Maker of a film on this machine: `cloudburst.ports.film_maker.FilmMaker`."""
 
     request: FilmRequest
     path: Path
@@ -99,7 +100,7 @@ class FolderFilm:
         on_progress: OnProgress,
         on_worker: OnWorker | None = None,  # noqa: ARG002
     ) -> tuple[Path, bool]:
-        """Make the film unless it is up to date: see `cloudburst.ports.FilmMaker.make`."""
+        """Make the film unless it is up to date: see `FilmMaker.make`."""
         plan = await to_thread.run_sync(film_plan, self.request, videos, self.sources)
         if await to_thread.run_sync(is_up_to_date, plan):
             return self.path, True

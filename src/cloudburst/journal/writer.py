@@ -88,7 +88,7 @@ async def open_journal(
 
 
 class SqliteJournal:
-    """Implementation of `cloudburst.ports.Journal` with SQLite.
+    """Implementation of `cloudburst.ports.journal.Journal` with SQLite.
 
     Entries that arrive during a commit are committed together by the next one. If a call of `write`
     is cancelled, its entries may or may not be committed.

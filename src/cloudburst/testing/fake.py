@@ -11,12 +11,7 @@ from decimal import Decimal
 import anyio
 import anyio.lowlevel
 
-from cloudburst.errors import (
-    CloudburstError,
-    EncodeError,
-    NoAnswerError,
-    WorkerStoppedError,
-)
+from cloudburst.errors import CloudburstError, EncodeError, NoAnswerError, WorkerStoppedError
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
@@ -36,17 +31,16 @@ from cloudburst.models.task import (
     Usage,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.ports import (
-    Backend,
+from cloudburst.ports.backend import Backend
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
-    RemoteFiles,
-    Turn,
     UploadedScene,
-    at_once,
 )
+from cloudburst.ports.sending import Turn, at_once
 
 SIZE = 1000
 """Size of every fake upload and video, in bytes."""
@@ -145,7 +139,7 @@ class FakeCloud:
 
     @asynccontextmanager
     async def backend(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:  # noqa: ARG002
-        """Yield the backend, as `cloudburst.ports.OpenBackend` requires."""
+        """Yield the backend, as `cloudburst.ports.backend.OpenBackend` requires."""
         yield Backend(
             name=self.name,
             launcher=self,
@@ -292,7 +286,7 @@ class FakeCloud:
 
 @dataclass(eq=False)
 class FakeRenderer:
-    """Fake `cloudburst.ports.Renderer`: the client of one worker of a `FakeCloud`."""
+    """Fake `cloudburst.ports.renderer.Renderer`: the client of one worker of a `FakeCloud`."""
 
     cloud: FakeCloud
     task: TaskId

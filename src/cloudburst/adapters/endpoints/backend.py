@@ -14,7 +14,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.default_performance import endpoints_kind, endpoints_performance
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Protocol, Secrets
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 _ONESTEP = "the protocol onestep of the public image (our image also has native)"
 """Words for workers with this protocol in the errors of options."""

@@ -28,18 +28,17 @@ from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Protocol, Secrets
-from cloudburst.ports import (
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import (
     Connect,
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
-    RemoteFiles,
     Renderer,
-    Turn,
     UploadedScene,
-    at_once,
 )
+from cloudburst.ports.sending import Turn, at_once
 
 MAX_FAILED_SCENES = 3
 """Number of scenes in a row that fail on one worker before the worker itself counts as failed,

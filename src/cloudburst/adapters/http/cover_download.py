@@ -14,7 +14,7 @@ from cloudburst.adapters.http.download_file import DownloadFile
 from cloudburst.adapters.http.video_download import VideoSource, download_video, receive_verified
 from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models.scene import cover_path
-from cloudburst.ports import (
+from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedFile,
     EncodedVideo,

@@ -18,7 +18,7 @@ from anyio import to_thread
 from cloudburst.adapters.http.mp4 import video_seconds
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import OutputWriteError
-from cloudburst.ports import DownloadedVideo, OnVerified
+from cloudburst.ports.renderer import DownloadedVideo, OnVerified
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from cloudburst.adapters.http.transfer_retries import TransferFailedError
 from cloudburst.errors import UploadError, WorkerDiskFullError
 from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.transfers import FetchEvent, TransferFailure, TransferProblem
-from cloudburst.ports import RemoteFiles
+from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.text import printable_line
 
 _MEANINGS = {

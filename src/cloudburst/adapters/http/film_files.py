@@ -9,7 +9,7 @@ from cloudburst.errors import UploadError
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.film_jobs import FilmJobRequest, FilmJobScene
 from cloudburst.models.locations import AnyLocation
-from cloudburst.ports import UploadedScene
+from cloudburst.ports.renderer import UploadedScene
 
 MAX_FILES = 8
 """Number of files that a worker gets at once, as many as the render service fetches."""

@@ -13,7 +13,8 @@ from cloudburst.adapters.http.upload_files import FileHasher, SceneFile
 from cloudburst.concurrency import for_each
 from cloudburst.errors import RenderFailedError
 from cloudburst.models.locations import AnyLocation
-from cloudburst.ports import RemoteFiles, Turn, at_once
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.sending import Turn, at_once
 
 MAX_FILES_AT_ONCE = 4
 """Number of files of one scene that are given to the worker at once. A scene has up to six files,

@@ -20,7 +20,7 @@ from cloudburst.adapters.http.response import (
     translate_library_errors,
 )
 from cloudburst.errors import CloudburstError
-from cloudburst.ports import Sending
+from cloudburst.ports.sending import Sending
 
 VIDEO_PATH = "/create_video_onestep"
 HOLD_TIMEOUT = 50.0

@@ -38,7 +38,7 @@ from cloudburst.errors import (
 from cloudburst.models import failures
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import MAX_COVER_BYTES
-from cloudburst.ports import EncodedFile, EncodedVideo, OnProgress
+from cloudburst.ports.renderer import EncodedFile, EncodedVideo, OnProgress
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)

@@ -24,11 +24,7 @@ from cloudburst.adapters.http.job import (
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.adapters.http.s3_delivery import deliver_video
 from cloudburst.adapters.http.upload_files import FileHasher
-from cloudburst.adapters.http.video_download import (
-    VideoSource,
-    check_video_size,
-    download_video,
-)
+from cloudburst.adapters.http.video_download import VideoSource, check_video_size, download_video
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
@@ -36,16 +32,15 @@ from cloudburst.models.locations import AnyLocation, OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import (
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
-    RemoteFiles,
-    Turn,
     UploadedScene,
-    at_once,
 )
+from cloudburst.ports.sending import Turn, at_once
 from cloudburst.text import describe_error
 
 DELETE_VIDEO_TIMEOUT = 2.0

@@ -42,18 +42,15 @@ from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
-from cloudburst.ports import (
-    SENDING_AT_ONCE,
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedVideo,
     OnProgress,
     OnVerified,
-    RemoteFiles,
-    Sending,
-    Turn,
     UploadedScene,
-    at_once,
 )
+from cloudburst.ports.sending import SENDING_AT_ONCE, Sending, Turn, at_once
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)

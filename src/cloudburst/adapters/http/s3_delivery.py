@@ -16,13 +16,9 @@ from cloudburst.errors import (
 )
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import cover_path
-from cloudburst.models.transfers import (
-    TransferFailure,
-    TransferProblem,
-    UploadEvent,
-    UploadRequest,
-)
-from cloudburst.ports import Delivery, DownloadedVideo, EncodedVideo, OnVerified, RemoteFiles
+from cloudburst.models.transfers import TransferFailure, TransferProblem, UploadEvent, UploadRequest
+from cloudburst.ports.remote_files import Delivery, RemoteFiles
+from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, OnVerified
 from cloudburst.text import printable_line
 
 VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"

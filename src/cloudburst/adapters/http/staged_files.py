@@ -31,7 +31,8 @@ from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.transfers import FetchRequest, PutPart
-from cloudburst.ports import DownloadedVideo, RemoteFiles
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.text import describe_error
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError

@@ -16,7 +16,7 @@ from cloudburst.adapters.http.upload_files import FileHasher, HashedFile, SceneF
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
-from cloudburst.ports import Sending, Turn, at_once
+from cloudburst.ports.sending import Sending, Turn, at_once
 from cloudburst.text import describe_error
 
 MIN_BYTES_TO_ASK = 256 * 1024

@@ -24,7 +24,7 @@ from cloudburst.adapters.http.response import (
 from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models import failures
 from cloudburst.models.scene import max_video_bytes
-from cloudburst.ports import DownloadedVideo, EncodedVideo, OnVerified, UploadedScene
+from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, OnVerified, UploadedScene
 from cloudburst.text import describe_error, printable_line
 
 WRITE_BLOCK_BYTES = 256 * 1024

@@ -28,7 +28,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.models.tier import encoder_slots
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.process_privacy import child_environment
 

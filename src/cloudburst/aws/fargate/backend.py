@@ -47,7 +47,8 @@ from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import ArchitectureSetting, Settings
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend, Connect, new_key
+from cloudburst.ports.backend import Backend, new_key
+from cloudburst.ports.renderer import Connect
 
 logger = logging.getLogger(__name__)
 

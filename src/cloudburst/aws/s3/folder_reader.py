@@ -12,7 +12,7 @@ from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.settings import Settings
-from cloudburst.ports import RangeAnswer
+from cloudburst.ports.remote_files import RangeAnswer
 
 _NO_SUCH_KEY = "NoSuchKey"
 """Error code of S3 for an object that does not exist in a bucket that does."""

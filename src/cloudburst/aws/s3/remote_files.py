@@ -19,7 +19,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest
-from cloudburst.ports import Delivery
+from cloudburst.ports.remote_files import Delivery
 
 
 class S3RemoteFiles:

@@ -12,7 +12,7 @@ from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import CloudburstError, Remedy, WorkerError, WorkerStoppedError
 from cloudburst.models.failures import KEY_REFUSED, WORKER_DISK_FULL
 from cloudburst.models.limits import Limits
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 REDUCED_LIMIT_SECONDS = 300.0
 """Seconds for which a backend gets no more workers than its account last allowed, after the

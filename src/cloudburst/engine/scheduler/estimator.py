@@ -24,7 +24,7 @@ from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance
 from cloudburst.models.tier import Tier
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 SEND_AHEAD_SECONDS = 10.0
 """Seconds before the expected end of an encode at which the next scene may be uploaded, in addition

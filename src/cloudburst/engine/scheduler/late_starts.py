@@ -13,7 +13,7 @@ from cloudburst.engine.pool_state import PoolWorker
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import WorkerNotReadyError
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import anyio
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 PAUSE_AFTER_NEEDLESS_START = 60.0
 """Seconds for which no worker is started on a backend after the start of a needless one was

@@ -10,7 +10,7 @@ from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt
 from cloudburst.models.performance import Measure, Performance, Sample
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 MIN_ENCODES_FOR_SPEED = 3
 """Number of measured encodes of a kind of worker from which the speed of a single worker is

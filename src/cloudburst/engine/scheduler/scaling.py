@@ -32,7 +32,7 @@ from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import Language
 from cloudburst.models.task import TaskSpec
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.options import Language
 from cloudburst.models.performance import Sample
 from cloudburst.models.task import TaskSpec
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 TICK_SECONDS = 2.0
 """Seconds after which decisions are made again even if nothing has happened: an encode may have

@@ -13,7 +13,7 @@ from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.performance import Performance
-from cloudburst.ports import Backend
+from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,52 @@
+"""Maker of the film of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cloudburst.models.film import WorkerFilm
+from cloudburst.models.locations import OutputLocation
+from cloudburst.models.scene import Video
+from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import OnProgress
+
+
+class OnWorker(Protocol):
+    """Function that makes a film on a worker of the run."""
+
+    async def __call__(
+        self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress, /
+    ) -> None:
+        """Make a film on a worker, which gets its videos and writes it to S3.
+
+        ``remote`` is the access to the files of the film. Raises `FilmError` if the film cannot be
+        made.
+        """
+        ...
+
+
+class FilmMaker(Protocol):
+    """Maker of the film of a run."""
+
+    @property
+    def needs_worker(self) -> bool:
+        """True if a worker makes the film, so that the last worker of the run is kept for it."""
+        ...
+
+    async def make(
+        self, videos: Sequence[Video], on_progress: OnProgress, on_worker: OnWorker
+    ) -> tuple[OutputLocation, bool]:
+        """Make the film of the finished videos, in their order.
+
+        Return its location, and true if it was made earlier from the same videos.
+
+        Args:
+            videos: Finished videos.
+            on_progress: Function that is called with the finished share of the film.
+            on_worker: Function that makes the film if a worker makes it.
+
+        Raises:
+            FilmError: No film can be made of the videos.
+        """
+        ...
