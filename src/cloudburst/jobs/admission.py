@@ -34,14 +34,31 @@ def within_budget(
     return spent_since(connection, owner, now - BUDGET_SECONDS) < limits.owner_usd
 
 
-def check_bytes(connection: sqlite3.Connection, owner: str, size: int, limits: JobLimits) -> None:
-    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder."""
-    stored = bytes_stored(connection, owner)
+def check_bytes(
+    connection: sqlite3.Connection,
+    owner: str,
+    size: int,
+    limits: JobLimits,
+    *,
+    incoming: int = 0,
+    incoming_of_owner: int = 0,
+) -> None:
+    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder.
+
+    Args:
+        connection: Connection to the database.
+        owner: Owner of the files.
+        size: Size of the files, in bytes.
+        limits: Limits of the folder and of each owner.
+        incoming: Size of other files that arrive at the moment, in bytes.
+        incoming_of_owner: Size of those of the same owner.
+    """
+    stored = bytes_stored(connection, owner) + incoming_of_owner
     if stored + size > limits.owner_bytes:
         msg = (
             f"{stored:,} bytes of uploads, inputs and videos are stored, and {size:,} would be "
             f"added; expected at most {limits.owner_bytes:,}: remove jobs or uploads"
         )
         raise JobLimitError(msg)
-    if bytes_stored(connection) + size > limits.bytes:
+    if bytes_stored(connection) + incoming + size > limits.bytes:
         raise JobLimitError("there is no room for more files now", of_owner=False)

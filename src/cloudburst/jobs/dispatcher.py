@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,8 +15,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.client import Client
-from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import JobStorageError, UnknownJobError
+from cloudburst.errors import JobError, JobStorageError, UnknownJobError
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import within_budget
 from cloudburst.jobs.database import JobDatabase
@@ -44,8 +43,6 @@ RETRY_SECONDS = 5.0
 """Seconds before the database is used again after an error."""
 PRUNE_SECONDS = 600.0
 """Seconds between two removals of jobs and uploads that have been kept long enough."""
-RELEASE_TIMEOUT = 10.0
-"""Maximum number of seconds for queueing a job again when this process ends."""
 
 
 class Dispatcher:
@@ -72,7 +69,7 @@ class Dispatcher:
         self._runs: dict[str, JobRun] = {}
         self._settlements: set[anyio.CancelScope] = set()
         self._wanted = anyio.Event()
-        self._stopping = False
+        self._stopped = anyio.Event()
         self._data_version = -1
 
     def wake(self) -> None:
@@ -81,7 +78,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """End `run`: the tasks of all jobs are stopped, and another process continues the jobs."""
-        self._stopping = True
+        self._stopped.set()
         self.wake()
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
@@ -92,20 +89,17 @@ class Dispatcher:
         """Work on jobs until `stop`."""
         takeover_at = prune_at = 0.0
         async with anyio.create_task_group() as tasks:
-            while not self._stopping:
+            while not self._stopped.is_set():
                 now = anyio.current_time()
-                try:
-                    if now >= takeover_at:
-                        await self._take_over()
-                        takeover_at = now + TAKEOVER_SECONDS
-                    if now >= prune_at:
-                        await remove_old(self._database, self._folder, self._limits)
-                        prune_at = now + PRUNE_SECONDS
-                    await self._look(tasks)
-                except JobStorageError as exc:
-                    logger.error("%s; it is tried again", exc)  # noqa: TRY400 - the reason is enough
-                    await anyio.sleep(RETRY_SECONDS)
-                with anyio.move_on_after(POLL_SECONDS):
+                works = True
+                if now >= takeover_at:
+                    works &= await _tried(self._take_over())
+                    takeover_at = now + TAKEOVER_SECONDS
+                if now >= prune_at:
+                    works &= await _tried(remove_old(self._database, self._folder, self._limits))
+                    prune_at = now + PRUNE_SECONDS
+                works &= await _tried(self._look(tasks))
+                with anyio.move_on_after(POLL_SECONDS if works else RETRY_SECONDS):
                     await self._wanted.wait()
                 self._wanted = anyio.Event()
 
@@ -118,21 +112,23 @@ class Dispatcher:
         for cancelled in look.cancel_requests:
             if cancelled in self._runs:
                 self._runs[cancelled].stop(Stop.CANCEL)
-        if not look.has_queued or look.bytes_stored >= self._limits.bytes:
+        if not look.has_queued:
             return
-        while len(self._runs) < self._limits.running and not self._stopping:
-            if (job := await self._database.write(self._claim)) is None:
+        # Jobs that were begun go on, because only their runs find and stop tasks that they left.
+        claim = partial(self._claim, begin=look.bytes_stored < self._limits.bytes)
+        while len(self._runs) < self._limits.running and not self._stopped.is_set():
+            if (job := await self._database.write(claim)) is None:
                 return
             self._feed.notify(job.id)
             run = self._runs[job.id] = self._new_run(job)
-            if self._stopping:  # since the claim
+            if self._stopped.is_set():  # since the claim
                 run.stop(Stop.SHUTDOWN)
             elif job.cancel_requested:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
 
-    def _claim(self, connection: sqlite3.Connection) -> ClaimedJob | None:
-        job = job_rows.claim_next(connection, self._process, time.time())
+    def _claim(self, connection: sqlite3.Connection, *, begin: bool) -> ClaimedJob | None:
+        job = job_rows.claim_next(connection, self._process, time.time(), begin=begin)
         if job is not None:
             started = _event("job.started", {"resumed": job.started_before})
             self._log.append(connection, job.id, [started])
@@ -186,7 +182,8 @@ class Dispatcher:
         return True
 
     def _write_cost(self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost) -> bool:
-        job_rows.write_cost(connection, job.id, cost)
+        if job_rows.is_held(connection, job.id, self._process):
+            job_rows.write_cost(connection, job.id, cost)
         return within_budget(connection, job.owner, self._limits, time.time())
 
     async def _work(self, run: JobRun) -> None:
@@ -206,35 +203,41 @@ class Dispatcher:
             del self._runs[run.job.id]
             await self._write_end(run, end, not_before)
             self.wake()
-        if end is not None and run.report is not None and not self._stopping:
+        if end is not None and run.report is not None and not self._stopped.is_set():
             await self._settle(run.job.id, run.report)
 
     async def _write_end(self, run: JobRun, end: JobEnd | None, not_before: float) -> None:
-        """Write the end of a job, or queue it again; repeat that until the database is writable."""
+        """Write the end of a job, or queue it again; repeat that until the database is writable.
 
-        def write(connection: sqlite3.Connection) -> None:
+        When this process ends, it is tried once: otherwise another process takes over the job.
+        """
+
+        def write(connection: sqlite3.Connection) -> bool:
             job = run.job.id
             if not job_rows.is_held(connection, job, self._process):
-                return
+                return False
             self._log.append(connection, job, run.unwritten)
             if end is not None:
                 end_job(connection, self._log, job, end)
-                return
+                return True
             delete_progress(connection, job)
             self._log.append(connection, job, [_event("job.interrupted")])
             job_rows.release(connection, job, self._process, not_before=not_before)
+            return False
 
         while True:
             try:
-                await finish_despite_cancel(
-                    lambda: self._database.write(write), seconds=RELEASE_TIMEOUT
-                )
+                ended = await self._database.write(write)
                 break
             except JobStorageError as exc:
+                if self._stopped.is_set():
+                    logger.error("job %s goes on in another process: %s", run.job.id, exc)  # noqa: TRY400 - the reason is enough
+                    return
                 logger.error("job %s: %s; it is tried again", run.job.id, exc)  # noqa: TRY400 - the reason is enough
-                await anyio.sleep(RETRY_SECONDS)
+                with anyio.move_on_after(RETRY_SECONDS):
+                    await self._stopped.wait()
         self._feed.notify(run.job.id)
-        if end is not None:
+        if ended:
             folder = self._folder.job(run.job.id)
             await anyio.to_thread.run_sync(folder.remove_inputs)
 
@@ -262,6 +265,16 @@ class Dispatcher:
             await self._database.write(write)
         except JobStorageError as exc:
             logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
+
+
+async def _tried(work: Awaitable[None]) -> bool:
+    """Return whether the work was done; log the reason if it was not."""
+    try:
+        await work
+    except JobError as exc:
+        logger.error("%s; it is tried again", exc)  # noqa: TRY400 - the reason is enough
+        return False
+    return True
 
 
 class _Look(NamedTuple):

@@ -22,6 +22,7 @@ from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_rows import NewJob
 from cloudburst.jobs.models import MAX_KEY_CHARS, Job, JobLimits, JobRequest
+from cloudburst.jobs.room import Room
 from cloudburst.text import short_repr
 
 
@@ -33,6 +34,7 @@ class OpenQueue:
     feed: JobFeed
     log: EventLog
     dispatcher: Dispatcher
+    room: Room
 
 
 class JobDraft:
@@ -48,6 +50,13 @@ class JobDraft:
         self._folder = folder
         self._queue = queue
         self._limits = limits
+
+    async def check_room(self, owner: str, size: int) -> None:
+        """Note the size of the input files by now, in bytes, or that which was announced.
+
+        Raises `JobLimitError` if they would exceed a limit, with others that arrive at once.
+        """
+        await self._queue.room.check(self, owner, size)
 
     async def submit(
         self,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
-from contextlib import suppress
+import stat
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudburst.errors import JobStorageError, UnknownJobError
+from cloudburst.text import describe_error, short_repr
+
 FILM_NAME = "film.mp4"
 _ID = re.compile(r"[0-9a-f]{32}")
+_UPLOAD = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +41,15 @@ class JobFolder:
 
     def create(self) -> None:
         """Create the folder for the input files."""
-        self.inputs.mkdir(mode=0o700, parents=True)
+        self.inputs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def input_bytes(self) -> int:
         """Return the size of the input files, in bytes."""
-        if not self.inputs.is_dir():
-            return 0
-        return sum(path.stat().st_size for path in self.inputs.iterdir())
+        return _size_of_files(self.inputs)
 
     def output_bytes(self) -> int:
         """Return the size of the videos, the film and the files beside them, in bytes."""
-        return sum(
-            path.stat().st_size
-            for folder in (self.path, self.videos)
-            if folder.is_dir()
-            for path in folder.iterdir()
-            if path.is_file()
-        )
+        return _size_of_files(self.path) + _size_of_files(self.videos)
 
     def remove_inputs(self) -> None:
         """Remove the input files."""
@@ -75,13 +72,27 @@ class JobsFolder:
         return self.path / "uploads"
 
     def job(self, job: str) -> JobFolder:
-        """Return the folder of a job."""
+        """Return the folder of a job.
+
+        Raises `UnknownJobError` for what is no identifier of a job: it may lead to another folder.
+        """
+        if not _ID.fullmatch(job):
+            raise UnknownJobError(f"there is no job {short_repr(job)}")
         return JobFolder(self.path / "jobs" / job)
 
     def create(self) -> None:
         """Create the folders that are missing."""
         for path in (self.uploads, self.path / "jobs"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def upload(self, name: str) -> Path:
+        """Return the file of an upload.
+
+        Raises `JobStorageError` for a name that no upload has: it may lead to another folder.
+        """
+        if not _UPLOAD.fullmatch(name):
+            raise JobStorageError(f"{self.uploads}: an upload has the name {short_repr(name)}")
+        return self.uploads / name
 
     def remove_strays(self, known: Collection[str], before: float) -> None:
         """Remove files that belong to no job and no upload, and were not changed after a time.
@@ -92,6 +103,7 @@ class JobsFolder:
             known: Identifiers of all jobs and names of all uploaded files.
             before: Time in seconds since the epoch.
         """
+        self.create()
         jobs = (path for path in (self.path / "jobs").iterdir() if _ID.fullmatch(path.name))
         for path in (*jobs, *self.uploads.iterdir()):
             with suppress(OSError):  # another process removes it at the same time
@@ -101,3 +113,23 @@ class JobsFolder:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+@contextmanager
+def translated_os_errors(path: Path) -> Generator[None]:
+    """Raise `JobStorageError` instead of an ``OSError`` about a file or folder."""
+    try:
+        yield
+    except OSError as exc:
+        raise JobStorageError(f"{path} cannot be used: {describe_error(exc)}") from exc
+
+
+def _size_of_files(folder: Path) -> int:
+    """Return the size of the files in a folder, without those that are removed meanwhile."""
+    size = 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                status = path.lstat()
+                size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return size

@@ -14,8 +14,8 @@ import anyio
 import anyio.to_thread
 
 from cloudburst.client import Client
-from cloudburst.concurrency import collapse_single
-from cloudburst.errors import ClosedError, ConfigurationError, JobStorageError
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
@@ -24,16 +24,19 @@ from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
 from cloudburst.jobs.event_rows import read_videos
 from cloudburst.jobs.feed import JobFeed
-from cloudburst.jobs.folder import JobFolder, JobsFolder
+from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import Job, JobLimits, JobNews, JobPage, JobRequest, JobState
 from cloudburst.jobs.processes import registered_process
+from cloudburst.jobs.room import Room
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 from cloudburst.webhooks.definitions import Webhooks
 from cloudburst.webhooks.delivery import deliver_webhooks
 
+REMOVE_TIMEOUT = 60.0
+"""Maximum number of seconds for removing the files of a job that was not submitted."""
 DEFAULT_PAGE = 50
 """Number of jobs in one part of a list, unless another number is asked for."""
 
@@ -81,8 +84,9 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         with collapse_single():
             async with AsyncExitStack() as stack:
                 database = await stack.enter_async_context(open_database(self._folder.path))
-                await anyio.to_thread.run_sync(self._folder.create)
-                process = stack.enter_context(registered_process(self._folder.path))
+                with translated_os_errors(self._folder.path):
+                    await anyio.to_thread.run_sync(self._folder.create)
+                    process = stack.enter_context(registered_process(self._folder.path))
                 feed = JobFeed(database)
                 dispatcher = Dispatcher(
                     self._client,
@@ -97,7 +101,11 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 stack.callback(delivery.cancel_scope.cancel)  # after the last event is written
                 tasks = await stack.enter_async_context(anyio.create_task_group())
                 self._opened = OpenQueue(
-                    database=database, feed=feed, log=self._log, dispatcher=dispatcher
+                    database=database,
+                    feed=feed,
+                    log=self._log,
+                    dispatcher=dispatcher,
+                    room=Room(database, self.limits),
                 )
                 tasks.start_soon(dispatcher.run)
                 delivery.start_soon(self._deliver, database)
@@ -141,12 +149,17 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         folder = self._folder.job(job)
         draft = JobDraft(job, folder, opened, self.limits)
         try:
-            await anyio.to_thread.run_sync(_create, folder)
+            with translated_os_errors(folder.path):
+                await anyio.to_thread.run_sync(folder.create)
             yield draft
         finally:
-            if not draft.submitted:
-                with anyio.CancelScope(shield=True):  # takes milliseconds
-                    await anyio.to_thread.run_sync(folder.remove)
+            try:
+                if not draft.submitted:
+                    await finish_despite_cancel(
+                        lambda: anyio.to_thread.run_sync(folder.remove), seconds=REMOVE_TIMEOUT
+                    )
+            finally:
+                opened.room.release(draft)
 
     async def job(self, job: str) -> Job:
         """Return a job. Raises `UnknownJobError` if it does not exist."""
@@ -264,19 +277,13 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     @property
     def uploads(self) -> StoredUploads:
         """Files that were uploaded for later jobs."""
-        return StoredUploads(self._open().database, self._folder.uploads, self.limits)
+        opened = self._open()
+        return StoredUploads(opened.database, self._folder, opened.room, self.limits)
 
     def _open(self) -> OpenQueue:
         if self._opened is None:
             raise ClosedError("enter the queue first: async with JobQueue(...) as queue")
         return self._opened
-
-
-def _create(folder: JobFolder) -> None:
-    try:
-        folder.create()
-    except OSError as exc:
-        raise JobStorageError(f"{folder.path} cannot be created: {exc}") from exc
 
 
 def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:

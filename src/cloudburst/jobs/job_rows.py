@@ -17,6 +17,8 @@ from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest
 
 MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
+MAX_POSTPONEMENT = 60.0
+"""Maximum number of seconds for which a job is postponed."""
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
@@ -161,15 +163,25 @@ def read_page(
     return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)
 
 
-def claim_next(connection: sqlite3.Connection, process: str, now: float) -> ClaimedJob | None:
-    """Give the oldest queued job to a process; return ``None`` if there is none."""
+def claim_next(
+    connection: sqlite3.Connection, process: str, now: float, *, begin: bool = True
+) -> ClaimedJob | None:
+    """Give the oldest queued job to a process; return ``None`` if there is none.
+
+    Args:
+        connection: Connection to the database.
+        process: The process.
+        now: Time in seconds since the epoch.
+        begin: True if the job may be one on which no process has worked before.
+    """
     row = connection.execute(
         "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
         "starts = starts + 1 "
-        "WHERE id = (SELECT id FROM jobs WHERE state = ? AND not_before <= ? "
-        "ORDER BY sequence LIMIT 1) "
+        # A job is postponed by seconds; the clock was set back if it seems to be more.
+        "WHERE id = (SELECT id FROM jobs WHERE state = ? "
+        "AND not not_before BETWEEN ? AND ? AND (starts > 0 OR ?) ORDER BY sequence LIMIT 1) "
         "RETURNING id, owner, request, cancel_requested, starts",
-        (JobState.RUNNING, process, now, JobState.QUEUED, now),
+        (JobState.RUNNING, process, now, JobState.QUEUED, now, now + MAX_POSTPONEMENT, begin),
     ).fetchone()
     if row is None:
         return None
@@ -306,7 +318,10 @@ def delete_job(connection: sqlite3.Connection, job: str) -> None:
 
     Raises `UnknownJobError` if it does not exist, and `JobConflictError` if it is not finished.
     """
-    if not read_job(connection, job).state.finished:
+    row = connection.execute("SELECT state FROM jobs WHERE id = ?", [job]).fetchone()
+    if row is None:
+        raise unknown_job(job)
+    if row[0] in _ACTIVE:
         msg = f"job {job} is not finished; cancel it, and remove it when it has ended"
         raise JobConflictError(msg)
     for table, column in (("events", "job"), ("progress", "job"), ("reports", "job")):

@@ -114,7 +114,8 @@ class JobRun:
         try:
             await self._render(request)
         except (BusyError, OutputClaimedError) as exc:
-            if self.report is None and self.stopped is None:
+            # A job that was begun before may have tasks, which only its run finds and stops.
+            if self.report is None and (self.stopped is None or self.job.started_before):
                 raise Postponed(str(exc)) from exc
             failure = failure_of(exc)
         except CloudburstError as exc:

@@ -10,11 +10,12 @@ from functools import partial
 
 import anyio.to_thread
 
-from cloudburst.errors import UnknownJobError
+from cloudburst.errors import JobStorageError, UnknownJobError
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.folder import JobsFolder
+from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
 from cloudburst.jobs.models import JobLimits
+from cloudburst.jobs.processes import START_SECONDS, remove_ended
 from cloudburst.jobs.upload_rows import delete_upload, upload_names, uploads_before
 from cloudburst.webhooks import outbox
 
@@ -36,14 +37,16 @@ async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimit
     for job in jobs:
         with suppress(UnknownJobError):  # another process was faster
             await database.write(partial(delete_job, job=job))
-        await anyio.to_thread.run_sync(folder.job(job).remove)
+            await anyio.to_thread.run_sync(folder.job(job).remove)
     for upload in uploads:
         await database.write(partial(delete_upload, upload=upload.id))
-        path = folder.uploads / upload.name
-        await anyio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
+        with suppress(JobStorageError, OSError):  # a file that is left is a stray file
+            await anyio.to_thread.run_sync(partial(folder.upload(upload.name).unlink))
     await database.write(partial(outbox.purge, before=before))
     known = await database.read(_known)
-    await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
+    with translated_os_errors(folder.path):
+        await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
+        await anyio.to_thread.run_sync(remove_ended, folder.path, now - START_SECONDS)
 
 
 def _known(connection: sqlite3.Connection) -> set[str]:

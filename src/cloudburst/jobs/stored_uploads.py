@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
 from uuid import uuid4
@@ -12,28 +13,29 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
-from cloudburst.errors import JobStorageError
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.models import JobLimits
+from cloudburst.jobs.room import BYTES_PER_CHECK, Room
 from cloudburst.jobs.upload_rows import Upload, delete_upload, find_upload, insert_upload
 
-BYTES_PER_CHECK = 16_000_000
-"""Number of bytes after which a file that arrives is compared with the limits again."""
+UNLINK_TIMEOUT = 60.0
+"""Maximum number of seconds for removing a file."""
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 
 
 class StoredUploads:
     """Files that owners have uploaded for later jobs."""
 
-    def __init__(self, database: JobDatabase, folder: Path, limits: JobLimits) -> None:
+    def __init__(
+        self, database: JobDatabase, folder: JobsFolder, room: Room, limits: JobLimits
+    ) -> None:
         self._database = database
         self._folder = folder
+        self._room = room
         self._limits = limits
-
-    async def check(self, owner: str, size: int) -> None:
-        """Raise `JobLimitError` if further files of this size, in bytes, would exceed a limit."""
-        await self._database.read(lambda c: check_bytes(c, owner, size, self._limits))
 
     async def store(
         self, body: AsyncIterator[bytes], *, owner: str = "", suffix: str = ""
@@ -51,37 +53,47 @@ class StoredUploads:
         """
         identifier = uuid4().hex
         name = identifier + (suffix.lower() if _SUFFIX.fullmatch(suffix.lower()) else "")
-        path = self._folder / name
-        size, checked = 0, 0
-        await self.check(owner, 0)
+        path = self._folder.upload(name)
+        stored = list[Upload]()
         try:
+            size = await self._receive(body, path, owner)
+            upload = Upload(
+                id=identifier, owner=owner, name=name, bytes=size, created_at=time.time()
+            )
+            await self._database.write(lambda c: self._insert(c, upload, stored))
+        finally:
+            try:
+                if not stored:
+                    await _unlink(path)
+            finally:
+                self._room.release(path)
+        return upload
+
+    async def _receive(self, body: AsyncIterator[bytes], path: Path, owner: str) -> int:
+        """Write a file, and return its size in bytes."""
+        size, checked = 0, 0
+        await self._room.check(path, owner, 0)
+        with translated_os_errors(path):
             async with await anyio.open_file(path, "xb") as file:
                 async for chunk in body:
                     size += len(chunk)
                     if size >= checked + BYTES_PER_CHECK:
-                        await self.check(owner, size)
+                        await self._room.check(path, owner, size)
                         checked = size
                     await file.write(chunk)
-            upload = Upload(
-                id=identifier, owner=owner, name=name, bytes=size, created_at=time.time()
-            )
-            await self._database.write(lambda c: self._insert(c, upload))
-        except OSError as exc:
-            await self._unlink(path)
-            raise JobStorageError(f"{path} cannot be written: {exc}") from exc
-        except BaseException:
-            await self._unlink(path)
-            raise
-        return upload
+        return size
 
-    def _insert(self, connection: Connection, upload: Upload) -> None:
+    def _insert(self, connection: Connection, upload: Upload, stored: list[Upload]) -> None:
         check_bytes(connection, upload.owner, upload.bytes, self._limits)
         insert_upload(connection, upload)
+        # Here, because a cancellation may hide that the transaction is complete. If it fails, only
+        # the file is left, which is removed later.
+        stored.append(upload)
 
     async def find(self, upload: str, *, owner: str = "") -> Path | None:
         """Return the file of an upload; ``None`` if the owner has no such upload."""
         found = await self._database.read(lambda c: find_upload(c, owner, upload))
-        return None if found is None else self._folder / found.name
+        return None if found is None else self._folder.upload(found.name)
 
     async def remove(self, upload: str, *, owner: str = "") -> bool:
         """Remove an upload; return false if the owner has no such upload.
@@ -97,9 +109,13 @@ class StoredUploads:
 
         found = await self._database.write(delete)
         if found is not None:
-            await self._unlink(self._folder / found.name)
+            await _unlink(self._folder.upload(found.name))
         return found is not None
 
-    async def _unlink(self, path: Path) -> None:
-        with anyio.CancelScope(shield=True):  # takes milliseconds
-            await anyio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+
+async def _unlink(path: Path) -> None:
+    with suppress(OSError, TimeoutError):  # a file that is left is removed later
+        await finish_despite_cancel(
+            lambda: anyio.to_thread.run_sync(path.unlink, True),
+            seconds=UNLINK_TIMEOUT,
+        )

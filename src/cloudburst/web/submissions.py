@@ -97,7 +97,7 @@ async def read_submission(
         text = await read_body(request, rules.limits.json_bytes)
     elif kind == b"multipart/form-data" and (boundary := options.get(b"boundary")):
         form = await read_form(
-            _checked_body(request, uploads, rules),
+            _checked_body(request, draft, rules),
             boundary,
             field_name=FORM_FIELD,
             folder=draft.inputs,
@@ -124,19 +124,19 @@ def is_large(request: Request) -> bool:
 
 
 async def _checked_body(
-    request: Request, uploads: StoredUploads, rules: SubmissionRules
+    request: Request, draft: JobDraft, rules: SubmissionRules
 ) -> AsyncIterator[bytes]:
     announced = request.headers.get("content-length", "0")
     size, checked = (
         0,
         min(int(announced), rules.limits.request_bytes) if announced.isdecimal() else 0,
     )
-    await uploads.check(rules.owner, checked)
+    await draft.check_room(rules.owner, checked)
     async for chunk in limited_body(request, rules.limits.request_bytes):
         size += len(chunk)
         if size >= checked + BYTES_PER_CHECK:
             checked = size
-            await uploads.check(rules.owner, checked)
+            await draft.check_room(rules.owner, checked)
         yield chunk
 
 

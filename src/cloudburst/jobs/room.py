@@ -1,0 +1,39 @@
+"""Room for the files that arrive, within the limits of the folder and of each owner."""
+
+from __future__ import annotations
+
+from cloudburst.jobs.admission import check_bytes
+from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.models import JobLimits
+
+BYTES_PER_CHECK = 16_000_000
+"""Number of bytes after which files that arrive are compared with the limits again."""
+
+
+class Room:
+    """Room for the files that arrive in this process.
+
+    The database has the size of a file only when all of it has arrived. Until then its size is
+    noted here, so that many files that arrive at once do not exceed the limits together.
+    """
+
+    def __init__(self, database: JobDatabase, limits: JobLimits) -> None:
+        self._database = database
+        self._limits = limits
+        self._incoming = dict[object, tuple[str, int]]()
+
+    async def check(self, transfer: object, owner: str, size: int) -> None:
+        """Note the size of a transfer, in bytes, and raise `JobLimitError` if it does not fit."""
+        self._incoming[transfer] = owner, size
+        others = [each for key, each in self._incoming.items() if key is not transfer]
+        of_owner = sum(size for each, size in others if each == owner)
+        of_all = sum(size for _, size in others)
+        await self._database.read(
+            lambda c: check_bytes(
+                c, owner, size, self._limits, incoming=of_all, incoming_of_owner=of_owner
+            )
+        )
+
+    def release(self, transfer: object) -> None:
+        """Forget a transfer: it has ended, and the database has its size if it is kept."""
+        self._incoming.pop(transfer, None)

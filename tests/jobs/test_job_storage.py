@@ -1,0 +1,324 @@
+"""Folder and database of the jobs with content that cloudburst does not write."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from itertools import repeat
+
+import anyio
+import pytest
+
+from cloudburst import Client, Limits
+from cloudburst.concurrency import poll
+from cloudburst.errors import JobLimitError, JobStorageError, UnknownJobError
+from cloudburst.jobs import (
+    JobLimits,
+    JobQueue,
+    JobRequest,
+    JobState,
+    database,
+    dispatcher,
+    job_rows,
+    removal,
+    stored_uploads,
+)
+from cloudburst.jobs import job_run as job_runs
+from cloudburst.jobs.database import TABLES
+from cloudburst.jobs.event_rows import NewEvent, append_events, read_videos
+from cloudburst.jobs.processes import registered_process
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def cloud():
+    return FakeCloud()
+
+
+@pytest.fixture
+async def client(cloud):
+    async with Client(cloud.backend, limits=Limits(workers=2)) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Errors are followed by another attempt at once."""
+    for module in (dispatcher, job_runs):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
+
+
+def request(make_scene, *names, **more):
+    return JobRequest(scenes=[make_scene(name) for name in names], **more)
+
+
+def change(folder, statement, *values):
+    with closing(sqlite3.connect(folder / "jobs.sqlite")) as other, other:
+        other.execute(statement, values)
+
+
+async def begun(queue, job):
+    async for item in queue.events(job):
+        if item.type == "scene.encoding":
+            return
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "state = 'none'",
+        "scenes = 0",
+        "metadata = '{'",
+        "usd = 'x', cost_final = 'y'",
+        "error = '[]'",
+        "created_at = 1e300",
+        "finished_at = 'never'",
+    ],
+)
+async def test_a_row_with_impossible_values_is_an_error_of_ours_and_can_be_removed(
+    damage, client, make_scene, tmp_path
+):
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        await queue.wait(job.id)
+        change(folder, f"UPDATE jobs SET {damage}")
+        for call in (queue.job, queue.wait, queue.cancel):
+            with pytest.raises(JobStorageError, match="cloudburst does not write"):
+                await call(job.id)
+        with pytest.raises(JobStorageError):
+            await queue.page()
+        other = await queue.submit(request(make_scene, "b"))
+        assert (await queue.wait(other.id)).state is JobState.COMPLETE
+        await queue.remove(job.id)
+        assert [left.id for left in (await queue.page()).jobs] == [other.id]
+
+
+async def test_names_in_the_database_lead_to_no_other_folder(client, make_scene, tmp_path):
+    """Neither by a removal, nor by a job that is claimed."""
+    folder, outside = tmp_path / "jobs", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    async with JobQueue(client, folder) as queue:
+        old, new = [await queue.submit(request(make_scene, "a")) for _ in range(2)]
+        for job in (old, new):
+            await queue.wait(job.id)
+        for path in ("../../outside", str(outside)):
+            with pytest.raises(UnknownJobError):
+                queue.files(path)
+    change(folder, "UPDATE jobs SET id = '../../outside', finished_at = 1 WHERE id = ?", old.id)
+    queued = "UPDATE jobs SET id = '../outside', state = 'queued', finished_at = NULL WHERE id = ?"
+    change(folder, queued, new.id)
+    change(folder, "INSERT INTO uploads VALUES (?, '', '../../outside/file', 1, 1)", "f" * 32)
+    async with JobQueue(client, folder) as queue:
+        with pytest.raises(JobStorageError, match=r"'\.\./\.\./outside/file'"):
+            await queue.uploads.find("f" * 32)
+        good = await queue.submit(request(make_scene, "b"))
+        assert (await queue.wait(good.id)).state is JobState.COMPLETE
+    assert sorted(path.name for path in outside.iterdir()) == ["file"]
+    assert not (folder / "outside").exists()
+
+
+async def test_a_database_that_is_removed_is_noticed_and_its_jobs_end(
+    client, cloud, make_scene, tmp_path, caplog
+):
+    """Otherwise the process would write into a file that nobody else can read."""
+    cloud.encode = 60.0
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        await begun(queue, job.id)
+        for path in folder.glob("jobs.sqlite*"):
+            path.unlink()
+        with anyio.fail_after(10):
+            await poll(lambda: _or_none(cloud.running == {}), delays=repeat(0.05))
+        cloud.encode = 0.0
+        other = await queue.submit(request(make_scene, "b"))
+        assert (await queue.wait(other.id)).state is JobState.COMPLETE
+        with pytest.raises(UnknownJobError):
+            await queue.job(job.id)
+    assert "jobs.sqlite was removed or replaced" in caplog.text
+
+
+async def _or_none(value):
+    return value or None
+
+
+async def test_a_queue_ends_although_its_database_cannot_be_written(
+    client, cloud, make_scene, tmp_path, monkeypatch
+):
+    """A process that was stopped writes; the jobs go on in the next process."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.2)
+    cloud.encode = 60.0
+    folder = tmp_path / "jobs"
+    with anyio.fail_after(10):
+        async with JobQueue(client, folder) as queue:
+            job = await queue.submit(request(make_scene, "a"))
+            await begun(queue, job.id)
+            other = sqlite3.connect(folder / "jobs.sqlite", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+        assert not cloud.running
+    other.close()
+    cloud.encode = 0.0
+    async with JobQueue(client, folder) as queue:
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE
+
+
+async def test_folders_that_are_removed_while_the_queue_is_open_are_made_again(
+    client, make_scene, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(dispatcher, "PRUNE_SECONDS", 0.0)
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder) as queue:
+        (folder / "jobs").rmdir()
+        (folder / "uploads").rmdir()
+        job = await queue.submit(request(make_scene, "a"))
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE
+        with anyio.fail_after(5):
+            await poll(lambda: _or_none((folder / "uploads").exists()), delays=repeat(0.05))
+
+
+async def test_lock_files_of_processes_that_were_killed_are_removed(client, tmp_path):
+    """Also of those that worked on no job. Those of others, and young ones, stay."""
+    folder = tmp_path / "jobs"
+    old = time.time() - 2 * removal.START_SECONDS
+    async with JobQueue(client, folder):
+        pass
+    with registered_process(folder) as living:
+        held, left, young = (folder / "processes" / f"{n}.lock" for n in (living, "0", "1"))
+        left.touch()
+        young.touch()
+        os.utime(left, (old, old))
+        os.utime(held, (old, old))
+        async with JobQueue(client, folder):
+            with anyio.fail_after(5):
+                await poll(lambda: _or_none(not left.exists()), delays=repeat(0.02))
+        assert held.exists()
+        assert young.exists()
+
+
+async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were_begun(
+    client, cloud, make_scene, tmp_path
+):
+    """Only their runs find and stop tasks that they left."""
+    cloud.encode = 60.0
+    folder = tmp_path / "jobs"
+    async with JobQueue(client, folder) as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        await begun(queue, job.id)
+    cloud.encode = 0.0
+    change(folder, "INSERT INTO uploads VALUES (?, '', ?, 1000, 1e10)", "f" * 32, "f" * 32)
+    async with JobQueue(client, folder, limits=JobLimits(running=1)) as queue:
+        first = await queue.wait(job.id)
+    async with JobQueue(client, folder, limits=JobLimits(bytes=1000)) as queue:
+        change(folder, "UPDATE jobs SET state = 'queued', finished_at = NULL")
+        change(folder, "UPDATE jobs SET bytes = 0")
+        other = await queue.submit(request(make_scene, "b"))
+        again = await queue.wait(job.id)
+        await anyio.sleep(1.2)
+        assert (await queue.job(other.id)).state is JobState.QUEUED
+        await queue.uploads.remove("f" * 32)
+        with anyio.fail_after(5):
+            assert (await queue.wait(other.id)).state is JobState.COMPLETE
+    assert (first.state, again.state) == (JobState.COMPLETE, JobState.COMPLETE)
+
+
+async def test_files_that_arrive_at_once_keep_the_limit_together(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_uploads, "BYTES_PER_CHECK", 10_000)
+    largest = 0
+
+    async def body():
+        nonlocal largest
+        for _ in range(9):
+            yield bytes(10_000)
+            sizes = [path.stat().st_size for path in (tmp_path / "jobs/uploads").iterdir()]
+            largest = max(largest, sum(sizes))
+            await anyio.sleep(0.01)
+
+    async def store(queue, owner):
+        try:
+            stored.append((owner, await queue.uploads.store(body(), owner=owner)))
+        except JobLimitError as exc:
+            refusals.append(exc.of_owner)
+
+    for limits, same in ((JobLimits(owner_bytes=100_000), True), (JobLimits(bytes=100_000), False)):
+        largest, refusals, stored = 0, list[bool](), []
+        async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+            async with anyio.create_task_group() as tasks:
+                for number in range(5):
+                    tasks.start_soon(store, queue, "x" if same else str(number))
+            assert largest <= 150_000  # otherwise five times 90,000
+            assert set(refusals) == {same}
+            assert len(refusals) >= 4
+            for owner, upload in stored:
+                await queue.uploads.remove(upload.id, owner=owner)
+            await store(queue, "x")  # what was refused needs no room any more
+            assert len(refusals) <= 5
+            assert await queue.uploads.remove(stored[-1][1].id, owner="x")
+
+
+def memory():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, bytes, "
+        "request_sha256) VALUES ('j', '', 'queued', '', '{}', 0, 1, 0, 0, '')"
+    )
+    return closing(connection)
+
+
+def completed(scene, sha256):
+    video = {
+        "scene": scene,
+        "path": f"{scene}.mp4",
+        "task": "t",
+        "size": 1,
+        "sha256": sha256,
+        "seconds": 1.0,
+    }
+    return NewEvent(type="scene.completed", time=0, scene=scene, data={"video": video})
+
+
+def test_a_scene_that_is_rendered_once_more_has_another_event_and_counts_once():
+    failed = NewEvent(type="scene.failed", time=0, scene="s")
+    film = NewEvent(type="film.completed", time=0)
+    with memory() as connection:
+        events = [failed, failed, completed("s", "1"), completed("s", "1"), film, film]
+        append_events(connection, "j", events)
+        append_events(connection, "j", [completed("s", "2"), completed("s", "2")])
+        counts = connection.execute("SELECT completed, failed, last_event FROM jobs").fetchone()
+        assert counts == (1, 0, 4)
+        assert [video.sha256 for video in read_videos(connection, "j")] == ["2"]
+
+
+def test_the_work_for_an_event_does_not_grow_with_the_number_of_events():
+    steps = []
+    with memory() as connection:
+        for part in range(4):
+            events = [completed(f"{part} {n}", "1") for n in range(500)]
+            count = [0]
+
+            def progress(count=count):
+                count[0] += 1
+
+            connection.set_progress_handler(progress, 100)
+            append_events(connection, "j", events)
+            steps.append(count[0])
+    assert steps[-1] < 1.5 * steps[0]
+
+
+def test_a_postponed_job_is_claimed_although_the_clock_was_set_back():
+    with memory() as connection:
+        connection.execute("UPDATE jobs SET not_before = 100005")
+        assert job_rows.claim_next(connection, "p", 100_000.0) is None
+        assert job_rows.claim_next(connection, "p", 100_000.0 - 86_400) is not None
