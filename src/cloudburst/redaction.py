@@ -43,6 +43,8 @@ class SecretOwner(Enum):
     WORKER = auto()
     INPUT = auto()
     """URL of an input file on a web server, whose query may give access to the file."""
+    WEBHOOK = auto()
+    """URL of a webhook, whose query may give access to its receiver."""
 
 
 MAX_WRITTEN_FORMS: Mapping[SecretOwner, float] = {
@@ -50,6 +52,7 @@ MAX_WRITTEN_FORMS: Mapping[SecretOwner, float] = {
     SecretOwner.ROLE: 1024,
     SecretOwner.WORKER: 4096,
     SecretOwner.INPUT: 4096,
+    SecretOwner.WEBHOOK: 4096,
 }
 """Maximum number of forms of secrets (plain or escaped) that are remembered for each kind of owner.
 When there are more, the oldest are forgotten: those secrets are no longer valid. The credentials of

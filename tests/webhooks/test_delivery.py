@@ -85,9 +85,9 @@ def filled(*numbers: int) -> Outbox:
     return box
 
 
-def hook(port: int, *, private: bool = True, path: str = "/in") -> Webhook:
+def hook(port: int, *, path: str = "/in") -> Webhook:
     url = f"http://127.0.0.1:{port}{path}"
-    return Webhook(url=url, secrets=[SECRET], name="main", private=private)
+    return Webhook(url=url, secrets=[SECRET], name="main", private=True)
 
 
 @asynccontextmanager
@@ -218,17 +218,20 @@ async def test_the_body_of_an_answer_does_not_matter(handler: Handler, tmp_path:
         assert max(closed) < 20_000_000, "the connection is closed after 64 KiB"
 
 
-async def test_redirects_are_not_followed(tmp_path: Path) -> None:
-    box = filled()
+async def test_redirects_are_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    box, path = filled(), "/in?key=abc-of-the-query"
     async with serving(Recorder(), None) as other:
-        redirect = servers.redirect(f"http://127.0.0.1:{other.port}/", 307)
+        redirect = servers.redirect(f"http://127.0.0.1:{other.port}{path}", 307)
         async with (
             serving(Recorder(redirect), None) as server,
-            delivering(box, hook(server.port), tmp_path, ONE_TRY),
+            delivering(box, hook(server.port, path=path), tmp_path, ONE_TRY),
         ):
             await until(lambda: dead_letter(box))
         assert dead_letter(box) == "HTTP 307 (redirects are not followed)"
         assert other.peers == []
+    assert "/in?key=***" in caplog.text, "httpcore logs the headers of the answer"
+    assert "abc-of-the-query" not in caplog.text
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.215.14", "10.0.0.1"], ["::1"]])

@@ -10,7 +10,8 @@ import httpx
 from anyio import fail_after, move_on_after
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.transfers.errors import TransferError, retry_after_seconds
+from cloudburst.redaction import SecretOwner, hide_secrets
+from cloudburst.transfers.errors import TransferError, query_secrets, retry_after_seconds
 from cloudburst.webhooks.definitions import Webhook
 from cloudburst.webhooks.signature import signed_headers
 
@@ -58,7 +59,7 @@ async def post_message(
 
     The answer is not trusted: it is read up to a limit, and redirects are not followed. Path and
     query of the URL are passed to httpcore beside the request, so that no log line of httpx can
-    contain them.
+    contain them. The query is hidden in all logs, because an answer may repeat it.
 
     Args:
         http: Client of `cloudburst.transfers.client.open_transfer_client`.
@@ -68,6 +69,8 @@ async def post_message(
         timestamp: Time of the attempt, in seconds since the epoch.
         timeout: Maximum number of seconds until the head of the answer has arrived.
     """
+    if query := webhook.target.path.partition(b"?")[2].decode("ascii"):
+        hide_secrets(*query_secrets(query), owner=SecretOwner.WEBHOOK)
     headers = signed_headers(body, message=message, timestamp=int(timestamp), keys=webhook.keys)
     request = http.build_request(
         "POST",
