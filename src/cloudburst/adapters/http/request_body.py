@@ -20,7 +20,7 @@ from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
 from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.text import describe_error
 
-BLOCK_BYTES = 3 * 32 * 1024
+BLOCK_BYTES = 3 * 16 * 1024
 """Bytes of a file that one call in a thread reads and converts to base64. Several copies of each
 block are in memory for each upload. A multiple of three, so that base64 needs no padding between
 blocks."""
