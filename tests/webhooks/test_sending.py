@@ -232,7 +232,7 @@ async def test_messages_wait_for_a_process_that_knows_their_webhook() -> None:
     assert (letter.job, letter.attempts) == ("b", 10)
 
 
-async def test_looks_at_the_outbox_take_a_fifth_of_the_time() -> None:
+async def test_looks_at_the_outbox_take_less_than_half_of_the_time() -> None:
     class LargeOutbox(Outbox):
         looks = 0
 
@@ -244,7 +244,7 @@ async def test_looks_at_the_outbox_take_a_fifth_of_the_time() -> None:
     box, receiver = LargeOutbox(), Receiver()
     async with sending(box, receiver):
         await anyio.sleep(100)
-    assert 15 <= box.looks <= 20
+    assert 35 <= box.looks <= 45
 
 
 async def test_secrets_that_cannot_be_read_are_tried_again(
