@@ -121,7 +121,7 @@ async def test_a_login_page_for_all_calls_for_some_seconds(make_scenes, tmp_path
 
             async def hold():
                 garbler.garble(["*"], kind, times=10**6, done=False)
-                await anyio.sleep(4)
+                await anyio.sleep(2)
                 garbler.stop()
 
             def on(event):

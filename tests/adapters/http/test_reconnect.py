@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from cloudburst.adapters.http.reconnect import MIN_PAUSE, PAUSE_CHECK_INTERVAL
+from cloudburst.adapters.http import reconnect
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from support.fake_native_service import Pieces
@@ -16,9 +16,16 @@ from support.native_client import OPTIONS, ignore, to_studio
 
 pytestmark = pytest.mark.anyio
 
-SILENCE = Timeouts(silence=1.0)
+SILENCE = Timeouts(silence=0.5)
+MIN_PAUSE = PAUSE_CHECK_INTERVAL = 0.5
 PAUSE = SILENCE.silence + MIN_PAUSE + PAUSE_CHECK_INTERVAL + 0.2
 BEAT = b'{"state":"running","progress":0.1}\n'
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(reconnect, "MIN_PAUSE", MIN_PAUSE)
+    monkeypatch.setattr(reconnect, "PAUSE_CHECK_INTERVAL", PAUSE_CHECK_INTERVAL)
 
 
 async def stop_everything():

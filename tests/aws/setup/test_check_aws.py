@@ -114,7 +114,7 @@ async def test_every_promise_is_kept_by_the_emulator(script, told, in_folder, em
 async def test_a_broken_promise_is_told_and_nothing_runs_on(
     script, told, in_folder, emulator, monkeypatch
 ):
-    monkeypatch.setattr(sys.modules["aws_findings"], "MAX_TASK_SECONDS", 8.0)
+    monkeypatch.setattr(sys.modules["aws_findings"], "MAX_TASK_SECONDS", 4.0)
     await in_folder(emulator, protocol=Protocol.ONESTEP)
     registered(emulator, containers=1, interval=1)  # without watchdog
     before = len(emulator.tasks)

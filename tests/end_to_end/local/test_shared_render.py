@@ -22,13 +22,15 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 SECONDS = 45.0
 GOPS = 5
+SIZE = "640x360"
+"""Size of the video: full HD takes four times the CPU time."""
 CUES = subtitle_file(
     (0, SECONDS, "a cue that stays"), *((6 * n + 1, 6 * n + 3.5, f"字幕 {n}") for n in range(7))
 )
 
 
 def job(folder: Path) -> Path:
-    make_job(folder, photo(VideoSize(640, 360)), SECONDS, subtitle=CUES)
+    make_job(folder, photo(VideoSize(640, 360)), SECONDS, subtitle=CUES, size=SIZE)
     return folder
 
 
