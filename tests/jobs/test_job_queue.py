@@ -348,8 +348,10 @@ async def test_messages_for_webhooks_are_written_with_the_events(client, make_sc
         return [SECRET]
 
     hooks = [
-        Webhook(url="https://receiver.invalid/a", secrets=[SECRET], events=["job.*"], name="jobs"),
-        Webhook(url="https://receiver.invalid/b", secrets=[SECRET], events=["scene.failed"], name="no"),
+        Webhook(url="https://hooks.invalid/a", secrets=[SECRET], events=["job.*"], name="jobs"),
+        Webhook(
+            url="https://hooks.invalid/b", secrets=[SECRET], events=["scene.failed"], name="no"
+        ),
     ]
     folder = tmp_path / "jobs"
     webhooks = Webhooks(hooks, job_secrets=secrets)
@@ -358,7 +360,9 @@ async def test_messages_for_webhooks_are_written_with_the_events(client, make_sc
         return {"self": f"https://app/jobs/{job}"}
 
     async with JobQueue(client, folder, webhooks=webhooks, links=links) as queue:
-        wanted = request(make_scene, "a", metadata={"n": 1}, webhook="https://receiver.invalid/job?k=1")
+        wanted = request(
+            make_scene, "a", metadata={"n": 1}, webhook="https://hooks.invalid/job?k=1"
+        )
         job = await queue.submit(wanted, owner="o")
         await queue.wait(job.id)
         with pytest.raises(ConfigurationError, match="URL of a webhook is not valid"):
@@ -369,7 +373,7 @@ async def test_messages_for_webhooks_are_written_with_the_events(client, make_sc
         messages = rows.fetchall()
     owners = {row[2] for row in messages}
     urls = {row[1] for row in messages if row[0] == "job"}
-    assert (owners, urls) == ({"o"}, {"https://receiver.invalid/job?k=1"})
+    assert (owners, urls) == ({"o"}, {"https://hooks.invalid/job?k=1"})
     types = [(webhook, kind, state) for webhook, _, _, _, kind, state, _ in messages]
     assert types == [
         ("jobs", "job.queued", "ready"),
