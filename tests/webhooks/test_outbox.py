@@ -64,7 +64,7 @@ def test_a_dead_letter_does_not_hold_up_later_events(box: Outbox) -> None:
         *(first, 1, "HTTP 404"),
         7.0,
     )
-    assert box(outbox.read_payload, first) is None
+    assert box(outbox.read_payload, letter) is None
     assert box.add(number=3) not in due_ids(box)
 
 

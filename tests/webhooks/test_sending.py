@@ -337,6 +337,25 @@ async def test_a_defect_of_a_transport_does_not_end_the_delivery(
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_message_is_not_sent_again_after_a_look_before_its_failure() -> None:
+    class SlowReads(Outbox):
+        async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+            result = self(work)
+            await anyio.sleep(2)
+            return result
+
+    async def fail_after_a_second(_post: Post) -> int:
+        await anyio.sleep(1)
+        return 500
+
+    box, receiver = SlowReads(), Receiver(fail_after_a_second)
+    box.add()
+    async with sending(box, receiver, policy=replace(DEFAULT_POLICY, jitter=0.0)):
+        await anyio.sleep(30)
+    first, second = (post.time for post in receiver.posts)
+    assert second - first >= DEFAULT_POLICY.delays[0]
+
+
 async def test_a_removed_message_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     class Removing(Outbox):
         async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -224,7 +224,7 @@ class MessageSender:
     async def _send(self, message: Message, clients: _Clients) -> None:
         """Make an attempt, and note its outcome."""
         try:
-            body = await self._storage.read(partial(outbox.read_payload, message=message.id))
+            body = await self._storage.read(partial(outbox.read_payload, message=message))
             if body is not None:
                 outcome = await self._attempt(message, body, clients)
                 await self._record(message, self._note_of(message, outcome))

@@ -157,10 +157,13 @@ def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> 
     return [_message(row) for row in rows]
 
 
-def read_payload(connection: sqlite3.Connection, message: str) -> bytes | None:
-    """Return the body of a message; ``None`` if it is no longer in the outbox."""
-    query = "SELECT payload FROM webhook_messages WHERE id = ? AND state <> 'given up'"
-    row = connection.execute(query, [message]).fetchone()
+def read_payload(connection: sqlite3.Connection, message: Message) -> bytes | None:
+    """Return the body of a message; ``None`` if it is not ready, or its next attempt has changed.
+
+    An attempt may have ended since `due` returned the message.
+    """
+    query = "SELECT payload FROM webhook_messages WHERE id = ? AND state = 'ready' AND due_at = ?"
+    row = connection.execute(query, (message.id, message.due_at)).fetchone()
     return None if row is None else str(row[0]).encode()
 
 
