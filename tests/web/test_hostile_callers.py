@@ -2,22 +2,27 @@
 
 import json
 import tracemalloc
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from pydantic import TypeAdapter
 
-from cloudburst import Client
+from cloudburst import Client, RenderOptions, Scene
 from cloudburst.errors import InvalidScenesError
+from cloudburst.jobs import JobLimits
+from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
-from cloudburst.web.submissions import SubmissionRules, _build
+from cloudburst.web.submissions import SubmissionRules, _build, _require_permitted
 from support.web_apps import job_form, open_jobs, submit, upload
 
 pytestmark = pytest.mark.anyio
 
+AT = TypeAdapter(Location)
 RULES = SubmissionRules(
     owner="ada",
     sources=Folders(["s3://films/in", "s3://shared"], "sources"),
@@ -248,6 +253,27 @@ async def test_large_bodies_need_little_memory_and_leave_nothing(cloud, tmp_path
         assert not list((tmp_path / "jobs" / folder).iterdir())
 
 
+@pytest.mark.parametrize(("announced", "received"), [(True, 1), (False, 18)])
+async def test_a_form_without_room_is_refused_before_it_has_arrived(
+    announced, received, cloud, tmp_path
+):
+    sent = []
+
+    async def body():
+        async for part in endless(40):
+            sent.append(part)
+            yield part
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    if announced:
+        headers["content-length"] = "40000000"
+    limits = JobLimits(owner_bytes=1_000_000)
+    async with open_jobs(cloud, tmp_path / "jobs", limits=limits) as (_, http):
+        answer = await http.post("/api/jobs", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (429, "JobLimitError")
+    assert len(sent) <= received
+
+
 async def test_an_upload_that_is_broken_off_leaves_nothing(cloud, tmp_path, caplog):
     form = (b"content-type", b"multipart/form-data; boundary=b")
     async with open_jobs(cloud, tmp_path / "jobs") as (jobs, _):
@@ -358,3 +384,24 @@ async def test_identifiers_of_others_are_unknown(cloud, make_scene, tmp_path):
         form = job_form([scene(image)], ("x", b"1"))
         answer = await http.post("/api/jobs", **form)
         assert json.dumps(answer.json()["faults"]).count("no such upload") == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "permitted"),
+    [
+        (Path("/srv/a.png"), True),
+        (Path("/srv/b.png"), False),
+        ("s3://films/in/a.png", True),
+        ("s3://films/a.png", False),
+    ],
+)
+def test_what_a_run_uses_is_checked_again(location, permitted):
+    """So a new field of scenes or options with a file cannot be forgotten."""
+    made = Scene(name="a", image="https://a.com/a.png", duration=1)
+    for part in (
+        made.model_copy(update={"image": AT.validate_python(location)}),
+        made.model_copy(update={"options": RenderOptions(music=location)}),
+        RenderOptions(watermark=location),
+    ):
+        with nullcontext() if permitted else pytest.raises(InvalidScenesError):
+            _require_permitted([part], {Path("/srv/a.png")}, RULES.sources)

@@ -57,6 +57,7 @@ async def test_a_copy_of_a_video_is_not_sent_again(video):
 
 async def test_a_video_is_saved_under_its_name(video):
     http, _, url = video
+    assert url.endswith(f"/{quote(NAME)}.mp4")
     name = f"filename*=utf-8''{quote(NAME)}.mp4"
     assert (await http.get(url)).headers["content-disposition"] == f"inline; {name}"
     answer = await http.get(url, params={"download": "1"})

@@ -101,11 +101,12 @@ async def test_a_form_brings_its_files(cloud, picture, tmp_path):
         form = job_form(scenes, ("p.png", picture.read_bytes()), mark, font)
         job = (await http.post("/api/jobs", **form)).json()
         assert (await finished(http, job))["state"] == "complete"
-        form = job_form(scenes, mark, font, options={"font": "my font"})
-        answer = await http.post("/api/jobs", **form)
+        named = job_form(scenes, ("p.png", b"1"), mark, font, options={"font": "my font"})
+        assert (await http.post("/api/jobs", **named)).status_code == 202
+        answer = await http.post("/api/jobs", **job_form(scenes, mark, font))
         assert answer.status_code == 400
         assert [fault["field"] for fault in answer.json()["faults"]] == ["image"]
-        assert len(list((tmp_path / "jobs" / "jobs").iterdir())) == 1, "nothing is left of it"
+        assert len(list((tmp_path / "jobs" / "jobs").iterdir())) == 2, "nothing is left of it"
 
 
 async def test_a_job_keeps_an_upload_that_is_deleted(cloud, picture, tmp_path):
