@@ -100,7 +100,9 @@ def test_what_is_imported_when_it_is_wanted_is_there(name):
         _ = module.nonsense
 
 
-@pytest.mark.parametrize("name", ["cloudburst.blocking", "cloudburst.compat"])
+@pytest.mark.parametrize(
+    "name", ["cloudburst.blocking", "cloudburst.compat", "cloudburst.jobs", "cloudburst.web"]
+)
 def test_what_is_public_beside_the_top_is_there(name):
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__)
