@@ -17,7 +17,11 @@ from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
-from cloudburst.web.submissions import SubmissionRules, _build, _require_permitted
+from cloudburst.web.submission_checks import (
+    SubmissionRules,
+    _require_permitted,
+    check_submission,
+)
 from support.web_apps import job_form, open_jobs, submit, upload
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +46,7 @@ def scene(image="https://example.com/a.png", **more):
 
 def faults_of(**job):
     with pytest.raises(InvalidScenesError) as caught:
-        _build(job, {}, RULES)
+        check_submission(job, {}, RULES)
     return [(fault.scene, fault.field) for fault in caught.value.faults]
 
 
@@ -110,7 +114,7 @@ def test_all_file_options_are_known():
     "place", ["s3://films/in/a.png", "s3://films/in/x/a.png", "s3://shared/a", "https://a.com/b?c"]
 )
 def test_permitted_files_are_used(place):
-    request = _build({"scenes": [scene(place, options={"watermark": place})]}, {}, RULES)
+    request = check_submission({"scenes": [scene(place, options={"watermark": place})]}, {}, RULES)
     (made,) = request.scenes
     assert not any(isinstance(at, Path) for at in (made.image, made.options.watermark))
 
@@ -133,7 +137,9 @@ def test_permitted_files_are_used(place):
 )
 def test_videos_are_written_to_permitted_folders_only(to, permitted):
     if permitted:
-        assert str(_build({"scenes": [scene()], "to": to}, {}, RULES).to).startswith("s3://films/")
+        assert str(check_submission({"scenes": [scene()], "to": to}, {}, RULES).to).startswith(
+            "s3://films/"
+        )
     else:
         assert faults_of(scenes=[scene()], to=to) == [("", "to")]
 

@@ -10,7 +10,7 @@ from cloudburst import Client
 from cloudburst.web import Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
 from cloudburst.web.job_operations import OPERATIONS
-from cloudburst.web.submissions import SubmissionRules, _build
+from cloudburst.web.submission_checks import SubmissionRules, check_submission
 from support.web_apps import browser
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,9 @@ def test_bodies_and_documents_are_typed(schema):
     rules = SubmissionRules(
         owner="", sources=nothing, destinations=nothing, limits=RequestLimits(), webhooks=Webhooks()
     )
-    assert _build(content["application/json"]["example"], {}, rules).metadata == {"order": 17}
+    assert check_submission(content["application/json"]["example"], {}, rules).metadata == {
+        "order": 17
+    }
     assert job["properties"]["transition"]["enum"] == ["cut", "fade", "crossfade"]
     assert content["multipart/form-data"]["schema"]["required"] == ["job"]
     reference = submit["responses"]["202"]["content"]["application/json"]["schema"]["$ref"]

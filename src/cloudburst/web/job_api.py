@@ -13,7 +13,7 @@ from cloudburst.errors import ClosedError, UnknownJobError
 from cloudburst.jobs import Job, JobQueue
 from cloudburst.web.access import Access, Authorize, Folders
 from cloudburst.web.request_limits import ConcurrencyLimit, RequestLimits
-from cloudburst.web.submissions import SubmissionRules
+from cloudburst.web.submission_checks import SubmissionRules
 from cloudburst.webhooks.definitions import Webhooks
 
 _JOB = re.compile(r"[0-9a-f]{32}")

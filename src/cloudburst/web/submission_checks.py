@@ -1,0 +1,185 @@
+"""Checks of the JSON of a job, which must name no file of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.jobs import JobRequest
+from cloudburst.jobs.folder import FILM_NAME
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.locations import (
+    AnyLocation,
+    HttpsUrl,
+    S3Object,
+    is_s3,
+    is_url,
+    parse_https_url,
+    parse_s3_object,
+)
+from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.scene import Scene
+from cloudburst.preflight import parse_scenes
+from cloudburst.text import short_repr
+from cloudburst.web.access import Folders
+from cloudburst.web.request_limits import RequestLimits
+from cloudburst.web.scene_files import locate_files
+from cloudburst.webhooks.definitions import Webhooks
+
+_EXPECTED_FILE = (
+    "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
+    "object in a permitted folder"
+)
+_EXPECTED_FOLDER = "a permitted folder in S3, as s3:// URL, or null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionRules:
+    """Rules for the submissions of one owner."""
+
+    owner: str
+    sources: Folders
+    """Folders in S3 from which scenes may use files."""
+    destinations: Folders
+    """Folders in S3 to which videos may be written."""
+    limits: RequestLimits
+    webhooks: Webhooks
+    """Webhooks of the app, which decide what URL a job may name."""
+
+
+def check_submission(
+    job: dict[str, Any], files: Mapping[str, Path], rules: SubmissionRules
+) -> JobRequest:
+    """Return the job that a JSON object describes. Raises `InvalidScenesError`."""
+
+    def locate(name: str) -> AnyLocation:
+        return files[name] if name in files else _remote_file(name, rules.sources)
+
+    scenes, raw_options = _scenes_and_options(job, rules.limits)
+    located, located_options = locate_files(scenes, raw_options, locate)
+    options = _parse_options(located_options)
+    parsed = parse_scenes(located, options)
+    _require_permitted([*parsed, options], set(files.values()), rules.sources)
+    fields = job | {"scenes": parsed, "options": options if raw_options else None}
+    try:
+        request = JobRequest.model_validate(fields)
+    except ValidationError as exc:
+        raise InvalidScenesError(faults=[_field_fault(error) for error in exc.errors()]) from exc
+    if faults := list(_job_faults(request, rules)):
+        raise InvalidScenesError(faults=faults)
+    return request
+
+
+def _scenes_and_options(
+    job: Mapping[str, Any], limits: RequestLimits
+) -> tuple[list[Any], dict[str, Any]]:
+    scenes, options = cast("Sequence[Any] | None", job.get("scenes")), job.get("options")
+    faults = list[SceneFault]()
+    if not isinstance(scenes, list) or not scenes:
+        faults.append(_job_fault("scenes", short_repr(scenes), "a list with at least one scene"))
+    elif (number := len(scenes)) > limits.scenes:
+        faults.append(_job_fault("scenes", f"{number:,} scenes", f"at most {limits.scenes:,}"))
+    if not isinstance(options, dict | None):
+        expected = "an object with the options of all scenes"
+        faults.append(_job_fault("options", short_repr(options), expected))
+    if faults:
+        raise InvalidScenesError(faults=faults)
+    return list(scenes or ()), cast("dict[str, Any]", options or {})
+
+
+def _remote_file(name: str, sources: Folders) -> S3Object | HttpsUrl:
+    """Return the file in S3 or on a web server that may be used under this name."""
+    try:
+        if is_s3(name):
+            location = parse_s3_object(name)
+            if sources.contain(location):
+                return location
+            raise InvalidInputError("an object in S3 that is not permitted", _EXPECTED_FILE)
+        if is_url(name):
+            return parse_https_url(name)
+    except ValueError as exc:
+        raise InvalidInputError(str(exc).partition("; expected ")[0], _EXPECTED_FILE) from exc
+    raise InvalidInputError("no such upload", _EXPECTED_FILE)
+
+
+def _parse_options(options: Mapping[str, Any]) -> RenderOptions:
+    try:
+        return RenderOptions.model_validate(options)
+    except ValidationError as exc:
+        described = dict.fromkeys(map(describe_option_error, exc.errors()))
+        faults = [
+            _job_fault(f"options.{name}" if name else "options", found, expected)
+            for name, found, expected in described
+        ]
+        raise InvalidScenesError(faults=faults) from exc
+
+
+def _require_permitted(
+    parts: Sequence[Scene | RenderOptions], files: AbstractSet[Path], sources: Folders
+) -> None:
+    """Raise `InvalidScenesError` if a scene or the options name a file that is not permitted.
+
+    `locate_files` has replaced all names of files. This is a second check, of what the run uses.
+    """
+    for part in parts:
+        own = part.options.files() if isinstance(part, Scene) else {}
+        for name, location in [*part.files().items(), *own.items()]:
+            permitted = (
+                location in files
+                if isinstance(location, Path)
+                else not isinstance(location, S3Object) or sources.contain(location)
+            )
+            if not permitted:
+                raise InvalidScenesError(faults=[_job_fault(name, "not permitted", _EXPECTED_FILE)])
+
+
+def _field_fault(error: ErrorDetails) -> SceneFault:
+    """Return the fault for an invalid field of a job."""
+    field = ".".join(map(str, error["loc"]))
+    text = error["msg"].removeprefix("Value error, ")
+    found, parted, expected = text.partition("; expected ")
+    if error["type"] == "extra_forbidden":
+        return _job_fault(field, "an unknown field", f"one of {', '.join(JobRequest.model_fields)}")
+    if field == "to":
+        return _job_fault(field, found, _EXPECTED_FOLDER)
+    if parted:
+        return _job_fault(field, found, expected)
+    return _job_fault(field, short_repr(error["input"]), text.removeprefix("Input should be "))
+
+
+def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:
+    """Yield the faults that fields of a job have together, or that the rules forbid."""
+    if request.film:
+        film = FilmRequest(
+            path=Path(FILM_NAME),
+            transition=request.transition,
+            transition_seconds=request.transition_seconds,
+        )
+        for text in film.faults():
+            field, _, rest = text.partition(": ")
+            found, _, expected = rest.partition("; expected ")
+            yield _job_fault(field, found, expected)
+    elif request.transition != "cut":
+        yield _job_fault("transition", request.transition, "film: true, whose scenes it joins")
+    if request.to is not None and not rules.destinations.contain(request.to):
+        yield _job_fault(
+            "to", "a folder that is not permitted", "a permitted folder in S3, or null"
+        )
+    if request.webhook is not None:
+        try:
+            rules.webhooks.check_job_url(request.webhook)
+        except ConfigurationError as exc:
+            found = str(exc).partition("; expected ")[0]
+            yield _job_fault("webhook", found, "the https:// URL of a public server, or null")
+
+
+def _job_fault(field: str, found: str, expected: str) -> SceneFault:
+    return SceneFault("", field, found, expected)
