@@ -12,7 +12,7 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from cloudburst.backends import default_backend
+from cloudburst.backends import account_of, default_backend
 from cloudburst.client_resources import ClientResources, open_client_resources
 from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import ClaimLoss
@@ -106,6 +106,12 @@ class Client(anyio.AsyncContextManagerMixin):
                     yield self
                 finally:
                     self._open = None
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the AWS account whose files in S3 the client reads and writes."""
+        settings, _ = account_of(self._settings, self._openers())
+        return settings
 
     def _openers(self) -> Sequence[OpenBackend]:
         match self._backend:

@@ -202,3 +202,26 @@ async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
         settled = await poll(lambda: settled_job(queue, other.id), delays=repeat(0.05))
         assert settled.last_event == (await numbered(queue, other.id))[-1].number
     assert not cloud.running
+
+
+async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(
+    cloud, make_scene, tmp_path
+):
+    cloud.encode = lambda scene: 0.2 if scene == "short" else 60.0
+    cloud.rates = US_EAST_1_RATES
+    async with (
+        Client(cloud.backend, limits=Limits(workers=1)) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
+        short = await queue.submit(request(make_scene, "short"))
+        async for item in queue.events(short.id):
+            if item.type == "scene.encoding":
+                break
+        long = await queue.submit(request(make_scene, "long"))
+        done = await queue.wait(short.id)
+        await anyio.sleep(0.5)
+        events = await numbered(queue, short.id)
+        await queue.cancel(long.id)
+    assert done.cost is not None
+    assert not done.cost.final
+    assert events[-1].type == "job.finished"

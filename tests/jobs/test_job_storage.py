@@ -21,7 +21,7 @@ from cloudburst.jobs import (
     JobState,
     database,
     dispatcher,
-    job_rows,
+    job_claims,
     removal,
     stored_uploads,
 )
@@ -320,5 +320,5 @@ def test_the_work_for_an_event_does_not_grow_with_the_number_of_events():
 def test_a_postponed_job_is_claimed_although_the_clock_was_set_back():
     with memory() as connection:
         connection.execute("UPDATE jobs SET not_before = 100005")
-        assert job_rows.claim_next(connection, "p", 100_000.0) is None
-        assert job_rows.claim_next(connection, "p", 100_000.0 - 86_400) is not None
+        assert job_claims.claim_next(connection, "p", 100_000.0) is None
+        assert job_claims.claim_next(connection, "p", 100_000.0 - 86_400) is not None

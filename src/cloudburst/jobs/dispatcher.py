@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,22 +15,23 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.client import Client
-from cloudburst.errors import JobError, JobStorageError, UnknownJobError
-from cloudburst.jobs import job_rows
+from cloudburst.errors import JobError, JobStorageError
+from cloudburst.jobs import job_claims
 from cloudburst.jobs.admission import within_budget
+from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent, delete_progress, write_progress
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobsFolder
-from cloudburst.jobs.job_rows import ClaimedJob, JobEnd
-from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop, cost_of, json_of
+from cloudburst.jobs.job_claims import ClaimedJob
+from cloudburst.jobs.job_rows import JobEnd, write_cost
+from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop
 from cloudburst.jobs.models import JobCost, JobFailure, JobLimits, JobState
 from cloudburst.jobs.processes import ended_process
 from cloudburst.jobs.removal import remove_old
 from cloudburst.jobs.upload_rows import bytes_stored
-from cloudburst.models.report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Dispatcher:
         self._limits = limits
         self._process = process
         self._runs: dict[str, JobRun] = {}
-        self._settlements: set[anyio.CancelScope] = set()
+        self._bills = FinalBills(database, log, folder, client.settings)
+        self._bill_scopes = set[anyio.CancelScope]()
         self._wanted = anyio.Event()
         self._stopped = anyio.Event()
         self._data_version = -1
@@ -82,13 +84,14 @@ class Dispatcher:
         self.wake()
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
-        for scope in self._settlements:
+        for scope in self._bill_scopes:
             scope.cancel()
 
     async def run(self) -> None:
         """Work on jobs until `stop`."""
         takeover_at = prune_at = 0.0
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._complete_bills)
             while not self._stopped.is_set():
                 now = anyio.current_time()
                 works = True
@@ -127,8 +130,24 @@ class Dispatcher:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
 
+    @contextmanager
+    def _bill_scope(self) -> Generator[None]:
+        """Cancel the block when this process ends."""
+        with anyio.CancelScope() as scope:
+            self._bill_scopes.add(scope)
+            if self._stopped.is_set():
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._bill_scopes.discard(scope)
+
+    async def _complete_bills(self) -> None:
+        with self._bill_scope():
+            await self._bills.complete_regularly()
+
     def _claim(self, connection: sqlite3.Connection, *, begin: bool) -> ClaimedJob | None:
-        job = job_rows.claim_next(connection, self._process, time.time(), begin=begin)
+        job = job_claims.claim_next(connection, self._process, time.time(), begin=begin)
         if job is not None:
             started = _event("job.started", {"resumed": job.started_before})
             self._log.append(connection, job.id, [started])
@@ -136,18 +155,18 @@ class Dispatcher:
 
     async def _take_over(self) -> None:
         """Queue the jobs of processes that have ended."""
-        processes = await self._database.read(job_rows.working_processes)
+        processes = await self._database.read(job_claims.working_processes)
         for process in processes:
             if process != self._process:
                 await self._database.write(partial(self._release_ended, process))
 
     def _release_ended(self, process: str, connection: sqlite3.Connection) -> None:
         with ended_process(self._folder.path, process) as ended:
-            for job in job_rows.jobs_of(connection, process) if ended else ():
+            for job in job_claims.jobs_of(connection, process) if ended else ():
                 logger.warning("job %s: its process has ended, and it goes on in this one", job)
                 self._log.append(connection, job, [_event("job.interrupted")])
                 delete_progress(connection, job)
-                job_rows.release(connection, job, process)
+                job_claims.release(connection, job, process)
 
     def _new_run(self, job: ClaimedJob) -> JobRun:
         async def write_events(events: Sequence[NewEvent], progress: dict[str, float]) -> bool:
@@ -173,7 +192,7 @@ class Dispatcher:
         events: Sequence[NewEvent],
         progress: dict[str, float],
     ) -> bool:
-        if not job_rows.is_held(connection, job, self._process):
+        if not job_claims.is_held(connection, job, self._process):
             return False
         if events:
             self._log.append(connection, job, events)
@@ -182,8 +201,8 @@ class Dispatcher:
         return True
 
     def _write_cost(self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost) -> bool:
-        if job_rows.is_held(connection, job.id, self._process):
-            job_rows.write_cost(connection, job.id, cost)
+        if job_claims.is_held(connection, job.id, self._process):
+            write_cost(connection, job.id, cost)
         return within_budget(connection, job.owner, self._limits, time.time())
 
     async def _work(self, run: JobRun) -> None:
@@ -204,7 +223,8 @@ class Dispatcher:
             await self._write_end(run, end, not_before)
             self.wake()
         if end is not None and run.report is not None and not self._stopped.is_set():
-            await self._settle(run.job.id, run.report)
+            with self._bill_scope():
+                await self._bills.settle(run.job.id, run.report)
 
     async def _write_end(self, run: JobRun, end: JobEnd | None, not_before: float) -> None:
         """Write the end of a job, or queue it again; repeat that until the database is writable.
@@ -214,7 +234,7 @@ class Dispatcher:
 
         def write(connection: sqlite3.Connection) -> bool:
             job = run.job.id
-            if not job_rows.is_held(connection, job, self._process):
+            if not job_claims.is_held(connection, job, self._process):
                 return False
             self._log.append(connection, job, run.unwritten)
             if end is not None:
@@ -222,7 +242,7 @@ class Dispatcher:
                 return True
             delete_progress(connection, job)
             self._log.append(connection, job, [_event("job.interrupted")])
-            job_rows.release(connection, job, self._process, not_before=not_before)
+            job_claims.release(connection, job, self._process, not_before=not_before)
             return False
 
         while True:
@@ -240,31 +260,6 @@ class Dispatcher:
         if ended:
             folder = self._folder.job(run.job.id)
             await anyio.to_thread.run_sync(folder.remove_inputs)
-
-    async def _settle(self, job: str, report: Report) -> None:
-        """Write the final bill of a job once all of its tasks have stopped."""
-        if report.cost is None or report.cost.final:
-            return
-        settled: Report | None = None
-        with anyio.CancelScope() as scope:
-            self._settlements.add(scope)
-            settled = await report.settled()
-        self._settlements.discard(scope)
-        if settled is None:  # this process ends
-            return
-        cost, data = cost_of(settled), await json_of(settled)
-
-        def write(connection: sqlite3.Connection) -> None:
-            with suppress(UnknownJobError):  # removed meanwhile
-                job_rows.read_job(connection, job)
-                job_rows.write_report(connection, job, data, cost)
-                event = _event("job.settled", {"cost": cost and cost.model_dump(mode="json")})
-                self._log.append(connection, job, [event])
-
-        try:
-            await self._database.write(write)
-        except JobStorageError as exc:
-            logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
 
 
 async def _tried(work: Awaitable[None]) -> bool:
@@ -292,8 +287,8 @@ def _read_look(connection: sqlite3.Connection, process: str) -> _Look:
     (version,) = connection.execute("PRAGMA data_version").fetchone()
     return _Look(
         data_version=version,
-        cancel_requests=job_rows.cancel_requests(connection, process),
-        has_queued=job_rows.has_queued(connection),
+        cancel_requests=job_claims.cancel_requests(connection, process),
+        has_queued=job_claims.has_queued(connection),
         bytes_stored=bytes_stored(connection),
     )
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 from cloudburst.client import Client
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError
-from cloudburst.jobs import job_rows
+from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.draft import JobDraft, OpenQueue
@@ -288,7 +288,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
 def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:
     """Note that a job is to be cancelled; end it if no process works on it."""
-    state = job_rows.request_cancel(connection, job)
-    if state is JobState.QUEUED and not job_rows.was_started(connection, job):
+    state = job_claims.request_cancel(connection, job)
+    if state is JobState.QUEUED and not job_claims.was_started(connection, job):
         end_job(connection, log, job, JobEnd(state=JobState.CANCELLED))
     return job_rows.read_job(connection, job)

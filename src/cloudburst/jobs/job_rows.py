@@ -17,8 +17,6 @@ from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest
 
 MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
-MAX_POSTPONEMENT = 60.0
-"""Maximum number of seconds for which a job is postponed."""
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
@@ -40,19 +38,6 @@ class NewJob:
     bytes: int
     """Size of the input files in the folder of the job, in bytes."""
     now: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedJob:
-    """Job on which this process works from now on."""
-
-    id: str
-    owner: str
-    request: str
-    """`JobRequest` as JSON."""
-    started_before: bool
-    """True if a process has worked on the job before."""
-    cancel_requested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,109 +148,10 @@ def read_page(
     return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)
 
 
-def claim_next(
-    connection: sqlite3.Connection, process: str, now: float, *, begin: bool = True
-) -> ClaimedJob | None:
-    """Give the oldest queued job to a process; return ``None`` if there is none.
-
-    Args:
-        connection: Connection to the database.
-        process: The process.
-        now: Time in seconds since the epoch.
-        begin: True if the job may be one on which no process has worked before.
-    """
-    row = connection.execute(
-        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
-        "starts = starts + 1 "
-        # A job is postponed by seconds; the clock was set back if it seems to be more.
-        "WHERE id = (SELECT id FROM jobs WHERE state = ? "
-        "AND not not_before BETWEEN ? AND ? AND (starts > 0 OR ?) ORDER BY sequence LIMIT 1) "
-        "RETURNING id, owner, request, cancel_requested, starts",
-        (JobState.RUNNING, process, now, JobState.QUEUED, now, now + MAX_POSTPONEMENT, begin),
-    ).fetchone()
-    if row is None:
-        return None
-    job, owner, request, cancel, starts = row
-    return ClaimedJob(
-        id=job,
-        owner=owner,
-        request=request,
-        started_before=starts > 1,
-        cancel_requested=bool(cancel),
-    )
-
-
-def has_queued(connection: sqlite3.Connection) -> bool:
-    """Return whether a job is queued."""
-    query = "SELECT 1 FROM jobs WHERE state = ? LIMIT 1"
-    return connection.execute(query, [JobState.QUEUED]).fetchone() is not None
-
-
-def release(
-    connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
-) -> bool:
-    """Queue a job again on which a process does not work any more; return false if it does not.
-
-    Args:
-        connection: Connection to the database.
-        job: The job.
-        process: Process that has worked on the job.
-        not_before: Time in seconds since the epoch before which no process begins.
-    """
-    changed = connection.execute(
-        "UPDATE jobs SET state = ?, process = NULL, not_before = ? WHERE id = ? AND process = ?",
-        (JobState.QUEUED, not_before, job, process),
-    )
-    return changed.rowcount == 1
-
-
-def jobs_of(connection: sqlite3.Connection, process: str) -> list[str]:
-    """Return the jobs on which a process works, or was working when it ended."""
-    rows = connection.execute("SELECT id FROM jobs WHERE process = ?", [process])
-    return [job for (job,) in rows]
-
-
-def working_processes(connection: sqlite3.Connection) -> list[str]:
-    """Return the processes that work on jobs, or were working when they ended."""
-    rows = connection.execute("SELECT DISTINCT process FROM jobs WHERE process IS NOT NULL")
-    return [process for (process,) in rows]
-
-
 def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
     """Return the URL to which the job itself wants its events sent; ``None`` if there is none."""
     row = connection.execute("SELECT webhook FROM jobs WHERE id = ?", [job]).fetchone()
     return None if row is None else row[0]
-
-
-def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
-    """Return whether a process works on the job."""
-    query = "SELECT 1 FROM jobs WHERE id = ? AND process = ?"
-    return connection.execute(query, (job, process)).fetchone() is not None
-
-
-def was_started(connection: sqlite3.Connection, job: str) -> bool:
-    """Return whether a process has worked on the job, so that it may have tasks."""
-    query = "SELECT starts > 0 FROM jobs WHERE id = ?"
-    return bool(connection.execute(query, [job]).fetchone()[0])
-
-
-def request_cancel(connection: sqlite3.Connection, job: str) -> JobState:
-    """Note that a job is to be cancelled, and return its state.
-
-    Raises `UnknownJobError` if the job does not exist.
-    """
-    row = connection.execute(
-        "UPDATE jobs SET cancel_requested = 1 WHERE id = ? RETURNING state", [job]
-    ).fetchone()
-    if row is None:
-        raise unknown_job(job)
-    return JobState(row[0])
-
-
-def cancel_requests(connection: sqlite3.Connection, process: str) -> list[str]:
-    """Return the jobs of a process that are to be cancelled."""
-    query = "SELECT id FROM jobs WHERE process = ? AND cancel_requested"
-    return [job for (job,) in connection.execute(query, [process])]
 
 
 def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float) -> None:
@@ -332,6 +218,22 @@ def delete_job(connection: sqlite3.Connection, job: str) -> None:
 def job_ids(connection: sqlite3.Connection) -> list[str]:
     """Return the identifiers of all jobs."""
     return [job for (job,) in connection.execute("SELECT id FROM jobs")]
+
+
+def unsettled_jobs(connection: sqlite3.Connection, since: float) -> list[tuple[str, str | None]]:
+    """Return the jobs that finished after a time without a final bill, and their destinations."""
+    rows = connection.execute(
+        "SELECT id, destination FROM jobs WHERE finished_at > ? AND usd IS NOT NULL "
+        "AND NOT cost_final",
+        [since],
+    )
+    return rows.fetchall()
+
+
+def is_final(connection: sqlite3.Connection, job: str) -> bool:
+    """Return whether nothing can change the bill of a job any more; true if it was removed."""
+    row = connection.execute("SELECT cost_final FROM jobs WHERE id = ?", [job]).fetchone()
+    return row is None or bool(row[0])
 
 
 def finished_before(connection: sqlite3.Connection, time: float) -> list[str]:

@@ -25,7 +25,8 @@ from cloudburst.errors import (
 )
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.folder import JobFolder
-from cloudburst.jobs.job_rows import ClaimedJob, JobEnd
+from cloudburst.jobs.job_claims import ClaimedJob
+from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report

@@ -1,0 +1,121 @@
+"""Final bills of finished jobs, some of whose tasks had not stopped yet when they finished."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.to_thread
+
+from cloudburst.errors import CloudburstError, JobStorageError
+from cloudburst.final_bills import MAX_ASKED_AGE, JournaledRun, complete_bills
+from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.event_log import EventLog
+from cloudburst.jobs.event_rows import NewEvent
+from cloudburst.jobs.folder import JobsFolder
+from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
+from cloudburst.jobs.job_run import cost_of, json_of
+from cloudburst.jobs.models import JobCost
+from cloudburst.journal.folders import journal_folder
+from cloudburst.journal.reader import journal_path, read_journal
+from cloudburst.models.billing import usd_billed
+from cloudburst.models.locations import parse_s3_prefix
+from cloudburst.models.report import Report
+from cloudburst.models.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 300.0
+"""Seconds between two questions to AWS about tasks of finished jobs. AWS forgets a task an hour
+after its stop."""
+
+
+class _Unsettled(NamedTuple):
+    job: str
+    destination: str | None
+
+
+class FinalBills:
+    """Final bills of finished jobs, each with the event ``job.settled``."""
+
+    def __init__(
+        self, database: JobDatabase, log: EventLog, folder: JobsFolder, settings: Settings
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._folder = folder
+        self._settings = settings
+
+    async def settle(self, job: str, report: Report) -> None:
+        """Wait until the tasks of a job have stopped, and write its final bill.
+
+        If other jobs still use them, `complete_regularly` writes it later.
+        """
+        if report.cost is None or report.cost.final:
+            return
+        settled = await report.settled()
+        if (cost := cost_of(settled)) is not None and cost.final:
+            await self._write(job, cost, await json_of(settled))
+
+    async def complete_regularly(self) -> None:
+        """Ask AWS again and again for the bills of jobs that have finished without a final one.
+
+        Their process has ended before their tasks had stopped, or other jobs used the tasks.
+        """
+        while True:
+            try:
+                await self._complete()
+            except CloudburstError as exc:
+                logger.warning("final bills of jobs are not known: %s", exc)
+            await anyio.sleep(INTERVAL)
+
+    async def _complete(self) -> None:
+        since = time.time() - MAX_ASKED_AGE
+        rows = await self._database.read(partial(unsettled_jobs, since=since))
+        jobs = [_Unsettled(*row) for row in rows]
+        if not jobs:
+            return
+        costs = await anyio.to_thread.run_sync(self._final_costs, jobs, abandon_on_cancel=True)
+        for job, cost in costs.items():
+            await self._write(job, cost, None)
+
+    def _final_costs(self, jobs: Sequence[_Unsettled]) -> dict[str, JobCost]:
+        """Return the final bills that are known, by job. Blocks."""
+        runs = list[JournaledRun]()
+        for job, destination in jobs:
+            to = parse_s3_prefix(destination) if destination else self._folder.job(job).videos
+            folder = journal_folder(to)
+            try:
+                state = read_journal(journal_path(folder, job))
+            except CloudburstError as exc:
+                logger.debug("job %s: %s", job, exc)
+                continue
+            runs.append(JournaledRun(folder, job, state))
+        costs = dict[str, JobCost]()
+        for run, state in zip(runs, complete_bills(runs, self._settings), strict=True):
+            if all(task.settled for task in state.tasks.values()):
+                usages = [task.usage for task in state.tasks.values() if task.usage is not None]
+                costs[run.name] = JobCost(usd=sum(map(usd_billed, usages), Decimal()), final=True)
+        return costs
+
+    async def _write(self, job: str, cost: JobCost, report: Mapping[str, Any] | None) -> None:
+        event = NewEvent(
+            type="job.settled", time=time.time(), data={"cost": cost.model_dump(mode="json")}
+        )
+
+        def write(connection: sqlite3.Connection) -> None:
+            if is_final(connection, job):  # another process was faster, or the job was removed
+                return
+            write_report(connection, job, report, cost)
+            self._log.append(connection, job, [event])
+
+        try:
+            await self._database.write(write)
+        except JobStorageError as exc:
+            logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
