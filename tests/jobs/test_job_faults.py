@@ -13,7 +13,12 @@ import pytest
 
 from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
-from cloudburst.errors import JobLimitError, JobStorageError
+from cloudburst.errors import (
+    ConfigurationError,
+    JobLimitError,
+    JobStorageError,
+    UnknownJobError,
+)
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import JobDatabase
@@ -225,3 +230,30 @@ async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(
     assert done.cost is not None
     assert not done.cost.final
     assert events[-1].type == "job.finished"
+
+
+async def test_a_film_that_fails_is_the_error_of_the_job(client, make_scene, tmp_path):
+    """The videos of the fake cloud cannot be joined."""
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a", "b", film=True))
+        done = await queue.wait(job.id)
+        last = (await numbered(queue, job.id))[-1]
+    assert (done.state, done.completed) == (JobState.COMPLETE, 2)
+    assert done.error is not None
+    assert (done.error.kind, last.data["error"]["kind"]) == ("FilmError", "FilmError")
+    assert "expected a video" in done.error.message
+
+
+async def test_what_no_job_event_or_page_has_is_refused(client, make_scene, tmp_path):
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        for text in ("\udcff", "\0", "../x", "x" * 10_000):
+            for call in (queue.job, queue.wait, queue.cancel, queue.report, queue.remove):
+                with pytest.raises(UnknownJobError) as found:
+                    await call(text)
+                assert len(str(found.value)) < 100
+        job = await queue.submit(request(make_scene, "a"))
+        await queue.wait(job.id)
+        assert [item async for item in queue.events(job.id, after=10**30)] == []
+        for limit in (0, -1):
+            with pytest.raises(ConfigurationError, match="expected at least 1"):
+                await queue.page(limit=limit)

@@ -35,6 +35,8 @@ from cloudburst.text import short_repr
 from cloudburst.webhooks.definitions import Webhooks
 from cloudburst.webhooks.delivery import deliver_webhooks
 
+MAX_EVENTS = 2**63 - 1
+"""Largest number of an event that SQLite can have."""
 REMOVE_TIMEOUT = 60.0
 """Maximum number of seconds for removing the files of a job that was not submitted."""
 DEFAULT_PAGE = 50
@@ -163,7 +165,8 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
     async def job(self, job: str) -> Job:
         """Return a job. Raises `UnknownJobError` if it does not exist."""
-        return await self._open().database.read(lambda c: job_rows.read_job(c, job))
+        database = self._open_for(job).database
+        return await database.read(lambda c: job_rows.read_job(c, job))
 
     async def page(
         self,
@@ -182,10 +185,12 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             metadata: Texts or numbers, as text, that the metadata of the jobs have under these
                 keys.
             cursor: `JobPage.next` of the part before; ``None`` for the first part.
-            limit: Maximum number of jobs in the part, at most 200.
+            limit: Maximum number of jobs in the part, from 1 to 200.
 
-        Raises `ConfigurationError` for an invalid cursor.
+        Raises `ConfigurationError` for an invalid cursor or limit.
         """
+        if limit < 1:
+            raise ConfigurationError(f"limit: {limit}; expected at least 1")
         if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
             raise ConfigurationError(f"cursor: {short_repr(cursor)}; expected that of another part")
         return await self._open().database.read(
@@ -211,7 +216,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
         Raises `UnknownJobError` if the job does not exist, or is removed.
         """
-        async for news in self._open().feed.read(job, after):
+        async for news in self._open_for(job).feed.read(job, min(after, MAX_EVENTS)):
             yield news
 
     async def wait(self, job: str) -> Job:
@@ -227,7 +232,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         A job on which a process works ends a moment later, when its tasks are stopped. A job that
         is finished does not change. Raises `UnknownJobError` if the job does not exist.
         """
-        opened = self._open()
+        opened = self._open_for(job)
         found = await opened.database.write(lambda c: _cancel(c, self._log, job))
         opened.feed.notify(job)
         opened.dispatcher.wake()
@@ -243,7 +248,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             job_rows.read_job(connection, job)
             return job_rows.read_report(connection, job)
 
-        return await self._open().database.read(read)
+        return await self._open_for(job).database.read(read)
 
     async def videos(self, job: str) -> list[Video]:
         """Return the videos of a job that are finished by now.
@@ -256,7 +261,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             job_rows.read_job(connection, job)
             return read_videos(connection, job)
 
-        return await self._open().database.read(read)
+        return await self._open_for(job).database.read(read)
 
     def files(self, job: str) -> JobFolder:
         """Return the folder of a job, with its videos and its film."""
@@ -269,7 +274,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             UnknownJobError: The job does not exist.
             JobConflictError: The job is not finished.
         """
-        opened = self._open()
+        opened = self._open_for(job)
         await opened.database.write(lambda c: job_rows.delete_job(c, job))
         opened.feed.notify(job)
         await anyio.to_thread.run_sync(self._folder.job(job).remove)
@@ -279,6 +284,12 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         """Files that were uploaded for later jobs."""
         opened = self._open()
         return StoredUploads(opened.database, self._folder, opened.room, self.limits)
+
+    def _open_for(self, job: str) -> OpenQueue:
+        """Return the resources for a call about a job; raise an error if it cannot exist."""
+        opened = self._open()
+        self._folder.job(job)
+        return opened
 
     def _open(self) -> OpenQueue:
         if self._opened is None:

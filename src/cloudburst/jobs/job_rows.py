@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
+from cloudburst.text import short_repr
 
 MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
@@ -57,7 +58,7 @@ class JobEnd:
 
 def unknown_job(job: str) -> UnknownJobError:
     """Return the error for a job that does not exist."""
-    return UnknownJobError(f"there is no job {job!r}")
+    return UnknownJobError(f"there is no job {short_repr(job)}")
 
 
 def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:

@@ -19,6 +19,7 @@ from cloudburst.engine.run import Run
 from cloudburst.errors import (
     BusyError,
     CloudburstError,
+    FilmError,
     InvalidScenesError,
     JobStorageError,
     OutputClaimedError,
@@ -179,6 +180,8 @@ class JobRun:
                 state = JobState.BUDGET
             case _:
                 state = STATE_OF_STATUS[report.status]
+        if failure is None and report.film_error is not None:
+            failure = failure_of(FilmError(report.film_error))
         return JobEnd(
             state=state,
             report=await json_of(report),
