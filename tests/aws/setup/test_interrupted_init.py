@@ -17,7 +17,7 @@ import anyio
 import pytest
 from dotenv import dotenv_values
 
-from cloudburst.aws.setup import own_image
+from cloudburst.aws.setup import init_account, own_image
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.errors import CloudburstError
 from support.own_images import Builder
@@ -67,6 +67,8 @@ def own_sources():
     """Restore at the end what `set_up` replaces, also in the account of all these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_image, "sources_hash", own_image.sources_hash)
+        # `undisturbed` is made before the fixture of each test sets it.
+        patch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 0.0)
         yield
 
 
@@ -131,7 +133,7 @@ def revisions(emulator):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(registry_account, tmp_path_factory):
+def undisturbed(registry_account, own_sources, tmp_path_factory):
     """The account after an init that nothing has disturbed, its settings, and its calls."""
     folder = tmp_path_factory.mktemp("undisturbed")
     account = registry_account

@@ -226,10 +226,10 @@ async def test_only_old_tasks_when_told():
     with account() as emulator:
         dead_run("dead", emulator)
         old = launch(emulator, 2, run="dead")
-        await anyio.sleep(9)
+        await anyio.sleep(4)
         young = launch(emulator, 2, run="dead")
         age = time.time() - min(task.created for task in emulator.tasks if task.arn in young)
-        report = await cleanup(settings_of(emulator), older_than=age + 8.5)
+        report = await cleanup(settings_of(emulator), older_than=age + 3.5)
         assert named(report.stopped) == sorted(old)
         assert named(report.kept) == sorted(young)
         assert report.forgotten_runs == ()

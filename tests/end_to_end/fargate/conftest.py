@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_settings import settings_of
 from support.short_waits import shorten_waits
 
+QUICK_SERVICE = Path(__file__).parents[2] / "support" / "serve_quick.py"
 OURS = {
     "worker": (sys.executable, "-m", "cloudburst.service"),
     "worker_environment": {"CLOUDBURST_HOST": "{host}", "CLOUDBURST_PORT": "{port}"},
@@ -53,6 +55,12 @@ def account():
 def our_account(account):
     """The same with our service in each task."""
     return lambda **facts: account(**OURS | facts)
+
+
+@pytest.fixture
+def quick_account(our_account):
+    """The same with a stand-in for the render process: most of the CPU time is for renders."""
+    return lambda **facts: our_account(worker=(sys.executable, str(QUICK_SERVICE)), **facts)
 
 
 @pytest.fixture

@@ -34,12 +34,18 @@ SPAN = 4.0
 
 
 @pytest.fixture
-def opened(account, our_account):
+def opened(account, quick_account):
     """An account by the protocol of its workers."""
     return {
         "onestep": lambda **facts: account(worker_environment=WORKING, **facts),
-        "native": our_account,
+        "native": quick_account,
     }
+
+
+@pytest.fixture
+def late_scenes(make_scene):
+    """So many scenes, for each of which the quick service takes a second."""
+    return lambda count: [make_scene(f"late {n}", seconds=0.3) for n in range(count)]
 
 
 async def resumed(aws, scenes, out, **more):
@@ -73,10 +79,10 @@ def hold(aws, report, events, told):
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("protocol", ["onestep", "native"])
-async def test_killed_at_any_moment(protocol, seed, opened, scenes, tmp_path):
+async def test_killed_at_any_moment(protocol, seed, opened, late_scenes, tmp_path):
     rng = random.Random(f"{protocol} {seed}")
     moment, invisible = rng.uniform(0, SPAN), rng.choice([0, 0.5])
-    six = scenes(6)
+    six = late_scenes(6)
     with opened[protocol](new_task_invisible=invisible, latency=rng.choice([0, 0.1])) as aws:
         with rendering(aws, six, tmp_path, program="cli") as child:
             await anyio.to_thread.run_sync(child.until, "scene.queued")
@@ -134,9 +140,9 @@ async def test_the_public_image_s_tasks_are_stopped(account, scenes, tmp_path):
         assert {task.arn for task in aws.tasks} > before
 
 
-async def test_killed_twice(our_account, scenes, tmp_path):
-    six = scenes(6)
-    with our_account() as aws:
+async def test_killed_twice(quick_account, late_scenes, tmp_path):
+    six = late_scenes(6)
+    with quick_account() as aws:
         for _ in range(2):
             program = "cli" if not (tmp_path / "out").exists() else "resume"
             with rendering(aws, six, tmp_path, program=program) as child:

@@ -161,12 +161,13 @@ async def test_cancelled(how, seed, account, scenes, out):
 
 
 @pytest.mark.parametrize("protocol", ["onestep", "native"])
-def test_killed_its_tasks_end_by_themselves(protocol, account, our_account, scenes, tmp_path):
+def test_killed_its_tasks_end_by_themselves(protocol, account, quick_account, make_scene, tmp_path):
     """A container that only sleeps, or the service's own limit, ends what nobody can stop."""
-    opened = account if protocol == "onestep" else our_account
+    opened = account if protocol == "onestep" else quick_account
+    scenes = [make_scene(f"late {n}", seconds=0.3) for n in range(9)]  # each takes a second
     lifetime = 4
     with opened(**({"worker_environment": WORKING} if protocol == "onestep" else {})) as aws:
-        with rendering(aws, scenes(9), tmp_path, CLOUDBURST_LIFETIME=str(lifetime)) as child:
+        with rendering(aws, scenes, tmp_path, CLOUDBURST_LIFETIME=str(lifetime)) as child:
             child.until("scene.encoding", count=2)
             child.send(signal.SIGKILL)
         assert aws.live, "nobody was there to stop them"
