@@ -19,7 +19,7 @@ import pytest
 
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.adapters.http.native import connect
-from cloudburst.aws.s3 import deliveries, remote_files, request_waits, uncancelled
+from cloudburst.aws.s3 import deliveries, remote_files
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import (
@@ -31,7 +31,7 @@ from cloudburst.errors import (
     WorkerProtocolError,
     WorkerStoppedError,
 )
-from cloudburst.models.limits import Backoff, Timeouts
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
@@ -57,10 +57,10 @@ from support.bad_workers import (
     silent,
 )
 from support.s3_account import BUCKET, account, content, keys, open_store, put, send, uploads
+from support.short_waits import repeat_quickly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
-QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
 HASTY = Timeouts(call=1.0, silence=0.6)
 PICTURE, SOUND = b"a picture", b"a sound"
 VIDEO = bytes(range(256)) * 4 * 6 * 1024
@@ -106,9 +106,7 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
-    monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
-    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
-    monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
+    repeat_quickly(monkeypatch)
     monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)
 
 

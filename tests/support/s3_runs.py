@@ -19,9 +19,8 @@ from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
 from cloudburst.adapters.http import transfer_retries
-from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.client import renewal
-from cloudburst.aws.s3 import claim_lock, request_waits, uncancelled
+from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
 from cloudburst.models.events import Event
@@ -30,6 +29,7 @@ from cloudburst.paths import state_folder
 from support.emulator_calls import client, new_client
 from support.s3_account import BUCKET, settings_of
 from support.service_inputs import tone
+from support.short_waits import repeat_quickly
 
 KEY = "k-3f7"
 STILL = RenderOptions(effects=(), size="240x240", fps=24)
@@ -80,15 +80,8 @@ def running_service(folder: Path, *command: str) -> Iterator[str]:
 def impatient(monkeypatch: Any) -> None:
     """Let runs repeat requests after hundredths of a second, and give up after seconds."""
     short = Backoff(first=0.02, factor=2.0, cap=0.1)
-    for module, name in (
-        (transfer_retries, "TRANSFER_BACKOFF"),
-        (request_waits, "TRANSFER_BACKOFF"),
-        (aws_client, "CALL_BACKOFF"),
-        (claim_lock, "LOCK_BACKOFF"),
-        (uncancelled, "DELETE_BACKOFF"),
-        (output_folder, "WRITE_BACKOFF"),
-    ):
-        monkeypatch.setattr(module, name, short)
+    repeat_quickly(monkeypatch, short)
+    monkeypatch.setattr(output_folder, "WRITE_BACKOFF", short)
     for module, name in (
         (transfer_retries, "TRANSFER_TIMEOUT"),
         (request_waits, "TRANSFER_TIMEOUT"),

@@ -1,15 +1,18 @@
-"""Waits of the client for AWS, as short as the times of a quick emulated account."""
+"""Waits of the client for AWS and web servers, short enough for tests with emulated accounts."""
 
 from __future__ import annotations
 
+from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client
 from cloudburst.aws.fargate import backend, post_mortem, watcher
+from cloudburst.aws.s3 import claim_lock, request_waits, uncancelled
 from cloudburst.aws.setup import running_tasks
 from cloudburst.engine import launch
 from cloudburst.models.limits import Backoff
 
 RETRIES = Backoff(first=0.2, factor=2.0, cap=4.0)
 """A fifth of `RETRY_BACKOFF`."""
+QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
 
 
 def shorten_waits(patch):
@@ -20,3 +23,12 @@ def shorten_waits(patch):
     patch.setattr(client, "CALL_BACKOFF", Backoff(first=0.1, factor=2.0, cap=1.0))
     for module in (backend, launch, running_tasks, watcher):
         patch.setattr(module, "RETRY_BACKOFF", RETRIES)
+
+
+def repeat_quickly(patch, backoff=QUICK):
+    """Repeat failed requests to S3 and for transfers after hundredths of a second."""
+    patch.setattr(client, "CALL_BACKOFF", backoff)
+    patch.setattr(transfer_retries, "TRANSFER_BACKOFF", backoff)
+    patch.setattr(request_waits, "TRANSFER_BACKOFF", backoff)
+    patch.setattr(claim_lock, "LOCK_BACKOFF", backoff)
+    patch.setattr(uncancelled, "DELETE_BACKOFF", backoff)

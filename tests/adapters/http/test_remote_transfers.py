@@ -12,12 +12,12 @@ import pytest
 
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.adapters.http.native import connect
-from cloudburst.aws.s3 import remote_files, request_waits, uncancelled
+from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.finished_objects import object_metadata
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.errors import DownloadError, UploadError
-from cloudburst.models.limits import Backoff, Timeouts
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import HttpsUrl, S3Object, S3Prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
@@ -40,10 +40,10 @@ from support.s3_account import (
 )
 from support.service_caller import KEY
 from support.service_process import service_process
+from support.short_waits import repeat_quickly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
-QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
 COVER = RenderOptions(cover=True)
 PICTURE = json.dumps({"do": "cover", "steps": 1}).encode()
 
@@ -55,10 +55,7 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
-    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
-    monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
+    repeat_quickly(monkeypatch)
 
 
 @pytest.fixture(scope="module")

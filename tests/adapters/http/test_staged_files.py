@@ -16,12 +16,9 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 import pytest
 
-from cloudburst.adapters.http import transfer_retries
-from cloudburst.aws.s3 import request_waits, uncancelled
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.engine.guarded_renderer import guarded
 from cloudburst.errors import DownloadError, OutputWriteError, UploadError
-from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import HttpsUrl, S3Object, S3Prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
@@ -30,20 +27,11 @@ from cloudburst.testing import s3_fault
 from support import hostile_servers as servers
 from support.fake_public_image import PublicImage, ignore, to_image
 from support.hostile_servers import Authority, serving
-from support.s3_account import (
-    BUCKET,
-    account,
-    client,
-    content,
-    open_store,
-    operations,
-    put,
-    sha256,
-)
+from support.s3_account import BUCKET, account, client, content, open_store, operations, put, sha256
+from support.short_waits import repeat_quickly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
-QUICK = Backoff(first=0.01, factor=1.0, cap=0.01)
 PLAIN = RenderOptions()
 PICTURE, SOUND = b"picture" * 20_000, b"sound" * 1000
 SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "4")))
@@ -58,10 +46,7 @@ def anyio_backend():
 
 @pytest.fixture(autouse=True)
 def quick_repeats(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
-    monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
-    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
-    monkeypatch.setattr(transfer_retries, "TRANSFER_BACKOFF", QUICK)
+    repeat_quickly(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
