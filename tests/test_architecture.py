@@ -1,4 +1,4 @@
-"""Names on the page ``docs/architecture.md`` exist in the package."""
+"""Names on the page ``docs/architecture.md`` and files of ``CONTRIBUTING.md`` exist."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ _NAME = re.compile(r"[a-z_.]+:[A-Za-z_.]+")
 NOTATION = {"module:function", "module:Class.method"}
 NAMES = sorted(set(filter(_NAME.fullmatch, quoted(prose_of(PAGE)))) - NOTATION)
 FILES = sorted({text for text in quoted(prose_of(PAGE)) if re.fullmatch(r"[a-z_/]+(\.py|/)", text)})
+GUIDE = "CONTRIBUTING.md"
+GUIDE_FILES = sorted(
+    set(re.findall(r"[a-z_]+/[a-z_/]*\.py|(?<=`)[a-z_]+/[a-z_/]*(?=`)", text_of(GUIDE)))
+)
 
 
 @pytest.fixture
@@ -53,9 +57,15 @@ def test_each_file_exists(file):
     assert (ROOT / "src" / "cloudburst" / file).exists()
 
 
+@pytest.mark.parametrize("file", GUIDE_FILES)
+def test_each_file_of_the_guide_exists(file):
+    assert any((folder / file).exists() for folder in (ROOT, ROOT / "src" / "cloudburst"))
+
+
 def test_a_name_that_does_not_exist_is_found():
     assert len(NAMES) > 60
     assert len(FILES) > 8
+    assert len(GUIDE_FILES) > 10
     with pytest.raises(AttributeError):
         resolve("engine.run:Run.nonsense")
     with pytest.raises(ModuleNotFoundError):
