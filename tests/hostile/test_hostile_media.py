@@ -22,12 +22,12 @@ from cloudburst.preflight import check_scenes
 from support.case_selection import chosen
 from support.hostile_media import HEAVY, LIGHT, Case, mka_of_channels, silence
 from support.resource_gauge import Gauge
+from support.service_caller import KEY, service_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 
-KEY = "k-0b1"
 MAX_BYTES = 700_000_000
 """Resident memory of all processes of one job together."""
 MAX_PROCESSOR_SECONDS = 60
@@ -66,13 +66,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     folder = tmp_path_factory.mktemp("service")
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ},
-        "AUTHENTICATION_KEY": KEY,
-        "CLOUDBURST_HOST": "127.0.0.1",
-        "CLOUDBURST_PORT": "0",
-        "CLOUDBURST_FOLDER": str(folder),
-        "CLOUDBURST_PARENT_FD": "0",
-        "CLOUDBURST_RESERVE_BYTES": "0",
-        "CLOUDBURST_ENCODERS": "1",
+        **service_settings(folder, encoders="1", parent_fd="0"),
     }
     with (
         (folder / "log").open("wb") as log,

@@ -23,7 +23,7 @@ import pytest
 
 from cloudburst.service.cpu import usable_cores
 from support.project import ROOT, TESTS
-from support.service_caller import KEY, alive, read_pids, until_gone
+from support.service_caller import KEY, alive, read_pids, service_settings, until_gone
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -80,16 +80,7 @@ def start(tmp_path: Path) -> Generator[Start]:
     started: list[Process] = []
 
     def start(command: tuple[str, ...] = SERVICE, fds: tuple[int, ...] = (), **env: str) -> Process:
-        given = {
-            **os.environ,
-            "AUTHENTICATION_KEY": KEY,
-            "CLOUDBURST_HOST": "127.0.0.1",
-            "CLOUDBURST_PORT": "0",
-            "CLOUDBURST_ENCODERS": "2",
-            "CLOUDBURST_RESERVE_BYTES": "0",
-            "CLOUDBURST_FOLDER": str(folder),
-            **{f"CLOUDBURST_{name.upper()}": value for name, value in env.items()},
-        }
+        given = os.environ | service_settings(folder, **{"encoders": "2"} | env)
         process = subprocess.Popen(
             command, env=given, stdout=subprocess.PIPE, text=True, pass_fds=fds
         )

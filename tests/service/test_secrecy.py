@@ -15,7 +15,7 @@ import pytest
 
 from cloudburst.service.process_privacy import child_environment
 from support.project import TESTS
-from support.service_caller import KEY
+from support.service_caller import KEY, service_settings
 
 PR_CAPBSET_DROP = 24
 
@@ -35,14 +35,7 @@ def test_a_child_cannot_read_the_secrets_of_the_service_in_proc(tmp_path: Path, 
     script = TESTS / "support" / "serve_stand_in.py"
     with subprocess.Popen(
         [sys.executable, str(script)],
-        env={
-            **os.environ,
-            "AUTHENTICATION_KEY": KEY,
-            "CLOUDBURST_HOST": "127.0.0.1",
-            "CLOUDBURST_PORT": "0",
-            "CLOUDBURST_FOLDER": str(tmp_path),
-            "CLOUDBURST_RESERVE_BYTES": "0",
-        },
+        env=os.environ | service_settings(tmp_path),
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=drop_capabilities,  # noqa: PLW1509 - this process has no thread yet

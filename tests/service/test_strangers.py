@@ -19,7 +19,7 @@ import pytest
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.service.connections import MAX_OPEN_CONNECTIONS, Connections, connection_limit
 from support.project import TESTS
-from support.service_caller import KEY
+from support.service_caller import KEY, service_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -60,21 +60,12 @@ def start(tmp_path: Path) -> Generator[Start]:
                 if descriptors:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
+            usual = {"encoders": "1", "head_seconds": str(HEAD_SECONDS)}
             log = tmp_path / "log"
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, SCRIPT],
-                    env={
-                        **os.environ,
-                        "AUTHENTICATION_KEY": KEY,
-                        "CLOUDBURST_HOST": "127.0.0.1",
-                        "CLOUDBURST_PORT": "0",
-                        "CLOUDBURST_ENCODERS": "1",
-                        "CLOUDBURST_RESERVE_BYTES": "0",
-                        "CLOUDBURST_FOLDER": str(folder),
-                        "CLOUDBURST_HEAD_SECONDS": str(HEAD_SECONDS),
-                        **{f"CLOUDBURST_{name.upper()}": text for name, text in settings.items()},
-                    },
+                    env=os.environ | service_settings(folder, **usual | settings),
                     stdout=subprocess.PIPE,
                     stderr=stack.enter_context(log.open("wb")),
                     text=True,

@@ -28,6 +28,7 @@ from cloudburst.models.limits import Backoff
 from cloudburst.paths import state_folder
 from support.emulator_calls import client, new_client
 from support.s3_account import BUCKET, settings_of
+from support.service_caller import service_settings
 from support.service_inputs import tone
 from support.short_waits import repeat_quickly
 
@@ -48,16 +49,8 @@ def running_service(folder: Path, *command: str) -> Iterator[str]:
 
     Its log is in the file ``service.log``.
     """
-    environment = {
-        "PATH": os.environ["PATH"],
-        "AUTHENTICATION_KEY": KEY,
-        "CLOUDBURST_HOST": "127.0.0.1",
-        "CLOUDBURST_PORT": "0",
-        "CLOUDBURST_ENCODERS": "4",
-        "CLOUDBURST_FOLDER": str(folder / "service"),
-        "CLOUDBURST_PARENT_FD": "0",
-        "CLOUDBURST_RESERVE_BYTES": "0",
-    }
+    settings = service_settings(folder / "service", KEY, encoders="4", parent_fd="0")
+    environment = {"PATH": os.environ["PATH"], **settings}
     (folder / "service").mkdir()
     with (
         (folder / "service.log").open("wb") as log,

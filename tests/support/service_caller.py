@@ -23,6 +23,18 @@ PROBE = (sys.executable, "-I", "-S", "-c", f"print({json.dumps({'found': FOUND})
 KEY = "correct horse"
 
 
+def service_settings(folder: Path, key: str = KEY, **more: str) -> dict[str, str]:
+    """Environment variables of a service on a free port; ``more`` are those of `CLOUDBURST_`."""
+    return {
+        "AUTHENTICATION_KEY": key,
+        "CLOUDBURST_HOST": "127.0.0.1",
+        "CLOUDBURST_PORT": "0",
+        "CLOUDBURST_FOLDER": str(folder),
+        "CLOUDBURST_RESERVE_BYTES": "0",
+        **{f"CLOUDBURST_{name.upper()}": value for name, value in more.items()},
+    }
+
+
 class Caller:
     """Talks to a service in this process, as a client over the network would."""
 

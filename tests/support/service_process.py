@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.project import TESTS
-from support.service_caller import KEY
+from support.service_caller import service_settings
 
 
 @dataclass
@@ -35,16 +35,7 @@ class ServiceProcess:
 @contextmanager
 def service_process(folder: Path, **env: str) -> Generator[ServiceProcess]:
     """Run a service with settings of the environment, until the end of the block."""
-    given = {
-        **os.environ,
-        "AUTHENTICATION_KEY": KEY,
-        "CLOUDBURST_HOST": "127.0.0.1",
-        "CLOUDBURST_PORT": "0",
-        "CLOUDBURST_ENCODERS": "2",
-        "CLOUDBURST_RESERVE_BYTES": "0",
-        "CLOUDBURST_FOLDER": str(folder),
-        **env,
-    }
+    given = {**os.environ, **service_settings(folder, encoders="2"), **env}
     command = [sys.executable, str(TESTS / "support" / "serve_stand_in.py")]
     with subprocess.Popen(
         command, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
