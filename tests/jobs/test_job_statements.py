@@ -6,6 +6,7 @@ import pytest
 
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import TABLES
+from cloudburst.jobs.event_rows import find_video
 from cloudburst.jobs.job_rows import count_active, read_page, spent_since
 from cloudburst.jobs.models import JobLimits, JobState
 
@@ -47,3 +48,8 @@ def test_a_part_of_the_list_is_read_without_the_other_jobs_of_the_owner(states):
     )
     assert "SEARCH jobs USING INDEX jobs_of_owner (owner=?)" in steps
     assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_a_video_is_found_without_the_other_events_of_its_job():
+    steps = plan_of(lambda c: find_video(c, "j", "a"))
+    assert steps == ["SEARCH events USING INDEX events_of_outcomes (job=? AND scene=?)"]

@@ -27,7 +27,7 @@ from cloudburst.jobs import (
 )
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import TABLES
-from cloudburst.jobs.event_rows import NewEvent, append_events, read_videos
+from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
 from cloudburst.jobs.processes import registered_process
 from cloudburst.testing import FakeCloud
 
@@ -299,6 +299,9 @@ def test_a_scene_that_is_rendered_once_more_has_another_event_and_counts_once():
         counts = connection.execute("SELECT completed, failed, last_event FROM jobs").fetchone()
         assert counts == (1, 0, 4)
         assert [video.sha256 for video in read_videos(connection, "j")] == ["2"]
+        append_events(connection, "j", [failed])
+        assert find_video(connection, "j", "s").sha256 == "2"
+        assert find_video(connection, "j", "other") is None
 
 
 def test_the_work_for_an_event_does_not_grow_with_the_number_of_events():

@@ -142,6 +142,18 @@ def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
     return list(newest.values())
 
 
+def find_video(connection: sqlite3.Connection, job: str, scene: str) -> Video | None:
+    """Return the newest video of a scene; ``None`` if it has none."""
+    # For the condition that every row meets, and INDEXED BY, see `_last_outcome`.
+    row = connection.execute(
+        "SELECT data FROM events INDEXED BY events_of_outcomes WHERE job = ? AND scene = ? "
+        "AND type IN ('film.completed', 'scene.completed', 'scene.failed') "
+        "AND type = 'scene.completed' ORDER BY number DESC LIMIT 1",
+        (job, scene),
+    ).fetchone()
+    return None if row is None else Video.model_validate(json.loads(row[0])["video"])
+
+
 class _Outcome(NamedTuple):
     """Last event about how a scene, or the film, ended."""
 
@@ -152,7 +164,8 @@ class _Outcome(NamedTuple):
 
 
 def _last_outcome(connection: sqlite3.Connection, job: str, scene: str | None) -> _Outcome:
-    # Without INDEXED BY, SQLite prefers the primary key, and reads all events of the job.
+    # SQLite uses the index only if the query repeats its condition. Without INDEXED BY, it prefers
+    # the primary key, and reads all events of the job.
     found = connection.execute(
         "SELECT type, json_extract(data, '$.video.sha256') FROM events "
         "INDEXED BY events_of_outcomes WHERE job = ? AND scene IS ? "

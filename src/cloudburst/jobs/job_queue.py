@@ -22,7 +22,7 @@ from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
-from cloudburst.jobs.event_rows import read_videos
+from cloudburst.jobs.event_rows import find_video, read_videos
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import JobEnd
@@ -262,6 +262,13 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             return read_videos(connection, job)
 
         return await self._open_for(job).database.read(read)
+
+    async def video(self, job: str, scene: str) -> Video | None:
+        """Return the video of a scene, as `videos` does; ``None`` if it is not finished.
+
+        A job that does not exist has no videos.
+        """
+        return await self._open().database.read(lambda c: find_video(c, job, scene))
 
     def files(self, job: str) -> JobFolder:
         """Return the folder of a job, with its videos and its film."""

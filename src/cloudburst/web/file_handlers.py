@@ -42,16 +42,16 @@ async def read_video(api: JobApi, request: Request, access: Access) -> Response:
     """Return a finished video of a job, or the cover of one."""
     job = await api.find_job(request, access)
     name = str(request.path_params["name"])
-    for video in await api.queue.videos(job.id):
-        if name == video.path.name:
-            digest: str | None = video.sha256
-        elif video.cover is not None and name == video.cover.name:
-            digest = video.cover_sha256
-        else:
-            continue
-        _require_here(job, f"{job.destination}{name}")
-        return await _file_response(request, api.queue.files(job.id).videos / name, name, digest)
-    raise HTTPException(404, "the job has no such video, or it is not finished yet")
+    # Not of all videos: a player that seeks in a video of a large job sends many requests.
+    video = await api.queue.video(job.id, name.rpartition(".")[0])
+    if video is not None and name == video.path.name:
+        digest: str | None = video.sha256
+    elif video is not None and video.cover is not None and name == video.cover.name:
+        digest = video.cover_sha256
+    else:
+        raise HTTPException(404, "the job has no such video, or it is not finished yet")
+    _require_here(job, f"{job.destination}{name}")
+    return await _file_response(request, api.queue.files(job.id).videos / name, name, digest)
 
 
 async def read_film(api: JobApi, request: Request, access: Access) -> Response:
