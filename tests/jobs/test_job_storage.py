@@ -325,3 +325,23 @@ def test_a_postponed_job_is_claimed_although_the_clock_was_set_back():
         connection.execute("UPDATE jobs SET not_before = 100005")
         assert job_claims.claim_next(connection, "p", 100_000.0) is None
         assert job_claims.claim_next(connection, "p", 100_000.0 - 86_400) is not None
+
+
+async def test_processes_that_start_at_once_wait_for_each_other(tmp_path):
+    """SQLite itself does not wait when the journal of a new database is chosen."""
+    other = sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    opened = []
+
+    async def open_too():
+        async with database.open_database(tmp_path):
+            opened.append(True)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(open_too)
+            await anyio.sleep(0.3)
+            assert not opened
+            other.execute("COMMIT")
+    other.close()
+    assert opened

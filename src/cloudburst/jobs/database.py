@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ SCHEMA_VERSION = 1
 """Version of the format."""
 BUSY_TIMEOUT = 10.0
 """Maximum number of seconds to wait while another process writes, which takes milliseconds."""
+BUSY_INTERVAL = 0.02
+"""Seconds between two attempts for which SQLite does not wait itself."""
 CLOSE_TIMEOUT = 10.0
 """Seconds after which closing is abandoned, for a disk that hardly responds."""
 WRITE_TIMEOUT = 30.0
@@ -201,7 +204,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
         distrust_schema(connection)
         connection.execute("BEGIN IMMEDIATE")
@@ -216,6 +219,24 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Choose the journal of SQLite that lets processes read while one of them writes.
+
+    SQLite does not wait for the lock that the change needs. Another process may have it, which has
+    been started at the same time.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_INTERVAL)
+        else:
+            return
 
 
 def _require_tables(connection: sqlite3.Connection) -> None:
