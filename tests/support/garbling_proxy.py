@@ -9,8 +9,10 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from support.http_server import http_server
 
 LOGIN = b"<!DOCTYPE html><html><body><form>Please sign in to the guest network</form></body></html>"
 HUGE = 17 * 2**20
@@ -173,24 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # nobody listens any more
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        """A client that goes away in the middle of an answer is none."""
-
-
 @contextmanager
 def garbling(target):
     """A proxy in front of this address: ``with garbling(emulator.url) as garbler``."""
-    with _Server(("127.0.0.1", 0), _Handler) as server:
+    with http_server(_Handler) as server:
         server.target = urlsplit(target).netloc
         server.garbler = garbler = Garbler()
-        garbler.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield garbler
-        finally:
-            server.shutdown()
-            thread.join()
+        garbler.url = server.url
+        yield garbler

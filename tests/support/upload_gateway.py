@@ -17,8 +17,10 @@ import struct
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from support.http_server import http_server
 
 _UPLOAD = re.compile(r"/v2/.+/blobs/uploads/([^/?]+)")
 BLOCK = 16 * 1024
@@ -171,23 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
                 gateway.chunks.append((upload, start, start + len(body)))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        """Ignore clients that were killed."""
-
-
 @contextmanager
 def upload_gateway(registry_url):
     """A gateway before a registry: ``with upload_gateway(server.url) as gateway``."""
-    with _Server(("127.0.0.1", 0), _Handler) as server:
+    with http_server(_Handler) as server:
         server.target = urlsplit(registry_url).netloc
-        server.gateway = gateway = Gateway(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield gateway
-        finally:
-            server.shutdown()
-            thread.join()
+        server.gateway = gateway = Gateway(server.url)
+        yield gateway

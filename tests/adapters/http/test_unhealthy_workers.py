@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 import wave
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from PIL import Image
@@ -16,6 +15,7 @@ from cloudburst import Client, Scene, Timeouts, WorkerUnfitError, endpoints, loc
 from cloudburst.adapters.http import native, onestep
 from cloudburst.errors import Remedy
 from cloudburst.models.task import Secrets
+from support.http_server import http_server
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -41,12 +41,8 @@ def anyio_backend():
 
 @pytest.fixture
 def unhealthy():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Unhealthy) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with http_server(Unhealthy) as server:
+        yield server.url
 
 
 @pytest.fixture
