@@ -19,6 +19,7 @@ from cloudburst.errors import (
     ConfigurationError,
     JobConflictError,
     JobLimitError,
+    JobStorageError,
     UnknownJobError,
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
@@ -250,13 +251,18 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         with pytest.raises(JobLimitError, match="no room") as of_all:
             await queue.uploads.store(body(9), owner="y")
         assert (of_owner.value.of_owner, of_all.value.of_owner) == (True, False)
-        path = await queue.uploads.find(upload.id, owner="x")
-        assert path is not None
-        assert (path.suffix, path.stat().st_size) == (".png", 9)
-        assert await queue.uploads.find(upload.id, owner="y") is None
+        (tmp_path / "links").mkdir()
+        names = [upload.id, "0" * 32, "../../a"]
+        assert await queue.uploads.link(names, tmp_path / "links", owner="y") == {}
+        links = await queue.uploads.link(names, tmp_path / "links", owner="x")
+        assert list(links) == [upload.id]
+        assert (links[upload.id].suffix, links[upload.id].stat().st_size) == (".png", 9)
+        with pytest.raises(JobStorageError, match="links"):  # the file exists already
+            await queue.uploads.link(names, tmp_path / "links", owner="x")
         assert not await queue.uploads.remove(upload.id, owner="y")
         assert await queue.uploads.remove(upload.id, owner="x")
-        assert list(path.parent.iterdir()) == []
+        assert list((tmp_path / "jobs/uploads").iterdir()) == []
+        assert links[upload.id].is_file()
         await queue.cancel(job.id)
         await queue.wait(job.id)
 
@@ -318,11 +324,12 @@ async def test_old_jobs_and_uploads_are_removed(client, make_scene, tmp_path):
 
     async def left(queue):
         files = [*(folder / "jobs").iterdir(), *(folder / "uploads").iterdir()]
-        return (await queue.page()).jobs or await queue.uploads.find(upload.id) or files
+        return (await queue.page()).jobs or files
 
     async with JobQueue(client, folder, limits=JobLimits(keep_seconds=1e-9)) as queue:
         with anyio.fail_after(5):
             await poll(lambda: none_left(left, queue), delays=repeat(0.02))
+        assert not await queue.uploads.remove(upload.id)
 
 
 async def test_a_job_whose_row_is_damaged_fails_and_the_others_go_on(

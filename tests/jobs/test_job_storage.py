@@ -121,7 +121,7 @@ async def test_names_in_the_database_lead_to_no_other_folder(client, make_scene,
     change(folder, "INSERT INTO uploads VALUES (?, '', '../../outside/file', 1, 1)", "f" * 32)
     async with JobQueue(client, folder) as queue:
         with pytest.raises(JobStorageError, match=r"'\.\./\.\./outside/file'"):
-            await queue.uploads.find("f" * 32)
+            await queue.uploads.link(["f" * 32], tmp_path)
         good = await queue.submit(request(make_scene, "b"))
         assert (await queue.wait(good.id)).state is JobState.COMPLETE
     assert sorted(path.name for path in outside.iterdir()) == ["file"]

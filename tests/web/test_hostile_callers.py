@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from cloudburst import Client, RenderOptions, Scene
 from cloudburst.errors import InvalidScenesError
-from cloudburst.jobs import JobLimits
+from cloudburst.jobs import JobLimits, stored_uploads
 from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
@@ -411,3 +411,21 @@ def test_what_a_run_uses_is_checked_again(location, permitted):
     ):
         with nullcontext() if permitted else pytest.raises(InvalidScenesError):
             _require_permitted([part], {Path("/srv/a.png")}, RULES.sources)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"scenes": [{"image": f"{n:032x}"} for n in range(2_000)]},
+        {"scenes": [scene("0" * 32, **{f"x{n}": f"{n:032x}" for n in range(2_000)})]},
+        {"scenes": [scene("0" * 32)], "options": {f"x{n}": f"{n:032x}" for n in range(2_000)}},
+    ],
+    ids=["scenes", "fields of a scene", "options"],
+)
+async def test_few_uploads_are_searched_for(hostile, cloud, tmp_path, monkeypatch):
+    searched = []
+    monkeypatch.setattr(stored_uploads, "find_upload", lambda *upload: searched.append(upload))
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        answer = await http.post("/api/jobs", json=hostile)
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidScenesError")
+    assert len(searched) <= 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -90,10 +91,25 @@ class StoredUploads:
         # the file is left, which is removed later.
         stored.append(upload)
 
-    async def find(self, upload: str, *, owner: str = "") -> Path | None:
-        """Return the file of an upload; ``None`` if the owner has no such upload."""
-        found = await self._database.read(lambda c: find_upload(c, owner, upload))
-        return None if found is None else self._folder.upload(found.name)
+    async def link(
+        self, uploads: Collection[str], folder: Path, *, owner: str = ""
+    ) -> dict[str, Path]:
+        """Link uploads into a folder; return the links by the identifiers of the uploads.
+
+        The links stay if the uploads are removed. Identifiers that the owner does not have are left
+        out. Raises `JobStorageError` if a link cannot be made.
+        """
+        found = await self._database.read(lambda c: _find_all(c, owner, uploads))
+        return await anyio.to_thread.run_sync(self._link, found, folder)
+
+    def _link(self, found: Sequence[Upload], folder: Path) -> dict[str, Path]:
+        links = dict[str, Path]()
+        for upload in found:
+            link = folder / f"upload-{upload.name}"
+            with translated_os_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
+                os.link(self._folder.upload(upload.name), link)
+                links[upload.id] = link
+        return links
 
     async def remove(self, upload: str, *, owner: str = "") -> bool:
         """Remove an upload; return false if the owner has no such upload.
@@ -111,6 +127,11 @@ class StoredUploads:
         if found is not None:
             await _unlink(self._folder.upload(found.name))
         return found is not None
+
+
+def _find_all(connection: Connection, owner: str, uploads: Collection[str]) -> list[Upload]:
+    found = (find_upload(connection, owner, upload) for upload in uploads)
+    return [upload for upload in found if upload is not None]
 
 
 async def _unlink(path: Path) -> None:

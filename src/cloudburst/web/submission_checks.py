@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +36,7 @@ from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.scene_files import locate_files
 from cloudburst.webhooks.definitions import Webhooks
 
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
 _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
     "object in a permitted folder"
@@ -53,6 +56,23 @@ class SubmissionRules:
     limits: RequestLimits
     webhooks: Webhooks
     """Webhooks of the app, which decide what URL a job may name."""
+
+
+def upload_names(job: Mapping[str, Any], limits: RequestLimits) -> set[str]:
+    """Return the names of files in scenes and options that may be identifiers of uploads.
+
+    A job with too many scenes has none. Other texts are not searched for: there may be 100,000.
+    """
+    names = set[str]()
+
+    def note(name: str) -> Path:
+        if _UPLOAD.fullmatch(name):
+            names.add(name)
+        return Path(name)
+
+    with suppress(InvalidScenesError):  # `check_submission` reports all faults at once
+        locate_files(*_scenes_and_options(job, limits), note)
+    return names
 
 
 def check_submission(

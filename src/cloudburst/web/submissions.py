@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from starlette.requests import Request
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
 from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import limited_body, read_body
-from cloudburst.web.submission_checks import SubmissionRules, check_submission
+from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
 FORM_FIELD = "job"
 """Form field with the JSON of a job."""
@@ -27,7 +25,6 @@ BYTES_PER_CHECK = 16_000_000
 """Number of bytes of a form after which the limits of the owner are checked again."""
 SMALL_BYTES = 100_000
 """Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
-_UPLOAD = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +63,9 @@ async def read_submission(
     else:
         raise HTTPException(415, "expected application/json or multipart/form-data")
     job, sha256 = await to_thread.run_sync(_parse, text, files)
-    names = _upload_names(job) - files.keys()
-    found = [(name, await uploads.find(name, owner=rules.owner)) for name in names]
-    stored = {name: path for name, path in found if path is not None}
-    locations = {**files} | await to_thread.run_sync(_link, stored, draft.inputs)
-    built = await to_thread.run_sync(check_submission, job, locations, rules)
+    names = await to_thread.run_sync(upload_names, job, rules.limits)
+    links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
+    built = await to_thread.run_sync(check_submission, job, {**files} | links, rules)
     return Submission(request=built, sha256=sha256)
 
 
@@ -114,37 +109,3 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
         with files[name].open("rb") as file:
             digest.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
     return cast("dict[str, Any]", job), digest.hexdigest()
-
-
-def _upload_names(job: Mapping[str, Any]) -> set[str]:
-    """Return the texts in scenes and options that may be identifiers of uploads."""
-    scenes: object = job.get("scenes")
-    parts = [
-        job.get("options"),
-        *(cast("list[object]", scenes) if isinstance(scenes, list) else ()),
-    ]
-    mappings = [cast("dict[str, object]", part) for part in parts if isinstance(part, dict)]
-    mappings += [
-        cast("dict[str, object]", options)
-        for part in mappings
-        if isinstance(options := part.get("options"), dict)
-    ]
-    return {
-        value
-        for fields in mappings
-        for value in fields.values()
-        if isinstance(value, str) and _UPLOAD.fullmatch(value)
-    }
-
-
-def _link(stored: Mapping[str, Path], folder: Path) -> dict[str, Path]:
-    """Link uploads into a folder, so that they can be removed meanwhile; return the links."""
-    links = dict[str, Path]()
-    for name, path in stored.items():
-        link = folder / f"upload-{path.name}"
-        try:
-            os.link(path, link)
-        except FileNotFoundError:  # removed meanwhile
-            continue
-        links[name] = link
-    return links
