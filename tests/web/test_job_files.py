@@ -33,6 +33,7 @@ async def test_a_part_of_a_video_is_sent(video):
     assert whole.headers["content-type"] == "video/mp4"
     assert whole.headers["accept-ranges"] == "bytes"
     assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["cache-control"] == "private, no-cache"
     part = await http.get(url, headers={"Range": "bytes=2-4"})
     assert (part.status_code, part.content) == (206, b"234")
     assert part.headers["content-range"] == "bytes 2-4/10"
@@ -81,6 +82,9 @@ async def test_other_files_of_the_job_are_not_sent(video, tmp_path):
     (folder / "videos" / f"{NAME}.mp4").unlink()
     answer = await http.get(url)
     assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
+    (folder / "videos" / f"{NAME}.mp4").symlink_to(folder / "videos" / "other.mp4")
+    assert (await http.get(url)).status_code == 404
+    (folder / "videos" / f"{NAME}.mp4").unlink()
     (folder / "videos" / f"{NAME}.mp4").mkdir()
     assert (await http.get(url)).status_code == 404
 

@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from anyio import to_thread
 from starlette.requests import Request
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix, parse_s3_prefix
+from cloudburst.text import short_repr
 
 
 class Action(StrEnum):
@@ -41,6 +42,14 @@ class Access:
     destinations: Sequence[str] | None = None
     """Folders in S3 to which this owner's videos may be written; ``None``: those of `Jobs`."""
 
+    def __post_init__(self) -> None:
+        # Other types would not be refused later: None selects the jobs of all owners.
+        if not isinstance(cast("object", self.owner), str) or not self.owner:
+            msg = (
+                f"Access: the owner is {short_repr(self.owner)}; expected a text that is not empty"
+            )
+            raise ConfigurationError(msg)
+
 
 Authorize: TypeAlias = Callable[[Request, Action], Access | Awaitable[Access]]
 """Function that returns the access of a caller, or raises an exception that becomes the response,
@@ -51,7 +60,10 @@ EVERYBODY = Access(owner="everybody")
 
 
 async def find_access(authorize: Authorize | None, request: Request, action: Action) -> Access:
-    """Return the access of the caller of a request. Passes on the exceptions of ``authorize``."""
+    """Return the access of the caller of a request. Passes on the exceptions of ``authorize``.
+
+    Raises `ConfigurationError` if it returns anything else than an `Access`.
+    """
     if authorize is None:
         return EVERYBODY
     found: Access | Awaitable[Access]
@@ -59,7 +71,11 @@ async def find_access(authorize: Authorize | None, request: Request, action: Act
         found = authorize(request, action)
     else:
         found = await to_thread.run_sync(authorize, request, action)
-    return await found if inspect.isawaitable(found) else found
+    access: object = await found if inspect.isawaitable(found) else found
+    if not isinstance(access, Access):
+        msg = f"authorize returned {short_repr(access)}; expected an Access, or an exception"
+        raise ConfigurationError(msg)
+    return access
 
 
 class Folders:

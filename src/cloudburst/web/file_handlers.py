@@ -88,7 +88,7 @@ def _require_here(job: Job, location: str) -> None:
 async def _file_response(request: Request, path: Path, name: str, sha256: str | None) -> Response:
     """Return a response with a file, or a part of it; without its content if the caller has it."""
     try:
-        status = await to_thread.run_sync(os.stat, path)
+        status = await to_thread.run_sync(os.lstat, path)  # a link may lead anywhere
     except FileNotFoundError:
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudburst.client import Client
 from cloudburst.errors import CloudburstError
 from cloudburst.jobs import JobLimits, JobQueue
-from cloudburst.web.access import Authorize, find_access
+from cloudburst.web.access import Access, Authorize, find_access
 from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
 from cloudburst.web.job_api import JobApi
@@ -158,6 +158,12 @@ class Jobs:
     async def _respond(self, operation: Operation, request: Request) -> Response:
         # Exceptions of the function authorize belong to the app.
         access = await find_access(self._api.authorize, request, operation.action)
+        response = await self._handle(operation, request, access)
+        # Caches that many users share, such as those of CDNs, store responses without this header.
+        response.headers.setdefault("cache-control", "no-store")
+        return response
+
+    async def _handle(self, operation: Operation, request: Request, access: Access) -> Response:
         try:
             return await operation.handler(self._api, request, access)
         except HTTPException as exc:
