@@ -241,7 +241,9 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     async def report(self, job: str) -> dict[str, Any] | None:
         """Return the report of a finished job as JSON, without folders; ``None`` if it has none.
 
-        See `Report` for its fields. Raises `UnknownJobError` if the job does not exist.
+        See `Report` for its fields. If tasks of the job stopped after its process had ended, the
+        bill in the report stays an estimate, and that in `Job.cost` becomes final. Raises
+        `UnknownJobError` if the job does not exist.
         """
 
         def read(connection: sqlite3.Connection) -> dict[str, Any] | None:
