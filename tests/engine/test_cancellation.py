@@ -58,7 +58,10 @@ async def test_scope_cancel(ticks, trouble):
 @pytest.mark.parametrize("who", ["one", "all"])
 def test_native_cancel(who, times, trouble):
     """asyncio's own ``Task.cancel()``, which no anyio shield holds back."""
-    for ticks in TICKS:
+    ticks_of_case = TICKS
+    if "CLOUDBURST_SEEDS" not in os.environ:  # both values of each parameter together have all
+        ticks_of_case = TICKS[(who == "one") ^ (times == 1) :: 2]
+    for ticks in ticks_of_case:
         cloud = clouds()[trouble]
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             runner.run(cut(cloud, ticks, who, times))

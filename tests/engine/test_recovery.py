@@ -460,7 +460,8 @@ async def test_a_look_at_a_task_is_not_an_entry():
 @pytest.mark.parametrize("anyio_backend", ["not used"])
 def test_a_native_cancel_while_it_takes_over_leaves_nothing(who, times, anyio_backend):
     """asyncio's own ``Task.cancel()``, which no anyio shield holds back."""
-    for ticks in range(0, 70, 3):
+    # Both values of each parameter together have every third tick.
+    for ticks in range(3 * ((who == "one") ^ (times == 1)), 70, 6):
         cloud, journal = FakeCloud(boot=0, encode=50), MemoryJournal()
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             runner.run(cut(cloud, journal, ticks, who, times))
