@@ -114,7 +114,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
         ("four", "audio"),
         ("options", "watermark"),
     ]
-    assert found[0][2:] == ("'a/b'", "a name without '/': it becomes a file name")
+    assert found[0][2:] == ("'a/b'", "a name without a slash: it becomes a file name")
     assert found[1].found == "3"
     assert found[2].found == "nothing"
     assert found[3].found == f"no such file: {files / 'none.png'}"

@@ -47,6 +47,8 @@ Duration = Annotated[float, Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)]
 """Length of a scene without an audio file, in seconds."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+_SEPARATORS = {"/": "a slash", "\\": "a backslash"}
+"""Words for path separators. Errors for other people have no paths, nor separators alone."""
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
 )
@@ -77,7 +79,8 @@ def validate_scene_name(name: str) -> str:
     if not _without_joiners(name).strip():
         msg = "a name that is not empty"
     elif found := _FORBIDDEN.search(name):
-        msg = f"a name without {found.group()!r}: it becomes a file name"
+        char = found.group()
+        msg = f"a name without {_SEPARATORS.get(char) or repr(char)}: it becomes a file name"
     elif name.startswith((".", " ")) or name.endswith((".", " ")):
         msg = "a name that neither starts nor ends with a dot or a space"
     elif _DEVICE.fullmatch(name):
