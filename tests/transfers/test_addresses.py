@@ -95,6 +95,17 @@ async def test_addresses_are_tried_in_turn_and_not_without_end() -> None:
     assert network.asked == addresses[:8]
 
 
+async def test_a_failed_connection_has_the_reason_of_the_operating_system() -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # not listening: nothing else can listen there
+        backend = PinnedBackend(private=True, resolve=resolve)
+        with pytest.raises(httpcore.ConnectError, match="Connection refused"):
+            await backend.connect_tcp("hooks.example", unused.getsockname()[1], 5)
+
+
 async def test_a_name_that_does_not_resolve_or_not_in_time() -> None:
     async def fail(_host: str, _port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -144,6 +145,8 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
                 failure = exc
             else:
                 return BoundedStream(stream, self._open_streams)
+        if problem := _problem_of_system(failure):
+            raise httpcore.ConnectError(problem) from failure
         raise failure
 
     async def aclose(self) -> None:
@@ -167,3 +170,16 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
                     f"{host} has the address {address}, which is {kind}",
                 )
         return found[:MAX_ADDRESSES]
+
+
+def _problem_of_system(error: BaseException) -> str | None:
+    """Return the operating system's text for a failed connection, or ``None``.
+
+    The error itself only says that all attempts failed.
+    """
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__
+    return None
