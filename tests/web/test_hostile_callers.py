@@ -167,6 +167,16 @@ def test_other_fields_are_checked(more, field):
     assert faults_of(**{"scenes": [scene()], **more}) == [("", field)]
 
 
+async def test_messages_name_what_is_wrong_in_a_form(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        parts = [("files", (None, b"a.png")), ("job", (None, b"{}"))]  # curl -F files=a.png
+        answer = await http.post("/api/jobs", files=parts)
+        assert answer.json()["message"].startswith("the form field 'files' is not a file; expected")
+        for name, text in [("a/b", "without a slash:"), ("a\\b", "without a backslash:")]:
+            answer = await http.post("/api/jobs", json={"scenes": [scene(name=name)]})
+            assert text in answer.json()["message"]
+
+
 BODIES = [
     b"",
     b"[]",

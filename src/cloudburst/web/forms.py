@@ -125,9 +125,12 @@ class _ArrivingForm:
         _, options = parse_options_header(self.headers.get(b"content-disposition"))
         filename = options.get(b"filename")
         if filename is None:
-            if options.get(b"name") != self.field_name.encode():
+            name = options.get(b"name", b"").decode("utf-8", "replace")
+            if name != self.field_name:
                 raise HTTPException(
-                    400, f"unknown form field; expected {self.field_name}, and files"
+                    400,
+                    f"the form field {name[:80]!r} is not a file; expected the field "
+                    f"{self.field_name}, and files, for example curl -F files=@PATH",
                 )
             if self.text is not None:
                 raise HTTPException(

@@ -108,7 +108,9 @@ async def read_report(api: JobApi, request: Request, access: Access) -> Response
     job = await api.find_job(request, access)
     report = await api.queue.report(job.id)
     if report is None:
-        reason = "it has no report" if job.state.finished else f"it is {job.state}; try again later"
+        reason = (
+            "its run did not start" if job.state.finished else f"it is {job.state}; try again later"
+        )
         raise HTTPException(404, f"the job has no report: {reason}")
     # The report of 1,000 scenes is some hundred kB of JSON.
     return await to_thread.run_sync(JSONResponse, {"metadata": job.metadata, **report})
