@@ -11,6 +11,7 @@ Then open http://localhost:8000, or http://localhost:8000/docs for the API. The 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -20,6 +21,8 @@ from cloudburst import Client, Limits
 from cloudburst.web import Jobs
 
 PAGE = Path(__file__).with_name("web_app.html")
+
+logging.basicConfig()  # shows the causes of errors, which uvicorn does not
 
 jobs = Jobs(Client(limits=Limits(idle=60)), "jobs")
 app = FastAPI(title="Videos", lifespan=jobs.lifespan)
