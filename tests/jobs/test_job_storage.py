@@ -23,7 +23,7 @@ from cloudburst.jobs import (
     dispatcher,
     job_claims,
     removal,
-    stored_uploads,
+    room,
 )
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import TABLES
@@ -233,7 +233,7 @@ async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were
 
 
 async def test_files_that_arrive_at_once_keep_the_limit_together(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(stored_uploads, "BYTES_PER_CHECK", 10_000)
+    monkeypatch.setattr(room, "BYTES_PER_CHECK", 10_000)
     largest = 0
 
     async def body():

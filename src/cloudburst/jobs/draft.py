@@ -54,7 +54,8 @@ class JobDraft:
     async def check_room(self, owner: str, size: int) -> None:
         """Note the size of the input files by now, in bytes, or that which was announced.
 
-        Raises `JobLimitError` if they would exceed a limit, with others that arrive at once.
+        It may be called for every part that arrives. Raises `JobLimitError` if the files would
+        exceed a limit, with others that arrive at once.
         """
         await self._queue.room.check(self, owner, size)
 

@@ -23,7 +23,13 @@ class Room:
         self._incoming = dict[object, tuple[str, int]]()
 
     async def check(self, transfer: object, owner: str, size: int) -> None:
-        """Note the size of a transfer, in bytes, and raise `JobLimitError` if it does not fit."""
+        """Note the size of a transfer, in bytes, and raise `JobLimitError` if it does not fit.
+
+        A size that is less than `BYTES_PER_CHECK` above the one that is noted changes nothing.
+        """
+        _, noted = self._incoming.get(transfer, ("", -BYTES_PER_CHECK))
+        if size < noted + BYTES_PER_CHECK:
+            return
         self._incoming[transfer] = owner, size
         others = [each for key, each in self._incoming.items() if key is not transfer]
         of_owner = sum(size for each, size in others if each == owner)

@@ -19,7 +19,7 @@ from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.models import JobLimits
-from cloudburst.jobs.room import BYTES_PER_CHECK, Room
+from cloudburst.jobs.room import Room
 from cloudburst.jobs.upload_rows import Upload, delete_upload, find_upload, insert_upload
 
 UNLINK_TIMEOUT = 60.0
@@ -72,15 +72,13 @@ class StoredUploads:
 
     async def _receive(self, body: AsyncIterator[bytes], path: Path, owner: str) -> int:
         """Write a file, and return its size in bytes."""
-        size, checked = 0, 0
+        size = 0
         await self._room.check(path, owner, 0)
         with translated_os_errors(path):
             async with await anyio.open_file(path, "xb") as file:
                 async for chunk in body:
                     size += len(chunk)
-                    if size >= checked + BYTES_PER_CHECK:
-                        await self._room.check(path, owner, size)
-                        checked = size
+                    await self._room.check(path, owner, size)
                     await file.write(chunk)
         return size
 

@@ -21,8 +21,6 @@ from cloudburst.web.submission_checks import SubmissionRules, check_submission, 
 
 FORM_FIELD = "job"
 """Form field with the JSON of a job."""
-BYTES_PER_CHECK = 16_000_000
-"""Number of bytes of a form after which the limits of the owner are checked again."""
 SMALL_BYTES = 100_000
 """Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 
@@ -80,15 +78,12 @@ async def _checked_body(
     request: Request, draft: JobDraft, rules: SubmissionRules
 ) -> AsyncIterator[bytes]:
     announced = request.headers.get("content-length", "0")
-    size, checked = 0, 0
-    if announced.isdecimal():
-        checked = min(int(announced), rules.limits.request_bytes)
-    await draft.check_room(rules.owner, checked)
+    expected = min(int(announced), rules.limits.request_bytes) if announced.isdecimal() else 0
+    await draft.check_room(rules.owner, expected)
+    size = 0
     async for chunk in limited_body(request, rules.limits.request_bytes):
         size += len(chunk)
-        if size >= checked + BYTES_PER_CHECK:
-            checked = size
-            await draft.check_room(rules.owner, checked)
+        await draft.check_room(rules.owner, size)
         yield chunk
 
 
