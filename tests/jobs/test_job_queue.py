@@ -226,7 +226,7 @@ async def test_a_repeated_request_is_the_same_job(client, make_scene, tmp_path):
         assert again.id == job.id != of_other.id
         with pytest.raises(JobConflictError, match="expected a new key"):
             await queue.submit(request(make_scene, "b"), idempotency_key="k")
-        with pytest.raises(ConfigurationError, match="visible ASCII"):
+        with pytest.raises(ConfigurationError, match="printable ASCII"):
             await queue.submit(wanted, idempotency_key="\n")
         await queue.wait(job.id)
         await queue.wait(of_other.id)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from cloudburst.errors import ConfigurationError
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import check_job
 from cloudburst.jobs.database import JobDatabase
@@ -21,9 +20,8 @@ from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_rows import NewJob
-from cloudburst.jobs.models import MAX_KEY_CHARS, Job, JobLimits, JobRequest
+from cloudburst.jobs.models import Job, JobLimits, JobRequest, check_idempotency_key
 from cloudburst.jobs.room import Room
-from cloudburst.text import short_repr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +75,8 @@ class JobDraft:
             request_sha256: SHA-256 of what the caller sent, with which a repeated request is
                 compared; ``None``: that of ``request``.
         """
-        if idempotency_key is not None and not _is_key(idempotency_key):
-            msg = (
-                f"the idempotency key is {short_repr(idempotency_key)}; expected 1 to "
-                f"{MAX_KEY_CHARS} visible ASCII characters"
-            )
-            raise ConfigurationError(msg)
+        if idempotency_key is not None:
+            check_idempotency_key(idempotency_key)
         if request_sha256 is None:
             request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         if request.webhook is not None:
@@ -114,10 +108,6 @@ class JobDraft:
         # files are left, which are removed later.
         self.submitted = True
         return job_rows.read_job(connection, new.id)
-
-
-def _is_key(key: str) -> bool:
-    return 1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()
 
 
 def _sha256(request: JobRequest) -> str:

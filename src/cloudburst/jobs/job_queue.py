@@ -26,7 +26,16 @@ from cloudburst.jobs.event_rows import find_video, read_videos
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import JobEnd
-from cloudburst.jobs.models import Job, JobLimits, JobNews, JobPage, JobRequest, JobState
+from cloudburst.jobs.models import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    Job,
+    JobLimits,
+    JobNews,
+    JobPage,
+    JobRequest,
+    JobState,
+)
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.room import Room
 from cloudburst.jobs.stored_uploads import StoredUploads
@@ -39,8 +48,6 @@ MAX_EVENTS = 2**63 - 1
 """Largest number of an event that SQLite can have."""
 REMOVE_TIMEOUT = 60.0
 """Maximum number of seconds for removing the files of a job that was not submitted."""
-DEFAULT_PAGE = 50
-"""Number of jobs in one part of a list, unless another number is asked for."""
 
 
 class JobQueue(anyio.AsyncContextManagerMixin):
@@ -189,8 +196,8 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
         Raises `ConfigurationError` for an invalid cursor or limit.
         """
-        if limit < 1:
-            raise ConfigurationError(f"limit: {limit}; expected at least 1")
+        if not 1 <= limit <= MAX_PAGE:
+            raise ConfigurationError(f"limit: {limit}; expected 1 to {MAX_PAGE}")
         if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
             raise ConfigurationError(f"cursor: {short_repr(cursor)}; expected that of another part")
         return await self._open().database.read(

@@ -16,8 +16,6 @@ from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
 from cloudburst.text import short_repr
 
-MAX_PAGE = 200
-"""Maximum number of jobs in one part of a list."""
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
@@ -143,7 +141,6 @@ def read_page(
         f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(wanted)} "  # noqa: S608 - our own names
         "ORDER BY sequence DESC LIMIT ?"
     )
-    limit = min(limit, MAX_PAGE)
     rows = connection.execute(query, [*values, limit + 1]).fetchall()
     jobs = tuple(_job(row) for row in rows[:limit])
     return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)

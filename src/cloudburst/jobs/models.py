@@ -19,11 +19,13 @@ from pydantic import (
     PlainSerializer,
 )
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.film import Transition
 from cloudburst.models.locations import S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
+from cloudburst.text import short_repr
 
 MAX_METADATA_BYTES = 4096
 """Largest size of the metadata of a job as JSON, in bytes. It is part of every event's payload."""
@@ -31,6 +33,10 @@ MAX_METADATA_KEYS = 32
 """Maximum number of keys in the metadata of a job."""
 MAX_KEY_CHARS = 255
 """Maximum length of an idempotency key, in characters."""
+DEFAULT_PAGE = 50
+"""Number of jobs in one part of a list, unless another number is asked for."""
+MAX_PAGE = 200
+"""Maximum number of jobs in one part of a list."""
 
 
 def _check_metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
@@ -46,6 +52,16 @@ def _check_metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue
 
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_check_metadata)]
 """Small JSON object of the caller, which is returned in the job, its events and its webhooks."""
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raise `ConfigurationError` if this text is no idempotency key."""
+    if not (1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+        msg = (
+            f"the idempotency key is {short_repr(key)}; expected 1 to {MAX_KEY_CHARS} printable "
+            "ASCII characters"
+        )
+        raise ConfigurationError(msg)
 
 
 class JobState(StrEnum):

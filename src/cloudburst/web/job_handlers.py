@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Self
 
 from anyio import to_thread
@@ -13,11 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cloudburst.errors import UnknownJobError
+from cloudburst.errors import ConfigurationError, UnknownJobError
 from cloudburst.jobs import Job, JobNews, JobProgress, JobState
-from cloudburst.jobs.job_queue import DEFAULT_PAGE
-from cloudburst.jobs.job_rows import MAX_PAGE
-from cloudburst.jobs.models import MAX_KEY_CHARS, MAX_METADATA_KEYS
+from cloudburst.jobs.models import DEFAULT_PAGE, MAX_METADATA_KEYS, check_idempotency_key
 from cloudburst.text import short_repr
 from cloudburst.web.access import Access
 from cloudburst.web.job_api import JobApi, base_url
@@ -28,17 +26,14 @@ from cloudburst.web.submissions import is_large, read_submission
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
 _EVENT_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
-_CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 
 
 async def submit_job(api: JobApi, request: Request, access: Access) -> Response:
     """Queue a new job, or find the one of an earlier request with the same idempotency key."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not (
-        1 <= len(key) <= MAX_KEY_CHARS and key.isprintable() and key.isascii()
-    ):
-        msg = f"Idempotency-Key: expected 1 to {MAX_KEY_CHARS} visible ASCII characters"
-        raise HTTPException(400, msg)
+    if key is not None:
+        with _refused_with_400():
+            check_idempotency_key(key)
     queue = api.queue
     async with queue.receive() as draft:
         if is_large(request):
@@ -73,14 +68,16 @@ async def list_jobs(api: JobApi, request: Request, access: Access) -> Response:
     except ValueError as exc:
         raise HTTPException(400, f"state: expected one of {', '.join(JobState)}") from exc
     limit = query.get("limit", str(DEFAULT_PAGE))
-    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_PAGE:
-        raise HTTPException(400, f"limit: expected a number from 1 to {MAX_PAGE}")
-    cursor = query.get("cursor")
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
-        raise HTTPException(400, "cursor: expected the field next of another part of the list")
-    page = await api.queue.page(
-        owner=access.owner, states=states, metadata=metadata, cursor=cursor, limit=int(limit)
-    )
+    if not re.fullmatch(r"[0-9]{1,9}", limit):
+        raise HTTPException(400, "limit: expected a number")
+    with _refused_with_400():
+        page = await api.queue.page(
+            owner=access.owner,
+            states=states,
+            metadata=metadata,
+            cursor=query.get("cursor"),
+            limit=int(limit),
+        )
     base = base_url(request, 1)
     jobs = [JobDocument.of(job, base) for job in page.jobs]
     return await to_thread.run_sync(json_response, JobListDocument(jobs=jobs, next=page.next))
@@ -163,6 +160,15 @@ class _FormattedNews:
         if news.type.startswith("job."):
             data["metadata"] = self._job.metadata
         return format_event(news.type, {**data, **news.data}, news.number)
+
+
+@contextmanager
+def _refused_with_400() -> Generator[None]:
+    """Turn the error about an invalid value of a request into `HTTPException` 400."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise HTTPException(400, str(exc)) from exc
 
 
 def json_response(document: BaseModel, status: int = 200) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudburst.jobs import JobState
+from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_PAGE
 from cloudburst.web import file_handlers, job_handlers
 from cloudburst.web.access import Action
 from cloudburst.web.job_documents import (
@@ -58,10 +59,10 @@ OPERATIONS = (
                 name="Idempotency-Key",
                 place="header",
                 description=(
-                    "Text of 1 to 255 visible ASCII characters. A repeated request with the same "
-                    "key returns the same job."
+                    "Text of printable ASCII characters. A repeated request with the same key "
+                    "returns the same job."
                 ),
-                schema={"type": "string", "maxLength": 255},
+                schema={"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
             ),
         ),
         body=job_body(),
@@ -96,7 +97,12 @@ OPERATIONS = (
                 name="limit",
                 place="query",
                 description="Maximum number of jobs in this part.",
-                schema={"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+                schema={
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_PAGE,
+                    "default": DEFAULT_PAGE,
+                },
             ),
             Parameter(
                 name="cursor",
