@@ -79,8 +79,9 @@ def validate_scene_name(name: str) -> str:
     if not _without_joiners(name).strip():
         msg = "a name that is not empty"
     elif found := _FORBIDDEN.search(name):
-        char = found.group()
-        msg = f"a name without {_SEPARATORS.get(char) or repr(char)}: it becomes a file name"
+        forbidden = found.group()
+        shown = _SEPARATORS.get(forbidden) or repr(forbidden)
+        msg = f"a name without {shown}: it becomes a file name"
     elif name.startswith((".", " ")) or name.endswith((".", " ")):
         msg = "a name that neither starts nor ends with a dot or a space"
     elif _DEVICE.fullmatch(name):
