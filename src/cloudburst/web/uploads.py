@@ -9,16 +9,18 @@ import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 from uuid import uuid4
 
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import InvalidScenesError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.text import list_some
@@ -31,6 +33,8 @@ MAX_FORM_BYTES = 1_000_000
 UPLOAD_LIFETIME = 86_400.0
 """Age in seconds above which an upload is removed when another upload arrives. So is the folder of
 a request whose process was killed."""
+REMOVE_TIMEOUT = 60.0
+"""Maximum number of seconds for removing the files of a request."""
 _ID = re.compile(r"[0-9a-f]{32}")
 _REQUEST_FOLDER = re.compile(r"request-[0-9a-f]{32}")
 
@@ -105,11 +109,14 @@ class Uploads:
                 max_field_bytes=MAX_FORM_BYTES,
                 max_files=self._max_files,
             )
-            yield _parse_scenes(form.text, form.files.get)
+            yield await to_thread.run_sync(_parse_scenes, form.text, form.files.get)
         finally:
-            with CancelScope(shield=True):  # takes milliseconds
-                await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
             self._open_folders.discard(folder)
+            with suppress(TimeoutError):  # what is left is removed later
+                await finish_despite_cancel(
+                    lambda: to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True)),
+                    seconds=REMOVE_TIMEOUT,
+                )
 
     async def store(self, request: Request) -> str:
         """Store the body of a request as one file; return its identifier of 32 hex digits.
