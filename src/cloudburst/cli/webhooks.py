@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -28,7 +28,7 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.errors import ConfigurationError
-from cloudburst.jobs.database import DATABASE_NAME, open_database
+from cloudburst.jobs.database import DATABASE_NAME, JobDatabase, open_database
 from cloudburst.text import short_repr
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.outbox import Message, MessageState
@@ -58,7 +58,8 @@ def list_command(
     as_json
         Print one JSON object.
     """
-    found = _in_database(folder, partial(_read, limit=MAX_LISTED if as_json else MAX_SHOWN))
+    read = partial(_read, limit=MAX_LISTED if as_json else MAX_SHOWN)
+    found = _in_database(folder, lambda database: database.read(read))
     if as_json:
         write_line(json.dumps(found.to_json()))
     else:
@@ -87,7 +88,8 @@ def replay_command(
     if everything == bool(chosen):
         msg = "name jobs or messages, or pass --all: cloudburst webhooks replay FOLDER JOB"
         raise ConfigurationError(msg)
-    number = _in_database(folder, partial(_replay, chosen=chosen or (None,)))
+    replay = partial(_replay, chosen=chosen or (None,))
+    number = _in_database(folder, lambda database: database.write(replay))
     print_output(
         f"{pluralize(number, 'message')} ready: the running backend sends {_them(number)} at once, "
         "or the next one when it starts."
@@ -195,8 +197,8 @@ def _replay(connection: sqlite3.Connection, chosen: Sequence[str | None]) -> int
     return number
 
 
-def _in_database(folder: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
-    """Return the result of a function in a transaction of an existing database of jobs."""
+def _in_database(folder: Path, call: Callable[[JobDatabase], Awaitable[_T]]) -> _T:
+    """Return the result of a call of an existing database of jobs."""
     if not (folder / DATABASE_NAME).is_file():
         msg = (
             f"{short_path(folder)} has no file {DATABASE_NAME}; expected the folder of the jobs of "
@@ -204,11 +206,11 @@ def _in_database(folder: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
         )
         raise ConfigurationError(msg)
 
-    async def call() -> _T:
+    async def open_and_call() -> _T:
         async with open_database(folder) as database:
-            return await database.write(work)
+            return await call(database)
 
-    return anyio.run(call)
+    return anyio.run(open_and_call)
 
 
 def _to_json(message: Message) -> dict[str, Any]:
