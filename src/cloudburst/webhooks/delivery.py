@@ -275,10 +275,9 @@ class MessageSender:
             retry_after=outcome.retry_after,
             random=random.random(),  # noqa: S311 - no secret
         )
-        about = "event %d of job %s for webhook %s"
-        event = (message.number, message.job, message.webhook)
+        event = f"event {message.number} of job {message.job} for webhook {message.webhook}"
         if outcome.gone or due_at is None:
-            logger.warning(f"{about} was given up: %s", *event, error)  # noqa: G004 - a constant
+            logger.warning("%s was given up: %s", event, error)
             return partial(
                 outbox.give_up,
                 message=message.id,
@@ -287,7 +286,7 @@ class MessageSender:
                 all_of_job=outcome.gone,
             )
         wait = due_at - now
-        logger.info(f"{about}: %s; next attempt in %.0f s", *event, error, wait)  # noqa: G004
+        logger.info("%s: %s; next attempt in %.0f s", event, error, wait)
         attempts = message.attempts + 1
         return partial(
             outbox.failed, message=message.id, attempts=attempts, due_at=due_at, error=error
