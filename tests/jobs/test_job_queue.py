@@ -11,6 +11,7 @@ from itertools import repeat
 
 import anyio
 import pytest
+from pydantic import ValidationError
 
 from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
@@ -265,6 +266,12 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         assert links[upload.id].is_file()
         await queue.cancel(job.id)
         await queue.wait(job.id)
+
+
+@pytest.mark.parametrize("seconds", [0, 10.1, float("nan")])
+def test_the_length_of_a_transition_is_limited(make_scene, seconds):
+    with pytest.raises(ValidationError, match="transition_seconds"):
+        request(make_scene, "a", film=True, transition_seconds=seconds)
 
 
 async def test_lists_are_filtered_and_paged(client, make_scene, tmp_path):

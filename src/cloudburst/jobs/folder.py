@@ -13,7 +13,6 @@ from pathlib import Path
 from cloudburst.errors import JobStorageError, UnknownJobError
 from cloudburst.text import describe_error, short_repr
 
-FILM_NAME = "film.mp4"
 _ID = re.compile(r"[0-9a-f]{32}")
 _UPLOAD = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
 
@@ -37,7 +36,7 @@ class JobFolder:
     @property
     def film(self) -> Path:
         """Film of the job."""
-        return self.path / FILM_NAME
+        return self.path / "film.mp4"
 
     def create(self) -> None:
         """Create the folder for the input files."""

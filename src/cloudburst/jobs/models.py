@@ -20,7 +20,11 @@ from pydantic import (
 )
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.film import Transition
+from cloudburst.models.film import (
+    MAX_TRANSITION_SECONDS,
+    MIN_TRANSITION_SECONDS,
+    Transition,
+)
 from cloudburst.models.locations import S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
@@ -125,7 +129,9 @@ class JobRequest(BaseModel):
     """True if the videos are joined to a film, ``film.mp4``."""
     transition: Transition = "cut"
     """How one scene of the film changes to the next."""
-    transition_seconds: float = 0.5
+    transition_seconds: Annotated[
+        float, Field(ge=MIN_TRANSITION_SECONDS, le=MAX_TRANSITION_SECONDS)
+    ] = 0.5
     """Length of a transition, in seconds."""
     metadata: Metadata = {}
     """Small JSON object of the caller."""

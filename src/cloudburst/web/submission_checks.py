@@ -15,8 +15,6 @@ from pydantic_core import ErrorDetails
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.jobs import JobRequest
-from cloudburst.jobs.folder import FILM_NAME
-from cloudburst.models.film import FilmRequest
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import (
     AnyLocation,
@@ -176,18 +174,8 @@ def _field_fault(error: ErrorDetails) -> SceneFault:
 
 
 def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:
-    """Yield the faults that fields of a job have together, or that the rules forbid."""
-    if request.film:
-        film = FilmRequest(
-            path=Path(FILM_NAME),
-            transition=request.transition,
-            transition_seconds=request.transition_seconds,
-        )
-        for text in film.faults():
-            field, _, rest = text.partition(": ")
-            found, _, expected = rest.partition("; expected ")
-            yield _job_fault(field, found, expected)
-    elif request.transition != "cut":
+    """Yield a fault for each field that does not fit another one, or that the rules forbid."""
+    if request.transition != "cut" and not request.film:
         yield _job_fault("transition", request.transition, "film: true, whose scenes it joins")
     if request.to is not None and not rules.destinations.contain(request.to):
         yield _job_fault(
