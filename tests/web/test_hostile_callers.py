@@ -15,6 +15,7 @@ from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobLimits, stored_uploads
 from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
+from cloudburst.public_faults import MAX_FAULTS
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
 from cloudburst.web.submission_checks import (
@@ -439,3 +440,12 @@ async def test_few_uploads_are_searched_for(hostile, cloud, tmp_path, monkeypatc
         answer = await http.post("/api/jobs", json=hostile)
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidScenesError")
     assert len(searched) <= 1
+
+
+async def test_of_many_faults_the_first_ones_are_listed(cloud, tmp_path):
+    """Thousands of them would be megabytes, written by the event loop."""
+    many = [scene("0" * 32, name=str(number), audio="x", subtitle="x") for number in range(1_000)]
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        answer = await submit(http, *many)
+    assert (answer.status_code, len(answer.json()["faults"])) == (400, MAX_FAULTS)
+    assert answer.json()["message"].endswith("and 2,900 more problems")

@@ -31,6 +31,7 @@ from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report
+from cloudburst.public_faults import public_faults
 from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
@@ -255,12 +256,14 @@ def parse_request(text: str) -> JobRequest:
 
 def failure_of(error: CloudburstError) -> JobFailure:
     """Return what a job says of an error, without folders of this machine."""
-    faults = error.faults if isinstance(error, InvalidScenesError) else ()
+    message, faults = without_folders(str(error)), list[dict[str, str]]()
+    if isinstance(error, InvalidScenesError):
+        message, faults = public_faults(error)
     return JobFailure(
         kind=type(error).__name__,
-        message=without_folders(str(error)),
+        message=message,
         retryable=error.retryable,
-        faults=tuple(without_folders(fault._asdict()) for fault in faults),
+        faults=tuple(faults),
     )
 
 

@@ -151,7 +151,8 @@ class JobFailure(BaseModel):
     retryable: bool = False
     """True if the same job may succeed later without a change."""
     faults: tuple[dict[str, str], ...] = ()
-    """Problems of scenes, each with ``scene``, ``field``, ``found`` and ``expected``."""
+    """Problems of scenes, at most 100, each with ``scene``, ``field``, ``found`` and
+    ``expected``."""
 
 
 class JobCost(BaseModel):

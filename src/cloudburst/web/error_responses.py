@@ -22,6 +22,7 @@ from cloudburst.errors import (
     SceneError,
     UnknownJobError,
 )
+from cloudburst.public_faults import public_faults
 from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,11 @@ def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
 
 def _error_response(error: CloudburstError) -> JSONResponse:
     """Return the response for an error: its class, a message without folders, and a status."""
-    content: dict[str, Any] = {
-        "error": type(error).__name__,
-        "message": without_folders(str(error)),
-    }
+    content: dict[str, Any] = {"error": type(error).__name__}
     if isinstance(error, InvalidScenesError):
-        content["faults"] = [without_folders(fault._asdict()) for fault in error.faults]
+        content["message"], content["faults"] = public_faults(error)
         return JSONResponse(content, 400)
+    content["message"] = without_folders(str(error))
     if isinstance(error, JobLimitError) and error.of_owner:
         return JSONResponse(content, 429, RETRY_AFTER)
     status, text = _status(error)
@@ -85,8 +84,8 @@ async def _handle(request: Request, error: Exception) -> Response:
 exception_handlers: Mapping[Any, Any] = {CloudburstError: _handle}
 """Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``.
 
-The statuses are: 400 for invalid scenes, with every scene fault; 409 if the output exists or is
-claimed by another run, or a job is not in the right state; 404 for an unknown job; 422 if the
+The statuses are: 400 for invalid scenes, with up to 100 scene faults; 409 if the output exists or
+is claimed by another run, or a job is not in the right state; 404 for an unknown job; 422 if the
 scene's files cannot be rendered; 429 if the limit of a caller is reached; 503 if the queue is full
 or a later attempt may succeed; 507 if the server has no room; 500 for all other errors. Those from
 500 are logged with their traceback.

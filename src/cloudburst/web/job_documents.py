@@ -178,4 +178,4 @@ class ErrorDocument(_Document):
     message: str
     """Description of the error, and of what is expected."""
     faults: list[FaultDocument] | None = Field(default=None)
-    """Every problem of every scene, if the scenes are invalid."""
+    """Problems of the scenes, at most 100, if they are invalid."""

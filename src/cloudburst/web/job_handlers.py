@@ -21,7 +21,7 @@ from cloudburst.web.access import Access
 from cloudburst.web.job_api import JobApi, base_url
 from cloudburst.web.job_documents import JobDocument, JobListDocument
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import is_large, read_submission
+from cloudburst.web.submissions import IDEMPOTENCY_KEY, is_large, read_submission
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
@@ -30,7 +30,7 @@ _EVENT_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 async def submit_job(api: JobApi, request: Request, access: Access) -> Response:
     """Queue a new job, or find the one of an earlier request with the same idempotency key."""
-    key = request.headers.get("idempotency-key")
+    key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None:
         with _refused_with_400():
             check_idempotency_key(key)

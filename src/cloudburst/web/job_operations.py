@@ -67,7 +67,7 @@ OPERATIONS = (
         ),
         body=job_body(),
         errors={
-            400: "The job is invalid. Every problem is reported: scene, field, found, expected.",
+            400: "The job is invalid. Each problem has scene, field, found and expected.",
             409: "Another request had the same idempotency key.",
             415: "The body is neither JSON nor a form.",
             **_BODY_ERRORS,

@@ -21,6 +21,8 @@ from cloudburst.web.submission_checks import SubmissionRules, check_submission, 
 
 FORM_FIELD = "job"
 """Form field with the JSON of a job."""
+IDEMPOTENCY_KEY = "idempotency-key"
+"""Header with a key by which a repeated request is known."""
 SMALL_BYTES = 100_000
 """Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 
@@ -31,7 +33,7 @@ class Submission:
 
     request: JobRequest
     sha256: str
-    """SHA-256 of the request with its files, by which a repeated request is known."""
+    """SHA-256 of the request, with its files if it has a key by which a repetition is known."""
 
 
 async def read_submission(
@@ -60,7 +62,9 @@ async def read_submission(
         text, files = form.text, form.files
     else:
         raise HTTPException(415, "expected application/json or multipart/form-data")
-    job, sha256 = await to_thread.run_sync(_parse, text, files)
+    # Files take seconds to hash, which only a repeated request needs.
+    hashed = files if IDEMPOTENCY_KEY in request.headers else {}
+    job, sha256 = await to_thread.run_sync(_parse, text, hashed)
     names = await to_thread.run_sync(upload_names, job, rules.limits)
     links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
     built = await to_thread.run_sync(check_submission, job, {**files} | links, rules)
