@@ -123,9 +123,9 @@ class Webhooks:
 
     Args:
         webhooks: Webhooks of the application, which receive events of all jobs.
-        job_secrets: Function that returns the secrets for the webhooks of an owner's jobs; ``None``
-            if jobs may not name a URL. Each owner needs secrets of its own, because an owner
-            could otherwise sign messages to the others.
+        job_secrets: Async function that returns the secrets for the webhooks of an owner's jobs;
+            ``None`` if jobs may not name a URL. Each owner needs secrets of its own, because an
+            owner could otherwise sign messages to the others.
 
     Raises:
         ConfigurationError: Two webhooks have the same name, or one has the name ``job``.
