@@ -11,24 +11,11 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from cloudburst import Client
 from cloudburst.errors import ClosedError
 from cloudburst.jobs import JobQueue, JobRequest, JobState, draft, stored_uploads
 from cloudburst.jobs.database import open_database
-from cloudburst.testing import FakeCloud
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-async def client():
-    async with Client(FakeCloud().backend) as client:
-        yield client
 
 
 async def cancelled(call, times, started):

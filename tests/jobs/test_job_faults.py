@@ -24,25 +24,8 @@ from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.processes import registered_process
 from cloudburst.models.prices import US_EAST_1_RATES
-from cloudburst.testing import FakeCloud
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def cloud():
-    return FakeCloud()
-
-
-@pytest.fixture
-async def client(cloud):
-    async with Client(cloud.backend, limits=Limits(workers=2)) as client:
-        yield client
 
 
 def request(make_scene, *names, **more):

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from cloudburst import Client, Limits
+from cloudburst import Client
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ClosedError,
@@ -24,29 +24,12 @@ from cloudburst.errors import (
     UnknownJobError,
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
-from cloudburst.testing import FakeCloud
 from cloudburst.webhooks.definitions import Webhook, Webhooks
 from cloudburst.webhooks.signature import verify_webhook
 
 SECRET = f"whsec_{b64encode(bytes(range(32))).decode()}"
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def cloud():
-    return FakeCloud()
-
-
-@pytest.fixture
-async def client(cloud):
-    async with Client(cloud.backend, limits=Limits(workers=2)) as client:
-        yield client
 
 
 def request(make_scene, *names, **more):

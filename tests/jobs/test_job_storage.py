@@ -11,7 +11,6 @@ from itertools import repeat
 import anyio
 import pytest
 
-from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import JobLimitError, JobStorageError, UnknownJobError
 from cloudburst.jobs import (
@@ -29,25 +28,8 @@ from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import TABLES
 from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
 from cloudburst.jobs.processes import registered_process
-from cloudburst.testing import FakeCloud
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def cloud():
-    return FakeCloud()
-
-
-@pytest.fixture
-async def client(cloud):
-    async with Client(cloud.backend, limits=Limits(workers=2)) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)
