@@ -72,8 +72,11 @@ async def test_a_queue_that_is_cancelled_at_any_moment_leaves_a_job_that_goes_on
     assert not cloud.running
 
 
-async def test_a_job_of_a_process_that_has_ended_is_taken_over(client, make_scene, tmp_path):
-    """One whose process lives is not, although it does nothing."""
+async def test_a_job_of_a_process_that_has_ended_is_taken_over(
+    client, make_scene, tmp_path, monkeypatch
+):
+    """A job whose process runs is not, although the process does nothing."""
+    monkeypatch.setattr(dispatcher, "TAKEOVER_SECONDS", 0.1)
     folder = tmp_path / "jobs"
     async with JobQueue(client, folder, limits=JobLimits(running=1)) as queue:
         jobs = [await queue.submit(request(make_scene, "a")) for _ in range(2)]
@@ -92,7 +95,7 @@ async def test_a_job_of_a_process_that_has_ended_is_taken_over(client, make_scen
             with anyio.fail_after(10):
                 assert (await queue.wait(jobs[0].id)).state is JobState.COMPLETE
             events = await numbered(queue, jobs[0].id)
-            await anyio.sleep(dispatcher.TAKEOVER_SECONDS + 0.5)
+            await anyio.sleep(dispatcher.POLL_SECONDS + 0.3)
             assert (await queue.job(jobs[1].id)).state is JobState.RUNNING
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     assert [event.type for event in events].count("scene.completed") == 1
