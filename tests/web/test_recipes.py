@@ -1,6 +1,7 @@
 """The code on the page about jobs runs, and its tables name what there is."""
 
 import json
+import logging
 import re
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,15 @@ from support.web_apps import browser, finished, submit, upload
 pytestmark = pytest.mark.anyio
 
 PAGE = "docs/jobs.md"
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """Litestar changes the level and the handlers of the root logger, which other tests watch."""
+    level, handlers = logging.root.level, [*logging.root.handlers]
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture
