@@ -90,9 +90,9 @@ def validate_scene_name(name: str) -> str:
         msg = f"a name of at most {MAX_NAME_BYTES} bytes in UTF-8"
     elif any(unicodedata.category(char) in {"Cs", "Co", "Cn"} for char in name):
         msg = "a name of assigned Unicode characters"
-    elif (char := _invisible(name)) is not None:
-        called = unicodedata.name(char, "a control character")
-        msg = f"a name without U+{ord(char):04X} ({called}), which cannot be seen"
+    elif (hidden := _invisible(name)) is not None:
+        called = unicodedata.name(hidden, "a control character")
+        msg = f"a name without U+{ord(hidden):04X} ({called}), which cannot be seen"
     else:
         return name
     raise ValueError(msg)
