@@ -26,7 +26,8 @@ class RequestLimits:
     files: Count = 1_000
     """Maximum number of files in one form."""
     transfers: Count = 8
-    """Maximum number of uploads and forms of one owner that this process receives at once."""
+    """Maximum number of uploads, forms and large JSON bodies of one owner that this process
+    receives at once."""
     streams: Count = 100
     """Maximum number of event streams of one owner in this process."""
 
