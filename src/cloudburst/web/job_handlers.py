@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Self
 
 from anyio import to_thread
@@ -36,10 +36,7 @@ async def submit_job(api: JobApi, request: Request, access: Access) -> Response:
             check_idempotency_key(key)
     queue = api.queue
     async with queue.receive() as draft:
-        if is_large(request):
-            with api.transfers.entered(access.owner):
-                submission = await read_submission(request, draft, queue.uploads, api.rules(access))
-        else:
+        with api.transfers.entered(access.owner) if is_large(request) else nullcontext():
             submission = await read_submission(request, draft, queue.uploads, api.rules(access))
         job = await draft.submit(
             submission.request,
