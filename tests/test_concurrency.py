@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst.concurrency import Steps, collapse_single, despite_cancel, finish_despite_cancel
+from cloudburst.concurrency import (
+    Steps,
+    call_sync_or_async,
+    collapse_single,
+    despite_cancel,
+    finish_despite_cancel,
+)
 from cloudburst.testing import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
@@ -155,3 +162,19 @@ async def test_steps_let_others_run_after_every_few_items():
         assert [item async for item in Steps("abc")] == ["a", "b", "c"]
         assert not turns
         tasks.cancel_scope.cancel()
+
+
+async def test_functions_of_callers_may_be_coroutine_functions_or_not():
+    threads = []
+
+    def blocking(number):
+        threads.append(threading.get_ident())
+        return number + 1
+
+    async def asynchronous(number):
+        threads.append(threading.get_ident())
+        return number + 2
+
+    found = [await call_sync_or_async(each, 1) for each in (blocking, asynchronous)]
+    own = threading.get_ident()
+    assert (found, [thread == own for thread in threads]) == ([2, 3], [False, True])

@@ -5,13 +5,15 @@ The emulator uses this module, too, so it imports no other module of the package
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 T = TypeVar("T")
 ITEMS_PER_STEP = 100
@@ -66,6 +68,18 @@ async def for_each(
                 tasks.start_soon(call_for, item)
     if errors:
         raise errors[0]
+
+
+async def call_sync_or_async(function: Callable[..., T | Awaitable[T]], *args: Any) -> T:
+    """Return the result of a function of the caller, which may be a coroutine function.
+
+    Any other function is called in a thread, because it may block.
+    """
+    if inspect.iscoroutinefunction(function):
+        found: object = function(*args)
+    else:
+        found = await anyio.to_thread.run_sync(function, *args)
+    return await cast("Awaitable[T]", found) if inspect.isawaitable(found) else cast("T", found)
 
 
 class Steps(Generic[T]):

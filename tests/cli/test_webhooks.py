@@ -99,20 +99,20 @@ def test_dead_letters_and_messages_that_wait(capsys: pytest.CaptureFixture[str])
         printed(capsys)
         == f"""\
 not delivered yet: webhook main
-job                               event               next attempt  reason
+job                               event               next attempt
 {JOBS[2]}  scene.completed +1  09-21 14:13
 
 dead letters: webhook billing
-job                               event         given up     reason
-{JOBS[1]}  job.finished  09-21 14:14  HTTP 410
+job                               event         given up
+{JOBS[1]}  job.finished  09-21 14:14
+  HTTP 410
 
 dead letters: webhook main
-job                               event         given up     reason
-{JOBS[0]}  job.finished  09-21 14:14  HTTP 500
-{JOBS[1]}  job.finished  09-21 14:14  hooks.example has
-                                                             the address
-                                                             10.0.0.1, which
-                                                             is not public
+job                               event         given up
+{JOBS[0]}  job.finished  09-21 14:14
+  HTTP 500
+{JOBS[1]}  job.finished  09-21 14:14
+  hooks.example has the address 10.0.0.1, which is not public
 
 replay with: cloudburst webhooks replay jobs --all
 """

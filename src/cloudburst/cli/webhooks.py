@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import anyio
 from cyclopts import App, Parameter
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from cloudburst.cli.output import (
@@ -156,18 +156,16 @@ def _tables(title: str, time_header: str, rows: Sequence[_Row], number: int) -> 
     by_webhook = sorted(rows, key=lambda row: row.message.webhook)
     for webhook, group in groupby(by_webhook, key=lambda row: row.message.webhook):
         yield unwrapped(safe_text(f"{title}: webhook {webhook}", "bold"))
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for header in ("job", "event", time_header):
-            table.add_column(header, no_wrap=True)
-        table.add_column("reason", overflow="fold")
-        for row in group:
-            table.add_row(
-                safe_text(row.message.job),
-                safe_text(row.event),
-                Text(_local(row.time), "dim"),
-                safe_text(row.message.error or "", "red"),
-            )
-        yield table
+        shown = [(safe_text(row.message.job), safe_text(row.event), row) for row in group]
+        jobs = max(job.cell_len for job, _, _ in shown)
+        events = max(event.cell_len for _, event, _ in shown)
+        yield unwrapped(Text(f"{'job':{jobs}}  {'event':{events}}  {time_header}", "dim"))
+        for job, event, row in shown:
+            job.pad_right(jobs - job.cell_len)
+            event.pad_right(events - event.cell_len)
+            yield unwrapped(job, "  ", event, "  ", Text(_local(row.time), "dim"))
+            if row.message.error:  # a line of its own: it may be long
+                yield Padding(safe_text(row.message.error, "red"), (0, 0, 0, 2))
         yield Text()
     if number > len(rows):
         yield Text(f"… and {number - len(rows)} more: see --json", "dim")

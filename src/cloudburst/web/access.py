@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, cast
 
-from anyio import to_thread
 from starlette.requests import Request
 
+from cloudburst.concurrency import call_sync_or_async
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix, parse_s3_prefix
 from cloudburst.text import short_repr
@@ -66,13 +65,8 @@ async def find_access(authorize: Authorize | None, request: Request, action: Act
     """
     if authorize is None:
         return EVERYBODY
-    found: Access | Awaitable[Access]
-    if inspect.iscoroutinefunction(authorize):
-        found = authorize(request, action)
-    else:
-        found = await to_thread.run_sync(authorize, request, action)
-    access: object = await found if inspect.isawaitable(found) else found
-    if not isinstance(access, Access):
+    access = await call_sync_or_async(authorize, request, action)
+    if not isinstance(cast("object", access), Access):
         msg = f"authorize returned {short_repr(access)}; expected an Access, or an exception"
         raise ConfigurationError(msg)
     return access

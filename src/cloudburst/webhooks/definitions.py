@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from cloudburst.concurrency import call_sync_or_async
 from cloudburst.errors import ConfigurationError
 from cloudburst.text import list_some, short_repr
 from cloudburst.transfers.public_addresses import is_permitted
@@ -47,8 +48,9 @@ NAME_OF_JOB_WEBHOOK = "job"
 MAX_URL_CHARS = 2048
 """Maximum length of a URL, in characters."""
 
-JobSecrets: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
-"""Function that returns the secrets for the webhooks of an owner's jobs, the newest first."""
+JobSecrets: TypeAlias = Callable[[str], Sequence[str] | Awaitable[Sequence[str]]]
+"""Function that returns the secrets for the webhooks of an owner's jobs, the newest first. Unless
+it is a coroutine function, it is called in a thread."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AUTHORITY = re.compile(r"[A-Za-z0-9._\[\]:-]+")
@@ -123,7 +125,7 @@ class Webhooks:
 
     Args:
         webhooks: Webhooks of the application, which receive events of all jobs.
-        job_secrets: Async function that returns the secrets for the webhooks of an owner's jobs;
+        job_secrets: Function that returns the secrets for the webhooks of an owner's jobs;
             ``None`` if jobs may not name a URL. Each owner needs secrets of its own, because an
             owner could otherwise sign messages to the others.
 
@@ -176,7 +178,7 @@ class Webhooks:
             return self._webhooks.get(message.webhook)
         if self._job_secrets is None:
             return None
-        secrets = await self._job_secrets(message.owner)
+        secrets = await call_sync_or_async(self._job_secrets, message.owner)
         return Webhook(url=message.url, secrets=secrets, name=NAME_OF_JOB_WEBHOOK)
 
 
