@@ -73,13 +73,14 @@ class _CheckedEntry:
 
 
 def parse_scenes(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, *, max_faults: int
 ) -> tuple[Scene, ...]:
     """Return scenes with absolute paths. Only their fields are checked, and no file is read.
 
-    Raises `InvalidScenesError` with every fault of every scene. ``options`` are those of the run.
+    Raises `InvalidScenesError` with every fault of every scene; no further scene is read after
+    ``max_faults`` of them. ``options`` are those of the run.
     """
-    entries = _parse_entries(scenes, options)
+    entries = _parse_entries(scenes, options, max_faults)
     _raise_faults(entries)
     return tuple(entry.scene for entry in entries if entry.scene is not None)
 
@@ -125,10 +126,17 @@ def check_scenes(
 
 
 def _parse_entries(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions
+    scenes: Iterable[Scene | Mapping[str, Any]],
+    options: RenderOptions,
+    max_faults: int | None = None,
 ) -> list[_CheckedEntry]:
     """Return an entry for each scene, and a last one for the options of the run."""
-    entries = [_entry_of(raw, f"scenes[{place}]") for place, raw in enumerate(scenes)]
+    entries, faults = list[_CheckedEntry](), 0
+    for place, raw in enumerate(scenes):
+        entries.append(_entry_of(raw, f"scenes[{place}]"))
+        faults += len(entries[-1].faults)
+        if max_faults is not None and faults >= max_faults:
+            break
     options = options.with_absolute_files()
     for entry in entries:
         _add_options(entry, options)

@@ -30,6 +30,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.preflight import parse_scenes
 from cloudburst.text import short_repr
 from cloudburst.web.access import Folders
+from cloudburst.web.bounded_json import MAX_FAULTS
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.scene_files import locate_files
 from cloudburst.webhooks.definitions import Webhooks
@@ -84,7 +85,7 @@ def check_submission(
     scenes, raw_options = _scenes_and_options(job, rules.limits)
     located, located_options = locate_files(scenes, raw_options, locate)
     options = _parse_options(located_options)
-    parsed = parse_scenes(located, options)
+    parsed = parse_scenes(located, options, max_faults=MAX_FAULTS)
     _require_permitted([*parsed, options], set(files.values()), rules.sources)
     fields = job | {"scenes": parsed, "options": options if raw_options else None}
     try:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
+from cloudburst.web.bounded_json import load_json, require_small_parts
 from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
@@ -94,7 +95,7 @@ async def _checked_body(
 def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]:
     """Return the JSON object of a submission, and the SHA-256 of it and the files."""
     try:
-        job: Any = json.loads(text)
+        job: Any = load_json(text)
         # Responses repeat metadata: texts that are not Unicode, and NaN, would break them.
         canonical = json.dumps(job, sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
@@ -103,6 +104,7 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
         ) from exc
     if not isinstance(job, dict):
         raise HTTPException(400, "expected a JSON object with the scenes of a job")
+    require_small_parts(cast("dict[str, Any]", job))
     digest = hashlib.sha256(canonical)
     for name in sorted(files):
         with files[name].open("rb") as file:

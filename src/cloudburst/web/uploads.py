@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import stat
@@ -24,6 +23,7 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import InvalidScenesError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.text import list_some
+from cloudburst.web.bounded_json import load_json, require_small_parts
 from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import full_disk_refused, limited_body, read_body
 from cloudburst.web.scene_files import locate_files
@@ -179,11 +179,12 @@ def _parse_scenes(text: bytes, find: Callable[[str], Path | None]) -> list[dict[
         return path
 
     try:
-        raw_scenes: Any = json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        raw_scenes: Any = load_json(text)
+    except ValueError as exc:
         raise HTTPException(400, "scenes: invalid JSON; expected a list of scenes") from exc
     if not isinstance(raw_scenes, list) or not raw_scenes:
         raise HTTPException(400, "scenes: expected a list with at least one scene")
+    require_small_parts({"scenes": raw_scenes})
     try:
         return locate_files(cast("Sequence[Any]", raw_scenes), {}, locate)[0]
     except InvalidScenesError as exc:
