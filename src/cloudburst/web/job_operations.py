@@ -26,7 +26,7 @@ _LIMITS = {
     429: "A limit of the caller is reached. `Retry-After` has the seconds to wait.",
     507: "The server has no room for more files now.",
 }
-_BODY_ERRORS = {413: "The request is too large.", **_LIMITS}
+_BODY_ERRORS = {408: "The body arrives too slowly.", 413: "The request is too large.", **_LIMITS}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE_STATUSES = {
     206: "The requested part of the file (`Range`).",

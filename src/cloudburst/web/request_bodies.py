@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 
+from anyio import current_time, fail_after
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -14,18 +15,38 @@ from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
 
+MAX_PAUSE_SECONDS = 60.0
+"""Maximum number of seconds without a part of a body, and by which a body may exceed the time for
+its size. A caller that loses its network sends nothing, and no end: its upload would count as one
+of those that are received at once until the server stops."""
+MIN_BYTES_PER_SECOND = 1_000.0
+"""Rate from which the time for a body follows: slower than every network."""
+
 
 async def limited_body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the body of a request in parts.
 
-    Raises `HTTPException` 413 as soon as more than ``max_bytes`` bytes are announced or received.
+    Raises `HTTPException` 413 as soon as more than ``max_bytes`` bytes are announced or received,
+    and 408 if they arrive too slowly.
     """
     too_large = HTTPException(413, f"expected at most {max_bytes:,} bytes")
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced) > max_bytes:
         raise too_large
-    received = 0
-    async for chunk in request.stream():
+    received, waited = 0, 0.0
+    chunks = request.stream()
+    while True:
+        time_left = MAX_PAUSE_SECONDS + received / MIN_BYTES_PER_SECOND - waited
+        begin = current_time()
+        try:
+            with fail_after(min(time_left, MAX_PAUSE_SECONDS)):
+                chunk = await anext(chunks, None)
+        except TimeoutError as exc:
+            detail = "the body arrives too slowly; send the request again"
+            raise HTTPException(408, detail, {"connection": "close"}) from exc
+        if chunk is None:
+            return
+        waited += current_time() - begin
         received += len(chunk)
         if received > max_bytes:
             raise too_large
