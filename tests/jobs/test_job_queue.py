@@ -220,7 +220,7 @@ async def test_a_repeated_request_is_the_same_job(client, make_scene, tmp_path):
 
 async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
     cloud.encode = 60.0
-    limits = JobLimits(owner_jobs=1, owner_bytes=10, bytes=15)
+    limits = JobLimits(owner_jobs=1, owner_bytes=20_000, bytes=24_000)
 
     async def body(size):
         yield bytes(size)
@@ -229,18 +229,18 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         job = await queue.submit(request(make_scene, "a"), owner="x")
         with pytest.raises(JobLimitError, match="1 jobs are queued or running"):
             await queue.submit(request(make_scene, "b"), owner="x")
-        upload = await queue.uploads.store(body(9), owner="x", suffix=".png")
-        with pytest.raises(JobLimitError, match="expected at most 10") as of_owner:
-            await queue.uploads.store(body(9), owner="x")
+        upload = await queue.uploads.store(body(9_000), owner="x", suffix=".png")
+        with pytest.raises(JobLimitError, match="expected at most 20,000") as of_owner:
+            await queue.uploads.store(body(9_000), owner="x")
         with pytest.raises(JobLimitError, match="no room") as of_all:
-            await queue.uploads.store(body(9), owner="y")
+            await queue.uploads.store(body(9_000), owner="y")
         assert (of_owner.value.of_owner, of_all.value.of_owner) == (True, False)
         (tmp_path / "links").mkdir()
         names = [upload.id, "0" * 32, "../../a"]
         assert await queue.uploads.link(names, tmp_path / "links", owner="y") == {}
         links = await queue.uploads.link(names, tmp_path / "links", owner="x")
         assert list(links) == [upload.id]
-        assert (links[upload.id].suffix, links[upload.id].stat().st_size) == (".png", 9)
+        assert (links[upload.id].suffix, links[upload.id].stat().st_size) == (".png", 9_000)
         with pytest.raises(JobStorageError, match="links"):  # the file exists already
             await queue.uploads.link(names, tmp_path / "links", owner="x")
         assert not await queue.uploads.remove(upload.id, owner="y")
@@ -249,6 +249,29 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         assert links[upload.id].is_file()
         await queue.cancel(job.id)
         await queue.wait(job.id)
+
+
+async def test_small_entries_need_room_as_well(client, make_scene, tmp_path):
+    """Otherwise empty uploads, and jobs with requests of megabytes, would fill the disk."""
+
+    async def body():
+        yield b""
+
+    async with JobQueue(client, tmp_path / "jobs", limits=JobLimits(bytes=120_000)) as queue:
+        scene = make_scene("a")
+        names = [f"{number}" + "x" * 100 for number in range(20)]
+        job = await queue.submit(
+            JobRequest(scenes=[scene | {"scene_name": name} for name in names])
+        )
+        await queue.cancel(job.id)
+        await queue.wait(job.id)
+
+        async def store_ten():
+            for _ in range(10):
+                await queue.uploads.store(body())
+
+        with pytest.raises(JobLimitError, match="no room"):
+            await store_ten()
 
 
 @pytest.mark.parametrize("seconds", [0, 10.1, float("nan")])

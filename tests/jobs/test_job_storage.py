@@ -28,6 +28,7 @@ from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import TABLES
 from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
 from cloudburst.jobs.processes import registered_process
+from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
 
 pytestmark = pytest.mark.anyio
 
@@ -198,10 +199,11 @@ async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were
         job = await queue.submit(request(make_scene, "a"))
         await begun(queue, job.id)
     cloud.encode = 0.0
-    change(folder, "INSERT INTO uploads VALUES (?, '', ?, 1000, 1e10)", "f" * 32, "f" * 32)
+    change(folder, "INSERT INTO uploads VALUES (?, '', ?, 100000, 1e10)", "f" * 32, "f" * 32)
     async with JobQueue(client, folder, limits=JobLimits(running=1)) as queue:
         first = await queue.wait(job.id)
-    async with JobQueue(client, folder, limits=JobLimits(bytes=1000)) as queue:
+    limits = JobLimits(bytes=100_000 + 2 * BYTES_OF_ENTRY)
+    async with JobQueue(client, folder, limits=limits) as queue:
         change(folder, "UPDATE jobs SET state = 'queued', finished_at = NULL")
         change(folder, "UPDATE jobs SET bytes = 0")
         other = await queue.submit(request(make_scene, "b"))

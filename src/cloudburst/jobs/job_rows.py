@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
+from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
 from cloudburst.text import short_repr
 
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
@@ -62,6 +63,8 @@ def unknown_job(job: str) -> UnknownJobError:
 def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     """Write a new job, which is queued."""
     request = new.request
+    # Without the options that were not given: they are those of the client.
+    text = json.dumps(request.model_dump(mode="json", exclude_unset=True))
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
         "destination, bytes, webhook, idempotency_key, request_sha256) "
@@ -70,14 +73,13 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             new.id,
             new.owner,
             JobState.QUEUED,
-            # Without the options that were not given: they are those of the client.
-            json.dumps(request.model_dump(mode="json", exclude_unset=True)),
+            text,
             json.dumps(request.metadata),
             new.now,
             len(request.scenes),
             request.film,
             None if request.to is None else str(request.to),
-            new.bytes,
+            new.bytes + BYTES_OF_ENTRY * len(request.scenes) + len(text),
             request.webhook,
             new.idempotency_key,
             new.request_sha256,
@@ -156,7 +158,7 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
     """Write the end of a job on which no process works from now on."""
     connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
-        "error = ?, bytes = ? WHERE id = ?",
+        "error = ?, bytes = ? + ? * scenes + length(request) WHERE id = ?",
         (
             end.state,
             now,
@@ -164,6 +166,7 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
             end.failed,
             None if end.error is None else end.error.model_dump_json(),
             end.video_bytes,
+            BYTES_OF_ENTRY,
             job,
         ),
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+BYTES_OF_ENTRY = 4_096
+"""Number of bytes for which each upload, job and scene counts in addition to its files: for a block
+of the file system, and for rows, events and reports in the database."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
@@ -56,11 +60,15 @@ def upload_names(connection: sqlite3.Connection) -> list[str]:
 
 
 def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> int:
-    """Return the size of all uploads, inputs and videos, or of those of one owner, in bytes."""
+    """Return the size of all uploads, inputs and videos, or of those of one owner, in bytes.
+
+    `BYTES_OF_ENTRY` is added for each, so that many small ones are limited as well.
+    """
     where, values = ("", []) if owner is None else ("WHERE owner = ?", [owner])
     total = 0
     for table in ("uploads", "jobs"):
-        query = f"SELECT coalesce(sum(bytes), 0) FROM {table} {where}"  # noqa: S608 - our own names
+        columns = f"coalesce(sum(bytes + {BYTES_OF_ENTRY}), 0)"
+        query = f"SELECT {columns} FROM {table} {where}"  # noqa: S608 - our own names
         (size,) = connection.execute(query, values).fetchone()
         total += size
     return total

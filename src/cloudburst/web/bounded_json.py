@@ -16,7 +16,7 @@ MAX_ITEMS = 100
 MAX_NAME_CHARS = 100
 """Maximum length of the name of a field or an option, in characters."""
 MAX_FAULTS = 1_000
-"""Number of problems after which no further scenes are read. Each takes about 0.3 ms to describe."""
+"""Number of problems after which no further scene is read. Each takes about 0.3 ms to describe."""
 
 
 def load_json(text: bytes) -> Any:
