@@ -138,6 +138,27 @@ async def test_the_jobs_of_one_owner_delay_those_of_no_other() -> None:
         assert len(receiver.posts) == 1 + DEFAULT_POLICY.at_once_for_each
 
 
+async def test_the_jobs_of_many_owners_leave_room_for_the_webhooks_of_the_application() -> None:
+    async def secrets(_owner: str) -> list[str]:
+        return [SECRET]
+
+    async def hang(post: Post) -> int:
+        if post.host.startswith("trap"):
+            await anyio.sleep_forever()
+        return 200
+
+    box, receiver = Outbox(), Receiver(hang)
+    for number in range(100):
+        url = f"https://trap{number}.example/"
+        box.add(f"t{number}", webhook="job", url=url, owner=f"mallory{number}")
+    async with sending(box, receiver, Webhooks([webhook("main")], job_secrets=secrets)):
+        await anyio.sleep(1)
+        box.add("a", webhook="main", now=1.0)
+        await anyio.sleep(1)
+        assert [post.host for post in receiver.accepted] == ["main.example"]
+        assert len(receiver.posts) == 1 + DEFAULT_POLICY.at_once // 2
+
+
 async def test_attempts_at_once_are_limited() -> None:
     async def slowly(_post: Post) -> int:
         await anyio.sleep(1)

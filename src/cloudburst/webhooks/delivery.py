@@ -133,8 +133,9 @@ async def _only_process(path: Path) -> AsyncGenerator[None]:
 class MessageSender:
     """Sender of the messages in an outbox, several at once.
 
-    A slow webhook does not delay others: attempts for one webhook are limited, and messages that
-    have failed before use at most half of all attempts at once.
+    A slow webhook does not delay others: attempts for one webhook are limited. Messages that have
+    failed before use at most half of all attempts at once, and so do those to URLs of jobs: callers
+    of the application choose these, and can let many of them hang.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class MessageSender:
         policy, chosen = self._policy, list[Message]()
         of_each = Counter(map(_receiver, self._running.values()))
         retries = sum(message.attempts > 0 for message in self._running.values())
+        to_jobs = sum(message.url is not None for message in self._running.values())
         free = policy.at_once - len(self._running)
         for message in due:
             if (
@@ -215,10 +217,12 @@ class MessageSender:
                 and (message.job, message.webhook) not in self._running
                 and of_each[_receiver(message)] < policy.at_once_for_each
                 and not (message.attempts and retries >= policy.at_once // 2)
+                and not (message.url is not None and to_jobs >= policy.at_once // 2)
             ):
                 chosen.append(message)
                 of_each[_receiver(message)] += 1
                 retries += message.attempts > 0
+                to_jobs += message.url is not None
         return chosen
 
     async def _send(self, message: Message, clients: _Clients) -> None:
