@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from cloudburst.models.transfers import FetchRequest, TransferProblem
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError
 from cloudburst.transfers.fetch import fetch
-from cloudburst.transfers.public_addresses import PinnedBackend, is_permitted
+from cloudburst.transfers.public_addresses import PinnedBackend, is_permitted, resolve_name
 
 pytestmark = pytest.mark.anyio
 
@@ -175,3 +176,31 @@ async def test_trusted_urls_lead_to_private_addresses_but_never_to_metadata() ->
         assert await problem("http://10.0.0.1/key") is TransferProblem.FORBIDDEN_ADDRESS
         assert await problem("http://169.254.169.254/") is TransferProblem.FORBIDDEN_ADDRESS
         assert await problem("https://169.254.169.254/") is TransferProblem.FORBIDDEN_ADDRESS
+
+
+async def test_names_without_an_answer_do_not_delay_other_lookups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end, found = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: str | bytes, *more: Any, **options: Any) -> Any:
+        if "silent" in str(host):
+            end.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return found(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def search(number: int) -> None:
+        with anyio.move_on_after(0.1):
+            await resolve_name(f"silent{number}.example", 443)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(search, number)
+        with anyio.fail_after(5):
+            assert await anyio.getaddrinfo("127.0.0.1", 80)
+            assert await resolve_name("127.0.0.1", 80) == ["127.0.0.1"]
+    finally:
+        end.set()

@@ -14,13 +14,14 @@ import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any, TypeAlias, cast
 from weakref import WeakSet
 
 import anyio
 import httpcore
-from anyio import current_time
+from anyio import CapacityLimiter, current_time, to_thread
 
 from cloudburst.models.transfers import TransferProblem
 from cloudburst.transfers.bounded_stream import BoundedStream
@@ -96,8 +97,13 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Return the IP addresses of a host name, as the system finds them."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Return the IP addresses of a host name, as the system finds them.
+
+    A name server of a user may never answer, and a lookup cannot be interrupted. So it has a thread
+    of its own: asyncio would use one of a few threads, for which all other lookups wait.
+    """
+    lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await to_thread.run_sync(lookup, abandon_on_cancel=True, limiter=CapacityLimiter(1))
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
