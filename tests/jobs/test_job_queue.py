@@ -436,3 +436,15 @@ async def test_the_end_of_a_job_reaches_a_webhook(client, make_scene, tmp_path):
 
 async def first_of(items):
     return items[0] if items else None
+
+
+async def test_owners_take_turns(client, cloud, make_scene, tmp_path):
+    """The jobs of one owner do not keep those of another waiting until all of them are done."""
+    cloud.encode = 0.1
+    async with JobQueue(client, tmp_path / "jobs", limits=JobLimits(running=2)) as queue:
+        wanted = request(make_scene, "a")
+        many = [await queue.submit(wanted, owner="many") for _ in range(4)]
+        one = await queue.submit(wanted, owner="one")
+        done = [await queue.wait(job.id) for job in (*many, one)]
+    *of_many, of_one = [job.started_at for job in done]
+    assert sorted([*of_many, of_one]).index(of_one) == 2

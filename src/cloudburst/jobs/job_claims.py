@@ -28,7 +28,9 @@ class ClaimedJob:
 def claim_next(
     connection: sqlite3.Connection, process: str, now: float, *, begin: bool = True
 ) -> ClaimedJob | None:
-    """Give the oldest queued job to a process; return ``None`` if there is none.
+    """Give a queued job to a process; return ``None`` if there is none.
+
+    Owners take turns: it is the oldest job of an owner who has the fewest running ones.
 
     Args:
         connection: Connection to the database.
@@ -41,9 +43,15 @@ def claim_next(
         "starts = starts + 1 "
         # A job is postponed by seconds; the clock was set back if it seems to be more.
         "WHERE id = (SELECT id FROM jobs WHERE state = ? "
-        "AND not not_before BETWEEN ? AND ? AND (starts > 0 OR ?) ORDER BY sequence LIMIT 1) "
+        "AND not not_before BETWEEN ? AND ? AND (starts > 0 OR ?) "
+        # With a plus, so that the index of states is used: an owner has more jobs than run.
+        "ORDER BY (SELECT count(*) FROM jobs AS other "
+        "WHERE other.state = ? AND +other.owner = jobs.owner), sequence LIMIT 1) "
         "RETURNING id, owner, request, cancel_requested, starts",
-        (JobState.RUNNING, process, now, JobState.QUEUED, now, now + MAX_POSTPONEMENT, begin),
+        (
+            *(JobState.RUNNING, process, now, JobState.QUEUED, now, now + MAX_POSTPONEMENT),
+            *(begin, JobState.RUNNING),
+        ),
     ).fetchone()
     if row is None:
         return None
