@@ -198,7 +198,7 @@ async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
 async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(
     cloud, make_scene, tmp_path
 ):
-    cloud.encode = lambda scene: 0.2 if scene == "short" else 60.0
+    cloud.encode = lambda scene: 1.5 if scene == "short" else 60.0
     cloud.rates = US_EAST_1_RATES
     async with (
         Client(cloud.backend, limits=Limits(workers=1)) as client,
@@ -209,6 +209,9 @@ async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(
             if item.type == "scene.encoding":
                 break
         long = await queue.submit(request(make_scene, "long"))
+        async for item in queue.events(long.id):
+            if item.type == "scene.queued":  # while the short one is encoded
+                break
         done = await queue.wait(short.id)
         await anyio.sleep(0.5)
         events = await numbered(queue, short.id)
