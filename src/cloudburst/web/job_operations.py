@@ -162,7 +162,7 @@ OPERATIONS = (
         action=Action.READ,
         summary="Follow the events of a job",
         description=(
-            "Server-sent events until the job is finished; the last one is `job.finished`. "
+            "Server-sent events until the job is finished; then `job.finished`. "
             "A closed connection does not cancel the job. Events have numbers without gaps "
             "(`id`); progress of scenes (`scene.progress`) has none and comes at most twice a "
             "second. A browser that connects again gets the events that it has missed."

@@ -416,7 +416,7 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
     emulator, builder, registry_server, monkeypatch
 ):
     """Also if it was pushed after the images of the repository were listed."""
-    monkeypatch.setattr(destroy_account, "REMOVAL_TIMEOUT", 0.5)
+    monkeypatch.setattr(destroy_account, "REMOVAL_TIMEOUT", 3.0)
     monkeypatch.setattr(destroy_account, "CONSISTENCY_BACKOFF", QUICK)
     _, settings = await set_up(emulator, builder)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:

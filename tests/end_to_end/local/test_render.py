@@ -198,6 +198,7 @@ async def test_a_worker_that_is_killed_each_time_ends_the_scene_with_the_reason(
     assert isinstance(error, PoisonedSceneError)
     assert "it exited by itself (killed by SIGKILL)" in str(error)
     assert not list(out.glob("[!.]*"))
+    assert not watch.left_after(4), "a render process ends when its service was killed"
 
 
 async def test_a_render_process_is_killed_and_the_scene_is_rendered_again(make_scene, out, watch):
