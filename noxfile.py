@@ -23,9 +23,8 @@ PYPROJECT = nox.project.load_toml()
 PYTHONS = sorted({*nox.project.python_versions(PYPROJECT), HERE}, key=lambda v: int(v[2:]))
 BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
-SPREAD = ("-n", str(3 * (os.cpu_count() or 1)), "--dist", "worksteal")
-"""Arguments of pytest: three processes for each core, because many tests wait for processes. With
-two, a fifth of the CPU time of a machine with two cores is left over."""
+SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+"""Arguments of pytest: two processes for each core, because many tests wait for processes."""
 SEEDED = {
     "tests/engine/test_chaos_resume.py": 500,
     "tests/end_to_end/fargate/test_chaos.py": 200,

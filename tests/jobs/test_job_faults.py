@@ -188,6 +188,7 @@ async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
         with pytest.raises(JobLimitError, match=r"budget of \$0.001 for 24 hours is used up"):
             await queue.submit(request(make_scene, "b"), owner="x")
         cloud.encode = 0.0
+        monkeypatch.setattr(job_runs, "COST_SECONDS", 60.0)  # a minute is billed at once
         other = await queue.submit(request(make_scene, "b"), owner="y")
         assert (await queue.wait(other.id)).state is JobState.COMPLETE
         settled = await poll(lambda: settled_job(queue, other.id), delays=repeat(0.05))

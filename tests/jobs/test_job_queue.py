@@ -440,11 +440,12 @@ async def first_of(items):
 
 async def test_owners_take_turns(client, cloud, make_scene, tmp_path):
     """The jobs of one owner do not keep those of another waiting until all of them are done."""
-    cloud.encode = 0.1
+    cloud.encode = 1.0  # the second owner submits a job meanwhile
     async with JobQueue(client, tmp_path / "jobs", limits=JobLimits(running=2)) as queue:
         wanted = request(make_scene, "a")
         many = [await queue.submit(wanted, owner="many") for _ in range(4)]
         one = await queue.submit(wanted, owner="one")
         done = [await queue.wait(job.id) for job in (*many, one)]
     *of_many, of_one = [job.started_at for job in done]
-    assert sorted([*of_many, of_one]).index(of_one) == 2
+    # After the first two, which may end at the same time, it is the turn of the other owner.
+    assert sorted([*of_many, of_one]).index(of_one) in {2, 3}
