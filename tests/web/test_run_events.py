@@ -49,7 +49,8 @@ async def test_what_is_wrong_is_said_before_the_stream_begins(app, cloud, make_s
         assert fault["scene"] == "a"
         assert "/" not in fault["found"]
         answer = await http.post("/videos", **form(*(make_scene(f"s{i}") for i in range(3))))
-        assert answer.status_code == 503
+        assert answer.status_code == 413
+        assert answer.json()["message"] == "3 scenes; expected at most Limits.queued_scenes=2"
     assert not cloud.launched
 
 

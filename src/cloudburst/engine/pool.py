@@ -20,6 +20,7 @@ from cloudburst.errors import (
     BusyError,
     ClosedError,
     CloudburstError,
+    Remedy,
     WorkerDiskFullError,
     WorkerError,
     WorkerStoppedError,
@@ -108,10 +109,15 @@ class WorkerPool:
         A film is always admitted: it is the last step of a run that was admitted.
 
         Raises:
-            BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows.
+            BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows. The
+                error is not retryable if the run alone has more.
         """
         waiting, limit = self._scheduler.queue_length, self._limits.queued_scenes
         scenes = sum(not ticket.is_film for ticket in tickets)
+        if limit is not None and scenes > limit:
+            error = BusyError(f"{scenes} scenes; expected at most Limits.queued_scenes={limit}")
+            error.remedy = Remedy.FIX_SETUP
+            raise error
         if limit is not None and scenes and waiting + scenes > limit:
             msg = f"{waiting} scenes wait; {scenes} more would pass Limits.queued_scenes={limit}"
             raise BusyError(msg)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -22,7 +22,7 @@ from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog
-from cloudburst.jobs.event_rows import NewEvent, delete_progress, write_progress
+from cloudburst.jobs.event_rows import NewEvent, delete_progress, is_begun, write_progress
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_claims import ClaimedJob
@@ -122,7 +122,6 @@ class Dispatcher:
         while len(self._runs) < self._limits.running and not self._stopped.is_set():
             if (job := await self._database.write(claim)) is None:
                 return
-            self._feed.notify(job.id)
             run = self._runs[job.id] = self._new_run(job)
             if self._stopped.is_set():  # since the claim
                 run.stop(Stop.SHUTDOWN)
@@ -147,11 +146,7 @@ class Dispatcher:
             await self._bills.complete_regularly()
 
     def _claim(self, connection: sqlite3.Connection, *, begin: bool) -> ClaimedJob | None:
-        job = job_claims.claim_next(connection, self._process, time.time(), begin=begin)
-        if job is not None:
-            started = _event("job.started", {"resumed": job.started_before})
-            self._log.append(connection, job.id, [started])
-        return job
+        return job_claims.claim_next(connection, self._process, time.time(), begin=begin)
 
     async def _take_over(self) -> None:
         """Queue the jobs of processes that have ended."""
@@ -164,9 +159,17 @@ class Dispatcher:
         with ended_process(self._folder.path, process) as ended:
             for job in job_claims.jobs_of(connection, process) if ended else ():
                 logger.warning("job %s: its process has ended, and it goes on in this one", job)
-                self._log.append(connection, job, [_event("job.interrupted")])
-                delete_progress(connection, job)
-                job_claims.release(connection, job, process)
+                self._release(connection, job, process)
+
+    def _release(
+        self, connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
+    ) -> None:
+        """Queue a job again, on which a process does not work any more."""
+        delete_progress(connection, job)
+        if is_begun(connection, job):
+            event = NewEvent(type="job.interrupted", time=time.time())
+            self._log.append(connection, job, [event])
+        job_claims.release(connection, job, process, not_before=not_before)
 
     def _new_run(self, job: ClaimedJob) -> JobRun:
         async def write_events(events: Sequence[NewEvent], progress: dict[str, float]) -> bool:
@@ -240,9 +243,7 @@ class Dispatcher:
             if end is not None:
                 end_job(connection, self._log, job, end)
                 return True
-            delete_progress(connection, job)
-            self._log.append(connection, job, [_event("job.interrupted")])
-            job_claims.release(connection, job, self._process, not_before=not_before)
+            self._release(connection, job, self._process, not_before=not_before)
             return False
 
         while True:
@@ -291,7 +292,3 @@ def _read_look(connection: sqlite3.Connection, process: str) -> _Look:
         has_queued=job_claims.has_queued(connection),
         bytes_stored=bytes_stored(connection),
     )
-
-
-def _event(kind: str, data: Mapping[str, Any] | None = None) -> NewEvent:
-    return NewEvent(type=kind, time=time.time(), data=data or {})

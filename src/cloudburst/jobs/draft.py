@@ -77,15 +77,15 @@ class JobDraft:
         """
         if idempotency_key is not None:
             check_idempotency_key(idempotency_key)
-        if request_sha256 is None:
-            request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
+            if request_sha256 is None:
+                request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         if request.webhook is not None:
             self._queue.log.webhooks.check_job_url(request.webhook)
         new = NewJob(
             id=self.id,
             owner=owner,
             request=request,
-            request_sha256=request_sha256,
+            request_sha256=request_sha256 or "",
             idempotency_key=idempotency_key,
             bytes=await anyio.to_thread.run_sync(self._folder.input_bytes),
             now=time.time(),

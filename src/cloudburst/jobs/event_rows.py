@@ -84,6 +84,16 @@ def append_events(
     return written
 
 
+def is_begun(connection: sqlite3.Connection, job: str) -> bool:
+    """Return whether the run of a job has begun, and no process has given it up since."""
+    row = connection.execute(
+        "SELECT type FROM events WHERE job = ? AND type IN ('job.started', 'job.interrupted') "
+        "ORDER BY number DESC LIMIT 1",
+        [job],
+    ).fetchone()
+    return row is not None and row[0] == "job.started"
+
+
 def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[str, float]) -> None:
     """Write the newest progress of scenes, from 0 to 1."""
     (version,) = connection.execute(

@@ -33,7 +33,8 @@ class NewJob:
     owner: str
     request: JobRequest
     request_sha256: str
-    """SHA-256 of what the caller sent, in hexadecimal, by which a repeated request is known."""
+    """SHA-256 of what the caller sent, in hexadecimal, with which a later request with the same
+    idempotency key is compared; empty without a key."""
     idempotency_key: str | None
     bytes: int
     """Size of the input files in the folder of the job, in bytes."""

@@ -117,8 +117,10 @@ class JobRun:
         try:
             await self._render(request)
         except (BusyError, OutputClaimedError) as exc:
+            may_begin_later = exc.retryable or isinstance(exc, OutputClaimedError)
             # A job that was begun before may have tasks, which only its run finds and stops.
-            if self.report is None and (self.stopped is None or self.job.started_before):
+            wanted = self.stopped is None or self.job.started_before
+            if self.report is None and may_begin_later and wanted:
                 raise Postponed(str(exc)) from exc
             failure = failure_of(exc)
         except CloudburstError as exc:
@@ -149,6 +151,7 @@ class JobRun:
                 anyio.create_task_group() as tasks,
             ):
                 self._run = run
+                self._add(NewEvent(type="job.started", time=time.time()))
                 if self.stopped is not None:
                     self._scope.cancel()
                 tasks.start_soon(self._write_changes)

@@ -67,6 +67,8 @@ def _error_response(error: CloudburstError) -> JSONResponse:
 
 def _status(error: CloudburstError) -> tuple[int, str | None]:
     """Return the status for an error, and a message in place of its own if that is not public."""
+    if isinstance(error, BusyError) and not error.retryable:
+        return 413, None
     for kind, status, text in _STATUSES:
         if isinstance(error, kind):
             return status, text
@@ -84,9 +86,9 @@ async def _handle(request: Request, error: Exception) -> Response:
 exception_handlers: Mapping[Any, Any] = {CloudburstError: _handle}
 """Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``.
 
-The statuses are: 400 for invalid scenes, with up to 100 scene faults; 409 if the output exists or
-is claimed by another run, or a job is not in the right state; 404 for an unknown job; 422 if the
-scene's files cannot be rendered; 429 if the limit of a caller is reached; 503 if the queue is full
-or a later attempt may succeed; 507 if the server has no room; 500 for all other errors. Those from
-500 are logged with their traceback.
+The statuses are: 400 for invalid scenes, with up to 100 scene faults; 404 for an unknown job; 409
+if the output exists or is claimed by another run, or a job is not in the right state; 413 if a call
+alone has more scenes than the queue may have; 422 if the scene's files cannot be rendered; 429 if
+the limit of a caller is reached; 503 if the queue is full or a later attempt may succeed; 507 if
+the server has no room; 500 for all other errors. Those from 500 are logged with their traceback.
 """
