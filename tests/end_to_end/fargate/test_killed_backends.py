@@ -37,11 +37,13 @@ from starlette.routing import Mount, Route
 from contextlib import asynccontextmanager
 from cloudburst import Client, Limits, Settings, fargate
 from cloudburst.jobs import JobLimits
-from cloudburst.web import Jobs
+from cloudburst.web import Jobs, RequestLimits
 
 settings, folder, port = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 client = Client(fargate(Settings(**settings)), limits=Limits(workers=4))
-jobs = Jobs(client, folder=folder, limits=JobLimits(owner_jobs=50))
+# More streams than readers: one that returns may come before its old connection is seen to end.
+streams = RequestLimits(streams=200)
+jobs = Jobs(client, folder=folder, limits=JobLimits(owner_jobs=50), request_limits=streams)
 stalls = []
 
 async def measure():
