@@ -1,4 +1,4 @@
-"""Responses of AWS that break off while they are read."""
+"""Responses of AWS that break off while they are read, and the hosts of presigned URLs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from cloudburst.aws.client.boto_clients import LimitedHTTPSession
+from cloudburst.aws.client.client import open_aws
+from cloudburst.models.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -69,3 +71,40 @@ async def test_a_body_that_stalls_keeps_no_connection(cut):
             with anyio.fail_after(5):
                 assert (await ecs.list_tasks())["taskArns"] == []
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("region", "bucket", "where"),
+    [
+        ("eu-west-1", "films", "films.s3.eu-west-1.amazonaws.com/a"),  # new buckets, too
+        (
+            "eu-south-1",
+            "films",
+            "films.s3.eu-south-1.amazonaws.com/a",
+        ),  # not at the global endpoint
+        ("eu-west-1", "films.example.com", "s3.eu-west-1.amazonaws.com/films.example.com/a"),
+        ("cn-north-1", "films", "films.s3.cn-north-1.amazonaws.com.cn/a"),
+        ("us-gov-west-1", "films", "films.s3.us-gov-west-1.amazonaws.com/a"),
+        ("us-east-1", "ap-x-s3alias", "ap-x-s3alias.s3.amazonaws.com/a"),
+    ],
+)
+async def test_a_url_leads_to_the_region_of_the_bucket(region, bucket, where):
+    settings = Settings(access_key_id="key", secret_access_key="secret", region="us-east-1")
+    async with open_aws(settings) as aws:
+        url = await aws.presign(
+            "s3", "get_object", in_region=region, max_seconds=60, Bucket=bucket, Key="a"
+        )
+    assert url.startswith(f"https://{where}?")
+    assert f"%2F{region}%2Fs3%2Faws4_request" in url
+
+
+async def test_a_url_for_another_store_leads_to_its_endpoint():
+    settings = Settings(
+        access_key_id="key",
+        secret_access_key="secret",
+        region="eu-west-1",
+        s3_endpoint_url="https://store.example:9000",
+    )
+    async with open_aws(settings) as aws:
+        url = await aws.presign("s3", "put_object", max_seconds=60, Bucket="films", Key="a")
+    assert url.startswith("https://store.example:9000/films/a?")

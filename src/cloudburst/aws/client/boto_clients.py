@@ -46,6 +46,9 @@ _S3_CONFIG: Mapping[str, Any] = {
     "response_checksum_validation": "when_required",
 }
 
+_ENDPOINT_EVENT = "before-endpoint-resolution.s3"
+"""Event of boto before it determines the URL of a request."""
+
 
 class BotoClients:
     """Clients of boto, one for each service and region, opened when they are first used."""
@@ -114,8 +117,10 @@ class BotoClients:
                 await anyio.to_thread.run_sync(
                     anyio.run, self._fill_cache, service, region, abandon_on_cancel=True
                 )
-                client = await self._stack.enter_async_context(self._new_client(service, region))
-                self._open[service, region] = client
+                opened = await self._stack.enter_async_context(self._new_client(service, region))
+                if service == "s3":
+                    opened.meta.events.register_first(_ENDPOINT_EVENT, _keep_regional_endpoint)
+                client = self._open[service, region] = opened
                 install_filters()  # creating a client imports modules, which create loggers
             return client
 
@@ -148,6 +153,16 @@ class BotoClients:
         return self._session.client(
             service, region_name=region, endpoint_url=endpoint_url, config=config
         )
+
+
+def _keep_regional_endpoint(context: dict[str, Any], **_: object) -> None:
+    """Let boto sign URLs for the endpoint of the client's region, to which it also sends calls.
+
+    It would sign them for the global endpoint, which redirects requests for new buckets, and
+    refuses those for buckets in regions that were launched after March 2019: "Virtual hosting of
+    buckets", Amazon S3 User Guide (2026-11); https://github.com/boto/boto3/issues/2187.
+    """
+    context["use_global_endpoint"] = False
 
 
 class LimitedHTTPSession(AIOHTTPSession):
