@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from PIL import Image
 
 from cloudburst.destinations import FolderDestination
@@ -360,6 +361,38 @@ def test_a_stopped_check_ends_at_once(store: RemoteStore) -> None:
     with remote, pytest.raises(CheckStoppedError):
         check_scenes([scene()], RenderOptions(), LIMITS, remote=remote)
     timer.join()
+    assert (store.at_once["now"], +store.opened) == (0, {})
+
+
+class StoppingPortal:
+    """Portal whose event loop stops the check at the moment at which a request starts."""
+
+    def __init__(self, portal: BlockingPortal, *, closed: bool) -> None:
+        self._portal = portal
+        self._closed = closed
+        self.wrap_async_context_manager = portal.wrap_async_context_manager
+        self.stop: Callable[[], None] | None = None
+
+    def start_task_soon(self, function: Callable[[], Any]) -> Any:
+        assert self.stop is not None
+        self._portal.start_task_soon(self.stop).result(timeout=5)
+        if self._closed:
+            raise RuntimeError("This portal is not running")
+        return self._portal.start_task_soon(function)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_check_that_is_stopped_while_a_request_starts(
+    store: RemoteStore, *, closed: bool
+) -> None:
+    """The thread of the check waits for the event loop then, so that this must not wait for it."""
+    store.latency = 60
+    with start_blocking_portal() as loop, store.inputs() as remote:
+        portal = StoppingPortal(loop, closed=closed)
+        portal.stop = remote.stop
+        remote.s3_portal = cast("BlockingPortal", portal)
+        with pytest.raises(CheckStoppedError):
+            remote.read(S3Object(BUCKET, "a.wav"), 0, 10)
     assert (store.at_once["now"], +store.opened) == (0, {})
 
 

@@ -219,11 +219,18 @@ class RemoteInputs:
                 return await function()
 
         portal = self._portal_for(in_s3=in_s3)
-        with self._lock:
-            if self._stopped:
-                raise CheckStoppedError
+        self.raise_if_stopped()
+        try:
+            # Without the lock: this waits for the event loop, which waits for the lock in `stop`.
             future = portal.start_task_soon(call)
+        except RuntimeError:  # the portal has been closed after `stop`
+            self.raise_if_stopped()
+            raise
+        with self._lock:
             self._calls.add(future)
+            stopped = self._stopped
+        if stopped:
+            future.cancel()
         try:
             return future.result()
         except CancelledError:
