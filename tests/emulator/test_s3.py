@@ -39,6 +39,7 @@ ANSWERS = {
     "url expired": (403, "AccessDenied"),
     "token expired": (400, "ExpiredToken"),
     "clock skew": (403, "RequestTimeTooSkewed"),
+    "key disabled": (400, "KMS.DisabledException"),
     "conflict": (409, "ConditionalRequestConflict"),
 }
 """Status and code of the answers to faults that are errors."""

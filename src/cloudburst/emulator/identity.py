@@ -99,7 +99,7 @@ class Identity:
     def new_key(self, account: str | None = None) -> tuple[str, str]:
         """Create a long-term access key; return its id and its secret.
 
-        A key of another account may only ask for its own identity.
+        A key of another account may only ask for its own identity, and use buckets that it creates.
         """
         key, secret = f"AKIA{_random_id()}", secrets.token_urlsafe(30)
         arn = f"arn:aws:iam::{account or self._config.account}:user/emulator"
@@ -216,13 +216,18 @@ class Identity:
                 "The security token included in the request is expired",
                 status=403 if service in FORBIDDEN_STATUS_SERVICES else 400,
             )
-        foreign = self._keys[key].account != self._config.account
-        if self._is_denied(action) or (foreign and action != "sts:GetCallerIdentity"):
+        # S3 itself refuses other accounts, except for their own buckets.
+        refused = self.is_foreign(key) and service != "s3" and action != "sts:GetCallerIdentity"
+        if self._is_denied(action) or refused:
             raise ApiError(
                 DENIED_CODES.get(service, "AccessDeniedException"),
                 f"User: {self._keys[key].arn} is not authorized to perform: {action}",
                 status=403 if service in DENIED_CODES else 400,
             )
+
+    def is_foreign(self, key: str) -> bool:
+        """Return whether an access key belongs to an account other than the emulated one."""
+        return self._keys[key].account != self._config.account
 
     def caller(self, key: str) -> dict[str, Any]:
         """Return the identity of an access key's owner, as in the response of GetCallerIdentity."""

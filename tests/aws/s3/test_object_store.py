@@ -127,6 +127,7 @@ async def test_each_fault_is_survived_or_explained(emulator, store, folder, name
     fatal = {
         "access denied": AccessDeniedError,
         "clock skew": CredentialsError,
+        "key disabled": AWSError,
         "no such key": ResourceMissingError,
         "token expired": CredentialsError,
         "url expired": AccessDeniedError,

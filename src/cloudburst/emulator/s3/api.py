@@ -10,11 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.s3.access import Caller, check_bucket, check_customer_key, check_key
+from cloudburst.emulator.s3.buckets import (
+    DEFAULT_REGION,
+    BucketOperations,
+    requested_encryption,
+)
 from cloudburst.emulator.s3.checksums import BodyHash
 from cloudburst.emulator.s3.conditions import check_conditions, failed_condition
 from cloudburst.emulator.s3.multipart import MultipartUploads
-from cloudburst.emulator.s3.objects import Bucket, BucketFolder, StoredObject, now
-from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented, parse_document
+from cloudburst.emulator.s3.objects import (
+    ARCHIVES,
+    Bucket,
+    BucketFolder,
+    StoredObject,
+    new_etag,
+    now,
+)
+from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented
 from cloudburst.emulator.s3.responses import (
     S3Response,
     encoded_key,
@@ -28,10 +41,6 @@ MAX_DOCUMENT_BYTES = 2 << 20
 """Maximum size of an XML document in a request, in bytes."""
 MAX_LISTED = 1000
 """Maximum number of keys in one response."""
-DEFAULT_REGION = "us-east-1"
-"""Region whose buckets have no location constraint."""
-
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -40,6 +49,7 @@ class S3:
 
     def __init__(self) -> None:
         self._folder = BucketFolder()
+        self._buckets = BucketOperations(self._folder)
         self._uploads = MultipartUploads(self._folder)
 
     def close(self) -> None:
@@ -77,47 +87,58 @@ class S3:
         )
 
     async def answer(
-        self, request: S3Request, body: AsyncIterable[bytes], *, may_list: bool
+        self, request: S3Request, body: AsyncIterable[bytes], *, caller: Caller
     ) -> S3Response:
         """Execute an operation.
 
         Args:
             request: The request.
             body: Blocks of its body.
-            may_list: True if the caller may list the bucket. Otherwise a missing object is
-                reported as a lack of permission, as on AWS.
+            caller: Owner of the access key. If the owner may not list the bucket, a missing
+                object is reported as a lack of permission, as on AWS.
 
         Raises:
             ApiError: The operation is refused.
         """
         if request.headers.get("content-encoding", "").startswith("aws-chunked"):
             raise not_implemented("aws-chunked")
+        if bucket := self._folder.buckets.get(request.bucket):
+            check_bucket(request, bucket, caller)
         if request.operation in READ_BODY:
             self._folder.bucket(request.bucket)
             path = self._folder.new_path()
             try:
-                return await self._write(request, body, path)
+                return await self._write(request, body, path, caller)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
         request = replace(request, document=await _document(body))
         name = _snake(request.operation)
-        function = getattr(self._uploads, name, None) or getattr(self, f"_{name}")
+        function = (
+            getattr(self._buckets, name, None)
+            or getattr(self._uploads, name, None)
+            or getattr(self, f"_{name}")
+        )
         try:
-            response: S3Response = function(request)
+            response: S3Response = function(request, caller)
         except ApiError as error:
-            if error.code in {"NoSuchKey", "NoSuchVersion"} and not may_list:
+            if error.code in {"NoSuchKey", "NoSuchVersion"} and not caller.permits("s3:ListBucket"):
                 raise ApiError("AccessDenied", "Access Denied", status=403) from error
             raise
         return response
 
     async def _write(
-        self, request: S3Request, body: AsyncIterable[bytes], path: Path
+        self, request: S3Request, body: AsyncIterable[bytes], path: Path, caller: Caller
     ) -> S3Response:
+        bucket = self._folder.bucket(request.bucket)
         if request.operation == "PutObject":
-            check_conditions(request, self._folder.bucket(request.bucket).objects.get(request.key))
+            encryption = requested_encryption(request, bucket, caller)
+            check_key(encryption, caller, "GenerateDataKey")
+            _check_retention(request, bucket)
+            check_conditions(request, bucket.objects.get(request.key))
         else:
-            self._uploads.find(request)
+            encryption = self._uploads.find(request).encryption
+            check_key(encryption, caller, "Decrypt")
         hashed = BodyHash(request.headers)
         if "content-length" not in request.headers:
             raise ApiError("MissingContentLength", "You must provide Content-Length.", status=411)
@@ -134,12 +155,14 @@ class S3:
         stored = StoredObject(
             path=path,
             size=hashed.size,
-            etag=f'"{hashed.md5.hex()}"',
+            etag=new_etag(encryption, hashed.md5),
             modified=now(),
             content_type=request.headers.get("content-type", "binary/octet-stream"),
             metadata=request.metadata,
             checksums=checksums,
             version_id=secrets.token_hex(16) if bucket.versioned else None,
+            encryption=encryption,
+            storage_class=request.headers.get("x-amz-storage-class", "STANDARD"),
         )
         if request.operation == "PutObject":
             # Another request may have written it meanwhile.
@@ -153,75 +176,20 @@ class S3:
             if old := upload.parts.get(number):
                 old.path.unlink(missing_ok=True)
             upload.parts[number] = stored
-        headers = {"ETag": stored.etag}
+        headers = {"ETag": stored.etag, **encryption.headers}
         headers |= {f"x-amz-checksum-{name}": value for name, value in checksums.items()}
         if stored.version_id and request.operation == "PutObject":
             headers["x-amz-version-id"] = stored.version_id
         return S3Response(headers=headers)
 
-    # Buckets.
-
-    def _list_buckets(self, _: S3Request) -> S3Response:
-        found = [
-            {"Name": name, "CreationDate": f"{bucket.created:%Y-%m-%dT%H:%M:%S.000Z}"}
-            for name, bucket in sorted(self._folder.buckets.items())
-        ]
-        return xml_response("ListAllMyBucketsResult", {"Buckets": {"Bucket": found}})
-
-    def _create_bucket(self, request: S3Request) -> S3Response:
-        if not _BUCKET.fullmatch(request.bucket):
-            raise ApiError("InvalidBucketName", "The specified bucket is not valid.")
-        region = DEFAULT_REGION
-        if request.document:
-            region = (
-                parse_document(request.document).findtext("LocationConstraint") or DEFAULT_REGION
-            )
-        if request.bucket in self._folder.buckets:
-            raise ApiError(
-                "BucketAlreadyOwnedByYou",
-                "Your previous request to create the named bucket succeeded.",
-                status=409,
-            )
-        self._folder.buckets[request.bucket] = Bucket(region=region, created=now())
-        return S3Response(headers={"Location": f"/{request.bucket}"})
-
-    def _head_bucket(self, request: S3Request) -> S3Response:
-        bucket = self._folder.bucket(request.bucket)
-        return S3Response(headers={"x-amz-bucket-region": bucket.region})
-
-    def _delete_bucket(self, request: S3Request) -> S3Response:
-        bucket = self._folder.bucket(request.bucket)
-        if bucket.objects or bucket.older:
-            raise ApiError("BucketNotEmpty", "The bucket is not empty", status=409)
-        for upload_id in list(bucket.uploads):
-            bucket.drop_upload(upload_id)
-        del self._folder.buckets[request.bucket]
-        return S3Response(status=204)
-
-    def _get_bucket_location(self, request: S3Request) -> S3Response:
-        region = self._folder.bucket(request.bucket).region
-        text = "" if region == DEFAULT_REGION else region
-        body = f'<LocationConstraint xmlns="s3">{text}</LocationConstraint>'
-        return S3Response(headers={"Content-Type": "application/xml"}, body=body.encode())
-
-    def _get_bucket_versioning(self, request: S3Request) -> S3Response:
-        bucket = self._folder.bucket(request.bucket)
-        content = {"Status": "Enabled"} if bucket.versioned else {}
-        return xml_response("VersioningConfiguration", content)
-
-    def _put_bucket_versioning(self, request: S3Request) -> S3Response:
-        enabled = parse_document(request.document).findtext("Status") == "Enabled"
-        self._folder.bucket(request.bucket).versioned = enabled
-        return S3Response()
-
-    def _list_objects_v2(self, request: S3Request) -> S3Response:
+    def _list_objects_v2(self, request: S3Request, _: Caller) -> S3Response:
         bucket, query = self._folder.bucket(request.bucket), request.query
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         limit = min(int(query.get("max-keys") or MAX_LISTED), MAX_LISTED)
         after = query.get("continuation-token") or query.get("start-after", "")
         contents, folders, last = list[dict[str, Any]](), list[str](), ""
         for key in bucket.keys(prefix, after):
-            folder, found, _ = key.removeprefix(prefix).partition(delimiter or "\0")
+            folder, found, __ = key.removeprefix(prefix).partition(delimiter or "\0")
             name = f"{prefix}{folder}{delimiter}" if delimiter and found else ""
             if name and (name == after or name in folders or after.startswith(name)):
                 continue
@@ -238,7 +206,7 @@ class S3:
                     "LastModified": f"{stored.modified:%Y-%m-%dT%H:%M:%S.000Z}",
                     "ETag": stored.etag,
                     "Size": stored.size,
-                    "StorageClass": "STANDARD",
+                    "StorageClass": stored.storage_class,
                 }
             )
         else:
@@ -260,21 +228,38 @@ class S3:
 
     # Objects.
 
-    def _head_object(self, request: S3Request) -> S3Response:
-        response = self._get_object(request)
+    def _head_object(self, request: S3Request, caller: Caller) -> S3Response:
+        response = self._read(request, caller)
         response.close()
         response.file = None
         return response
 
-    def _get_object(self, request: S3Request) -> S3Response:
+    def _get_object(self, request: S3Request, caller: Caller) -> S3Response:
+        stored = self._folder.bucket(request.bucket).find(
+            request.key, request.query.get("versionId")
+        )
+        if stored.storage_class in ARCHIVES:
+            raise ApiError(
+                "InvalidObjectState",
+                "The operation is not valid for the object's storage class",
+                status=403,
+                more={"StorageClass": stored.storage_class},
+            )
+        check_key(stored.encryption, caller, "Decrypt")
+        return self._read(request, caller)
+
+    def _read(self, request: S3Request, caller: Caller) -> S3Response:
         bucket, headers = self._folder.bucket(request.bucket), request.headers
         stored = bucket.find(request.key, request.query.get("versionId"))
+        check_customer_key(request, stored.encryption)
         wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
         if wanted and wanted.strip('"') not in {"*", stored.etag.strip('"')}:
             raise failed_condition("If-Match")
         if unwanted and unwanted.strip('"') in {"*", stored.etag.strip('"')}:
             return S3Response(status=304, headers={"ETag": stored.etag})
         enabled = headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
+        if enabled and stored.checksums:
+            check_key(stored.encryption, caller, "Decrypt")
         part = _range(headers.get("range", ""), stored.size)
         start, end = part or (0, stored.size)
         shown = object_headers(stored, checksums=enabled and part is None)
@@ -284,13 +269,28 @@ class S3:
         file.seek(start)
         return S3Response(status=206 if part else 200, headers=shown, file=file, size=end - start)
 
-    def _delete_object(self, request: S3Request) -> S3Response:
+    def _delete_object(self, request: S3Request, _: Caller) -> S3Response:
         if "versionId" in request.query:
             raise not_implemented("deletion of a version")
         bucket = self._folder.bucket(request.bucket)
         check_conditions(request, bucket.objects.get(request.key))
         bucket.remove(request.key)
-        return S3Response(status=204)
+        headers: dict[str, str] = {}
+        if bucket.versioned:  # the delete marker is not kept: it hides nothing but what is removed
+            headers = {"x-amz-delete-marker": "true", "x-amz-version-id": secrets.token_hex(16)}
+        return S3Response(status=204, headers=headers)
+
+
+def _check_retention(request: S3Request, bucket: Bucket) -> None:
+    """Check that a request has a hash of its body if the object will be locked."""
+    names = request.headers.keys()
+    hashed = "content-md5" in names or any(n.startswith("x-amz-checksum-") for n in names)
+    if bucket.retention and not hashed:
+        raise ApiError(
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with "
+            "Object Lock parameters",
+        )
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

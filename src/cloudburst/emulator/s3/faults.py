@@ -24,6 +24,10 @@ AWS_S3_FAULTS: Mapping[str, Fault] = {
         message="The difference between the request time and the current time is too large.",
         status=403,
     ),
+    "key disabled": Fault(
+        code="KMS.DisabledException",
+        message="arn:aws:kms:us-east-1:123456789012:key/of-the-bucket is disabled.",
+    ),
     "conflict": Fault(
         code="ConditionalRequestConflict",
         message="A conflicting operation occurred during the processing of this request.",

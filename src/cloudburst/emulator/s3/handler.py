@@ -13,6 +13,7 @@ from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.faults import Fault, PendingFaults
 from cloudburst.emulator.identity import Identity
+from cloudburst.emulator.s3.access import Caller
 from cloudburst.emulator.s3.api import S3
 from cloudburst.emulator.s3.requests import S3Request, parse_request
 from cloudburst.emulator.s3.responses import S3Response, error_response
@@ -21,7 +22,6 @@ from cloudburst.emulator.signature import Signature, SignedRequest
 BLOCK_BYTES = 1 << 16
 SLOW_BLOCKS = 10
 """Number of blocks of a response's body that is sent slowly."""
-LIST_ACTION = "ListBucket"
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class S3Handler:
                 )
                 resource = f"{request.bucket}/{request.key}".rstrip("/")
                 record(operation=request.operation, resource=resource, note=exchange.kind)
-                response = await self._answered(request, exchange, signature.key)
+                response = await self._answered(request, exchange, signature)
             except ApiError as error:
                 response = error_response(error, head=http.method == "HEAD")
                 record(note=error.code)
@@ -140,7 +140,9 @@ class S3Handler:
 
         return change
 
-    async def _answered(self, request: S3Request, exchange: _Exchange, key: str) -> S3Response:
+    async def _answered(
+        self, request: S3Request, exchange: _Exchange, signature: Signature
+    ) -> S3Response:
         fault, kind = exchange.fault, exchange.kind
         await sleep(self._latency)
         if kind == "delay":
@@ -151,7 +153,8 @@ class S3Handler:
             raise _ConnectionResetError
         elif fault and kind == "error":
             raise ApiError(fault.code, fault.message, status=fault.status)
-        self._identity.check("s3", request.action, key)
+        caller = self._caller(signature)
+        self._identity.check("s3", request.action, signature.key)
         self._s3.check_region(request)
         length = exchange.http.content_length or 0
         if kind == "truncated" and length:
@@ -161,13 +164,12 @@ class S3Handler:
             exchange.abort()
             raise _ConnectionResetError
         body: AsyncIterable[bytes] = exchange.blocks()
-        may_list = self._may_list(key)
         if kind == "doubled":
             kept = [block async for block in body]
-            first = await self._s3.answer(request, _replayed(kept), may_list=may_list)
+            first = await self._s3.answer(request, _replayed(kept), caller=caller)
             first.close()
             body = _replayed(kept)
-        response = await self._s3.answer(request, body, may_list=may_list)
+        response = await self._s3.answer(request, body, caller=caller)
         if kind == "lost":
             response.close()
             await sleep(exchange.seconds)
@@ -175,12 +177,24 @@ class S3Handler:
             raise _ConnectionResetError
         return response
 
-    def _may_list(self, key: str) -> bool:
-        try:
-            self._identity.check("s3", LIST_ACTION, key)
-        except ApiError:
-            return False
-        return True
+    def _caller(self, signature: Signature) -> Caller:
+        found = self._identity.caller(signature.key)
+
+        def permits(action: str) -> bool:
+            service, _, operation = action.partition(":")
+            try:
+                self._identity.check(service, operation, signature.key)
+            except ApiError:
+                return False
+            return True
+
+        return Caller(
+            arn=found["Arn"],
+            account=found["Account"],
+            foreign=self._identity.is_foreign(signature.key),
+            presigned=signature.lasts is not None,
+            permits=permits,
+        )
 
     async def _send(self, exchange: _Exchange, response: S3Response) -> web.StreamResponse:
         """Send a response, with its fault."""

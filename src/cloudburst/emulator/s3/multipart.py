@@ -6,9 +6,17 @@ import hashlib
 import secrets
 
 from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.s3.access import Caller, check_key
+from cloudburst.emulator.s3.buckets import requested_encryption
 from cloudburst.emulator.s3.checksums import composite_checksum
 from cloudburst.emulator.s3.conditions import check_conditions
-from cloudburst.emulator.s3.objects import BucketFolder, MultipartUpload, StoredObject, now
+from cloudburst.emulator.s3.objects import (
+    BucketFolder,
+    MultipartUpload,
+    StoredObject,
+    new_etag,
+    now,
+)
 from cloudburst.emulator.s3.requests import S3Request, not_implemented, parse_document
 from cloudburst.emulator.s3.responses import S3Response, encoded_key, xml_response
 
@@ -34,26 +42,35 @@ class MultipartUploads:
             raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
         return upload
 
-    def create_multipart_upload(self, request: S3Request) -> S3Response:
+    def create_multipart_upload(self, request: S3Request, caller: Caller) -> S3Response:
         """Start an upload."""
         bucket, upload_id = self._folder.bucket(request.bucket), secrets.token_urlsafe(32)
         algorithm = request.headers.get("x-amz-checksum-algorithm", "").lower()
         kind = request.headers.get("x-amz-checksum-type", "COMPOSITE")
         if algorithm not in {"", "crc32", "sha1", "sha256"} or kind != "COMPOSITE":
             raise not_implemented(f"checksum {algorithm} of type {kind}")
+        encryption = requested_encryption(request, bucket, caller)
+        check_key(encryption, caller, "GenerateDataKey")
+        start = "x-amz-server-side-encryption"
         bucket.uploads[upload_id] = MultipartUpload(
             key=request.key,
             started=now(),
             content_type=request.headers.get("content-type", "binary/octet-stream"),
             metadata=request.metadata,
             algorithm=algorithm,
+            encryption=encryption,
+            encryption_headers={
+                name: value for name, value in request.headers.items() if name.startswith(start)
+            },
+            storage_class=request.headers.get("x-amz-storage-class", "STANDARD"),
         )
         content = {"Bucket": request.bucket, "Key": request.key, "UploadId": upload_id}
         return xml_response("InitiateMultipartUploadResult", content)
 
-    def complete_multipart_upload(self, request: S3Request) -> S3Response:
+    def complete_multipart_upload(self, request: S3Request, caller: Caller) -> S3Response:
         """Make an object of the parts of an upload."""
         bucket, upload = self._folder.bucket(request.bucket), self.find(request)
+        check_key(upload.encryption, caller, "Decrypt")
         check_conditions(request, bucket.objects.get(request.key))
         parts = _chosen_parts(upload, request.document)
         path = self._folder.new_path()
@@ -63,20 +80,23 @@ class MultipartUploads:
                     while block := file.read(1 << 20):
                         joined.write(block)
         md5s = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
-        digest = hashlib.md5(md5s, usedforsecurity=False).hexdigest()
+        digest = hashlib.md5(md5s, usedforsecurity=False).digest()
+        etag = new_etag(upload.encryption, digest).strip('"')
         checksums = dict[str, str]()
         if name := upload.algorithm:
             checksums[name] = composite_checksum(name, [part.checksums[name] for part in parts])
         stored = StoredObject(
             path=path,
             size=sum(part.size for part in parts),
-            etag=f'"{digest}-{len(parts)}"',
+            etag=f'"{etag}-{len(parts)}"',
             modified=now(),
             content_type=upload.content_type,
             metadata=upload.metadata,
             checksums=checksums,
             checksum_type="COMPOSITE",
             version_id=secrets.token_hex(16) if bucket.versioned else None,
+            encryption=upload.encryption,
+            storage_class=upload.storage_class,
         )
         bucket.put(request.key, stored)
         bucket.drop_upload(request.query["uploadId"])
@@ -88,13 +108,13 @@ class MultipartUploads:
         }
         return xml_response("CompleteMultipartUploadResult", content)
 
-    def abort_multipart_upload(self, request: S3Request) -> S3Response:
+    def abort_multipart_upload(self, request: S3Request, _: Caller) -> S3Response:
         """Delete an upload with its parts."""
         self.find(request)
         self._folder.bucket(request.bucket).drop_upload(request.query["uploadId"])
         return S3Response(status=204)
 
-    def list_parts(self, request: S3Request) -> S3Response:
+    def list_parts(self, request: S3Request, _: Caller) -> S3Response:
         """List the parts of an upload."""
         upload = self.find(request)
         parts = [
@@ -110,7 +130,7 @@ class MultipartUploads:
         }
         return xml_response("ListPartsResult", content)
 
-    def list_multipart_uploads(self, request: S3Request) -> S3Response:
+    def list_multipart_uploads(self, request: S3Request, _: Caller) -> S3Response:
         """List the uploads of a bucket."""
         prefix = request.query.get("prefix", "")
         found = [

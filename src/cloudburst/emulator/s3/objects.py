@@ -9,8 +9,44 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cloudburst.emulator.errors import ApiError
+
+ARCHIVES = {"DEEP_ARCHIVE", "GLACIER"}
+"""Storage classes whose objects must be restored before they can be read. The emulator does not
+restore them."""
+MANAGED_KEY = "aws-s3"
+"""Id of the key ``aws/s3`` of each account in the emulator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """Encryption of an object, or the default encryption of a bucket."""
+
+    algorithm: str = "AES256"
+    """``AES256``, ``aws:kms`` or ``aws:kms:dsse``; empty with a key of the customer."""
+    key: str = ""
+    """ARN of the key of KMS; empty without one."""
+    customer_md5: str = ""
+    """MD5 in Base64 of the key of the customer (SSE-C); empty without one."""
+
+    @property
+    def managed(self) -> bool:
+        """True if the key of KMS is ``aws/s3``."""
+        return self.key.endswith(f"/{MANAGED_KEY}")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of responses about the object."""
+        start = "x-amz-server-side-encryption"
+        if self.customer_md5:
+            return {
+                f"{start}-customer-algorithm": "AES256",
+                f"{start}-customer-key-MD5": self.customer_md5,
+            }
+        found = {start: self.algorithm}
+        return {**found, f"{start}-aws-kms-key-id": self.key} if self.key else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +66,8 @@ class StoredObject:
     checksum_type: str = "FULL_OBJECT"
     version_id: str | None = None
     """Version; ``None`` in a bucket without versions."""
+    encryption: Encryption = field(default_factory=Encryption)
+    storage_class: str = "STANDARD"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +80,10 @@ class MultipartUpload:
     metadata: Mapping[str, str]
     algorithm: str
     """Checksum algorithm in lower case; empty if the caller chose none."""
+    encryption: Encryption = field(default_factory=Encryption)
+    encryption_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Headers about the encryption in the request that started the upload."""
+    storage_class: str = "STANDARD"
     parts: dict[int, StoredObject] = field(default_factory=dict[int, StoredObject])
 
 
@@ -51,6 +93,15 @@ class Bucket:
 
     region: str
     created: datetime
+    owner: str
+    """Number of the account that owns it."""
+    encryption: Encryption = field(default_factory=Encryption)
+    """Encryption of objects whose requests name no other."""
+    retention: str = ""
+    """Mode of Object Lock for new objects, such as ``GOVERNANCE``; empty without a default."""
+    requester_pays: bool = False
+    policy: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Statements of the bucket policy that deny something."""
     objects: dict[str, StoredObject] = field(default_factory=dict[str, StoredObject])
     """Current object of each key."""
     versioned: bool = False
@@ -99,6 +150,12 @@ class Bucket:
         for key in sorted(self.objects, key=str.encode):
             if key.startswith(prefix) and key.encode() > after.encode():
                 yield key
+
+
+def new_etag(encryption: Encryption, md5: bytes) -> str:
+    """Return the ETag of a new object or part: the MD5 of its content, unless a key hides it."""
+    hidden = encryption != Encryption()
+    return f'"{secrets.token_hex(16) if hidden else md5.hex()}"'
 
 
 class BucketFolder:

@@ -11,8 +11,12 @@ from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.signature import SignedRequest
 
 SUBRESOURCES = {
+    "encryption",
     "location",
+    "object-lock",
     "partNumber",
+    "policy",
+    "requestPayment",
     "uploadId",
     "uploads",
     "versioning",
@@ -30,6 +34,7 @@ ARGUMENTS = {
     "prefix",
     "start-after",
     "versionId",
+    "x-amz-request-payer",
     "x-id",
 }
 """Parameters of a query that do not select an operation."""
@@ -43,6 +48,11 @@ OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("GET", "bucket", frozenset({"uploads"})): "ListMultipartUploads",
     ("GET", "bucket", frozenset({"versioning"})): "GetBucketVersioning",
     ("PUT", "bucket", frozenset({"versioning"})): "PutBucketVersioning",
+    ("PUT", "bucket", frozenset({"encryption"})): "PutBucketEncryption",
+    ("PUT", "bucket", frozenset({"object-lock"})): "PutObjectLockConfiguration",
+    ("PUT", "bucket", frozenset({"policy"})): "PutBucketPolicy",
+    ("DELETE", "bucket", frozenset({"policy"})): "DeleteBucketPolicy",
+    ("PUT", "bucket", frozenset({"requestPayment"})): "PutBucketRequestPayment",
     ("GET", "object", frozenset()): "GetObject",
     ("HEAD", "object", frozenset()): "HeadObject",
     ("PUT", "object", frozenset()): "PutObject",
@@ -64,6 +74,8 @@ ACTIONS: Mapping[str, str] = {
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
     "ListParts": "ListMultipartUploadParts",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
 }
 """IAM actions of operations that have another name: "Required permissions for Amazon S3 API
 operations", Amazon S3 User Guide (2026-11)."""

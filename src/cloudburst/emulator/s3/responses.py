@@ -69,10 +69,13 @@ def object_headers(stored: StoredObject, *, checksums: bool) -> dict[str, str]:
         "Last-Modified": format_datetime(stored.modified, usegmt=True),
         "Accept-Ranges": "bytes",
         "Content-Type": stored.content_type,
+        **stored.encryption.headers,
         **{f"x-amz-meta-{name}": value for name, value in stored.metadata.items()},
     }
     if stored.version_id:
         headers["x-amz-version-id"] = stored.version_id
+    if stored.storage_class != "STANDARD":
+        headers["x-amz-storage-class"] = stored.storage_class
     if checksums and stored.checksums:
         headers |= {f"{HEADER}{name}": value for name, value in stored.checksums.items()}
         headers[f"{HEADER}type"] = stored.checksum_type
