@@ -83,10 +83,13 @@ class Destination(Protocol):
         """Return the location of the video of a scene."""
         ...
 
-    async def find_faults(self) -> Sequence[SceneFault]:
+    async def find_faults(self, film: OutputLocation | None) -> Sequence[SceneFault]:
         """Return why no video can be written, as far as the destination shows that before a run.
 
         A folder on this machine is checked when its videos are claimed.
+
+        Args:
+            film: Location of the film of the run, which is checked as well; ``None`` for none.
         """
         ...
 
@@ -158,7 +161,10 @@ class FolderDestination:
         """Return the path of the video of a scene."""
         return self.folder / f"{scene}.mp4"
 
-    async def find_faults(self) -> Sequence[SceneFault]:
+    async def find_faults(
+        self,
+        film: OutputLocation | None,  # noqa: ARG002 - it is checked when it is claimed
+    ) -> Sequence[SceneFault]:
         """Return no faults: the folder is checked when its videos are claimed."""
         return ()
 

@@ -130,7 +130,7 @@ async def check_inputs(
     inputs: RunInputs | None = None
 
     async def find_faults_of_destination() -> None:
-        faults.extend(await destination.find_faults())
+        faults.extend(await destination.find_faults(None if film is None else film.path))
 
     with collapse_single():
         async with create_task_group() as background:

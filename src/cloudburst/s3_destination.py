@@ -55,18 +55,25 @@ class S3Destination:
         self._prefix = prefix
         self._store = store
 
-    async def find_faults(self) -> Sequence[SceneFault]:
-        """Return the fault of a bucket that is missing or does not accept objects.
+    async def find_faults(self, film: OutputLocation | None) -> Sequence[SceneFault]:
+        """Return the faults of the folders for videos and film that do not accept objects.
 
         If objects cannot be deleted, a warning names the one that is left.
         """
-        try:
-            check = await check_destination(self._store, self._prefix)
-        except CloudburstError as exc:
-            return [SceneFault("", "to", str(exc), "a folder in S3 that can be written to")]
-        if check.left:
-            logger.warning("%s: %s", self._prefix, check.detail)
-        return []
+        folders = {"to": self._prefix}
+        if isinstance(film, S3Object) and film.folder != self._prefix:
+            folders["film"] = film.folder
+        faults = list[SceneFault]()
+        for field, folder in folders.items():
+            try:
+                check = await check_destination(self._store, folder)
+            except CloudburstError as exc:
+                expected = "a folder in S3 that can be written to"
+                faults.append(SceneFault("", field, str(exc), expected))
+                continue
+            if check.left:
+                logger.warning("%s: %s", folder, check.detail)
+        return faults
 
     @asynccontextmanager
     async def claim(

@@ -7,7 +7,15 @@ import json
 import pytest
 from PIL import Image
 
-from cloudburst import Client, ConfigurationError, OutputExistsError, RenderOptions, Status, local
+from cloudburst import (
+    Client,
+    ConfigurationError,
+    InvalidScenesError,
+    OutputExistsError,
+    RenderOptions,
+    Status,
+    local,
+)
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.request import check_place_of_film, film_request
 from cloudburst.models.locations import S3Object
@@ -131,3 +139,12 @@ async def test_a_film_in_s3_does_not_replace_a_file_of_a_scene(emulator, scenes,
                 await client.render_all(
                     scenes, to=f"s3://{BUCKET}/out/", film=f"s3://{BUCKET}/{film}"
                 )
+
+
+async def test_the_folder_of_the_film_is_checked_before_anything_starts(emulator, scenes, state):
+    async with Client(local(workers=1), settings=settings_of(emulator), options=SMALL) as client:
+        with pytest.raises(InvalidScenesError, match=r"^film: s3://none-such/: .* does not exist"):
+            await client.render_all(
+                scenes, to=f"s3://{BUCKET}/other/", film="s3://none-such/film.mp4"
+            )
+    assert not [key for key in keys(emulator) if key.startswith("other/")]

@@ -22,6 +22,7 @@ from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_accepted, check_destination
 from cloudburst.emulator.faults import Fault
 from cloudburst.emulator.s3 import api
+from cloudburst.emulator.s3.requests import not_implemented
 from cloudburst.emulator.s3.responses import object_headers
 from cloudburst.errors import (
     AccessDeniedError,
@@ -31,6 +32,7 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
     ResourceMissingError,
+    ThrottledError,
 )
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
@@ -239,6 +241,22 @@ async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monk
         assert ".cloudburst/lock" not in in_folder(emulator, folder)
 
 
+async def test_a_store_that_stays_busy_is_not_a_lock_of_other_processes(folder, monkeypatch):
+    monkeypatch.setattr(claim_lock, "LOCK_TIMEOUT", 0.5)
+    with account() as other:  # its faults end with it
+        other.add_fault(s3_fault("slow down", "PutObject", times=None))
+        async with open_store(other) as busy:
+            with pytest.raises(ThrottledError, match="SlowDown"):
+                async with claim(busy, folder):
+                    pass
+
+
+async def test_a_missing_bucket_is_not_a_lock_of_other_processes(store):
+    with anyio.fail_after(10), pytest.raises(ResourceMissingError, match="bucket does not exist"):
+        async with claim(store, S3Prefix("none-such", "a/")):
+            pass
+
+
 @pytest.mark.parametrize("date", ["", "Fri, 31 Dec 9999 23:59:59 GMT", "1 Jan 2026 00:00:00 -0000"])
 async def test_claims_of_a_store_with_odd_dates_are_ignored(
     emulator, store, folder, monkeypatch, date
@@ -416,9 +434,37 @@ class TestDestination:
             return object_headers(stored, checksums=False)
 
         monkeypatch.setattr(api, "object_headers", without_checksums)
-        [fault] = await S3Destination(folder, store).find_faults()
+        [fault] = await S3Destination(folder, store).find_faults(None)
         assert "does not report the SHA-256" in fault.found
         assert in_folder(emulator, folder) == []
+
+    async def test_a_store_that_refuses_conditions_is_refused(
+        self, emulator, store, folder, monkeypatch
+    ):
+        def refuse(request, _):
+            if "if-none-match" in request.headers:
+                raise not_implemented("If-None-Match")
+
+        monkeypatch.setattr(api, "check_conditions", refuse)
+        with anyio.fail_after(10):
+            [fault] = await S3Destination(folder, store).find_faults(None)
+        assert "a store with conditional writes" in fault.found
+        assert in_folder(emulator, folder) == []
+
+    async def test_a_lost_answer_is_survived(self, emulator, store, folder):
+        emulator.add_fault(s3_fault("lost", "PutObject"))
+        assert (await check_destination(store, folder)).tried
+        assert in_folder(emulator, folder) == []
+
+    async def test_the_folder_of_a_film_is_checked_as_well(self, store, folder):
+        destination = S3Destination(folder, store)
+        assert await destination.find_faults(folder.object("film.mp4")) == []
+        missing = S3Prefix("none-such", "films/")
+        [fault] = await destination.find_faults(missing.object("film.mp4"))
+        assert fault.field == "film"
+        assert fault.found.startswith("s3://none-such/")
+        both = await S3Destination(missing, store).find_faults(folder.object("film.mp4"))
+        assert [fault.field for fault in both] == ["to"]
 
     async def test_an_object_that_cannot_be_deleted_is_named(self, emulator, store, folder, caplog):
         emulator.add_fault(s3_fault("access denied", "DeleteObject"))
@@ -427,7 +473,7 @@ class TestDestination:
         assert found.left == str(folder.object(left))
         assert found.left in found.detail
         emulator.add_fault(s3_fault("access denied", "DeleteObject"))
-        assert await S3Destination(folder, store).find_faults() == []
+        assert await S3Destination(folder, store).find_faults(None) == []
         assert f"{folder}: in us-east-1; it accepts objects, but" in caplog.text
         with contextlib.suppress(CloudburstError):
             await store.delete(folder.object(left))

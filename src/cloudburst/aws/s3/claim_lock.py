@@ -14,6 +14,7 @@ from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.uncancelled import finish_write, is_precondition_failed
 from cloudburst.errors import (
     AWSError,
+    CloudburstError,
     ConfigurationError,
     NoAnswerError,
     ResourceMissingError,
@@ -27,8 +28,6 @@ LOCK_SECONDS = 30
 LOCK_TIMEOUT = 90.0
 """Maximum seconds to wait for the lock."""
 LOCK_BACKOFF = Backoff(first=0.2, factor=2.0, cap=3.0)
-
-_NOT_IMPLEMENTED = "NotImplemented"
 
 
 class ClaimLock:
@@ -45,6 +44,9 @@ class ClaimLock:
         self._data = content.model_dump_json().encode()
         self._etag = ""
         """ETag of the lock if this process holds it; otherwise empty."""
+        self._failure: CloudburstError | None = None
+        """Error of the last write that S3 did not answer; ``None`` if another process holds the
+        lock."""
 
     async def take(self) -> None:
         """Wait for the lock and take it.
@@ -59,6 +61,8 @@ class ClaimLock:
                 if self._etag:
                     return await self._check_conditions()
                 await anyio.sleep(delay)
+        if self._failure is not None:
+            raise self._failure
         msg = (
             f"{self._object} has been locked by other processes for {LOCK_TIMEOUT:g} s: end them, "
             "or choose another folder"
@@ -76,17 +80,19 @@ class ClaimLock:
         for _ in range(2):
             try:
                 self._etag = await self._writer.put(self._object, self._data, etag=replaced)
-            except (AWSError, NoAnswerError, ThrottledError, ResourceMissingError) as exc:
-                if isinstance(exc, AWSError) and exc.code == _NOT_IMPLEMENTED:
-                    self._writer.give_up_conditions()
-                    continue
-                if isinstance(exc, AWSError) and not is_precondition_failed(exc):
+            except (NoAnswerError, ThrottledError) as exc:
+                self._failure = exc  # perhaps the lock was written
+            except (AWSError, ResourceMissingError) as exc:
+                # The lock to be replaced may be gone; without one, the bucket is missing.
+                gone = isinstance(exc, ResourceMissingError) and replaced
+                if not gone and not is_precondition_failed(exc):
                     raise
             else:
                 return
             found = await read_claim(self._store, self._object)
             if found is None:
                 return
+            self._failure = None
             if isinstance(found, FoundClaim):
                 if found.claim.owner == self._owner:  # the answer was lost
                     self._etag = found.etag

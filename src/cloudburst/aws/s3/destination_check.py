@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT
+from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT, is_precondition_failed
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -58,19 +58,24 @@ async def check_destination(
     """Check that a folder in S3 can be written to, and return the result.
 
     An empty object is written in the folder, described by S3 and deleted, unless ``write`` is
-    false.
+    false. It is written with ``If-None-Match``, as videos are: some stores refuse that.
 
     Raises:
         ConfigurationError: The store does not report the SHA-256 of objects.
         ResourceMissingError: The bucket does not exist.
         AccessDeniedError: The credentials do not have permission to write.
+        AWSError: The store does not have conditional writes.
         CloudburstError: S3 refuses a request for another reason.
     """
     region = await store.bucket_region(prefix.bucket)
     if not write:
         return DestinationCheck(prefix=prefix, region=region, tried=False)
     async with _empty_object(store, prefix) as probe:
-        await store.put_small(probe.location, b"")
+        try:
+            await store.put_small(probe.location, b"", new=True)
+        except AWSError as exc:  # the answer to the first request was lost: no other has this key
+            if not is_precondition_failed(exc):
+                raise
         info = await store.head(probe.location)
     if info.sha256 != _SHA256_OF_NOTHING:
         msg = (

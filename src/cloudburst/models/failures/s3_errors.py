@@ -106,6 +106,16 @@ S3_ERRORS: tuple[Failure, ...] = (
     ),
     Failure(
         evidence=Evidence.ERROR_CODE,
+        patterns=("NotImplemented",),
+        contexts=_CALLS,
+        error=AWSError,
+        remedy=Remedy.FIX_SETUP,
+        meaning="the store does not have a function of S3 that runs need",
+        action="use S3, or a store with conditional writes (If-None-Match) and SHA-256 checksums",
+        source=_SOURCE,
+    ),
+    Failure(
+        evidence=Evidence.ERROR_CODE,
         patterns=("412",),
         contexts=("head_object",),
         error=AWSError,
