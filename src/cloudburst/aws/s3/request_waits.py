@@ -37,20 +37,22 @@ class RequestWaits:
         """Call a function again while credentials have expired, or S3 is busy, for a limited time.
 
         All functions of the run share the time for the credentials. While they are refused, the
-        function must make a request to S3, so that its success shows that they are accepted.
+        function must make a request to S3, so that its success shows that they are accepted. The
+        time for a busy S3 begins with its first failure, and again after a wait for credentials.
 
         Raises:
             CloudburstError: The last error of the function.
         """
-        start, delays = anyio.current_time(), TRANSFER_BACKOFF.delays()
+        busy_since, delays = math.inf, TRANSFER_BACKOFF.delays()
         while True:
             try:
                 result = await call()
             except CredentialsError as exc:
-                end = self._end_of_wait(store, exc)
+                end, busy_since = self._end_of_wait(store, exc), math.inf
                 error: CloudburstError = exc
             except (ThrottledError, NoAnswerError) as exc:
-                end, error = start + TRANSFER_TIMEOUT, exc
+                busy_since = min(busy_since, anyio.current_time())
+                end, error = busy_since + TRANSFER_TIMEOUT, exc
             else:
                 self._refused_at = None
                 return result
