@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from anyio import to_thread
@@ -13,6 +14,7 @@ from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.aws.s3.request_waits import RequestWaits
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
@@ -218,9 +220,11 @@ class S3Film:
             CloudburstError: A video is missing, or S3 refuses a request.
         """
         found: dict[RemoteLocation, RemoteFile] = {}
+        waits = RequestWaits()
 
         async def find(video: S3Object) -> None:
-            found[video] = (await self._store.head(video)).remote_file(video)
+            info = await waits.repeat(self._store, partial(self._store.head, video))
+            found[video] = info.remote_file(video)
 
         await for_each(videos, find, at_once=_MAX_REQUESTS)
         return found

@@ -16,12 +16,29 @@ from cloudburst import (
     Status,
     local,
 )
+from cloudburst.aws.client.operations import MAX_ATTEMPTS
 from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, film_request
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import S3Object
+from cloudburst.models.scene import Video
+from cloudburst.s3_film import claimed_s3_film
+from cloudburst.testing import s3_fault
 from support.emulator_calls import client as aws
 from support.film_scenes import sine, write_sound
-from support.s3_account import BUCKET, account, content, keys, obj, operations, put, settings_of
+from support.s3_account import (
+    BUCKET,
+    account,
+    content,
+    keys,
+    obj,
+    open_store,
+    operations,
+    put,
+    settings_of,
+)
+from support.short_waits import repeat_quickly
 from support.video_probe import probe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -148,3 +165,32 @@ async def test_the_folder_of_the_film_is_checked_before_anything_starts(emulator
                 scenes, to=f"s3://{BUCKET}/other/", film="s3://none-such/film.mp4"
             )
     assert not [key for key in keys(emulator) if key.startswith("other/")]
+
+
+async def test_a_busy_store_does_not_cost_the_film(emulator, state, monkeypatch):
+    repeat_quickly(monkeypatch)
+    video, film = obj("busy/one.mp4"), obj("busy/film.mp4")
+    put(emulator, video)
+    made = []
+
+    async def on_worker(wanted, remote, _):
+        made.extend(remote.version(part.video) for part in wanted.parts)
+
+    async with (
+        open_store(emulator) as store,
+        claimed_s3_film(
+            store,
+            FilmRequest(path=film),
+            [ChapterSource("one", "One", None)],
+            {},
+            run="r",
+            overwrite=False,
+            resume=False,
+            private_inputs=False,
+            on_lost=pytest.fail,
+        ) as maker,
+    ):
+        emulator.add_fault(s3_fault("slow down", "HeadObject", times=2 * MAX_ATTEMPTS))
+        finished = Video(scene="one", path=video, task="", size=7, sha256="f" * 64, seconds=1.0)
+        assert await maker.make([finished], print, on_worker) == (film, False)
+    assert len(made) == 1
