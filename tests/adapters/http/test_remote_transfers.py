@@ -227,6 +227,19 @@ class TestFaults:
         with pytest.raises(UploadError, match="no longer there"):
             await run.renderer.upload(scene, COVER, remote=run.remote)
 
+    async def test_an_input_that_a_worker_cannot_reach_is_tried_on_another_one(
+        self, run, folder, monkeypatch
+    ):
+        monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.1)
+        with account() as other:  # its faults end with it
+            async with open_store(other) as store:
+                alone = Run(store, other, folder, run.renderer)
+                scene = await alone.scene(picture=uuid.uuid4().hex.encode())
+                other.add_fault(s3_fault("dropped", "GetObject", times=None, presigned=True))
+                with pytest.raises(UploadError) as caught:
+                    await run.renderer.upload(scene, COVER, remote=alone.remote)
+        assert caught.value.retryable
+
     async def test_a_job_that_the_worker_has_deleted(self, run):
         scene = await run.scene()
         video = await run.encode(scene)
@@ -323,7 +336,21 @@ class TestWebServers:
             with pytest.raises(UploadError) as caught:
                 await self.upload(run, url)
         assert str(caught.value) == f"audio: {url}: HTTP 503 SlowDown"
+        assert not caught.value.retryable
         assert len(server.heads) > 2
+
+    async def test_that_cannot_be_reached_are_errors_of_the_scene(
+        self, run, authority, monkeypatch
+    ):
+        monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.1)
+
+        async def close(_):
+            pass
+
+        async with web_server(authority, close) as (_, url):
+            with pytest.raises(UploadError) as caught:
+                await self.upload(run, url)
+        assert not caught.value.retryable
 
     async def test_private_addresses_need_the_setting(self, run, authority):
         run.remote = S3RemoteFiles(run.store, run="r", inputs=run.inputs, fingerprints={})

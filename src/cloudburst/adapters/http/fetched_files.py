@@ -11,8 +11,8 @@ import anyio
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.transfer_requests import request_transfer
 from cloudburst.adapters.http.transfer_retries import TransferFailedError
-from cloudburst.errors import UploadError, WorkerDiskFullError
-from cloudburst.models.locations import RemoteLocation
+from cloudburst.errors import Remedy, UploadError, WorkerDiskFullError
+from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.transfers import FetchEvent, TransferFailure, TransferProblem
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.text import printable_line
@@ -98,7 +98,11 @@ class FetchedFiles:
             if exc.failure.problem is TransferProblem.NO_SPACE:
                 msg = f"the worker's disk is full: {printable_line(exc.failure.reason)}"
                 raise WorkerDiskFullError(msg) from exc
-            raise file.error(exc.failure) from exc
+            error = file.error(exc.failure)
+            in_s3 = isinstance(file.location, S3Object)
+            if in_s3 and exc.failure.problem is TransferProblem.UNREACHABLE:
+                error.remedy = Remedy.OTHER_WORKER  # the fault lies in the network of this one
+            raise error from exc
         except UploadError as exc:
             raise file.error_because(str(exc)) from exc
         assert event.sha256 is not None, "an event without a failure is the last one by its hash"
