@@ -142,5 +142,38 @@ async def test_a_run(run, protocol):
     assert not re.search("X-Amz-Signature=[0-9a-f]|do-not-show", shown)
 
 
+async def test_an_object_names_the_inputs_of_which_it_is_made(run):
+    """A picture on this machine is replaced after the check, before it is sent."""
+    emulator, _, make_scene, _, _ = run
+    files = make_scene("one", seconds=0.1)
+    picture = anyio.Path(files["image_path"])
+    first = await picture.read_bytes()
+    second = await read(make_scene("two", color="gold")["image_path"])
+
+    class Replacing(HonestWorker):
+        async def behave(self, request: Request) -> Reply:
+            if request.route == "GET health":
+                await picture.write_bytes(second)
+            return await super().behave(request)
+
+    async def render(worker: Worker) -> tuple[str, ...]:
+        async with (
+            serving(worker) as served,
+            Client(
+                endpoints(served.url, key=KEY),
+                settings=settings_of(emulator),
+                timeouts=Timeouts(settle=0.0),
+            ) as client,
+        ):
+            report = await client.render_all([files], to=f"s3://{BUCKET}/changed/", resume=True)
+        report.raise_for_failures()
+        return report.skipped
+
+    assert await render(Replacing()) == ()
+    assert await render(HonestWorker()) == ("one",), "made of the second picture"
+    await picture.write_bytes(first)
+    assert await render(HonestWorker()) == ()
+
+
 async def read(path: str) -> bytes:
     return await anyio.Path(path).read_bytes()

@@ -134,8 +134,8 @@ class SceneContext(AttemptContext):
             video: The video, with its final path.
             attempt: Attempt that made the video.
             inputs: Hashes of the files of which the video is made, by role, such as image or
-                audio. If a file has changed since the run began, the journal gets the fingerprint
-                of the changed files, and a warning is logged.
+                audio. If a file has changed since the run began, the journal and the object in S3
+                get the fingerprint of the changed files, and a warning is logged.
             download_began: Time at which the download began, on anyio's clock.
         """
         made_of = self.fingerprint
@@ -149,6 +149,8 @@ class SceneContext(AttemptContext):
                 "they were when they were sent",
                 self.scene.name,
             )
+        if self.remote is not None:
+            self.remote.note_fingerprint(self.scene.name, made_of)
         if self.writer is not None:
             download = PhaseSpan("download", download_began, anyio.current_time())
             spans = [*attempt.spans, download]

@@ -109,6 +109,10 @@ class RemoteFiles(Protocol):
         """
         ...
 
+    def note_fingerprint(self, scene: str, fingerprint: str) -> None:
+        """Note the fingerprint of what the video of a scene is made of, before its delivery."""
+        ...
+
     async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
         """Return a request that gets the checked version of an input, with a freshly signed URL.
 

@@ -43,8 +43,8 @@ class S3RemoteFiles:
             store: Objects in S3; ``None`` if the run has only files on web servers.
             run: Name of the run.
             inputs: Input files as they were checked before the run.
-            fingerprints: Fingerprint of each scene by its name; it is read when a video is
-                delivered.
+            fingerprints: Fingerprint of each scene by its name, for videos about which
+                `note_fingerprint` says nothing else; it is read when a video is delivered.
             overwrite: True if the run may replace any object.
             replaceable: Objects that the run may replace even if ``overwrite`` is false.
             private_inputs: True if URLs of inputs may lead to addresses that are not public.
@@ -59,12 +59,18 @@ class S3RemoteFiles:
         self._replaceable = frozenset(replaceable)
         self._private_inputs = private_inputs
         self._max_input_bytes = max_input_bytes
+        self._made_of: dict[str, str] = {}
+        """Fingerprints of what videos are made of, by the name of the scene."""
         self._signed: set[S3Object] = set()
         self._waits = RequestWaits()
 
     def version(self, location: RemoteLocation) -> str:
         """Return the version of an input that was checked before the run."""
         return self._inputs[location].version
+
+    def note_fingerprint(self, scene: str, fingerprint: str) -> None:
+        """Note the fingerprint of what the video of a scene is made of, before its delivery."""
+        self._made_of[scene] = fingerprint
 
     async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
         """Return a request that gets the checked version of an input.
@@ -120,7 +126,7 @@ class S3RemoteFiles:
             metadata=object_metadata(
                 run=self._run,
                 scene=scene,
-                fingerprint=self._fingerprints.get(scene, ""),
+                fingerprint=self._made_of.get(scene) or self._fingerprints.get(scene, ""),
                 sha256=sha256,
             ),
             scene=scene,
