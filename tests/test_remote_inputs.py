@@ -318,6 +318,16 @@ def test_servers_without_sizes_and_ranges(store: RemoteStore) -> None:
     assert "an empty file" in faults(store, scene())[0]
 
 
+@pytest.mark.parametrize("without_size", [False, True])
+def test_subtitles_of_which_a_server_sends_only_the_start(
+    store: RemoteStore, without_size: bool
+) -> None:
+    store.only_starts, store.without_size = True, without_size
+    at = store.put("long.lrc", b"[00:01.00]words\n" * 6000)
+    found = faults(store, scene(subtitle=str(at)))[0]
+    assert "more than 65,536 bytes on a server that does not send parts of files" in found
+
+
 def test_missing_credentials_end_the_check(store: RemoteStore) -> None:
     at = S3Object(BUCKET, "a.png")
     store.broken[at] = CredentialsError("no credentials")

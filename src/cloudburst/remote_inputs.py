@@ -144,16 +144,20 @@ class RemoteInputs:
         """
         content = bytearray()
         while True:
-            end = min(len(content) + block, limit + 1)
-            answer = self.read(location, len(content), end)
+            start = len(content)
+            end = min(start + block, limit + 1)
+            answer = self.read(location, start, end)
             content += answer.data
             size = answer.file.size
+            if start and not answer.data:
+                found = f"more than {start:,} bytes on a server that does not send parts of files"
+                raise InvalidInputError(found, "a server with ranges, or a smaller file")
             if len(content) > limit or (size or 0) > limit:
                 raise InvalidInputError("a larger file", f"at most {limit:,} bytes")
             if len(content) < end if size is None else len(content) >= size:
                 break
             if not answer.data:
-                raise InvalidInputError("a file whose end is missing", "the whole file")
+                raise InvalidInputError("an empty answer", "the whole file")
         return bytes(content)
 
     def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
