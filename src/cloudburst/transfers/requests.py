@@ -158,16 +158,22 @@ def entity_tag(response: httpx.Response) -> str | None:
 
 
 def check_version(response: httpx.Response, headers: Mapping[str, str]) -> None:
-    """Check that an answer has the ETag that the request asks for with ``If-Match``.
+    """Check that an answer has the ETag, or the date, for which the request asks.
 
-    Servers may ignore that header.
+    Servers may ignore ``If-Match`` and ``If-Unmodified-Since``.
 
     Raises:
-        TransferError: The ETag is another one.
+        TransferError: The file is another version.
     """
-    wanted = next((value for name, value in headers.items() if name.lower() == "if-match"), None)
-    if wanted is not None and entity_tag(response) != wanted:
-        reason = "the server ignores If-Match and sends another version of the file"
+    wanted = {name.lower(): value for name, value in headers.items()}
+    etag, date = wanted.get("if-match"), wanted.get("if-unmodified-since")
+    ignored = ""
+    if etag is not None and entity_tag(response) != etag:
+        ignored = "If-Match"
+    elif date is not None and response.headers.get("Last-Modified", date) != date:
+        ignored = "If-Unmodified-Since"
+    if ignored:
+        reason = f"the server ignores {ignored} and sends another version of the file"
         raise transfer_error(TransferProblem.CHANGED, reason, status=response.status_code)
 
 

@@ -308,6 +308,12 @@ class TestWebServers:
             await self.upload(run, url, modified=LAST_MODIFIED)
         assert f"if-unmodified-since: {LAST_MODIFIED}".encode().lower() in server.heads[0].lower()
 
+    async def test_that_ignore_the_date_for_which_they_are_asked(self, run, authority):
+        head = servers.OK + b"Last-Modified: Fri, 27 Nov 2026 10:00:00 GMT\r\n"
+        async with web_server(authority, servers.answer(head)) as (_, url):
+            with pytest.raises(UploadError, match=r"changed since .* ignores If-Unmodified"):
+                await self.upload(run, url, modified=LAST_MODIFIED)
+
     @pytest.mark.parametrize(
         ("handler", "problem"),
         [
