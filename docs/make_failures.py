@@ -15,6 +15,7 @@ BEGIN = "<!-- The tables are made by docs/make_failures.py. -->"
 HEAD = "| match | remedy | what it means | what to do |\n|---|---|---|---|"
 HEADINGS = {
     Evidence.ERROR_CODE: "Error codes of AWS",
+    Evidence.DENIAL: "Messages of `AccessDenied`",
     Evidence.PLACEMENT_REASON: "Reasons in the `failures` of RunTask",
     Evidence.STOP_CODE: "The `stopCode` of a task",
     Evidence.STOPPED_REASON: "The `stoppedReason` of a task, or the `reason` of a container",

@@ -62,6 +62,9 @@ def found(row, text):
         Evidence.ERROR_CODE: lambda: classify_api_error(
             text, "", 400, operation=on or "describe_tasks"
         ),
+        Evidence.DENIAL: lambda: classify_api_error(
+            "AccessDenied", text, 403, operation="put_object"
+        ),
         Evidence.PLACEMENT_REASON: lambda: classify_placement_failure([text], capacity=on),
         Evidence.STOP_CODE: lambda: classify_stop(text, [], []),
         Evidence.STOPPED_REASON: lambda: classify_stop("TaskFailedToStart", [text], []),

@@ -18,6 +18,7 @@ from cloudburst.aws.setup.destroy_account import DestroyReport
 from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
+from cloudburst.aws.setup.s3_statements import check_key_arn
 from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.output import advice_text, print_output, safe_text, write_line
 from cloudburst.compat import read_settings
@@ -67,6 +68,7 @@ def init_command(
         list[Purpose] | None, Parameter(name="--policy", negative=(), consume_multiple=True)
     ] = None,
     s3: Annotated[list[str] | None, Parameter(name="--s3", negative=())] = None,
+    s3_key: Annotated[list[str] | None, Parameter(name="--s3-key", negative=())] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Set up an AWS account for rendering on Fargate, and write its settings to .env.
@@ -112,14 +114,20 @@ def init_command(
     s3
         Folder BUCKET/PREFIX in S3 that runs will use, for inputs or videos; repeat the option for
         several. An empty object is written there and deleted. With --policy: also allow its use.
+    s3_key
+        With --policy and --s3: ARN of the key of KMS with which a bucket is encrypted; repeat the
+        option for several. The policy also allows its use through S3.
     as_json
         Print the report as JSON.
     """
     settings = _with_image(read_settings(), image)
     folders = tuple(map(_s3_folder, s3 or ()))
+    keys = tuple(map(_s3_key, s3_key or ()))
+    if keys and not (folders and purposes is not None):
+        raise ConfigurationError("--s3-key without --policy and --s3; expected all three")
     if purposes is not None:
         document = anyio.run(
-            partial(policy, settings, purposes=purposes or [Purpose.RUN], s3=folders)
+            partial(policy, settings, purposes=purposes or [Purpose.RUN], s3=folders, s3_keys=keys)
         )
         write_line(json.dumps(document, indent=2))
         return 0
@@ -166,6 +174,13 @@ def _s3_folder(text: str) -> S3Prefix:
         return parse_s3_prefix(text if is_s3(text) else f"s3://{text}")
     except ValueError as exc:
         raise ConfigurationError(f"--s3: {exc}") from exc
+
+
+def _s3_key(text: str) -> str:
+    try:
+        return check_key_arn(text)
+    except ValueError as exc:
+        raise ConfigurationError(f"--s3-key: {exc}") from exc
 
 
 def _print_wait(console: Console, line: str) -> None:

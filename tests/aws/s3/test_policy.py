@@ -10,21 +10,26 @@ from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.setup.permissions import Purpose, policy_document
 from cloudburst.emulator.s3.requests import ACTIONS
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 from support.s3_account import fetch, put, send, sha256
 
 pytestmark = pytest.mark.anyio
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
+OTHER_KEY = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1234"
 SETTINGS = Settings(_env_file=None)
 
 
-def statements(purpose, *folders, region="us-east-1"):
-    document = policy_document(SETTINGS, [purpose], region=region, account="1", s3=folders)
+def statements(purpose, *folders, region="us-east-1", keys=()):
+    document = policy_document(
+        SETTINGS, [purpose], region=region, account="1", s3=folders, s3_keys=keys
+    )
     return {
         one["Sid"]: one
         for one in document["Statement"]
-        if all(action.startswith("s3:") for action in one["Action"])
+        if all(action.startswith(("s3:", "kms:")) for action in one["Action"])
     }
 
 
@@ -83,3 +88,19 @@ async def test_the_actions_of_init_are_those_of_the_check(emulator, store, folde
     }
     used = {f"s3:{ACTIONS.get(call.operation, call.operation)}" for call in emulator.calls[since:]}
     assert used == allowed
+
+
+@pytest.mark.parametrize("purpose", [Purpose.RUN, Purpose.INIT])
+def test_keys_of_kms_may_be_used_through_s3_only(purpose):
+    found = statements(purpose, S3Prefix("in", ""), keys=[KEY, OTHER_KEY, KEY])["UseS3Keys"]
+    assert found["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert found["Resource"] == [KEY, OTHER_KEY]
+    assert found["Condition"] == {"StringLike": {"kms:ViaService": "s3.*"}}
+    assert "UseS3Keys" not in statements(purpose, S3Prefix("in", ""))
+
+
+@pytest.mark.parametrize("alias", ["films-abc-s3alias", "films--ol-s3"])
+@pytest.mark.parametrize("purpose", [Purpose.RUN, Purpose.INIT])
+def test_an_alias_of_an_access_point_is_refused(purpose, alias):
+    with pytest.raises(ConfigurationError, match=rf"^s3://{alias}/a/: .*name its bucket"):
+        statements(purpose, S3Prefix(alias, "a/"))

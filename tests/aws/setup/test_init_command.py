@@ -11,6 +11,8 @@ from cloudburst.cli.init import init_command
 from cloudburst.errors import ConfigurationError
 from support.setup_accounts import HERE, writes
 
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
+
 
 @pytest.fixture
 def cloudburst(emulator, monkeypatch, tmp_path, capsys):
@@ -74,6 +76,11 @@ def test_set_up_look_again_and_take_away(cloudburst, emulator, tmp_path):
         (["--policy", "init"], "ecs:CreateCluster", "ecs:RunTask"),
         (["--policy", "run", "doctor"], "iam:SimulatePrincipalPolicy", "ecs:CreateCluster"),
         (["--policy", "run", "--s3", "films/out"], "s3:PutObject", "ecs:CreateCluster"),
+        (
+            ["--policy", "run", "--s3", "films/out", "--s3-key", KEY],
+            "kms:Decrypt",
+            "ecs:CreateCluster",
+        ),
     ],
 )
 def test_a_policy_is_json_and_changes_nothing(cloudburst, emulator, arguments, there, not_there):
@@ -97,5 +104,11 @@ def test_options_that_contradict_each_other_are_told(cloudburst):
         cloudburst("--from", "home")
     with pytest.raises(ConfigurationError, match="--s3: not the name of a bucket"):
         cloudburst("--s3", "My Films/")
+    for wrong in ("alias/films", KEY.replace(":key/", ":alias/"), f"{KEY}\n"):
+        with pytest.raises(ConfigurationError, match="--s3-key: not the ARN of a key of KMS"):
+            cloudburst("--policy", "--s3", "films", "--s3-key", wrong)
+    for lone in (["--policy"], ["--s3", "films"]):
+        with pytest.raises(ConfigurationError, match="--s3-key without --policy and --s3"):
+            cloudburst(*lone, "--s3-key", KEY)
     with pytest.raises(ConfigurationError, match="--s3 with --destroy"):
         cloudburst("--s3", "films", "--destroy")

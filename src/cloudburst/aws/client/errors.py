@@ -70,6 +70,12 @@ def error_code_of(error: BaseException) -> str:
     return _codes(cause)[0] if isinstance(cause, ClientError) else ""
 
 
+def error_detail_of(error: BaseException, member: str) -> str:
+    """Return a member of AWS's error response, such as ``Message``; empty if there is none."""
+    cause = error.__cause__
+    return _detail(cause, member) if isinstance(cause, ClientError) else ""
+
+
 def headers_of(error: BaseException) -> Mapping[str, str]:
     """Return the headers of AWS's response from which an error was translated.
 

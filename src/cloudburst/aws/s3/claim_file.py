@@ -18,6 +18,7 @@ from cloudburst.aws.client.responses import BODY_TOO_LARGE
 from cloudburst.aws.s3.answers import ObjectRange
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.errors import AWSError, ResourceMissingError
+from cloudburst.models.failures import OBJECT_ARCHIVED
 from cloudburst.models.locations import S3Object
 from cloudburst.text import printable_line
 
@@ -91,7 +92,7 @@ async def read_claim(store: ObjectStore, location: S3Object) -> FoundClaim | Unr
     except ResourceMissingError:
         return None
     except AWSError as exc:
-        if exc.code != BODY_TOO_LARGE:
+        if exc.code not in {BODY_TOO_LARGE, OBJECT_ARCHIVED}:
             raise
         info = await store.find(location)
         return None if info is None else UnreadableClaim(location=location, etag=info.etag)

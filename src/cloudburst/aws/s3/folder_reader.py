@@ -6,14 +6,18 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.client.errors import error_code_of
+from cloudburst.aws.client.errors import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
+from cloudburst.models import failures
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import RangeAnswer
+from cloudburst.text import printable_line
 
+_MAX_PLACE_CHARS = 40
+"""Maximum length of the name of an archive that is shown, in characters."""
 _NO_SUCH_KEY = "NoSuchKey"
 """Error code of S3 for an object that does not exist in a bucket that does."""
 
@@ -69,11 +73,29 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
             raise InvalidInputError("no such object") from exc
         raise InvalidInputError("no such bucket", "the name of a bucket that exists") from exc
     except AccessDeniedError as exc:
-        if isinstance(location, S3Object):
-            needed = "the permission s3:GetObject, and s3:ListBucket to see if it is missing"
-        else:
-            needed = "the permission s3:ListBucket"
-        raise InvalidInputError("no permission to read it", needed) from exc
+        raise _denied(location, error_detail_of(exc, "Message")) from exc
     except AWSError as exc:
+        if exc.code == failures.OBJECT_ARCHIVED:
+            place = error_detail_of(exc, "AccessTier") or error_detail_of(exc, "StorageClass")
+            found = f"archived ({printable_line(place, _MAX_PLACE_CHARS)})" if place else "archived"
+            raise InvalidInputError(found, "an object that was restored") from exc
         reason = str(exc).removeprefix(f"{location}: ")
         raise InvalidInputError(reason, "an object that S3 sends") from exc
+
+
+def _denied(location: S3Object | S3Prefix, message: str) -> InvalidInputError:
+    """Return the error for denied access, with the reason in S3's message if it has one."""
+    reason = failures.classify_denial(message)
+    if reason is failures.KEY_DENIED:
+        return InvalidInputError(
+            f"no permission to use its key of KMS ({printable_line(message)})",
+            "the permission kms:Decrypt for the key (cloudburst init --policy --s3-key KEY)",
+        )
+    if reason is not None:
+        found = f"no permission to read it: {reason.meaning} ({printable_line(message)})"
+        return InvalidInputError(found, "an object that its policies permit to read")
+    if isinstance(location, S3Object):
+        needed = "the permission s3:GetObject, and s3:ListBucket to see if it is missing"
+    else:
+        needed = "the permission s3:ListBucket"
+    return InvalidInputError("no permission to read it", needed)

@@ -43,6 +43,7 @@ async def policy(
     *,
     purposes: Iterable[Purpose] = (Purpose.RUN,),
     s3: Sequence[S3Prefix] = (),
+    s3_keys: Sequence[str] = (),
     session: Any = None,
 ) -> dict[str, Any]:
     """Return the IAM policy document with the least permissions for the given purposes.
@@ -54,6 +55,7 @@ async def policy(
         settings: Region, credentials, and names of the resources.
         purposes: Purposes of the policy.
         s3: Folders in S3 that runs use.
+        s3_keys: ARNs of the keys of KMS with which objects in these folders are encrypted.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
     """
     async with open_aws(settings, session=session) as aws:
@@ -75,6 +77,7 @@ async def policy(
             roles=roles,
             caller=caller,
             s3=s3,
+            s3_keys=s3_keys,
         )
 
 
@@ -87,6 +90,7 @@ def policy_document(
     roles: Sequence[str] = (),
     caller: str = "",
     s3: Sequence[S3Prefix] = (),
+    s3_keys: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the IAM policy document for an account and region, without a call to AWS.
 
@@ -99,11 +103,19 @@ def policy_document(
         caller: ARN of the caller; if it is a role, the policy for ``doctor`` allows reading that
             role.
         s3: Folders in S3 that runs use.
+        s3_keys: ARNs of the keys of KMS with which objects in these folders are encrypted.
     """
     found: dict[str, Statement] = {}
     for purpose in purposes:
         for statement in statements(
-            settings, purpose, region=region, account=account, roles=roles, caller=caller, s3=s3
+            settings,
+            purpose,
+            region=region,
+            account=account,
+            roles=roles,
+            caller=caller,
+            s3=s3,
+            s3_keys=s3_keys,
         ):
             known = found.get(statement.sid, statement)
             resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
@@ -126,6 +138,7 @@ def statements(
     roles: Sequence[str] = (),
     caller: str = "",
     s3: Sequence[S3Prefix] = (),
+    s3_keys: Sequence[str] = (),
 ) -> tuple[Statement, ...]:
     """Return the IAM statements for one purpose; the arguments are those of `policy_document`.
 
@@ -135,9 +148,10 @@ def statements(
     arns = ResourceArns(settings, region, account, roles, caller)
     match purpose:
         case Purpose.RUN:
-            return (*run_statements(settings, arns), *s3_run_statements(s3, region))
+            return (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
         case Purpose.INIT:
-            return (*init_statements(settings, arns), *s3_init_statements(s3, region))
+            s3_statements = s3_init_statements(s3, region, keys=s3_keys)
+            return (*init_statements(settings, arns), *s3_statements)
         case Purpose.DESTROY:
             return destroy_statements(arns)
         case Purpose.DOCTOR:

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.aws.setup.statements import Statement
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
+from cloudburst.text import short_repr
 
 _ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
 """Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
 IAM user guide (2026-11)."""
+_KEY_ARN = re.compile(
+    r"arn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,32}:[0-9]{12}:key/[A-Za-z0-9-]{1,64}", re.ASCII
+)
+_ALIAS_ENDS = ("-s3alias", "--ol-s3")
+"""Ends of the aliases of access points, with which no name of a bucket ends ("General purpose
+bucket naming rules", Amazon S3 User Guide, 2026-11)."""
 
 
-def s3_run_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statement, ...]:
+def check_key_arn(text: str) -> str:
+    """Return the ARN of a key of KMS. Raises ``ValueError`` if a text is none."""
+    if not _KEY_ARN.fullmatch(text):
+        example = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+        msg = f"not the ARN of a key of KMS: {short_repr(text)}; expected one such as {example}"
+        raise ValueError(msg)
+    return text
+
+
+def s3_run_statements(
+    folders: Iterable[S3Prefix], region: str, *, keys: Sequence[str] = ()
+) -> tuple[Statement, ...]:
     """Return the statements for runs with inputs or videos in these folders of S3.
 
     The actions are those of "Required permissions for Amazon S3 API operations", Amazon S3 User
     Guide (2026-11): a multipart upload needs ``PutObject``, and HEAD requests need ``GetObject``.
+
+    Args:
+        folders: The folders.
+        region: Region of the caller, which determines the partition in the ARNs.
+        keys: ARNs of the keys of KMS with which their objects are encrypted.
+
+    Raises:
+        ConfigurationError: A folder is named by the alias of an access point.
     """
     known = tuple(folders)
     if not known:
@@ -41,13 +69,17 @@ def s3_run_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Stateme
         ),
         _delete_claims_statement(known, region),
         *lists,
+        *_key_statements(keys),
     )
 
 
-def s3_init_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statement, ...]:
+def s3_init_statements(
+    folders: Iterable[S3Prefix], region: str, *, keys: Sequence[str] = ()
+) -> tuple[Statement, ...]:
     """Return the statements for the check by ``init``, which writes an empty object.
 
-    It asks S3 about the object with a HEAD request, and deletes it.
+    It asks S3 about the object with a HEAD request, and deletes it. Arguments and errors are those
+    of `s3_run_statements`.
     """
     known = tuple(folders)
     if not known:
@@ -59,6 +91,25 @@ def s3_init_statements(folders: Iterable[S3Prefix], region: str) -> tuple[Statem
             resources=tuple(_metadata(folder, region) for folder in known),
         ),
         _delete_claims_statement(known, region),
+        *_key_statements(keys),
+    )
+
+
+def _key_statements(keys: Sequence[str]) -> tuple[Statement, ...]:
+    """Return the statement for the keys of KMS, which permits their use by requests to S3 only.
+
+    Reads need ``Decrypt``, writes ``GenerateDataKey``, and multipart uploads both: "PutObject",
+    "HeadObject" and "CreateMultipartUpload", Amazon S3 API reference (2026-11).
+    """
+    if not keys:
+        return ()
+    return (
+        Statement(
+            sid="UseS3Keys",
+            actions=("kms:Decrypt", "kms:GenerateDataKey"),
+            resources=tuple(dict.fromkeys(keys)),
+            conditions={"StringLike": {"kms:ViaService": "s3.*"}},
+        ),
     )
 
 
@@ -79,6 +130,12 @@ def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Stat
 
 
 def _bucket(folder: S3Prefix, region: str) -> str:
+    if folder.bucket.endswith(_ALIAS_ENDS):
+        msg = (
+            f"{folder}: the alias of an access point, which policies cannot name: name its bucket, "
+            "and allow the same actions for the ARN of the access point, too"
+        )
+        raise ConfigurationError(msg)
     return f"arn:{partition(region)}:s3:::{folder.bucket}"
 
 

@@ -23,6 +23,12 @@ from cloudburst.models.failures.placement import (
     PLACEMENT_REASONS,
     ROLE_NOT_READY_AT_LAUNCH,
 )
+from cloudburst.models.failures.s3_errors import (
+    DENIALS,
+    KEY_DENIED,
+    OBJECT_ARCHIVED,
+    POLICY_DENIED,
+)
 from cloudburst.models.failures.stops import (
     EXIT_CODES,
     GENERIC_STOP_CODES,
@@ -32,8 +38,11 @@ from cloudburst.models.failures.stops import (
 )
 
 __all__ = [
+    "KEY_DENIED",
     "KEY_REFUSED",
     "NO_SUCH_TASK",
+    "OBJECT_ARCHIVED",
+    "POLICY_DENIED",
     "ROLE_NOT_READY_AT_LAUNCH",
     "ROLE_NOT_READY_AT_START",
     "TABLE",
@@ -43,6 +52,7 @@ __all__ = [
     "Failure",
     "Remedy",
     "classify_api_error",
+    "classify_denial",
     "classify_exception",
     "classify_http_status",
     "classify_placement_failure",
@@ -53,6 +63,7 @@ __all__ = [
 
 TABLE: tuple[Failure, ...] = (
     *API_ERRORS,
+    *DENIALS,
     *PLACEMENT_REASONS,
     *STOP_CODES,
     *STOPPED_REASONS,
@@ -63,6 +74,8 @@ TABLE: tuple[Failure, ...] = (
 )
 """Rows of the failure table, in the order in which they are tried; the first match counts."""
 
+_ACCESS_DENIED = "AccessDenied"
+"""Error code of S3, STS and IAM for a lack of permission."""
 _STOP_EXIT_CODE_RANKS = {"137": 1, "143": 2}
 """Order in which exit codes of containers are tried: first all codes that are not listed here (rank
 0), then 137 (stopped with SIGKILL), then 143 (stopped with SIGTERM).
@@ -77,8 +90,8 @@ def classify_api_error(
 
     Args:
         code: Error code of AWS, or the code of EC2 that the message quotes in parentheses.
-        message: Message of the error, used only for lack of capacity and exhausted quotas, which
-            have no error codes.
+        message: Message of the error, used only for lack of capacity, exhausted quotas and the
+            reasons for denied access, which have no error codes.
         status: HTTP status of the response.
         operation: Method of the boto client, such as ``run_task``.
         capacity: Capacity provider that RunTask requested; empty for other operations.
@@ -88,11 +101,18 @@ def classify_api_error(
         and (row := _first(PLACEMENT_MESSAGES, message, capacity)) is not None
     ):
         return row
+    if code == _ACCESS_DENIED and (row := classify_denial(message)) is not None:
+        return row
     *exact, no_code, run_task, other = API_ERRORS
     row = _first(exact, code, operation)
     row = row or _first(HTTP_STATUSES, str(status), "aws")
     row = row or _first([no_code, run_task], code, operation)
     return row or other
+
+
+def classify_denial(message: str) -> Failure | None:
+    """Return the row for a message of ``AccessDenied``; ``None`` if it gives no known reason."""
+    return _first(DENIALS, message)
 
 
 def classify_placement_failure(reasons: Sequence[str], *, capacity: str = "") -> Failure:

@@ -15,6 +15,8 @@ class Evidence(StrEnum):
     ERROR_CODE = "error code"
     """Error code of AWS: ``Error.Code`` of the response, or the code of EC2 that its message quotes
     in parentheses."""
+    DENIAL = "message of AccessDenied"
+    """Message of an error of S3 with the code ``AccessDenied``."""
     PLACEMENT_REASON = "reason in `failures`"
     """Reason why no task was started, from a successful response to RunTask."""
     STOP_CODE = "`stopCode`"

@@ -1,4 +1,4 @@
-"""Rows of the failure table for error codes of Amazon S3.
+"""Rows of the failure table for error codes of Amazon S3, and for messages about denied access.
 
 A response to a HEAD request has no body, so botocore takes its HTTP status as the error code.
 """
@@ -28,6 +28,48 @@ _CALLS = (
     "put_object",
 )
 """Calls of a run."""
+
+OBJECT_ARCHIVED = "InvalidObjectState"
+"""Error code of S3 for an object in an archive, which must be restored before it can be read."""
+
+KEY_DENIED = Failure(
+    evidence=Evidence.DENIAL,
+    patterns=("*is not authorized to perform: kms:*",),
+    error=AccessDeniedError,
+    remedy=Remedy.FIX_SETUP,
+    meaning="the credentials may not use the key of KMS with which the bucket or object is "
+    "encrypted",
+    action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX --s3-key KEY "
+    "prints; the policy of a key in another account must also allow them",
+    source="https://github.com/buildkite/docs/pull/2344 (2023-08)",
+)
+"""Row for a lack of permission to use the key of KMS of a bucket or object."""
+POLICY_DENIED = Failure(
+    evidence=Evidence.DENIAL,
+    patterns=("*to perform: s3:*with an explicit deny in a resource-based policy*",),
+    error=AccessDeniedError,
+    remedy=Remedy.FIX_SETUP,
+    meaning="the policy of the bucket denies the request, even if the credentials allow it",
+    action="find out what it demands, such as a header for the encryption or a network",
+    source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User Guide "
+    "(2026-11)",
+)
+"""Row for a request that the policy of a bucket denies."""
+DENIALS = (
+    KEY_DENIED,
+    POLICY_DENIED,
+    Failure(
+        evidence=Evidence.DENIAL,
+        patterns=("*with an explicit deny in *",),
+        error=AccessDeniedError,
+        remedy=Remedy.FIX_SETUP,
+        meaning="a policy denies the request, and no further permission changes that",
+        action="ask the administrator of the policy that the message names",
+        source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User "
+        "Guide (2026-11)",
+    ),
+)
+"""Rows for messages of ``AccessDenied``; without such a message, the row for the code applies."""
 
 S3_ERRORS: tuple[Failure, ...] = (
     Failure(
@@ -75,7 +117,8 @@ S3_ERRORS: tuple[Failure, ...] = (
         error=AccessDeniedError,
         remedy=Remedy.FIX_SETUP,
         meaning="the credentials do not have permission for this bucket or object",
-        action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints",
+        action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints; a "
+        "bucket that is encrypted with a key of KMS also needs --s3-key KEY",
         source=_SOURCE,
     ),
     Failure(
@@ -141,11 +184,22 @@ S3_ERRORS: tuple[Failure, ...] = (
     ),
     Failure(
         evidence=Evidence.ERROR_CODE,
-        patterns=("InvalidObjectState",),
-        error=ResourceMissingError,
+        patterns=(OBJECT_ARCHIVED,),
+        error=AWSError,
         remedy=Remedy.FIX_SETUP,
         meaning="the object is archived",
         action="restore it, or use another storage class",
         source=_SOURCE,
+    ),
+    Failure(
+        evidence=Evidence.ERROR_CODE,
+        patterns=("KMS.*",),
+        error=AWSError,
+        remedy=Remedy.FIX_SETUP,
+        meaning="the key of KMS with which the bucket or object is encrypted cannot be used: it is "
+        "disabled, is being deleted, or does not exist",
+        action="enable the key, or set another one as the default encryption of the bucket",
+        source="https://github.com/localstack/localstack/issues/8422 (2023-06); "
+        "https://github.com/aws/aws-cli/issues/4507 (2019-09)",
     ),
 )

@@ -1,0 +1,173 @@
+"""Kinds of buckets and objects in companies: what works, and what is refused before a run."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from cloudburst.aws.s3 import remote_files
+from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.folder_reader import S3FolderReader
+from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.locations import S3Prefix
+from cloudburst.s3_destination import S3Destination
+from cloudburst.testing import s3_fault
+from support.emulator_calls import client
+from support.s3_account import BUCKET, account, fetch, keys, open_store, put, send, sha256
+
+pytestmark = pytest.mark.anyio
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
+
+
+@pytest.fixture
+def bucket(emulator):
+    name = uuid.uuid4().hex
+    client(emulator, "s3").create_bucket(Bucket=name)
+    return name
+
+
+def encrypt(emulator, bucket, algorithm="aws:kms"):
+    rule = {"SSEAlgorithm": algorithm, "KMSMasterKeyID": KEY}
+    client(emulator, "s3").put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
+    )
+
+
+def deny(emulator, bucket, action, condition):
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": condition,
+    }
+    policy = json.dumps({"Statement": [statement]})
+    client(emulator, "s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
+async def make_videos(store, folder, monkeypatch):
+    """Fetch an input and write two videos, one of them in parts, as a run does."""
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 2)
+    picture = folder.object("a.png")
+    await store.put_small(picture, b"picture")
+    found = await S3FolderReader(store).read(picture, 0, 100)
+    remote = S3RemoteFiles(store, run="r", inputs={picture: found.file}, fingerprints={})
+    async with claim_objects(
+        store, folder, ["a", "b"], run="r", overwrite=False, on_lost=pytest.fail
+    ):
+        assert (await fetch(await remote.fetch_request(picture)))[0] == 200
+        for scene, data in (("a", b"video in a part"), ("b", b"v")):
+            to = folder.object(f"{scene}.mp4")
+            async with remote.delivery(
+                scene, to, size=len(data), sha256=sha256(data), content_type="video/mp4"
+            ) as delivery:
+                sent = [await send(part, data) for part in await delivery.parts()]
+                await delivery.finish([etag for _, _, etag in sent])
+
+
+@pytest.mark.parametrize("algorithm", ["aws:kms", "aws:kms:dsse"])
+async def test_a_bucket_with_a_key_of_kms(emulator, store, bucket, algorithm, monkeypatch):
+    encrypt(emulator, bucket, algorithm)
+    folder = S3Prefix(bucket, "out/")
+    assert await S3Destination(folder, store).find_faults() == []
+    await make_videos(store, folder, monkeypatch)
+    assert keys(emulator, bucket) == ["out/a.mp4", "out/a.png", "out/b.mp4"]
+    assert not (await store.head(folder.object("a.mp4"))).plain_etags
+
+
+async def test_a_bucket_with_locked_objects(emulator, store, monkeypatch):
+    s3 = client(emulator, "s3")
+    s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(
+        Bucket="locked",
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
+        },
+    )
+    folder = S3Prefix("locked", "out/")
+    assert await S3Destination(folder, store).find_faults() == []
+    await make_videos(store, folder, monkeypatch)
+    for name in ("a.mp4", "a.png", "b.mp4"):
+        await store.delete(folder.object(name))  # a delete marker is no object
+    await make_videos(store, folder, monkeypatch)
+    assert keys(emulator, "locked") == ["out/a.mp4", "out/a.png", "out/b.mp4"]
+
+
+@pytest.mark.parametrize("denied", ["kms:GenerateDataKey", "kms:Decrypt"])
+async def test_a_key_that_may_not_be_used_is_a_fault_of_the_folder(denied):
+    with account(denied=frozenset({denied})) as emulator:
+        encrypt(emulator, BUCKET)
+        async with open_store(emulator) as store:
+            [fault] = await S3Destination(S3Prefix(BUCKET, ""), store).find_faults()
+    assert f"{denied} on resource: {KEY}" in fault.found
+    assert "may not use the key of KMS" in fault.found
+    assert "--s3-key KEY" in fault.found
+
+
+async def test_a_disabled_key_is_a_fault_of_the_folder(emulator, store, folder):
+    emulator.add_fault(s3_fault("key disabled", "PutObject"))
+    [fault] = await S3Destination(folder, store).find_faults()
+    assert "KMS.DisabledException" in fault.found
+    assert "enable the key" in fault.found
+
+
+async def test_a_policy_that_denies_objects_is_a_fault_of_the_folder(emulator, store, bucket):
+    deny(emulator, bucket, "s3:PutObject", {"Null": {"aws:SourceVpce": "true"}})
+    [fault] = await S3Destination(S3Prefix(bucket, ""), store).find_faults()
+    assert "with an explicit deny in a resource-based policy" in fault.found
+    assert "the policy of the bucket denies the request" in fault.found
+    assert "init --policy" not in fault.found  # no permission helps
+
+
+async def found_fault(store, location):
+    with pytest.raises(InvalidInputError) as caught:
+        await S3FolderReader(store).read(location, 0, 10)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("storage", ["GLACIER", "DEEP_ARCHIVE"])
+async def test_an_archived_input_is_a_fault_of_its_scene(emulator, store, folder, storage):
+    put(emulator, folder.object("a.png"), StorageClass=storage)
+    fault = await found_fault(store, folder.object("a.png"))
+    assert fault == f"archived ({storage}); expected an object that was restored"
+
+
+async def test_an_input_with_a_key_of_the_customer_is_a_fault_of_its_scene(emulator, store, folder):
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    put(emulator, folder.object("a.png"), **key)
+    fault = await found_fault(store, folder.object("a.png"))
+    assert "stored using a form of Server Side Encryption" in fault
+
+
+async def test_an_input_whose_key_may_not_be_used_is_a_fault_of_its_scene():
+    with account(denied=frozenset({"kms:Decrypt"})) as emulator:
+        encrypt(emulator, BUCKET)
+        location = S3Prefix(BUCKET, "").object("a.png")
+        put(emulator, location)
+        async with open_store(emulator) as store:
+            fault = await found_fault(store, location)
+    assert f"kms:Decrypt on resource: {KEY}" in fault
+    assert "expected the permission kms:Decrypt" in fault
+
+
+async def test_an_input_that_a_policy_denies_is_a_fault_of_its_scene(emulator, store, bucket):
+    location = S3Prefix(bucket, "").object("a.png")
+    put(emulator, location)
+    deny(emulator, bucket, "s3:GetObject", {"Null": {"aws:SourceVpce": "true"}})
+    fault = await found_fault(store, location)
+    assert "explicit deny in a resource-based policy" in fault
+    assert "s3:ListBucket" not in fault
+
+
+async def test_an_archived_claim_is_none(emulator, store, folder, caplog):
+    claim = folder.object(".cloudburst/claims/old.json")
+    put(emulator, claim, b"{}", StorageClass="GLACIER")
+    async with claim_objects(store, folder, ["a"], run="new", overwrite=False, on_lost=pytest.fail):
+        pass
+    assert f"not claims are ignored: {claim}" in caplog.text
