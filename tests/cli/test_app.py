@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 from PIL import Image
 
 from cloudburst.cli import main
+from cloudburst.cli.displays import OpenDisplay
+from cloudburst.cli.progress import RunView
+from cloudburst.cli.result import RunOutcome
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.models.limits import Timeouts
 
@@ -144,6 +152,42 @@ def test_a_picture_without_a_sound_is_named(
     assert collapse_single("good/y.jpg: a picture without an audio file of the same name") in told
     assert "logo" not in told
     assert "watermark" not in told
+
+
+class Terminal(io.StringIO):
+    """A terminal, and an event that is set when the live view is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        if "checking the scenes" in text:
+            self.live.set()
+        return super().write(text)
+
+
+def test_a_warning_is_printed_above_the_live_view(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def render(_request: object, display: OpenDisplay, *_: object) -> RunOutcome:
+        async with display(RunView()):
+            assert await anyio.to_thread.run_sync(terminal.live.wait, 10)
+            logging.getLogger("cloudburst").warning("a folder of nobody")
+        return RunOutcome()
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("cloudburst.cli.render.render", render)
+    main(["render", "good", "--backend", "local"])
+    above, _, _ = terminal.getvalue().partition("a folder of nobody")
+    line = above.rpartition("\n")[2]
+    assert "checking the scenes" in above
+    assert "checking" not in line.rpartition("\x1b[2K")[2], "the live view is erased before"
 
 
 def test_videos_that_exist_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

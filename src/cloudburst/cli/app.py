@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cloudburst.cli.output import describe_error, print_error, safe_text
+from cloudburst.cli.output import (
+    describe_error,
+    print_error,
+    safe_text,
+    shared_error_console,
+)
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 from cloudburst.version import PACKAGE_VERSION
 
@@ -67,9 +73,12 @@ _BROKEN_PIPE = 128 + 13
 
 def run(argv: Sequence[str]) -> int:
     """Run a command, print its errors to standard error, and return the exit code."""
-    console = Console(stderr=True)
-    _log_to(console)
-    _use_docstrings_as_help(argv)
+    with shared_error_console() as console, _logging_to(console):
+        _use_docstrings_as_help(argv)
+        return _run(argv, console)
+
+
+def _run(argv: Sequence[str], console: Console) -> int:
     try:
         return app(list(argv), exit_on_error=False, result_action="return_value") or 0
     except CycloptsError:
@@ -129,8 +138,14 @@ class _PrintableFormatter(logging.Formatter):
         return safe_text(super().format(record)).plain
 
 
-def _log_to(console: Console) -> None:
+@contextmanager
+def _logging_to(console: Console) -> Generator[None]:
     """Print the package's warnings and logged errors, above the live view of a run."""
     handler = RichHandler(logging.WARNING, console, show_time=False, show_path=False)
     handler.setFormatter(_PrintableFormatter())
-    logging.getLogger("cloudburst").addHandler(handler)
+    logger = logging.getLogger("cloudburst")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

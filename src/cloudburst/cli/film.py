@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from cloudburst.cli.film_options import TransitionFlags
 from cloudburst.cli.output import (
+    error_console,
     pluralize,
     print_output,
     safe_text,
@@ -78,7 +79,7 @@ def film_command(
     path = folder / _FILM_NAME if film is None else film
     request = film_request(path, how.transition, how.transition_seconds)
     assert request is not None, "a path is given"
-    console = None if quiet or as_json else Console(stderr=True)
+    console = None if quiet or as_json else error_console()
     make = partial(_make, overwrite=overwrite)
     with interrupt_handler() as signals:
         result = anyio.run(make, request, folder, signals, console)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.output import (
+    error_console,
     format_size,
     plain_table,
     print_output,
@@ -187,7 +188,7 @@ async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
     from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
     from cloudburst.image.export import export_image  # noqa: PLC0415 - only with --to
 
-    with image_progress(Console(stderr=True)) as show:
+    with image_progress(error_console()) as show:
         image = await build_image(options, show)
         if to is not None:
             with translated("the image was not copied"):
@@ -204,7 +205,7 @@ async def _build_and_push(
 
     target = _target(repository) if repository else None
     credentials = parse_login(login, "login") if login and target else None
-    with image_progress(Console(stderr=True)) as show:
+    with image_progress(error_console()) as show:
         image = await build_image(options, show)
         if target is None:
             return image, *await _push_to_ecr(image, show)

@@ -20,7 +20,13 @@ from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep
 from cloudburst.aws.setup.permissions import Purpose, policy
 from cloudburst.aws.setup.s3_statements import check_key_arn
 from cloudburst.cli.image_progress import image_progress
-from cloudburst.cli.output import advice_text, print_output, safe_text, write_line
+from cloudburst.cli.output import (
+    advice_text,
+    error_console,
+    print_output,
+    safe_text,
+    write_line,
+)
 from cloudburst.compat import read_settings
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
@@ -153,7 +159,7 @@ def init_command(
         env_file=ENV_FILE if env else None,
         dry_run=dry_run,
     )
-    console = Console(stderr=True)
+    console = error_console()
     with image_progress(console) as show:
         report = anyio.run(
             partial(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -33,6 +35,7 @@ _MAX_ERRORS_SHOWN = 100
 _MAX_TEXT = 1000
 """Maximum number of characters that are printed of a failure's message."""
 _WORD = re.compile(r"\S+\s*")
+_error_console: ContextVar[Console] = ContextVar("error_console")
 _IDENTIFIER = re.compile(r"arn:\S+|\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
 """Pattern that matches ARNs, task ids and request ids."""
 
@@ -76,6 +79,25 @@ def _without_trailing_blanks(line: list[Segment]) -> list[Segment]:
     if kept:
         kept[-1] = Segment(kept[-1].text.rstrip(), kept[-1].style)
     return kept
+
+
+@contextmanager
+def shared_error_console() -> Generator[Console]:
+    """Create the console for standard error that `error_console` returns in the context."""
+    console = Console(stderr=True)
+    token = _error_console.set(console)
+    try:
+        yield console
+    finally:
+        _error_console.reset(token)
+
+
+def error_console() -> Console:
+    """Return the console for standard error.
+
+    Log records and live views must use the same console: it prints the records above a live view.
+    """
+    return _error_console.get(None) or Console(stderr=True)
 
 
 def print_output(renderable: RenderableType, *, width: int | None = None) -> None:

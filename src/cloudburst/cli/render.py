@@ -12,11 +12,11 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from rich.console import Console
 
 from cloudburst.aws.fargate.run_registry import count_unstopped_tasks, unstopped_tasks_message
 from cloudburst.cli.displays import Display, OpenDisplay
 from cloudburst.cli.options import RunOptions
+from cloudburst.cli.output import error_console
 from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import ResultPrinter, RunOutcome
 from cloudburst.cli.run_request import RunRequest
@@ -38,7 +38,7 @@ _LAST_MESSAGE_TIMEOUT = 0.5
 
 def run_and_report(request: RunRequest, options: RunOptions) -> int:
     """Render the scenes of a request and print the result; return the exit code."""
-    console = Console(stderr=True)
+    console = error_console()
     printer = ResultPrinter(options, console, request)
     # Signals are handled until the event loop is closed and the result is printed.
     with interrupt_handler() as signals:
