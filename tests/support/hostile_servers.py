@@ -20,6 +20,14 @@ HOST = "files.example"
 CONTENT = bytes(range(256)) * 40
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
 GIGABYTES = 10 * 1024**3
+HASTY = {
+    "connect_timeout": 0.3,
+    "answer_timeout": 0.3,
+    "pace_window": 0.3,
+    "pace_bytes": 4096,
+    "total_timeout": 2.0,
+}
+"""Limits of transfers with which the slow ones of these servers are given up soon."""
 
 Handler = Callable[["Peer"], Awaitable[None]]
 

@@ -89,4 +89,8 @@ class BoundedStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the network knows about the connection."""
+        # A body without a length ends with the connection, of which httpcore learns from the
+        # network only: it would use the connection again until the network knows of its end.
+        if info == "is_readable" and self.ended:
+            return True
         return self._stream.get_extra_info(info)
