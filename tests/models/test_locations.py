@@ -32,6 +32,7 @@ GOOD: dict[str, Any] = {
     "/a/b.png": Path("/a/b.png"),
     "s3://bucket/a": S3Object("bucket", "a"),
     "s3://my.bucket-1/f/ü +%20.png": S3Object("my.bucket-1", "f/ü +%20.png"),
+    "s3://films-1a2b-s3alias/a": S3Object("films-1a2b-s3alias", "a"),
     "https://example.com/a%20b.png?x=1": HttpsUrl("https://example.com/a%20b.png?x=1"),
     "https://[2001:db8::1]:8443/a": HttpsUrl("https://[2001:db8::1]:8443/a"),
 }
@@ -55,6 +56,10 @@ def test_a_location_is_the_text_that_names_it(text: str) -> None:
         ("s3://bucket", "no key"),
         ("s3://bucket/folder/", "a folder"),
         ("s3://Bucket/a", "not the name of a bucket"),
+        ("s3://arn:aws:s3:us-east-1:123456789012:accesspoint/ap/a", "alias of an access point"),
+        ("s3://arn:aws:s3::123456789012:accesspoint/abc.mrap/a", "an ARN"),
+        ("s3://films--use1-az4--x-s3/a", "a directory bucket (S3 Express One Zone)"),
+        ("s3://films-use1-az4--xa-s3/a", "a directory bucket (S3 Express One Zone)"),
         ("s3://bucket//a", "empty parts"),
         ("s3://bucket/a/../b", "empty parts"),
         ("s3://bucket/a\nb", "characters that cannot be seen"),

@@ -27,9 +27,13 @@ EXPECTED_S3_OBJECT = "an S3 object such as s3://bucket/folder/file.png"
 EXPECTED_S3_PREFIX = "an S3 folder such as s3://bucket/folder/"
 EXPECTED_HTTPS_URL = "a URL such as https://example.com/file.png, without user name and password"
 
+_ALIAS_EXAMPLE = "s3://name-1a2b3c4d-s3alias/"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """Pattern of the names of general purpose buckets, apart from rules that matter only at their
 creation ("General purpose bucket naming rules", Amazon S3 User Guide, 2026-11)."""
+_DIRECTORY_BUCKET_ENDS = ("--x-s3", "--xa-s3")
+"""Ends of the names of directory buckets (S3 Express One Zone) and of their access points, with
+which no other bucket ends (the same page). They need sessions, and list their keys unsorted."""
 _S3_SCHEME = "s3://"
 _HTTPS_SCHEME = "https://"
 _S3_PATH = re.compile(r"s3:[/\\]")
@@ -190,6 +194,15 @@ def is_path_of_s3(path: object) -> bool:
 
 def _parse_s3(text: str, expected: str) -> tuple[str, str]:
     bucket, _, key = text.removeprefix(_S3_SCHEME).partition("/")
+    if bucket.startswith("arn:"):
+        example = f"the name of a bucket, or the alias of an access point: {_ALIAS_EXAMPLE}"
+        raise ValueError(f"an ARN: {short_repr(text)}; expected {example}")
+    if bucket.endswith(_DIRECTORY_BUCKET_ENDS):
+        msg = (
+            f"a directory bucket (S3 Express One Zone): {short_repr(text)}; expected a general "
+            "purpose bucket"
+        )
+        raise ValueError(msg)
     if not text.startswith(_S3_SCHEME) or not _BUCKET.fullmatch(bucket) or ".." in bucket:
         msg = f"not the name of a bucket: {short_repr(text)}; expected {expected}"
         raise ValueError(msg)
