@@ -18,9 +18,11 @@ from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.deliveries import joined_etag
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SignedRequest
+from cloudburst.aws.s3.open_store import open_store
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.settings import Settings
 from cloudburst.models.transfers import FetchRequest, PutPart, TransferProblem
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError
@@ -37,10 +39,12 @@ METADATA = {"cloudburst-run": "check", "cloudburst-scene": "%E5%9C%BA%201"}
 CONTENT_TYPE = "video/mp4"
 
 
-async def check_s3(aws: AWSClient, findings: Findings, prefix: S3Prefix) -> None:
+async def check_s3(
+    aws: AWSClient, findings: Findings, prefix: S3Prefix, settings: Settings
+) -> None:
     """Write, read and delete small objects under a prefix, as runs and their workers do."""
-    store = ObjectStore(aws)
-    checked = await check_destination(store, prefix)
+    store = open_store(aws, settings)
+    checked = await check_destination(store, prefix, account=await aws.account_id())
     findings.report("the folder accepts objects", not checked.left, checked.detail)
     # In this subfolder, the policy of a run permits to delete objects.
     folder = S3Prefix(
@@ -50,6 +54,7 @@ async def check_s3(aws: AWSClient, findings: Findings, prefix: S3Prefix) -> None
         check = _S3Check(store, findings, folder, http)
         try:
             await check.presigned_put()
+            await check.kind()
             await check.reads()
             await check.conditions()
             await check.expired_url()
@@ -65,6 +70,7 @@ class _S3Check:
         self, store: ObjectStore, findings: Findings, folder: S3Prefix, http: httpx.AsyncClient
     ) -> None:
         self._store = store
+        self._note = findings.note
         self._report = findings.report
         self._folder = folder
         self._http = http
@@ -93,6 +99,20 @@ class _S3Check:
         seen = await _problem(self._put(await self._sign(other), CONTENT[::-1]))
         missing = await self._store.find(other) is None
         self._report("content with another checksum is refused", bool(seen) and missing, seen)
+
+    async def kind(self) -> None:
+        """Print how the bucket keeps objects: encryption, versions and locks."""
+        found = await self._store.aws.call(
+            "s3",
+            "head_object",
+            in_region=await self._store.bucket_region(self._video.bucket),
+            Bucket=self._video.bucket,
+            Key=self._video.key,
+        )
+        names = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "VersionId")
+        locks = ("ObjectLockMode", "ObjectLockRetainUntilDate", "StorageClass")
+        shown = [f"{name} {found[name]}" for name in (*names, *locks) if name in found]
+        self._note("objects of the bucket", ", ".join(shown) or "nothing special")
 
     async def reads(self) -> None:
         """Read an object with a presigned URL that covers ``If-Match``, and a range of it."""
@@ -152,7 +172,11 @@ class _S3Check:
                 await store.abort_upload(location, upload)
         info = await store.head(location)
         self._report("an object is written in parts", info.size == len(data))
-        self._report("its ETag is the hash of those of its parts", info.etag == joined_etag(etags))
+        if info.plain_etags:
+            same = info.etag == joined_etag(etags)
+            self._report("its ETag is the hash of those of its parts", same)
+        else:
+            self._note("its ETag", f"{info.etag}, which is no hash, because a key of KMS is used")
         again = await store.create_upload(location, content_type=CONTENT_TYPE, metadata=METADATA)
         try:
             signed = await store.presign_part(location, again, 1)

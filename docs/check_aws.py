@@ -164,7 +164,7 @@ async def parts_of(
         if await _exists(aws, arm):
             parts.append(Part("ARM64", "1 small", small, arm64))
     parts.append(Part("A scene", "1 STANDARD", usual, scene))
-    parts += _s3_parts(aws, findings, options.s3)
+    parts += _s3_parts(aws, findings, options.s3, settings)
     if options.cloudtrail:
         parts.append(Part("CloudTrail", "", none, trail))
     return parts
@@ -182,12 +182,14 @@ def _image_parts(aws: AWSClient, findings: Findings, settings: Settings) -> list
     return [Part("The image", "", Decimal(0), run)]
 
 
-def _s3_parts(aws: AWSClient, findings: Findings, folder: S3Prefix | None) -> list[Part]:
+def _s3_parts(
+    aws: AWSClient, findings: Findings, folder: S3Prefix | None, settings: Settings
+) -> list[Part]:
     """Return the check of S3, if a folder for it was named."""
     if folder is None:
         return []
     # About 40 requests cost $0.0002.
-    return [Part("S3", "", Decimal(0), partial(check_s3, aws, findings, folder))]
+    return [Part("S3", "", Decimal(0), partial(check_s3, aws, findings, folder, settings))]
 
 
 async def _exists(aws: AWSClient, reference: str) -> bool:

@@ -21,6 +21,7 @@ from cloudburst.errors import CapacityError, ConfigurationError
 from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
+from cloudburst.models.s3_encryption import parse_s3_encryption
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import new_key
@@ -371,6 +372,22 @@ async def test_cloudburst_idle_and_cloudburst_protocol(emulated, monkeypatch):
     assert float((await variables())["CLOUDBURST_IDLE_SECONDS"]) == 90
     monkeypatch.setenv("CLOUDBURST_PROTOCOL", "onestep")
     assert "CLOUDBURST_IDLE_SECONDS" not in await variables()
+
+
+def test_cloudburst_s3_encryption_and_cloudburst_s3_requester_pays():
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234"
+    for value, headers in {
+        "AES256": {"": "AES256"},
+        "aws:kms": {"": "aws:kms"},
+        key: {"": "aws:kms", "-aws-kms-key-id": key},
+    }.items():
+        write_env(f"CLOUDBURST_S3_ENCRYPTION={value}\nCLOUDBURST_S3_REQUESTER_PAYS=1\n")
+        found = parse_s3_encryption(read_settings().s3_encryption).headers
+        assert found == {f"x-amz-server-side-encryption{end}": one for end, one in headers.items()}
+        assert read_settings().s3_requester_pays
+    write_env("CLOUDBURST_S3_ENCRYPTION=aes256\n")
+    with pytest.raises(ConfigurationError, match="expected AES256, aws:kms"):
+        read_settings()
 
 
 def test_cloudburst_private_inputs():

@@ -18,7 +18,6 @@ from cloudburst.aws.setup.destroy_account import DestroyReport
 from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
-from cloudburst.aws.setup.s3_statements import check_key_arn
 from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.output import (
     advice_text,
@@ -31,6 +30,7 @@ from cloudburst.compat import read_settings
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix, is_s3, parse_s3_prefix
+from cloudburst.models.s3_encryption import check_key_arn
 from cloudburst.models.settings import Settings, full_image_name
 from cloudburst.models.task import Protocol
 

@@ -9,11 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cloudburst.env_file import read_env_file
 from cloudburst.models.locations import WrittenFolder
+from cloudburst.models.s3_encryption import check_s3_encryption
 from cloudburst.models.task import Protocol
 
 
@@ -30,6 +31,7 @@ PUBLIC_IMAGE_NAME = "betashow/video-generation-api:latest"
 """Name of the image of ``cloudburst-fargate``."""
 _ENDPOINT = ("AWS_ENDPOINT_URL", "endpoint_url")
 _S3_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "s3_endpoint_url")
+S3EncryptionText = Annotated[str, AfterValidator(check_s3_encryption)]
 Names = Annotated[tuple[str, ...], NoDecode]
 """Tuple of names; in the environment, a comma-separated list."""
 
@@ -156,6 +158,12 @@ class Settings(BaseSettings):
     """Seconds within which a worker must be ready. The name is that of ``cloudburst-fargate``; the
     value becomes ``Timeouts.ready``."""
 
+    s3_encryption: S3EncryptionText | None = _named("CLOUDBURST_S3_ENCRYPTION", "s3_encryption")
+    """Encryption that requests for new objects in S3 name, for buckets whose policy demands it:
+    ``AES256``, ``aws:kms`` or ``aws:kms:dsse`` (with the key ``aws/s3``), or the ARN of a key of
+    KMS. ``None``: requests name none, and S3 uses the default of the bucket."""
+    s3_requester_pays: bool = _named("CLOUDBURST_S3_REQUESTER_PAYS", "s3_requester_pays", False)
+    """True to agree to pay for requests to buckets with Requester Pays."""
     private_inputs: bool = _named("CLOUDBURST_PRIVATE_INPUTS", "private_inputs", False)
     """True if ``https://`` inputs may be on servers with private and loopback addresses, for
     example in an intranet."""

@@ -9,13 +9,16 @@ import pytest
 
 from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.claims import claim_objects
+from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.folder_reader import S3FolderReader
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import S3Prefix
+from cloudburst.models.transfers import TransferProblem
 from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import s3_fault
-from support.emulator_calls import client
+from cloudburst.transfers.errors import transfer_error
+from support.emulator_calls import client, new_client
 from support.s3_account import BUCKET, account, fetch, keys, open_store, put, send, sha256
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +71,12 @@ async def make_videos(store, folder, monkeypatch):
             ) as delivery:
                 sent = [await send(part, data) for part in await delivery.parts()]
                 await delivery.finish([etag for _, _, etag in sent])
+
+
+def other_account(emulator):
+    made = emulator.new_key(account="210987654321")
+    key, secret = made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"]
+    return new_client(emulator, "s3", key=key, secret=secret)
 
 
 @pytest.mark.parametrize("algorithm", ["aws:kms", "aws:kms:dsse"])
@@ -123,6 +132,74 @@ async def test_a_policy_that_denies_objects_is_a_fault_of_the_folder(emulator, s
     assert "with an explicit deny in a resource-based policy" in fault.found
     assert "the policy of the bucket denies the request" in fault.found
     assert "init --policy" not in fault.found  # no permission helps
+
+
+@pytest.mark.parametrize("encryption", ["AES256", KEY])
+async def test_a_bucket_whose_policy_demands_a_header(emulator, bucket, encryption, monkeypatch):
+    start = "s3:x-amz-server-side-encryption"
+    wanted = {start: "aws:kms", f"{start}-aws-kms-key-id": KEY}
+    condition = wanted if encryption == KEY else {start: "AES256"}
+    deny(emulator, bucket, "s3:PutObject", {"StringNotEquals": condition})
+    folder = S3Prefix(bucket, "out/")
+    async with open_store(emulator) as store:
+        [fault] = await S3Destination(folder, store).find_faults()
+    assert "CLOUDBURST_S3_ENCRYPTION" in fault.found
+    async with open_store(emulator, CLOUDBURST_S3_ENCRYPTION=encryption) as store:
+        assert await S3Destination(folder, store).find_faults() == []
+        await make_videos(store, folder, monkeypatch)
+        assert (await store.head(folder.object("b.mp4"))).plain_etags == (encryption == "AES256")
+
+
+async def test_a_bucket_of_another_account_that_bills_its_requesters(emulator, monkeypatch):
+    owner = other_account(emulator)
+    owner.create_bucket(Bucket="paid")
+    owner.put_bucket_request_payment(
+        Bucket="paid", RequestPaymentConfiguration={"Payer": "Requester"}
+    )
+    folder = S3Prefix("paid", "out/")
+    async with open_store(emulator) as store:
+        [fault] = await S3Destination(folder, store).find_faults()
+    assert "CLOUDBURST_S3_REQUESTER_PAYS=1" in fault.found
+    async with open_store(emulator, CLOUDBURST_S3_REQUESTER_PAYS="1") as store:
+        assert await S3Destination(folder, store).find_faults() == []
+        await make_videos(store, folder, monkeypatch)
+        names = await S3FolderReader(store).list_names(folder)
+    assert sorted(names) == ["a.mp4", "a.png", "b.mp4"]
+
+
+async def test_init_reports_a_bucket_of_another_account(emulator, store, folder):
+    account = emulator.config.account
+    mine = await check_destination(store, folder, account=account)
+    assert mine.detail == "in us-east-1; it accepts objects"
+    other_account(emulator).create_bucket(Bucket="theirs")
+    theirs = await check_destination(store, S3Prefix("theirs", ""), account=account)
+    assert theirs.detail.startswith("in us-east-1, in another account (make sure")
+    assert keys(emulator, "theirs") == []
+    unknown = await check_destination(store, S3Prefix("theirs", ""))
+    assert (unknown.detail, unknown.owned) == ("in us-east-1; it accepts objects", None)
+
+
+async def test_init_reports_a_bucket_that_forbids_presigned_urls(emulator, store, bucket):
+    account, folder = emulator.config.account, S3Prefix(bucket, "")
+    deny(emulator, bucket, "s3:*", {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}})
+    check = await check_destination(store, folder, account=account)
+    assert "no presigned URL from this machine (refused: HTTP 403 AccessDenied" in check.detail
+    assert keys(emulator, bucket) == []
+    # It may be that tasks are permitted to use them.
+    assert await S3Destination(folder, store).find_faults() == []
+
+
+async def test_without_a_way_to_s3_presigned_urls_are_not_tried(
+    emulator, store, folder, monkeypatch
+):
+    """A proxy leads to S3, which transfers do not use."""
+
+    async def nobody(*_, **__):
+        raise transfer_error(TransferProblem.UNREACHABLE, "no connection in time")
+
+    monkeypatch.setattr("cloudburst.aws.s3.destination_check.put_part", nobody)
+    check = await check_destination(store, folder, account=emulator.config.account)
+    assert check.detail == "in us-east-1; it accepts objects"
 
 
 async def found_fault(store, location):

@@ -18,6 +18,7 @@ from cloudburst.models.task import Protocol
 from support.own_images import Builder, account_with_registry
 from support.project import DOCS
 from support.s3_account import FOLDER, account, keys, open_store, uploads
+from support.s3_account import settings_of as s3_settings
 from support.setup_accounts import bare, client, session, set_up, settings_of, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -173,18 +174,29 @@ def test_a_record_of_cloudtrail_is_searched_for_the_key(script):
     assert shown([], keys) is None
 
 
+@pytest.mark.parametrize(("encrypted", "promises"), [(False, 15), (True, 14)])
 async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(
-    script, told, monkeypatch
+    script, told, monkeypatch, encrypted, promises
 ):
     module = sys.modules["aws_s3_check"]
     monkeypatch.setattr(module, "EXPIRY_DELAY", 2.1)
     findings = sys.modules["aws_findings"].Findings(told)
     with account() as emulator:
+        if encrypted:
+            rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "1234"}
+            client(emulator, "s3").put_bucket_encryption(
+                Bucket=FOLDER.bucket,
+                ServerSideEncryptionConfiguration={
+                    "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
+                },
+            )
         async with open_store(emulator) as store:
-            await module.check_s3(store.aws, findings, FOLDER)
+            await module.check_s3(store.aws, findings, FOLDER, s3_settings(emulator))
         text = told.file.getvalue()
         assert "BROKEN" not in text, text
-        assert text.count("kept ") == 15, text
+        assert text.count("kept ") == promises, text
+        kind = "aws:kms, SSEKMSKeyId arn:aws:kms:us-east-1:" if encrypted else "AES256"
+        assert f"objects of the bucket: ServerSideEncryption {kind}" in " ".join(text.split())
         assert keys(emulator) == []
         assert uploads(emulator) == []
 

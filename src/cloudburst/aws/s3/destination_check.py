@@ -18,7 +18,7 @@ from cloudburst.aws.s3.claim_file import METADATA_FOLDER
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT, is_precondition_failed
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
+from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.transfers import PutPart
 from cloudburst.transfers.client import open_transfer_client
@@ -38,27 +38,43 @@ class DestinationCheck:
     """True if an object was written and deleted; false if writing was not tried."""
     left: str = ""
     """Location of the empty object that was written and could not be deleted; usually empty."""
+    owned: bool | None = None
+    """True if the bucket belongs to the account of the credentials; ``None`` if that is not
+    known."""
+    url_refusal: str = ""
+    """Reason with which S3 refuses a presigned URL; empty if it accepts one, or if that is not
+    known."""
 
     @property
     def detail(self) -> str:
         """Description of the result, without the folder's name."""
         if not self.tried:
             return f"in {self.region}; writing was not tried"
+        place = f"in {self.region}"
+        if self.owned is False:
+            place += ", in another account (make sure that you know its owner)"
         if self.left:
             return (
-                f"in {self.region}; it accepts objects, but they cannot be deleted: allow "
+                f"{place}; it accepts objects, but they cannot be deleted: allow "
                 f"s3:DeleteObject, and remove {self.left}"
             )
-        return f"in {self.region}; it accepts objects"
+        if self.url_refusal:
+            return (
+                f"{place}; it accepts objects, but no presigned URL from this machine "
+                f"({self.url_refusal}): its policy must permit them to tasks"
+            )
+        return f"{place}; it accepts objects"
 
 
 async def check_destination(
-    store: ObjectStore, prefix: S3Prefix, *, write: bool = True
+    store: ObjectStore, prefix: S3Prefix, *, write: bool = True, account: str | None = None
 ) -> DestinationCheck:
     """Check that a folder in S3 can be written to, and return the result.
 
     An empty object is written in the folder, described by S3 and deleted, unless ``write`` is
-    false. It is written with ``If-None-Match``, as videos are: some stores refuse that.
+    false. It is written with ``If-None-Match``, as videos are: some stores refuse that. If an
+    account is given, it is also checked whether the bucket belongs to it, and whether S3 accepts a
+    presigned URL.
 
     Raises:
         ConfigurationError: The store does not report the SHA-256 of objects.
@@ -77,6 +93,10 @@ async def check_destination(
             if not is_precondition_failed(exc):
                 raise
         info = await store.head(probe.location)
+        owned, refusal = None, ""
+        if account is not None:
+            owned = await _is_owned(store, probe.location, account)
+            refusal = await _url_refusal(store, prefix)
     if info.sha256 != _SHA256_OF_NOTHING:
         msg = (
             f"{prefix}: the store does not report the SHA-256 of an object in its answer to HEAD, "
@@ -84,7 +104,44 @@ async def check_destination(
             "x-amz-checksum-sha256"
         )
         raise ConfigurationError(msg)
-    return DestinationCheck(prefix=prefix, region=region, tried=True, left=probe.left)
+    return DestinationCheck(
+        prefix=prefix,
+        region=region,
+        tried=True,
+        left=probe.left,
+        owned=owned,
+        url_refusal=refusal,
+    )
+
+
+async def _is_owned(store: ObjectStore, location: S3Object, account: str) -> bool:
+    """Return whether the bucket of an object that may be read belongs to an account."""
+    try:
+        await store.aws.call(
+            "s3",
+            "head_object",
+            in_region=await store.bucket_region(location.bucket),
+            Bucket=location.bucket,
+            Key=location.key,
+            ExpectedBucketOwner=account,
+        )
+    except AccessDeniedError:
+        return False  # also without consent to pay, which owners need not give
+    return True
+
+
+async def _url_refusal(store: ObjectStore, folder: S3Prefix) -> str:
+    """Return the reason with which S3 refuses a presigned URL; empty if it does not.
+
+    Where only a proxy leads to S3, presigned URLs cannot be tried, but tasks may use them.
+    """
+    try:
+        await check_accepted(store, folder)
+    except AWSError as exc:
+        cause = exc.__cause__
+        refused = isinstance(cause, TransferError) and cause.failure.status is not None
+        return str(cause) if refused else ""
+    return ""
 
 
 async def check_accepted(store: ObjectStore, folder: S3Prefix) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.errors import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.open_store import open_store
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.models import failures
 from cloudburst.models.input_error import InvalidInputError
@@ -60,7 +61,7 @@ class S3FolderReader:
 async def open_folder_reader(settings: Settings) -> AsyncGenerator[S3FolderReader]:
     """Yield access to objects in S3 with the credentials of the settings."""
     async with open_aws(settings) as aws:
-        yield S3FolderReader(ObjectStore(aws))
+        yield S3FolderReader(open_store(aws, settings))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.s3_encryption import S3Encryption
 
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
@@ -54,8 +55,23 @@ class ObjectStore:
     and `AWSError` with the code `PRECONDITION_FAILED` if a condition does not hold.
     """
 
-    def __init__(self, aws: AWSClient) -> None:
+    def __init__(
+        self,
+        aws: AWSClient,
+        *,
+        encryption: S3Encryption | None = None,
+        requester_pays: bool = False,
+    ) -> None:
+        """Initialize the store. `open_store` returns the one that settings describe.
+
+        Args:
+            aws: Client for the calls.
+            encryption: Encryption that requests for new objects name; ``None``: they name none.
+            requester_pays: True to agree to pay for requests to buckets with Requester Pays.
+        """
         self.aws = aws
+        self._encryption = encryption or S3Encryption()
+        self._payer: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
         self._regions = BucketRegions(aws)
 
     @property
@@ -146,6 +162,7 @@ class ObjectStore:
         """
         region = await self.bucket_region(prefix.bucket)
         parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.prefix}
+        parameters |= self._payer
         if start_after:
             parameters["StartAfter"] = start_after
         if flat:
@@ -193,6 +210,7 @@ class ObjectStore:
                 Body=data,
                 ContentType="application/json",
                 ChecksumSHA256=checksum,
+                **self._encryption.parameters,
                 **conditions,
             )
         return etag_of(response, "put_object")
@@ -235,12 +253,14 @@ class ObjectStore:
         headers = {
             "content-type": content_type,
             "x-amz-checksum-sha256": checksum,
+            **self._encryption.headers,
             **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
         }
         parameters: dict[str, Any] = {
             "ContentType": content_type,
             "ChecksumSHA256": checksum,
             "Metadata": dict(metadata),
+            **self._encryption.parameters,
         }
         if new:
             parameters["IfNoneMatch"] = headers["if-none-match"] = "*"
@@ -262,6 +282,7 @@ class ObjectStore:
                 "create_multipart_upload",
                 ContentType=content_type,
                 Metadata=dict(metadata),
+                **self._encryption.parameters,
             )
         return str(response["UploadId"])
 
@@ -303,6 +324,7 @@ class ObjectStore:
             in_region=await self.bucket_region(location.bucket),
             max_body=max_body,
             **_names(location),
+            **self._payer,
             **parameters,
         )
 
@@ -316,9 +338,11 @@ class ObjectStore:
                 in_region=await self.bucket_region(location.bucket),
                 max_seconds=URL_SECONDS,
                 **_names(location),
+                **self._payer,
                 **parameters,
             )
-        return SignedRequest(url=url, headers=headers)
+        more = {"x-amz-request-payer": "requester"} if self._payer else {}
+        return SignedRequest(url=url, headers={**headers, **more})
 
 
 def _names(location: S3Object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import anyio
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
 from cloudburst.aws.s3.destination_check import check_destination
-from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.setup import resources, roles, security_groups
 from cloudburst.aws.setup.changes import AccountChanges, SetupStep, StepOutcome
 from cloudburst.aws.setup.env_steps import write_env_file
@@ -107,7 +107,9 @@ async def init(
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
         checked = [
-            await check_destination(ObjectStore(aws), folder, write=not options.dry_run)
+            await check_destination(
+                open_store(aws, settings), folder, write=not options.dry_run, account=account
+            )
             for folder in options.s3
         ]
         plan = await plan_setup(aws, settings, options, find_address)

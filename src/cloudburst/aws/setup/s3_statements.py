@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.s3.claim_file import METADATA_FOLDER
@@ -10,26 +9,13 @@ from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.aws.setup.statements import Statement
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
-from cloudburst.text import short_repr
 
 _ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
 """Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
 IAM user guide (2026-11)."""
-_KEY_ARN = re.compile(
-    r"arn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,32}:[0-9]{12}:key/[A-Za-z0-9-]{1,64}", re.ASCII
-)
 _ALIAS_ENDS = ("-s3alias", "--ol-s3")
 """Ends of the aliases of access points, with which no name of a bucket ends ("General purpose
 bucket naming rules", Amazon S3 User Guide, 2026-11)."""
-
-
-def check_key_arn(text: str) -> str:
-    """Return the ARN of a key of KMS. Raises ``ValueError`` if a text is none."""
-    if not _KEY_ARN.fullmatch(text):
-        example = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-        msg = f"not the ARN of a key of KMS: {short_repr(text)}; expected one such as {example}"
-        raise ValueError(msg)
-    return text
 
 
 def s3_run_statements(

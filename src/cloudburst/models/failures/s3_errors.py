@@ -50,7 +50,8 @@ POLICY_DENIED = Failure(
     error=AccessDeniedError,
     remedy=Remedy.FIX_SETUP,
     meaning="the policy of the bucket denies the request, even if the credentials allow it",
-    action="find out what it demands, such as a header for the encryption or a network",
+    action="find out what it demands, such as a header for the encryption "
+    "(CLOUDBURST_S3_ENCRYPTION) or a network",
     source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User Guide "
     "(2026-11)",
 )
@@ -117,8 +118,9 @@ S3_ERRORS: tuple[Failure, ...] = (
         error=AccessDeniedError,
         remedy=Remedy.FIX_SETUP,
         meaning="the credentials do not have permission for this bucket or object",
-        action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints; a "
-        "bucket that is encrypted with a key of KMS also needs --s3-key KEY",
+        action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints, "
+        "with --s3-key for a bucket with a key of KMS; a bucket with Requester Pays of another "
+        "account needs CLOUDBURST_S3_REQUESTER_PAYS=1",
         source=_SOURCE,
     ),
     Failure(
