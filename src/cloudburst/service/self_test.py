@@ -20,7 +20,7 @@ log = logging.getLogger("cloudburst.service")
 TEST_RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.test_render")
 """Command that renders a test scene; a folder is appended as the last argument."""
 TEST_RENDER_TIMEOUT = 60.0
-"""Seconds for the test render, which takes half a second of CPU time. A slower machine is not
+"""Seconds for the test render, which takes a fifth of a second of CPU time. A slower machine is not
 usable."""
 MAX_MISSING_CHARS = 300
 
