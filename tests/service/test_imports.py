@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -20,3 +21,19 @@ def test_the_start_imports_nothing_needless():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_start_loads_no_plugins_of_pydantic(tmp_path):
+    """A setting that is wrong ends the service at once."""
+    (tmp_path / "a_plugin.py").write_text("import sys; sys.exit('the plugin is loaded')")
+    (tmp_path / "a_plugin-1.dist-info").mkdir()
+    (tmp_path / "a_plugin-1.dist-info" / "METADATA").write_text("Name: a-plugin\nVersion: 1\n")
+    (tmp_path / "a_plugin-1.dist-info" / "entry_points.txt").write_text(
+        "[pydantic]\na = a_plugin\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(tmp_path), "CLOUDBURST_PORT": "x"}
+    env.pop("PYDANTIC_DISABLE_PLUGINS", None)
+    command = [sys.executable, "-m", "cloudburst.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode != 0
+    assert done.stderr.startswith("port: Input should be")

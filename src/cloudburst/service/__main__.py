@@ -18,6 +18,9 @@ def main() -> int:
     # would ignore them, because signals have no default action for process 1.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
+    # The search for plugins of pydantic, which the service does not use, reads the metadata of all
+    # installed packages: a tenth of the start in an environment with many of them.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
     from cloudburst.service.server import run  # noqa: PLC0415 - the import takes half a second
 
     return run()
