@@ -24,6 +24,7 @@ from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
 from cloudburst.history import save_history
 from cloudburst.input_cache import InputCache
+from cloudburst.models.download import Download
 from cloudburst.models.film import Transition
 from cloudburst.models.journal_entries import Entry, ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
@@ -110,17 +111,14 @@ class Client(anyio.AsyncContextManagerMixin):
     @property
     def settings(self) -> Settings:
         """Settings of the AWS account whose files in S3 the client reads and writes."""
-        settings, _ = account_of(self._settings, self._openers())
-        return settings
+        return account_of(self._settings, self._openers())[0]
 
     def _openers(self) -> Sequence[OpenBackend]:
-        match self._backend:
-            case None:
-                return [default_backend()]
-            case Sequence():
-                return self._backend
-            case _:
-                return [self._backend]
+        match default_backend() if self._backend is None else self._backend:
+            case Sequence() as backends:
+                return backends
+            case backend:
+                return [backend]
 
     async def render(
         self,
@@ -311,6 +309,10 @@ class Client(anyio.AsyncContextManagerMixin):
                     ) as run_journal.run:
                         yield run_journal.run
             await save_history(client.pool.take_samples())
+
+    async def download_url(self, download: Download) -> str:
+        """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""
+        return await self._opened().remote.download_url(download)
 
     async def _first(
         self, pool: WorkerPool, run: str, inputs: RunInputs, *, now: float

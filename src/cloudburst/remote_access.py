@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from cloudburst.destinations import Destination, FolderDestination, OnLost
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.film.folder_film import ChapterSource, claimed_film
+from cloudburst.models.download import Download
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import (
     RemoteLocation,
@@ -189,6 +190,18 @@ class RemoteAccess:
         )
         async with claim as maker:
             yield maker
+
+    async def download_url(self, download: Download) -> str:
+        """Return a URL with which anyone can get a file of a run from S3, for at most an hour.
+
+        Raises:
+            ResourceMissingError: The run has not written it, or it was deleted or replaced since.
+            CloudburstError: S3 refuses the request, or does not answer.
+        """
+        store = await self._object_store()
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.downloads")
+        url: str = await module.sign_download(store, download)
+        return url
 
     async def _object_store(self) -> ObjectStore:
         async with self._opening:

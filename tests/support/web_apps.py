@@ -92,9 +92,10 @@ def broken(scene, field):
 
 
 @asynccontextmanager
-async def open_jobs(cloud, folder, **more):
+async def open_jobs(cloud, folder, *, settings=None, **more):
     """Open jobs on a fake cloud, and an HTTP client of a FastAPI app with them below ``/api``."""
-    jobs = Jobs(Client(cloud.backend, limits=Limits(workers=2)), folder, **more)
+    client = Client(cloud.backend, limits=Limits(workers=2), settings=settings)
+    jobs = Jobs(client, folder, **more)
     app = FastAPI(lifespan=jobs.lifespan)
     app.include_router(jobs.router(), prefix="/api")
     async with jobs.lifespan(app), browser(app, {}) as http:

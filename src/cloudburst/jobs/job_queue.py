@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -19,6 +20,7 @@ from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
+from cloudburst.jobs.downloads import find_download
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
@@ -39,6 +41,7 @@ from cloudburst.jobs.models import (
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.room import Room
 from cloudburst.jobs.stored_uploads import StoredUploads
+from cloudburst.models.download import DownloadMethod
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 from cloudburst.webhooks.definitions import Webhooks
@@ -278,6 +281,28 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         A job that does not exist has no videos.
         """
         return await self._open().database.read(lambda c: find_video(c, job, scene))
+
+    async def download_url(
+        self, job: str, file: str, *, save: bool = False, method: DownloadMethod = "GET"
+    ) -> str:
+        """Return a URL with which anyone can get a file of a job from S3, for at most an hour.
+
+        Args:
+            job: Job whose videos are written to S3.
+            file: Name of the file: ``NAME.mp4`` of a video, ``NAME.jpg`` of its cover, or
+                ``JOB.mp4`` of the film.
+            save: True if browsers save the file, and do not show it.
+            method: Method of the requests for which the URL is valid.
+
+        Raises:
+            UnknownJobError: The job does not exist.
+            ResourceMissingError: The job has not written such a file to S3, or it was deleted or
+                replaced since.
+            CloudburstError: S3 refuses the request, or does not answer.
+        """
+        database = self._open_for(job).database
+        found = await database.read(lambda c: find_download(c, job, file))
+        return await self._client.download_url(replace(found, save=save, method=method))
 
     def files(self, job: str) -> JobFolder:
         """Return the folder of a job, with its videos and its film."""

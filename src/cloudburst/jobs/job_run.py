@@ -24,6 +24,7 @@ from cloudburst.errors import (
     JobStorageError,
     OutputClaimedError,
 )
+from cloudburst.jobs.downloads import film_name
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_claims import ClaimedJob
@@ -166,10 +167,9 @@ class JobRun:
     def _film(self, request: JobRequest) -> str | None:
         if not request.film:
             return None
-        folder = request.to
-        return (
-            str(self._folder.film) if folder is None else str(folder.object(f"{self.job.id}.mp4"))
-        )
+        if request.to is None:
+            return str(self._folder.film)
+        return str(request.to.object(film_name(self.job.id)))
 
     async def _end(self, failure: JobFailure | None) -> JobEnd:
         report = self.report

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from pathlib import Path
 
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
+from cloudburst.errors import CloudburstError, JobError, ResourceMissingError
 from cloudburst.jobs import Job
+from cloudburst.jobs.downloads import film_name
+from cloudburst.text import describe_error
 from cloudburst.web.access import Access
+from cloudburst.web.error_responses import RETRY_AFTER
 from cloudburst.web.job_api import JobApi, base_url
 from cloudburst.web.job_documents import UploadDocument, VideoDocument, VideoListDocument
 from cloudburst.web.job_handlers import json_response
 from cloudburst.web.request_bodies import limited_body
 
+logger = logging.getLogger(__name__)
+
+SIGN_TIMEOUT = 20.0
+"""Maximum number of seconds until a file in S3 has its URL: a browser waits for it."""
 _FILE_HEADERS = {
     # Users may lose access, or delete the job: a stored copy is used after asking this server.
     "cache-control": "private, no-cache",
@@ -50,7 +59,8 @@ async def read_video(api: JobApi, request: Request, access: Access) -> Response:
         digest = video.cover_sha256
     else:
         raise HTTPException(404, "the job has no such video, or it is not finished yet")
-    _require_here(job, f"{job.destination}{name}")
+    if job.destination is not None:
+        return await _redirect_to_s3(api, request, job, name)
     return await _file_response(request, api.queue.files(job.id).videos / name, name, digest)
 
 
@@ -59,8 +69,10 @@ async def read_film(api: JobApi, request: Request, access: Access) -> Response:
     job = await api.find_job(request, access)
     if not job.film:
         raise HTTPException(404, "no film was requested for the job")
-    _require_here(job, f"{job.destination}{job.id}.mp4")
-    return await _file_response(request, api.queue.files(job.id).film, f"{job.id}.mp4", None)
+    name = film_name(job.id)
+    if job.destination is not None:
+        return await _redirect_to_s3(api, request, job, name)
+    return await _file_response(request, api.queue.files(job.id).film, name, None)
 
 
 async def store_upload(api: JobApi, request: Request, access: Access) -> Response:
@@ -80,9 +92,30 @@ async def delete_upload(api: JobApi, request: Request, access: Access) -> Respon
     return Response(status_code=204)
 
 
-def _require_here(job: Job, location: str) -> None:
-    if job.destination is not None:
-        raise HTTPException(404, f"this server does not have the file: it is in S3, {location}")
+async def _redirect_to_s3(api: JobApi, request: Request, job: Job, name: str) -> Response:
+    """Return a redirect to a presigned URL of a file in S3. No cache may store the redirect."""
+    try:
+        with fail_after(SIGN_TIMEOUT):
+            url = await api.queue.download_url(
+                job.id,
+                name,
+                save=_is_saved(request),
+                method="HEAD" if request.method == "HEAD" else "GET",
+            )
+    except ResourceMissingError as exc:
+        raise HTTPException(404, str(exc)) from exc
+    except JobError:
+        raise
+    except (CloudburstError, TimeoutError) as exc:
+        logger.error("%s %s: %s", request.method, request.url.path, describe_error(exc))  # noqa: TRY400 - the reason is enough
+        detail = "the server cannot look at the file in S3 now; try again later"
+        raise HTTPException(503, detail, RETRY_AFTER) from exc
+    return RedirectResponse(url, headers={"cache-control": "no-store"})
+
+
+def _is_saved(request: Request) -> bool:
+    """Return whether browsers save the file, and do not show it."""
+    return "download" in request.query_params
 
 
 async def _file_response(request: Request, path: Path, name: str, sha256: str | None) -> Response:
@@ -99,7 +132,7 @@ async def _file_response(request: Request, path: Path, name: str, sha256: str | 
         headers=headers,
         filename=name,
         stat_result=status,
-        content_disposition_type="attachment" if "download" in request.query_params else "inline",
+        content_disposition_type="attachment" if _is_saved(request) else "inline",
     )
     etag = response.headers["etag"]
     if _has_tag(request.headers.get("if-none-match", ""), etag):

@@ -27,7 +27,7 @@ class JobLinks(_Document):
     report: str
     """Report of the finished job."""
     film: str | None
-    """Film; null if none was requested, or it is in S3."""
+    """Film; null if none was requested."""
     cancel: str
     """Target of the request that cancels the job."""
 
@@ -77,14 +77,14 @@ class JobDocument(_Document):
     last_event: int
     """Number of the newest event."""
     destination: str | None
-    """Folder in S3 with the videos; null if this server has them."""
+    """Folder in S3 with the videos and the film; null if this server has them."""
     links: JobLinks
     """URLs of the job."""
 
     @classmethod
     def of(cls, job: Job, base: str) -> JobDocument:
         """Return the document of a job, whose URLs begin with ``base``."""
-        links = JobLinks.of(job.id, base, film=job.film and job.destination is None)
+        links = JobLinks.of(job.id, base, film=job.film)
         return cls(**{name: getattr(job, name) for name in _JOB_FIELDS}, links=links)
 
 
@@ -105,10 +105,10 @@ class VideoDocument(_Document):
 
     scene: str
     """Name of the scene."""
-    url: str | None
-    """URL of the video; null if it is in S3."""
+    url: str
+    """URL of the video. If it is in S3, the response redirects there."""
     cover_url: str | None
-    """URL of the cover; null if there is none, or it is in S3."""
+    """URL of the cover; null if there is none."""
     location: str | None
     """Location of the video in S3; null if this server has it."""
     size: int
@@ -123,7 +123,6 @@ class VideoDocument(_Document):
     @classmethod
     def of(cls, video: Video, job: Job, base: str) -> VideoDocument:
         """Return the document of a video of a job; URLs begin with ``base``."""
-        in_s3 = job.destination is not None
         folder = f"{base}/jobs/{job.id}/videos"
 
         def url(name: str) -> str:
@@ -131,9 +130,9 @@ class VideoDocument(_Document):
 
         return cls(
             scene=video.scene,
-            url=None if in_s3 else url(video.path.name),
-            cover_url=None if in_s3 or video.cover is None else url(video.cover.name),
-            location=f"{job.destination}{video.path.name}" if in_s3 else None,
+            url=url(video.path.name),
+            cover_url=None if video.cover is None else url(video.cover.name),
+            location=f"{job.destination}{video.path.name}" if job.destination else None,
             size=video.size,
             seconds=video.seconds,
             sha256=video.sha256,

@@ -30,8 +30,13 @@ _BODY_ERRORS = {408: "The body arrives too slowly.", 413: "The request is too la
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE_STATUSES = {
     206: "The requested part of the file (`Range`).",
+    307: (
+        "The file is in S3, at the URL in `Location`. It is valid for at most an hour and for the "
+        "method of this request, and anyone who has it gets the file."
+    ),
     304: "The caller has the file already (`If-None-Match`).",
     416: "The requested part does not exist.",
+    503: "The server cannot look at the file in S3 now. `Retry-After` has the seconds to wait.",
 }
 _DOWNLOAD = Parameter(
     name="download",
@@ -239,7 +244,7 @@ OPERATIONS = (
             ),
             _DOWNLOAD,
         ),
-        errors={404: "There is no such job or video, or it is in S3.", **_FILE_STATUSES},
+        errors={404: "There is no such job or video; or it was deleted.", **_FILE_STATUSES},
     ),
     Operation(
         name="read_film",
@@ -252,7 +257,7 @@ OPERATIONS = (
         status=200,
         content={"video/mp4": _BINARY},
         parameters=(_ID, _DOWNLOAD),
-        errors={404: "There is no such job, it has no film yet, or it is in S3.", **_FILE_STATUSES},
+        errors={404: "There is no such job, or it has no film now.", **_FILE_STATUSES},
     ),
     Operation(
         name="store_upload",

@@ -27,7 +27,12 @@ from cloudburst.emulator.s3.objects import (
     new_etag,
     now,
 )
-from cloudburst.emulator.s3.requests import READ_BODY, S3Request, not_implemented
+from cloudburst.emulator.s3.requests import (
+    READ_BODY,
+    RESPONSE_HEADERS,
+    S3Request,
+    not_implemented,
+)
 from cloudburst.emulator.s3.responses import (
     S3Response,
     encoded_key,
@@ -265,6 +270,9 @@ class S3:
         shown = object_headers(stored, checksums=enabled and part is None)
         if part:
             shown["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
+        for parameter, name in RESPONSE_HEADERS.items():
+            if parameter in request.query:
+                shown[name] = request.query[parameter]
         file = stored.path.open("rb")
         file.seek(start)
         return S3Response(status=206 if part else 200, headers=shown, file=file, size=end - start)

@@ -38,6 +38,19 @@ ARGUMENTS = {
     "x-id",
 }
 """Parameters of a query that do not select an operation."""
+RESPONSE_HEADERS: Mapping[str, str] = {
+    f"response-{name.lower()}": name
+    for name in (
+        "Cache-Control",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Type",
+        "Expires",
+    )
+}
+"""Headers that a request for an object may set in its response, by parameter of the query:
+GetObject, Amazon S3 API reference (2026-11)."""
 OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("GET", "service", frozenset()): "ListBuckets",
     ("PUT", "bucket", frozenset()): "CreateBucket",
@@ -129,6 +142,8 @@ def parse_request(head: SignedRequest, region: str) -> S3Request:
     selecting = frozenset(given & SUBRESOURCES)
     operation = OPERATIONS.get((head.method, target, selecting))
     unknown = given - SUBRESOURCES - ARGUMENTS
+    if operation in {"GetObject", "HeadObject"}:
+        unknown -= RESPONSE_HEADERS.keys()
     copied = "x-amz-copy-source" in head.headers
     old_list = operation == "ListObjectsV2" and query.get("list-type") != "2"
     if operation is None or unknown or copied or old_list:
