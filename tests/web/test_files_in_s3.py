@@ -219,11 +219,18 @@ async def test_a_program_without_http_gets_a_url(app, emulator):
         await queue.download_url(job["id"], "b.mp4")
 
 
-async def test_a_deleted_job_leaves_its_files_in_s3(jobs_folder, emulator, tmp_path):
+async def test_a_deleted_job_leaves_only_its_files_in_s3(
+    jobs_folder, emulator, tmp_path, monkeypatch
+):
     shutil.copytree(jobs_folder, tmp_path / "copy")
+    shutil.copytree(jobs_folder.parent / "state", tmp_path / "state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (journal,) = (tmp_path / "state").rglob("????????????????????????????????.sqlite")
+    journal.with_suffix("").mkdir()
     async with opened(tmp_path / "copy", emulator) as (_, http, job):
         url = (await listed(http, job))["url"]
         assert (await http.delete(job["links"]["job"])).status_code == 204
         assert (await http.get(url)).status_code == 404
+    assert list(journal.parent.iterdir()) == []
     names = {f"{NAME}.mp4", f"{NAME}.jpg", f"{job['id']}.mp4", f"{job['id']}.jpg"}
     assert {key.removeprefix("out/") for key in keys(emulator)} >= names

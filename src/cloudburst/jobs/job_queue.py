@@ -39,6 +39,7 @@ from cloudburst.jobs.models import (
     JobState,
 )
 from cloudburst.jobs.processes import registered_process
+from cloudburst.jobs.removal import remove_job
 from cloudburst.jobs.room import Room
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.models.download import DownloadMethod
@@ -309,16 +310,17 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         return self._folder.job(job)
 
     async def remove(self, job: str) -> None:
-        """Remove a finished job with its videos.
+        """Remove a finished job with its files on this machine; its objects in S3 stay.
 
         Raises:
             UnknownJobError: The job does not exist.
             JobConflictError: The job is not finished.
         """
         opened = self._open_for(job)
-        await opened.database.write(lambda c: job_rows.delete_job(c, job))
-        opened.feed.notify(job)
-        await anyio.to_thread.run_sync(self._folder.job(job).remove)
+        try:
+            await remove_job(opened.database, self._folder, job)
+        finally:
+            opened.feed.notify(job)
 
     @property
     def uploads(self) -> StoredUploads:

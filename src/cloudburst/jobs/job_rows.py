@@ -201,20 +201,24 @@ def read_report(connection: sqlite3.Connection, job: str) -> dict[str, Any] | No
     return None if row is None else json.loads(row[0])
 
 
-def delete_job(connection: sqlite3.Connection, job: str) -> None:
-    """Delete a job with its events and its report.
+def delete_job(connection: sqlite3.Connection, job: str) -> str | None:
+    """Delete a job with its events and its report, and return the folder in S3 with its videos.
+
+    Return ``None`` if its videos are in the folder of the job.
 
     Raises `UnknownJobError` if it does not exist, and `JobConflictError` if it is not finished.
     """
-    row = connection.execute("SELECT state FROM jobs WHERE id = ?", [job]).fetchone()
+    row = connection.execute("SELECT state, destination FROM jobs WHERE id = ?", [job]).fetchone()
     if row is None:
         raise unknown_job(job)
-    if row[0] in _ACTIVE:
+    state, destination = row
+    if state in _ACTIVE:
         msg = f"job {job} is not finished; cancel it, and remove it when it has ended"
         raise JobConflictError(msg)
     for table, column in (("events", "job"), ("progress", "job"), ("reports", "job")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])  # noqa: S608 - our own names
     connection.execute("DELETE FROM jobs WHERE id = ?", [job])
+    return None if destination is None else str(destination)
 
 
 def job_ids(connection: sqlite3.Connection) -> list[str]:

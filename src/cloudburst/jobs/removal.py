@@ -17,6 +17,9 @@ from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
 from cloudburst.jobs.models import JobLimits
 from cloudburst.jobs.processes import START_SECONDS, remove_ended
 from cloudburst.jobs.upload_rows import delete_upload, upload_names, uploads_before
+from cloudburst.journal.folders import journal_folder
+from cloudburst.journal.pruning import remove_journal
+from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.webhooks import outbox
 
 logger = logging.getLogger(__name__)
@@ -36,8 +39,7 @@ async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimit
     jobs, uploads = old
     for job in jobs:
         with suppress(UnknownJobError):  # another process was faster
-            await database.write(partial(delete_job, job=job))
-            await anyio.to_thread.run_sync(folder.job(job).remove)
+            await remove_job(database, folder, job)
     for upload in uploads:
         await database.write(partial(delete_upload, upload=upload.id))
         with suppress(JobStorageError, OSError):  # a file that is left is a stray file
@@ -47,6 +49,21 @@ async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimit
     with translated_os_errors(folder.path):
         await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
         await anyio.to_thread.run_sync(remove_ended, folder.path, now - START_SECONDS)
+
+
+async def remove_job(database: JobDatabase, folder: JobsFolder, job: str) -> None:
+    """Remove a finished job with its files on this machine; its objects in S3 stay.
+
+    Raises `UnknownJobError` if it does not exist, and `JobConflictError` if it is not finished.
+    """
+    destination = await database.write(partial(delete_job, job=job))
+
+    def remove_files() -> None:
+        folder.job(job).remove()
+        if destination is not None:  # then its journal is in the state folder
+            remove_journal(journal_folder(parse_s3_prefix(destination)), job)
+
+    await anyio.to_thread.run_sync(remove_files)
 
 
 def _known(connection: sqlite3.Connection) -> set[str]:

@@ -1,4 +1,4 @@
-"""Removal of the oldest journals of complete runs. Blocks."""
+"""Removal of journals: the oldest ones of complete runs, and those of runs that were deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.journal.reader import completed_at, journal_files, journal_paths
+from cloudburst.journal.reader import completed_at, journal_files, journal_path, journal_paths
 from cloudburst.outputs import lock_inactive_runs
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,20 @@ def prune_journals(folder: Path, *, kept: int = MAX_COMPLETE_JOURNALS) -> None:
                     _remove(path)
     except OSError as exc:
         logger.debug("old journals in %s stay: %s", folder, exc)
+
+
+def remove_journal(folder: Path, run: str) -> None:
+    """Remove the journal of a run, with the files beside it. Blocks.
+
+    What cannot be removed stays. No process may work on the run.
+    """
+    path = journal_path(folder, run)
+    if path.parent.is_symlink():
+        return
+    try:
+        _remove(path)
+    except OSError as exc:
+        logger.debug("the journal %s stays: %s", path, exc)
 
 
 def _completed(path: Path) -> float | None:
