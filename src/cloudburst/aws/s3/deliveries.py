@@ -252,9 +252,11 @@ def _check_written(output: OutputObject, info: ObjectInfo | None) -> ObjectInfo:
     if info is None:
         raise output.error("the object is missing after it was written")
     if not output.is_described_by(info):
-        error = output.error("another program has written an object of this name")
-        if output.new:  # it stays there, so that no other video could be written, either
-            error.remedy = Remedy.FIX_SETUP
+        reason = "another program has written an object of this name"
+        if not output.new:
+            raise output.error(reason)
+        error = output.error(f"{reason}: choose another folder, or pass overwrite=True")
+        error.remedy = Remedy.FIX_SETUP  # it stays there: no other video could be written, either
         raise error
     return info
 
