@@ -28,7 +28,7 @@ from cloudburst.errors import (
     OutputExistsError,
     SceneFault,
 )
-from cloudburst.journal import JournalState, journal_folder
+from cloudburst.journal import JournalState, is_run_name, journal_folder
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
@@ -115,7 +115,8 @@ class S3Destination:
         there = await self._existing()
         videos = [video for name in names if (video := self.video(name)) in there]
         for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
-            if run := await run_of(self._store, video):
+            run = await run_of(self._store, video)
+            if run is not None and is_run_name(run):  # any program may have written the metadata
                 return run
         return None
 

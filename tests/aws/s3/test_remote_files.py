@@ -13,7 +13,7 @@ import pytest
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.s3 import deliveries, remote_files, request_waits, uncancelled
 from cloudburst.aws.s3.deliveries import joined_etag, part_size
-from cloudburst.aws.s3.finished_objects import find_finished, run_of
+from cloudburst.aws.s3.finished_objects import find_finished, object_metadata, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
@@ -21,6 +21,7 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
+from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import s3_fault
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError
@@ -227,6 +228,18 @@ class TestDelivery:
         assert await run_of(store, folder.object("no")) is None
         assert await find_finished(store, to, run="other", scene="scene ä") is None
         assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
+
+    async def test_metadata_of_any_program_names_a_run(
+        self, emulator, store, folder, monkeypatch, tmp_path
+    ):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # without journals
+        for name, run in (("one", "night-1"), ("two", "../night")):
+            marks = object_metadata(run=run, scene=name, fingerprint="", sha256="")
+            put(emulator, folder.object(f"{name}.mp4"), Metadata=marks)
+        destination = S3Destination(folder, store)
+        assert await destination.newest_run_with(["one"]) == "night-1"
+        assert await destination.newest_run_with(["two"]) is None
+        assert await destination.newest_run_with(["two", "one"]) == "night-1"
 
     async def test_a_film_may_have_a_long_key(self, store):
         remote = files(store, fingerprints={})
