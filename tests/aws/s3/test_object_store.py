@@ -6,7 +6,9 @@ import anyio
 import pytest
 
 from cloudburst.aws.client.client import CALL_BACKOFF
+from cloudburst.aws.s3 import object_store
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED
+from cloudburst.emulator.s3 import api
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
@@ -182,6 +184,40 @@ async def test_a_folder_is_listed_by_pages(emulator, store, folder, monkeypatch)
         await anext(store.list_pages(S3Prefix("none-such", "")))
 
 
+async def test_a_list_with_too_many_pages_or_without_an_end(emulator, store, folder, monkeypatch):
+    for name in ("a", "b"):
+        put(emulator, folder.object(name))
+    call, token = store.aws.call, ""
+
+    async def small_pages(service, operation, **more):
+        size = {"MaxKeys": 1} if operation == "list_objects_v2" else {}
+        page = await call(service, operation, **more, **size)
+        more = {"NextContinuationToken": token, "IsTruncated": True} if token else {}
+        return {**page, **more}
+
+    monkeypatch.setattr(store.aws, "call", small_pages)
+    monkeypatch.setattr(object_store, "MAX_LIST_PAGES", 1)
+    with pytest.raises(NoAnswerError, match="more than 1 pages: choose a folder"):
+        [page async for page in store.list_pages(folder)]
+    monkeypatch.setattr(object_store, "MAX_LIST_PAGES", 9)
+    token = f"{folder.prefix}a"
+    with pytest.raises(NoAnswerError, match="has no end"):
+        [page async for page in store.list_pages(folder)]
+
+
+async def test_an_entry_of_a_list_without_a_key(emulator, store, folder, monkeypatch):
+    put(emulator, folder.object("a"))
+    response = api.xml_response
+
+    def without_key(name, content):
+        # Without the encoding, botocore does not look at the keys.
+        return response(name, {**content, "Contents": [{"Size": 1}], "EncodingType": ""})
+
+    monkeypatch.setattr(api, "xml_response", without_key)
+    with pytest.raises(NoAnswerError, match=r"Contents\[\]\.Key is missing"):
+        [page async for page in store.list_pages(folder)]
+
+
 async def test_conditions_of_small_objects(store, folder):
     where = folder.object("a")
     first = await store.put_small(where, b"1", new=True)
@@ -222,3 +258,19 @@ async def test_without_permission_to_list_a_missing_object_is_found_missing():
                 await store.head(obj("no"))
             with pytest.raises(AccessDeniedError):
                 await store.find(obj("no"))
+
+
+async def test_a_denied_object_is_looked_for_in_the_list_of_its_folder(emulator, store, folder):
+    """With limited permission to list the bucket, S3 denies missing objects as well."""
+    put(emulator, folder.object("a b"))
+    put(emulator, folder.object("a b c"))
+
+    def deny():
+        for operation in ("HeadObject", "GetObject"):
+            emulator.add_fault(s3_fault("access denied", operation))
+
+    deny()
+    with pytest.raises(AccessDeniedError):
+        await store.find(folder.object("a b"))
+    deny()
+    assert await store.find(folder.object("a")) is None

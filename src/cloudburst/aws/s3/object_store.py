@@ -104,12 +104,24 @@ class ObjectStore:
             return None
         except AccessDeniedError:
             # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
-            prefix = S3Prefix(location.bucket, location.key)
-            async for page in self.list_pages(prefix, flat=True):
-                if location in page:
-                    raise
-                break
+            if await self._is_listed(location):
+                raise
             return None
+
+    async def _is_listed(self, location: S3Object) -> bool:
+        region = await self.bucket_region(location.bucket)
+        with named_errors(location):
+            # Of all keys that begin with this one, it is the first.
+            page = await self.aws.call(
+                "s3",
+                "list_objects_v2",
+                in_region=region,
+                Bucket=location.bucket,
+                Prefix=location.key,
+                Delimiter="/",
+                MaxKeys=1,
+            )
+        return any(entry["Key"] == location.key for entry in page.get("Contents", ()))
 
     async def _explain_object(self, location: S3Object) -> None:
         """Raise the error that the answer to a HEAD request cannot express."""
@@ -175,9 +187,13 @@ class ObjectStore:
             if not page.get("IsTruncated") or not token:
                 return
             if token == parameters.get("ContinuationToken"):
-                break
+                raise NoAnswerError(f"{prefix}: the list of objects has no end")
             parameters["ContinuationToken"] = token
-        raise NoAnswerError(f"{prefix}: the list of objects has no end")
+        msg = (
+            f"{prefix}: the list of objects has more than {MAX_LIST_PAGES:,} pages: "
+            "choose a folder with fewer objects"
+        )
+        raise NoAnswerError(msg)
 
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
