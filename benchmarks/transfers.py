@@ -117,6 +117,9 @@ class Source:
     def version(self, location: RemoteLocation) -> str:
         return f'etag "1" {location}'
 
+    def note_fingerprint(self, scene: str, fingerprint: str) -> None:
+        raise NotImplementedError
+
     async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
         assert isinstance(location, S3Object)
         size = int(location.key.partition("/")[0])
