@@ -83,7 +83,7 @@ class Destination(Protocol):
         """Return the location of the video of a scene."""
         ...
 
-    async def find_faults(self, film: OutputLocation | None) -> Sequence[SceneFault]:
+    async def find_faults(self, film: OutputLocation | None = None) -> Sequence[SceneFault]:
         """Return why no video can be written, as far as the destination shows that before a run.
 
         A folder on this machine is checked when its videos are claimed.
@@ -163,7 +163,7 @@ class FolderDestination:
 
     async def find_faults(
         self,
-        film: OutputLocation | None,  # noqa: ARG002 - it is checked when it is claimed
+        film: OutputLocation | None = None,  # noqa: ARG002 - it is checked when it is claimed
     ) -> Sequence[SceneFault]:
         """Return no faults: the folder is checked when its videos are claimed."""
         return ()

@@ -55,7 +55,7 @@ class S3Destination:
         self._prefix = prefix
         self._store = store
 
-    async def find_faults(self, film: OutputLocation | None) -> Sequence[SceneFault]:
+    async def find_faults(self, film: OutputLocation | None = None) -> Sequence[SceneFault]:
         """Return the faults of the folders for videos and film that do not accept objects.
 
         If objects cannot be deleted, a warning names the one that is left.
