@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from cloudburst.aws.client.client import CALL_BACKOFF
-from cloudburst.aws.s3 import object_store
+from cloudburst.aws.s3 import object_lists
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED
 from cloudburst.emulator.s3 import api
 from cloudburst.errors import (
@@ -196,10 +196,10 @@ async def test_a_list_with_too_many_pages_or_without_an_end(emulator, store, fol
         return {**page, **more}
 
     monkeypatch.setattr(store.aws, "call", small_pages)
-    monkeypatch.setattr(object_store, "MAX_LIST_PAGES", 1)
+    monkeypatch.setattr(object_lists, "MAX_LIST_PAGES", 1)
     with pytest.raises(NoAnswerError, match="more than 1 pages: choose a folder"):
         [page async for page in store.list_pages(folder)]
-    monkeypatch.setattr(object_store, "MAX_LIST_PAGES", 9)
+    monkeypatch.setattr(object_lists, "MAX_LIST_PAGES", 9)
     token = f"{folder.prefix}a"
     with pytest.raises(NoAnswerError, match="has no end"):
         [page async for page in store.list_pages(folder)]

@@ -12,10 +12,10 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.errors import error_code_of
 from cloudburst.aws.s3.answers import ObjectInfo, ObjectRange, etag_of, named_errors, object_info
 from cloudburst.aws.s3.bucket_regions import BucketRegions
+from cloudburst.aws.s3.object_lists import ObjectLists
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
-    NoAnswerError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -25,8 +25,6 @@ from cloudburst.models.s3_encryption import S3Encryption
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
 end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
-MAX_LIST_PAGES = 1000
-"""Maximum number of pages of a list of objects; a page has 1,000 keys."""
 PRECONDITION_FAILED = "PreconditionFailed"
 """Error code of S3 for a write whose condition does not hold."""
 NO_SUCH_UPLOAD = "NoSuchUpload"
@@ -73,6 +71,7 @@ class ObjectStore:
         self._encryption = encryption or S3Encryption()
         self._payer: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
         self._regions = BucketRegions(aws)
+        self._lists = ObjectLists(aws, self._regions, self._payer)
 
     @property
     def waits_for_credentials(self) -> bool:
@@ -104,24 +103,9 @@ class ObjectStore:
             return None
         except AccessDeniedError:
             # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
-            if await self._is_listed(location):
+            if await self._lists.contains(location):
                 raise
             return None
-
-    async def _is_listed(self, location: S3Object) -> bool:
-        region = await self.bucket_region(location.bucket)
-        with named_errors(location):
-            # Of all keys that begin with this one, it is the first.
-            page = await self.aws.call(
-                "s3",
-                "list_objects_v2",
-                in_region=region,
-                Bucket=location.bucket,
-                Prefix=location.key,
-                Delimiter="/",
-                MaxKeys=1,
-            )
-        return any(entry["Key"] == location.key for entry in page.get("Contents", ()))
 
     async def _explain_object(self, location: S3Object) -> None:
         """Raise the error that the answer to a HEAD request cannot express."""
@@ -162,38 +146,11 @@ class ObjectStore:
                 return ObjectRange(data=b"", info=info)
         return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
-    async def list_pages(
+    def list_pages(
         self, prefix: S3Prefix, *, start_after: str = "", flat: bool = False
     ) -> AsyncGenerator[list[S3Object]]:
-        """Yield the pages of the list of objects with a prefix, in the order of their keys.
-
-        Args:
-            prefix: The folder.
-            start_after: Key after which the list begins; empty: at the start.
-            flat: True to leave out objects in folders within the folder.
-        """
-        region = await self.bucket_region(prefix.bucket)
-        parameters: dict[str, Any] = {"Bucket": prefix.bucket, "Prefix": prefix.prefix}
-        parameters |= self._payer
-        if start_after:
-            parameters["StartAfter"] = start_after
-        if flat:
-            parameters["Delimiter"] = "/"
-        for _ in range(MAX_LIST_PAGES):
-            with named_errors(prefix):
-                page = await self.aws.call("s3", "list_objects_v2", in_region=region, **parameters)
-            yield [S3Object(prefix.bucket, entry["Key"]) for entry in page.get("Contents", ())]
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
-                return
-            if token == parameters.get("ContinuationToken"):
-                raise NoAnswerError(f"{prefix}: the list of objects has no end")
-            parameters["ContinuationToken"] = token
-        msg = (
-            f"{prefix}: the list of objects has more than {MAX_LIST_PAGES:,} pages: "
-            "choose a folder with fewer objects"
-        )
-        raise NoAnswerError(msg)
+        """Yield the pages of the list of objects with a prefix: see `ObjectLists.pages`."""
+        return self._lists.pages(prefix, start_after=start_after, flat=flat)
 
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
