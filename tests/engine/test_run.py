@@ -356,6 +356,18 @@ async def test_leaving_early_cancels_the_rest_and_keeps_the_report():
     assert [v.scene for v in (await run.report()).videos] == ["a"]
 
 
+async def test_workers_that_are_stopped_because_the_run_is_cancelled_have_not_failed():
+    cloud = FakeCloud(encode=10)
+    with anyio.CancelScope() as scope:
+        async with engine(cloud, limits=Limits(workers=4)) as eng, eng.open(list("abcd")) as run:
+            async for event in run:
+                if event.type == "scene.encoding":
+                    scope.cancel()
+    report = await run.report()
+    assert report.status is Status.INTERRUPTED
+    assert {worker.error for worker in report.workers} == {None}
+
+
 async def test_the_body_s_error_is_not_wrapped():
     cloud = FakeCloud(encode=10)
     with pytest.raises(KeyError):

@@ -241,7 +241,7 @@ def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
         stopped_at=epoch(record.stopped),
         usage=record.usage,
         settled=record.settled,
-        error=None if record.error is None else ErrorEntry.of(record.error),
+        error=None if record.failure is None else ErrorEntry.of(record.failure),
     )
 
 

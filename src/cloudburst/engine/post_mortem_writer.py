@@ -78,8 +78,8 @@ class PostMortems:
 
 def has_failed(record: WorkerRecord) -> bool:
     """Return whether a worker failed, other than by a deliberate stop or a Spot interruption."""
-    error = record.error
-    if error is None or record.deliberate or isinstance(error, ClosedError):
+    error = record.failure
+    if error is None or isinstance(error, ClosedError):
         return False
     return not (isinstance(error, WorkerStoppedError) and is_spot_interruption(error.stop_code))
 

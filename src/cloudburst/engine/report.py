@@ -138,7 +138,7 @@ class ReportBuilder:
             scenes=sum(attempt.finished for attempt in attempts if attempt.scene in self._names),
             cost=cost,
             possibly_running=worker.possibly_running,
-            error=_text(worker.error),
+            error=_text(worker.failure),
             post_mortem=worker.post_mortem,
         )
 

@@ -256,12 +256,12 @@ class Supervisor:
         record.error = record.error or worker.closing_error
         self._scheduler.on_ended(worker)
         record.stopped = anyio.current_time()
-        if (error := record.error) is not None:
+        if (error := record.failure) is not None:
             kind, message = type(error).__name__, str(error)
             self._shared.emit(WorkerFailed, record, kind=kind, message=message)
         if record.task:
             self._shared.unsettled[record] = self._settling
-            self._shared.emit(WorkerStopped, record, reason=str(error or "done"))
+            self._shared.emit(WorkerStopped, record, reason=str(record.error or "done"))
         writer = self._writers.note(record)
         journal = None if writer is None else writer.journal
         self._shared.post_mortems.start(worker.backend, record, journal)

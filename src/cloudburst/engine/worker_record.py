@@ -79,6 +79,11 @@ class WorkerRecord:
     """Path of the page that explains why the task failed; ``None`` if no page was written."""
     attempts: list[Attempt] = field(default_factory=list[Attempt])
 
+    @property
+    def failure(self) -> CloudburstError | None:
+        """Error because of which the worker failed; ``None`` if it was given up deliberately."""
+        return None if self.deliberate else self.error
+
     def note_stop(self, accepted: bool) -> None:
         """Record whether the backend has accepted the stop; if not, the task may still run."""
         self.possibly_running = not accepted
