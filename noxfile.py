@@ -30,6 +30,7 @@ SEEDED = {
     "tests/end_to_end/fargate/test_chaos.py": 200,
     "tests/aws/setup/test_interrupted_init.py": 20,
     "tests/end_to_end/fargate/test_killed_clients.py": 40,
+    "tests/end_to_end/s3/test_chaos.py": 100,
 }
 """Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""
 SEEDS = 30

@@ -27,6 +27,7 @@ from cloudburst.models.events import Event
 from cloudburst.models.limits import Backoff
 from cloudburst.paths import state_folder
 from support.emulator_calls import client, new_client
+from support.fargate_backend import session_keys
 from support.s3_account import BUCKET, settings_of
 from support.service_caller import service_settings
 from support.service_inputs import tone
@@ -37,6 +38,8 @@ STILL = RenderOptions(effects=(), size="240x240", fps=24)
 HURRIED = Timeouts(call=5, scene=60, silence=10)
 SECRETS = ("X-Amz-Signature", "x-amz-signature")
 """Part of every presigned URL, which nothing may show."""
+MIN_PRESIGNED = 2
+"""Number of secrets of one presigned URL: its signature and its session token."""
 LONG_RUN = 20
 """Number of seeds from which on a test run may take long."""
 QUICK = (sys.executable, str(Path(__file__).parent / "serve_quick.py"))
@@ -44,13 +47,13 @@ QUICK = (sys.executable, str(Path(__file__).parent / "serve_quick.py"))
 
 
 @contextmanager
-def running_service(folder: Path, *command: str) -> Iterator[str]:
+def running_service(folder: Path, *command: str, **variables: str) -> Iterator[str]:
     """Run a render service in a process of its own, and yield its address.
 
     Its log is in the file ``service.log``.
     """
     settings = service_settings(folder / "service", KEY, encoders="4", parent_fd="0")
-    environment = {"PATH": os.environ["PATH"], **settings}
+    environment = {"PATH": os.environ["PATH"], **settings, **variables}
     (folder / "service").mkdir()
     with (
         (folder / "service.log").open("wb") as log,
@@ -101,6 +104,32 @@ def small_media() -> tuple[bytes, bytes]:
         return picture.getvalue(), sound.read_bytes()
 
 
+_KEYS: dict[str, dict[str, str]] = {}
+
+
+def kept_session_keys(emulator: Any) -> dict[str, str]:
+    """Return temporary credentials, which the tests of an emulator share."""
+    owner = emulator.environment["AWS_ACCESS_KEY_ID"]
+    if owner not in _KEYS:
+        _KEYS[owner] = session_keys(emulator)
+    return _KEYS[owner]
+
+
+def secrets_seen(emulator: Any) -> set[str]:
+    """Return a set to which the emulator adds the signature and token of each presigned URL."""
+    identity = emulator._inside.account.identity
+    check_key = type(identity).check_key
+    seen = set[str]()
+
+    def noted(signature: Any) -> None:
+        if signature.lasts is not None:
+            seen.update(filter(None, (signature.value, signature.token)))
+        check_key(identity, signature)
+
+    identity.check_key = noted
+    return seen
+
+
 @dataclass
 class Told:
     """Everything that a run has told."""
@@ -122,14 +151,20 @@ class World:
 
     emulator: Any
     address: str
+    """Address of the worker; empty if the runs have the backend `backend`."""
     name: str
     media: tuple[bytes, bytes] = field(default_factory=small_media)
     bucket: str = BUCKET
     s3: Any = None
     """Client of S3 with which the test looks at the bucket."""
+    backend: Any = None
+    keys: dict[str, str] = field(default_factory=dict)
+    """Temporary credentials of the runs, so that each presigned URL has a session token."""
 
     def __post_init__(self) -> None:
         self.s3 = self.s3 or client(self.emulator, "s3")
+        self.keys = self.keys or kept_session_keys(self.emulator)
+        self.secrets = secrets_seen(self.emulator)
         self.clear_faults()
         self._first = len(self.emulator.calls)
 
@@ -168,20 +203,20 @@ class World:
         return made
 
     def expire_credentials(self) -> dict[str, str]:
-        """End all keys, and return a new one, which only the test uses."""
+        """End all keys; return new temporary ones, which runs do not know yet."""
         self.emulator.expire_credentials()
         key = self.emulator.new_key()
         pair = {"key": key["AWS_ACCESS_KEY_ID"], "secret": key["AWS_SECRET_ACCESS_KEY"]}
         self.s3 = new_client(self.emulator, "s3", **pair)
-        return key
+        return session_keys(self.emulator)
 
     def open_client(self, *, settings: Settings | None = None, **more: Any) -> Client:
         return Client(
-            endpoints(self.address, key=KEY, protocol="native", encoders=4),
+            self.backend or endpoints(self.address, key=KEY, protocol="native", encoders=4),
             options=more.pop("options", STILL),
-            settings=settings or settings_of(self.emulator),
+            settings=settings or settings_of(self.emulator, **self.keys),
             timeouts=more.pop("timeouts", HURRIED),
-            limits=Limits(workers=1),
+            limits=more.pop("limits", Limits(workers=1)),
         )
 
     async def run(
@@ -227,6 +262,10 @@ class World:
         self.hold_objects(told.report)
         self.hold_clean({f"{name}.mp4" for name in done})
         assert max(self.written().values(), default=1) == 1, self.written()
+        self.hold_met()
+
+    def hold_met(self) -> None:
+        """Every fault was met at least once."""
         pending = self.emulator._inside.api.faults._pending
         assert not [one.fault for one in pending if not one.hit], "a fault was not met"
 
@@ -245,11 +284,16 @@ class World:
         assert not [one["Key"] for one in parts if one["Key"].startswith(self.folder)]
 
     def hold_secrets(self, *texts: str) -> None:
-        """No presigned URL is in the texts, or in a file that runs have left on this machine."""
+        """No presigned URL is in the texts, or in a file that runs have left on this machine.
+
+        Neither is a signature or a token of a URL that was used, in whichever form.
+        """
+        secrets = (*SECRETS, *self.secrets)
+        assert len(secrets) >= len(SECRETS) + MIN_PRESIGNED, "otherwise there is nothing to hide"
         for text in texts:
-            for secret in SECRETS:
+            for secret in secrets:
                 assert secret not in text, text[max(0, text.find(secret) - 500) :][:1000]
         for path in state_folder().rglob("*"):
             if path.is_file():
                 data = path.read_bytes()
-                assert not [secret for secret in SECRETS if secret.encode() in data], path
+                assert not [secret for secret in secrets if secret.encode() in data], path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
+from collections import Counter
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,10 +18,12 @@ from cloudburst.aws.s3 import claims, request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneEncoding
 from cloudburst.remote_inputs import MAX_CHECKED_BYTES
-from support.counted_sockets import counted_sockets
+from support.counted_sockets import Traffic, counted_sockets
 from support.emulator_calls import client
 from support.emulator_settings import settings_of
-from support.s3_runs import LONG_RUN, SECRETS
+from support.fargate_backend import session_keys
+from support.s3_fault_mixes import drawn
+from support.s3_runs import LONG_RUN, SECRETS, World, impatient, secrets_seen
 from support.service_inputs import tone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(300)]
@@ -29,11 +33,21 @@ BUCKET = "films"
 SMALL = RenderOptions(effects=(), size="640x360", fps=24)
 SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
 CLAIMS = "out/.cloudburst/claims/"
-ANSWER_BYTES = 4000
-"""Headers and XML of a call of S3, in both directions, at most."""
+ANSWER_BYTES = REQUEST_BYTES = 4000
+"""Headers and documents of a call of AWS, on average at most."""
 JOB_BYTES = 40_000
 """JSON and events between client and worker for one scene, at most. A video is larger."""
 HURRIED = Timeouts(stop=2, settle=4)
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+MIXED_SCENES = 5
+SERVICE_AT_DEBUG = """
+import logging, sys
+logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+from cloudburst.service.server import run
+sys.exit(run())
+"""
+"""Our service, whose own settings of logging have no effect then."""
+AT_DEBUG = (sys.executable, "-c", SERVICE_AT_DEBUG)
 
 
 def lay_inputs(s3, folder, *, seconds=1.0):
@@ -65,25 +79,63 @@ def lay_inputs(s3, folder, *, seconds=1.0):
 @pytest.mark.long(15)
 async def test_no_scene_byte_passes_through_the_client(our_account, tmp_path, caplog):
     caplog.set_level("DEBUG")
-    with our_account(moto=False) as aws:
+    with our_account(moto=False, worker=AT_DEBUG) as aws:
         s3 = client(aws, "s3")
         s3.create_bucket(Bucket=BUCKET)
         scenes, scene_bytes = lay_inputs(s3, tmp_path)
+        secrets = secrets_seen(aws)
+        backend = fargate(settings_of(aws, **session_keys(aws)))
+        caplog.clear()  # the calls of this test log the token
         before = len(aws.calls)
-        backend = fargate(settings_of(aws))
-        with counted_sockets() as traffic:
+        with counted_sockets(servers={urlsplit(aws.url).port}) as traffic:
             async with (
                 Client(backend, options=SMALL, limits=Limits(workers=2)) as opened,
                 opened.stream(scenes, to=f"s3://{BUCKET}/out/") as run,
             ):
                 report = await run.until_done()
-        calls = [call for call in aws.calls[before:] if call.service == "s3"]
-        hosts = {task.address for task in aws.tasks}
+        calls = aws.calls[before:]
         hold_report(report, s3, scene_bytes)
-        hold_calls(calls, report, scene_bytes)
-        hold_traffic(traffic, aws, hosts, calls, report)
-    text = caplog.text + report.model_dump_json()
-    assert not [secret for secret in SECRETS if secret in text]
+        hold_calls([call for call in calls if call.service == "s3"], report, scene_bytes)
+        hold_traffic(traffic, aws, calls, report)
+        text = caplog.text + report.model_dump_json() + log_of_workers(aws)
+    assert len(secrets) > 4 * SCENES, "each URL has a signature, and all have a token"
+    assert not [secret for secret in (*SECRETS, *secrets) if secret in text]
+
+
+def log_of_workers(aws):
+    """Everything that workers have logged, at level DEBUG."""
+    pages = client(aws, "logs").get_paginator("filter_log_events")
+    events = pages.paginate(logGroupName="/ecs/cloudburst").build_full_result()["events"]
+    text = "\n".join(event["message"] for event in events)
+    assert "DEBUG" in text
+    return text
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_faults_of_s3_and_real_renders(our_account, seed, monkeypatch, caplog):
+    """The same mixes as with a stand-in for the renders, with real ones in real tasks."""
+    caplog.set_level("DEBUG")
+    impatient(monkeypatch)
+    with our_account(moto=False, worker=AT_DEBUG) as aws:
+        client(aws, "s3").create_bucket(Bucket=BUCKET)
+        keys = session_keys(aws)
+        caplog.clear()  # the call logs the token
+        backend = fargate(settings_of(aws, **keys))
+        world = World(aws, "", "mixed", bucket=BUCKET, backend=backend, keys=keys)
+        scenes = world.scenes(MIXED_SCENES)
+        faults = drawn(seed, MIXED_SCENES)
+        for fault in faults:
+            aws.add_fault(fault)
+        try:
+            told = await world.run(scenes, settings=settings_of(aws, **keys))
+            world.clear_faults()
+            world.hold(told, [scene["scene_name"] for scene in scenes])
+            shown = (caplog.text, log_of_workers(aws), told.report.model_dump_json(), repr(told))
+            world.hold_secrets(*shown)
+        except BaseException as exc:
+            exc.add_note("\n".join(map(str, faults)))
+            raise
 
 
 def hold_report(report, s3, scene_bytes):
@@ -103,9 +155,13 @@ def hold_calls(calls, report, scene_bytes):
     """What S3 has counted is what the report says."""
     reads = [call for call in calls if call.operation == "GetObject"]
     inputs = [call for call in reads if "/in/" in call.resource]
-    own = [call for call in inputs if not call.presigned]
-    assert sum(call.sent for call in own) == report.bytes_checked
-    assert report.bytes_checked <= SCENES * (2 * MAX_CHECKED_BYTES + len(SUBTITLE))
+    own = Counter()
+    for call in inputs:
+        own[call.resource] += 0 if call.presigned else call.sent
+    assert len(own) == 3 * SCENES
+    for resource, count in own.items():
+        assert count <= (len(SUBTITLE) if resource.endswith(".srt") else MAX_CHECKED_BYTES)
+    assert own.total() == report.bytes_checked
     assert report.bytes_checked < SCENES * scene_bytes / 4
     by_worker = [call for call in inputs if call.presigned]
     fetched = sum(entry.bytes_fetched for entry in report.scenes)
@@ -117,17 +173,23 @@ def hold_calls(calls, report, scene_bytes):
     assert len(written) == SCENES
 
 
-def hold_traffic(traffic, aws, hosts, calls, report):
-    """The client's own sockets carried no more than that."""
+def of_aws(traffic, aws):
+    """Numbers of bytes that the client has received from AWS and sent to it."""
     port = urlsplit(aws.url).port
-    of_client = sum(not call.presigned for call in calls)
-    other_calls = len(aws.calls) - len(calls)
-    from_aws = sum(n for (_, at), n in traffic.received.items() if at == port)
-    assert from_aws <= report.bytes_checked + (of_client + other_calls) * ANSWER_BYTES
-    from_workers = sum(n for (host, at), n in traffic.received.items() if host in hosts)
-    to_workers = sum(n for (host, at), n in traffic.sent.items() if host in hosts)
-    assert 0 < from_workers <= SCENES * JOB_BYTES
-    assert 0 < to_workers <= SCENES * JOB_BYTES
+    return [counts.pop(("127.0.0.1", port)) for counts in (traffic.received, traffic.sent)]
+
+
+def hold_traffic(traffic, aws, calls, report):
+    """The client's own sockets carried no more than that, and led to AWS and workers only."""
+    received, sent = Counter(traffic.received), Counter(traffic.sent)
+    from_aws, to_aws = of_aws(Traffic(received, sent), aws)
+    number = sum(not call.presigned for call in calls)
+    assert report.bytes_checked < from_aws <= report.bytes_checked + number * ANSWER_BYTES
+    assert 0 < to_aws <= number * REQUEST_BYTES
+    hosts = {task.address for task in aws.tasks}
+    assert {host for host, _ in (*received, *sent)} <= hosts
+    assert 0 < received.total() <= SCENES * JOB_BYTES
+    assert 0 < sent.total() <= SCENES * JOB_BYTES
 
 
 async def rendered(aws, folder, at_first_encode, **settings):

@@ -34,15 +34,15 @@ def profile(world, tmp_path, monkeypatch):
     path = tmp_path / "credentials"
 
     def write(key):
-        lines = [f"{name.lower()}={value}" for name, value in key.items() if "KEY" in name]
+        lines = [f"{name.lower()}={value}" for name, value in key.items()]
         path.write_text("\n".join(["[video]", *lines]))
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    write(world.keys)
     environment = world.emulator.environment
-    write(environment)
     kept = {name: environment[name] for name in environment if name.startswith("AWS_ENDPOINT")}
     region = environment["AWS_REGION"]
     return Settings(**kept, AWS_REGION=region, AWS_PROFILE="video"), write
@@ -127,7 +127,7 @@ async def test_credentials_of_another_account(world, profile, caplog):
     )
     assert {type(error) for error in told.report.errors} == {CredentialsError}
     assert "waiting up to" not in caplog.text
-    own = world.emulator.environment["AWS_ACCESS_KEY_ID"]
+    own = world.keys["AWS_ACCESS_KEY_ID"]
     asked = [call.key for call in world.emulator.calls if call.operation == "GetCallerIdentity"]
     assert asked.count(own) == 1, "the account is asked for once"
     world.hold_objects(told.report)

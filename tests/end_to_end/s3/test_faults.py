@@ -11,9 +11,10 @@ import pytest
 from cloudburst import InvalidScenesError, Status
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.engine import output_folder
+from cloudburst.errors import CloudburstError
 from cloudburst.testing import s3_fault
 from support.s3_account import ABROAD
-from support.s3_runs import few
+from support.s3_runs import Told, few
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -52,6 +53,57 @@ async def test_a_fault_that_passes(world, name, place, told_at_debug):
     told = await world.run(scenes)
     world.hold(told, NAMES)
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+REFUSED_ONCE = list(
+    product(["access denied", "no such key", "token expired", "clock skew"], PLACES)
+)
+MESSAGES = {
+    "access denied": r"permission|AccessDenied",
+    "no such key": r"no such object|no longer there|does not exist",
+    "token expired": "credentials have expired",
+    "clock skew": "set the clock",
+}
+"""What an error says, so that a person knows what to do."""
+REFUSED_ONCE = list(product(MESSAGES, PLACES))
+ENDS = {"end of the check", "end of the lock", "end of the claim"}
+"""Places where an object is deleted that nobody needs any more."""
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("name", "place"), few(REFUSED_ONCE))
+async def test_a_fault_that_does_not_pass(world, name, place, told_at_debug):
+    """A request is refused once: nothing was started, or every scene has a video or an error."""
+    scenes = world.scenes(2)
+    world.emulator.add_fault(s3_fault(name, **PLACES[place]))
+    told = Told()
+    refused = False
+    try:
+        await world.run(scenes, told=told)
+    except CloudburstError as exc:
+        refused = True
+        errors = {"": str(exc)}
+    else:
+        errors = told.errors
+    world.hold_met()
+    world.clear_faults()
+    assert all(re.search(MESSAGES[name], text) for text in errors.values()), errors
+    if refused:
+        assert not world.written(), "nothing is rendered"
+        world.hold_clean([])
+    else:
+        done = {video.scene for video in told.report.videos}
+        assert done | told.errors.keys() == set(NAMES)
+        assert not done & told.errors.keys()
+        world.hold_objects(told.report)
+        left = [key for key in world.listed() if key.startswith(".cloudburst/")]
+        assert len(left) == (place in ENDS)
+        world.hold_clean({f"{scene}.mp4" for scene in done}.union(left))
+        # An object that is there, but missing according to S3, is written again.
+        assert max(world.written().values()) <= (2 if name == "no such key" else 1)
+    if world.secrets:
+        shown = told.report.model_dump_json() if told.report else ""
+        world.hold_secrets(told_at_debug(), shown, repr(told), repr(errors))
 
 
 @pytest.mark.parametrize(

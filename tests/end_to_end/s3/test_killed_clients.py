@@ -23,14 +23,15 @@ from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import Fault
 from support.killable_render import Child
 from support.project import TESTS
-from support.s3_runs import KEY
+from support.s3_runs import KEY, few
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
 
 SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
 NAMES = [f"{kind} {number}" for number in range(4) for kind in ("scene", "late")]
-SPAN = 5.0
-"""Seconds from the start of a client to the end of its run, roughly."""
+STARTING, SPAN = 1.0, 3.0
+"""Seconds from the start of a client to its first event, and from there to the end of its run,
+roughly."""
 SCRIPT = """
 import json, sys, anyio
 from cloudburst import Client, Limits, Settings, Timeouts, endpoints
@@ -43,7 +44,8 @@ async def main():
     settings, limits = Settings(**facts["settings"]), Limits(workers=1)
     options = {"options": STILL, "limits": limits, "timeouts": HURRIED, "settings": settings}
     async with Client(backend, **options) as client:
-        async with client.stream(facts["scenes"], to=facts["to"], resume=True) as run:
+        run = {"to": facts["to"], "name": facts["name"], "resume": True}
+        async with client.stream(facts["scenes"], **run) as run:
             async for event in run:
                 print(event.model_dump_json(), flush=True)
 
@@ -52,14 +54,15 @@ anyio.run(main)
 
 
 @contextmanager
-def rendering(world, scenes):
+def rendering(world, scenes, *, name=None):
     """A client in a process of its own."""
     facts = {
         "address": world.address,
         "key": KEY,
-        "settings": dict(world.emulator.environment),
+        "settings": {**world.emulator.environment, **world.keys},
         "scenes": scenes,
         "to": world.to,
+        "name": name,
     }
     code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{SCRIPT}"
     process = subprocess.Popen(
@@ -83,24 +86,34 @@ def completed(child):
 
 
 @pytest.mark.chaos
+@pytest.mark.parametrize("elsewhere", few([False, True]))
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_killed_at_any_moment(world, seed):
+async def test_killed_at_any_moment(world, seed, elsewhere):
+    """The run is resumed with the journals of the killed clients, or by its name without them."""
     rng = random.Random(f"killed {seed}")
-    moments = [rng.uniform(0, SPAN) for _ in range(rng.choice([1, 1, 2]))]
-    elsewhere = seed % 2 == 1
+    name = f"run{seed}" if elsewhere else None
     scenes = world.scenes(0, *NAMES)
-    done = set[str]()
-    for moment in moments:
-        with rendering(world, scenes) as child:
-            await anyio.sleep(moment)
+    done, claims = set[str](), []
+    for _ in range(rng.choice([1, 1, 2])):
+        early = rng.random() < 0.15
+        with rendering(world, scenes, name=name) as child:
+            while not early and not child.events and child.process.poll() is None:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            await anyio.sleep(rng.uniform(0, STARTING if early else SPAN))
         done |= completed(child)
+        claims = claims_of(world)
         if elsewhere:
             shutil.rmtree(state_folder() / "s3", ignore_errors=True)
-    told = await world.run(scenes, resume=True)
+    told = await world.run(scenes, name=name, resume=True)
     assert told.report.status is Status.COMPLETE
     skipped = {event.scene for event in told.of(SceneCompleted) if event.skipped}
     assert done <= skipped
+    assert claims in ([], [f".cloudburst/claims/{told.report.run}.json"]), "it is taken over"
     hold(world, told, done)
+
+
+def claims_of(world):
+    return [key for key in world.listed() if "/claims/" in key]
 
 
 def hold(world, told, done):
@@ -147,7 +160,7 @@ async def test_killed_while_it_renders(world):
     scenes = world.scenes(0, *NAMES)
     with rendering(world, scenes) as child:
         await anyio.to_thread.run_sync(lambda: child.until("scene.completed", count=3))
-    claims = [key for key in world.listed() if "/claims/" in key]
+    claims = claims_of(world)
     assert len(claims) == 1
     shutil.rmtree(state_folder() / "s3")
     told = await world.run(scenes, resume=True)
