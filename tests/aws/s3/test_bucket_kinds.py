@@ -83,7 +83,7 @@ def other_account(emulator):
 async def test_a_bucket_with_a_key_of_kms(emulator, store, bucket, algorithm, monkeypatch):
     encrypt(emulator, bucket, algorithm)
     folder = S3Prefix(bucket, "out/")
-    assert await S3Destination(folder, store).find_faults() == []
+    assert await S3Destination(folder, store).find_faults(None) == []
     await make_videos(store, folder, monkeypatch)
     assert keys(emulator, bucket) == ["out/a.mp4", "out/a.png", "out/b.mp4"]
     assert not (await store.head(folder.object("a.mp4"))).plain_etags
@@ -100,7 +100,7 @@ async def test_a_bucket_with_locked_objects(emulator, store, monkeypatch):
         },
     )
     folder = S3Prefix("locked", "out/")
-    assert await S3Destination(folder, store).find_faults() == []
+    assert await S3Destination(folder, store).find_faults(None) == []
     await make_videos(store, folder, monkeypatch)
     for name in ("a.mp4", "a.png", "b.mp4"):
         await store.delete(folder.object(name))  # a delete marker is no object
@@ -113,7 +113,7 @@ async def test_a_key_that_may_not_be_used_is_a_fault_of_the_folder(denied):
     with account(denied=frozenset({denied})) as emulator:
         encrypt(emulator, BUCKET)
         async with open_store(emulator) as store:
-            [fault] = await S3Destination(S3Prefix(BUCKET, ""), store).find_faults()
+            [fault] = await S3Destination(S3Prefix(BUCKET, ""), store).find_faults(None)
     assert f"{denied} on resource: {KEY}" in fault.found
     assert "may not use the key of KMS" in fault.found
     assert "--s3-key KEY" in fault.found
@@ -121,14 +121,14 @@ async def test_a_key_that_may_not_be_used_is_a_fault_of_the_folder(denied):
 
 async def test_a_disabled_key_is_a_fault_of_the_folder(emulator, store, folder):
     emulator.add_fault(s3_fault("key disabled", "PutObject"))
-    [fault] = await S3Destination(folder, store).find_faults()
+    [fault] = await S3Destination(folder, store).find_faults(None)
     assert "KMS.DisabledException" in fault.found
     assert "enable the key" in fault.found
 
 
 async def test_a_policy_that_denies_objects_is_a_fault_of_the_folder(emulator, store, bucket):
     deny(emulator, bucket, "s3:PutObject", {"Null": {"aws:SourceVpce": "true"}})
-    [fault] = await S3Destination(S3Prefix(bucket, ""), store).find_faults()
+    [fault] = await S3Destination(S3Prefix(bucket, ""), store).find_faults(None)
     assert "with an explicit deny in a resource-based policy" in fault.found
     assert "the policy of the bucket denies the request" in fault.found
     assert "init --policy" not in fault.found  # no permission helps
@@ -142,10 +142,10 @@ async def test_a_bucket_whose_policy_demands_a_header(emulator, bucket, encrypti
     deny(emulator, bucket, "s3:PutObject", {"StringNotEquals": condition})
     folder = S3Prefix(bucket, "out/")
     async with open_store(emulator) as store:
-        [fault] = await S3Destination(folder, store).find_faults()
+        [fault] = await S3Destination(folder, store).find_faults(None)
     assert "CLOUDBURST_S3_ENCRYPTION" in fault.found
     async with open_store(emulator, CLOUDBURST_S3_ENCRYPTION=encryption) as store:
-        assert await S3Destination(folder, store).find_faults() == []
+        assert await S3Destination(folder, store).find_faults(None) == []
         await make_videos(store, folder, monkeypatch)
         assert (await store.head(folder.object("b.mp4"))).plain_etags == (encryption == "AES256")
 
@@ -158,10 +158,10 @@ async def test_a_bucket_of_another_account_that_bills_its_requesters(emulator, m
     )
     folder = S3Prefix("paid", "out/")
     async with open_store(emulator) as store:
-        [fault] = await S3Destination(folder, store).find_faults()
+        [fault] = await S3Destination(folder, store).find_faults(None)
     assert "CLOUDBURST_S3_REQUESTER_PAYS=1" in fault.found
     async with open_store(emulator, CLOUDBURST_S3_REQUESTER_PAYS="1") as store:
-        assert await S3Destination(folder, store).find_faults() == []
+        assert await S3Destination(folder, store).find_faults(None) == []
         await make_videos(store, folder, monkeypatch)
         names = await S3FolderReader(store).list_names(folder)
     assert sorted(names) == ["a.mp4", "a.png", "b.mp4"]
@@ -186,7 +186,7 @@ async def test_init_reports_a_bucket_that_forbids_presigned_urls(emulator, store
     assert "no presigned URL from this machine (refused: HTTP 403 AccessDenied" in check.detail
     assert keys(emulator, bucket) == []
     # It may be that tasks are permitted to use them.
-    assert await S3Destination(folder, store).find_faults() == []
+    assert await S3Destination(folder, store).find_faults(None) == []
 
 
 async def test_without_a_way_to_s3_presigned_urls_are_not_tried(
