@@ -1,0 +1,68 @@
+"""Whole runs in buckets with settings of companies: a worker's requests must satisfy them, too."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from support.emulator_calls import client, new_client
+from support.s3_account import settings_of
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
+NAMES = ["scene 0", "scene 1"]
+
+
+@pytest.fixture
+def bucket(world):
+    world.bucket = uuid.uuid4().hex
+    return world.bucket
+
+
+async def test_locked_objects_with_a_key_of_kms_that_a_policy_demands(world, bucket):
+    s3 = client(world.emulator, "s3")
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
+        },
+    )
+    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
+    )
+    header = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/{world.folder}*",
+        "Condition": {"StringNotEquals": {header: KEY}},
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [statement]}))
+    scenes = world.scenes(2)
+    settings = settings_of(world.emulator, CLOUDBURST_S3_ENCRYPTION=KEY)
+    told = await world.run(scenes, settings=settings)
+    world.hold(told, NAMES)
+    found = s3.head_object(Bucket=bucket, Key=f"{world.folder}{NAMES[0]}.mp4")
+    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", KEY)
+
+
+async def test_a_bucket_of_another_account_that_bills_its_requesters(world, bucket):
+    made = world.emulator.new_key(account="210987654321")
+    key, secret = made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"]
+    world.s3 = new_client(world.emulator, "s3", key=key, secret=secret)
+    world.s3.create_bucket(Bucket=bucket)
+    world.s3.put_bucket_request_payment(
+        Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"}
+    )
+    scenes = world.scenes(2)
+    settings = settings_of(world.emulator, CLOUDBURST_S3_REQUESTER_PAYS="1")
+    told = await world.run(scenes, settings=settings)
+    world.hold(told, NAMES)
