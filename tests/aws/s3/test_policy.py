@@ -82,7 +82,7 @@ async def test_the_actions_are_those_of_a_run(emulator, store, folder, monkeypat
 async def test_the_actions_of_init_are_those_of_the_check(emulator, store, folder):
     await store.bucket_region(folder.bucket)
     since = len(emulator.calls)
-    await check_destination(store, folder)
+    await check_destination(store, folder, account=emulator.config.account)
     allowed = {
         action for one in statements(Purpose.INIT, folder).values() for action in one["Action"]
     }

@@ -58,7 +58,9 @@ async def test_a_bucket_of_another_account_that_bills_its_requesters(world, buck
     made = world.emulator.new_key(account="210987654321")
     key, secret = made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"]
     world.s3 = new_client(world.emulator, "s3", key=key, secret=secret)
-    world.s3.create_bucket(Bucket=bucket)
+    # Only the refusal of its description names the region.
+    region = {"LocationConstraint": "eu-west-1"}
+    world.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=region)
     world.s3.put_bucket_request_payment(
         Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"}
     )

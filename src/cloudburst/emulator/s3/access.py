@@ -49,7 +49,7 @@ def check_bucket(request: S3Request, bucket: Bucket, caller: Caller) -> None:
     unpaid = bucket.requester_pays and caller.account != bucket.owner and pays != "requester"
     stranger = caller.foreign and caller.account != bucket.owner
     if expected != bucket.owner or unpaid or stranger:
-        raise _denied("Access Denied")
+        raise _denied("Access Denied", bucket)
     resource = f"arn:aws:s3:::{request.bucket}" + (f"/{request.key}" if request.key else "")
     action = f"s3:{request.action}"
     for statement in bucket.policy:
@@ -60,7 +60,8 @@ def check_bucket(request: S3Request, bucket: Bucket, caller: Caller) -> None:
         ):
             raise _denied(
                 f"User: {caller.arn} is not authorized to perform: {action} on resource: "
-                f'"{resource}" with an explicit deny in a resource-based policy'
+                f'"{resource}" with an explicit deny in a resource-based policy',
+                bucket,
             )
 
 
@@ -152,5 +153,7 @@ def _texts(value: Any) -> list[str]:
     return [str(value)]
 
 
-def _denied(message: str) -> ApiError:
-    return ApiError("AccessDenied", message, status=403)
+def _denied(message: str, bucket: Bucket | None = None) -> ApiError:
+    """Return the error for denied access, which names the region of the bucket as S3 does."""
+    region = {} if bucket is None else {"x-amz-bucket-region": bucket.region}
+    return ApiError("AccessDenied", message, status=403, more={"headers": region})
