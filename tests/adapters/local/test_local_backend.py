@@ -552,6 +552,14 @@ async def test_a_worker_gets_no_secrets_of_this_process(folder, monkeypatch):
     assert "k-77" not in str(got), "its key is handed over in a pipe"
 
 
+async def test_a_worker_trusts_the_same_certificate_authorities(folder, monkeypatch):
+    trusted = {"SSL_CERT_FILE": "/etc/studio/ca.pem", "SSL_CERT_DIR": "/etc/studio/certs"}
+    for name, value in trusted.items():
+        monkeypatch.setenv(name, value)
+    got = await environment_of_a_worker(folder)
+    assert got.items() >= trusted.items()
+
+
 async def test_a_worker_has_the_limits_of_its_client(folder):
     limits = Limits(image_pixels=5000, file_bytes=6000, audio_seconds=100)
     got = await environment_of_a_worker(folder, limits=limits)

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import json
 import math
+import os
 import secrets
 import sys
 import tempfile
@@ -45,6 +46,9 @@ the worker's current jobs are no longer needed."""
 MAX_ENDED_WORKERS = 100
 """Number of ended workers whose status is kept, more than a client asks for."""
 DAY = 86_400.0
+CERTIFICATE_VARIABLES = ("SSL_CERT_DIR", "SSL_CERT_FILE")
+"""Environment variables that name the certificate authorities to trust. Workers fetch files on web
+servers and must trust the same servers as the client, which has checked these files."""
 
 
 _OUT_OF_RESOURCES = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -238,6 +242,7 @@ class ProcessLauncher:
         }
         return {
             **child_environment(),  # no credentials: a worker's processes decode untrusted files
+            **{name: os.environ[name] for name in CERTIFICATE_VARIABLES if name in os.environ},
             **{f"CLOUDBURST_{name}": str(value) for name, value in settings.items()},
             "PYTHONSAFEPATH": "1",  # never import modules from the current folder
         }
