@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import pytest
 
-from cloudburst.errors import FilmError
+from cloudburst.errors import FilmError, InvalidScenesError
 from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.limits import Limits
@@ -50,6 +50,15 @@ class Maker:
         )
         await on_worker(film, object(), on_progress)
         return FILM, False
+
+
+class PublicImage(FakeCloud):
+    """A cloud whose workers make no films."""
+
+    @asynccontextmanager
+    async def backend(self, timeouts, tier):
+        async with super().backend(timeouts, tier) as backend:
+            yield replace(backend, makes_films=False)
 
 
 @asynccontextmanager
@@ -152,3 +161,13 @@ async def test_a_run_that_is_left_while_the_film_is_made_leaves_no_task():
         await e.pool.stop_all()
         assert ((await run.report()).film, len(cloud.running)) == (None, 0)
         assert not any(cloud.encoding.values())
+
+
+async def test_a_film_that_no_worker_can_make_is_an_error_before_anything_starts():
+    cloud = PublicImage(encode=10)
+    async with engine(cloud) as e:
+        with pytest.raises(InvalidScenesError, match="make no films") as caught:
+            async with running(e, Maker(cloud), "ab"):
+                pass
+    assert [fault.field for fault in caught.value.faults] == ["film"]
+    assert not cloud.launched

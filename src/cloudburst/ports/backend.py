@@ -99,6 +99,8 @@ class Backend:
     queues_jobs: bool = False
     """True if a worker queues scenes that it is asked to encode while all its encoder slots are in
     use."""
+    makes_films: bool = True
+    """True if a worker can join videos in S3 to a film."""
     usd_per_second: Decimal = Decimal()
     """Expected price of one task, in USD per second; 0 if nothing is billed."""
     max_usd_per_second: Decimal = Decimal()
