@@ -168,7 +168,7 @@ async def test_the_number_of_decisions_about_more_tasks_depends_on_time(monkeypa
     monkeypatch.setattr(scaling, "further_workers", up_to_60)
     one = FakeCloud(encode=0.05, boot=20, rates=US_EAST_1_RATES)
     async with engine(one, limits=Limits(workers=200)) as e:
-        report = await e.render(scenes(*[3.0] * 1200))
+        report = await e.render(scenes(*[3.0] * 600))
     assert len(one.launched) == 60
     assert 1 <= len(asked) <= 100
     assert report.status is Status.COMPLETE

@@ -128,7 +128,7 @@ async def test_only_what_was_measured_is_late(measured):
 async def test_a_copy_is_within_the_budget():
     """The more may be spent, the more is begun: both scenes, and then a copy beside the other."""
     found = set()
-    for most in range(140, 400, 20):
+    for most in range(140, 400, 40):
         tries = iter([1500.0])
         far = FakeCloud(name="far", boot=10, capacity=1, rates=US_EAST_1_RATES)
         far.encode = near_encode = lambda name, t=tries: next(t, 200.0) if name == "slow" else 700.0
