@@ -29,6 +29,8 @@ from cloudburst.cli.run_request import RunRequest
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
+STILL = ("--no-zoom", "--size", "480x270")
+"""Options of videos that take little CPU time."""
 
 
 @pytest.fixture
@@ -213,7 +215,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 @pytest.mark.real
 @pytest.mark.timeout(90)
 def test_a_run_with_one_broken_scene(folder: Path) -> None:
-    done = cloudburst("render", "good", "bad", "--no-zoom", "--workers", "1", "--json")
+    done = cloudburst("render", "good", "bad", *STILL, "--workers", "1", "--json")
     assert done.returncode == 1, done.stderr
     *events, report = map(json.loads, done.stdout.splitlines())
     assert report["status"] == "partial"
@@ -222,7 +224,7 @@ def test_a_run_with_one_broken_scene(folder: Path) -> None:
     assert video == folder / "cloudburst_results" / "good.mp4"
     assert video.stat().st_size > 1000
     assert done.stderr == ""
-    again = cloudburst("render", "good", "--no-zoom", "--overwrite")
+    again = cloudburst("render", "good", *STILL, "--overwrite")
     assert again.returncode == 0, again.stderr
     assert "✓ 1 video of 1 scene" in again.stdout
     assert "cloudburst_results/good.mp4" in again.stdout
@@ -310,7 +312,7 @@ def test_signals_leave_no_process(
 @pytest.mark.timeout(90)
 def test_the_reader_of_the_output_goes_away(folder: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "render", "good", "--no-zoom", "--json"],
+        [*COMMAND, "render", "good", *STILL, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

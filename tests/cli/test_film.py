@@ -103,7 +103,7 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     for name in ("one", "two"):
         Image.new("RGB", (32, 18)).save(tmp_path / f"{name}.png")
         write_sound(tmp_path / f"{name}.wav", sine(0, 9600))
-    words = ("--to", "out", "--film", "story.mp4", "--workers", "1")
+    words = ("--to", "out", "--film", "story.mp4", "--workers", "1", "--size", "480x270")
     done = cloudburst("render", tmp_path, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Film: story.mp4" in done.stdout

@@ -19,6 +19,7 @@ from cloudburst.testing import TaskFault
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
+SMALL = RenderOptions(size="480x270")
 CUES = "1\n00:00:00,000 --> 00:00:01,000\n你好, harbour\n"
 
 
@@ -34,11 +35,11 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
     with our_account() as aws:
         tags = {}
         aws.on_change(lambda task: tags.setdefault(task.arn, task.tags))  # StopTask takes them away
-        async with client_of(aws) as client:
+        async with client_of(aws, options=SMALL) as client:
             report = await client.render_all(scenes, to=tmp_path / "out")
             assert report.status is Status.COMPLETE, [s.error for s in report.scenes]
             for video in report.videos:
-                assert video.path.stat().st_size == video.size > 5_000
+                assert video.path.stat().st_size == video.size > 2_000
                 assert video.path.read_bytes()[4:8] == b"ftyp"
             assert not aws.live, "the stop of every task was accepted"
             final = await report.settled()
@@ -70,7 +71,7 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
 
 async def test_another_key_is_refused(our_account, client_of, make_scene, tmp_path):
     with our_account() as aws:
-        async with client_of(aws, limits=Limits(workers=1, idle=30)) as client:
+        async with client_of(aws, options=SMALL, limits=Limits(workers=1, idle=30)) as client:
             await client.render(make_scene("a"), to=tmp_path / "out")
             (task,) = aws.tasks
             scene = Scene.model_validate(make_scene("b"))
@@ -134,7 +135,7 @@ async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_pat
         for name in list(logging.root.manager.loggerDict):
             caplog.set_level(logging.DEBUG, name)  # which restores the level, too
         told = []
-        async with client_of(aws, limits=Limits(workers=1)) as client:
+        async with client_of(aws, options=SMALL, limits=Limits(workers=1)) as client:
             async with client.stream([make_scene("a")], to=tmp_path / "out") as run:
                 told.extend([event.model_dump_json() async for event in run])
             report = await run.settled()
@@ -163,7 +164,9 @@ async def test_a_run_tells_no_secret(our_account, client_of, make_scene, tmp_pat
 async def test_private_addresses_ask_nobody(our_account, client_of, make_scene, tmp_path):
     with our_account(way_out="nat") as aws:
         settings = {"public_address": False}
-        async with client_of(aws, settings=settings, limits=Limits(workers=1)) as client:
+        async with client_of(
+            aws, options=SMALL, settings=settings, limits=Limits(workers=1)
+        ) as client:
             report = await client.render_all([make_scene("a")], to=tmp_path / "out")
             final = await report.settled()
         assert report.status is Status.COMPLETE
@@ -176,7 +179,7 @@ async def test_many_clients_of_one_loop(our_account, client_of, make_scene, tmp_
     with our_account() as aws:
 
         async def one(name):
-            async with client_of(aws, limits=Limits(workers=1)) as client:
+            async with client_of(aws, options=SMALL, limits=Limits(workers=1)) as client:
                 await client.render(make_scene(name), to=tmp_path / "out")
 
         async with anyio.create_task_group() as tasks:

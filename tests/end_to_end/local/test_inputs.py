@@ -27,8 +27,8 @@ from support.video_probe import corners, frame, probe
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
-LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
-STILL = RenderOptions(effects=(), background_box=False)
+LANDSCAPE, PORTRAIT = (1280, 720), (720, 1280)
+STILL = RenderOptions(effects=(), background_box=False, size="720p")
 
 GREYS = [(16,) * 3, (80,) * 3, (160,) * 3, (240,) * 3]
 SHOWN = {
@@ -114,7 +114,7 @@ def test_subtitles(videos, kind):
     video = videos[f"subtitle-{kind}"]
     probe(video.path).check(size=LANDSCAPE, seconds=0.5)
     shown = frame(video.path, 0.2)
-    lower = (0, 700, 1920, 1080)
+    lower = (0, 467, 1280, 720)
     bare = frame(videos["image-png"].path, 0.2).crop(lower)
     drawn = (
         ImageChops.difference(shown.crop(lower), bare).convert("L").point(lambda v: 255 * (v > 60))
