@@ -50,6 +50,7 @@ _PROBLEMS_BY_CODE: Mapping[str, TransferProblem] = {
             "ThrottlingException",
             "TooManyRequests",
         ),
+        TransferProblem.REFUSED: ("NotImplemented",),
         TransferProblem.MISSING: ("NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NoSuchVersion"),
         TransferProblem.UNREACHABLE: ("IncompleteBody",),
         TransferProblem.INVALID: ("BadDigest", "XAmzContentChecksumMismatch"),

@@ -178,6 +178,8 @@ class LimitedHTTPSession(AIOHTTPSession):
         Raises:
             aiohttp.ClientPayloadError: The response is larger than `MAX_AWS_RESPONSE_BYTES`.
         """
+        # aiohttp would wait without end for "100 Continue", which some servers never send.
+        request.headers.pop("Expect", None)
         streamed = request.stream_output
         request.stream_output = True  # otherwise the base class reads the whole response
         response: Any = await super().send(request)

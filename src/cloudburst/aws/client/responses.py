@@ -83,7 +83,7 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "get_products": ("PriceList",),
     "get_role": ("Role.Arn",),
     "get_service_quota": ("Quota.Value",),
-    "list_objects_v2": ("Contents[].Key",),
+    "list_objects_v2": ("IsTruncated", "Contents[].Key"),
     "list_tags_for_resource": ("tags",),
     "list_tasks": ("taskArns",),
     "put_image_scanning_configuration": ("repositoryName",),

@@ -12,7 +12,9 @@ from cloudburst.errors import NoAnswerError
 from cloudburst.models.locations import S3Object, S3Prefix
 
 MAX_LIST_PAGES = 1000
-"""Maximum number of pages of a list of objects; a page has 1,000 keys."""
+"""Maximum number of pages of a list of objects."""
+MAX_PAGE_KEYS = 1000
+"""Maximum number of keys on a page ("ListObjectsV2", Amazon S3 API Reference, 2026-11)."""
 
 
 class ObjectLists:
@@ -49,11 +51,14 @@ class ObjectLists:
         for _ in range(MAX_LIST_PAGES):
             with named_errors(prefix):
                 page = await self._call(prefix.bucket, parameters)
-            yield [S3Object(prefix.bucket, entry["Key"]) for entry in page.get("Contents", ())]
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not token:
+            keys = [entry["Key"] for entry in page.get("Contents", ())]
+            if len(keys) > MAX_PAGE_KEYS or not all(key.startswith(prefix.prefix) for key in keys):
+                raise NoAnswerError(f"{prefix}: the list of objects is not the requested one")
+            yield [S3Object(prefix.bucket, key) for key in keys]
+            if not page["IsTruncated"]:
                 return
-            if token == parameters.get("ContinuationToken"):
+            token = page.get("NextContinuationToken", "")
+            if token in {"", parameters.get("ContinuationToken")}:
                 raise NoAnswerError(f"{prefix}: the list of objects has no end")
             parameters["ContinuationToken"] = token
         msg = (
