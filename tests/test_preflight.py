@@ -433,7 +433,8 @@ def test_a_wav_with_endless_tiny_parts_costs_little(files: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        (b"<html>Not Found</html>", "text"),
+        (b"<html>Not Found</html>", "an HTML page"),
+        (b"\n<!DOCTYPE HTML>", "an HTML page"),
         ("这不是声音，只是文字。".encode(), "text"),
         (b"\x89PNG\r\n\x1a\n....", "a PNG picture"),
         (bytes(range(256)), "data of an unknown kind"),

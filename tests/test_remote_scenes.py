@@ -131,6 +131,8 @@ def test_a_large_scene_file_is_read_in_parts(store: RemoteStore, remote: RemoteI
         (f"{ROOT}/up.json", r"s3://bucket/\.\./a.png"),
         ("s3://B_B/", "not the name of a bucket: 's3://B_B/'"),
         ("https://example.com/a.json?secret", "https://example.com/a.json: a URL; expected a path"),
+        ("S3://bucket/a/", "S3://bucket/a/: a URL; expected s3:// in lower case"),
+        ("s3:/bucket/a/", "s3:/bucket/a/: a path; expected the text s3://bucket/folder/"),
         (f"{ROOT}/a//b/", "empty parts"),
     ],
 )

@@ -75,6 +75,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture", picture=True)),
         (rb"%PDF-", _FileKind("a PDF document")),
         (rb"PK\x03\x04", _FileKind("a zip archive")),
+        (rb"(?i:\s*<(?:!doctype )?html)", _FileKind("an HTML page")),
     )
 )
 _TEXT = _FileKind("text")

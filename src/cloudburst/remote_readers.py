@@ -30,7 +30,10 @@ _MAX_FILE_BYTES = 2**53
 _RETRIED = {TransferProblem.BUSY, TransferProblem.UNREACHABLE}
 _EXPECTED: Mapping[TransferProblem, str] = {
     TransferProblem.REFUSED: "a file that its server sends without a login",
-    TransferProblem.FORBIDDEN_ADDRESS: "a URL that leads to a public address, without a redirect",
+    TransferProblem.FORBIDDEN_ADDRESS: (
+        "a URL that leads to a public address, without a redirect; "
+        "CLOUDBURST_PRIVATE_INPUTS=1 also permits private addresses"
+    ),
     TransferProblem.BUSY: "a server that answers",
     TransferProblem.UNREACHABLE: "a server that answers",
     TransferProblem.INVALID: "a valid answer of its server",

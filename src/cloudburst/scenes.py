@@ -15,6 +15,7 @@ from pathlib import Path
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import (
     S3Prefix,
+    is_path_of_s3,
     is_s3,
     is_url,
     parse_s3_object,
@@ -100,7 +101,8 @@ def _opened(
     """Yield a folder, and ``None``; or the folder of a scene file, and the name of the file."""
     if isinstance(path, str) and is_url(path):
         if not is_s3(path):
-            raise ConfigurationError(f"{path.partition('?')[0]}: a URL; expected a path or s3://")
+            expected = "s3:// in lower case" if is_s3(path.lower()) else "a path or s3://"
+            raise ConfigurationError(f"{path.partition('?')[0]}: a URL; expected {expected}")
         try:
             prefix, name = _in_s3(path)
         except ValueError as exc:
@@ -108,6 +110,9 @@ def _opened(
         with nullcontext(remote) if remote else open_remote_inputs() as opened:
             yield S3Folder(prefix, opened), name
         return
+    if is_path_of_s3(path):
+        expected = "the text s3://bucket/folder/, with two slashes"
+        raise ConfigurationError(f"{path}: a path; expected {expected}")
     path = Path(path).absolute()
     try:
         if path.is_dir():

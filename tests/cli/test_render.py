@@ -171,7 +171,8 @@ async def test_a_fault_of_a_file_is_told_once_with_the_file_to_replace(
     told = written(console) + capsys.readouterr().out
     assert told.count("the encoder said no") == 1
     assert "bad: failed: EncodeError; the reason is in the summary" in told
-    assert "Replace: a.png\nReplace: a.wav\nThen resume with: cloudburst resume" in told
+    files = "".join(f"Correct or replace: {file}\n" for file in ("a.png", "a.wav"))
+    assert f"{files}Then resume with: cloudburst resume" in told
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -70,6 +70,8 @@ def test_a_location_is_the_text_that_names_it(text: str) -> None:
         ("https://", "not a valid URL"),
         (f"http://example.com/a?{SECRET}", "a URL: 'http://example.com/a'"),
         (f"ftp://user:{SECRET}@example.com/a", "a URL: 'ftp://example.com/a'"),
+        ("S3://bucket/a.png", "expected s3:// in lower case"),
+        ("HTTPS://example.com/a.png", "expected https:// in lower case"),
     ],
 )
 def test_other_texts_are_refused_without_their_secrets(text: str, found: str) -> None:

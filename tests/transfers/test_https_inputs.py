@@ -181,7 +181,7 @@ Sending = Callable[[Peer], Awaitable[Any]]
         (servers.error(403), "refused (HTTP 403)", 2),
         (servers.error(503, headers=CLOSE), "busy (HTTP 503)", 6),
         (servers.redirect("http://169.254.169.254/"), "forbidden address (HTTP 302", 2),
-        (servers.answer(body=b"<html>Log in</html>"), "text", 2),
+        (servers.answer(body=b"<html>Log in</html>"), "an HTML page", 2),
     ],
 )
 async def test_faults_name_the_file_without_its_query(
@@ -236,5 +236,6 @@ async def test_private_addresses_need_a_setting() -> None:
     closed = await to_thread.run_sync(check, Settings())
     assert "a: image: forbidden address" in closed
     assert "expected a URL that leads to a public address" in closed
+    assert "CLOUDBURST_PRIVATE_INPUTS=1 also permits private addresses" in closed
     opened = await to_thread.run_sync(check, Settings(private_inputs=True))
     assert "a: image: unreachable" in opened

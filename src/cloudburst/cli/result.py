@@ -116,7 +116,9 @@ class ResultPrinter:
         head = "Resume with: "
         if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
             for path in _files_to_replace(report, self._request):
-                print_output(unwrapped("Replace: ", safe_text(path, "red")), width=_width())
+                print_output(
+                    unwrapped("Correct or replace: ", safe_text(path, "red")), width=_width()
+                )
             head = "Then resume with: "
         command = safe_text(self._request.resume_command(report.run), "bold")
         print_output(unwrapped(head, command), width=_width())

@@ -137,8 +137,7 @@ def parse_location(text: str) -> AnyLocation:
     if text.startswith(_HTTPS_SCHEME):
         return parse_https_url(text)
     if is_url(text):
-        msg = f"a URL: {_without_secrets(text)}; expected a path, s3:// or https://"
-        raise ValueError(msg)
+        raise ValueError(_wrong_scheme(text, "a path, s3:// or https://"))
     return Path(text)
 
 
@@ -170,8 +169,7 @@ def parse_output_folder(text: str) -> OutputFolder:
     if is_s3(text):
         return parse_s3_prefix(text)
     if is_url(text):
-        msg = f"a URL: {_without_secrets(text)}; expected a path or {EXPECTED_S3_PREFIX}"
-        raise ValueError(msg)
+        raise ValueError(_wrong_scheme(text, f"a path or {EXPECTED_S3_PREFIX}"))
     return Path(text)
 
 
@@ -243,6 +241,14 @@ def parse_https_url(text: str) -> HttpsUrl:
         msg = f"not a valid URL: {_without_secrets(text)}; expected {EXPECTED_HTTPS_URL}"
         raise ValueError(msg)
     return HttpsUrl(text)
+
+
+def _wrong_scheme(url: str, expected: str) -> str:
+    """Return the message for a URL whose scheme is not accepted."""
+    for scheme in (_S3_SCHEME, _HTTPS_SCHEME):
+        if url.lower().startswith(scheme):
+            expected = f"{scheme} in lower case"
+    return f"a URL: {_without_secrets(url)}; expected {expected}"
 
 
 def _without_secrets(url: str) -> str:
