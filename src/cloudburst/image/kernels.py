@@ -67,7 +67,7 @@ def _library(target: Target, cache: ImageCache) -> Path:
     if compiler is None:
         raise ImageError(
             f"the pixel kernel for {target.machine} ({target.file_name}) is not in this "
-            "installation, and there is no compiler for it: install the package ziglang"
+            "installation, and there is no compiler for it: run pip install ziglang"
         )
     try:
         compile_library(compiler, target, folder)
