@@ -75,6 +75,7 @@ CASES = {
     "silent head": Case("unreachable", servers.silent_head, "sends nothing"),
     "slow early hints": Case("unreachable", servers.slow_early_hints, "no answer"),
     "slow error": Case("refused", servers.slow_error, "HTTP 403"),
+    "error in crumbs": Case("refused", servers.error_in_crumbs, "HTTP 403"),
     # Connections that end.
     "reset after the request": Case("unreachable", servers.cut_after_request, ""),
     "reset in the head": Case("unreachable", servers.cut_in_head, ""),

@@ -280,3 +280,10 @@ async def no_http(peer: Peer) -> None:
 async def slow_error(peer: Peer) -> None:
     await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n")
     await peer.wait()
+
+
+async def error_in_crumbs(peer: Peer) -> None:
+    await peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        await peer.send(b"x")
+        await asyncio.sleep(0.02)

@@ -160,6 +160,15 @@ async def test_urls_that_lead_away_or_nowhere() -> None:
             assert caught.value.failure.problem == problem, (url, str(caught.value))
 
 
+async def test_urls_that_are_not_trusted_need_https_even_on_this_machine() -> None:
+    """Also if private addresses are permitted."""
+    async with open_transfer_client(public_only=True, private_inputs=True) as client:
+        for url in ("http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/"):
+            request = FetchRequest.model_validate({"url": url, "max_bytes": 1})
+            with pytest.raises(TransferError, match="scheme http"):
+                await fetch(request, print, client=client)  # type: ignore[arg-type]
+
+
 async def test_trusted_urls_lead_to_private_addresses_but_never_to_metadata() -> None:
     """Signed URLs lead to an S3 endpoint on this machine or in a VPC."""
 

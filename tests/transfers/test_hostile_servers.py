@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -18,7 +19,7 @@ from cloudburst.transfers.fetch import fetch
 from cloudburst.transfers.policy import TransferPolicy
 from support import hostile_servers as servers
 from support.hostile_cases import CASES, DECODED, EXPECTED_ETAG, SECRET, Case
-from support.hostile_servers import CONTENT, HASTY, HOST, OK, Authority, Handler, serving
+from support.hostile_servers import CONTENT, HASTY, HOST, OK, Authority, Handler, Peer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -155,6 +156,55 @@ async def test_a_connection_that_has_ended_is_not_used_again(
                 request = FetchRequest.model_validate({"url": url, **size})
                 await fetch(request, write, client=client)
     assert bytes(received) == 2 * CONTENT
+
+
+async def test_a_file_that_takes_too_long_at_a_permitted_pace(
+    authority: Authority, context: ssl.SSLContext
+) -> None:
+    async def steady_body(peer: Peer) -> None:
+        await peer.send(OK + b"Content-Length: 10000000\r\n\r\n")
+        while True:
+            await peer.send(bytes(1000))
+            await anyio.sleep(0.01)
+
+    case = Case("unreachable", steady_body, "", max_bytes=10**8)
+    policy = replace(POLICY, pace_window=10.0, pace_bytes=1, total_timeout=0.5)
+    async with serving(steady_body, context) as server:
+        with (
+            anyio.fail_after(10),
+            pytest.raises(TransferError, match=r"not received within 0\.5 s"),
+        ):
+            await fetched(server.port, authority, case, policy)
+
+
+async def test_cookies_and_proxies_are_not_used(
+    authority: Authority, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cookie could give one file's access to another, and a proxy resolves names again."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # nothing listens there
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    handler = servers.answer(OK + b"Set-Cookie: a=b; Path=/\r\nConnection: close\r\n")
+    async with (
+        serving(handler, context) as server,
+        open_transfer_client(
+            public_only=True,
+            private_inputs=True,
+            verify=authority.trusting,
+            resolve=servers.resolve_to_loopback,
+        ) as client,
+    ):
+        url = f"https://{HOST}:{server.port}/picture.png"
+        for _ in range(2):
+            request = FetchRequest.model_validate({"url": url, "max_bytes": 100_000})
+            await fetch(request, ignore, client=client)
+        assert len(server.heads) == 2
+        assert not [head for head in server.heads if b"cookie" in head.lower()]
+
+
+async def ignore(_: bytes) -> None:
+    pass
 
 
 async def test_an_honest_server(authority: Authority, context: ssl.SSLContext) -> None:
