@@ -18,6 +18,8 @@ class Case(NamedTuple):
     headers: dict[str, str] | None = None
     size: int | None = None
     max_bytes: int = 100_000
+    slow: bool = False
+    """True if the server is given up because it is slow."""
 
 
 EXPECTED_ETAG = {"If-Match": '"1"'}
@@ -69,13 +71,13 @@ CASES = {
     "endless early hints": Case("invalid", servers.endless_early_hints, "head of the answer"),
     "tiny chunks": Case("invalid", servers.tiny_chunks, "too small"),
     # Time.
-    "slow body": Case("unreachable", servers.slow_body, "less than 4096 bytes"),
-    "silent body": Case("unreachable", servers.silent_body, "less than 4096 bytes"),
-    "slow head": Case("unreachable", servers.slow_head, "no answer"),
-    "silent head": Case("unreachable", servers.silent_head, "sends nothing"),
-    "slow early hints": Case("unreachable", servers.slow_early_hints, "no answer"),
-    "slow error": Case("refused", servers.slow_error, "HTTP 403"),
-    "error in crumbs": Case("refused", servers.error_in_crumbs, "HTTP 403"),
+    "slow body": Case("unreachable", servers.slow_body, "less than 4096 bytes", slow=True),
+    "silent body": Case("unreachable", servers.silent_body, "less than 4096 bytes", slow=True),
+    "slow head": Case("unreachable", servers.slow_head, "no answer", slow=True),
+    "silent head": Case("unreachable", servers.silent_head, "sends nothing", slow=True),
+    "slow early hints": Case("unreachable", servers.slow_early_hints, "no answer", slow=True),
+    "slow error": Case("refused", servers.slow_error, "HTTP 403", slow=True),
+    "error in crumbs": Case("refused", servers.error_in_crumbs, "HTTP 403", slow=True),
     # Connections that end.
     "reset after the request": Case("unreachable", servers.cut_after_request, ""),
     "reset in the head": Case("unreachable", servers.cut_in_head, ""),
