@@ -183,19 +183,20 @@ async def test_init_reports_a_bucket_that_forbids_presigned_urls(emulator, store
     account, folder = emulator.config.account, S3Prefix(bucket, "")
     deny(emulator, bucket, "s3:*", {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}})
     check = await check_destination(store, folder, account=account)
-    assert "no presigned URL from this machine (refused: HTTP 403 AccessDenied" in check.detail
+    assert "no presigned URL from this machine (HTTP 403 AccessDenied" in check.detail
     assert keys(emulator, bucket) == []
     # It may be that tasks are permitted to use them.
     assert await S3Destination(folder, store).find_faults(None) == []
 
 
-async def test_without_a_way_to_s3_presigned_urls_are_not_tried(
-    emulator, store, folder, monkeypatch
+@pytest.mark.parametrize("problem", [TransferProblem.UNREACHABLE, TransferProblem.BUSY])
+async def test_only_a_refusal_of_a_presigned_url_is_reported(
+    emulator, store, folder, monkeypatch, problem
 ):
-    """A proxy leads to S3, which transfers do not use."""
+    """Perhaps only a proxy leads to S3, which transfers do not use."""
 
     async def nobody(*_, **__):
-        raise transfer_error(TransferProblem.UNREACHABLE, "no connection in time")
+        raise transfer_error(problem, "no connection in time", status=503)
 
     monkeypatch.setattr("cloudburst.aws.s3.destination_check.put_part", nobody)
     check = await check_destination(store, folder, account=emulator.config.account)

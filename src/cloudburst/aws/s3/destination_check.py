@@ -20,7 +20,7 @@ from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT, is_precondition_failed
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
-from cloudburst.models.transfers import PutPart
+from cloudburst.models.transfers import PutPart, TransferProblem
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.transfers.errors import TransferError
 from cloudburst.transfers.put import put_part
@@ -139,8 +139,8 @@ async def _url_refusal(store: ObjectStore, folder: S3Prefix) -> str:
         await check_accepted(store, folder)
     except AWSError as exc:
         cause = exc.__cause__
-        refused = isinstance(cause, TransferError) and cause.failure.status is not None
-        return str(cause) if refused else ""
+        if isinstance(cause, TransferError) and cause.failure.problem is TransferProblem.REFUSED:
+            return cause.failure.reason
     return ""
 
 
