@@ -6,7 +6,9 @@ import json
 import uuid
 
 import pytest
+from botocore.exceptions import ClientError
 
+from cloudburst.aws.client.errors import translate_errors
 from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
@@ -214,6 +216,30 @@ async def test_an_archived_input_is_a_fault_of_its_scene(emulator, store, folder
     put(emulator, folder.object("a.png"), StorageClass=storage)
     fault = await found_fault(store, folder.object("a.png"))
     assert fault == f"archived ({storage}); expected an object that was restored"
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"StorageClass": "INTELLIGENT_TIERING", "AccessTier": "ARCHIVE_ACCESS"}, "ARCHIVE_ACCESS"),
+        ({"StorageClass": "\x1b[31m" * 100}, "[31m"),
+        ({}, None),
+    ],
+)
+async def test_the_archive_of_an_input_is_named(folder, more, place):
+    error = {"Code": "InvalidObjectState", "Message": "archived"} | more
+    response = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 403}}
+
+    class Archive:
+        async def read_range(self, *_):
+            with translate_errors("get_object"):
+                raise ClientError(response, "GetObject")
+
+    fault = await found_fault(Archive(), folder.object("a.png"))
+    assert fault.isprintable()
+    assert len(fault) < 100
+    assert fault.startswith("archived (" if place else "archived;")
+    assert (place or "") in fault
 
 
 async def test_an_input_with_a_key_of_the_customer_is_a_fault_of_its_scene(emulator, store, folder):
