@@ -85,8 +85,9 @@ class Client(anyio.AsyncContextManagerMixin):
         self._early_launch = early_launch
         self._options = options or RenderOptions()
         self._timeouts = timeouts or Timeouts()
-        self._limits = limits or Limits()
-        self._spec = TaskSpec(tier=tier, limits=self._limits)
+        self.limits = limits or Limits()
+        """Limits of concurrency, sizes, attempts and cost."""
+        self._spec = TaskSpec(tier=tier, limits=self.limits)
         self._backoff = backoff
         self._open: ClientResources | None = None
 
@@ -97,7 +98,7 @@ class Client(anyio.AsyncContextManagerMixin):
             settings=self._settings,
             spec=self._spec,
             timeouts=self._timeouts,
-            limits=self._limits,
+            limits=self.limits,
             backoff=self._backoff,
         )
         with collapse_single():
@@ -195,12 +196,10 @@ class Client(anyio.AsyncContextManagerMixin):
     ) -> AsyncGenerator[Run]:
         """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
-        ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``.
-
-        Leaving the block early cancels unfinished scenes; finished videos stay, and
-        ``run.report()`` still returns the report. ``name`` is a unique name of the run for tags and
-        file names: letters, digits, dashes and underscores. With ``None`` the client generates a
-        name.
+        ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``. ``name`` is a unique
+        name of the run for tags and file names: letters, digits, dashes and underscores. With
+        ``None`` the client generates a name. Leaving the block early cancels unfinished scenes;
+        finished videos stay, and ``run.report()`` still returns the report.
 
         The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
         in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or
@@ -234,7 +233,7 @@ class Client(anyio.AsyncContextManagerMixin):
             scenes,
             destination=destination,
             options=options or self._options,
-            limits=self._limits,
+            limits=self.limits,
             film=film_request(film, transition, transition_seconds),
             remote=client.remote.inputs(),
             cache=cache,
@@ -285,7 +284,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     destination,
                     fingerprints=reading.fingerprints,
                     overwrite=overwrite,
-                    max_input_bytes=self._limits.file_bytes,
+                    max_input_bytes=self.limits.file_bytes,
                 )
                 # No task of the run may be used or stopped after another process has taken it over.
                 abort = partial(client.pool.abort, run_name, cancel_downloads=True)
@@ -296,7 +295,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         client.pool,
                         to=claimed.locations,
                         timeouts=self._timeouts,
-                        limits=self._limits,
+                        limits=self.limits,
                         journal=run_journal.journal,
                         first=await self._first(
                             client.pool, run_name, inputs, now=run_journal.journal.now()
@@ -323,7 +322,7 @@ class Client(anyio.AsyncContextManagerMixin):
             started_at=now,
             options=inputs.options,
             tier=self._spec.tier,
-            limits=self._limits,
+            limits=self.limits,
             backends=tuple(backend.name for backend in pool.backends),
             film=inputs.film,
         )

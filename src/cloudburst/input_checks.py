@@ -89,6 +89,20 @@ def check_files(
     return found
 
 
+def find_problem(file: InputFile, limits: Limits) -> InvalidInputError | None:
+    """Return the problem of a file on this machine, as `check_files` does; ``None`` if it is valid.
+
+    ``None`` also stands for a file in S3 or on a web server, which is not read.
+    """
+    name, location = file
+    try:
+        if isinstance(location, Path):
+            _check_local(name, location, limits, InputCache())
+    except InvalidInputError as exc:
+        return exc
+    return None
+
+
 def _check_local(name: str, path: Path, limits: Limits, cache: InputCache) -> CheckedFile:
     kind = _KINDS[name]
     version: FileVersion | None = None

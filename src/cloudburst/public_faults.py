@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from cloudburst.errors import InvalidScenesError
+from collections.abc import Mapping
+from pathlib import Path
+
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.public_json import without_folders
+from cloudburst.text import printable_line
 
 MAX_FAULTS = 100
 """Maximum number of faults that are listed. A job of 1,000 scenes may have some thousand, which
 would be megabytes in each response about it."""
+MAX_NAME = 200
+"""Maximum length of the name of a file in a fault, in characters."""
 
 
 def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]:
@@ -18,3 +24,29 @@ def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]
         lines = [*map(str, shown), f"and {len(error.faults) - len(shown):,} more problems"]
         message = "\n".join(lines)
     return without_folders(message), [without_folders(fault._asdict()) for fault in shown]
+
+
+def with_names(
+    error: InvalidScenesError, folder: Path, names: Mapping[str, str]
+) -> InvalidScenesError:
+    """Return an error with the names that a sender gave to files in place of their paths.
+
+    Args:
+        error: Error, whose other facts are kept.
+        folder: Folder with the files.
+        names: Names that the sender gave, by the names of the files in the folder.
+    """
+    start = f": {folder / 'x'}"[:-1]
+
+    def renamed(fault: SceneFault) -> SceneFault:
+        problem, parted, file = fault.found.partition(start)
+        if not parted or file not in names:
+            return fault
+        return fault._replace(found=f"{problem}: {printable_line(names[file], MAX_NAME)}")
+
+    return InvalidScenesError(
+        faults=[renamed(fault) for fault in error.faults],
+        tasks=error.tasks,
+        seconds=error.seconds,
+        usd=error.usd,
+    )

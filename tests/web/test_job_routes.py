@@ -4,7 +4,7 @@ import signal
 from base64 import b64encode
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import anyio
 import pytest
@@ -15,7 +15,7 @@ from starlette.routing import Mount
 
 from cloudburst import Client
 from cloudburst.errors import ConfigurationError
-from cloudburst.jobs import JobLimits
+from cloudburst.jobs import JobLimits, input_check
 from cloudburst.web import Access, Action, Jobs, RequestLimits, Webhooks
 from support.web_apps import (
     browser,
@@ -102,11 +102,70 @@ async def test_a_form_brings_its_files(cloud, picture, tmp_path):
         job = (await http.post("/api/jobs", **form)).json()
         assert (await finished(http, job))["state"] == "complete"
         named = job_form(scenes, ("p.png", b"1"), mark, font, options={"font": "my font"})
-        assert (await http.post("/api/jobs", **named)).status_code == 202
+        answer = await http.post("/api/jobs", **named)
+        assert answer.status_code == 400
+        faults = [(one["scene"], one["field"], one["found"]) for one in answer.json()["faults"]]
+        assert faults == [
+            ("a", "image", "text: p.png"),
+            ("", "options.font", "not a font: my font"),
+        ]
         answer = await http.post("/api/jobs", **job_form(scenes, mark, font))
         assert answer.status_code == 400
         assert [fault["field"] for fault in answer.json()["faults"]] == ["image"]
-        assert len(list((tmp_path / "jobs" / "jobs").iterdir())) == 2, "nothing is left of it"
+        assert len(list((tmp_path / "jobs" / "jobs").iterdir())) == 1, "nothing is left of them"
+
+
+BAD = [
+    ("image", "no picture: 1.png", b"GIF99"),
+    ("audio", "../音 1.mp3", b"no sound"),
+    ("subtitle", "s: 1.srt", b"\xff\xfejunk"),
+    ("options.watermark", "mark\u202e.png", b"junk"),
+]
+"""Field of a file that is not valid, the name that its sender gave to it, and its content."""
+
+
+@pytest.mark.parametrize("bad_file", BAD, ids=[field for field, *_ in BAD])
+async def test_a_file_that_is_not_valid_is_refused_by_its_name(
+    bad_file, cloud, picture, tmp_path, monkeypatch
+):
+    """At once, or at the start of the job if there is no time for a check."""
+    field, name, content = bad_file
+    bad = scene("p.png")
+    match field:
+        case "audio":
+            bad |= {"audio": name, "duration": None}
+        case "options.watermark":
+            bad |= {"options": {"watermark": name}}
+        case _:
+            bad |= {field: name}
+    form = job_form([bad], ("p.png", picture.read_bytes()), (name, content))
+    async with open_jobs(cloud, tmp_path / "jobs") as (_jobs, http):
+        answer = await http.post("/api/jobs", **form)
+        refused = answer.json()
+        assert (answer.status_code, refused["error"]) == (400, "InvalidScenesError")
+        assert (await http.get("/api/jobs")).json()["jobs"] == []
+        assert list((tmp_path / "jobs" / "jobs").iterdir()) == [], "nothing is left of it"
+
+        monkeypatch.setattr(input_check, "CHECK_SECONDS", -1.0)
+        job = (await http.post("/api/jobs", **form)).json()
+        state = await finished(http, job)
+    assert (state["state"], state["error"]["kind"]) == ("failed", "InvalidScenesError")
+    shown = PurePath(name).name.replace("\u202e", "\N{REPLACEMENT CHARACTER}")
+    for answer, expected in ((refused, field), (state["error"], field.removeprefix("options."))):
+        (fault,) = answer["faults"]
+        assert (fault["scene"], fault["field"]) == ("a", expected)
+        assert fault["found"].endswith(f": {shown}")
+        assert shown in answer["message"]
+    assert not cloud.launched
+
+
+async def test_an_upload_that_is_not_valid_is_refused_by_its_identifier(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_jobs, http):
+        image = (await http.post("/api/uploads", content=b"no picture")).json()["id"]
+        answer = await submit(http, scene(image), scene(image, "b"))
+        assert answer.status_code == 400
+        found = [(one["scene"], one["found"]) for one in answer.json()["faults"]]
+        assert found == [("a", f"text: {image}"), ("b", f"text: {image}")]
 
 
 async def test_a_job_keeps_an_upload_that_is_deleted(cloud, picture, tmp_path):

@@ -6,11 +6,13 @@ import hashlib
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
 
+from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import check_job
 from cloudburst.jobs.database import JobDatabase
@@ -18,10 +20,13 @@ from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.feed import JobFeed
-from cloudburst.jobs.folder import JobFolder
+from cloudburst.jobs.folder import JobFolder, translated_os_errors
+from cloudburst.jobs.input_check import check_files
 from cloudburst.jobs.job_rows import NewJob
 from cloudburst.jobs.models import Job, JobLimits, JobRequest, check_idempotency_key
 from cloudburst.jobs.room import Room
+from cloudburst.models.limits import Limits
+from cloudburst.public_faults import with_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class OpenQueue:
     log: EventLog
     dispatcher: Dispatcher
     room: Room
+    input_limits: Limits
+    """Limits of the client for input files."""
 
 
 class JobDraft:
@@ -43,6 +50,9 @@ class JobDraft:
         """Identifier that the job will have."""
         self.inputs: Path = folder.inputs
         """Folder for input files of the job, which are removed when it is finished."""
+        self.names: Mapping[str, str] = {}
+        """Names that the sender gave to input files, by their names in `inputs`: faults show them.
+        None of the files may have the name ``names.json``."""
         self.submitted = False
         """True if the job was submitted, so that its files are kept."""
         self._folder = folder
@@ -56,6 +66,17 @@ class JobDraft:
         exceed a limit, with others that arrive at once.
         """
         await self._queue.room.check(self, owner, size)
+
+    async def check_files(self, request: JobRequest) -> None:
+        """Check files of the job on this machine, each as far as its start and its end show.
+
+        The check ends after about a second; that at the start of the job finds all other faults.
+        Raises `InvalidScenesError` with every fault that was found.
+        """
+        try:
+            await anyio.to_thread.run_sync(check_files, request, self._queue.input_limits)
+        except InvalidScenesError as exc:
+            raise with_names(exc, self.inputs, self.names) from exc
 
     async def submit(
         self,
@@ -81,6 +102,9 @@ class JobDraft:
                 request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         if request.webhook is not None:
             self._queue.log.webhooks.check_job_url(request.webhook)
+        if self.names:
+            with translated_os_errors(self.inputs):
+                await anyio.to_thread.run_sync(self._folder.write_names, self.names)
         new = NewJob(
             id=self.id,
             owner=owner,

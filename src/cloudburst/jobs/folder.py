@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import stat
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from cloudburst.errors import JobStorageError, UnknownJobError
 from cloudburst.text import describe_error, short_repr
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_NAMES = "names.json"
+"""File with the names of input files, beside them. No input file has this name."""
 _UPLOAD = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
 
 
@@ -41,6 +44,18 @@ class JobFolder:
     def create(self) -> None:
         """Create the folder for the input files."""
         self.inputs.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write_names(self, names: Mapping[str, str]) -> None:
+        """Write the names that a sender gave to input files, by the names of the files."""
+        with (self.inputs / _NAMES).open("x", encoding="utf-8") as file:
+            json.dump(names, file)
+
+    def read_names(self) -> dict[str, str]:
+        """Return the names that a sender gave to input files; none if they cannot be read."""
+        with suppress(OSError, ValueError):
+            names: dict[str, str] = json.loads((self.inputs / _NAMES).read_text("utf-8"))
+            return names
+        return {}
 
     def input_bytes(self) -> int:
         """Return the size of the input files, in bytes."""

@@ -32,7 +32,7 @@ from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report
-from cloudburst.public_faults import public_faults
+from cloudburst.public_faults import public_faults, with_names
 from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
@@ -124,6 +124,10 @@ class JobRun:
             if self.report is None and may_begin_later and wanted:
                 raise Postponed(str(exc)) from exc
             failure = failure_of(exc)
+        except InvalidScenesError as exc:
+            logger.warning("job %s: %s", self.job.id, exc)
+            names = await anyio.to_thread.run_sync(self._folder.read_names)
+            failure = failure_of(with_names(exc, self._folder.inputs, names))
         except CloudburstError as exc:
             logger.warning("job %s: %s", self.job.id, exc)
             failure = failure_of(exc)

@@ -68,7 +68,10 @@ async def read_submission(
     job, sha256 = await to_thread.run_sync(_parse, text, hashed)
     names = await to_thread.run_sync(upload_names, job, rules.limits)
     links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
-    built = await to_thread.run_sync(check_submission, job, {**files} | links, rules)
+    named = {**files} | links
+    built = await to_thread.run_sync(check_submission, job, named, rules)
+    draft.names = {path.name: name for name, path in named.items()}
+    await draft.check_files(built)
     return Submission(request=built, sha256=sha256)
 
 
