@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -39,8 +40,14 @@ MAX_UNSENT_BYTES = 1024**2
 """Size of unsent events, in bytes, from which the output of containers is not read."""
 FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
 
-# A fork of this process runs the stub worker at once, without imports and with shared memory.
-stub_worker: Any = importlib.import_module("stub_worker")
+
+@cache
+def _stub_worker() -> Any:
+    """Import the stub worker, which takes as long as the start of this process.
+
+    Its forks run the stub worker at once, without imports and with shared memory.
+    """
+    return importlib.import_module("stub_worker")
 
 
 class Runtime:
@@ -123,6 +130,8 @@ class Runtime:
 
         With an image, the container runs in it, or in the namespaces of the container ``joins``.
         """
+        if not argv:
+            _stub_worker()
         reads, writes = os.pipe()
         parent = os.getpid()
         pipes = StartPipes(frozen=frozen) if image and not joins else None
@@ -333,7 +342,7 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
             os.execvpe(argv[0], argv, env)  # noqa: S606 - runs allowed programs only
         os.environ.clear()
         os.environ.update(env)
-        code = stub_worker.main()
+        code = _stub_worker().main()
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else 1
     except BaseException as exc:  # noqa: BLE001 - a fork must not continue the runtime
