@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
 import struct
 import wave
 from functools import cache
@@ -22,6 +23,9 @@ from PIL import Image
 from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
 from support.registry_server import missing_programs, running_registry
+
+# Each of more than a thousand processes would read the metadata of all packages in search of them.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
 
 # Tests leave tasks of emulators behind, which end with them.
 atexit.unregister(run_registry._print_unstopped_tasks)
