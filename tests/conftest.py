@@ -33,6 +33,21 @@ atexit.unregister(run_registry._print_unstopped_tasks)
 gc.disable()  # until all tests are collected: modules and tests stay until the end
 
 
+def pytest_configure(config):
+    """Let each test process begin the collection with another part of the test files.
+
+    Processes that collected in the same order would all compile each module at the same time,
+    because none would find it compiled by another one: 10 s of CPU time for each process.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args_source is not config.ArgsSource.TESTPATHS:
+        return
+    files = sorted(str(path) for folder in config.args for path in Path(folder).rglob("test_*.py"))
+    first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    config.args = files[first:] + files[:first]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Put long tests and those of processes first, so that no test process has a long one last.
 
@@ -40,6 +55,8 @@ def pytest_collection_modifyitems(config, items):
     end of a part to processes that have no more. Only every second part begins with tests of
     processes, because these tests load the machine more than others.
     """
+    items.sort(key=lambda item: item.path)  # each test process collects them in another order
+    result = yield
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if item.get_closest_marker("long")]
     long.sort(key=lambda item: -item.get_closest_marker("long").args[0])
@@ -59,6 +76,7 @@ def pytest_collection_modifyitems(config, items):
         left -= size
         items += [*part, *islice(rest, max(0, size - len(part)))]
     items += rest
+    return result
 
 
 def pytest_collection_finish():
