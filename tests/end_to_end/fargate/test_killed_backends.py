@@ -177,7 +177,7 @@ async def submit(http, number, scenes):
     return answer.json()["id"]
 
 
-@pytest.mark.long(60)
+@pytest.mark.long(30)
 async def test_jobs_and_their_readers_survive_two_kills(our_account, make_scene, tmp_path):
     rng = random.Random(16)
     scenes = [make_scene(f"scene {n}", seconds=0.5) for n in range(SCENES)]
