@@ -31,12 +31,8 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.preflight import check_scenes
-from cloudburst.remote_inputs import (
-    FIRST_BLOCK_BYTES,
-    MAX_CHECKED_BYTES,
-    CheckStoppedError,
-    RemoteInputs,
-)
+from cloudburst.remote_file_io import FIRST_BLOCK_BYTES, MAX_CHECKED_BYTES
+from cloudburst.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.replaced_inputs import check_objects
 from cloudburst.run_inputs import RunInputs, check_inputs, reading_inputs
 from cloudburst.scene_fingerprints import add_fingerprints

@@ -21,7 +21,8 @@ from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.preflight import check_scenes
 from cloudburst.redaction import redact
-from cloudburst.remote_inputs import MAX_CHECKED_BYTES, RemoteInputs, open_remote_inputs
+from cloudburst.remote_file_io import MAX_CHECKED_BYTES
+from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.remote_readers import HttpsReader, open_s3_reader
 from cloudburst.transfers.client import open_transfer_client
 from support import hostile_servers as servers

@@ -20,7 +20,8 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_access import open_remote_access
-from cloudburst.remote_inputs import BLOCK_BYTES, FIRST_BLOCK_BYTES, open_remote_inputs
+from cloudburst.remote_file_io import BLOCK_BYTES, FIRST_BLOCK_BYTES
+from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.run_inputs import check_inputs
 from cloudburst.scenes import read_scenes
 from cloudburst.testing import s3_fault

@@ -17,7 +17,7 @@ from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.s3 import claims, request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneEncoding
-from cloudburst.remote_inputs import MAX_CHECKED_BYTES
+from cloudburst.remote_file_io import MAX_CHECKED_BYTES
 from support.counted_sockets import Traffic, counted_sockets
 from support.emulator_calls import client
 from support.emulator_settings import settings_of
