@@ -285,6 +285,20 @@ class TestDelivery:
         put(emulator, to, b"theirs")
         await deliver(files(store, replaceable=[to]), to)
 
+    async def test_an_object_of_an_earlier_attempt_with_the_same_size_is_replaced(
+        self, emulator, store, folder
+    ):
+        to = folder.object("v.mp4")
+        await deliver(files(store), to, VIDEO[::-1])
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            assert (await send(part, VIDEO))[0] == 412
+            assert not await running.is_written()
+            [part] = await running.parts()
+            _, _, etag = await send(part, VIDEO)
+            await running.finish([etag])
+        assert content(emulator, to) == VIDEO
+
     async def test_the_same_description_with_another_content_is_noticed(
         self, emulator, store, folder
     ):
@@ -432,6 +446,15 @@ class TestParts:
             await deliver(files(store), to, self.BIG)
         assert content(emulator, to) == self.BIG
         assert uploads(emulator) == []
+
+    async def test_a_missing_part_is_noticed_by_the_size(self, store, folder, monkeypatch):
+        """In buckets with keys of KMS, ETags do not show it."""
+        monkeypatch.setattr(deliveries, "joined_etag", lambda _: None)
+        with small_parts(monkeypatch):
+            async with delivery(files(store), folder.object("v.mp4"), self.BIG) as running:
+                sent = [await send(part, self.BIG) for part in await running.parts()]
+                with pytest.raises(DownloadError, match="another program"):
+                    await running.finish([etag for _, _, etag in sent[:-1]])
 
     async def test_exchanged_parts_are_noticed(self, emulator, store, folder, monkeypatch):
         data = self.BIG + b"x"
