@@ -288,7 +288,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 )
                 # No task of the run may be used or stopped after another process has taken it over.
                 abort = partial(client.pool.abort, run_name, cancel_downloads=True)
-                with loss.aborting(abort):
+                with client.pool.abortable(run_name), loss.aborting(abort):
                     async with open_run(
                         run_name,
                         inputs.scenes,

@@ -76,6 +76,17 @@ async def test_an_abort_of_a_run_that_has_not_begun_or_has_ended_is_ignored():
             assert (await eng.render("ab")).status is Status.COMPLETE
 
 
+async def test_an_abort_before_a_run_begins_counts_if_the_run_is_announced():
+    cloud = FakeCloud(encode=5)
+    async with engine(cloud, limits=Limits(workers=1)) as eng:
+        with eng.pool.abortable("run"):
+            eng.pool.abort("run", LOST, cancel_downloads=True)
+            report = await eng.render("ab")
+        assert {type(error) for error in report.errors} == {OutputClaimedError}
+        assert not cloud.launched
+        assert (await eng.render("ab")).status is Status.COMPLETE
+
+
 async def test_a_loss_ends_the_run_before_it_starts_or_aborts_it_once():
     aborted = []
     loss = ClaimLoss()

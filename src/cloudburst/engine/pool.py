@@ -159,6 +159,10 @@ class WorkerPool:
         """Let workers take the scenes of a held run."""
         self._scheduler.release_run(run)
 
+    def abortable(self, run: str) -> AbstractContextManager[None]:
+        """Return a context manager in which `abort` counts although the run is not admitted yet."""
+        return self._scheduler.abortable(run)
+
     def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 

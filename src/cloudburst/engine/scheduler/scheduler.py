@@ -252,6 +252,10 @@ class Scheduler:
         """Start scenes of a paused run again."""
         self._paused_runs.resume(run)
 
+    def abortable(self, run: str) -> AbstractContextManager[None]:
+        """Return a context manager in which `abort` counts although the run is not active yet."""
+        return self._paused_runs.active(run)
+
     def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 
