@@ -134,7 +134,12 @@ S3_ERRORS: tuple[Failure, ...] = (
     ),
     Failure(
         evidence=Evidence.ERROR_CODE,
-        patterns=("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"),
+        patterns=(
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+            "PermanentRedirect",
+            "TemporaryRedirect",
+        ),
         error=AWSError,
         remedy=Remedy.FIX_SETUP,
         meaning="the bucket is in another region",
