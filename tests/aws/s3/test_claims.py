@@ -605,3 +605,19 @@ async def test_a_claim_that_appears_while_ours_is_written(emulator, store, folde
     with pytest.raises(OutputClaimedError, match=r"process 7 on far.*already works on this run"):
         async with claim(store, folder):
             pass
+
+
+async def test_a_claim_that_disappears_while_it_is_taken_over(emulator, store, folder, monkeypatch):
+    """The process that works on the run ends just then."""
+    abandon(emulator, folder, "r")
+    put_claim = claims._ClaimKeeper._put_claim
+
+    async def late(keeper, etag):
+        if etag:
+            await store.delete(keeper._object)
+        await put_claim(keeper, etag)
+
+    monkeypatch.setattr(claims._ClaimKeeper, "_put_claim", late)
+    async with claim(store, folder, resume=True):
+        assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
+    assert in_folder(emulator, folder) == []

@@ -260,7 +260,12 @@ class _ClaimKeeper:
     async def _write_claim(self, replaced: FoundClaim | UnreadableClaim | None) -> None:
         """Write the claim for the first time, in place of what was found there."""
         try:
-            await self._put_claim(replaced.etag if replaced else "")
+            try:
+                await self._put_claim(replaced.etag if replaced else "")
+            except ResourceMissingError:
+                if replaced is None:
+                    raise
+                await self._put_claim("")  # its process has ended and deleted it meanwhile
         except (AWSError, NoAnswerError) as exc:
             if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
