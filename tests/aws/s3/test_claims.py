@@ -123,6 +123,23 @@ async def test_existing_videos_and_covers_are_refused(emulator, store, folder):
     assert not any(name.startswith(".cloudburst") for name in in_folder(emulator, folder))
 
 
+async def test_existing_videos_are_found_on_any_page_of_the_list(
+    emulator, store, folder, monkeypatch
+):
+    for name in ("a.mp4x", "b.mp4"):
+        put(emulator, folder.object(name))
+    call = store.aws.call
+
+    async def small_pages(service, operation, **more):
+        size = {"MaxKeys": 1} if operation == "list_objects_v2" else {}
+        return await call(service, operation, **more, **size)
+
+    monkeypatch.setattr(store.aws, "call", small_pages)
+    with pytest.raises(OutputExistsError, match=r"b\.mp4"):
+        async with claim(store, folder):
+            pass
+
+
 async def test_keys_that_are_too_long_are_refused_before_anything_is_written(emulator, store):
     folder = S3Prefix(BUCKET, f"{'f' * 900}/")
     with pytest.raises(ConfigurationError, match=r"1024 bytes: s3://.*nnn\.mp4"):
@@ -235,6 +252,7 @@ async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monk
         with pytest.raises(ConfigurationError, match="been locked"):
             async with claim(store, folder):
                 pass
+    assert b'"host": "far"' in content(emulator, lock), "it still belongs to the other process"
     monkeypatch.setattr(claim_file, "DATE_RESOLUTION", timedelta(seconds=-1))
     abandon(emulator, folder, where=lock, ttl=0)
     async with claim(store, folder):

@@ -16,6 +16,7 @@ from cloudburst.aws.s3.deliveries import joined_etag, part_size
 from cloudburst.aws.s3.finished_objects import find_finished, object_metadata, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.emulator.faults import Fault
 from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
@@ -399,6 +400,27 @@ class TestParts:
                 await running.parts()
                 scope.cancel()
                 await anyio.sleep_forever()
+        assert uploads(emulator) == []
+
+    async def test_one_that_is_cancelled_while_it_is_started_leaves_nothing(
+        self, emulator, store, folder, monkeypatch
+    ):
+        await store.bucket_region(folder.bucket)
+        since = len(emulator.calls)
+        emulator.add_fault(Fault(kind="delay", seconds=0.5, operation="s3:CreateMultipartUpload"))
+
+        async def run():
+            async with delivery(files(store), folder.object("v.mp4"), self.BIG) as running:
+                await running.parts()
+                await anyio.sleep_forever()
+
+        with small_parts(monkeypatch):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run)
+                while "CreateMultipartUpload" not in operations(emulator, since):  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+        assert operations(emulator, since)[-1] == "AbortMultipartUpload"
         assert uploads(emulator) == []
 
     async def test_the_object_of_an_earlier_attempt_is_replaced(
