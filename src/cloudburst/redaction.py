@@ -1,4 +1,4 @@
-"""Redaction of secrets in log records and in texts of workers.
+"""Redaction of secrets in log records, in texts of workers and in errors of libraries.
 
 At level DEBUG, boto logs whole requests and responses, with keys of workers and of AWS, tokens and
 signatures. A filter on a handler would depend on the handlers that the application installs, and a
@@ -14,7 +14,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
+
+_E = TypeVar("_E", bound=BaseException)
 
 FILTERED_LOGGERS = (
     "aioboto3",
@@ -29,6 +32,8 @@ FILTERED_LOGGERS = (
     "s3transfer",
     "urllib3",
 )
+_LIBRARIES = ("aiobotocore", "aiohttp", "anyio", "asyncio", "botocore", "h11", "httpcore", "httpx")
+"""Packages whose functions have signed requests in their local variables."""
 HIDDEN = "***"
 """Text in place of a secret."""
 MIN_SECRET_LENGTH = 4
@@ -134,6 +139,48 @@ def redact(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def without_secrets(error: _E, *, in_messages: bool = False) -> _E:
+    """Return an error of a library after its requests and tracebacks were removed.
+
+    The local variables in a traceback are URLs, headers and tokens of signed requests, and tools
+    that report errors show them. The same applies to errors of libraries that led to this one.
+
+    Args:
+        error: The error, which is changed.
+        in_messages: True to remove messages as well, because they have secrets in them.
+    """
+    pending: list[BaseException | None] = [error]
+    for one in pending:
+        if one is None or (one is not error and not _begins_in_library(one)):
+            continue
+        one.__traceback__ = None
+        _remove_request(one)
+        if in_messages:
+            one.args = ()
+        pending += [one.__cause__, one.__context__]
+    return error
+
+
+def _remove_request(error: Any) -> None:
+    attributes = cast("dict[str, Any]", vars(error))
+    attributes.pop("request", None)
+    arguments: Any = attributes.get("kwargs")
+    if isinstance(arguments, dict):  # of botocore
+        cast("dict[str, Any]", arguments).pop("request", None)
+    if hasattr(error, "request_info"):  # of aiohttp
+        info: Any = error.request_info
+        error.request_info = info.__class__(info.url, info.method, {}, info.real_url)
+        error.args = (error.request_info, *error.args[1:])
+
+
+def _begins_in_library(error: BaseException) -> bool:
+    """Return whether an error was raised within a library and caught there."""
+    if error.__traceback__ is None:
+        return False
+    name = str(error.__traceback__.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] in _LIBRARIES
 
 
 def _forms_of(value: str) -> Iterator[str]:

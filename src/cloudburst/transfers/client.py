@@ -13,9 +13,11 @@ from typing import Any, cast
 import httpcore
 import httpx
 from anyio import to_thread
+from pydantic import SecretStr
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.models.transfers import TransferProblem
+from cloudburst.redaction import without_secrets
 from cloudburst.text import describe_error
 from cloudburst.transfers.bounded_stream import BoundedStream
 from cloudburst.transfers.errors import TransferError, repeats_secret, transfer_error
@@ -129,7 +131,7 @@ class _Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """Body of an answer."""
 
-    def __init__(self, answer: httpcore.Response, connection: object, query: str) -> None:
+    def __init__(self, answer: httpcore.Response, connection: object, query: SecretStr) -> None:
         self._answer = answer
         self._connection = connection
         self._query = query
@@ -151,25 +153,29 @@ class LocalReadError(Exception):
         self.reason = reason
 
 
-def secret_query(request: httpx.Request) -> str:
+def secret_query(request: httpx.Request) -> SecretStr:
     """Return the query of the URL that a request is made to, which is not in ``request.url``."""
     target = cast("dict[str, bytes]", request.extensions).get("target", b"")
-    return target.partition(b"?")[2].decode("ascii")
+    return SecretStr(target.partition(b"?")[2].decode("ascii"))
 
 
 @contextmanager
-def _translated(query: str, connection: object = None) -> Generator[None]:
+def _translated(query: SecretStr, connection: object = None) -> Generator[None]:
     """Turn every error of the network and of the HTTP parser into a `TransferError`."""
     try:
         yield
     except (TransferError, LocalReadError):
         raise
     except Exception as exc:
-        problem, reason = _explained(exc, connection)
-        # Errors of the parser may contain what the server sent, also behind the end of the reason.
-        if repeats_secret(str(exc), query):
-            raise transfer_error(problem, type(exc).__name__) from None
-        raise transfer_error(problem, reason) from exc
+        raise _error_for(exc, query, connection) from exc
+
+
+def _error_for(exc: Exception, query: SecretStr, connection: object) -> TransferError:
+    problem, reason = _explained(exc, connection)
+    # Errors of the parser may contain what the server sent, also behind the end of the reason.
+    repeated = repeats_secret(str(exc), query.get_secret_value())
+    without_secrets(exc, in_messages=repeated)
+    return transfer_error(problem, type(exc).__name__ if repeated else reason)
 
 
 def _explained(exc: Exception, connection: object) -> tuple[TransferProblem, str]:

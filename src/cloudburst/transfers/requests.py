@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -34,12 +35,13 @@ _TARGET = re.compile(r"/[!#-\[\]_a-z~]*")
 _ETAG: TypeAdapter[str] = TypeAdapter(ETag)
 
 
-class _Target(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Target:
     """Parts of a URL."""
 
     shown: str
     """URL without its query, which may be logged."""
-    path: bytes
+    path: bytes = field(repr=False)
     """Path and query, as the server receives them."""
 
 
@@ -95,7 +97,7 @@ async def open_answer(
                 response.headers,
                 await _start_of_body(response, policy),
                 writing=content is not None,
-                query=secret_query(request),
+                query=secret_query(request).get_secret_value(),
             )
         _check_encoding(response)
         yield response

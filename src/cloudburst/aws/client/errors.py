@@ -24,6 +24,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.failures import Failure
+from cloudburst.redaction import without_secrets
 
 MAX_ERROR_CHARACTERS = 2000
 """Maximum number of characters of AWS's or botocore's own message that an error message quotes."""
@@ -46,7 +47,7 @@ def translate_errors(operation: str, *, capacity: str = "") -> Generator[None]:
     try:
         yield
     except ClientError as exc:
-        raise _client_error(operation, exc, capacity) from exc
+        raise _client_error(operation, exc, capacity) from without_secrets(exc)
     except ParamValidationError:
         # Its message quotes parameters, which may contain secrets.
         msg = f"{operation}: parameters of the wrong kind"
@@ -55,13 +56,13 @@ def translate_errors(operation: str, *, capacity: str = "") -> Generator[None]:
         failure = failures.classify_exception(exc, context="aws")
         if failure is None or failure.error is AWSError:
             msg = f"{operation}: {exc}"[:MAX_ERROR_CHARACTERS]
-            raise _unclassified(operation, type(exc).__name__, msg) from exc
+            raise _unclassified(operation, type(exc).__name__, msg) from without_secrets(exc)
         if failure.error is CredentialsError:
-            raise _credentials_error(failure, exc) from exc
+            raise _credentials_error(failure, exc) from without_secrets(exc)
         no_answer = f"no answer: {type(exc).__name__}: {exc}"
         reason = no_answer if failure.error is NoAnswerError else str(exc)
         msg = f"{operation}: {reason[:MAX_ERROR_CHARACTERS]}"
-        raise error_from_failure(failure, msg) from exc
+        raise error_from_failure(failure, msg) from without_secrets(exc)
 
 
 def error_code_of(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import AWSError, CloudburstError, NoAnswerError
+from cloudburst.redaction import without_secrets
 from cloudburst.registry.names import DIGEST
 from cloudburst.text import short_repr
 
@@ -182,7 +183,8 @@ def translate_parse_errors(operation: str) -> Generator[None]:
         ValueError,
     ) as exc:
         reason = f"{type(exc).__name__}: {exc}"[:MAX_DEFECT_CHARACTERS]
-        raise NoAnswerError(f"{operation}: the response cannot be read: {reason}") from exc
+        msg = f"{operation}: the response cannot be read: {reason}"
+        raise NoAnswerError(msg) from without_secrets(exc)
 
 
 def check_response(
