@@ -112,6 +112,8 @@ class Peer:
         return await self._reader.read(size)
 
     async def send(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():  # asyncio would ignore it, and not even wait
+            raise ConnectionResetError
         self._writer.write(data)
         await self._writer.drain()
         self.sent += len(data)
