@@ -103,14 +103,25 @@ async def test_a_cancelled_job_keeps_its_videos_and_stops_its_tasks(
         async for item in queue.events(job.id):
             if item.type == "scene.completed":
                 break
-        await queue.cancel(job.id)
+        assert not (await queue.job(job.id)).cancel_requested
+        asked = await queue.cancel(job.id)
+        assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
+        assert (await queue.page()).jobs[0].cancel_requested
         with anyio.fail_after(5):
             done = await queue.wait(job.id)
         assert (done.state, done.completed, done.failed) == (JobState.CANCELLED, 1, 0)
+        assert done.cancel_requested
         assert not cloud.running
         assert (await queue.cancel(job.id)) == done  # and stays so
         last = numbered(await received(queue, job.id))[-1]
     assert (last.type, last.data["state"]) == ("job.finished", "cancelled")
+
+
+async def test_a_finished_job_cannot_be_cancelled(client, make_scene, tmp_path):
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.wait((await queue.submit(request(make_scene, "a"))).id)
+        assert (await queue.cancel(job.id)) == job
+    assert (job.state, job.cancel_requested) == (JobState.COMPLETE, False)
 
 
 async def test_a_queued_job_is_cancelled_at_once(client, cloud, make_scene, tmp_path):

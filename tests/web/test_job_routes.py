@@ -241,7 +241,8 @@ async def test_a_cancelled_job_ends_and_can_then_be_deleted(cloud, picture, tmp_
         assert (answer.status_code, answer.json()["error"]) == (409, "JobConflictError")
         answer = await http.get(job["links"]["report"])
         assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
-        assert (await http.post(job["links"]["cancel"])).status_code == 202
+        answer = await http.post(job["links"]["cancel"])
+        assert (answer.status_code, answer.json()["cancel_requested"]) == (202, True)
         with anyio.fail_after(10):
             assert (await finished(http, job))["state"] == "cancelled"
         assert not cloud.running

@@ -114,12 +114,14 @@ def was_started(connection: sqlite3.Connection, job: str) -> bool:
 
 
 def request_cancel(connection: sqlite3.Connection, job: str) -> JobState:
-    """Note that a job is to be cancelled, and return its state.
+    """Note that a job is to be cancelled, unless it is finished, and return its state.
 
     Raises `UnknownJobError` if the job does not exist.
     """
     row = connection.execute(
-        "UPDATE jobs SET cancel_requested = 1 WHERE id = ? RETURNING state", [job]
+        "UPDATE jobs SET cancel_requested = cancel_requested OR state IN (?, ?) WHERE id = ? "
+        "RETURNING state",
+        (JobState.QUEUED, JobState.RUNNING, job),
     ).fetchone()
     if row is None:
         raise unknown_job(job)

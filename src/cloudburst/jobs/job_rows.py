@@ -20,7 +20,7 @@ from cloudburst.text import short_repr
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
-    "failed, usd, cost_final, error, last_event, film, destination, "
+    "failed, usd, cost_final, error, last_event, film, destination, cancel_requested, "
     "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id)"
 )
 
@@ -284,6 +284,7 @@ def _job(row: Sequence[Any]) -> Job:
         last_event,
         film,
         destination,
+        cancel_requested,
         encoding,
     ) = row
     parsed_metadata: dict[str, JsonValue] = json.loads(metadata)
@@ -292,6 +293,7 @@ def _job(row: Sequence[Any]) -> Job:
         id=job,
         owner=owner,
         state=JobState(state),
+        cancel_requested=bool(cancel_requested),
         metadata=parsed_metadata,
         created_at=_time(created_at),
         started_at=None if started_at is None else _time(started_at),

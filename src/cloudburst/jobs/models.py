@@ -177,6 +177,8 @@ class Job(BaseModel):
     """Owner of the job; empty if there is only one. Not part of ``model_dump()``."""
     state: JobState
     """State of the job."""
+    cancel_requested: bool = False
+    """True if the job was to be cancelled before it was finished; its tasks are stopped first."""
     metadata: dict[str, JsonValue]
     """Metadata of the caller."""
     created_at: datetime

@@ -54,6 +54,9 @@ class JobDocument(_Document):
     """queued and running: not finished; complete: every scene has its video; partial: some scenes
     failed; failed: no scene has a video; budget: scenes were not rendered because of a budget;
     cancelled: the job was cancelled."""
+    cancel_requested: bool
+    """True if the job was to be cancelled before it was finished. Until its tasks are stopped, its
+    state stays as it is."""
     metadata: dict[str, JsonValue]
     """Metadata of the submission."""
     created_at: datetime
