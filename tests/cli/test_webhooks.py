@@ -86,7 +86,7 @@ def test_an_empty_outbox(capsys: pytest.CaptureFixture[str]) -> None:
 
 def fill(connection: sqlite3.Connection) -> None:
     add(connection, JOBS[0], error="HTTP 500")
-    add(connection, JOBS[1], error="hooks.example has the address 10.0.0.1, which is not public")
+    add(connection, JOBS[1], error="hooks.example has an address that is not public")
     add(connection, JOBS[1], webhook="billing", error="HTTP 410")
     add(connection, JOBS[2], 1, event_type="scene.completed")
     add(connection, JOBS[2], 2)
@@ -112,7 +112,7 @@ job                               event         given up
 {JOBS[0]}  job.finished  09-21 14:14
   HTTP 500
 {JOBS[1]}  job.finished  09-21 14:14
-  hooks.example has the address 10.0.0.1, which is not public
+  hooks.example has an address that is not public
 
 replay with: cloudburst webhooks replay jobs --all
 """

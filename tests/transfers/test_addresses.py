@@ -65,7 +65,7 @@ async def test_a_name_that_resolves_to_another_address_later() -> None:
     network = Network("93.184.216.34")
     backend = PinnedBackend(private=False, resolve=resolve, inner=network)
     await backend.connect_tcp("files.example", 443, 1.0)
-    with pytest.raises(TransferError, match=r"files\.example has the address 127\.0\.0\.1"):
+    with pytest.raises(TransferError, match=r"files\.example has an address that is not public"):
         await backend.connect_tcp("files.example", 443, 1.0)
     assert network.asked == ["93.184.216.34"]
 
@@ -76,7 +76,7 @@ async def test_one_address_that_is_not_public_is_enough() -> None:
 
     network = Network("93.184.216.34")
     backend = PinnedBackend(private=False, resolve=resolve, inner=network)
-    with pytest.raises(TransferError, match="which is not public"):
+    with pytest.raises(TransferError, match="that is not public"):
         await backend.connect_tcp("files.example", 443, 1.0)
     assert network.asked == []
 

@@ -259,9 +259,7 @@ async def test_a_name_that_leads_to_this_machine_is_refused_before_a_connection(
             await until(lambda: dead_letter(box))
             tasks.cancel_scope.cancel()
         assert server.peers == []
-    assert re.fullmatch(
-        r"hooks\.example has the address .*, which is not public", dead_letter(box) or ""
-    )
+    assert re.fullmatch(r"hooks\.example has an address that is not public", dead_letter(box) or "")
 
 
 async def test_a_receiver_that_disappears_and_returns_gets_everything_in_order(

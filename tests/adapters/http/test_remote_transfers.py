@@ -361,6 +361,6 @@ class TestWebServers:
     async def test_private_addresses_need_the_setting(self, run, authority):
         run.remote = S3RemoteFiles(run.store, run="r", inputs=run.inputs, fingerprints={})
         async with web_server(authority, servers.answer()) as (server, url):
-            with pytest.raises(UploadError, match="which is not public"):
+            with pytest.raises(UploadError, match="that is not public"):
                 await self.upload(run, url)
         assert server.heads == []

@@ -354,7 +354,7 @@ class TestWebServers:
         [
             (servers.answer(servers.OK + b'ETag: "2"\r\n'), "changed since the run began", True),
             (servers.redirect("https://169.254.169.254/"), "redirects are not followed", True),
-            (servers.answer(), "which is not public", False),
+            (servers.answer(), "that is not public", False),
         ],
     )
     async def test_files_that_are_refused(self, run, authority, handler, problem, private):
