@@ -168,12 +168,14 @@ class TestCredentials:
         emulator = account_alone
         environment = emulator.environment
         profile(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
-        where, to = folder.object("a"), folder.object("v.mp4")
+        where, other, to = (folder.object(name) for name in ("a", "b", "v.mp4"))
         put(emulator, where)
+        put(emulator, other)
         settings = Settings(profile="p", endpoint_url=emulator.url, region="us-east-1")
         async with open_aws(settings) as aws:
             store = ObjectStore(aws)
-            remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
+            inputs = {one: (await store.head(one)).remote_file(one) for one in (where, other)}
+            remote = files(store, inputs=inputs)
             async with delivery(remote, to) as running:
                 [part] = await running.parts()
                 request = await remote.fetch_request(where)
@@ -199,6 +201,8 @@ class TestCredentials:
             monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.1)
             with pytest.raises(CredentialsError, match="expired"):
                 await remote.fetch_request(where)
+            with pytest.raises(CredentialsError, match="expired"):
+                await remote.fetch_request(other)  # not signed with credentials that are refused
 
     async def test_that_cannot_be_renewed_are_not_waited_for(self, account_alone, folder):
         where = folder.object("a")
