@@ -171,7 +171,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         for address in found:
             if not is_permitted(address, private=self._private):
                 kind = "not permitted" if self._private else "not public"
-                # Callers who may name any host read this error, and must not learn the address from it.
+                # Callers who may name any host read this error, and must not learn the address.
                 raise transfer_error(
                     TransferProblem.FORBIDDEN_ADDRESS, f"{host} has an address that is {kind}"
                 )
