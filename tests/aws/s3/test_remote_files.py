@@ -287,8 +287,38 @@ class TestDelivery:
         assert content(emulator, to) == b"theirs"
         await deliver(files(store, overwrite=True), to)
         assert content(emulator, to) == VIDEO
-        put(emulator, to, b"theirs")
+
+    async def test_an_outdated_object_of_the_run_is_replaced(self, emulator, store, folder):
+        to = folder.object("v.mp4")
+        await deliver(files(store), to, b"outdated")
         await deliver(files(store, replaceable=[to]), to)
+        assert content(emulator, to) == VIDEO
+
+    @pytest.mark.parametrize("size", [4, 6 * 1024**2])
+    async def test_an_object_that_takes_the_place_of_an_outdated_one_is_kept(
+        self, emulator, store, folder, size, monkeypatch
+    ):
+        to, video = folder.object("v.mp4"), bytes(size)
+        await deliver(files(store), to, b"outdated")
+        with small_parts(monkeypatch):
+            async with delivery(files(store, replaceable=[to]), to, video) as running:
+                parts = await running.parts()
+                put(emulator, to, b"theirs")
+                sent = [await send(part, video) for part in parts]
+                with pytest.raises(DownloadError, match="another program"):
+                    await running.finish([etag for _, _, etag in sent])
+        assert content(emulator, to) == b"theirs"
+
+    async def test_an_outdated_object_that_is_deleted_meanwhile(self, emulator, store, folder):
+        to = folder.object("v.mp4")
+        await deliver(files(store), to, b"outdated")
+        async with delivery(files(store, replaceable=[to]), to, VIDEO) as running:
+            await running.parts()
+            client(emulator, "s3").delete_object(Bucket=BUCKET, Key=to.key)
+            [part] = await running.parts()
+            assert (await send(part, VIDEO))[0] == 200
+            await running.finish(())
+        assert content(emulator, to) == VIDEO
 
     async def test_an_object_of_an_earlier_attempt_with_the_same_size_is_replaced(
         self, emulator, store, folder
@@ -490,8 +520,8 @@ class TestParts:
             head = client(emulator, "s3").head_object(Bucket=BUCKET, Key=location.key)
             put(emulator, location, data[::-1], Metadata=head["Metadata"])
 
-        async def complete_and_exchange(location, *others, new):
-            await complete(location, *others, new=new)
+        async def complete_and_exchange(location, *others, **conditions):
+            await complete(location, *others, **conditions)
             await anyio.to_thread.run_sync(exchange, location)
 
         monkeypatch.setattr(store, "complete_upload", complete_and_exchange)

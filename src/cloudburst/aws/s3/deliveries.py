@@ -61,7 +61,9 @@ class OutputObject:
     metadata: Mapping[str, str]
     scene: str
     new: bool
-    """True if the object must not exist yet."""
+    """True if objects that are not of the same scene and run must not be replaced."""
+    outdated: bool
+    """True if an object of the same scene was there before the run, which is replaced."""
 
     def is_described_by(self, info: ObjectInfo) -> bool:
         """Return whether an object in S3 was written as this output."""
@@ -102,22 +104,28 @@ class WholeDelivery(_Delivery):
     def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
         super().__init__(store, output, waits)
         self._signed = False
-        self._new = output.new
+        self._replaces = output.new and output.outdated
+        """True if an object of the same scene is replaced, as long as it is the one that was
+        found."""
 
     async def parts(self) -> Sequence[PutPart]:
         """Return the request that writes the object: see `ports.Delivery.parts`."""
         output = self._output
 
         async def sign() -> SignedRequest:
-            if self._signed or self._waits.refused:
+            etag = None
+            if self._signed or self._waits.refused or self._replaces:
                 # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
-                await self._store.find(output.location)
+                info = await self._store.find(output.location)
+                if self._replaces and info is not None and output.is_of_same_scene(info):
+                    etag = info.etag
             return await self._store.presign_put(
                 output.location,
                 sha256=output.sha256,
                 content_type=output.content_type,
                 metadata=output.metadata,
-                new=self._new,
+                new=output.new and etag is None,
+                etag=etag,
             )
 
         with _write_errors(output):
@@ -133,7 +141,7 @@ class WholeDelivery(_Delivery):
         if info is None:
             return False  # it was deleted in the meantime
         if output.is_of_same_scene(info) and not output.is_described_by(info):
-            self._new = False
+            self._replaces = True
             return False
         await self.finish(())
         return True
@@ -197,9 +205,10 @@ class PartsDelivery(_Delivery):
         """Complete the object and verify size, ETag and metadata: see `ports.Delivery.finish`."""
         store, output = self._store, self._output
 
-        async def complete(*, new: bool) -> bool:
+        async def complete(*, new: bool, etag: str | None = None) -> bool:
+            upload = self._upload_id
             try:
-                await store.complete_upload(output.location, self._upload_id, etags, new=new)
+                await store.complete_upload(output.location, upload, etags, new=new, etag=etag)
             except AWSError as exc:
                 if exc.code in _WRONG_PARTS:
                     raise output.error(f"the worker has not sent all parts ({exc})") from exc
@@ -214,7 +223,8 @@ class PartsDelivery(_Delivery):
             if etags and not await self._waits.repeat(store, partial(complete, new=output.new)):
                 info = await self._find()
                 if info and output.is_of_same_scene(info) and not output.is_described_by(info):
-                    await self._waits.repeat(store, partial(complete, new=False))
+                    replace = partial(complete, new=False, etag=info.etag)
+                    await self._waits.repeat(store, replace)
             info = await self._find()
         info = _check_written(output, info)
         expected = joined_etag(etags) if etags and info.plain_etags else None

@@ -212,6 +212,7 @@ class ObjectStore:
         content_type: str,
         metadata: Mapping[str, str],
         new: bool,
+        etag: str | None = None,
     ) -> SignedRequest:
         """Return a request that writes an object in one piece. S3 verifies its SHA-256.
 
@@ -221,6 +222,7 @@ class ObjectStore:
             content_type: Media type of the content.
             metadata: Metadata by name, in ASCII.
             new: True if the object must not exist yet.
+            etag: ETag that the object must still have; ``None``: any.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
@@ -237,6 +239,8 @@ class ObjectStore:
         }
         if new:
             parameters["IfNoneMatch"] = headers["if-none-match"] = "*"
+        if etag is not None:
+            parameters["IfMatch"] = headers["if-match"] = etag
         return await self._presign(location, "put_object", headers, **parameters)
 
     async def presign_part(self, location: S3Object, upload_id: str, number: int) -> SignedRequest:
@@ -260,16 +264,24 @@ class ObjectStore:
         return str(response["UploadId"])
 
     async def complete_upload(
-        self, location: S3Object, upload_id: str, etags: Sequence[str], *, new: bool
+        self,
+        location: S3Object,
+        upload_id: str,
+        etags: Sequence[str],
+        *,
+        new: bool,
+        etag: str | None = None,
     ) -> None:
-        """Make an object of the parts of a multipart upload.
+        """Make an object of the parts of a multipart upload, under conditions as of `presign_put`.
 
         Raises:
-            AWSError: ``code`` is `PRECONDITION_FAILED` if ``new`` is true and the object exists,
-                and `NO_SUCH_UPLOAD` if the upload was already completed.
+            AWSError: ``code`` is `PRECONDITION_FAILED` if a condition does not hold, and
+                `NO_SUCH_UPLOAD` if the upload was already completed.
         """
-        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        parts = [{"PartNumber": number, "ETag": part} for number, part in enumerate(etags, 1)]
         conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
+        if etag is not None:
+            conditions["IfMatch"] = etag
         with named_errors(location):
             await self._call(
                 location,

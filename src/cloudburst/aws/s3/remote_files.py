@@ -130,7 +130,8 @@ class S3RemoteFiles:
                 sha256=sha256,
             ),
             scene=scene,
-            new=not (self._overwrite or to in self._replaceable),
+            new=not self._overwrite,
+            outdated=to in self._replaceable,
         )
         if size <= MULTIPART_BYTES:
             yield WholeDelivery(store, output, self._waits)
