@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -28,6 +29,7 @@ from cloudburst import Client, Limits
 
 CLIENT_GOAL, SERVICE_GOAL = 40.0, 60.0
 """Growth of the client and of the service, at most, in megabytes."""
+TICKS = os.sysconf("SC_CLK_TCK")
 RENDER_SECONDS = 60
 """Length of the audio of the real render, in seconds."""
 
@@ -45,6 +47,15 @@ def resident(process: str, field: str) -> float:
 
 def reset_peak(process: str) -> None:
     Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def cpu_seconds(processes: Mapping[str, str]) -> float:
+    """Return the CPU time of processes, whose ids are given by their names."""
+    total = 0.0
+    for pid in processes.values():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / TICKS
+    return total
 
 
 def service_process() -> str:

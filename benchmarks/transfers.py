@@ -8,7 +8,9 @@ which the client gets for the public image. Then a run makes videos of the same 
 render process, and its worker writes them to an emulated S3, in parts with their MD5. The growth is
 the difference between the resident memory after one file and the peak during all of them
 (``VmHWM``, which is reset before). Then single files are compared with httpx, which writes and
-hashes the same bytes in the simplest way. Exits with 1 if the memory grows more than the goals.
+hashes the same bytes in the simplest way: the ways take turns, so that all of them meet the same
+machine, and the difference to httpx is the median of the differences within a turn. Exits with 1 if
+the memory grows more than the goals.
 """
 
 from __future__ import annotations
@@ -23,17 +25,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import anyio
 import httpx
 from fake_render.worker import SERVICE, make_scenes
-from memory import CLIENT_GOAL, SERVICE_GOAL, print_goal, reset_peak, resident
+from memory import CLIENT_GOAL, SERVICE_GOAL, cpu_seconds, print_goal, reset_peak, resident
 from pydantic import SecretStr
 
 from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
@@ -50,6 +53,8 @@ from cloudburst.testing import EmulatorConfig, FargateEmulator
 KEY = "key-of-this-benchmark"
 SCENES_AT_ONCE = 3
 """Number of scenes that one encoder slot has on its worker at once."""
+TURNS = 5
+"""Number of turns of a comparison."""
 SMALL_BYTES = 50_000
 SMALL_AT_ONCE = 8
 BLOCK = bytes(1024 * 1024)
@@ -58,7 +63,6 @@ VIDEO_SECONDS = 60
 """Length of a video that is written to S3: long enough that the client believes its size."""
 UPLOAD_GOAL = 40.0
 """Growth of the client and of the service while videos are written to S3, at most, in megabytes."""
-TICKS = os.sysconf("SC_CLK_TCK")
 
 Get = Callable[[int, int], Awaitable[object]]
 """Function that gets the file with a number and a size."""
@@ -163,14 +167,6 @@ async def measured(processes: Mapping[str, str], work: Callable[[], Awaitable[ob
     return Cost(seconds, cpu_seconds(processes) - cpu, growth)
 
 
-def cpu_seconds(processes: Mapping[str, str]) -> float:
-    total = 0.0
-    for pid in processes.values():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
-
-
 def print_cost(what: str, cost: Cost, files: int, size: int) -> None:
     rate = files * size / cost.seconds / 1e6
     grown = ", ".join(f"{name} +{value:.0f} MB" for name, value in cost.growth.items())
@@ -189,8 +185,8 @@ class Way:
     processes: dict[str, str]
     """Id of each measured process, by its name."""
 
-    async def cost(self, files: int, size: int, *, at_once: int) -> Cost:
-        """Get one file, then ``files`` more, and return what the latter have cost."""
+    async def cost(self, files: int, size: int, *, at_once: int, first: int = 0) -> Cost:
+        """Get one file, then ``files`` more from a number on; return what the latter have cost."""
         await self.get(-size, size)
         limiter = anyio.CapacityLimiter(at_once)
 
@@ -200,7 +196,7 @@ class Way:
 
         async def get_all() -> None:
             async with anyio.create_task_group() as tasks:
-                for number in range(files):
+                for number in range(first, first + files):
                     tasks.start_soon(one, number)
 
         return await measured(self.processes, get_all)
@@ -293,6 +289,23 @@ async def upload_cost(folder: Path, videos: int, size: int) -> Cost:
             return await measured(processes, partial(render, rest))
 
 
+async def compare(what: str, compared: Sequence[Way], files: int, size: int, at_once: int) -> None:
+    """Let the ways take turns, and print the medians of each and of its difference to the last."""
+    turns = [
+        [await way.cost(files, size, at_once=at_once, first=turn * files) for way in compared]
+        for turn in range(TURNS)
+    ]
+    for number, way in enumerate(compared):
+        pairs = [(turn[number], turn[-1]) for turn in turns]
+        seconds = median(own.seconds for own, _ in pairs)
+        cpu = median(own.cpu for own, _ in pairs)
+        more = median(own.seconds - other.seconds for own, other in pairs)
+        more_cpu = median(own.cpu - other.cpu for own, other in pairs)
+        rate = f"{files / seconds:.0f} files/s, {files * size / seconds / 1e6:.0f} MB/s"
+        print(f"{what}, {way.name}: {seconds:.2f} s ({more:+.2f}), CPU {cpu:.2f} s", end=" ")
+        print(f"({more_cpu:+.2f}), {rate}")
+
+
 async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     size, files = arguments.megabytes * 1_000_000, arguments.files
     met: list[bool] = []
@@ -310,13 +323,10 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
         for name, grown in cost.growth.items():
             met.append(print_goal(f"growth of the {name}", grown, UPLOAD_GOAL))
         async with ways(folder, store) as compared:
-            for way in compared:
-                cost = await way.cost(1, size, at_once=1)
-                print_cost(f"one file of {arguments.megabytes} MB, {way.name}", cost, 1, size)
-            for way in compared:
-                cost = await way.cost(arguments.small, SMALL_BYTES, at_once=SMALL_AT_ONCE)
-                what = f"{arguments.small} files of 50 kB, {way.name}"
-                print_cost(what, cost, arguments.small, SMALL_BYTES)
+            what = f"one file of {arguments.megabytes} MB"
+            await compare(what, compared, 1, size, 1)
+            what = f"{arguments.small} files of 50 kB"
+            await compare(what, compared, arguments.small, SMALL_BYTES, SMALL_AT_ONCE)
     return all(met)
 
 
