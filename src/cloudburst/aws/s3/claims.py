@@ -279,8 +279,8 @@ class _ClaimKeeper:
 
     def _already_works(self, found: FoundClaim) -> OutputClaimedError:
         msg = (
-            f"{found.holder} already works on this run in {self._prefix}; its claim expires at "
-            f"{found.until} unless it is renewed"
+            f"{found.holder} already works on this run in {self._prefix}: wait for its end; if it "
+            f"was killed, resume the run, or wait until its claim expires at {found.until}"
         )
         return OutputClaimedError(msg, holder=found.holder)
 
@@ -333,8 +333,8 @@ class _ClaimKeeper:
             await self.release()
             videos = list_some([self.videos[name] for name in shared])
             msg = (
-                f"{found.holder} is writing {videos}; its claim expires at {found.until} unless "
-                "it is renewed"
+                f"{found.holder} is writing {videos}: wait for its end, or choose another folder; "
+                f"if it was killed, its claim expires at {found.until}"
             )
             raise OutputClaimedError(msg, holder=found.holder)
 
