@@ -216,7 +216,7 @@ async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch)
     monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
     with our_account(moto=False) as aws:
         report = await rendered(
-            aws, tmp_path, lambda _: aws.expire_credentials(), CLOUDBURST_IDLE=4
+            aws, tmp_path, lambda _: aws.expire_credentials(), CLOUDBURST_IDLE=3
         )
         assert report.status in {Status.FAILED, Status.PARTIAL}
         assert "the credentials have expired" in report.problem
