@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cloudburst.cli import main
-from cloudburst.cli.app import _log_to
+from cloudburst.cli.app import _logging_to
 from cloudburst.journal import journal_paths, open_journal
 from cloudburst.journal.pruning import prune_journals
 from support.journal_entries import end, inline, process, result, scene
@@ -91,12 +91,8 @@ def test_what_is_logged_about_a_foreign_journal_is_printable(tmp_path, capsys):
 
 def test_every_logged_text_is_printable_its_traceback_too(capsys):
     logger = logging.getLogger("cloudburst")
-    before = list(logger.handlers)
-    _log_to(Console(stderr=True))
-    try:
+    with _logging_to(Console(stderr=True)):
         logger.error("task %s failed", ESCAPES, exc_info=ValueError(ESCAPES))
-    finally:
-        logger.handlers = before
     said = told(capsys)
     assert "task �]0;title" in said
     assert "ValueError: �]0;title" in said

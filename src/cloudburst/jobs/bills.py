@@ -21,6 +21,7 @@ from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
 from cloudburst.jobs.job_run import cost_of, json_of
+from cloudburst.jobs.leftover_tasks import stop_leftover_tasks
 from cloudburst.jobs.models import JobCost
 from cloudburst.journal.folders import journal_folder
 from cloudburst.journal.reader import journal_path, read_journal
@@ -31,9 +32,9 @@ from cloudburst.models.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 300.0
+INTERVAL = 60.0
 """Seconds between two questions to AWS about tasks of finished jobs. AWS forgets a task an hour
-after its stop."""
+after its stop, and a task of a killed process is billed until it is stopped."""
 
 
 class _Unsettled(NamedTuple):
@@ -66,7 +67,8 @@ class FinalBills:
     async def complete_regularly(self) -> None:
         """Ask AWS again and again for the bills of jobs that have finished without a final one.
 
-        Their process has ended before their tasks had stopped, or other jobs used the tasks.
+        Their process has ended before their tasks had stopped, or other jobs used the tasks. Tasks
+        of processes that have ended are stopped.
         """
         while True:
             try:
@@ -81,6 +83,10 @@ class FinalBills:
         jobs = [_Unsettled(*row) for row in rows]
         if not jobs:
             return
+        try:
+            await stop_leftover_tasks([job for job, _ in jobs], self._settings)
+        except CloudburstError as exc:
+            logger.warning("tasks of finished jobs may still run: %s", exc)
         costs = await anyio.to_thread.run_sync(self._final_costs, jobs, abandon_on_cancel=True)
         for job, cost in costs.items():
             await self._write(job, cost, None)
