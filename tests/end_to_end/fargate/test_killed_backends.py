@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ import httpx
 import pytest
 
 from cloudburst.aws.fargate.run_registry import registered_runs
+from cloudburst.concurrency import poll
 from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300), pytest.mark.anyio]
@@ -203,6 +205,7 @@ async def test_jobs_and_their_readers_survive_two_kills(our_account, make_scene,
             with anyio.fail_after(WHOLE):
                 readers = await watched(http, backend, scenes, rng)
                 stalls = (await http.get("/ping", params={"share": SHARE})).json()
+                await poll(no_ended_run_has_tasks, delays=repeat(0.1))
             jobs = (await http.get("/jobs", params={"limit": 100})).json()["jobs"]
             videos = await loaded(http, jobs[0]["id"], tmp_path)
     assert len(jobs) == JOBS
@@ -221,6 +224,11 @@ async def test_jobs_and_their_readers_survive_two_kills(our_account, make_scene,
     assert stalls["longest"] < 0.02, stalls
     assert all(probe(video).seconds for video in videos)
     assert not await registered_runs(), "nobody need look for its tasks any more"
+
+
+async def no_ended_run_has_tasks():
+    """Whether nothing is left of the killed backends."""
+    return True if all(run.active for run in await registered_runs()) else None
 
 
 async def watched(http, backend, scenes, rng):
